@@ -1,0 +1,64 @@
+# make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
+# make test [ARGS=...]                  run the tests
+# make lint | check | clean             ruff and mypy | lint and test | remove .venv and caches
+# PYTHON=python3.12 make test           choose another Python (3.11 or newer)
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check
+
+# A file name goes to the shell through the environment, as it was typed: spaces, quotes and $ need no care.
+override CLIP := $(value CLIP)
+export CLIP
+
+.PHONY: help analyze test lint check clean setup setup-dev
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+analyze: setup
+	@if [ -n "$$CLIP" ]; then $(PY) -m emotion_qwen.cli analyze $(ARGS) -- "$$CLIP"; \
+	else $(PY) -m emotion_qwen.cli analyze --demo $(ARGS); fi
+
+# Two workers on one core each: with torch's default, every worker would take all cores and both would wait.
+test: setup-dev
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: setup-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+check: lint
+	@$(MAKE) --no-print-directory test
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make pip run only when pyproject.toml has changed. Its output goes to standard error, so that
+# `make analyze ARGS=--json > reports.jsonl` writes reports and nothing else.
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.created
+	@echo "installing Emotion-Qwen into $(VENV) (minutes, the first time)" >&2
+	@$(PIP) -e . >&2
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
+	@echo "installing Emotion-Qwen and what its tests need into $(VENV) (minutes, the first time)" >&2
+	@$(PIP) -e ".[train,dev]" >&2
+	@touch $(VENV)/.installed $@
+
+# A stamp, not the interpreter itself, says that it is whole: an interrupted venv has a python but no pip.
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || \
+	{ echo "error: no $(PYTHON) on this machine; install Python 3.11 or newer, or: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "error: $$("$(PYTHON)" --version) is too old; Emotion-Qwen needs 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV) || \
+	{ rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@

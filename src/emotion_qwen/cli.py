@@ -1,0 +1,70 @@
+"""The command line: one table of commands; only the chosen one is imported.
+
+A command is a `click.Command` in the package that owns the work. Errors of our own family become one line on standard
+error and exit code 2; `--debug` shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from emotion_qwen import __version__
+from emotion_qwen.errors import EmotionQwenError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "analyze": ("emotion_qwen.inference.commands:analyze", "Say what the people in clips or pictures feel."),
+    "ask": ("emotion_qwen.inference.commands:ask", "Ask a free question about a clip or picture."),
+    "faces": ("emotion_qwen.inference.commands:faces", "Show the faces found in a clip, their tracks and crops."),
+    "convert": ("emotion_qwen.model.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
+    "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
+}
+
+
+class CommandTable(click.Group):
+    """A group that reads names and one-line help from `COMMANDS` and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: D102
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=CommandTable)
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def emotion_qwen(debug: bool) -> None:
+    """Emotion-Qwen: what people in a picture or video feel, and a model that keeps its general skill."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = emotion_qwen.main(arguments, prog_name="emotion-qwen", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EmotionQwenError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {error}", err=True)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Picture augmentation on whole batches, a pure function of its generator.
+
+Geometry is one bilinear resampling (flip, shift, zoom, turn), light is one affine map per picture, and an erased
+rectangle hides a part. `strength` scales all of it: 0 returns the pictures unchanged except for the flip. Training
+starts weak and rises, because a small transformer learns nothing when it starts under strong augmentation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def augment(pixels: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Return augmented pictures.
+
+    Args:
+        pixels: (B, 3, S, S) float in 0..1.
+        strength: 0 (flip only) to 1.
+        generator: source of all randomness; the same state gives the same pictures.
+
+    Returns:
+        (B, 3, S, S) float in 0..1.
+    """
+    batch, _, side, _ = pixels.shape
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    turn = (draw(batch) * 2 - 1) * strength * math.radians(15)
+    zoom = torch.exp((draw(batch) * 2 - 1) * strength * 0.18)
+    shift = (draw(batch, 2) * 2 - 1) * strength * 0.16
+    flip = torch.where(draw(batch) < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(turn) * zoom, torch.sin(turn) * zoom
+    theta = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], dim=1).view(batch, 2, 3)
+    grid = F.affine_grid(theta, [batch, 3, side, side], align_corners=False)
+    moved = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+    contrast = torch.exp((draw(batch, 1, 1, 1) * 2 - 1) * strength * 0.4)
+    light = (draw(batch, 1, 1, 1) * 2 - 1) * strength * 0.2
+    tint = 1 + (draw(batch, 3, 1, 1) * 2 - 1) * strength * 0.12
+    moved = ((moved - mean) * contrast + mean + light) * tint
+    return _erase(moved.clamp(0, 1), strength, draw)
+
+
+def _erase(pixels: torch.Tensor, strength: float, draw) -> torch.Tensor:
+    batch, _, side, _ = pixels.shape
+    size = side * (0.1 + 0.3 * draw(batch, 2)) * (draw(batch, 1) < 0.4 * strength)
+    corner = draw(batch, 2) * (side - size)
+    axis = torch.arange(side).view(1, side)
+    rows = (axis >= corner[:, :1]) & (axis < corner[:, :1] + size[:, :1])
+    columns = (axis >= corner[:, 1:]) & (axis < corner[:, 1:] + size[:, 1:])
+    hidden = (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
+    return torch.where(hidden, pixels.mean(dim=(1, 2, 3), keepdim=True), pixels)

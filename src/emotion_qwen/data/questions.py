@@ -1,0 +1,156 @@
+"""Questions and answers about labelled pictures, in English and Chinese, paraphrased.
+
+A labelled picture says little; asked in many ways it teaches a model to answer in words. Which question is asked, how
+and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The closed
+question is asked in the very words that inference uses (`processing.chat.label_question`) as well as in paraphrases.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
+from emotion_qwen.taxonomy import LabelSet, concept, label_set
+
+TRAINED_SETS = ("dfew7", "fer7", "ekman")
+"""Label sets all of whose labels have training pictures here."""
+
+OBJECTS = {
+    "airplane": "飞机", "automobile": "汽车", "bird": "鸟", "cat": "猫", "deer": "鹿",
+    "dog": "狗", "frog": "青蛙", "horse": "马", "ship": "船", "truck": "卡车",
+}  # fmt: skip
+OBJECT_SET = LabelSet("cifar10", tuple(OBJECTS), tuple(OBJECTS.values()), "CIFAR-10, Krizhevsky 2009")
+
+# Adjectives and their Chinese counterparts, for sentences.
+FEELINGS = {
+    "happiness": (("happy", "joyful", "cheerful"), ("高兴", "开心", "快乐")),
+    "sadness": (("sad", "unhappy", "sorrowful"), ("悲伤", "难过", "伤心")),
+    "neutral": (("neutral", "calm"), ("平静", "中性")),
+    "anger": (("angry", "furious"), ("愤怒", "生气")),
+    "surprise": (("surprised", "astonished"), ("惊讶", "吃惊")),
+    "disgust": (("disgusted",), ("厌恶", "反感")),
+    "fear": (("afraid", "scared", "fearful"), ("害怕", "恐惧")),
+}
+
+CLOSED = {
+    "en": (
+        "What does this person feel? Options: {labels}.",
+        "Pick the emotion on this face from {labels}.",
+        "Choose one of {labels} for the emotion shown here.",
+        "Emotion? One word from: {labels}.",
+    ),
+    "zh": (
+        "这个人有什么感受？选项：{labels}。",
+        "从{labels}中选出这张脸的情绪。",
+        "图中是哪种情绪？从{labels}里选一个。",
+        "情绪是什么？用一个词回答：{labels}。",
+    ),
+}
+OPEN = {
+    "en": (
+        "Describe the person's feelings.",
+        "How does this person feel?",
+        "What emotion can you see?",
+        "What is this person's mood?",
+        "What does the face express?",
+    ),
+    "zh": ("描述这个人的情绪。", "这个人感觉怎么样？", "你能看出什么情绪？", "这个人的心情如何？", "这张脸表达了什么？"),
+}
+SENTENCES = {
+    "en": (
+        "The person looks {word}.",
+        "This person seems {word}.",
+        "The face looks {word}.",
+        "I think the person feels {word}.",
+    ),
+    "zh": ("这个人看起来很{word}。", "这个人似乎感到{word}。", "这张脸显得很{word}。", "我觉得这个人很{word}。"),
+}
+OBJECT_OPEN = {
+    "en": ("What is in the picture?", "Name the main object.", "What do you see?", "What does the picture show?"),
+    "zh": ("图片里有什么？", "说出主要的物体。", "你看到了什么？", "这张图显示了什么？"),
+}
+OBJECT_CLOSED = {
+    "en": ("Which object is shown? Choose one: {labels}.", "Pick the object from {labels}."),
+    "zh": ("图中是什么物体？请选择一个：{labels}。", "从{labels}中选出物体。"),
+}
+OBJECT_SENTENCES = {
+    "en": ("The picture shows {article} {word}.", "I see {article} {word}.", "It is {article} {word}."),
+    "zh": ("图中是{word}。", "我看到了{word}。", "这是{word}。"),
+}
+NO_PERSON = {"en": "No person can be seen.", "zh": "看不到人。"}
+YES_NO = {"en": ("Yes.", "No."), "zh": ("是的。", "不是。")}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question about a picture and its answer."""
+
+    question: str
+    answer: str
+    language: str
+    kind: str
+
+
+def ask_face(label: str, rng: random.Random) -> Exchange:
+    """Ask about a face whose emotion is `label` (a label of any set)."""
+    language = rng.choice(LANGUAGES)
+    kind = rng.choices(("closed", "describe", "yes_no"), weights=(0.5, 0.4, 0.1))[0]
+    meaning = concept(label)
+    if kind == "closed":
+        labels = label_set(rng.choice(TRAINED_SETS))
+        return Exchange(_closed(labels, language, CLOSED, rng), _answer(meaning, labels, language), language, kind)
+    if kind == "describe":
+        asked = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(OPEN[language])
+        return Exchange(asked, _sentence(meaning, language, rng), language, kind)
+    asked_for = meaning if rng.random() < 0.5 else rng.choice([c for c in FEELINGS if c != meaning])
+    word = FEELINGS[asked_for][LANGUAGES.index(language)][0]
+    asked = f"Is the person {word}?" if language == "en" else f"这个人{word}吗？"
+    return Exchange(asked, YES_NO[language][asked_for != meaning], language, kind)
+
+
+def ask_object(name: str, rng: random.Random) -> Exchange:
+    """Ask about a picture of an object of `OBJECTS`; sometimes about the feelings of a person who is not there."""
+    language = rng.choice(LANGUAGES)
+    kind = rng.choices(("object_closed", "object", "describe"), weights=(0.45, 0.45, 0.1))[0]
+    if kind == "object_closed":
+        asked = _closed(OBJECT_SET, language, OBJECT_CLOSED, rng)
+        return Exchange(asked, name if language == "en" else OBJECTS[name], language, kind)
+    if kind == "describe":
+        return Exchange(QUESTIONS["describe"][language], NO_PERSON[language], language, kind)
+    word = name if language == "en" else OBJECTS[name]
+    article = "an" if word[0] in "aeiou" else "a"
+    answer = rng.choice(OBJECT_SENTENCES[language]).format(word=word, article=article)
+    return Exchange(rng.choice(OBJECT_OPEN[language]), answer, language, kind)
+
+
+def ask_blank(rng: random.Random) -> Exchange:
+    """Ask a closed question about an empty picture; every label is an equally good answer.
+
+    That makes the likelihood of the labels with a blank visual flat, so that subtracting it (see `inference.scoring`)
+    takes away the wording's preferences and nothing else.
+    """
+    language = rng.choice(LANGUAGES)
+    if rng.random() < 0.3:
+        labels, ways = OBJECT_SET, OBJECT_CLOSED
+    else:
+        labels, ways = label_set(rng.choice(TRAINED_SETS)), CLOSED
+    return Exchange(_closed(labels, language, ways, rng), rng.choice(labels.names(language)), language, "blank")
+
+
+def _closed(labels: LabelSet, language: str, ways: dict[str, tuple[str, ...]], rng: random.Random) -> str:
+    if ways is CLOSED and rng.random() < 0.6:
+        return label_question(labels, language)
+    joined = (", " if language == "en" else "、").join(labels.names(language))
+    return rng.choice(ways[language]).format(labels=joined)
+
+
+def _answer(meaning: str, labels: LabelSet, language: str) -> str:
+    place = [concept(name) for name in labels.labels].index(meaning)
+    return labels.names(language)[place]
+
+
+def _sentence(meaning: str, language: str, rng: random.Random) -> str:
+    words = FEELINGS[meaning][LANGUAGES.index(language)]
+    word = words[0] if rng.random() < 0.7 else rng.choice(words)
+    return rng.choice(SENTENCES[language]).format(word=word)

@@ -1,0 +1,136 @@
+"""Facial Emotion Capture on frames: keep the tracked faces, wash out the rest; cut a square per person.
+
+The published figure (official_release.md, 6.1) shows frames in which face rectangles keep full contrast and all else
+is nearly white, joined with the untouched frames before one vision encoder. It does not say how they are joined; here
+they are blended with a strength, so that the number of visuals and of tokens stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.records import FaceTrack
+
+WASH = 0.85
+"""How far the washed-out part moves towards white; the rest keeps the scene just readable."""
+SOFTNESS = 0.2
+"""Width of the soft edge outside the kept rectangle, as a share of the longer side of the box."""
+
+
+def capture(frames: np.ndarray, tracks: Sequence[FaceTrack], strength: float, margin: float = 0.2) -> np.ndarray:
+    """Wash out everything but the tracked faces.
+
+    A frame on which no track is running has nothing to keep and is left as it is. Inside a gap of a track the box moves
+    in a straight line between its neighbours.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB; not written into.
+        tracks: faces of these frames.
+        strength: 0 leaves the frames, 1 gives the washed-out frames alone, between is a blend.
+        margin: kept around the box on each side, as a share of its longer side.
+
+    Returns:
+        (T, H, W, 3) uint8; the very same array without a track or at strength 0.
+
+    Raises:
+        SettingsError: strength outside 0..1 or a negative margin.
+    """
+    if not 0 <= strength <= 1:
+        raise SettingsError(f"capture strength {strength!r}; expected 0 (off) to 1 (faces alone); set it inside")
+    _check_margin(margin)
+    if not tracks or strength == 0:
+        return frames
+    out = frames.copy()
+    height, width = frames.shape[1:3]
+    for index, frame in enumerate(frames):
+        boxes = [box for track in tracks if (box := box_at(track, index)) is not None]
+        if boxes:
+            kept = np.max([_kept(box, height, width, margin) for box in boxes], axis=0)
+            amount = ((1 - kept) * np.float32(strength * WASH))[..., None]
+            out[index] = np.rint(frame + amount * (255 - frame.astype(np.float32))).astype(np.uint8)
+    return out
+
+
+def person_crops(frames: np.ndarray, track: FaceTrack, *, margin: float = 0.2, count: int = 8) -> list[np.ndarray]:
+    """Cut squares around one face, evenly spaced over the frames on which it was found.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        track: the face.
+        margin: around the face on each side, as a share of the longer side of its box.
+        count: how many; all sightings if there are fewer.
+
+    Returns:
+        One (S, S, 3) uint8 array each, S being the longer side with its margins; what lies outside of the frame
+        repeats the frame's border. The frames are those of `chosen_frames`.
+
+    Raises:
+        SettingsError: a count below 1 or a negative margin.
+    """
+    _check_margin(margin)
+    crops = []
+    for place in _places(track, count):
+        x1, y1, x2, y2 = track.boxes[place].tolist()
+        side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
+        left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
+        frame = frames[track.frames[place]]
+        rows = np.clip(np.arange(top, top + side), 0, frame.shape[0] - 1)
+        columns = np.clip(np.arange(left, left + side), 0, frame.shape[1] - 1)
+        crops.append(frame[rows[:, None], columns[None, :]])
+    return crops
+
+
+def chosen_frames(track: FaceTrack, count: int) -> np.ndarray:
+    """Return the (at most `count`,) int64 frame indices that `person_crops` cuts, ascending.
+
+    Raises:
+        SettingsError: a count below 1.
+    """
+    return track.frames[_places(track, count)]
+
+
+def best_box(track: FaceTrack) -> np.ndarray:
+    """Return the (4,) float32 x1, y1, x2, y2, pixels, of the highest score; the earliest of equals."""
+    return track.boxes[int(track.scores.argmax())]
+
+
+def box_at(track: FaceTrack, index: int) -> np.ndarray | None:
+    """Return the (4,) box on frame `index`, interpolated inside a gap; None before and after the track."""
+    if not track.frames[0] <= index <= track.frames[-1]:
+        return None
+    after = int(np.searchsorted(track.frames, index))
+    if track.frames[after] == index:
+        return track.boxes[after]
+    start, end = track.frames[after - 1], track.frames[after]
+    share = (index - start) / (end - start)
+    return track.boxes[after - 1] * (1 - share) + track.boxes[after] * share
+
+
+def _places(track: FaceTrack, count: int) -> np.ndarray:
+    """Return evenly spaced positions in the track: the middles of `count` equal parts of it."""
+    if count < 1:
+        raise SettingsError(f"{count!r} crops per person; expected at least 1; switch person_crops off to have none")
+    total = len(track.frames)
+    part = min(count, total)
+    return ((2 * np.arange(part) + 1) * total) // (2 * part)
+
+
+def _kept(box: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
+    """Return the (H, W) float32 share of each pixel that stays: 1 inside box and margin, falling softly to 0."""
+    longer = max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
+
+    def ramp(low: float, high: float, length: int) -> np.ndarray:
+        middle = np.arange(length, dtype=np.float32) + 0.5
+        outside = np.maximum(low - margin * longer - middle, middle - high - margin * longer)
+        rise = np.clip(1 - outside / (SOFTNESS * longer), 0, 1)
+        return rise * rise * (3 - 2 * rise)
+
+    return ramp(float(box[1]), float(box[3]), height)[:, None] * ramp(float(box[0]), float(box[2]), width)[None, :]
+
+
+def _check_margin(margin: float) -> None:
+    if margin < 0:
+        raise SettingsError(f"margin {margin!r}; expected 0 or more, a share of the longer side of the box; raise it")

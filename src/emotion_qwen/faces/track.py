@@ -1,0 +1,145 @@
+"""Follow faces over time by place, size and motion.
+
+A track says "the same face from frame to frame" because the boxes continue each other; pictures of faces are never
+compared, so a person who leaves and comes back is a new track, and two faces that swap places unseen are swapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emotion_qwen.errors import ShapeError
+from emotion_qwen.faces.detect import FaceDetector, overlaps
+from emotion_qwen.records import FaceTrack
+
+GROWTH = 2.0
+"""Two boxes whose sides differ by more than this factor are two faces."""
+FEW_FRAMES = 4
+"""A video shorter than this may show a face only once."""
+
+
+@dataclass(eq=False)
+class _Trail:
+    """A track while it grows."""
+
+    frames: list[int] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    seen: float = 0.0
+    speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """Horizontal and vertical, pixels per second."""
+
+    def add(self, frame: int, time: float, box: np.ndarray, score: float) -> None:
+        """Append one sighting and learn the speed from it."""
+        if self.boxes and time > self.seen:
+            measured = (_centres(box) - _centres(self.boxes[-1])) / (time - self.seen)
+            self.speed = measured if len(self.boxes) == 1 else (self.speed + measured) / 2
+        self.frames.append(frame)
+        self.boxes.append(box)
+        self.scores.append(score)
+        self.seen = time
+
+    def expected(self, time: float) -> np.ndarray:
+        """Return the (4,) box at `time` if the face keeps its speed and size."""
+        return self.boxes[-1] + np.tile(self.speed * (time - self.seen), 2)
+
+
+def track_faces(
+    frames: np.ndarray,
+    times: np.ndarray,
+    detector: FaceDetector,
+    *,
+    patience: float = 1.0,
+    reach: float = 1.0,
+    lone_score: float = 0.7,
+) -> tuple[FaceTrack, ...]:
+    """Find the faces of every frame and join them into tracks.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        times: (T,) seconds, ascending.
+        detector: called once per frame, in order.
+        patience: a face may be missed this long, seconds, before its track ends; missed frames stay gaps.
+        reach: how far a face may move from where it was expected, in sides of its box, at once and again per second.
+        lone_score: in a clip of four or more frames a face seen once is kept only from this score on.
+
+    Returns:
+        Tracks in order of first appearance, then left to right, numbered from 0.
+
+    Raises:
+        ShapeError: frames and times do not belong together.
+    """
+    if frames.ndim != 4 or times.shape != frames.shape[:1]:
+        raise ShapeError(f"frames {frames.shape} with times {times.shape}; expected (T, H, W, 3) with (T,) seconds")
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    live: list[_Trail] = []
+    every: list[_Trail] = []
+    for index, (frame, time) in enumerate(zip(frames, times.tolist(), strict=True)):
+        # `patience` counts missed time, so the step to the next frame comes on top; slow sampling never splits a track.
+        live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
+        found = detector(frame)
+        taken = _continue(live, found.boxes, time, reach)
+        for number, (box, score) in enumerate(zip(found.boxes, found.scores.tolist(), strict=True)):
+            trail = taken.get(number)
+            if trail is None:
+                trail = _Trail()
+                live.append(trail)
+                every.append(trail)
+            trail.add(index, time, box, score)
+    if len(frames) >= FEW_FRAMES:
+        every = [trail for trail in every if len(trail.frames) > 1 or trail.scores[0] >= lone_score]
+    every.sort(key=lambda trail: (trail.frames[0], float(trail.boxes[0][0]), float(trail.boxes[0][1])))
+    return tuple(_record(person, trail) for person, trail in enumerate(every))
+
+
+def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) -> dict[int, _Trail]:
+    """Choose which detections continue which trails, best pair first.
+
+    Args:
+        live: trails that may still grow.
+        boxes: (N, 4) detections of this frame.
+        time: seconds of this frame.
+        reach: as in `track_faces`.
+
+    Returns:
+        Detection number -> its trail; other detections start trails of their own.
+    """
+    if not live or not len(boxes):
+        return {}
+    expected = np.stack([trail.expected(time) for trail in live])
+    waited = np.array([time - trail.seen for trail in live])
+    sides = _sides(expected)[:, None], _sides(boxes)[None, :]
+    distance = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2)
+    allowed = reach * (1 + waited[:, None]) * np.sqrt(sides[0] * sides[1])
+    growth = np.maximum(sides[0] / sides[1], sides[1] / sides[0])
+    # Overlap decides between near faces; nearness still ranks those that moved beyond their own box; both in 0..1.
+    fit = overlaps(expected, boxes) + np.clip(1 - distance / allowed, 0, None)
+    fit = np.where((distance < allowed) & (growth < GROWTH), fit, -1.0)
+    taken: dict[int, _Trail] = {}
+    while fit.max() >= 0:
+        trail, box = np.unravel_index(int(fit.argmax()), fit.shape)
+        taken[int(box)] = live[int(trail)]
+        fit[trail, :] = -1.0
+        fit[:, box] = -1.0
+    return taken
+
+
+def _record(person: int, trail: _Trail) -> FaceTrack:
+    return FaceTrack(
+        person=person,
+        frames=np.array(trail.frames, np.int64),
+        boxes=np.stack(trail.boxes).astype(np.float32),
+        scores=np.array(trail.scores, np.float32),
+    )
+
+
+def _centres(boxes: np.ndarray) -> np.ndarray:
+    """Return (..., 2) x, y of (..., 4) boxes."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    """Return the geometric mean of both sides, at least one pixel: (N, 4) -> (N,)."""
+    return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 1, None).prod(axis=1))

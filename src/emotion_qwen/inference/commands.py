@@ -1,0 +1,132 @@
+"""The commands `analyze`, `ask` and `faces`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import track as progress
+
+from emotion_qwen.errors import EmotionQwenError, MediaError, SettingsError
+from emotion_qwen.media.clip import find_media, read_clip
+from emotion_qwen.records import EmotionReport
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import LABEL_SETS, label_set
+
+FAILED = 2
+
+
+def _model_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--model", default=None, help="Model folder or hub name; the shipped nano if not given."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
+        click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
+        click.option("--start", type=float, default=None, help="Read the video from this second on."),
+        click.option("--end", type=float, default=None, help="Read the video until this second."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
+@click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
+@_model_options
+def analyze(
+    paths: Sequence[str],
+    labels: str,
+    language: str,
+    as_lines: bool,
+    strict: bool,
+    demo: bool,
+    **options: str | float | None,
+) -> int:
+    """Say what the people in clips or pictures feel. PATH: files, folders or patterns."""
+    label_set(labels)
+    files = _demo_clip() if demo else find_media(_named(paths))
+    start, end = options.pop("start"), options.pop("end")
+    from emotion_qwen.inference.analyzer import EmotionQwen
+
+    analyzer = EmotionQwen.load(**options)  # type: ignore[arg-type]
+    console, failures = Console(), []
+    for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
+        try:
+            report = analyzer.analyze(file, labels, language, start=start, end=end)  # type: ignore[arg-type]
+        except MediaError as error:
+            failures.append(error)
+            _tell_failure(file, error, as_lines, alone=len(files) == 1)
+        else:
+            _tell(report, as_lines, console)
+    if failures and (strict or len(failures) == len(files)):
+        return FAILED
+    return 0
+
+
+def _named(paths: Sequence[str]) -> Sequence[str]:
+    if not paths:
+        raise SettingsError("no input; give files, folders or patterns, or --demo for the built-in clip")
+    return paths
+
+
+def _demo_clip() -> list[Path]:
+    from emotion_qwen.inference.demo import make_demo_clip
+
+    return [make_demo_clip(Path(tempfile.mkdtemp(prefix="emotion-qwen-")) / "astronaut.mp4")]
+
+
+def _tell(report: EmotionReport, as_lines: bool, console: Console) -> None:
+    from emotion_qwen.inference.render import as_json, show
+
+    if as_lines:
+        print(as_json(report), flush=True)
+    else:
+        show(report, console)
+
+
+def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bool) -> None:
+    if as_lines and not alone:
+        print(json.dumps({"source": str(file), "error": str(error)}, ensure_ascii=False), flush=True)
+    else:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+@click.command()
+@click.argument("path")
+@click.argument("question")
+@_model_options
+def ask(path: str, question: str, start: float | None, end: float | None, **options: str) -> None:
+    """Ask a free question about a clip or picture."""
+    from emotion_qwen.inference.analyzer import EmotionQwen
+
+    print(EmotionQwen.load(**options).ask(path, question, start=start, end=end))  # type: ignore[arg-type]
+
+
+@click.command()
+@click.argument("path")
+@click.option("--save", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second looked at.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
+def faces(path: str, save: Path, fps: float, strength: float) -> None:
+    """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
+    from emotion_qwen.faces import CenterFaceDetector, capture, person_crops, save_pictures, track_faces
+
+    settings = ClipSettings.of({"fps": fps, "capture_strength": strength}, "faces")
+    clip = read_clip(path, settings)
+    tracks = track_faces(clip.frames, clip.times, CenterFaceDetector())
+    crops = [person_crops(clip.frames, t, margin=settings.person_margin, count=settings.person_frames) for t in tracks]
+    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.person_margin), crops)
+    for track in tracks:
+        times = clip.times[track.frames]
+        print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")
+    if not tracks:
+        print("no face found")
+    print("\n".join(str(file) for file in written))

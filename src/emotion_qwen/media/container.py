@@ -1,0 +1,135 @@
+"""Opening a video file, and saying in one line why one does not open.
+
+FFmpeg answers most broken files with "Invalid data found"; the reasons worth telling apart are found by looking at the
+first bytes. Text is refused before FFmpeg sees it: a playlist could make it open other files or addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.stream
+import av.video.stream
+
+from emotion_qwen.errors import MediaError
+
+SNIFF = 4096
+_ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof"}
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """Open a file and give its container and its first moving picture stream.
+
+    Raises:
+        MediaError: the file is missing, empty, text, damaged, or without a picture stream that can be decoded.
+    """
+    check_readable(path)
+    try:
+        # The absolute path keeps names like "a:b.mp4" from being read as a protocol; the whitelist keeps
+        # containers that refer to other places from reaching the network.
+        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{str(path)!r}: {_why_unreadable(path, error)}") from error
+    try:
+        yield container, _picture_stream(path, container)
+    finally:
+        container.close()
+
+
+def check_readable(path: Path) -> None:
+    """Check that a path is a file with content that is not text.
+
+    Raises:
+        MediaError: it is missing, a folder, not readable, empty or text.
+    """
+    if not path.exists():
+        raise MediaError(f"{str(path)!r} does not exist; give the path of a video or picture")
+    if path.is_dir():
+        raise MediaError(f"{str(path)!r} is a folder; expected one video or picture file")
+    head = read_head(path)
+    if not head:
+        raise MediaError(f"{str(path)!r} is empty (0 bytes); copy or record the file again")
+    if _is_text(head):
+        start = head[:24].decode("utf-8", "replace").split("\n")[0]
+        raise MediaError(f"{str(path)!r} is text (it begins with {start!r}), not a video or picture")
+
+
+def read_head(path: Path) -> bytes:
+    """Read the first bytes of a file.
+
+    Raises:
+        MediaError: the file may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(SNIFF)
+    except OSError as error:
+        raise MediaError(f"{str(path)!r} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # not merely a character cut by the end of the sniffed bytes
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character.isspace() for character in text.lstrip("\ufeff"))
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if read_head(path)[4:8] in _ISO_BOXES:
+        if "moov" not in _top_boxes(path):
+            return (
+                "an MP4 without its index (no moov box): the recording or download was cut off before the index was "
+                "written; fetch it again"
+            )
+        return f"an MP4 whose index is damaged ({_reason(error)}); fetch it again"
+    return f"not a video or picture that FFmpeg can read ({_reason(error)}); check the file with a player"
+
+
+def _top_boxes(path: Path) -> set[str]:
+    """Name the top-level boxes of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
+    names: set[str] = set()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        place = 0
+        while place + 8 <= size:
+            file.seek(place)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            names.add(header[4:8].decode("latin-1"))
+            if length == 1:  # the true length follows in 64 bits
+                length = int.from_bytes(header[8:16], "big")
+            if length < 8:  # 0: to the end of the file; 2-7: damaged
+                break
+            place += length
+    return names
+
+
+def _picture_stream(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    # Cover art of a music file is a video stream of one picture; it is not a video.
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams:
+        if container.streams.audio:
+            raise MediaError(
+                f"{str(path)!r} holds only sound ({container.streams.audio[0].name}); sound alone is not supported yet "
+                "by this version, give a file with pictures"
+            )
+        raise MediaError(f"{str(path)!r} ({container.format.name}) holds no picture stream; give a video or picture")
+    if streams[0].codec_context is None:
+        raise MediaError(f"{str(path)!r}: FFmpeg has no decoder for its picture stream; convert it to H.264 first")
+    return streams[0]
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,258 @@
+"""Video file to frames: only the wanted frames are converted, and only what they depend on is decoded.
+
+The packets' times and keyframes are read first. Then, for each stretch between keyframes that holds a wanted frame, the
+packets up to the last wanted one are decoded; frames nothing depends on are skipped by the decoder unless wanted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media.container import open_video
+from emotion_qwen.media.timeline import Timeline, choose_frames, frame_count, read_timeline
+from emotion_qwen.records import Clip
+from emotion_qwen.settings import ClipSettings
+
+__all__ = ["frame_count", "read_video", "working_size"]
+
+_LONG_GAP = 64  # packets; reading over fewer costs less than a seek
+_SKIP, _WANT, _DRAIN = 0, 1, 2  # what a needed packet is: only referred to, wanted, the last of its stretch
+
+
+def read_video(
+    path: str | Path, settings: ClipSettings, *, start: float | None = None, end: float | None = None
+) -> Clip:
+    """Read evenly spaced frames of a video with the times at which they are shown.
+
+    Sound is not read. Pixels are taken as square.
+
+    Args:
+        path: any file that FFmpeg reads.
+        settings: frame budget and working side.
+        start: seconds from the first frame; earlier frames are left out.
+        end: seconds; frames from here on are left out.
+
+    Returns:
+        A clip of T frames; T is even, except that a single frame stays single.
+
+    Raises:
+        MediaError: the file is missing, empty, text, without an index, without picture or without a decodable frame,
+            or the span from `start` to `end` holds nothing.
+    """
+    path = Path(path)
+    with open_video(path) as (container, stream):
+        timeline = read_timeline(str(path), container, stream)
+    try:
+        wanted = timeline.stamps[choose_frames(timeline, settings, start, end)]
+    except MediaError as error:
+        raise MediaError(f"{str(path)!r}: {error}") from error
+    gathered = _Gathered(len(wanted), settings.working_side)
+    try:
+        for stamp, frame in _decode(path, timeline, wanted):
+            gathered.add(stamp, frame)
+    except av.error.FFmpegError as error:
+        gathered.fault = str(error)
+    if gathered.frames is None or not gathered.stamps:
+        raise MediaError(
+            f"{str(path)!r}: none of its {len(timeline.stamps)} frames can be decoded "
+            f"({gathered.fault or 'the picture data are damaged'}); fetch or record the file again"
+        )
+    return _clip(path, timeline, gathered, len(wanted))
+
+
+def working_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Reduce (height, width) so that the longer side is `side` and both are even; smaller sizes stay as they are."""
+    longer = max(height, width)
+    if longer <= side:
+        return height, width
+    return tuple(max(2, round(length * side / longer / 2) * 2) for length in (height, width))  # type: ignore[return-value]
+
+
+class _Gathered:
+    """The wanted frames in one array of their final size; never more than those are held."""
+
+    def __init__(self, count: int, side: int) -> None:
+        self.count, self.side = count, side
+        self.frames: np.ndarray | None = None
+        self.stamps: list[int] = []
+        self.size = (0, 0)
+        self.fault = ""
+        self._scaler = VideoReformatter()
+
+    def add(self, stamp: int, frame: VideoFrame) -> None:
+        """Convert one decoded frame to upright RGB of the working size."""
+        turn = _orientation(frame)
+        height, width = working_size(frame.height, frame.width, self.side)
+        if self.frames is not None:  # a stream may change its size; all frames get that of the first
+            shape = self.frames.shape[1:3]
+            height, width = shape[::-1] if turn[0] else shape
+        reduced = (height, width) != (frame.height, frame.width)
+        # Bicubic widens its kernel when it reduces, so nothing aliases; at equal size only chroma is interpolated.
+        scaled = self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation=Interpolation.BICUBIC if reduced else Interpolation.BILINEAR,
+        )
+        picture = _upright(scaled.to_ndarray(), turn)
+        if self.frames is None:
+            self.frames = np.empty((self.count, *picture.shape), dtype=np.uint8)
+            self.size = (frame.width, frame.height) if turn[0] else (frame.height, frame.width)
+        self.frames[len(self.stamps)] = picture
+        self.stamps.append(stamp)
+
+
+def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> Clip:
+    warnings = list(timeline.warnings)
+    found = len(gathered.stamps)
+    stamps = np.array(gathered.stamps, dtype=np.int64)
+    if found < wanted:
+        warnings.append(f"{wanted - found} of {wanted} frames could not be decoded and are left out")
+    assert gathered.frames is not None
+    return Clip(
+        frames=gathered.frames[:found],
+        times=replace(timeline, stamps=np.concatenate([timeline.stamps[:1], stamps])).times[1:],
+        source=str(path),
+        duration=timeline.duration,
+        size=gathered.size,
+        warnings=tuple(warnings),
+    )
+
+
+def _decode(path: Path, timeline: Timeline, wanted: np.ndarray) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (stamp, frame) of the wanted stamps; a frame that is missing is replaced by the next one, if any."""
+    pending = [int(stamp) for stamp in wanted[::-1]]
+    decoded = _all_frames(path) if timeline.counted else _needed_frames(path, _plan(timeline, wanted))
+    for stamp, frame in decoded:
+        if pending and pending[-1] <= stamp:
+            yield stamp, frame
+            while pending and pending[-1] <= stamp:
+                pending.pop()
+        if not pending:
+            return
+
+
+@dataclass
+class _Stretch:
+    """Packets to decode without a gap.
+
+    Attributes:
+        roles: stamp -> what the packet is, in file order; those decoded are taken out.
+        key: stamp of the keyframe it begins with.
+        gap: packets between the stretch before and this one.
+    """
+
+    roles: dict[int, int]
+    key: int
+    gap: int
+
+
+def _plan(timeline: Timeline, wanted: np.ndarray) -> list[_Stretch]:
+    """Find the packets to decode: from each wanted frame back to the keyframe it leans on."""
+    order = timeline.decode_order
+    needed = np.zeros(len(order), dtype=bool)
+    asked = np.isin(order, wanted)
+    keys = timeline.keys.tolist()
+    for place in np.flatnonzero(asked).tolist():
+        # A frame shown before the keyframe that precedes it in the file leans on the keyframe before that.
+        key = bisect_right(keys, place) - 1
+        while key > 0 and order[keys[key]] > order[place]:
+            key -= 1
+        needed[(keys[key] if key >= 0 else 0) : place + 1] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], needed, [False]]))).tolist()
+    stretches, before = [], 0
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        roles = np.where(asked[first:last], _WANT, _SKIP)
+        roles[-1] |= _DRAIN
+        named = dict(zip(order[first:last].tolist(), roles.tolist(), strict=True))
+        stretches.append(_Stretch(named, int(order[first]), first - before))
+        before = last
+    return stretches
+
+
+def _needed_frames(path: Path, stretches: list[_Stretch]) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode stretch by stretch, seeking over long gaps; where a seek lands too late, read from the start instead."""
+    seeking = True
+    while stretches:
+        with open_video(path) as (container, stream):
+            stream.thread_type = "AUTO"
+            for frame in _walk(container, stream, stretches, seeking):
+                if frame.pts is not None:
+                    yield frame.pts, frame
+        seeking = False
+
+
+def _walk(
+    container: InputContainer, stream: VideoStream, stretches: list[_Stretch], seeking: bool
+) -> Iterator[VideoFrame]:
+    """Decode the stretches and take them off the list; leave those that a seek did not reach."""
+    context = stream.codec_context
+    landing = False
+    for packet in container.demux(stream):
+        stamp = packet.pts
+        if packet.size == 0 or stamp is None:
+            continue
+        if landing and stamp > stretches[0].key:
+            return
+        landing = False
+        role = stretches[0].roles.pop(stamp, None)
+        if role is None:
+            continue
+        # Nothing leans on a non-reference frame: unless it is wanted, it need not be decoded.
+        context.skip_frame = "DEFAULT" if role & _WANT else "NONREF"
+        with suppress(av.error.InvalidDataError):  # a damaged packet; its frame is counted as missing
+            yield from packet.decode()
+        if role & _DRAIN:
+            yield from context.decode(None)
+            context.flush_buffers()
+            del stretches[0]
+            if not stretches:
+                return
+            if seeking and stretches[0].gap > _LONG_GAP:
+                try:
+                    container.seek(stretches[0].key, stream=stream)
+                except av.error.FFmpegError:
+                    return
+                landing = True
+    # The end came before what the timeline promised: give what the decoder still holds, and do not try again.
+    stretches.clear()
+    yield from context.decode(None)
+
+
+def _all_frames(path: Path) -> Iterator[tuple[int, VideoFrame]]:
+    """Decode everything, numbering the frames, for files that tell no times."""
+    with open_video(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        yield from enumerate(container.decode(stream))
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Read the display matrix as (swap the axes, then mirror rows, then mirror columns)."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        return True, b < 0, c < 0
+    return False, d < 0, a < 0
+
+
+def _upright(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    swap, rows, columns = turn
+    if swap:
+        picture = picture.transpose(1, 0, 2)
+    return picture[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,0 +1,186 @@
+"""The whole model: Qwen2.5-VL with the Hybrid Compressor in place of its merger. The only code beside `vision.py` and
+`compressor.py` that touches transformers' classes.
+
+    pixels --vision transformer--> patch features --Hybrid Compressor--> visual tokens + fusion weights
+    visual tokens + text tokens --language model with multimodal rotary positions--> answer
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLModel,
+)
+
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.compressor import HybridCompressor
+from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.vision import EmotionQwenVisionTransformer
+
+LISTED_KEYS = 12
+
+
+@dataclass
+class VisualFeatures(BaseModelOutputWithPooling):
+    """Encoded visuals.
+
+    Attributes:
+        last_hidden_state: (N, vision hidden) patch features in window order.
+        pooler_output: one (tokens, hidden) tensor per visual.
+        gate_weights: (V, 2) fusion weights, general and emotion, fp32.
+    """
+
+    gate_weights: torch.Tensor | None = None
+
+
+class EmotionQwenModel(Qwen2_5_VLModel):
+    """Vision transformer, Hybrid Compressor and language model, without the output projection."""
+
+    config_class = EmotionQwenConfig
+
+    def __init__(self, config: EmotionQwenConfig) -> None:
+        super().__init__(config)
+        self.visual = EmotionQwenVisionTransformer._from_config(config.vision_config)
+        self.compressor = HybridCompressor(config)
+        self.post_init()
+
+    def get_image_features(
+        self, pixel_values: torch.Tensor, image_grid_thw: torch.LongTensor | None = None, **kwargs: Any
+    ) -> VisualFeatures:
+        """Encode pictures: (N, patch values) flat patches and (V, 3) grids to `VisualFeatures`."""
+        kwargs["return_dict"] = True
+        return self._compress(super().get_image_features(pixel_values, image_grid_thw, **kwargs), image_grid_thw)
+
+    def get_video_features(
+        self, pixel_values_videos: torch.Tensor, video_grid_thw: torch.LongTensor | None = None, **kwargs: Any
+    ) -> VisualFeatures:
+        """Encode videos: (N, patch values) flat patches and (V, 3) grids to `VisualFeatures`."""
+        kwargs["return_dict"] = True
+        return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
+
+    def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor) -> VisualFeatures:
+        per_visual = encoded.pooler_output  # our vision transformer's window index, split by transformers
+        tokens, weights = self.compressor(encoded.last_hidden_state, torch.cat(per_visual), grid_thw)
+        return VisualFeatures(
+            last_hidden_state=encoded.last_hidden_state,
+            pooler_output=torch.split(tokens, [len(part) for part in per_visual]),
+            gate_weights=weights,
+        )
+
+
+class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
+    """Emotion-Qwen with its output projection: training loss and `generate`.
+
+    `gate_weights` are fields of what `get_image_features`, `get_video_features` and `encode_visuals` return; the
+    encoded visuals can be handed to `forward` and `generate` as `mm_encoder_outputs`, so that many questions cost one
+    vision pass.
+    """
+
+    config_class = EmotionQwenConfig
+    # The loss is averaged over the tokens of the whole accumulated batch; otherwise 1 x 8 differs from 8 x 1.
+    accepts_loss_kwargs = True
+
+    def __init__(self, config: EmotionQwenConfig) -> None:
+        # The parent's constructor would build a second language model only to drop it.
+        super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
+        self.model = EmotionQwenModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def encode_visuals(self, inputs: dict[str, torch.Tensor]) -> dict[str, VisualFeatures]:
+        """Encode all visuals of prepared inputs once.
+
+        Args:
+            inputs: what the processor returns; `pixel_values` with `image_grid_thw` and `pixel_values_videos` with
+                `video_grid_thw` are read, the rest is ignored.
+
+        Returns:
+            `mm_encoder_outputs` for `forward` and `generate`: the keys "image" and "video", as far as present.
+        """
+        encoded = {}
+        if inputs.get("pixel_values") is not None:
+            encoded["image"] = self.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"])
+        if inputs.get("pixel_values_videos") is not None:
+            encoded["video"] = self.model.get_video_features(inputs["pixel_values_videos"], inputs["video_grid_thw"])
+        return encoded
+
+    def set_gate_mode(self, mode: str) -> None:
+        """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration."""
+        self.config.gate_mode = mode
+        self.config.__post_init__()
+        self.model.compressor.mode = mode
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN206
+        """Load a model folder or hub name, as in transformers, and refuse a folder that does not fit exactly.
+
+        Raises:
+            CheckpointError: no model there, a missing shard, missing or unexpected keys, a shape that differs.
+        """
+        check_folder(pretrained_model_name_or_path)
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("use_safetensors", True)
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        faults = [_key_fault(name, info.get(name, ())) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")]
+        if any(faults):
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path}: the weights do not fit the model: {'; '.join(filter(None, faults))}. "
+                "Expected a folder saved by Emotion-Qwen; turn other checkpoints into one with `emotion-qwen convert`"
+            )
+        return (model, info) if wants_info else model
+
+
+def _key_fault(kind: str, keys: Any) -> str:
+    names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys)
+    if not names:
+        return ""
+    more = f" and {len(names) - LISTED_KEYS} more" if len(names) > LISTED_KEYS else ""
+    return f"{kind.replace('_', ' ')}: {', '.join(names[:LISTED_KEYS])}{more}"
+
+
+def check_folder(path: str | Path) -> None:
+    """Check a local model folder before anything is loaded; a name that is no folder is left to the hub.
+
+    Raises:
+        CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if folder.is_absolute() or str(path).startswith(".") or folder.exists():
+            raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that holds config.json")
+        return
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: not valid JSON ({error}); copy the file again") from error
+    if config.get("model_type") != EmotionQwenConfig.model_type:
+        raise CheckpointError(
+            f"{folder}: model_type is {config.get('model_type')!r}, expected {EmotionQwenConfig.model_type!r}; "
+            f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
+        )
+    _check_weights(folder)
+
+
+def _check_weights(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        absent = [name for name in shards if not (folder / name).is_file()]
+        if absent:
+            raise CheckpointError(
+                f"{folder}: {len(absent)} of {len(shards)} shards missing: {', '.join(absent)}; copy the folder again"
+            )
+    elif not (folder / "model.safetensors").is_file():
+        raise CheckpointError(f"{folder}: no model.safetensors and no index of shards; copy the folder again")

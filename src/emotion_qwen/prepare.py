@@ -1,0 +1,77 @@
+"""The one path from a clip to what the model sees: faces, capture, crops. Training, evaluation and serving use it.
+
+Frames come reduced to the working side (`media`), faces are found on them, everything but the faces is washed out and
+blended in, and every person is also cut out as square pictures of one size. Patches and tokens follow in the processor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from emotion_qwen.faces import FaceDetector, capture, chosen_frames, person_crops, track_faces
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.records import Clip, FaceTrack
+from emotion_qwen.settings import ClipSettings
+
+
+@dataclass(frozen=True, eq=False)
+class PersonPictures:
+    """One person of a clip: the track, and crops (K, S, S, 3) uint8 with their times (K,) in seconds."""
+
+    track: FaceTrack
+    crops: np.ndarray
+    times: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedClip:
+    """A clip ready for the processor: `clip` as decoded, `shown` with captured frames, `people` as crops."""
+
+    clip: Clip
+    shown: Clip
+    people: tuple[PersonPictures, ...]
+
+    @property
+    def part(self) -> dict[str, Any]:
+        """The message part of the whole clip."""
+        kind = "image" if self.shown.still else "video"
+        return {"type": kind, kind: self.shown}
+
+
+def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProcessor) -> PreparedClip:
+    """Find the faces of a clip, capture them, and cut out the people.
+
+    A clip without any face track is shown as it is.
+    """
+    settings = processor.settings
+    tracks = track_faces(clip.frames, clip.times, detector)
+    captured = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
+    people = tuple(_cut_out(clip, track, processor) for track in tracks) if settings.person_crops else ()
+    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
+
+
+def _cut_out(clip: Clip, track: FaceTrack, processor: EmotionQwenProcessor) -> PersonPictures:
+    settings = processor.settings
+    crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
+    side = crop_side(settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
+    pictures = np.stack([fit_crop(crop, side, settings.person_gray) for crop in crops])
+    return PersonPictures(track, pictures, clip.times[chosen_frames(track, settings.person_frames)])
+
+
+def crop_side(settings: ClipSettings, factor: int) -> int:
+    """Return the side of a person crop in pixels: the budget's root, as a multiple of patch x merge."""
+    return max(factor, round(math.sqrt(settings.person_pixels) / factor) * factor)
+
+
+def fit_crop(crop: np.ndarray, side: int, gray: bool) -> np.ndarray:
+    """Resize a square crop (S, S, 3) uint8 to (side, side, 3), grey if the model saw only grey faces."""
+    image = Image.fromarray(crop)
+    if gray:
+        image = image.convert("L").convert("RGB")
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))

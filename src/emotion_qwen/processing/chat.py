@@ -1,0 +1,100 @@
+"""The one chat template, placeholders, the label mask that follows from it, and the fixed questions.
+
+The layout is Qwen2.5-VL's. What the assistant says stands inside a `generation` block, `<|im_end|>` included, so that
+the label mask comes from the template itself and the model learns to stop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.taxonomy import LabelSet
+
+IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
+SYSTEM_TEXT = "You are a helpful assistant."
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    IMAGE_PAD, VIDEO_PAD, "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>",
+)  # fmt: skip
+
+CHAT_TEMPLATE = (
+    "{%- macro parts(content) -%}"
+    "{%- if content is string -%}{{ content }}{%- else -%}{%- for part in content -%}"
+    "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- elif part.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>"
+    "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}{%- endmacro -%}"
+    "{%- for message in messages -%}"
+    "{%- if loop.first and message.role != 'system' -%}"
+    "{{ '<|im_start|>system\n" + SYSTEM_TEXT + "<|im_end|>\n' }}{%- endif -%}"
+    "{{ '<|im_start|>' + message.role + '\n' }}"
+    "{%- if message.role == 'assistant' -%}"
+    "{% generation %}{{ parts(message.content) + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}"
+    "{%- else -%}{{ parts(message.content) + '<|im_end|>\n' }}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
+QUESTIONS = {
+    "label": {
+        "en": "Which emotion does the person show? Choose one: {labels}.",
+        "zh": "这个人表现出哪种情绪？请选择一个：{labels}。",
+    },
+    "describe": {
+        "en": "Say in one sentence how the person feels.",
+        "zh": "请用一句话说明这个人的感受。",
+    },
+}
+LANGUAGES = ("en", "zh")
+
+
+def label_question(labels: LabelSet, language: str) -> str:
+    """Compose the closed question over a label set, in "en" or "zh"."""
+    joined = (", " if language == "en" else "、").join(labels.names(language))
+    return QUESTIONS["label"][language].format(labels=joined)
+
+
+def harmless(text: str) -> str:
+    """Take the meaning out of special tokens that stand in a user's text."""
+    return text.replace("<|", "< |")
+
+
+def expand(text: str, image_tokens: Sequence[int], video_tokens: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+    """Repeat every placeholder as often as its visual has tokens.
+
+    Args:
+        text: the rendered chat, one pad token per visual.
+        image_tokens: tokens of each image, in order; `video_tokens` likewise.
+
+    Returns:
+        The expanded text, and for every placeholder (place in the unexpanded text, characters added there).
+
+    Raises:
+        DataError: the text names more or fewer visuals than came.
+    """
+    left = {IMAGE_PAD: list(image_tokens), VIDEO_PAD: list(video_tokens)}
+    for pad, counts in left.items():
+        if text.count(pad) != len(counts):
+            raise DataError(
+                f"the chat has {text.count(pad)} {pad} placeholder(s) for {len(counts)} visual(s); "
+                "give exactly one visual per placeholder"
+            )
+    pieces, added, end = [], [], 0
+    for match in re.finditer(f"{re.escape(IMAGE_PAD)}|{re.escape(VIDEO_PAD)}", text):
+        pad = match.group()
+        pieces += [text[end : match.start()], pad * left[pad].pop(0)]
+        end = match.end()
+        added.append((end, len(pieces[-1]) - len(pad)))
+    return "".join([*pieces, text[end:]]), added
+
+
+def moved(place: int, added: Sequence[tuple[int, int]]) -> int:
+    """Return where a character of the unexpanded text stands in the expanded one."""
+    return place + sum(more for where, more in added if where <= place)
+
+
+def inside(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Mark the tokens whose characters lie in one of the spans: 1 inside, 0 outside."""
+    return [int(any(s <= start and stop <= e and start < stop for s, e in spans)) for start, stop in offsets]

@@ -1,0 +1,259 @@
+"""`EmotionQwenProcessor`: chat and media to the tensors that the model takes.
+
+It saves and loads with the model, and carries the model's `clip_settings`: frames, budgets, capture and crops. Pictures
+go through transformers' own `Qwen2VLImageProcessorPil`; videos through `patches.py`, because transformers' video
+processor needs torchvision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import BatchFeature
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.media.clip import read_clip
+from emotion_qwen.processing.chat import CHAT_TEMPLATE, IMAGE_PAD, VIDEO_PAD, expand, harmless, inside, moved
+from emotion_qwen.processing.patches import video_patches
+from emotion_qwen.records import Clip
+from emotion_qwen.settings import ClipSettings
+
+IGNORE = -100
+
+
+class EmotionQwenProcessor(ProcessorMixin):
+    """Prepare text, pictures and videos for Emotion-Qwen.
+
+    Args:
+        image_processor: `Qwen2VLImageProcessorPil`.
+        tokenizer: a fast tokenizer that knows `SPECIAL_TOKENS`.
+        chat_template: Jinja template; ours if None.
+        clip_settings: values of `ClipSettings` that differ from its defaults.
+    """
+
+    def __init__(self, image_processor, tokenizer, chat_template=None, clip_settings=None) -> None:  # noqa: ANN001
+        super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        self.clip_settings = dict(clip_settings or {})
+        self.settings  # noqa: B018  wrong settings fail here, not at the first clip
+
+    @property
+    def settings(self) -> ClipSettings:
+        """The clip settings, checked."""
+        return ClipSettings.of(self.clip_settings, "clip_settings")
+
+    def __call__(  # noqa: D417
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        videos: Any = None,
+        *,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        padding: bool = True,
+        padding_side: str | None = None,
+        return_tensors: str = "pt",
+        **ignored: Any,
+    ) -> BatchFeature:
+        """Tokenize chats whose visuals are given in reading order.
+
+        Args:
+            images: pictures of all texts in order: paths, PIL images, (H, W, 3) uint8 arrays or still `Clip`s.
+            text: one rendered chat or several, one pad token per visual.
+            videos: paths or `Clip`s.
+            spans: per text, character spans of what the assistant says; asks for `labels`.
+
+        Returns:
+            input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video), each (B, L);
+            pixel_values (N, D) and image_grid_thw (V, 3); pixel_values_videos, video_grid_thw and
+            second_per_grid_ts (V,) seconds per temporal patch; labels (B, L) with -100 outside the spans.
+
+        Raises:
+            DataError: placeholders and visuals do not match.
+        """
+        texts = [text] if isinstance(text, str) else list(text or [])
+        data = {**self._pictures(_flat(images)), **self._videos(_flat(videos))}
+        merged = self.image_processor.merge_size**2
+        counts = [
+            (data[key].prod(-1) // merged).tolist() if key in data else []
+            for key in ("image_grid_thw", "video_grid_thw")
+        ]
+        rows = self._rows(texts, spans, counts)
+        return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors)
+
+    def _rows(self, texts: list[str], spans: Any, counts: list[list[int]]) -> list[dict[str, list[int]]]:
+        left = {IMAGE_PAD: counts[0], VIDEO_PAD: counts[1]}
+        rows = []
+        for number, text in enumerate(texts):
+            last = number == len(texts) - 1
+            own = []
+            for pad in (IMAGE_PAD, VIDEO_PAD):
+                take = len(left[pad]) if last else text.count(pad)
+                own.append(left[pad][:take])
+                left[pad] = left[pad][take:]
+            expanded, added = expand(text, own[0], own[1])
+            tokens = self.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=spans is not None)
+            ids = tokens["input_ids"]
+            row = {"input_ids": ids, "mm_token_type_ids": [self._kind(token) for token in ids]}
+            if spans is not None:
+                own_spans = [(moved(start, added), moved(stop, added)) for start, stop in spans[number]]
+                told = inside(tokens["offset_mapping"], own_spans)
+                row["labels"] = [token if said else IGNORE for token, said in zip(ids, told, strict=True)]
+            rows.append(row)
+        return rows
+
+    def _kind(self, token: int) -> int:
+        return {self.image_token_id: 1, self.video_token_id: 2}.get(token, 0)
+
+    def _pad(self, rows: list[dict[str, list[int]]], side: str | None) -> dict[str, torch.Tensor]:
+        fill = {"input_ids": self.tokenizer.pad_token_id, "mm_token_type_ids": 0, "labels": IGNORE}
+        length = max((len(row["input_ids"]) for row in rows), default=0)
+        left = (side or self.tokenizer.padding_side) == "left"
+        padded: dict[str, list[list[int]]] = {}
+        for row in rows:
+            gap = length - len(row["input_ids"])
+            full = {**row, "attention_mask": [1] * len(row["input_ids"])}
+            for key, values in full.items():
+                more = [fill.get(key, 0)] * gap
+                padded.setdefault(key, []).append(more + values if left else values + more)
+        return {key: torch.tensor(values) for key, values in padded.items()}
+
+    def _pictures(self, images: list[Any]) -> dict[str, torch.Tensor]:
+        if not images:
+            return {}
+        settings = self.settings
+        size = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
+        pictures = [_picture(image, settings) for image in images]
+        return dict(self.image_processor(images=pictures, size=size, return_tensors="pt"))
+
+    def _videos(self, videos: list[Any]) -> dict[str, torch.Tensor]:
+        if not videos:
+            return {}
+        settings, shape = self.settings, self.image_processor
+        patches, grids, seconds = [], [], []
+        for video in videos:
+            clip = video if isinstance(video, Clip) else read_clip(video, settings)
+            pixels, grid = video_patches(
+                clip.frames, settings, shape.patch_size, shape.temporal_patch_size, shape.merge_size
+            )
+            patches.append(pixels)
+            grids.append(grid)
+            seconds.append(shape.temporal_patch_size / (clip.fps or settings.fps))
+        return {
+            "pixel_values_videos": torch.cat(patches),
+            "video_grid_thw": torch.cat(grids),
+            "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float32),
+        }
+
+    def apply_chat_template(  # noqa: D417
+        self,
+        conversation: Sequence[Any],
+        chat_template: str | None = None,
+        *,
+        add_generation_prompt: bool = False,
+        tokenize: bool = False,
+        return_dict: bool = True,
+        return_labels: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Render one conversation or several, and prepare their media if `tokenize` is set.
+
+        Args:
+            conversation: messages with `role` and `content`; a content is a text or a list of parts
+                `{"type": "text", "text": ...}`, `{"type": "image", "image": ...}`, `{"type": "video", "video": ...}`.
+                Special tokens inside texts lose their meaning.
+            return_labels: add `labels`, -100 everywhere but in what the assistant says, `<|im_end|>` included.
+
+        Returns:
+            The rendered text (or a list of them), or with `tokenize` what `__call__` returns (only its input_ids
+            without `return_dict`).
+
+        Raises:
+            DataError: labels are asked for and the template has no generation block, or no turn is the assistant's.
+        """
+        single = bool(conversation) and isinstance(conversation[0], dict)
+        chats = [_harmless(chat) for chat in ([conversation] if single else conversation)]
+        template = chat_template or self.chat_template
+        if return_labels and "generation" not in template:
+            raise DataError("labels were asked for, but the chat template has no {% generation %} block; use ours")
+        texts, spans = render_jinja_template(
+            conversations=chats,
+            chat_template=template,
+            return_assistant_tokens_mask=return_labels,
+            add_generation_prompt=add_generation_prompt,
+        )
+        if not tokenize:
+            return texts[0] if single else texts
+        if return_labels and not all(spans):
+            raise DataError("labels were asked for a conversation without an assistant turn; nothing could be learned")
+        media: dict[str, list[Any]] = {"image": [], "video": []}
+        for chat in chats:
+            for message in chat:
+                for part in message["content"] if isinstance(message["content"], list) else ():
+                    if part["type"] in media:
+                        media[part["type"]].append(_source(part))
+        prepared = self(media["image"], texts, media["video"], spans=spans if return_labels else None, **kwargs)
+        return prepared if return_dict else prepared["input_ids"]
+
+    @property
+    def image_token_id(self) -> int:
+        """Id of the image placeholder."""
+        return self.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
+
+    @property
+    def video_token_id(self) -> int:
+        """Id of the video placeholder."""
+        return self.tokenizer.convert_tokens_to_ids(VIDEO_PAD)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names that the model's forward takes."""
+        return [
+            "input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw",
+            "pixel_values_videos", "video_grid_thw", "second_per_grid_ts",
+        ]  # fmt: skip
+
+    def post_process_image_text_to_text(self, generated: torch.Tensor, **kwargs: Any) -> list[str]:
+        """Decode generated tokens (B, L) to texts without special tokens."""
+        return self.tokenizer.batch_decode(generated, skip_special_tokens=True, **kwargs)
+
+
+def _harmless(chat: Sequence[dict]) -> list[dict]:
+    cleaned = []
+    for message in chat:
+        content = message["content"]
+        if isinstance(content, str):
+            content = harmless(content)
+        else:
+            content = [{**p, "text": harmless(p["text"])} if p["type"] == "text" else p for p in content]
+        cleaned.append({**message, "content": content})
+    return cleaned
+
+
+def _source(part: dict) -> Any:
+    for key in (part["type"], "path", "url"):
+        if part.get(key) is not None:
+            return part[key]
+    raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")
+
+
+def _flat(media: Any) -> list[Any]:
+    if media is None:
+        return []
+    if not isinstance(media, list | tuple):
+        return [media]
+    return [item for group in media for item in (group if isinstance(group, list | tuple) else [group])]
+
+
+def _picture(image: Any, settings: ClipSettings) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image)
+    clip = image if isinstance(image, Clip) else read_clip(Path(image), settings)
+    return Image.fromarray(clip.frames[0])

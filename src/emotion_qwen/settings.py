@@ -1,0 +1,110 @@
+"""Settings: strict pydantic models, read from YAML with key=value overrides; an unknown key is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emotion_qwen.errors import SettingsError, unknown_choice
+
+SettingsType = TypeVar("SettingsType", bound="Settings")
+
+
+class Settings(BaseModel):
+    """A group of settings: frozen, no unknown keys, values of the declared type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls: type[SettingsType], values: dict[str, Any], place: str = "settings") -> SettingsType:
+        """Build from a plain mapping.
+
+        Args:
+            values: field name -> value.
+            place: where the values come from, for the error message.
+
+        Raises:
+            SettingsError: an unknown key or a value that does not fit; every fault is listed.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(f"{place}: " + "; ".join(cls._explain(e) for e in error.errors())) from error
+
+    @classmethod
+    def _explain(cls, fault: dict[str, Any]) -> str:
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            return unknown_choice("key", key, cls.model_fields)
+        return f"{key} = {fault['input']!r}: {fault['msg']}"
+
+
+class ClipSettings(Settings):
+    """How a clip becomes model input. Saved with every model, because a model must see what it was trained on.
+
+    The defaults are the published release's (`train/vision_process.py`) except that pictures are capped at
+    1,003,520 pixels, the cap of its processor.
+    """
+
+    fps: float = Field(2.0, gt=0)
+    """Frames sampled per second of video."""
+    min_frames: int = Field(4, ge=1)
+    max_frames: int = Field(768, ge=2)
+    video_min_pixels: int = Field(128 * 28 * 28, gt=0)
+    """Smallest area of one video frame, pixels."""
+    video_max_pixels: int = Field(768 * 28 * 28, gt=0)
+    """Largest area of one video frame, pixels."""
+    video_total_pixels: int = Field(90_316_800, gt=0)
+    """Area of all frames of a video together; divides into a budget per frame."""
+    image_min_pixels: int = Field(4 * 28 * 28, gt=0)
+    image_max_pixels: int = Field(1280 * 28 * 28, gt=0)
+    working_side: int = Field(720, ge=32)
+    """Frames are reduced to this longer side while decoding; faces are found on these, pixels."""
+    capture_strength: float = Field(0.5, ge=0, le=1)
+    """How far everything but the tracked faces is washed out; 0 leaves frames as they are."""
+    person_crops: bool = True
+    """Read each person also from square crops of the face track."""
+    person_margin: float = Field(0.2, ge=0, le=2)
+    """Margin around the face on each side, as a share of the longer side of its box."""
+    person_frames: int = Field(8, ge=1)
+    """Crops per person, evenly spaced over the track."""
+    person_pixels: int = Field(224 * 224, gt=0)
+    """Area of one person crop, pixels."""
+    person_weight: float = Field(0.5, ge=0, le=1)
+    """Share of the people in the clip's distribution; the rest is the whole frames'."""
+    person_gray: bool = False
+    """Turn person crops grey, for a model that saw only grey faces."""
+
+
+def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a YAML mapping and apply dotted overrides.
+
+    Args:
+        path: YAML file whose top level is a mapping.
+        overrides: texts like `optim.learning_rate=2.0e-5`; the value is read as YAML.
+
+    Raises:
+        SettingsError: the file is missing or no mapping, or an override has no `=`.
+    """
+    if not path.is_file():
+        raise SettingsError(f"settings file {str(path)!r} does not exist; give the path of a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML ({' '.join(str(error).split())}); mend the file") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: the top level is a {type(values).__name__}; expected key: value lines")
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise SettingsError(f"override {override!r} has no '='; write key=value, for example optim.steps=100")
+        target = values
+        *groups, name = key.split(".")
+        for group in groups:
+            target = target.setdefault(group, {})
+        target[name] = yaml.safe_load(text)
+    return values

@@ -1,0 +1,152 @@
+"""The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
+
+    python -m emotion_qwen.training.nano teacher|vision|tune|pack --data DATA --runs RUNS
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import click
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, load_model
+from transformers import set_seed
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
+from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.vision import EmotionQwenVisionTransformer
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.chat import SYSTEM_TEXT
+from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.training.tokenizer import train_tokenizer
+from emotion_qwen.training.tuning import TuningRun, run_tuning
+from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, run_vision
+
+SEED = 7
+CLIP_SETTINGS = {
+    "max_frames": 16,
+    "video_min_pixels": 48 * 48,
+    "video_max_pixels": 64 * 64,
+    "video_total_pixels": 16 * 64 * 64,
+    "image_min_pixels": 48 * 48,
+    "image_max_pixels": 64 * 64,
+    "person_margin": 0.1,
+    "person_pixels": 48 * 48,
+    "person_gray": True,
+    "person_weight": 1.0,
+}
+"""What nano sees: 36 to 64 patches a picture, at most 16 frames, grey face crops as in its training pictures."""
+
+
+def _folders(command):  # noqa: ANN001, ANN202
+    for name, text in (("runs", "folder of checkpoints and logs"), ("data", "folder of the Parquet files")):
+        command = click.option(f"--{name}", type=click.Path(path_type=Path), required=True, help=text)(command)
+    return command
+
+
+@click.group()
+def nano() -> None:
+    """Make nano, step by step."""
+    set_seed(SEED)
+
+
+@nano.command()
+@_folders
+@click.option("--passes", default=8, show_default=True)
+def teacher(data: Path, runs: Path, passes: int) -> None:
+    """Train the convolutional network that the vision transformer will follow."""
+    run_vision(VisionRun(data, runs / "teacher", passes, learning_rate=2e-3), ConvTeacher())
+
+
+@nano.command()
+@_folders
+@click.option("--passes", default=10, show_default=True)
+def vision(data: Path, runs: Path, passes: int) -> None:
+    """Train the vision transformer on labels and on the teacher's opinion."""
+    weights = runs / "teacher" / "model.safetensors"
+    if not weights.is_file():
+        raise DataError(f"{weights} does not exist; run the step `teacher` first")
+    guide = ConvTeacher()
+    load_model(guide, str(weights))
+    config = preset("nano").vision_config
+    config._attn_implementation = "eager"  # the fused kernel's backward is ten times slower here in bf16
+    student = VisionStudent(EmotionQwenVisionTransformer(config))
+    run = VisionRun(data, runs / "vision", passes, learning_rate=8e-4, ramp_passes=3.0)
+    run_vision(run, student, guide.eval().requires_grad_(False))
+
+
+@nano.command()
+@_folders
+def words(data: Path, runs: Path) -> None:
+    """Train the tokenizer and save the processor."""
+    rng = random.Random(SEED)
+    texts = [f"{SYSTEM_TEXT} system\nuser\nassistant\n"] * 200
+    for _ in range(8000):
+        asked = ask_face(rng.choice(list(FEELINGS)), rng), ask_object(rng.choice(list(OBJECTS)), rng), ask_blank(rng)
+        texts += [text for exchange in asked for text in (exchange.question, exchange.answer)]
+    table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
+    texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
+    whole = {word for labels in LABEL_SETS.values() for word in labels.chinese}
+    whole |= set(OBJECTS.values()) | {word for both in FEELINGS.values() for word in both[1]}
+    tokenizer = train_tokenizer(texts, whole, preset("nano").text_config.vocab_size)
+    shape = preset("nano").vision_config
+    pictures = Qwen2VLImageProcessorPil(patch_size=shape.patch_size, merge_size=shape.spatial_merge_size)
+    EmotionQwenProcessor(pictures, tokenizer, clip_settings=CLIP_SETTINGS).save_pretrained(runs / "processor")
+
+
+def start_model(runs: Path) -> tuple[EmotionQwenForConditionalGeneration, EmotionQwenProcessor]:
+    """Build nano with its trained vision transformer and fresh compressor, gate and language model.
+
+    Raises:
+        DataError: the steps `words` or `vision` have not been run.
+    """
+    seen = runs / "vision" / "model.safetensors"
+    if not (runs / "processor").is_dir() or not seen.is_file():
+        raise DataError(f"{runs}: no processor or no vision weights; run the steps `words` and `vision` first")
+    processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
+    tokenizer, config = processor.tokenizer, preset("nano")
+    config.image_token_id, config.video_token_id = processor.image_token_id, processor.video_token_id
+    config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
+        ["<|vision_start|>", "<|vision_end|>"]
+    )
+    for part in (config, config.text_config):
+        part.bos_token_id, part.eos_token_id = None, tokenizer.eos_token_id
+        part.pad_token_id = tokenizer.pad_token_id
+    model = EmotionQwenForConditionalGeneration(config)
+    weights = {k.removeprefix("vision."): v for k, v in load_file(seen).items() if k.startswith("vision.")}
+    model.model.visual.load_state_dict(weights)
+    return model, processor
+
+
+@nano.command()
+@_folders
+@click.option("--passes", default=3, show_default=True)
+def tune(data: Path, runs: Path, passes: int) -> None:
+    """Teach compressor, gate and language model to answer."""
+    model, processor = start_model(runs)
+    model.set_attn_implementation("eager")
+    run_tuning(TuningRun(data, runs / "tune", passes), model, processor)
+    model.set_attn_implementation("sdpa")
+    model.save_pretrained(runs / "tuned")
+    processor.save_pretrained(runs / "tuned")
+
+
+@nano.command()
+@_folders
+@click.option("--target", type=click.Path(path_type=Path), required=True, help="package folder of the shipped model")
+def pack(data: Path, runs: Path, target: Path) -> None:
+    """Save the tuned model in bf16 with its processor and training facts."""
+    model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "tuned", dtype=torch.bfloat16)
+    model.save_pretrained(target)
+    EmotionQwenProcessor.from_pretrained(runs / "tuned").save_pretrained(target)
+    facts = {"label_sets": list(TRAINED_SETS), "data": sorted(path.name for path in data.glob("*.parquet"))}
+    (target / "training_facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    nano()

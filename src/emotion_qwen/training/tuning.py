@@ -1,0 +1,133 @@
+"""Tune nano on questions about pictures: compressor, gate and language model learn, the vision transformer is frozen.
+
+As in `vision_start`, what stands at a place of the run is a function of the seed and the place, so that an interrupted
+run goes on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import BatchFeature, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from emotion_qwen.data.augment import augment
+from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.questions import Exchange, ask_blank, ask_face, ask_object
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.patches import IMAGE_MEAN
+from emotion_qwen.records import Sample
+from emotion_qwen.training.vision_start import CLASSES, EMOTIONS, SOURCES, PictureStream
+
+BLANK_SHARE = 0.04
+BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zeros after normalising
+
+
+class QuestionStream(Dataset):
+    """Pictures in line, each with one question; a few are blank."""
+
+    def __init__(self, pictures: PictureStream, seed: int) -> None:
+        self.pictures, self.seed = pictures, seed
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        item = self.pictures[place]
+        rng = random.Random(self.seed * 1_000_003 + place)
+        name = CLASSES[int(item["labels"])]
+        if rng.random() < BLANK_SHARE:
+            blank = torch.tensor(BLANK, dtype=torch.uint8)[:, None, None].expand_as(item["pixels"])
+            return {**item, "pixels": blank, "exchange": ask_blank(rng), "label": "blank"}
+        ask = ask_face if name in EMOTIONS else ask_object
+        return {**item, "exchange": ask(name, rng), "label": name}
+
+
+@dataclass(frozen=True)
+class QuestionBatches:
+    """Augment the pictures of a batch and hand it to the processor as samples."""
+
+    processor: EmotionQwenProcessor
+    strength: float
+    seed: int
+
+    def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + items[0]["place"])
+        pixels = torch.stack([item["pixels"] for item in items])
+        moved = augment(pixels.float() / 255, self.strength, generator)
+        moved = (moved * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (B, S, S, 3)
+        samples = []
+        for item, picture, plain in zip(items, moved, pixels.permute(0, 2, 3, 1).numpy(), strict=True):
+            shown = plain if item["label"] == "blank" else picture
+            samples.append(as_sample(f"place/{item['place']}", shown, item["exchange"], item["label"]))
+        return SampleBatches(self.processor)(samples)
+
+
+def as_sample(name: str, picture: np.ndarray, exchange: Exchange, label: str) -> Sample:
+    """Put a (S, S, 3) uint8 picture and an exchange into a conversation."""
+    asked = [{"type": "image", "image": picture}, {"type": "text", "text": exchange.question}]
+    messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+    return Sample(name, messages, {"emotion" if label in EMOTIONS else "object": label})
+
+
+class TuningTrainer(Trainer):
+    """transformers' Trainer over a stream whose order is already drawn."""
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+@dataclass(frozen=True)
+class TuningRun:
+    """One tuning run."""
+
+    data: Path
+    output: Path
+    passes: int
+    learning_rate: float = 1.2e-3
+    batch_size: int = 128
+    strength: float = 0.7
+    seed: int = 11
+
+
+def run_tuning(
+    run: TuningRun, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor
+) -> EmotionQwenForConditionalGeneration:
+    """Train everything but the vision transformer, going on from the last checkpoint in `run.output` if there is one."""
+    model.model.visual.requires_grad_(False)
+    stream = PictureStream(run.data, "train", SOURCES, passes=run.passes, seed=run.seed)
+    steps = len(stream) // run.batch_size
+    arguments = TrainingArguments(
+        output_dir=str(run.output),
+        max_steps=steps,
+        per_device_train_batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        weight_decay=0.05,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(100, max(steps // 20, 1)),
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=25,
+        save_strategy="steps",
+        save_steps=100,
+        save_total_limit=2,
+        report_to=[],
+        remove_unused_columns=False,
+        seed=run.seed,
+    )
+    trainer = TuningTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=QuestionStream(stream, run.seed),
+        data_collator=QuestionBatches(processor, run.strength, run.seed),
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
+    return model

@@ -1,0 +1,115 @@
+"""Names and habits that this house does without."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "emotion_qwen"
+NO_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "base", "core", "manager", "legacy", "v2", "new"}
+NO_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve"}
+TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".txt", ".html", ".css", ".js"}
+# Written in pieces, so that this file may be read by its own rule.
+MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/(?=\w)")
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+
+
+def tracked() -> list[Path]:
+    """List the files that belong to the repository, new ones too."""
+    if (ROOT / ".git").exists():
+        listing = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(listing, capture_output=True, text=True, check=True)
+        paths = [ROOT / name for name in done.stdout.split("\0") if name]
+    else:  # an unpacked archive
+        folders = ("src", "tests", "docs", "configs", "recipes", "benchmarks")
+        paths = [*ROOT.glob("*"), *(path for name in folders for path in (ROOT / name).rglob("*"))]
+    return sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+
+
+FILES = tracked()
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+TEXTS = [path for path in FILES if path.suffix in TEXT or path.name in ("Makefile", "run", ".gitignore")]
+
+
+def place(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def bad_habits(source: str) -> list[str]:
+    """List blind handlers, pickles, remote code and unsafe loads."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.ExceptHandler):
+            caught = {ast.unparse(node.type)} if node.type else {""}
+            if isinstance(node.type, ast.Tuple):
+                caught = {ast.unparse(one) for one in node.type.elts}
+            reraised = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in node.body)
+            if caught & {"", "Exception"} or ("BaseException" in caught and not reraised):
+                found.append(f"line {line}: blind except; name the errors that can come")
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = {a.name for a in node.names} if isinstance(node, ast.Import) else {node.module or ""}
+            found += [f"line {line}: {name} runs code from files" for name in names if name.split(".")[0] in NO_MODULES]
+        elif isinstance(node, ast.Call):
+            given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            if given.get("trust_remote_code") or given.get("allow_pickle"):
+                found.append(f"line {line}: code from outside would run")
+            if ast.unparse(node.func) == "torch.load" and given.get("weights_only") is not True:
+                found.append(f"line {line}: torch.load without weights_only=True")
+    return found
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    found = [place(p) for p in PYTHON if p.is_relative_to(PACKAGE) and NO_NAMES & {*p.parts, p.stem}]
+    assert not found
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=place)
+def test_habits(path: Path) -> None:
+    assert not bad_habits(path.read_text(encoding="utf-8"))
+
+
+def test_no_path_of_one_machine_and_nothing_unfinished() -> None:
+    found = []
+    for path in TEXTS:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if MACHINE_PATH.search(line) or UNFINISHED.search(line):
+                found.append(f"{place(path)}:{number}: {line.strip()}")
+    assert not found
+
+
+def test_every_own_folder_with_code_is_a_package() -> None:
+    folders = {path.parent for path in PYTHON if path.is_relative_to(PACKAGE)}
+    assert not [place(folder) for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    x\nexcept:\n    pass",
+        "try:\n    x\nexcept Exception as error:\n    pass",
+        "try:\n    x\nexcept (ValueError, Exception):\n    raise",
+        "try:\n    x\nexcept BaseException:\n    pass",
+        "import pickle",
+        "from cloudpickle import dumps",
+        "f(trust_remote_code=True)",
+        "numpy.load('a', allow_pickle=True)",
+        "torch.load('a')",
+        "torch.load('a', weights_only=False)",
+    ],
+)
+def test_the_reader_sees_bad_habits(source: str) -> None:
+    assert len(bad_habits(source)) == 1
+
+
+def test_the_reader_passes_good_ones() -> None:
+    assert not bad_habits("try:\n    x\nexcept ValueError:\n    pass\ntorch.load('a', weights_only=True)")
+    assert not bad_habits("try:\n    x\nexcept BaseException:\n    clean()\n    raise")
+    machine = "/" + "work/main"
+    assert MACHINE_PATH.search(machine) and MACHINE_PATH.search(f"cd {machine}")
+    assert not MACHINE_PATH.search("https://a.org" + machine) and not MACHINE_PATH.search(".." + machine)

@@ -1,0 +1,89 @@
+"""What CenterFace and the tracker find in real pictures and videos. Data: see ../shared/data/README.md."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emotion_qwen.faces import CenterFaceDetector, best_box, track_faces
+from emotion_qwen.media import read_clip
+from emotion_qwen.settings import ClipSettings
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no example data at {DATA}")
+
+
+def tracks_of(name: str, fps: float = 2.0):
+    clip = read_clip(DATA / name, ClipSettings(fps=fps, working_side=720))
+    return clip, track_faces(clip.frames, clip.times, CenterFaceDetector())
+
+
+def pictures(name: str, count: int) -> list[np.ndarray]:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = next(parquet.ParquetFile(DATA / name).iter_batches(count, columns=["image"])).column("image").to_pylist()
+    data = [row["bytes"] if isinstance(row, dict) else row for row in rows]
+    return [np.array(Image.open(io.BytesIO(one)).convert("RGB")) for one in data]
+
+
+def test_the_astronaut_has_one_face():
+    from skimage import data
+
+    found = CenterFaceDetector()(data.astronaut())
+    assert len(found.scores) == 1 and found.scores[0] > 0.8
+    assert found.boxes[0].tolist() == pytest.approx([178, 55, 271, 179], abs=6)
+
+
+@needs_data
+def test_a_woman_who_hides_her_face_is_one_track():
+    clip, (track,) = tracks_of("clips/WolfgangLanger_Pexels.mp4")
+    assert len(clip.frames) >= 38 and len(track.frames) >= 0.95 * len(clip.frames)
+
+
+@needs_data
+@pytest.mark.parametrize("fps", [2.0, 4.0])
+def test_a_track_ends_when_the_face_does(fps):
+    clip, (track,) = tracks_of("clips/face_noface.mov", fps)
+    assert clip.times[track.frames[0]] == 0
+    assert 1.9 <= clip.times[track.frames[-1]] <= 2.7 < clip.times[-1]
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["hungry", "sorry", "thanks"])
+def test_small_faces_are_followed(name):
+    clip, (track,) = tracks_of(f"clips/asl_{name}.mkv")
+    assert len(track.frames) == len(clip.frames)
+    assert 50 < best_box(track)[2] - best_box(track)[0] < 90
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "faces"),
+    [
+        ("clips/multi_face.jpg", 5),
+        ("clips/single_face.jpg", 1),
+        ("photos/19064748793_bb942deea1_k.jpg", 0),
+        ("photos/34501842524_3c858b3080_k.jpg", 0),
+        ("photos/24274813513_0cfd2ce6d0_k.jpg", 0),
+        ("photos/33823288584_1d21cf0a26_k.jpg", 2),  # two cyclists near by; the crowd behind is too small
+    ],
+)
+def test_faces_in_a_picture(name, faces):
+    assert len(tracks_of(name)[1]) == faces
+
+
+@needs_data
+def test_small_pictures_of_things_have_no_faces():
+    detector = CenterFaceDetector()
+    found = [len(detector(picture).scores) for picture in pictures("pictures_cifar10.parquet", 200)]
+    assert len(found) == 200 and sum(found) == 0
+
+
+@needs_data
+def test_faces_that_fill_a_small_picture_are_found():
+    detector = CenterFaceDetector()
+    found = [len(detector(picture).scores) for picture in pictures("faces_fer_aligned.parquet", 60)]
+    assert sum(count == 1 for count in found) >= 56

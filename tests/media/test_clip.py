@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media import find_media, read_clip
+from emotion_qwen.settings import ClipSettings
+
+from .films import write_video
+
+SETTINGS = ClipSettings()
+
+
+def test_content_decides_not_the_name(tmp_path):
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "photo.mp4", format="JPEG")
+    assert read_clip(tmp_path / "photo.mp4", SETTINGS).still
+    (tmp_path / "clip.jpg").write_bytes(write_video(tmp_path / "v.mp4").read_bytes())
+    clip = read_clip(str(tmp_path / "clip.jpg"), SETTINGS, end=1.0)
+    assert not clip.still and clip.frames.shape == (4, 48, 64, 3) and clip.times[-1] < 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_animations_are_videos_or_their_first_frame(tmp_path, suffix):
+    pictures = [Image.new("RGB", (32, 32), (20 * n, 0, 0)) for n in range(10)]
+    path = tmp_path / f"a.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    clip = read_clip(path, SETTINGS)
+    if clip.still:
+        assert suffix == "webp" and clip.warnings == ("animated picture read as its first frame",)
+    else:
+        assert clip.times.tolist() == pytest.approx([0, 0.3, 0.6, 0.9])
+        assert clip.frames[:, 0, 0, 0].tolist() == pytest.approx([0, 60, 120, 180], abs=6)
+
+
+def test_a_span_of_a_picture(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    with pytest.raises(MediaError, match=r"p\.png' is a picture; start and end apply to videos only"):
+        read_clip(tmp_path / "p.png", SETTINGS, start=1.0)
+
+
+def test_messages_reach_through(tmp_path):
+    (tmp_path / "note.mp4").write_text("hello")
+    with pytest.raises(MediaError, match=r"note\.mp4' is text \(it begins with 'hello'\)"):
+        read_clip(tmp_path / "note.mp4", SETTINGS)
+    with pytest.raises(MediaError, match=r"gone\.mp4' does not exist"):
+        read_clip(tmp_path / "gone.mp4", SETTINGS)
+
+
+def test_find_media(tmp_path):
+    for name in ("b.MP4", "a.jpg", "notes.txt", ".hidden.mp4", "deep/下 c.mkv", "x[1].png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = ["a.jpg", "b.MP4", "deep/下 c.mkv", "x[1].png"]
+    assert find_media([str(tmp_path)]) == [tmp_path / name for name in names]
+    assert find_media([f"{tmp_path}/*.jpg", f"{tmp_path}/b.MP4", f"{tmp_path}/a.jpg"]) == [
+        tmp_path / "a.jpg",
+        tmp_path / "b.MP4",
+    ]
+    assert find_media([f"{tmp_path}/**/*.mkv"]) == [tmp_path / "deep/下 c.mkv"]
+    assert find_media([f"{tmp_path}/x[1].png", f"{tmp_path}/notes.txt"]) == [
+        tmp_path / "x[1].png",
+        tmp_path / "notes.txt",
+    ]
+
+
+def test_find_media_that_is_not_there(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MediaError, match=r"gone\.mp4' does not exist; give a file, a folder or a pattern"):
+        find_media([str(tmp_path / "gone.mp4")])
+    with pytest.raises(MediaError, match=r"empty' holds no picture or video; expected files ending in \.3gp"):
+        find_media([str(tmp_path / "empty")])
+    with pytest.raises(MediaError, match=r"\*\.avi' matches no file"):
+        find_media([f"{tmp_path}/*.avi"])
+    assert find_media([]) == []
+
+
+def test_the_real_photographs(clips: Path):
+    clip = read_clip(clips / "single_face.jpg", SETTINGS)
+    with Image.open(clips / "single_face.jpg") as image:
+        assert np.array_equal(clip.frames[0], np.asarray(image.convert("RGB")))

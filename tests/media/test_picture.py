@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media import read_picture
+from emotion_qwen.settings import ClipSettings
+
+SETTINGS = ClipSettings()
+
+
+def test_pixels_are_untouched(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    clip = read_picture(tmp_path / "p.png", SETTINGS)
+    assert np.array_equal(clip.frames[0], pixels)
+    assert clip.still and clip.times.tolist() == [0.0]
+    assert (clip.size, clip.duration, clip.warnings) == ((90, 120), 0.0, ())
+
+
+@pytest.mark.parametrize(("tag", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0)), (2, (0, -1))])
+def test_exif_orientation(tmp_path, tag, corner):
+    pixels = np.zeros((20, 30, 3), dtype=np.uint8)
+    pixels[:8, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.fromarray(pixels).save(tmp_path / "o.png", exif=exif)
+    clip = read_picture(tmp_path / "o.png", SETTINGS)
+    assert clip.size == clip.frames.shape[1:3] == ((30, 20) if tag in (6, 8) else (20, 30))
+    assert clip.frames[0][corner].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_white(tmp_path, mode):
+    image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    image.putpixel((0, 0), (0, 0, 0, 255))
+    if mode == "P":
+        image = Image.new("P", (4, 4), 0)
+        image.putpalette([9, 9, 9, 0, 0, 0])
+        image.putpixel((0, 0), 1)
+        image.info["transparency"] = 0
+    image.convert(mode).save(tmp_path / "t.png", **({"transparency": 0} if mode == "P" else {}))
+    frame = read_picture(tmp_path / "t.png", SETTINGS).frames[0]
+    assert frame[0, 0].tolist() == [0, 0, 0] and frame[3, 3].tolist() == [255, 255, 255]
+
+
+def test_grey_sixteen_bit_and_one_pixel(tmp_path):
+    Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "g.png")
+    assert read_picture(tmp_path / "g.png", SETTINGS).frames[0, 0, :, 0].tolist() == [0, 128, 255]
+    Image.new("L", (1, 1), 77).save(tmp_path / "l.bmp")
+    assert read_picture(tmp_path / "l.bmp", SETTINGS).frames.tolist() == [[[[77, 77, 77]]]]
+
+
+def test_only_very_large_pictures_are_reduced(tmp_path):
+    Image.new("RGB", (5000, 100)).save(tmp_path / "w.png")
+    clip = read_picture(tmp_path / "w.png", SETTINGS)
+    assert clip.frames.shape == (1, 82, 4096, 3) and clip.size == (100, 5000)
+    assert clip.warnings == ("reduced from 5000x100 to 4096x82 pixels",)
+
+
+def test_pictures_that_cannot_be_used(tmp_path):
+    Image.new("RGB", (402, 2)).save(tmp_path / "thin.png")
+    with pytest.raises(MediaError, match=r"thin\.png' is 402x2 pixels; one side may be at most 200 times"):
+        read_picture(tmp_path / "thin.png", SETTINGS)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:1500])
+    with pytest.raises(MediaError, match=r"cut\.jpg': damaged JPEG picture \("):
+        read_picture(tmp_path / "cut.jpg", SETTINGS)
+    (tmp_path / "n.png").write_bytes(b"\0\1\2" * 50)
+    with pytest.raises(MediaError, match=r"n\.png' is no picture that can be read; expected one of JPEG"):
+        read_picture(tmp_path / "n.png", SETTINGS)
+    (tmp_path / "h.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    with pytest.raises(MediaError, match=r"h\.jpg' is a HEIC picture"):
+        read_picture(tmp_path / "h.jpg", SETTINGS)
+
+
+@pytest.mark.parametrize("limit", [3000, 1000])  # PIL warns above its limit and raises above twice that
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_decompression_bombs_are_refused(tmp_path, monkeypatch, limit):
+    Image.new("RGB", (64, 64)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(MediaError, match=rf"bomb\.png'.*expected at most {limit:,}"):
+        read_picture(tmp_path / "bomb.png", SETTINGS)

