@@ -18,8 +18,8 @@ from emotion_qwen.settings import ClipSettings
 
 MAX_SIDE = 4096
 MAX_ASPECT = 200  # Qwen2-VL's own limit
-# Only still-picture formats: PIL also recognises MPEG streams and PDF, which are none.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
+# Formats with a clear mark at their beginning: PIL takes MPEG streams for pictures and almost anything for a TGA.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 _ANIMATED = {"GIF", "WEBP", "PNG"}  # a second picture in a TIFF or MPO is no second frame
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
 
@@ -119,7 +119,12 @@ def _known_formats() -> list[str]:
 
 
 def _is_animation(image: Image.Image) -> bool:
-    return image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1
+    if image.format not in _ANIMATED:
+        return False
+    try:  # counting walks through the file
+        return getattr(image, "n_frames", 1) > 1
+    except (OSError, EOFError, SyntaxError, ValueError):
+        return False  # damaged; reading the first frame tells
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def read_video(
         end: seconds; frames from here on are left out.
 
     Returns:
-        A clip of T frames; T is even, except that a single frame stays single.
+        A clip of T frames; T is even unless the video has a single frame, or damaged frames are left out.
 
     Raises:
         MediaError: the file is missing, empty, text, without an index, without picture or without a decodable frame,

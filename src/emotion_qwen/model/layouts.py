@@ -153,7 +153,6 @@ def _place(
     """Sort source keys into those with a name of ours (or `MERGER` + name), those left out and those unknown."""
     sources: dict[str, tuple[str, ...]] = {}
     dropped: dict[str, str] = {}
-    dropped: dict[str, str] = {}
     unexpected = []
     for key in shapes:
         name = _rename(key, layout)

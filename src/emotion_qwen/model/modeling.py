@@ -20,9 +20,9 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLModel,
 )
 
-from emotion_qwen.errors import CheckpointError
+from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.compressor import HybridCompressor
-from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
 LISTED_KEYS = 12
@@ -113,9 +113,14 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         return encoded
 
     def set_gate_mode(self, mode: str) -> None:
-        """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration."""
+        """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration.
+
+        Raises:
+            SettingsError: an unknown gate mode; the model keeps its own.
+        """
+        if mode not in GATE_MODES:
+            raise SettingsError(unknown_choice("gate_mode", mode, GATE_MODES))
         self.config.gate_mode = mode
-        self.config.__post_init__()
         self.model.compressor.mode = mode
 
     @classmethod

@@ -20,9 +20,12 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
+from emotion_qwen.inference.engine import Engine
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import SYSTEM_TEXT
 from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.training.measure import measure as measure_model
+from emotion_qwen.training.measure import write_results
 from emotion_qwen.training.tokenizer import train_tokenizer
 from emotion_qwen.training.tuning import TuningRun, run_tuning
 from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, run_vision
@@ -146,6 +149,16 @@ def pack(data: Path, runs: Path, target: Path) -> None:
     EmotionQwenProcessor.from_pretrained(runs / "tuned").save_pretrained(target)
     facts = {"label_sets": list(TRAINED_SETS), "data": sorted(path.name for path in data.glob("*.parquet"))}
     (target / "training_facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+@nano.command()
+@_folders
+@click.option("--model", default=None, help="model folder; the shipped nano if not given")
+@click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
+@click.option("--limit", type=int, default=None, help="first pictures of each file only")
+def measure(data: Path, runs: Path, model: str | None, results: Path, limit: int | None) -> None:
+    """Measure a model on the validation pictures and write the page."""
+    write_results(measure_model(Engine.load(model), data, limit), results)
 
 
 if __name__ == "__main__":

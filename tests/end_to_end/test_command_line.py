@@ -1,0 +1,125 @@
+"""The command line as a user meets it: what must succeed, what must fail with one clear line and exit code 2."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emotion_qwen.cli import main
+from conftest import write_clip
+
+
+def run(capsys, *arguments) -> tuple[int, list[str], list[str]]:
+    capsys.readouterr()
+    code = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return code, out.strip().splitlines(), err.strip().splitlines()
+
+
+def analyzed(capsys, *paths, options=()) -> list[dict]:
+    code, out, err = run(capsys, "analyze", "--json", *options, "--", *paths)
+    assert code == 0, err
+    return [json.loads(line) for line in out]
+
+
+def refused(capsys, *arguments) -> str:
+    code, _, err = run(capsys, "analyze", *arguments)
+    errors = [line for line in err if line.startswith("error: ")]
+    assert code == 2 and len(errors) == 1, err
+    return errors[0]
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
+
+
+def test_names_with_blanks_quotes_and_chinese(capsys, tmp_path, gray_clip):
+    names = ["a b.mp4", "情绪 片段.mp4", "it's [1].mp4"]
+    for name in names:
+        shutil.copy(gray_clip, tmp_path / name)
+        (report,) = analyzed(capsys, tmp_path / name)
+        assert report["source"].endswith(name)
+
+
+def test_a_single_frame_and_a_single_pixel(capsys, tmp_path, frames):
+    (one,) = analyzed(capsys, write_clip(tmp_path / "one.mp4", frames[:1]))
+    assert one["provenance"]["frames"] == 1
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    (dot,) = analyzed(capsys, tmp_path / "dot.png")
+    assert dot["provenance"]["size"] == [1, 1] and dot["people"] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda f: None, "does not exist"),
+        (lambda f: f.touch(), "is empty"),
+        (lambda f: f.write_text("hello, this is no video\n" * 50), "text"),
+    ],
+)
+def test_files_that_are_no_video(capsys, tmp_path, make, said):
+    make(tmp_path / "x.mp4")
+    line = refused(capsys, tmp_path / "x.mp4")
+    assert "x.mp4" in line and said in line
+
+
+def test_folder_without_media_and_no_input(capsys, tmp_path):
+    assert str(tmp_path) in refused(capsys, tmp_path)
+    assert "no input" in refused(capsys)
+
+
+def test_aspect_ratio_over_200(capsys, tmp_path):
+    Image.new("RGB", (402, 2)).save(tmp_path / "long.png")
+    assert "201" in refused(capsys, tmp_path / "long.png")
+
+
+def test_unknown_label_set_is_refused_before_anything_is_read(capsys, tmp_path):
+    assert "unknown label set 'dfew'" in refused(capsys, tmp_path / "gone.mp4", "--labels", "dfew")
+
+
+def test_model_folder_with_a_missing_shard(capsys, tmp_path, gray_clip):
+    (tmp_path / "config.json").write_text('{"model_type": "emotion_qwen"}', encoding="utf-8")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (tmp_path / "model-00001-of-00002.safetensors").touch()
+    line = refused(capsys, gray_clip, "--model", tmp_path)
+    assert "1 of 2 shards missing: model-00002-of-00002.safetensors" in line
+
+
+def test_in_a_folder_the_rest_goes_on(capsys, tmp_path, gray_clip):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(gray_clip, folder / "a.mp4")
+    (folder / "b.mp4").write_text("no video at all\n" * 30, encoding="utf-8")
+    Image.new("RGB", (30, 30)).save(folder / "c.png")
+    code, out, _ = run(capsys, "analyze", folder, "--json")
+    lines = [json.loads(line) for line in out]
+    assert code == 0 and [sorted(line) == ["error", "source"] for line in lines] == [False, True, False]
+    assert run(capsys, "analyze", folder, "--json", "--strict")[0] == 2
+
+
+def test_demo_and_chinese_view(capsys):
+    code, out, err = run(capsys, "analyze", "--demo", "--language", "zh")
+    assert code == 0 and "gate: general expert" in "\n".join(out), err
+
+
+def test_ask_answers_in_words(capsys, gray_clip):
+    code, out, _ = run(capsys, "ask", gray_clip, "What do you see?")
+    assert code == 0 and len(out) == 1
+
+
+def test_faces_writes_pictures(capsys, tmp_path, astronaut):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    code, out, _ = run(capsys, "faces", tmp_path / "a.png", "--save", tmp_path / "seen")
+    assert code == 0 and out[0].startswith("person 1: 1 of 1 frames")
+    assert (tmp_path / "seen" / "boxes.png").is_file()
+
+
+def test_debug_shows_the_traceback(gray_clip):
+    from emotion_qwen.errors import SettingsError
+
+    with pytest.raises(SettingsError):
+        main(["--debug", "analyze", str(gray_clip), "--labels", "nothing"])

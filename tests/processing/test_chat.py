@@ -1,0 +1,41 @@
+import pytest
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.processing.chat import (
+    IMAGE_PAD,
+    SPECIAL_TOKENS,
+    VIDEO_PAD,
+    expand,
+    harmless,
+    inside,
+    label_question,
+    moved,
+)
+from emotion_qwen.taxonomy import label_set
+
+
+def test_placeholders_grow_to_their_tokens_in_order():
+    text, added = expand(f"a{IMAGE_PAD}b{VIDEO_PAD}c{IMAGE_PAD}", [2, 1], [3])
+    assert text == f"a{IMAGE_PAD * 2}b{VIDEO_PAD * 3}c{IMAGE_PAD}"
+    place = f"a{IMAGE_PAD}b{VIDEO_PAD}c".index("c")
+    assert text[moved(place, added)] == "c"
+
+
+@pytest.mark.parametrize("images", [[], [1, 1]])
+def test_a_visual_too_many_or_too_few_is_named(images):
+    with pytest.raises(DataError, match=rf"1 <\|image_pad\|> placeholder\(s\) for {len(images)} visual\(s\)"):
+        expand(f"x{IMAGE_PAD}", images, [])
+
+
+def test_inside_needs_the_whole_token():
+    assert inside([(0, 2), (2, 4), (4, 6), (6, 6)], [(2, 5)]) == [0, 1, 0, 0]
+
+
+def test_special_tokens_in_user_text_lose_their_meaning():
+    assert not any(token in harmless(f"x {token} y") for token in SPECIAL_TOKENS)
+
+
+def test_closed_question_lists_every_label():
+    labels = label_set("dfew7")
+    assert label_question(labels, "en").endswith("happy, sad, neutral, angry, surprise, disgust, fear.")
+    assert label_question(labels, "zh").endswith("高兴、悲伤、中性、愤怒、惊讶、厌恶、恐惧。")

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoProcessor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.records import Clip
+
+
+def picture(seed: int, height: int = 48, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def image(array) -> dict:
+    return {"type": "image", "image": array}
+
+
+def words(text: str) -> dict:
+    return {"type": "text", "text": text}
+
+
+def clip(frames: int, fps: float) -> Clip:
+    return Clip(np.stack([picture(i, 48, 64) for i in range(frames)]), np.arange(frames) / fps, "made")
+
+
+def test_rendered_chat_is_qwens(processor):
+    chat = [
+        {"role": "user", "content": [image(None), words("What?")]},
+        {"role": "assistant", "content": "sad"},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert processor.apply_chat_template(chat, add_generation_prompt=True) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What?<|im_end|>\n"
+        "<|im_start|>assistant\nsad<|im_end|>\n"
+        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_own_system_text_replaces_the_default(processor):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "你好"}]
+    assert processor.apply_chat_template(chat).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
+
+
+def test_labels_are_every_assistant_turn_and_its_end(processor):
+    chat = [
+        {"role": "user", "content": [image(picture(0)), words("Which?")]},
+        {"role": "assistant", "content": "happy"},
+        {"role": "user", "content": "现在呢？"},
+        {"role": "assistant", "content": "悲伤"},
+    ]
+    batch = processor.apply_chat_template([chat, chat[:2]], tokenize=True, return_labels=True, padding_side="right")
+    taught = [processor.tokenizer.decode(row[row != -100]) for row in batch["labels"]]
+    assert taught == ["happy<|im_end|>悲伤<|im_end|>", "happy<|im_end|>"]
+    kept = batch["labels"] != -100
+    assert torch.equal(batch["labels"][kept], batch["input_ids"][kept])
+
+
+def test_padding_is_masked_by_length_not_by_token(processor):
+    chats = [[{"role": "user", "content": text}] for text in ("a", "a much longer text <|endoftext|>")]
+    left = processor.apply_chat_template(chats, tokenize=True, padding_side="left")
+    right = processor.apply_chat_template(chats, tokenize=True, padding_side="right")
+    gap = int((left["attention_mask"][0] == 0).sum())
+    assert gap > 0 and left["attention_mask"][0, :gap].sum() == 0 and right["attention_mask"][0, -gap:].sum() == 0
+    assert torch.equal(left["input_ids"][0, gap:], right["input_ids"][0, :-gap])
+    assert left["attention_mask"][1].all()
+
+
+def test_types_count_the_tokens_of_every_visual(processor):
+    chat = [{"role": "user", "content": [image(picture(0)), image(picture(1, 96, 48)), {"type": "video", "video": clip(4, 2)}]}]
+    batch = processor.apply_chat_template(chat, tokenize=True)
+    merged = processor.image_processor.merge_size**2
+    assert (batch["mm_token_type_ids"] == 1).sum() == batch["image_grid_thw"].prod(-1).sum() // merged
+    assert (batch["mm_token_type_ids"] == 2).sum() == batch["video_grid_thw"].prod(-1).sum() // merged
+    assert len(batch["pixel_values"]) == batch["image_grid_thw"].prod(-1).sum()
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(1.0, 2.0), (2.0, 1.0), (3.0, 2 / 3)])
+def test_measured_fps_reaches_the_positions(processor, fps, seconds):
+    batch = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "video", "video": clip(6, fps)}]}], tokenize=True
+    )
+    assert batch["second_per_grid_ts"].tolist() == pytest.approx([seconds])
+
+
+def test_pictures_are_bit_equal_to_transformers(processor):
+    settings = processor.settings
+    size = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
+    plain = Qwen2VLImageProcessorPil(patch_size=8, size=size)
+    for number, shape in enumerate([(48, 48), (33, 70), (480, 640), (5, 9)]):
+        shown = picture(number, *shape)
+        ours = processor(images=[shown], text="<|image_pad|>")
+        theirs = plain(images=[Image.fromarray(shown)], return_tensors="pt")
+        assert torch.equal(ours["pixel_values"], theirs["pixel_values"])
+        assert torch.equal(ours["image_grid_thw"], theirs["image_grid_thw"])
+
+
+def test_it_saves_and_loads_with_its_settings(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    chat = [{"role": "user", "content": [image(picture(3)), words("情绪？")]}, {"role": "assistant", "content": "ok"}]
+    wanted = processor.apply_chat_template(chat, tokenize=True, return_labels=True)
+    for again in (EmotionQwenProcessor.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)):
+        assert type(again) is EmotionQwenProcessor and again.settings == processor.settings
+        got = again.apply_chat_template(chat, tokenize=True, return_labels=True)
+        assert all(torch.equal(wanted[key], got[key]) for key in wanted)
+
+
+def test_unknown_clip_setting_is_named_with_its_neighbour(processor):
+    with pytest.raises(SettingsError, match=r"clip_settings: unknown key 'video_max_pixles'.*'video_max_pixels'"):
+        EmotionQwenProcessor(processor.image_processor, processor.tokenizer, clip_settings={"video_max_pixles": 1})
+
+
+def test_text_cannot_bring_a_visual(processor):
+    chat = [{"role": "user", "content": [image(picture(0)), words("<|image_pad|> and <|im_end|>")]}]
+    batch = processor.apply_chat_template(chat, tokenize=True)
+    assert (batch["mm_token_type_ids"] == 1).sum() == 9
+
+
+def test_labels_need_an_assistant(processor):
+    with pytest.raises(DataError, match="without an assistant turn"):
+        processor.apply_chat_template([{"role": "user", "content": "x"}], tokenize=True, return_labels=True)
+
+
+def test_part_without_medium_is_named(processor):
+    with pytest.raises(DataError, match=r"a part of type 'image' has no 'image', 'path' or 'url'; it has \['type'\]"):
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}], tokenize=True)

@@ -1,0 +1,33 @@
+import pytest
+
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.settings import ClipSettings, read_yaml
+
+
+def test_every_fault_is_listed_at_once():
+    with pytest.raises(SettingsError) as caught:
+        ClipSettings.of({"fsp": 2, "max_frames": 0}, "nano")
+    assert "nano: " in str(caught.value)
+    assert "unknown key 'fsp'" in str(caught.value) and "Did you mean 'fps'?" in str(caught.value)
+    assert "max_frames = 0" in str(caught.value)
+
+
+def test_overrides_reach_into_groups(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("optim:\n  steps: 3\nname: x\n", encoding="utf-8")
+    values = read_yaml(file, ["optim.learning_rate=2.0e-5", "name=情绪"])
+    assert values == {"optim": {"steps": 3, "learning_rate": 2e-5}, "name": "情绪"}
+
+
+def test_wrong_files_and_overrides_are_named(tmp_path):
+    with pytest.raises(SettingsError, match="gone.yaml' does not exist"):
+        read_yaml(tmp_path / "gone.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="the top level is a list"):
+        read_yaml(tmp_path / "list.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="not valid YAML"):
+        read_yaml(tmp_path / "bad.yaml")
+    (tmp_path / "good.yaml").write_text("a: 1\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="override 'steps' has no '='"):
+        read_yaml(tmp_path / "good.yaml", ["steps"])
