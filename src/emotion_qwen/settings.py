@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ class Settings(BaseModel):
             raise SettingsError(f"{place}: " + "; ".join(cls._explain(e) for e in error.errors())) from error
 
     @classmethod
-    def _explain(cls, fault: dict[str, Any]) -> str:
+    def _explain(cls, fault: Mapping[str, Any]) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             return unknown_choice("key", key, cls.model_fields)

@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from emotion_qwen.cli import main
 from conftest import write_clip
+from emotion_qwen.cli import main
 
 
 def run(capsys, *arguments) -> tuple[int, list[str], list[str]]:
@@ -66,6 +67,39 @@ def test_files_that_are_no_video(capsys, tmp_path, make, said):
     assert "x.mp4" in line and said in line
 
 
+def cut(path, share: float, **options):
+    """Write a two-second MPEG-4 clip and keep the first `share` of its bytes."""
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 64, "yuv420p", 2
+        noise = np.random.default_rng(1)
+        for _ in range(20):
+            picture = noise.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * share)])
+    return path
+
+
+def test_a_clip_cut_short_is_read_with_a_warning(capsys, tmp_path):
+    (report,) = analyzed(capsys, cut(tmp_path / "short.mp4", 0.6, movflags="faststart"))
+    assert report["provenance"]["frames"] >= 2 and report["provenance"]["warnings"]
+
+
+def test_a_clip_without_its_index_is_refused(capsys, tmp_path):
+    assert "index" in refused(capsys, cut(tmp_path / "noindex.mp4", 0.6))
+
+
+def test_sound_alone_is_refused(capsys, tmp_path):
+    with av.open(str(tmp_path / "voice.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    assert "sound" in refused(capsys, tmp_path / "voice.wav")
+
+
 def test_folder_without_media_and_no_input(capsys, tmp_path):
     assert str(tmp_path) in refused(capsys, tmp_path)
     assert "no input" in refused(capsys)
@@ -73,7 +107,7 @@ def test_folder_without_media_and_no_input(capsys, tmp_path):
 
 def test_aspect_ratio_over_200(capsys, tmp_path):
     Image.new("RGB", (402, 2)).save(tmp_path / "long.png")
-    assert "201" in refused(capsys, tmp_path / "long.png")
+    assert "402x2 pixels" in refused(capsys, tmp_path / "long.png")
 
 
 def test_unknown_label_set_is_refused_before_anything_is_read(capsys, tmp_path):

@@ -65,7 +65,9 @@ def test_wrong_places_are_named(tmp_path):
         Engine.load(tmp_path)
     with pytest.raises(SettingsError, match="unknown dtype 'float8'"):
         Engine.load(dtype="float8")
-    with pytest.raises(SettingsError, match="device 'cuda:99' cannot be used here|device 'quantum' cannot be used here"):
+    with pytest.raises(
+        SettingsError, match="device 'cuda:99' cannot be used here|device 'quantum' cannot be used here"
+    ):
         Engine.load(device="quantum")
 
 

@@ -70,7 +70,12 @@ def test_padding_is_masked_by_length_not_by_token(processor):
 
 
 def test_types_count_the_tokens_of_every_visual(processor):
-    chat = [{"role": "user", "content": [image(picture(0)), image(picture(1, 96, 48)), {"type": "video", "video": clip(4, 2)}]}]
+    chat = [
+        {
+            "role": "user",
+            "content": [image(picture(0)), image(picture(1, 96, 48)), {"type": "video", "video": clip(4, 2)}],
+        }
+    ]
     batch = processor.apply_chat_template(chat, tokenize=True)
     merged = processor.image_processor.merge_size**2
     assert (batch["mm_token_type_ids"] == 1).sum() == batch["image_grid_thw"].prod(-1).sum() // merged

@@ -1,0 +1,1 @@
+"""Labelled pictures and questions about them, to training batches."""

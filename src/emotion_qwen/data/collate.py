@@ -18,5 +18,6 @@ class SampleBatches:
     processor: EmotionQwenProcessor
 
     def __call__(self, samples: Sequence[Sample]) -> BatchFeature:
+        """Return a padded batch of the samples, in their order."""
         chats = [list(sample.messages) for sample in samples]
         return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")

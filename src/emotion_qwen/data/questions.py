@@ -1,13 +1,14 @@
 """Questions and answers about labelled pictures, in English and Chinese, paraphrased.
 
 A labelled picture says little; asked in many ways it teaches a model to answer in words. Which question is asked, how
-and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The closed
-question is asked in the very words that inference uses (`processing.chat.label_question`) as well as in paraphrases.
+and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The
+closed question is asked in the very words that inference uses (`processing.chat.label_question`) and in paraphrases.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
@@ -55,7 +56,13 @@ OPEN = {
         "What is this person's mood?",
         "What does the face express?",
     ),
-    "zh": ("描述这个人的情绪。", "这个人感觉怎么样？", "你能看出什么情绪？", "这个人的心情如何？", "这张脸表达了什么？"),
+    "zh": (
+        "描述这个人的情绪。",
+        "这个人感觉怎么样？",
+        "你能看出什么情绪？",
+        "这个人的心情如何？",
+        "这张脸表达了什么？",
+    ),
 }
 SENTENCES = {
     "en": (
@@ -131,14 +138,12 @@ def ask_blank(rng: random.Random) -> Exchange:
     takes away the wording's preferences and nothing else.
     """
     language = rng.choice(LANGUAGES)
-    if rng.random() < 0.3:
-        labels, ways = OBJECT_SET, OBJECT_CLOSED
-    else:
-        labels, ways = label_set(rng.choice(TRAINED_SETS)), CLOSED
+    ways: Mapping[str, tuple[str, ...]] = OBJECT_CLOSED if rng.random() < 0.3 else CLOSED
+    labels = OBJECT_SET if ways is OBJECT_CLOSED else label_set(rng.choice(TRAINED_SETS))
     return Exchange(_closed(labels, language, ways, rng), rng.choice(labels.names(language)), language, "blank")
 
 
-def _closed(labels: LabelSet, language: str, ways: dict[str, tuple[str, ...]], rng: random.Random) -> str:
+def _closed(labels: LabelSet, language: str, ways: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
     if ways is CLOSED and rng.random() < 0.6:
         return label_question(labels, language)
     joined = (", " if language == "en" else "、").join(labels.names(language))

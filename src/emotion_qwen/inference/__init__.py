@@ -1,0 +1,1 @@
+"""Path to report: the engine, scoring, the analyzer, and how a report looks."""

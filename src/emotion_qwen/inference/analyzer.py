@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector, best_box
@@ -83,47 +82,31 @@ class EmotionQwen:
 
     def _report(self, prepared: PreparedClip, labels: LabelSet, language: str, began: float) -> EmotionReport:
         crops = [_image(crop) for person in prepared.people for crop in person.crops]
-        weight = self.engine.processor.settings.person_weight
-        frames_count = weight < 1 or not crops
-        scores, gate = [], []
-        for parts in filter(None, ([prepared.part] if frames_count else [], crops)):
-            some, weights = label_scores(self.engine, parts, labels, language)
-            scores.append(some.softmax(-1))
-            gate.append(weights)
-        shares, gates = torch.cat(scores).double().numpy(), torch.cat(gate).double().numpy()
-        first = int(frames_count)
-        people, places = self._people(prepared, labels, shares[first:], gates[first:])
-        pooled = pool(
-            [(np.array(list(p.distribution.values())), p.frames) for p in people],
-            shares[0],
-            weight,
-        )
+        weight = self.engine.processor.settings.person_weight if crops else 0.0
+        frames = self._score([prepared.part] if weight < 1 else [], labels, language)
+        shares, gates = self._score(crops, labels, language)
+        people = _people(prepared, labels, shares, gates)
+        shown = [(np.array(list(person.distribution.values())), person.frames) for person in people]
+        pooled = pool(shown, frames[0].sum(axis=0), weight)
         leading = int(pooled.argmax())
-        telling = int(shares[first:, leading].argmax()) if crops else None
-        summary = self.engine.write(
-            [prepared.part if telling is None else crops[telling]], QUESTIONS["describe"][language]
-        )[0]
+        telling = crops[int(shares[:, leading].argmax())] if crops else prepared.part
         return EmotionReport(
             source=prepared.clip.source,
             label=labels.labels[leading],
             distribution=_named(labels, pooled),
             people=people,
-            gate=_weights(gates[0] if telling is None else gates[first:].mean(axis=0)),
-            summary=summary,
+            gate=_weights((gates if crops else frames[1]).mean(axis=0)),
+            summary=self.engine.write([telling], QUESTIONS["describe"][language])[0],
             language=language,
             provenance=self._provenance(prepared, labels, language, began),
         )
 
-    def _people(
-        self, prepared: PreparedClip, labels: LabelSet, shares: np.ndarray, gates: np.ndarray
-    ) -> tuple[tuple[Person, ...], list[int]]:
-        people, row, places = [], 0, []
-        for person in prepared.people:
-            rows = slice(row, row + len(person.crops))
-            row = rows.stop
-            places.append(rows.start)
-            people.append(_person(prepared, person, labels, shares[rows].mean(axis=0), gates[rows].mean(axis=0)))
-        return tuple(people), places
+    def _score(self, parts: list[dict[str, Any]], labels: LabelSet, language: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return (V, K) distributions and (V, 2) gate weights of V visuals, V may be 0."""
+        if not parts:
+            return np.zeros((0, len(labels.labels))), np.zeros((0, 2))
+        scores, gates = label_scores(self.engine, parts, labels, language)
+        return scores.softmax(-1).double().numpy(), gates.double().numpy()
 
     def _provenance(self, prepared: PreparedClip, labels: LabelSet, language: str, began: float) -> dict[str, Any]:
         processor, clip = self.engine.processor, prepared.clip
@@ -152,6 +135,15 @@ class EmotionQwen:
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
+
+
+def _people(prepared: PreparedClip, labels: LabelSet, shares: np.ndarray, gates: np.ndarray) -> tuple[Person, ...]:
+    people, row = [], 0
+    for person in prepared.people:
+        rows = slice(row, row + len(person.crops))
+        people.append(_person(prepared, person, labels, shares[rows].mean(axis=0), gates[rows].mean(axis=0)))
+        row = rows.stop
+    return tuple(people)
 
 
 def _person(

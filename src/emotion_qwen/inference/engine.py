@@ -73,14 +73,18 @@ class Engine:
         place = _device(device)
         if dtype not in ("auto", *DTYPES):
             raise SettingsError(unknown_choice("dtype", dtype, ("auto", *DTYPES)))
-        number = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+        number = (
+            (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+        )
         check_folder(source)
         try:
             processor = EmotionQwenProcessor.from_pretrained(source)
             model = EmotionQwenForConditionalGeneration.from_pretrained(source, dtype=number)
         except (OSError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{source}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen") from error
+            raise CheckpointError(
+                f"{source}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
+            ) from error
         return cls(model.to(place), processor, "nano" if name is None else str(name))
 
     @property
@@ -118,12 +122,8 @@ class Engine:
         lengths = torch.tensor([len(w) for w in words])
         return WordScores(torch.cat(scores), lengths, torch.cat(gates).cpu())
 
-    def _score_batch(
-        self, inputs: BatchFeature, encoded: dict[str, Any], words: list[list[int]]
-    ) -> torch.Tensor:
-        prompt = self.model(
-            **_without_pixels(inputs), mm_encoder_outputs=encoded, use_cache=True, logits_to_keep=1
-        )
+    def _score_batch(self, inputs: BatchFeature, encoded: dict[str, Any], words: list[list[int]]) -> torch.Tensor:
+        prompt = self.model(**_without_pixels(inputs), mm_encoder_outputs=encoded, use_cache=True, logits_to_keep=1)
         first = prompt.logits[:, -1].float().log_softmax(-1)  # (B, vocabulary)
         scores = torch.stack([first[:, w[0]] for w in words], dim=1)
         longer = [i for i, w in enumerate(words) if len(w) > 1]

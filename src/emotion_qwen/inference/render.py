@@ -21,7 +21,7 @@ def as_json(report: EmotionReport) -> str:
     return json.dumps(_rounded(dataclasses.asdict(report)), ensure_ascii=False)
 
 
-def _rounded(value):  # noqa: ANN001, ANN202
+def _rounded(value):
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """From label likelihoods to distributions, and from people and frames to the clip's one answer.
 
-A label's score is the log-likelihood of its words after the closed question, less their log-likelihood when the visual is
-blank, divided by the number of their tokens. A softmax over the set gives the distribution, so a closed-set answer
+A label's score is the log-likelihood of its words after the closed question, less their log-likelihood when the visual
+is blank, divided by the number of their tokens. A softmax over the set gives the distribution, so a closed-set answer
 always parses. Subtracting the blank takes away what the model would say without looking.
 
 Pooling, the one rule: a person's distribution is the mean over their crops. The clip's distribution is

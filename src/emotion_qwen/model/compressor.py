@@ -2,7 +2,8 @@
 
 It stands where Qwen2.5-VL has its patch merger. Each expert has the merger's shape, so that a converted checkpoint
 starts with two copies of it. The gate is the published one (multi-head self-attention, then twice Linear-ReLU-
-LayerNorm) with a softmax head, and it looks at one visual at a time: pictures packed side by side do not see each other.
+LayerNorm) with a softmax head, and it looks at one visual at a time: pictures packed side by side do not see each
+other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLPatchMe
 
 from emotion_qwen.errors import ShapeError
 from emotion_qwen.model.configuration import EmotionQwenConfig
-from emotion_qwen.model.vision import group_segments
+from emotion_qwen.model.vision import attend_segments, group_segments
 
 GENERAL, EMOTION = 0, 1  # columns of the fusion weights, in the release's order
 
@@ -57,15 +58,11 @@ class GatingNetwork(nn.Module):
 
     def _attend(self, groups: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
         query, key, value = self.qkv(groups).view(len(groups), 3, self.heads, -1).unbind(1)
-        parts, rows = [], []
-        for same in group_segments(bounds):
-            picked = slice(None) if same.rows is None else same.rows
-            shape = (same.count, same.length, self.heads, -1)
-            q, k, v = (x[picked].view(shape).transpose(1, 2) for x in (query, key, value))
-            parts.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1).flatten(1))
-            rows.append(same.rows)
-        mixed = parts[0] if rows[0] is None else torch.cat(parts)[torch.cat(rows).argsort()]
-        return self.proj(mixed)
+
+        def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+        return self.proj(attend_segments(group_segments(bounds), attend, query, key, value))
 
 
 def mean_per_visual(rows: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
@@ -85,9 +82,7 @@ class HybridCompressor(nn.Module):
         shape = (vision.out_hidden_size, vision.hidden_size, vision.spatial_merge_size)
         self.general = Qwen2_5_VLPatchMerger(*shape)
         self.emotion = Qwen2_5_VLPatchMerger(*shape)
-        self.gate = GatingNetwork(
-            vision.hidden_size, config.gate_hidden_size, config.gate_num_heads, config.gate_pool
-        )
+        self.gate = GatingNetwork(vision.hidden_size, config.gate_hidden_size, config.gate_num_heads, config.gate_pool)
         self.merge_unit = vision.spatial_merge_size**2
         self.threshold = config.gate_threshold
         self.mode = config.gate_mode
@@ -120,7 +115,7 @@ class HybridCompressor(nn.Module):
         return tokens[window_index.to(tokens.device).argsort()], weights
 
     def fusion_weights(self, features: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-        """Return (V, 2) weights by the gate mode; in learned inference tiny ones become exactly 0 and their partner 1."""
+        """Return (V, 2) weights by the gate mode; in learned inference a tiny one becomes exactly 0, its partner 1."""
         if self.mode != "learned":
             fixed = [1.0, 0.0] if self.mode == "general" else [0.0, 1.0]
             return torch.tensor(fixed, device=features.device).repeat(len(bounds) - 1, 1)

@@ -46,7 +46,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     """
 
     model_type = "emotion_qwen"
-    sub_configs_defaults = {
+    sub_configs_defaults = {  # noqa: RUF012  transformers reads it as a plain class attribute
         "vision_config": EmotionQwenVisionConfig,
         "text_config": EmotionQwenTextConfig,
     }
@@ -57,7 +57,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     gate_hidden_size: int = 320
     gate_threshold: float = 1e-3
 
-    def __post_init__(self, **kwargs):  # noqa: ANN003, ANN204
+    def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.gate_mode not in GATE_MODES:
             raise SettingsError(unknown_choice("gate_mode", self.gate_mode, GATE_MODES))

@@ -53,21 +53,22 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         self.post_init()
 
     def get_image_features(
-        self, pixel_values: torch.Tensor, image_grid_thw: torch.LongTensor | None = None, **kwargs: Any
+        self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **kwargs: Any
     ) -> VisualFeatures:
         """Encode pictures: (N, patch values) flat patches and (V, 3) grids to `VisualFeatures`."""
         kwargs["return_dict"] = True
         return self._compress(super().get_image_features(pixel_values, image_grid_thw, **kwargs), image_grid_thw)
 
     def get_video_features(
-        self, pixel_values_videos: torch.Tensor, video_grid_thw: torch.LongTensor | None = None, **kwargs: Any
+        self, pixel_values_videos: torch.Tensor, video_grid_thw: torch.Tensor | None = None, **kwargs: Any
     ) -> VisualFeatures:
         """Encode videos: (N, patch values) flat patches and (V, 3) grids to `VisualFeatures`."""
         kwargs["return_dict"] = True
         return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
 
-    def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor) -> VisualFeatures:
+    def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor | None) -> VisualFeatures:
         per_visual = encoded.pooler_output  # our vision transformer's window index, split by transformers
+        assert grid_thw is not None  # the parent needed it to encode
         tokens, weights = self.compressor(encoded.last_hidden_state, torch.cat(per_visual), grid_thw)
         return VisualFeatures(
             last_hidden_state=encoded.last_hidden_state,
@@ -124,7 +125,7 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         self.model.compressor.mode = mode
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN206
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
         """Load a model folder or hub name, as in transformers, and refuse a folder that does not fit exactly.
 
         Raises:
@@ -133,20 +134,25 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         check_folder(pretrained_model_name_or_path)
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
+        # transformers' own refusal names no key; so it loads on, and the fault is raised below.
+        tolerant = kwargs.pop("ignore_mismatched_sizes", False)
         model, info = super().from_pretrained(
-            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
         )
-        faults = [_key_fault(name, info.get(name, ())) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")]
+        kinds = ("missing_keys", "unexpected_keys", *(() if tolerant else ("mismatched_keys",)))
+        faults = [_key_fault(kind, info.get(kind, ())) for kind in kinds]
         if any(faults):
             raise CheckpointError(
-                f"{pretrained_model_name_or_path}: the weights do not fit the model: {'; '.join(filter(None, faults))}. "
-                "Expected a folder saved by Emotion-Qwen; turn other checkpoints into one with `emotion-qwen convert`"
+                f"{pretrained_model_name_or_path}: the weights do not fit the model: "
+                f"{'; '.join(filter(None, faults))}. Expected a folder saved by Emotion-Qwen; "
+                "turn other checkpoints into one with `emotion-qwen convert`"
             )
         return (model, info) if wants_info else model
 
 
 def _key_fault(kind: str, keys: Any) -> str:
-    names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys)
+    # A mismatched key comes as (name, shape in the file, shape in the model).
+    names = sorted(f"{k[0]} {tuple(k[1])} instead of {tuple(k[2])}" if isinstance(k, tuple) else str(k) for k in keys)
     if not names:
         return ""
     more = f" and {len(names) - LISTED_KEYS} more" if len(names) > LISTED_KEYS else ""

@@ -30,7 +30,7 @@ from emotion_qwen.model.configuration import EmotionQwenVisionConfig
 
 @dataclass(frozen=True)
 class Segments:
-    """Equal attention segments: `count` of them, each `length` rows; `rows` (count * length,) picks them, None = all."""
+    """Equal attention segments: `count` of `length` rows each; `rows` (count * length,) picks them, None is all."""
 
     rows: torch.Tensor | None
     count: int
@@ -61,8 +61,35 @@ def group_segments(bounds: torch.Tensor) -> list[Segments]:
     return groups
 
 
+def attend_segments(
+    groups: list[Segments],
+    attend: Callable[..., torch.Tensor],
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+) -> torch.Tensor:
+    """Attend within segments, all of one length in one call.
+
+    Args:
+        groups: what `group_segments` made of the boundaries.
+        attend: takes query, key and value (S, heads, L, d) and returns (S, L, heads, d).
+        query: (N, heads, d), rows of all segments one after another; `key` and `value` likewise.
+
+    Returns:
+        (N, heads * d), rows in the order they came.
+    """
+    parts = []
+    for group in groups:
+        picked = (x if group.rows is None else x[group.rows] for x in (query, key, value))
+        batched = [x.reshape(group.count, group.length, *x.shape[1:]).transpose(1, 2) for x in picked]
+        parts.append(attend(*batched).reshape(group.count * group.length, -1))
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts)[torch.cat([group.rows for group in groups if group.rows is not None]).argsort()]
+
+
 class EmotionQwenPatchEmbed(Qwen2_5_VisionPatchEmbed):
-    """The patch embedding as one matrix product: the same weights as the 3-d convolution, many times its speed in bf16."""
+    """The patch embedding as one matrix product: the 3-d convolution's weights at many times its speed in bf16."""
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:  # noqa: D102
         weight = self.proj.weight.flatten(1)  # (hidden, channels * temporal * patch * patch)
@@ -89,26 +116,16 @@ class EmotionQwenVisionAttention(Qwen2_5_VLVisionAttention):
             return super().forward(hidden_states, cu_seqlens, position_embeddings, max_seqlen, **kwargs)
         rows = hidden_states.shape[0]
         query, key, value = self.qkv(hidden_states).view(rows, 3, self.num_heads, -1).unbind(1)  # (N, heads, d)
+        assert position_embeddings is not None  # only the parent's signature makes it optional
         query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-        groups = segments[0] if self.full else segments[1]
-        if groups[0].rows is None:
-            mixed = self._attend(groups[0], query, key, value)
-        else:
-            parts = [self._attend(g, query[g.rows], key[g.rows], value[g.rows]) for g in groups]
-            order = torch.cat([g.rows for g in groups]).argsort()
-            mixed = torch.cat(parts)[order]
-        return self.proj(mixed)
-
-    def _attend(
-        self, group: Segments, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> torch.Tensor:
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        shape = (group.count, group.length, self.num_heads, self.head_dim)
-        query, key, value = (x.reshape(shape).transpose(1, 2) for x in (query, key, value))  # (S, heads, L, d)
-        mixed, _ = attention(self, query, key, value, attention_mask=None, scaling=self.scaling, is_causal=False)
-        return mixed.reshape(group.count * group.length, -1)
+
+        def attend(*qkv: torch.Tensor) -> torch.Tensor:
+            return attention(self, *qkv, attention_mask=None, scaling=self.scaling, is_causal=False)[0]
+
+        return self.proj(attend_segments(segments[0] if self.full else segments[1], attend, query, key, value))
 
 
 class EmotionQwenVisionTransformer(Qwen2_5_VisionTransformerPretrainedModel):
@@ -126,13 +143,11 @@ class EmotionQwenVisionTransformer(Qwen2_5_VisionTransformerPretrainedModel):
             block.attn = EmotionQwenVisionAttention(config, full=layer in config.fullatt_block_indexes)
         self.post_init()
 
-    def forward(
-        self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **kwargs
-    ) -> BaseModelOutputWithPooling:
+    def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
         """Turn flat patches into patch features.
 
         Args:
-            hidden_states: (N, channels * temporal * patch * patch), visuals one after another, in the order of `patchify`.
+            hidden_states: (N, channels * temporal * patch * patch), visuals one after another, as of `patchify`.
             grid_thw: (V, 3) times, rows and columns of patches of every visual.
 
         Returns:

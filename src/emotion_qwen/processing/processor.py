@@ -38,7 +38,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         clip_settings: values of `ClipSettings` that differ from its defaults.
     """
 
-    def __init__(self, image_processor, tokenizer, chat_template=None, clip_settings=None) -> None:  # noqa: ANN001
+    def __init__(self, image_processor, tokenizer, chat_template=None, clip_settings=None) -> None:
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
         self.clip_settings = dict(clip_settings or {})
         self.settings  # noqa: B018  wrong settings fail here, not at the first clip
@@ -48,7 +48,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         """The clip settings, checked."""
         return ClipSettings.of(self.clip_settings, "clip_settings")
 
-    def __call__(  # noqa: D417
+    def __call__(
         self,
         images: Any = None,
         text: str | Sequence[str] | None = None,
@@ -88,6 +88,7 @@ class EmotionQwenProcessor(ProcessorMixin):
 
     def _rows(self, texts: list[str], spans: Any, counts: list[list[int]]) -> list[dict[str, list[int]]]:
         left = {IMAGE_PAD: counts[0], VIDEO_PAD: counts[1]}
+        kinds = {self.image_token_id: 1, self.video_token_id: 2}
         rows = []
         for number, text in enumerate(texts):
             last = number == len(texts) - 1
@@ -99,16 +100,13 @@ class EmotionQwenProcessor(ProcessorMixin):
             expanded, added = expand(text, own[0], own[1])
             tokens = self.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=spans is not None)
             ids = tokens["input_ids"]
-            row = {"input_ids": ids, "mm_token_type_ids": [self._kind(token) for token in ids]}
+            row = {"input_ids": ids, "mm_token_type_ids": [kinds.get(token, 0) for token in ids]}
             if spans is not None:
                 own_spans = [(moved(start, added), moved(stop, added)) for start, stop in spans[number]]
                 told = inside(tokens["offset_mapping"], own_spans)
                 row["labels"] = [token if said else IGNORE for token, said in zip(ids, told, strict=True)]
             rows.append(row)
         return rows
-
-    def _kind(self, token: int) -> int:
-        return {self.image_token_id: 1, self.video_token_id: 2}.get(token, 0)
 
     def _pad(self, rows: list[dict[str, list[int]]], side: str | None) -> dict[str, torch.Tensor]:
         fill = {"input_ids": self.tokenizer.pad_token_id, "mm_token_type_ids": 0, "labels": IGNORE}
@@ -150,7 +148,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float32),
         }
 
-    def apply_chat_template(  # noqa: D417
+    def apply_chat_template(
         self,
         conversation: Sequence[Any],
         chat_template: str | None = None,

@@ -1,0 +1,1 @@
+"""Training on transformers' `Trainer`: the start of the vision transformer, and tuning."""

@@ -1,7 +1,7 @@
 """Measure nano on validation pictures: by label likelihood in both languages, and what it writes freely.
 
-The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; the README and the model card quote
-them from there. Only validation parts are read.
+The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
+from there. Only validation parts are read.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _interval(right: np.ndarray) -> list[float]:
     return [_percent(share) for share in np.quantile(draws, [0.025, 0.975])]
 
 
-def _percent(share: float) -> float:
+def _percent(share: Any) -> float:
     return round(float(share) * 100, 1)
 
 

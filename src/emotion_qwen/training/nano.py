@@ -1,6 +1,6 @@
 """The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
 
-    python -m emotion_qwen.training.nano teacher|vision|tune|pack --data DATA --runs RUNS
+python -m emotion_qwen.training.nano teacher|vision|tune|pack --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from safetensors.torch import load_file, load_model
 from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from emotion_qwen.errors import DataError
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
+from emotion_qwen.errors import DataError
+from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import SYSTEM_TEXT
 from emotion_qwen.taxonomy import LABEL_SETS
@@ -46,7 +46,7 @@ CLIP_SETTINGS = {
 """What nano sees: 36 to 64 patches a picture, at most 16 frames, grey face crops as in its training pictures."""
 
 
-def _folders(command):  # noqa: ANN001, ANN202
+def _folders(command):
     for name, text in (("runs", "folder of checkpoints and logs"), ("data", "folder of the Parquet files")):
         command = click.option(f"--{name}", type=click.Path(path_type=Path), required=True, help=text)(command)
     return command

@@ -59,12 +59,13 @@ class QuestionBatches:
     seed: int
 
     def __call__(self, items: list[dict[str, Any]]) -> BatchFeature:
+        """Return a padded batch; blank pictures stay as they are."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + items[0]["place"])
         pixels = torch.stack([item["pixels"] for item in items])
         moved = augment(pixels.float() / 255, self.strength, generator)
-        moved = (moved * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (B, S, S, 3)
+        shown_pixels = (moved * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (B, S, S, 3)
         samples = []
-        for item, picture, plain in zip(items, moved, pixels.permute(0, 2, 3, 1).numpy(), strict=True):
+        for item, picture, plain in zip(items, shown_pixels, pixels.permute(0, 2, 3, 1).numpy(), strict=True):
             shown = plain if item["label"] == "blank" else picture
             samples.append(as_sample(f"place/{item['place']}", shown, item["exchange"], item["label"]))
         return SampleBatches(self.processor)(samples)
@@ -100,7 +101,7 @@ class TuningRun:
 def run_tuning(
     run: TuningRun, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor
 ) -> EmotionQwenForConditionalGeneration:
-    """Train everything but the vision transformer, going on from the last checkpoint in `run.output` if there is one."""
+    """Train all but the vision transformer, going on from the last checkpoint in `run.output` if there is one."""
     model.model.visual.requires_grad_(False)
     stream = PictureStream(run.data, "train", SOURCES, passes=run.passes, seed=run.seed)
     steps = len(stream) // run.batch_size

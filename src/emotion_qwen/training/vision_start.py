@@ -110,6 +110,7 @@ class PictureBatches:
     seed: int
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return `pixels` (B, 3, S, S), normalised, and `labels` (B,)."""
         pixels = torch.stack([item["pixels"] for item in items]).float() / 255
         place = items[0]["place"]
         if place is not None:
@@ -132,6 +133,7 @@ class ConvTeacher(nn.Module):
         self.head = nn.Linear(widths[-1], len(CLASSES))
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Return `logits` (B, classes) for `pixels` (B, 3, S, S)."""
         features = self.blocks(F.relu(self.stem(pixels.contiguous(memory_format=torch.channels_last))))
         return {"logits": self.head(self.drop(features.mean(dim=(2, 3))))}
 
@@ -150,6 +152,7 @@ class ConvBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, before, H, W) to (B, width, H / stride, W / stride)."""
         return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
 
 
@@ -163,6 +166,7 @@ class VisionStudent(nn.Module):
         self.head = nn.Linear(vision.config.hidden_size, len(CLASSES))
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Return `logits` (B, classes) for `pixels` (B, 3, S, S)."""
         config = self.vision.config
         frames = pixels.unsqueeze(1).expand(-1, config.temporal_patch_size, -1, -1, -1)
         patches = patchify(frames, config.patch_size, config.temporal_patch_size, config.spatial_merge_size)
@@ -182,7 +186,8 @@ class VisionTrainer(Trainer):
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # noqa: ANN001, ANN201
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the loss of a batch, and with `return_outputs` the outputs too."""
         outputs = model(**inputs)
         logits = outputs["logits"].float()
         loss = F.cross_entropy(logits, inputs["labels"], label_smoothing=0.1 if self.teacher is None else 0.0)

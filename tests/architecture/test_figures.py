@@ -1,0 +1,34 @@
+"""Every figure of nano that a document quotes stands in the committed results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = json.loads((ROOT / "docs" / "results" / "nano.json").read_text(encoding="utf-8"))
+QUOTED = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "src" / "emotion_qwen" / "nano" / "README.md"]
+ROWS = {"FER2013": "FER2013, 7 emotions", "LFW": "LFW, happiness or neutral", "CIFAR-10": "CIFAR-10, 10 objects"}
+
+
+@pytest.mark.parametrize("path", QUOTED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_quoted_accuracy_is_the_measured_one(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for start, name in ROWS.items():
+        row = re.search(rf"^\| {start}.*$", text, re.MULTILINE)
+        assert row, f"{path.name} has no table row for {start}"
+        measured = RESULTS[name]["accuracy"]
+        assert re.findall(r"([\d.]+) %", row.group()) == [str(measured["en"]), str(measured["zh"])]
+
+
+def test_nano_is_as_large_as_the_readme_says() -> None:
+    from safetensors import safe_open
+
+    with safe_open(ROOT / "src" / "emotion_qwen" / "nano" / "model.safetensors", "pt") as file:
+        keys = file.keys()
+        count = sum(file.get_tensor(key).numel() for key in keys)
+    assert f"{count / 1e6:.1f}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (ROOT / "src" / "emotion_qwen" / "nano" / "model.safetensors").stat().st_size <= 20e6
