@@ -22,7 +22,7 @@ from emotion_qwen.settings import ClipSettings
 
 @dataclass(frozen=True, eq=False)
 class PersonPictures:
-    """One person of a clip: the track, and crops (K, S, S, 3) uint8 with their times (K,) in seconds."""
+    """One person of a clip: the track, and the views (K, S, S, 3) uint8 of it with their times (K,) in seconds."""
 
     track: FaceTrack
     crops: np.ndarray
@@ -60,13 +60,20 @@ def _cut_out(clip: Clip, track: FaceTrack, processor: EmotionQwenProcessor) -> P
     settings = processor.settings
     crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
     side = crop_side(settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
-    pictures = np.stack([fit_crop(crop, side, settings.person_gray) for crop in crops])
-    return PersonPictures(track, pictures, clip.times[chosen_frames(track, settings.person_frames)])
+    times = clip.times[chosen_frames(track, settings.person_frames)]
+    pictures = [person_views(crop, side, settings) for crop in crops]
+    return PersonPictures(track, np.concatenate(pictures), np.repeat(times, len(pictures[0])))
 
 
 def crop_side(settings: ClipSettings, factor: int) -> int:
     """Return the side of a person crop in pixels: the budget's root, as a multiple of patch x merge."""
     return max(factor, round(math.sqrt(settings.person_pixels) / factor) * factor)
+
+
+def person_views(crop: np.ndarray, side: int, settings: ClipSettings) -> np.ndarray:
+    """Return the (1 or 2, side, side, 3) pictures by which one crop is read: as it is, and mirrored if set."""
+    fitted = fit_crop(crop, side, settings.person_gray)
+    return np.stack([fitted, fitted[:, ::-1]]) if settings.person_mirrored else fitted[None]
 
 
 def fit_crop(crop: np.ndarray, side: int, gray: bool) -> np.ndarray:

@@ -140,6 +140,13 @@ def test_demo_and_chinese_view(capsys):
     assert code == 0 and "gate: general expert" in "\n".join(out), err
 
 
+def test_the_report_can_be_kept_as_a_picture(capsys, tmp_path, gray_clip):
+    assert run(capsys, "analyze", gray_clip, "--picture", tmp_path / "report.svg")[0] == 0
+    svg = (tmp_path / "report.svg").read_text(encoding="utf-8")
+    assert svg.startswith("<svg") and "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert "choose one" in refused(capsys, gray_clip, "--json", "--picture", tmp_path / "b.svg")
+
+
 def test_ask_answers_in_words(capsys, gray_clip):
     code, out, _ = run(capsys, "ask", gray_clip, "What do you see?")
     assert code == 0 and len(out) == 1

@@ -1,6 +1,7 @@
 """A converted Qwen2.5-VL answers as transformers' does: random small models, random inputs, fp32 on the CPU.
 
-Measured over the 24 cases (transformers 5.23, torch 2.13): logits differ by at most WORST, greedy tokens never.
+Measured over the 24 cases and three gate modes (transformers 5.23, torch 2.13): logits differ by at most 2.8e-6 (in a
+case whose logits reach 3.6), greedy tokens never.
 """
 
 from __future__ import annotations
@@ -132,7 +133,6 @@ def test_converted_model_answers_as_its_source(case, tmp_path):
         for mode in ("learned", "general", "emotion"):
             ours.set_gate_mode(mode)
             difference = (ours(**inputs).logits - wanted)[real].abs().max().item()
-            print(f"measured {difference:.2e} of {wanted.abs().max():.1f}")
             assert difference <= TOLERANCE, (
                 f"gate mode {mode}: logits up to {wanted.abs().max():.1f} differ by {difference}"
             )

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from emotion_qwen.data.questions import Exchange
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
-from emotion_qwen.training.tuning import QuestionBatches, as_sample
+from emotion_qwen.training.tuning import QuestionBatches, TuningRun, TuningTrainer, as_sample, parameter_groups
 
 
 def item(place: int, label: str = "fear") -> dict:
@@ -23,6 +25,17 @@ def test_a_batch_trains_everything_but_the_vision_transformer(nano, processor):
     assert without == [] and all(p.grad is None for p in model.model.visual.parameters())
 
 
+def test_vision_has_its_own_rate_and_only_matrices_decay():
+    model = EmotionQwenForConditionalGeneration(preset("nano"))
+    run = TuningRun(Path(), Path(), 1, learning_rate=1e-3, vision_learning_rate=1e-4, weight_decay=0.1)
+    groups = parameter_groups(run, model)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        rate = 1e-4 if name.startswith("model.visual.") else 1e-3
+        assert rates[id(parameter)] == (rate, 0.1 if parameter.ndim > 1 else 0.0)
+
+
 def test_blank_pictures_are_never_augmented(processor):
     collate = QuestionBatches(processor, 1.0, 1)
     blank = {**item(3, "blank"), "pixels": torch.full((3, 48, 48), 120, dtype=torch.uint8)}
@@ -34,3 +47,14 @@ def test_samples_say_what_they_are_labelled_for():
     exchange = Exchange("?", "!", "en", "object")
     assert as_sample("a", np.zeros((2, 2, 3)), exchange, "fear").labels == {"emotion": "fear"}
     assert as_sample("a", np.zeros((2, 2, 3)), exchange, "cat").labels == {"object": "cat"}
+
+
+def test_the_loss_is_the_models_own(processor):
+    torch.manual_seed(1)
+    config = preset("nano")
+    config.image_token_id = processor.image_token_id
+    model = EmotionQwenForConditionalGeneration(config).train()
+    batch = QuestionBatches(processor, 0.5, 1)([item(i) for i in range(3)])
+    trainer = TuningTrainer.__new__(TuningTrainer)
+    with torch.no_grad():
+        assert torch.allclose(trainer.compute_loss(model, batch), model(**batch).loss, atol=1e-5)

@@ -39,6 +39,7 @@ def _model_options(command: Callable) -> Callable:
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
+@click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_model_options
 def analyze(
@@ -47,17 +48,22 @@ def analyze(
     language: str,
     as_lines: bool,
     strict: bool,
+    picture: Path | None,
     demo: bool,
     **options: str | float | None,
 ) -> int:
     """Say what the people in clips or pictures feel. PATH: files, folders or patterns."""
     label_set(labels)
+    if picture and as_lines:
+        raise SettingsError("--picture saves the readable report, --json asks for another; choose one of them")
     files = _demo_clip() if demo else find_media(_named(paths))
     start, end = options.pop("start"), options.pop("end")
     from emotion_qwen.inference.analyzer import EmotionQwen
+    from emotion_qwen.inference.render import save_picture
 
+    _quiet()
     analyzer = EmotionQwen.load(**options)  # type: ignore[arg-type]
-    console, failures = Console(), []
+    console, failures = Console(record=picture is not None), []
     for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
         try:
             report = analyzer.analyze(file, labels, language, start=start, end=end)  # type: ignore[arg-type]
@@ -66,9 +72,18 @@ def analyze(
             _tell_failure(file, error, as_lines, alone=len(files) == 1)
         else:
             _tell(report, as_lines, console)
+    if picture:
+        save_picture(console, picture)
     if failures and (strict or len(failures) == len(files)):
         return FAILED
     return 0
+
+
+def _quiet() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # our own progress is over files; a bar for reading weights only stands in the way
+    logging.set_verbosity_error()
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:
@@ -107,6 +122,7 @@ def ask(path: str, question: str, start: float | None, end: float | None, **opti
     """Ask a free question about a clip or picture."""
     from emotion_qwen.inference.analyzer import EmotionQwen
 
+    _quiet()
     print(EmotionQwen.load(**options).ask(path, question, start=start, end=end))  # type: ignore[arg-type]
 
 

@@ -25,6 +25,7 @@ from emotion_qwen.processing import EmotionQwenProcessor
 NANO = Path(__file__).parents[1] / "nano"
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH = 16
+SAMPLED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +94,13 @@ class Engine:
         return self.model.device
 
     def provenance(self) -> dict[str, Any]:
-        """Name the model, its data card facts, and a hash of its configuration and weights' shapes and sums."""
+        """Name the model, its number type, and a hash of its configuration and of a sample of every weight."""
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
         for key, value in sorted(self.model.state_dict().items()):
-            digest.update(f"{key} {tuple(value.shape)} {value.double().sum().item():.6e}".encode())
+            sample = (
+                value.reshape(-1)[:: max(1, value.numel() // SAMPLED)].float().cpu()
+            )  # all of 72B would take minutes
+            digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
         return {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": str(self.model.dtype).split(".")[1]}
 
     def training_facts(self) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -41,6 +43,13 @@ def show(report: EmotionReport, console: Console) -> None:
     parts += [Text(), _gate(report), _origin(report)]
     parts += [Text(f"warning: {text}", style="yellow") for text in facts["warnings"]]
     console.print(Panel(Group(*parts), title=report.source, title_align="left", border_style="cyan"))
+
+
+def save_picture(console: Console, path: Path) -> None:
+    """Save what a recording console has shown as SVG, without the web addresses that rich writes into it."""
+    svg = console.export_svg(title="emotion-qwen analyze")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL), encoding="utf-8")
 
 
 def _headline(report: EmotionReport) -> Text:

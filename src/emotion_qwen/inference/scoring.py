@@ -38,7 +38,13 @@ def label_scores(
     Returns:
         (V, K) scores whose softmax is the distribution, and (V, 2) gate weights.
     """
-    question, names = label_question(labels, language), labels.names(language)
+    return less_blank(engine, parts, label_question(labels, language), labels.names(language))
+
+
+def less_blank(
+    engine: Engine, parts: Sequence[dict[str, Any]], question: str, names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Score visuals over the answers of any closed question; otherwise as `label_scores`."""
     seen = engine.score(parts, question, names)
     blank = engine.score([blank_like(part) for part in parts[:1]], question, names)
     return (seen.log_likelihood - blank.log_likelihood) / seen.tokens, seen.gate

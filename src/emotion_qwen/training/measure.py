@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from emotion_qwen.data.pictures import Pictures, read_pictures
+from emotion_qwen.data.pictures import read_pictures
 from emotion_qwen.data.questions import OBJECT_CLOSED, OBJECT_SET
 from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.scoring import blank_like, label_scores
+from emotion_qwen.inference.scoring import label_scores, less_blank
+from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
+from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set, match_label
 from emotion_qwen.training.vision_start import SIDE
 
@@ -65,11 +66,12 @@ def _measure_one(engine: Engine, question: Question, data: Path, limit: int | No
     pictures = read_pictures(data / question.file, "validation", SIDE, crop=question.crop)
     kept = question.keep or question.labels.labels
     rows = [i for i, name in enumerate(pictures.labels) if name in kept][:limit]
-    parts = [_part(pictures, i, engine) for i in rows]
+    settings = engine.processor.settings
+    views = [_views(pictures.pixels[i], question, settings) for i in rows]
     truth = np.array([question.labels.labels.index(pictures.labels[i]) for i in rows])
     result: dict[str, Any] = {"pictures": len(rows), "accuracy": {}, "interval": {}, "recall": {}}
     for language in LANGUAGES:
-        chosen = _choose(engine, parts, question, language)
+        chosen, telling = _choose(engine, views, question, language)
         right = chosen == truth
         result["accuracy"][language] = _percent(right.mean())
         result["interval"][language] = _interval(right)
@@ -77,7 +79,8 @@ def _measure_one(engine: Engine, question: Question, data: Path, limit: int | No
             name: _percent(right[truth == k].mean()) for k, name in enumerate(question.labels.labels) if name in kept
         }
         if question.labels is not OBJECT_SET:
-            written = engine.write(parts, QUESTIONS["describe"][language])
+            shown = [_part(views[i][telling[i]]) for i in range(len(rows))]
+            written = engine.write(shown, QUESTIONS["describe"][language])
             named = [match_label(text, question.labels, language) for text in written]
             likely = [question.labels.labels[k] for k in chosen]
             agree = np.mean([n == k for n, k in zip(named, likely, strict=True)])
@@ -86,24 +89,29 @@ def _measure_one(engine: Engine, question: Question, data: Path, limit: int | No
     return result
 
 
-def _choose(engine: Engine, parts: Sequence[dict[str, Any]], question: Question, language: str) -> np.ndarray:
-    if question.labels is not OBJECT_SET:
-        scores, _ = label_scores(engine, parts, question.labels, language)
-    else:  # objects are asked in their own words; the arithmetic is `scoring`'s
+def _choose(
+    engine: Engine, views: Sequence[np.ndarray], question: Question, language: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return per picture the likeliest allowed label and the view that shows it best, as `analyze` pools a person."""
+    parts = [_part(view) for one in views for view in one]
+    if question.labels is OBJECT_SET:
         names = question.labels.names(language)
         asked = OBJECT_CLOSED[language][0].format(labels=(", " if language == "en" else "、").join(names))
-        blank = engine.score([blank_like(parts[0])], asked, names)
-        seen = engine.score(parts, asked, names)
-        scores = (seen.log_likelihood - blank.log_likelihood) / seen.tokens
+        scores, _ = less_blank(engine, parts, asked, names)
+    else:
+        scores, _ = label_scores(engine, parts, question.labels, language)
+    shares = scores.softmax(-1).numpy().reshape(len(views), -1, scores.shape[-1])  # (pictures, views, labels)
     allowed = [question.labels.labels.index(name) for name in question.keep or question.labels.labels]
-    return np.array(allowed)[scores[:, allowed].argmax(-1).numpy()]
+    chosen = np.array(allowed)[shares.mean(axis=1)[:, allowed].argmax(axis=-1)]
+    return chosen, np.take_along_axis(shares, chosen[:, None, None], axis=2)[..., 0].argmax(axis=1)
 
 
-def _part(pictures: Pictures, row: int, engine: Engine) -> dict[str, Any]:
-    picture = pictures.pixels[row]
-    if engine.processor.settings.person_gray and pictures.name.startswith("faces"):
-        picture = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
-    return {"type": "image", "image": picture}
+def _views(picture: np.ndarray, question: Question, settings: ClipSettings) -> np.ndarray:
+    return picture[None] if question.labels is OBJECT_SET else person_views(picture, SIDE, settings)
+
+
+def _part(picture: np.ndarray) -> dict[str, Any]:
+    return {"type": "image", "image": np.ascontiguousarray(picture)}
 
 
 def _interval(right: np.ndarray) -> list[float]:

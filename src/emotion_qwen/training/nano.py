@@ -38,12 +38,16 @@ CLIP_SETTINGS = {
     "video_total_pixels": 16 * 64 * 64,
     "image_min_pixels": 48 * 48,
     "image_max_pixels": 64 * 64,
-    "person_margin": 0.1,
+    "person_margin": 0.04,
+    "person_frames": 16,
     "person_pixels": 48 * 48,
     "person_gray": True,
+    "person_mirrored": True,
     "person_weight": 1.0,
 }
-"""What nano sees: 36 to 64 patches a picture, at most 16 frames, grey face crops as in its training pictures."""
+"""What nano sees: 36 to 64 patches a picture, at most 16 frames, grey face crops framed as its training pictures are.
+
+On FER2013's aligned faces CenterFace's box has 0.93 of the picture's side, which a margin of 0.04 reproduces."""
 
 
 def _folders(command):
@@ -128,7 +132,7 @@ def start_model(runs: Path) -> tuple[EmotionQwenForConditionalGeneration, Emotio
 
 @nano.command()
 @_folders
-@click.option("--passes", default=3, show_default=True)
+@click.option("--passes", default=2, show_default=True)
 def tune(data: Path, runs: Path, passes: int) -> None:
     """Teach compressor, gate and language model to answer."""
     model, processor = start_model(runs)

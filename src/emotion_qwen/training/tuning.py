@@ -1,4 +1,4 @@
-"""Tune nano on questions about pictures: compressor, gate and language model learn, the vision transformer is frozen.
+"""Tune nano on questions about pictures: compressor, gate and language model learn; vision only if asked to.
 
 As in `vision_start`, what stands at a place of the run is a function of the seed and the place, so that an interrupted
 run goes on exactly where it stopped.
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import BatchFeature, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
@@ -23,6 +24,7 @@ from emotion_qwen.data.questions import Exchange, ask_blank, ask_face, ask_objec
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.patches import IMAGE_MEAN
+from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
 from emotion_qwen.training.vision_start import CLASSES, EMOTIONS, SOURCES, PictureStream
 
@@ -84,25 +86,55 @@ class TuningTrainer(Trainer):
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
 
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the mean loss of the taught tokens; only those are projected onto the vocabulary.
+
+        An answer is three tokens of sixty here, and the projection of all sixty would cost a third of the step.
+        """
+        targets = inputs["labels"][:, 1:]
+        outputs = model.model(**{key: value for key, value in inputs.items() if key != "labels"}, use_cache=False)
+        taught = targets != IGNORE
+        logits = model.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
+        loss = F.cross_entropy(logits, targets[taught])
+        return (loss, outputs) if return_outputs else loss
+
 
 @dataclass(frozen=True)
 class TuningRun:
-    """One tuning run."""
+    """One tuning run. The vision transformer has a rate of its own; 0 freezes it."""
 
     data: Path
     output: Path
     passes: int
     learning_rate: float = 1.2e-3
+    vision_learning_rate: float = 0.0
+    weight_decay: float = 0.05
     batch_size: int = 128
     strength: float = 0.7
     seed: int = 11
 
 
+def parameter_groups(run: TuningRun, model: EmotionQwenForConditionalGeneration) -> list[dict[str, Any]]:
+    """Split the trainable parameters by their rate (vision or the rest) and by whether they decay (matrices do)."""
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("model.visual."), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": run.vision_learning_rate if of_vision else run.learning_rate,
+            "weight_decay": run.weight_decay if decays else 0.0,
+        }
+        for (of_vision, decays), parameters in groups.items()
+    ]
+
+
 def run_tuning(
     run: TuningRun, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor
 ) -> EmotionQwenForConditionalGeneration:
-    """Train all but the vision transformer, going on from the last checkpoint in `run.output` if there is one."""
-    model.model.visual.requires_grad_(False)
+    """Train the model, going on from the last checkpoint in `run.output` if there is one."""
+    model.model.visual.requires_grad_(run.vision_learning_rate > 0)
     stream = PictureStream(run.data, "train", SOURCES, passes=run.passes, seed=run.seed)
     steps = len(stream) // run.batch_size
     arguments = TrainingArguments(
@@ -110,7 +142,6 @@ def run_tuning(
         max_steps=steps,
         per_device_train_batch_size=run.batch_size,
         learning_rate=run.learning_rate,
-        weight_decay=0.05,
         lr_scheduler_type="cosine",
         warmup_steps=min(100, max(steps // 20, 1)),
         max_grad_norm=1.0,
@@ -129,6 +160,7 @@ def run_tuning(
         args=arguments,
         train_dataset=QuestionStream(stream, run.seed),
         data_collator=QuestionBatches(processor, run.strength, run.seed),
+        optimizers=(torch.optim.AdamW(parameter_groups(run, model)), None),
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
     return model
