@@ -20,22 +20,6 @@ from emotion_qwen.model.convert import convert, new_gate, parse_config
 from emotion_qwen.model.layouts import key_map
 
 GATE = "model.compressor.gate."
-# The published 3B config.json, flat as it is on the hub; other sizes differ in numbers only.
-PUBLISHED = {
-    "architectures": ["Qwen2_5_VLForConditionalGeneration"], "attention_dropout": 0.0, "bos_token_id": 151643,
-    "eos_token_id": 151645, "vision_start_token_id": 151652, "vision_end_token_id": 151653, "vision_token_id": 151654,
-    "image_token_id": 151655, "video_token_id": 151656, "hidden_act": "silu", "hidden_size": 2048,
-    "initializer_range": 0.02, "intermediate_size": 11008, "max_position_embeddings": 128000, "max_window_layers": 70,
-    "model_type": "qwen2_5_vl", "num_attention_heads": 16, "num_hidden_layers": 36, "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": True,
-    "torch_dtype": "bfloat16", "transformers_version": "4.41.2", "use_cache": True, "use_sliding_window": False,
-    "vision_config": {
-        "depth": 32, "hidden_act": "silu", "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-        "in_chans": 3, "out_hidden_size": 2048, "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14,
-        "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31], "tokens_per_second": 2, "temporal_patch_size": 2,
-    },
-    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}, "vocab_size": 151936,
-}  # fmt: skip
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -136,18 +120,18 @@ def test_keys_and_shapes_of_the_published_sizes(size):
 # --- configuration and companions ------------------------------------------------------------------------------------
 
 
-def test_a_published_flat_configuration_keeps_every_value(tmp_path):
-    parse_config(PUBLISHED, "hub").save_pretrained(tmp_path)
+def test_a_published_flat_configuration_keeps_every_value(published, tmp_path):
+    parse_config(published, "hub").save_pretrained(tmp_path)
     config = EmotionQwenConfig.from_pretrained(tmp_path)
     text, vision = config.text_config, config.vision_config
-    for key, value in PUBLISHED["vision_config"].items():
+    for key, value in published["vision_config"].items():
         assert list(value) == list(getattr(vision, key)) if isinstance(value, list) else getattr(vision, key) == value
     assert vision.in_channels == 3
     top = {"vision_start_token_id", "vision_end_token_id", "vision_token_id", "image_token_id", "video_token_id"}
     own = {"architectures", "model_type", "transformers_version", "vision_config"}
     other = {"rope_theta", "rope_scaling", "torch_dtype", "sliding_window", "tie_word_embeddings"}
-    for key in PUBLISHED.keys() - own - other:
-        assert getattr(config if key in top else text, key) == PUBLISHED[key], key
+    for key in published.keys() - own - other:
+        assert getattr(config if key in top else text, key) == published[key], key
     assert text.rope_parameters["rope_theta"] == 1e6 and text.rope_parameters["mrope_section"] == [16, 24, 24]
     assert config.tie_word_embeddings and config.dtype == torch.bfloat16
     assert text.sliding_window is None  # transformers' reading of use_sliding_window = false

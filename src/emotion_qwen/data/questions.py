@@ -30,9 +30,11 @@ FEELINGS = {
     "neutral": (("neutral", "calm"), ("平静", "中性")),
     "anger": (("angry", "furious"), ("愤怒", "生气")),
     "surprise": (("surprised", "astonished"), ("惊讶", "吃惊")),
-    "disgust": (("disgusted",), ("厌恶", "反感")),
+    "disgust": (("disgusted", "repulsed"), ("厌恶", "反感")),
     "fear": (("afraid", "scared", "fearful"), ("害怕", "恐惧")),
 }
+
+FIRST_WORD = 0.85
 
 CLOSED = {
     "en": (
@@ -99,10 +101,10 @@ class Exchange:
     kind: str
 
 
-def ask_face(label: str, rng: random.Random) -> Exchange:
-    """Ask about a face whose emotion is `label` (a label of any set)."""
+def ask_face(label: str, rng: random.Random, closed: bool) -> Exchange:
+    """Ask about a face whose emotion is `label` (a label of any set); a closed question names the labels."""
     language = rng.choice(LANGUAGES)
-    kind = rng.choices(("closed", "describe", "yes_no"), weights=(0.5, 0.4, 0.1))[0]
+    kind = "closed" if closed else rng.choices(("describe", "yes_no"), weights=(0.8, 0.2))[0]
     meaning = concept(label)
     if kind == "closed":
         labels = label_set(rng.choice(TRAINED_SETS))
@@ -116,10 +118,10 @@ def ask_face(label: str, rng: random.Random) -> Exchange:
     return Exchange(asked, YES_NO[language][asked_for != meaning], language, kind)
 
 
-def ask_object(name: str, rng: random.Random) -> Exchange:
+def ask_object(name: str, rng: random.Random, closed: bool) -> Exchange:
     """Ask about a picture of an object of `OBJECTS`; sometimes about the feelings of a person who is not there."""
     language = rng.choice(LANGUAGES)
-    kind = rng.choices(("object_closed", "object", "describe"), weights=(0.45, 0.45, 0.1))[0]
+    kind = "object_closed" if closed else rng.choices(("object", "describe"), weights=(0.8, 0.2))[0]
     if kind == "object_closed":
         asked = _closed(OBJECT_SET, language, OBJECT_CLOSED, rng)
         return Exchange(asked, name if language == "en" else OBJECTS[name], language, kind)
@@ -157,5 +159,6 @@ def _answer(meaning: str, labels: LabelSet, language: str) -> str:
 
 def _sentence(meaning: str, language: str, rng: random.Random) -> str:
     words = FEELINGS[meaning][LANGUAGES.index(language)]
-    word = words[0] if rng.random() < 0.7 else rng.choice(words)
+    # The same share for the first word of every feeling: otherwise a greedy reader prefers feelings with few synonyms.
+    word = words[0] if rng.random() < FIRST_WORD else rng.choice(words[1:])
     return rng.choice(SENTENCES[language]).format(word=word)

@@ -24,7 +24,7 @@ from emotion_qwen.processing import EmotionQwenProcessor
 
 NANO = Path(__file__).parents[1] / "nano"
 DTYPES = ("float32", "bfloat16", "float16")
-BATCH = 16
+BATCH = 32
 SAMPLED = 64
 
 

@@ -94,7 +94,9 @@ def words(data: Path, runs: Path) -> None:
     rng = random.Random(SEED)
     texts = [f"{SYSTEM_TEXT} system\nuser\nassistant\n"] * 200
     for _ in range(8000):
-        asked = ask_face(rng.choice(list(FEELINGS)), rng), ask_object(rng.choice(list(OBJECTS)), rng), ask_blank(rng)
+        closed = rng.random() < 0.5
+        feeling, thing = rng.choice(list(FEELINGS)), rng.choice(list(OBJECTS))
+        asked = ask_face(feeling, rng, closed), ask_object(thing, rng, closed), ask_blank(rng)
         texts += [text for exchange in asked for text in (exchange.question, exchange.answer)]
     table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
     texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
@@ -132,12 +134,12 @@ def start_model(runs: Path) -> tuple[EmotionQwenForConditionalGeneration, Emotio
 
 @nano.command()
 @_folders
-@click.option("--passes", default=2, show_default=True)
-def tune(data: Path, runs: Path, passes: int) -> None:
-    """Teach compressor, gate and language model to answer."""
+@click.option("--steps", default=400, show_default=True)
+def tune(data: Path, runs: Path, steps: int) -> None:
+    """Teach compressor, gate and language model to answer; the vision transformer learns on, slowly."""
     model, processor = start_model(runs)
     model.set_attn_implementation("eager")
-    run_tuning(TuningRun(data, runs / "tune", passes), model, processor)
+    run_tuning(TuningRun(data, runs / "tune", steps, vision_learning_rate=3e-4), model, processor)
     model.set_attn_implementation("sdpa")
     model.save_pretrained(runs / "tuned")
     processor.save_pretrained(runs / "tuned")

@@ -6,6 +6,7 @@ run goes on exactly where it stopped.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,19 @@ from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
 from emotion_qwen.training.vision_start import CLASSES, EMOTIONS, SOURCES, PictureStream
 
-BLANK_SHARE = 0.04
+BLANK_SHARE = 0.08  # of closed questions
 BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zeros after normalising
 
 
 class QuestionStream(Dataset):
-    """Pictures in line, each with one question; a few are blank."""
+    """Pictures in line, each with one question; a few are blank.
 
-    def __init__(self, pictures: PictureStream, seed: int) -> None:
-        self.pictures, self.seed = pictures, seed
+    A batch asks closed questions only, or open ones only: closed ones are twice as long, and padding the open ones to
+    their length would waste a quarter of the time.
+    """
+
+    def __init__(self, pictures: PictureStream, batch_size: int, seed: int) -> None:
+        self.pictures, self.batch_size, self.seed = pictures, batch_size, seed
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -45,11 +50,12 @@ class QuestionStream(Dataset):
         item = self.pictures[place]
         rng = random.Random(self.seed * 1_000_003 + place)
         name = CLASSES[int(item["labels"])]
-        if rng.random() < BLANK_SHARE:
+        closed = random.Random(self.seed * 7_919 + place // self.batch_size).random() < 0.5
+        if closed and rng.random() < BLANK_SHARE:
             blank = torch.tensor(BLANK, dtype=torch.uint8)[:, None, None].expand_as(item["pixels"])
             return {**item, "pixels": blank, "exchange": ask_blank(rng), "label": "blank"}
         ask = ask_face if name in EMOTIONS else ask_object
-        return {**item, "exchange": ask(name, rng), "label": name}
+        return {**item, "exchange": ask(name, rng, closed), "label": name}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class TuningRun:
 
     data: Path
     output: Path
-    passes: int
+    steps: int
     learning_rate: float = 1.2e-3
     vision_learning_rate: float = 0.0
     weight_decay: float = 0.05
@@ -135,19 +141,20 @@ def run_tuning(
 ) -> EmotionQwenForConditionalGeneration:
     """Train the model, going on from the last checkpoint in `run.output` if there is one."""
     model.model.visual.requires_grad_(run.vision_learning_rate > 0)
-    stream = PictureStream(run.data, "train", SOURCES, passes=run.passes, seed=run.seed)
-    steps = len(stream) // run.batch_size
+    one_pass = len(PictureStream(run.data, "train", SOURCES, passes=1, seed=run.seed))
+    passes = math.ceil(run.steps * run.batch_size / one_pass)
+    stream = PictureStream(run.data, "train", SOURCES, passes=passes, seed=run.seed)
     arguments = TrainingArguments(
         output_dir=str(run.output),
-        max_steps=steps,
+        max_steps=run.steps,
         per_device_train_batch_size=run.batch_size,
         learning_rate=run.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=min(100, max(steps // 20, 1)),
+        warmup_steps=max(run.steps // 20, 1),
         max_grad_norm=1.0,
         bf16=True,
         use_cpu=not torch.cuda.is_available(),
-        logging_steps=25,
+        logging_steps=20,
         save_strategy="steps",
         save_steps=100,
         save_total_limit=2,
@@ -158,7 +165,7 @@ def run_tuning(
     trainer = TuningTrainer(
         model=model,
         args=arguments,
-        train_dataset=QuestionStream(stream, run.seed),
+        train_dataset=QuestionStream(stream, run.batch_size, run.seed),
         data_collator=QuestionBatches(processor, run.strength, run.seed),
         optimizers=(torch.optim.AdamW(parameter_groups(run, model)), None),
     )
