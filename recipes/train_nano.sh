@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make nano from raw data: teacher, vision transformer, tokenizer, tuning, packing, measuring.
-# Every step resumes where it stopped; a finished one is skipped. On two cores: about 15 + 35 + 1 + 20 + 5 minutes.
+# Make nano from raw data: teacher, vision transformer, tokenizer, tuning twice, packing, measuring.
+# Every step resumes where it stopped; a finished one is skipped. On two cores: about 20 + 60 + 1 + 20 + 12 + 5 minutes.
 #
 #   recipes/train_nano.sh DATA [RUNS]      DATA holds the Parquet files that the model card names
 set -euo pipefail
@@ -17,5 +17,6 @@ step teacher
 step vision
 step words
 step tune
+step refine
 step pack --target src/emotion_qwen/nano
 step measure --results docs/results

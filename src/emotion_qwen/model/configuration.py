@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from huggingface_hub.dataclasses import strict
+from transformers.configuration_utils import SubConfigSpec
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLTextConfig,
@@ -47,8 +48,8 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
 
     model_type = "emotion_qwen"
     sub_configs_defaults = {  # noqa: RUF012  transformers reads it as a plain class attribute
-        "vision_config": EmotionQwenVisionConfig,
-        "text_config": EmotionQwenTextConfig,
+        "vision_config": SubConfigSpec(config_class=EmotionQwenVisionConfig),
+        "text_config": SubConfigSpec(config_class=EmotionQwenTextConfig),
     }
 
     gate_mode: str = "learned"

@@ -53,7 +53,7 @@ def measure(engine: Engine, data: Path, limit: int | None = None) -> dict[str, A
     Args:
         engine: the model.
         data: folder of the Parquet files.
-        limit: look at the first so many pictures of each file only.
+        limit: look at about so many pictures of each file, evenly spaced.
 
     Returns:
         Per question: pictures, accuracy by language with a 95 % bootstrap interval, per-class recall, and for faces the
@@ -65,7 +65,8 @@ def measure(engine: Engine, data: Path, limit: int | None = None) -> dict[str, A
 def _measure_one(engine: Engine, question: Question, data: Path, limit: int | None) -> dict[str, Any]:
     pictures = read_pictures(data / question.file, "validation", SIDE, crop=question.crop)
     kept = question.keep or question.labels.labels
-    rows = [i for i, name in enumerate(pictures.labels) if name in kept][:limit]
+    rows = [i for i, name in enumerate(pictures.labels) if name in kept]
+    rows = rows[:: max(1, len(rows) // limit)] if limit else rows  # the files stand in the order of their labels
     settings = engine.processor.settings
     views = [_views(pictures.pixels[i], question, settings) for i in rows]
     truth = np.array([question.labels.labels.index(pictures.labels[i]) for i in rows])
