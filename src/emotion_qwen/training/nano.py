@@ -143,7 +143,7 @@ def tune(data: Path, runs: Path, steps: int) -> None:
 
 @nano.command()
 @_folders
-@click.option("--steps", default=300, show_default=True)
+@click.option("--steps", default=260, show_default=True)
 def refine(data: Path, runs: Path, steps: int) -> None:
     """Go on answering with the vision transformer frozen, at half the rate."""
     model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "tuned")
