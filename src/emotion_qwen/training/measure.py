@@ -131,7 +131,8 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
     lines = [
         "# What nano measures",
         "",
-        "Made by `recipes/train_nano.sh`; validation parts only, label likelihood, 95 % bootstrap intervals.",
+        "Made by the step `measure` of `recipes/train_nano.sh`; validation parts only, label likelihood, "
+        "95 % bootstrap intervals.",
         "",
         "| question | pictures | EN | interval | ZH | interval | written text names the likeliest label, EN / ZH |",
         "|---|---|---|---|---|---|---|",

@@ -37,7 +37,7 @@ class QuestionStream(Dataset):
     """Pictures in line, each with one question; a few are blank.
 
     A batch asks closed questions only, or open ones only: closed ones are twice as long, and padding the open ones to
-    their length would waste a quarter of the time.
+    their length would waste the difference.
     """
 
     def __init__(self, pictures: PictureStream, batch_size: int, seed: int) -> None:
@@ -95,7 +95,7 @@ class TuningTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of the taught tokens; only those are projected onto the vocabulary.
 
-        An answer is three tokens of sixty here, and the projection of all sixty would cost a third of the step.
+        An answer is a few tokens of some sixty here; projecting the rest would be work for nothing.
         """
         targets = inputs["labels"][:, 1:]
         outputs = model.model(**{key: value for key, value in inputs.items() if key != "labels"}, use_cache=False)
