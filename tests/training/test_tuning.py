@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from emotion_qwen.data.questions import Exchange
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
-from emotion_qwen.training.tuning import QuestionBatches, TuningRun, TuningTrainer, as_sample, parameter_groups
+from emotion_qwen.training.tuning import QuestionBatches, TuningTrainer, as_sample
 
 
 def item(place: int, label: str = "fear") -> dict:
@@ -23,17 +21,6 @@ def test_a_batch_trains_everything_but_the_vision_transformer(nano, processor):
     model(**batch).loss.backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
     assert without == [] and all(p.grad is None for p in model.model.visual.parameters())
-
-
-def test_vision_has_its_own_rate_and_only_matrices_decay():
-    model = EmotionQwenForConditionalGeneration(preset("nano"))
-    run = TuningRun(Path(), Path(), 1, learning_rate=1e-3, vision_learning_rate=1e-4, weight_decay=0.1)
-    groups = parameter_groups(run, model)
-    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert len(rates) == len(list(model.parameters()))
-    for name, parameter in model.named_parameters():
-        rate = 1e-4 if name.startswith("model.visual.") else 1e-3
-        assert rates[id(parameter)] == (rate, 0.1 if parameter.ndim > 1 else 0.0)
 
 
 def test_blank_pictures_are_never_augmented(processor):

@@ -5,11 +5,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from emotion_qwen.model import preset
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.patches import normalize, patchify
 from emotion_qwen.training.vision_start import (
     CLASSES,
     SIDE,
@@ -19,6 +22,8 @@ from emotion_qwen.training.vision_start import (
     PictureStream,
     VisionRun,
     VisionStudent,
+    look_nearby,
+    maps_by_patch,
     run_vision,
 )
 
@@ -64,11 +69,43 @@ def test_student_patches_are_the_processors(folder, processor: EmotionQwenProces
     seen = {}
     student.vision.register_forward_pre_hook(lambda _, args: seen.update(patches=args[0], grid=args[1]))
     with torch.no_grad():
-        from emotion_qwen.processing.patches import normalize
-
         student(normalize(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255))
     assert torch.allclose(seen["patches"], prepared["pixel_values"], atol=1e-5)
     assert torch.equal(seen["grid"], prepared["image_grid_thw"])
+
+
+def test_maps_stand_at_the_patches_they_were_seen_at():
+    rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+    maps = torch.stack([rows, columns]).expand(2, 2, 12, 12)
+    cut = maps_by_patch(maps, 6, 2).view(2, 36, 2, 4)  # (B, patches, C, places)
+    whole = F.batch_norm(maps, None, None, training=True)
+    assert torch.equal(cut[0, 5, 0], whole[0, 0, [0, 0, 1, 1], 0])  # the sixth patch: second group, its upper right
+    assert torch.equal(cut[0, 5, 1], whole[0, 1, 0, [6, 7, 6, 7]])
+    assert torch.allclose(maps_by_patch(maps.repeat_interleave(2, 2).repeat_interleave(2, 3), 6, 2), cut.view(72, 8))
+    assert maps_by_patch(torch.rand(2, 5, 6, 6), 6, 2).shape == (72, 5)
+
+
+def test_heads_start_by_looking_at_their_neighbours(monkeypatch):
+    vision = EmotionQwenVisionTransformer(preset("nano").vision_config).eval()
+    look_nearby(vision)
+    seen = []
+
+    def spy(module, query, key, value, **kwargs):
+        seen.append((query @ key.transpose(2, 3) * module.scaling).softmax(-1))
+        return (seen[-1] @ value).transpose(1, 2), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "spy", spy)
+    vision.config._attn_implementation = "spy"
+    with torch.no_grad():
+        vision(torch.randn(36, 384), torch.tensor([[1, 6, 6]]))
+    place = patchify(torch.arange(36.0).view(1, 1, 1, 6, 6), 1, 1, 2).flatten().long()  # reading order of every patch
+    at = {int(p): i for i, p in enumerate(place)}
+    middle = at[2 * 6 + 3]
+    for layer, offsets in ((0, ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))), (3, ((0, 0), (1, 1), (1, -1), (-1, 1)))):
+        for head, (down, right) in enumerate(offsets):
+            shares = seen[layer][0, head, middle]
+            assert shares.argmax() == at[(2 + down) * 6 + 3 + right] and shares.max() > 0.4
+        assert seen[layer][0, 5, middle].max() < 0.2
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(folder, tmp_path):

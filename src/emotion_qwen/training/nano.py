@@ -28,7 +28,7 @@ from emotion_qwen.training.measure import measure as measure_model
 from emotion_qwen.training.measure import write_results
 from emotion_qwen.training.tokenizer import train_tokenizer
 from emotion_qwen.training.tuning import TuningRun, run_tuning
-from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, run_vision
+from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, look_nearby, run_vision
 
 SEED = 7
 CLIP_SETTINGS = {
@@ -83,7 +83,8 @@ def vision(data: Path, runs: Path, passes: int) -> None:
     config = preset("nano").vision_config
     config._attn_implementation = "eager"  # the fused kernel's backward is ten times slower here in bf16
     student = VisionStudent(EmotionQwenVisionTransformer(config))
-    run = VisionRun(data, runs / "vision", passes, learning_rate=8e-4, ramp_passes=3.0)
+    look_nearby(student.vision)
+    run = VisionRun(data, runs / "vision", passes, learning_rate=4e-3)
     run_vision(run, student, guide.eval().requires_grad_(False))
 
 

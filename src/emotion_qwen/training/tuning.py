@@ -27,6 +27,7 @@ from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.patches import IMAGE_MEAN
 from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
+from emotion_qwen.training.optimizer import MuonWithAdamW, split_parameters
 from emotion_qwen.training.vision_start import CLASSES, EMOTIONS, SOURCES, PictureStream
 
 BLANK_SHARE = 0.08  # of closed questions
@@ -120,22 +121,6 @@ class TuningRun:
     seed: int = 11
 
 
-def parameter_groups(run: TuningRun, model: EmotionQwenForConditionalGeneration) -> list[dict[str, Any]]:
-    """Split the trainable parameters by their rate (vision or the rest) and by whether they decay (matrices do)."""
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("model.visual."), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": run.vision_learning_rate if of_vision else run.learning_rate,
-            "weight_decay": run.weight_decay if decays else 0.0,
-        }
-        for (of_vision, decays), parameters in groups.items()
-    ]
-
-
 def run_tuning(
     run: TuningRun, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor
 ) -> EmotionQwenForConditionalGeneration:
@@ -144,6 +129,8 @@ def run_tuning(
     one_pass = len(PictureStream(run.data, "train", SOURCES, passes=1, seed=run.seed))
     passes = math.ceil(run.steps * run.batch_size / one_pass)
     stream = PictureStream(run.data, "train", SOURCES, passes=passes, seed=run.seed)
+    rates = {"model.visual.": run.vision_learning_rate}
+    groups = split_parameters(model, rates, run.learning_rate, run.weight_decay)
     arguments = TrainingArguments(
         output_dir=str(run.output),
         max_steps=run.steps,
@@ -167,7 +154,7 @@ def run_tuning(
         args=arguments,
         train_dataset=QuestionStream(stream, run.batch_size, run.seed),
         data_collator=QuestionBatches(processor, run.strength, run.seed),
-        optimizers=(torch.optim.AdamW(parameter_groups(run, model)), None),
+        optimizers=(MuonWithAdamW(groups), None),
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
     return model

@@ -1,9 +1,10 @@
 """Start a vision transformer from nothing: faces and objects by name, taught by a small convolutional network.
 
-A transformer of nano's size learns slowly from 35 thousand small pictures; a convolutional network of the same cost
+A transformer of nano's size learns slowly from 40 thousand small pictures; a convolutional network of the same cost
 learns the same pictures faster, because neighbourhood is built into it. So the network is trained first (`teacher`)
-and the transformer then follows both the labels and the teacher's opinion of the very same augmented picture
-(`student`; after Touvron et al. 2021, DeiT). Only the transformer goes on; teacher and head are thrown away.
+and the transformer then follows the labels, the teacher's opinion of the very same augmented picture (Touvron et al.
+2021, DeiT) and, patch by patch, its feature maps (Li et al. 2022, locality guidance); it starts by looking at
+neighbours. Only the transformer goes on; teacher and heads are thrown away.
 
 Which picture stands at which place of the run, and how it is augmented, are functions of the place alone, so an
 interrupted run goes on exactly where it stopped.
@@ -29,11 +30,16 @@ from emotion_qwen.data.augment import augment
 from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing.patches import normalize, patchify
+from emotion_qwen.training.optimizer import MuonWithAdamW, split_parameters
 
 EMOTIONS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASSES = EMOTIONS + OBJECTS
 SIDE = 48
+WIDTHS = (64, 128, 256)
+"""Channels of the teacher's three scales."""
+GUIDED = (4 * WIDTHS[0], 4 * WIDTHS[1], WIDTHS[2])
+"""What a patch of the student tells of each scale: four places of the finer two, one of the coarsest."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Source:
 
 SOURCES = (
     Source("faces_fer_aligned.parquet"),
-    Source("faces_lfw_expressions.parquet", crop=0.85, cap=1500),
-    Source("pictures_cifar10.parquet", share=0.25),
+    Source("faces_lfw_expressions.parquet", crop=0.85, cap=2500),
+    Source("pictures_cifar10.parquet", share=0.6),
 )
 
 
@@ -122,7 +128,7 @@ class PictureBatches:
 class ConvTeacher(nn.Module):
     """A residual network for small pictures: a 6 x 6 stem of stride 2, three scales, mean pooling; 1.5 M parameters."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 192)) -> None:
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 6, 2, 2, bias=False), nn.BatchNorm2d(widths[0]))
         blocks = [ConvBlock(widths[0], widths[0], 1)]
@@ -134,8 +140,17 @@ class ConvTeacher(nn.Module):
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Return `logits` (B, classes) for `pixels` (B, 3, S, S)."""
-        features = self.blocks(F.relu(self.stem(pixels.contiguous(memory_format=torch.channels_last))))
-        return {"logits": self.head(self.drop(features.mean(dim=(2, 3))))}
+        return {"logits": self.opinion(pixels)[0]}
+
+    def opinion(self, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return logits (B, classes) and the maps of the three scales, coarsest last: (B, width, side, side)."""
+        features = F.relu(self.stem(pixels.contiguous(memory_format=torch.channels_last)))
+        maps = []
+        for place, block in enumerate(self.blocks):
+            features = block(features)
+            if place % 2 == 0:  # the last block of a scale
+                maps.append(features)
+        return self.head(self.drop(features.mean(dim=(2, 3)))), maps
 
 
 class ConvBlock(nn.Module):
@@ -157,31 +172,91 @@ class ConvBlock(nn.Module):
 
 
 class VisionStudent(nn.Module):
-    """The vision transformer with a throw-away linear head over the mean of a picture's patches."""
+    """The vision transformer with throw-away heads: a class from the mean patch, the teacher's maps from every patch.
 
-    def __init__(self, vision: EmotionQwenVisionTransformer) -> None:
+    The heads for maps look at the layers at one, two and three thirds of the depth, one for each of the teacher's
+    scales (after Li et al. 2022, locality guidance).
+    """
+
+    def __init__(self, vision: EmotionQwenVisionTransformer, guided: Sequence[int] = GUIDED) -> None:
         super().__init__()
         self.vision = vision
-        self.norm = nn.LayerNorm(vision.config.hidden_size)
-        self.head = nn.Linear(vision.config.hidden_size, len(CLASSES))
+        width, depth = vision.config.hidden_size, vision.config.depth
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, len(CLASSES))
+        self.guides = nn.ModuleList(nn.Linear(width, channels) for channels in guided)
+        self.layers = [max(depth * (i + 1) // len(guided), 1) - 1 for i in range(len(guided))]
+        self.seen: dict[int, torch.Tensor] = {}
+        for layer in set(self.layers):
+            vision.blocks[layer].register_forward_hook(lambda _, __, out, at=layer: self.seen.update({at: out}))
 
-    def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return `logits` (B, classes) for `pixels` (B, 3, S, S)."""
+    def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
+        """Return `logits` (B, classes) for `pixels` (B, 3, S, S); in training `guesses` too, one tensor per scale."""
         config = self.vision.config
         frames = pixels.unsqueeze(1).expand(-1, config.temporal_patch_size, -1, -1, -1)
         patches = patchify(frames, config.patch_size, config.temporal_patch_size, config.spatial_merge_size)
         side = pixels.shape[-1] // config.patch_size
         grid = torch.tensor([[1, side, side]]).expand(len(pixels), 3)
         features = self.vision(patches, grid).last_hidden_state.view(len(pixels), side * side, -1)
-        return {"logits": self.head(self.norm(features.mean(dim=1)))}
+        answer: dict[str, Any] = {"logits": self.head(self.norm(features.mean(dim=1)))}
+        if self.training:
+            looked = zip(self.guides, self.layers, strict=True)
+            answer["guesses"] = [guide(self.seen[layer]) for guide, layer in looked]
+        return answer
+
+    def map_distance(self, guesses: Sequence[torch.Tensor], maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the mean squared distance of guesses to the teacher's maps, which are brought to variance 1."""
+        merge = self.vision.config.spatial_merge_size
+        targets = [maps_by_patch(m, SIDE // self.vision.config.patch_size, merge) for m in maps]
+        return torch.stack([F.mse_loss(g.float(), t) for g, t in zip(guesses, targets, strict=True)]).mean()
+
+
+def maps_by_patch(maps: torch.Tensor, side: int, merge: int) -> torch.Tensor:
+    """Cut feature maps (B, C, S, S), normalised by channel, into the patches' places: (B * side^2, C * k^2), k <= 2."""
+    maps = F.batch_norm(maps.float(), None, None, training=True)
+    if maps.shape[-1] > 2 * side:
+        maps = F.adaptive_avg_pool2d(maps, 2 * side)
+    return patchify(maps.unsqueeze(1), maps.shape[-1] // side, 1, merge)
+
+
+@torch.no_grad()
+def look_nearby(vision: EmotionQwenVisionTransformer, sharpness: float = 5.0) -> None:
+    """Set the attention biases so that a head starts by looking at one neighbour of its patch, as a convolution does.
+
+    Rotary positions turn a constant query and a constant key into a function of the offset alone; keys turned back by
+    an offset make it largest there. Of six heads, four take the direct neighbours in even layers and the diagonal ones
+    in odd layers, one its own patch, and one is left to look everywhere. Training may move all of it (after
+    d'Ascoli et al. 2021, ConViT; here without a new parameter).
+
+    Args:
+        vision: the transformer; its rotary positions turn half of a head's pairs by row, half by column.
+        sharpness: size of the constant query and key in the two fastest pairs.
+    """
+    config = vision.config
+    size = config.hidden_size // config.num_heads
+    pairs = size // 4  # of a direction
+    speeds = 10000.0 ** (-torch.arange(pairs) / pairs)
+    direct, diagonal = ((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
+    for layer, block in enumerate(vision.blocks):
+        offsets = ((0, 0), *(diagonal if layer % 2 else direct))
+        query, key, _ = block.attn.qkv.bias.view(3, config.num_heads, size).unbind(0)
+        for head, offset in zip(range(config.num_heads), offsets, strict=False):
+            for axis in (0, 1):
+                for pair in (0, 1):
+                    at = axis * pairs + pair
+                    turn = speeds[pair] * offset[axis]
+                    query[head, at] = sharpness
+                    key[head, at] = sharpness * torch.cos(turn)
+                    key[head, at + size // 2] = -sharpness * torch.sin(turn)
 
 
 class VisionTrainer(Trainer):
-    """Cross-entropy with smoothing, plus the teacher's softened opinion of the same pictures when there is one."""
+    """Cross-entropy with smoothing; with a teacher, its softened opinion of the same pictures and its maps too."""
 
-    teacher: nn.Module | None = None
+    teacher: ConvTeacher | None = None
     temperature = 2.0
-    follow = 0.6
+    follow = 0.9
+    guidance = 10.0
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -192,13 +267,13 @@ class VisionTrainer(Trainer):
         logits = outputs["logits"].float()
         loss = F.cross_entropy(logits, inputs["labels"], label_smoothing=0.1 if self.teacher is None else 0.0)
         if self.teacher is not None and model.training:
-            with torch.no_grad():
-                opinion = self.teacher(inputs["pixels"])["logits"].float()
-            t = self.temperature
-            parted = F.kl_div(
-                F.log_softmax(logits / t, -1), F.log_softmax(opinion / t, -1), log_target=True, reduction="batchmean"
-            )
-            loss = (1 - self.follow) * loss + self.follow * t * t * parted
+            with torch.no_grad(), torch.autocast(logits.device.type, torch.bfloat16):
+                opinion, maps = self.teacher.opinion(inputs["pixels"])
+            told = F.log_softmax(opinion.float() / self.temperature, -1)
+            said = F.log_softmax(logits / self.temperature, -1)
+            parted = F.kl_div(said, told, log_target=True, reduction="batchmean") * self.temperature**2
+            loss = (1 - self.follow) * loss + self.follow * parted
+            loss = loss + self.guidance * model.map_distance(outputs["guesses"], maps)
         return (loss, outputs) if return_outputs else loss
 
 
@@ -226,7 +301,7 @@ class VisionRun:
     seed: int = 7
 
 
-def run_vision(run: VisionRun, model: nn.Module, teacher: nn.Module | None = None) -> Path:
+def run_vision(run: VisionRun, model: nn.Module, teacher: ConvTeacher | None = None) -> Path:
     """Train `model` on the pictures, going on from the last checkpoint in `run.output` if there is one.
 
     Returns:
@@ -241,7 +316,6 @@ def run_vision(run: VisionRun, model: nn.Module, teacher: nn.Module | None = Non
         per_device_train_batch_size=run.batch_size,
         per_device_eval_batch_size=256,
         learning_rate=run.learning_rate,
-        weight_decay=run.weight_decay,
         lr_scheduler_type="cosine",
         warmup_steps=steps_per_pass // 2,
         max_grad_norm=1.0,
@@ -266,6 +340,7 @@ def run_vision(run: VisionRun, model: nn.Module, teacher: nn.Module | None = Non
         eval_dataset=held,
         data_collator=PictureBatches(round(run.ramp_passes * one_pass), run.seed),
         compute_metrics=accuracy,
+        optimizers=(MuonWithAdamW(split_parameters(model, {}, run.learning_rate, run.weight_decay)), None),
     )
     trainer.teacher = teacher
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
