@@ -1,6 +1,6 @@
 """The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
 
-python -m emotion_qwen.training.nano teacher|vision|tune|pack --data DATA --runs RUNS
+python -m emotion_qwen.training.nano teacher|vision|words|tune|refine|pack|measure --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CLIP_SETTINGS = {
     "video_total_pixels": 16 * 64 * 64,
     "image_min_pixels": 48 * 48,
     "image_max_pixels": 64 * 64,
-    "person_margin": 0.04,
+    "person_margin": 0.0,
     "person_frames": 16,
     "person_pixels": 48 * 48,
     "person_gray": True,
@@ -47,7 +47,8 @@ CLIP_SETTINGS = {
 }
 """What nano sees: 36 to 64 patches a picture, at most 16 frames, grey face crops framed as its training pictures are.
 
-On FER2013's aligned faces CenterFace's box has 0.93 of the picture's side, which a margin of 0.04 reproduces."""
+The margin was chosen on LFW validation photographs with the detector's own boxes: 83 % of happy and neutral faces are
+named right among seven emotions at margin 0, 68 % at 0.04, 63 % at 0.08."""
 
 
 def _folders(command):
@@ -64,7 +65,7 @@ def nano() -> None:
 
 @nano.command()
 @_folders
-@click.option("--passes", default=8, show_default=True)
+@click.option("--passes", default=20, show_default=True)
 def teacher(data: Path, runs: Path, passes: int) -> None:
     """Train the convolutional network that the vision transformer will follow."""
     run_vision(VisionRun(data, runs / "teacher", passes, learning_rate=2e-3), ConvTeacher())
@@ -135,21 +136,20 @@ def start_model(runs: Path) -> tuple[EmotionQwenForConditionalGeneration, Emotio
 
 @nano.command()
 @_folders
-@click.option("--steps", default=400, show_default=True)
+@click.option("--steps", default=800, show_default=True)
 def tune(data: Path, runs: Path, steps: int) -> None:
-    """Teach compressor, gate and language model to answer; the vision transformer learns on, slowly."""
-    model, processor = start_model(runs)
-    _tune(TuningRun(data, runs / "tune", steps, vision_learning_rate=3e-4), model, processor, runs / "tuned")
+    """Teach compressor, gate and language model to answer; the vision transformer stays as it is."""
+    _tune(TuningRun(data, runs / "tune", steps), *start_model(runs), runs / "tuned")
 
 
 @nano.command()
 @_folders
-@click.option("--steps", default=260, show_default=True)
+@click.option("--steps", default=200, show_default=True)
 def refine(data: Path, runs: Path, steps: int) -> None:
-    """Go on answering with the vision transformer frozen, at half the rate."""
+    """Go on answering at a fifth of the rate, so that what it writes agrees with what it finds likely."""
     model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "tuned")
     processor = EmotionQwenProcessor.from_pretrained(runs / "tuned")
-    _tune(TuningRun(data, runs / "refine", steps, learning_rate=6e-4, seed=12), model, processor, runs / "refined")
+    _tune(TuningRun(data, runs / "refine", steps, learning_rate=8e-4, seed=12), model, processor, runs / "refined")
 
 
 def _tune(

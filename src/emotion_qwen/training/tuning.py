@@ -96,12 +96,15 @@ class TuningTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of the taught tokens; only those are projected onto the vocabulary.
 
-        An answer is a few tokens of some sixty here; projecting the rest would be work for nothing.
+        An answer is a few tokens of some sixty here; projecting the rest would be work for nothing. The body is called
+        without the model's own forward, so the mixed precision that accelerate hangs there has to be asked for.
         """
         targets = inputs["labels"][:, 1:]
-        outputs = model.model(**{key: value for key, value in inputs.items() if key != "labels"}, use_cache=False)
         taught = targets != IGNORE
-        logits = model.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
+        seen = {key: value for key, value in inputs.items() if key != "labels"}
+        with self.accelerator.autocast():
+            outputs = model.model(**seen, use_cache=False)
+            logits = model.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
         loss = F.cross_entropy(logits, targets[taught])
         return (loss, outputs) if return_outputs else loss
 
@@ -113,7 +116,7 @@ class TuningRun:
     data: Path
     output: Path
     steps: int
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 4e-3
     vision_learning_rate: float = 0.0
     weight_decay: float = 0.05
     batch_size: int = 128
