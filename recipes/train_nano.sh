@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make nano from raw data: teacher, vision transformer, tokenizer, tuning twice, packing, measuring.
-# Every step resumes where it stopped; a finished one is skipped. On two cores: about 25 + 17 + 1 + 8 + 2 + 1 + 2 minutes.
+# Every step resumes where it stopped; a finished one is skipped. On two cores: about 25 + 17 + 1 + 8 + 6 + 1 + 2 minutes.
 #
 #   recipes/train_nano.sh DATA [RUNS]      DATA holds the Parquet files that the model card names
 set -euo pipefail

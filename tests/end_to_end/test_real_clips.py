@@ -17,9 +17,16 @@ def test_the_woman_who_laughs_is_happy(analyzer, shared_data, language):
     assert report.label == "happy" and len(report.people) == 1
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_woman_who_weeps_is_sad(analyzer, shared_data, language):
+    report = analyzer.analyze(shared_data / "clips" / "WolfgangLanger_Pexels.mp4", language=language, end=8.0)
+    assert report.label == "sad" and len(report.people) == 1
+
+
 def test_validation_faces_are_read_alike_in_both_languages(nano, shared_data):
     figures = measure(nano, shared_data, limit=200)
     faces = figures[QUESTIONS_ASKED[0].name]
-    assert min(faces["accuracy"].values()) >= 45  # the whole part is in docs/results; 200 pictures scatter by 7 points
+    assert min(faces["accuracy"].values()) >= 53  # the whole part is in docs/results; 200 pictures scatter by 7 points
     assert min(faces["written_parses"].values()) >= 95
-    assert min(figures[QUESTIONS_ASKED[1].name]["accuracy"].values()) >= 75
+    assert min(faces["written_agrees"].values()) >= 90  # 95 on the whole part
+    assert min(figures[QUESTIONS_ASKED[1].name]["accuracy"].values()) >= 85

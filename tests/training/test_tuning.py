@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from emotion_qwen.data.questions import Exchange
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
@@ -43,5 +44,6 @@ def test_the_loss_is_the_models_own(processor):
     model = EmotionQwenForConditionalGeneration(config).train()
     batch = QuestionBatches(processor, 0.5, 1)([item(i) for i in range(3)])
     trainer = TuningTrainer.__new__(TuningTrainer)
+    trainer.accelerator = Accelerator(cpu=True)
     with torch.no_grad():
         assert torch.allclose(trainer.compute_loss(model, batch), model(**batch).loss, atol=1e-5)

@@ -86,6 +86,7 @@ def test_maps_stand_at_the_patches_they_were_seen_at():
 
 
 def test_heads_start_by_looking_at_their_neighbours(monkeypatch):
+    torch.manual_seed(0)
     vision = EmotionQwenVisionTransformer(preset("nano").vision_config).eval()
     look_nearby(vision)
     seen = []

@@ -144,7 +144,7 @@ def tune(data: Path, runs: Path, steps: int) -> None:
 
 @nano.command()
 @_folders
-@click.option("--steps", default=200, show_default=True)
+@click.option("--steps", default=600, show_default=True)
 def refine(data: Path, runs: Path, steps: int) -> None:
     """Go on answering at a fifth of the rate, so that what it writes agrees with what it finds likely."""
     model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "tuned")
