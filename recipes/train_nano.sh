@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
-# Make nano from raw data: teacher, vision transformer, tokenizer, tuning twice, packing, measuring.
-# Every step resumes where it stopped; a finished one is skipped. On two cores: about 25 + 17 + 1 + 8 + 6 + 1 + 2 minutes.
+# Make nano from raw data: teacher, vision transformer, tokenizer, then the stages 0, 1, 2, 3 and tuning, packing, measuring.
+# Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_nano.sh DATA [RUNS]      DATA holds the Parquet files that the model card names
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?"give the folder of the Parquet files"} runs=${2:-runs/nano}
 mkdir -p "$runs"
-step() { # step NAME [ARGUMENTS]: run once, leave a mark when done
-  if [ ! -e "$runs/$1.done" ]; then
-    .venv/bin/python -m emotion_qwen.training.nano "$@" --data "$data" --runs "$runs"
-    touch "$runs/$1.done"
+once() { # once NAME COMMAND...: run once, leave a mark when done
+  local name=$1
+  shift
+  if [ ! -e "$runs/$name.done" ]; then
+    "$@"
+    touch "$runs/$name.done"
   fi
+}
+step() { once "$1" .venv/bin/python -m emotion_qwen.training.nano "$@" --data "$data" --runs "$runs"; }
+stage() { # stage NAME START: the settings stand in configs/train/nano_NAME.yaml
+  once "$1" .venv/bin/emotion-qwen train "configs/train/nano_$1.yaml" --resume \
+    folder="$data" start="$runs/$2" output="$runs/$1"
 }
 step teacher
 step vision
 step words
-step tune
-step refine
-step pack --target src/emotion_qwen/nano
-step measure --results docs/results
+step start
+stage stage0 start
+stage stage1 stage0/model
+stage stage2 stage1/model
+stage stage3 stage2/model
+stage tuning stage3/model
+step pack --model "$runs/tuning/model" --target src/emotion_qwen/nano
+once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" --results docs/results

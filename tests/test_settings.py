@@ -31,3 +31,11 @@ def test_wrong_files_and_overrides_are_named(tmp_path):
     (tmp_path / "good.yaml").write_text("a: 1\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="override 'steps' has no '='"):
         read_yaml(tmp_path / "good.yaml", ["steps"])
+
+
+def test_an_override_reaches_into_lists(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("data: [{name: a}, {name: b}]\nsteps: [1, 2]\n", encoding="utf-8")
+    assert read_yaml(path, ["data.1.name=c", "steps.0=7"]) == {"data": [{"name": "a"}, {"name": "c"}], "steps": [7, 2]}
+    with pytest.raises(SettingsError, match=r"override 'data\.2\.name=c': '2' is no place in a list of 2"):
+        read_yaml(path, ["data.2.name=c"])

@@ -18,7 +18,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyze": ("emotion_qwen.inference.commands:analyze", "Say what the people in clips or pictures feel."),
     "ask": ("emotion_qwen.inference.commands:ask", "Ask a free question about a clip or picture."),
     "faces": ("emotion_qwen.inference.commands:faces", "Show the faces found in a clip, their tracks and crops."),
+    "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
+    "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
     "convert": ("emotion_qwen.model.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
+    "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
+    "forgetting": (
+        "emotion_qwen.evaluation.commands:forgetting",
+        "Compare two models: did emotion training cost general skill?",
+    ),
     "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
 }
 

@@ -33,6 +33,10 @@ class CheckpointError(EmotionQwenError):
     """A model folder whose files or keys are not what the configuration asks for."""
 
 
+class TrainingError(EmotionQwenError):
+    """A training run that cannot go on; what it saved last is whole."""
+
+
 class MissingPackage(EmotionQwenError):
     """An optional package that the chosen function needs."""
 

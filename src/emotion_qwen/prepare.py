@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from emotion_qwen.faces import FaceDetector, capture, chosen_frames, person_crops, track_faces
+from emotion_qwen.media.clip import read_clip
 from emotion_qwen.processing import EmotionQwenProcessor
-from emotion_qwen.records import Clip, FaceTrack
+from emotion_qwen.records import Clip, FaceTrack, Sample
 from emotion_qwen.settings import ClipSettings
 
 
@@ -54,6 +56,41 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     captured = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
     people = tuple(_cut_out(clip, track, processor) for track in tracks) if settings.person_crops else ()
     return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
+
+
+def prepare_sample(sample: Sample, detector: FaceDetector | None, processor: EmotionQwenProcessor) -> Sample:
+    """Read a sample's media given by path, and capture the faces in them as `prepare_clip` does.
+
+    Arrays, clips and encoded visuals are taken as they are: whoever made them has prepared them.
+
+    Args:
+        sample: not changed.
+        detector: of faces; None reads without capture.
+        processor: the model's own.
+
+    Raises:
+        MediaError: a medium cannot be read.
+    """
+    messages = []
+    for message in sample.messages:
+        content = message["content"]
+        if not isinstance(content, str):
+            content = [_read_part(part, detector, processor) for part in content]
+        messages.append({**message, "content": content})
+    return dataclasses.replace(sample, messages=tuple(messages))
+
+
+def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: EmotionQwenProcessor) -> dict[str, Any]:
+    kind = part["type"]
+    if kind == "text" or not isinstance(part.get(kind), str | Path):
+        return part
+    settings = processor.settings
+    clip = read_clip(part[kind], settings)
+    if detector is None:
+        return {"type": kind, kind: clip}
+    tracks = track_faces(clip.frames, clip.times, detector)
+    captured = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
+    return {"type": kind, kind: dataclasses.replace(clip, frames=captured)}
 
 
 def _cut_out(clip: Clip, track: FaceTrack, processor: EmotionQwenProcessor) -> PersonPictures:

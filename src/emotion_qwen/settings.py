@@ -87,10 +87,10 @@ def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
     Args:
         path: YAML file whose top level is a mapping.
-        overrides: texts like `optim.learning_rate=2.0e-5`; the value is read as YAML.
+        overrides: texts like `optim.learning_rate=2.0e-5` or `data.0.weight=2`; the value is read as YAML.
 
     Raises:
-        SettingsError: the file is missing or no mapping, or an override has no `=`.
+        SettingsError: the file is missing or no mapping, or an override has no `=` or leads to no place.
     """
     if not path.is_file():
         raise SettingsError(f"settings file {str(path)!r} does not exist; give the path of a YAML file")
@@ -104,9 +104,26 @@ def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         key, sign, text = override.partition("=")
         if not sign:
             raise SettingsError(f"override {override!r} has no '='; write key=value, for example optim.steps=100")
-        target = values
         *groups, name = key.split(".")
+        target: Any = values
         for group in groups:
-            target = target.setdefault(group, {})
-        target[name] = yaml.safe_load(text)
+            target = _step_into(target, group, override)
+        if isinstance(target, list):
+            target[_place(target, name, override)] = yaml.safe_load(text)
+        else:
+            target[name] = yaml.safe_load(text)
     return values
+
+
+def _step_into(target: Any, group: str, override: str) -> Any:
+    if isinstance(target, list):
+        return target[_place(target, group, override)]
+    return target.setdefault(group, {})
+
+
+def _place(values: list[Any], name: str, override: str) -> int:
+    if not name.isdigit() or int(name) >= len(values):
+        raise SettingsError(
+            f"override {override!r}: {name!r} is no place in a list of {len(values)}; give a number from 0"
+        )
+    return int(name)

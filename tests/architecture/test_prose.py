@@ -60,6 +60,10 @@ def fault(arguments: list[str]) -> str | None:
                 return f"{shlex.join(arguments)}: no command {argument}"
             module, attribute = COMMANDS[argument][0].split(":")
             command = getattr(importlib.import_module(module), attribute)
+        elif isinstance(command, click.Group):
+            if argument not in command.commands:
+                return f"{shlex.join(arguments)}: {command.name} has no command {argument}"
+            command = command.commands[argument]
     return None
 
 

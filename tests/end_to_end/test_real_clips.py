@@ -2,8 +2,8 @@
 
 import pytest
 
+from emotion_qwen.evaluation.card import QUESTIONS_ASKED, measure
 from emotion_qwen.inference.analyzer import EmotionQwen
-from emotion_qwen.training.measure import QUESTIONS_ASKED, measure
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.errors import CheckpointError, SettingsError
+from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError
 from emotion_qwen.inference.engine import Engine
 
 
@@ -39,6 +39,17 @@ def test_batches_do_not_change_scores(nano):
     together = nano.score(shown, "情绪？", ["高兴", "悲伤"]).log_likelihood
     alone = torch.cat([nano.score([p], "情绪？", ["高兴", "悲伤"]).log_likelihood for p in shown])
     assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_every_visual_may_have_its_own_question(nano):
+    shown, answers = [*parts(2), *parts(1, side=64)], ["happy", "two red ones"]
+    asked = ["Emotion?", "How many shapes are there in this picture, and what colour do they have?", "情绪？"]
+    together = nano.score(shown, asked, answers)
+    alone = [nano.score([p], q, answers) for p, q in zip(shown, asked, strict=True)]
+    assert torch.allclose(together.log_likelihood, torch.cat([one.log_likelihood for one in alone]), atol=1e-4)
+    assert torch.allclose(together.gate, torch.cat([one.gate for one in alone]), atol=1e-4)
+    with pytest.raises(ShapeError, match="2 questions for 3 visuals; give one for all, or one for each"):
+        nano.score(shown, asked[:2], answers)
 
 
 def test_written_text_has_no_special_tokens_and_repeats(nano):

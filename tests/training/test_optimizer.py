@@ -1,9 +1,17 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
-from emotion_qwen.training.optimizer import MuonWithAdamW, split_parameters
+from emotion_qwen.training.optimizer import (
+    ITERATIONS,
+    NEWTON_SCHULZ,
+    Muon,
+    MuonWithAdamW,
+    orthogonal,
+    split_parameters,
+)
 
 
 class Small(nn.Module):
@@ -79,3 +87,32 @@ def test_a_schedule_reaches_both_halves():
     _, optimizer = fresh()
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.5)
     assert sorted({g["lr"] for part in optimizer.parts for g in part.param_groups}) == [0.5e-5, 0.5e-4, 0.5e-3]
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
+def test_muon_moves_as_torchs_does(shape):
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
+    group = {"params": [ours], "lr": 0.02, "weight_decay": 0.1}
+    mine = Muon([group], dtype=torch.float32)
+    other = torch.optim.Muon([{**group, "params": [theirs]}], adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        other.step()
+    moved, parted = (1 - ours).norm().item(), (ours - theirs).norm().item()
+    assert parted < 0.1 * moved  # torch iterates in bfloat16
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
+def test_the_iteration_is_the_quintic_of_the_singular_values(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+    for _ in range(ITERATIONS):
+        a, b, c = NEWTON_SCHULZ
+        values = a * values + b * values**3 + c * values**5
+    wanted = left @ values.diag() @ right
+    assert (orthogonal(matrix, torch.float64) - wanted).abs().max() < 1e-12
+    assert (orthogonal(matrix, torch.float32) - wanted).abs().max() < 1e-5

@@ -1,23 +1,198 @@
-"""Samples to padded training batches, by the same processor that serves inference."""
+"""Samples to training batches, padded or packed, by the same processor that serves inference.
+
+Nothing is ever cut: a sample that is longer than allowed is set aside with its reason. Packed rows hold several
+samples one after another without padding between them. What isolates them is the form transformers understands for
+Qwen2.5-VL: positions with a fourth row in front that restarts at every sample, and no attention mask.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from transformers import BatchFeature
 
+from emotion_qwen.data.mixture import Item
+from emotion_qwen.errors import DataError
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
 
+DOMAINS = ("general", "emotion")  # in the order of the gate's columns
+VISUALS = (
+    ("image_grid_thw", ("pixel_values", "image_features"), 1),
+    ("video_grid_thw", ("pixel_values_videos", "video_features"), 2),
+)
+"""Grid, tensors with one row per patch, and token type, of either kind of visual."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class SampleBatches:
-    """Collate samples into what the model's forward takes, with `labels` from the chat template."""
+    """Collate samples into what the model's forward takes, with `labels` from the chat template.
+
+    Args:
+        processor: the model's own.
+        positions: the model's `get_rope_index`; needed for packing.
+        pack: tokens of a packed row; None pads.
+        max_tokens: longest sample, in tokens; None allows any.
+        max_rejected: samples that may be set aside over the whole run before it stops.
+        prepare: turns a sample's media into what the processor takes (decoding, capture, cached features).
+    """
 
     processor: EmotionQwenProcessor
+    positions: Callable[..., Any] | None = None
+    pack: int | None = None
+    max_tokens: int | None = None
+    max_rejected: int = 0
+    prepare: Callable[[Sample], Sample] | None = None
+    rejected: list[tuple[str, str]] = field(default_factory=list)
 
-    def __call__(self, samples: Sequence[Sample]) -> BatchFeature:
-        """Return a padded batch of the samples, in their order."""
-        chats = [list(sample.messages) for sample in samples]
-        return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+    def __call__(self, items: Sequence[Item | Sample]) -> BatchFeature:
+        """Return a batch of the samples; `domains` (V,) tells of every visual 0 general, 1 emotion.
+
+        Raises:
+            DataError: more samples were set aside than allowed, or none is left.
+        """
+        ready, batch = self._prepared(list(items))
+        lengths = batch["attention_mask"].sum(1)
+        limit = min(n for n in (self.max_tokens, self.pack, 10**9) if n is not None)
+        if int(lengths.max()) > limit:
+            for one, length in zip(ready, lengths.tolist(), strict=True):
+                if length > limit:
+                    self._reject(_sample(one), f"{length} tokens, longer than {limit}")
+            ready, batch = self._prepared([one for one, n in zip(ready, lengths.tolist(), strict=True) if n <= limit])
+        if all(isinstance(one, Item) for one in ready):
+            batch["domains"] = _domains(ready, batch)  # type: ignore[arg-type]
+        return self._packed(batch) if self.pack else batch
+
+    def _prepared(self, items: list[Item | Sample]) -> tuple[list[Item | Sample], BatchFeature]:
+        if not items:
+            raise DataError(f"no sample of a batch is left ({self._last()}); raise max_tokens or mend the data")
+        chats = [list((self.prepare(_sample(i)) if self.prepare else _sample(i)).messages) for i in items]
+        batch = self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+        return items, batch
+
+    def _reject(self, sample: Sample, reason: str) -> None:
+        self.rejected.append((sample.id, reason))
+        if len(self.rejected) > self.max_rejected:
+            raise DataError(
+                f"{len(self.rejected)} sample(s) cannot be used, {self.max_rejected} allowed ({self._last()}); "
+                "mend the data, or raise batch.max_rejected"
+            )
+
+    def _last(self) -> str:
+        return f"last: {self.rejected[-1][0]!r}, {self.rejected[-1][1]}" if self.rejected else "the batch was empty"
+
+    def _packed(self, batch: BatchFeature) -> BatchFeature:
+        assert self.positions is not None and self.pack is not None  # the trainer hands both on
+        names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids", "attention_mask")
+        places, _ = self.positions(batch["input_ids"], **{name: batch[name] for name in names if name in batch})
+        lengths = batch["attention_mask"].sum(1).tolist()
+        rows = fill_rows(lengths, self.pack)
+        pad = self.processor.tokenizer.pad_token_id
+        packed = {
+            key: _lay_out(batch[key], rows, lengths, fill)
+            for key, fill in (("input_ids", pad), ("mm_token_type_ids", 0), ("labels", IGNORE))
+        }
+        restart = torch.arange(batch["input_ids"].shape[1]).expand(1, *batch["input_ids"].shape)
+        four = torch.cat([restart, places])  # (4, B, L)
+        packed["position_ids"] = torch.stack([_lay_out(one, rows, lengths, None) for one in four])
+        order = [number for row in rows for number in row]
+        return BatchFeature({**_visuals_in_order(batch, order), **packed})
+
+
+def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Put samples into as few rows as best-fit decreasing finds.
+
+    Args:
+        lengths: tokens of each sample, none above `capacity`.
+        capacity: tokens of a row.
+
+    Returns:
+        Per row the numbers of its samples; every sample stands in exactly one row.
+    """
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+        fitting = [row for row, left in enumerate(free) if left >= lengths[number]]
+        if fitting:
+            row = min(fitting, key=lambda r: (free[r], r))
+            rows[row].append(number)
+            free[row] -= lengths[number]
+        else:
+            rows.append([number])
+            free.append(capacity - lengths[number])
+    return rows
+
+
+def _lay_out(padded: torch.Tensor, rows: list[list[int]], lengths: list[int], fill: int | None) -> torch.Tensor:
+    """Lay right-padded (B, L) samples out in rows; `fill` None counts up from 0, so the tail is a sample of its own."""
+    width = max(sum(lengths[n] for n in row) for row in rows)
+    lines = []
+    for row in rows:
+        pieces = [padded[n, : lengths[n]] for n in row]
+        gap = width - sum(len(piece) for piece in pieces)
+        tail = torch.arange(gap) if fill is None else torch.full((gap,), fill)
+        lines.append(torch.cat([*pieces, tail.to(padded.dtype)]))
+    return torch.stack(lines)
+
+
+def _domains(items: Sequence[Item], batch: BatchFeature) -> torch.Tensor:
+    """Tell the domain of every visual, all images first, as the model encodes them."""
+    told = []
+    for grid, _, kind in VISUALS:
+        if grid in batch:
+            for item, count in zip(items, _visuals_per_sample(batch, grid, kind), strict=True):
+                told += [DOMAINS.index(item.domain)] * count
+    return torch.tensor(told, dtype=torch.long)
+
+
+def _visuals_per_sample(batch: BatchFeature, grid: str, kind: int) -> list[int]:
+    """Count the visuals of one kind in each row of a padded batch: their tokens are used up in order."""
+    tokens = (batch["mm_token_type_ids"] == kind).sum(1).tolist()
+    merged = batch[grid].prod(-1)
+    sizes = (merged * sum(tokens) // merged.sum()).tolist()  # tokens of each visual
+    counts, place = [], 0
+    for left in tokens:
+        first = place
+        while left > 0:
+            left -= sizes[place]
+            place += 1
+        counts.append(place - first)
+    return counts
+
+
+def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.Tensor]:
+    """Bring all per-visual tensors into the order in which packed rows read their samples."""
+    ordered: dict[str, torch.Tensor] = {}
+    domains = (
+        list(batch["domains"].split([len(batch[g]) for g, _, _ in VISUALS if g in batch]))
+        if ("domains" in batch)
+        else []
+    )
+    told = []
+    for grid, tensors, kind in VISUALS:
+        if grid not in batch:
+            continue
+        counts = _visuals_per_sample(batch, grid, kind)
+        starts = torch.tensor([0, *counts]).cumsum(0).tolist()
+        picked = [visual for sample in order for visual in range(starts[sample], starts[sample] + counts[sample])]
+        patches = batch[grid].prod(-1).tolist()
+        ordered[grid] = batch[grid][picked]
+        for name in tensors:
+            if name in batch:
+                pieces = batch[name].split(patches)
+                ordered[name] = torch.cat([pieces[visual] for visual in picked])
+        if kind == 2:
+            ordered["second_per_grid_ts"] = batch["second_per_grid_ts"][picked]
+        if domains:
+            told.append(domains.pop(0)[picked])
+    if "domains" in batch:
+        ordered["domains"] = torch.cat(told) if told else batch["domains"]
+    return ordered
+
+
+def _sample(item: Item | Sample) -> Sample:
+    return item.sample if isinstance(item, Item) else item

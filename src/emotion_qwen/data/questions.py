@@ -87,6 +87,14 @@ OBJECT_SENTENCES = {
     "en": ("The picture shows {article} {word}.", "I see {article} {word}.", "It is {article} {word}."),
     "zh": ("图中是{word}。", "我看到了{word}。", "这是{word}。"),
 }
+TEXT_CLOSED = {
+    "en": ("Somebody writes: {text}\nWhich emotion is it? Choose one: {labels}.", "{text}\nEmotion? One of: {labels}."),
+    "zh": ("有人写道：{text}\n这是哪种情绪？请选择一个：{labels}。", "{text}\n情绪是什么？从{labels}中选。"),
+}
+TEXT_OPEN = {
+    "en": ("{text}\nHow does the writer feel?", "Somebody writes: {text}\nDescribe the person's feelings."),
+    "zh": ("{text}\n作者感觉怎么样？", "有人写道：{text}\n描述这个人的情绪。"),
+}
 NO_PERSON = {"en": "No person can be seen.", "zh": "看不到人。"}
 YES_NO = {"en": ("Yes.", "No."), "zh": ("是的。", "不是。")}
 
@@ -131,6 +139,18 @@ def ask_object(name: str, rng: random.Random, closed: bool) -> Exchange:
     article = "an" if word[0] in "aeiou" else "a"
     answer = rng.choice(OBJECT_SENTENCES[language]).format(word=word, article=article)
     return Exchange(rng.choice(OBJECT_OPEN[language]), answer, language, kind)
+
+
+def ask_text(text: str, label: str, rng: random.Random) -> Exchange:
+    """Ask which of the emotions of `FEELINGS` the writer of a text shows."""
+    language, meaning = rng.choice(LANGUAGES), concept(label)
+    if rng.random() < 0.5:
+        labels = label_set(rng.choice(TRAINED_SETS))
+        joined = (", " if language == "en" else "、").join(labels.names(language))
+        asked = rng.choice(TEXT_CLOSED[language]).format(text=text, labels=joined)
+        return Exchange(asked, _answer(meaning, labels, language), language, "text_closed")
+    asked = rng.choice(TEXT_OPEN[language]).format(text=text)
+    return Exchange(asked, _sentence(meaning, language, rng), language, "text_open")
 
 
 def ask_blank(rng: random.Random) -> Exchange:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import BatchFeature
 
-from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
+from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import check_folder
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -109,13 +109,18 @@ class Engine:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @torch.inference_mode()
-    def score(self, parts: Sequence[dict[str, Any]], question: str, answers: Sequence[str]) -> WordScores:
+    def score(
+        self, parts: Sequence[dict[str, Any]], question: str | Sequence[str], answers: Sequence[str]
+    ) -> WordScores:
         """Score how likely each answer is for each visual.
 
         Args:
             parts: V message parts, each an image or a video.
-            question: asked about every one of them.
+            question: asked about every one of them; or V questions, one for each.
             answers: L texts.
+
+        Raises:
+            ShapeError: there are more or fewer questions than visuals.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
         scores, gates = [], []
@@ -170,11 +175,14 @@ class Engine:
         tokenizer = self.processor.tokenizer
         return [t.strip() for t in tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], True)]
 
-    def _batches(self, parts: Sequence[dict[str, Any]], question: str) -> Iterator[BatchFeature]:
+    def _batches(self, parts: Sequence[dict[str, Any]], question: str | Sequence[str]) -> Iterator[BatchFeature]:
+        questions = [question] * len(parts) if isinstance(question, str) else question
+        if len(questions) != len(parts):
+            raise ShapeError(f"{len(questions)} questions for {len(parts)} visuals; give one for all, or one for each")
         for start in range(0, len(parts), BATCH):
             chats = [
-                [{"role": "user", "content": [part, {"type": "text", "text": question}]}]
-                for part in parts[start : start + BATCH]
+                [{"role": "user", "content": [part, {"type": "text", "text": asked}]}]
+                for part, asked in zip(parts[start : start + BATCH], questions[start : start + BATCH], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"

@@ -128,7 +128,11 @@ def _is_animation(image: Image.Image) -> bool:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    sideways = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF tag Orientation: these swap the axes
+    try:
+        turned = image.getexif().get(0x0112, 1)  # EXIF tag Orientation
+    except (OSError, SyntaxError, ValueError):  # a PNG cut short fails here; reading its pixels tells why
+        turned = 1
+    sideways = turned in (5, 6, 7, 8)  # these swap the axes
     return (image.width, image.height) if sideways else (image.height, image.width)
 
 

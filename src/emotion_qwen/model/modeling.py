@@ -7,18 +7,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLModel,
 )
+from transformers.vision_utils import get_vision_window_index
 
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.compressor import HybridCompressor
@@ -26,6 +30,8 @@ from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
 LISTED_KEYS = 12
+IGNORE = -100  # a label that is not taught
+PIXELS = ("pixel_values", "pixel_values_videos")
 
 
 @dataclass
@@ -36,6 +42,19 @@ class VisualFeatures(BaseModelOutputWithPooling):
         last_hidden_state: (N, vision hidden) patch features in window order.
         pooler_output: one (tokens, hidden) tensor per visual.
         gate_weights: (V, 2) fusion weights, general and emotion, fp32.
+    """
+
+    gate_weights: torch.Tensor | None = None
+
+
+@dataclass
+class TaughtOutput(CausalLMOutputWithPast):
+    """What a training step needs.
+
+    Attributes:
+        loss: summed over the taught tokens, divided by their number in the whole accumulated batch.
+        logits: (M, vocabulary) fp32 of the M taught tokens, row by row.
+        gate_weights: (V, 2) fusion weights of all visuals, images first, fp32; None without visuals.
     """
 
     gate_weights: torch.Tensor | None = None
@@ -65,6 +84,31 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         """Encode videos: (N, patch values) flat patches and (V, 3) grids to `VisualFeatures`."""
         kwargs["return_dict"] = True
         return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
+
+    def compress_features(self, features: torch.Tensor, grid_thw: torch.Tensor) -> VisualFeatures:
+        """Compress patch features that were encoded before (a cache of the frozen vision transformer).
+
+        Args:
+            features: (N, vision hidden) in window order, as `VisualFeatures.last_hidden_state`.
+            grid_thw: (V, 3) of the same visuals.
+        """
+        shape = self.config.vision_config
+        order, _ = get_vision_window_index(grid_thw, shape.spatial_merge_size, shape.window_size, shape.patch_size)
+        counts = (grid_thw.prod(-1) // shape.spatial_merge_size**2).tolist()
+        encoded = BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=order.split(counts))
+        return self._compress(encoded, grid_thw)
+
+    def touch_visuals(self) -> torch.Tensor:
+        """Return a zero that depends on every visual parameter.
+
+        A rank whose batch holds no visual would otherwise never call these parts, and the others would wait for it.
+        """
+        shape = self.config.vision_config
+        side, weight = shape.spatial_merge_size, self.visual.patch_embed.proj.weight
+        grid = torch.tensor([[1, side, side]], device=weight.device)
+        pixels = weight.new_zeros(side * side, shape.in_channels * shape.temporal_patch_size * shape.patch_size**2)
+        encoded = self.get_image_features(pixels, grid)
+        return 0.0 * sum(part.float().sum() for part in (*encoded.pooler_output, encoded.gate_weights))
 
     def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor | None) -> VisualFeatures:
         per_visual = encoded.pooler_output  # our vision transformer's window index, split by transformers
@@ -105,13 +149,44 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
         Returns:
             `mm_encoder_outputs` for `forward` and `generate`: the keys "image" and "video", as far as present.
+            Where `image_features` or `video_features` (N, vision hidden) come instead of pixels, they are compressed.
         """
-        encoded = {}
-        if inputs.get("pixel_values") is not None:
-            encoded["image"] = self.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"])
-        if inputs.get("pixel_values_videos") is not None:
-            encoded["video"] = self.model.get_video_features(inputs["pixel_values_videos"], inputs["video_grid_thw"])
+        encoded: dict[str, VisualFeatures] = {}
+        ways: dict[str, tuple[str, Callable[..., VisualFeatures]]] = {
+            "image": ("pixel_values", self.model.get_image_features),
+            "video": ("pixel_values_videos", self.model.get_video_features),
+        }
+        for kind, (pixels, encode) in ways.items():
+            if inputs.get(f"{kind}_features") is not None:
+                encoded[kind] = self.model.compress_features(inputs[f"{kind}_features"], inputs[f"{kind}_grid_thw"])
+            elif inputs.get(pixels) is not None:
+                encoded[kind] = encode(inputs[pixels], inputs[f"{kind}_grid_thw"])
         return encoded
+
+    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
+    def forward(self, *args: Any, only_taught: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
+        """Run the model as in transformers, or with `only_taught` as a training step wants it; see `_teach`."""
+        return self._teach(inputs) if only_taught else super().forward(*args, **inputs)
+
+    def _teach(self, inputs: dict[str, Any]) -> TaughtOutput:
+        """Compute the loss; only taught tokens are projected onto the vocabulary.
+
+        An answer is a small part of a conversation; projecting the rest onto 150 thousand words would cost more
+        memory than the language model. Visuals may come as pixels or as cached patch features.
+        """
+        labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
+        encoded = self.encode_visuals(inputs)
+        left_out = ("labels", "num_items_in_batch", "image_features", "video_features", *PIXELS)
+        seen = {key: value for key, value in inputs.items() if key not in left_out}
+        outputs = self.model(**seen, mm_encoder_outputs=encoded or None, use_cache=False)
+        taught = labels != IGNORE
+        logits = self.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
+        total = F.cross_entropy(logits, labels[taught], reduction="sum")
+        loss = total / (taught.sum() if count is None else count)
+        gates = [part.gate_weights for part in encoded.values() if part.gate_weights is not None]
+        if self.training and not encoded:
+            loss = loss + self.model.touch_visuals()
+        return TaughtOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 
     def set_gate_mode(self, mode: str) -> None:
         """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration.

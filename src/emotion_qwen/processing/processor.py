@@ -8,6 +8,7 @@ processor needs torchvision.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,30 @@ from transformers import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, ShapeError
 from emotion_qwen.media.clip import read_clip
+from emotion_qwen.model import EmotionQwenConfig
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, IMAGE_PAD, VIDEO_PAD, expand, harmless, inside, moved
 from emotion_qwen.processing.patches import video_patches
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
 
 IGNORE = -100
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedVisual:
+    """A picture or video whose patch features are known; it stands in a message where the medium would.
+
+    Attributes:
+        features: (N, vision hidden) of the vision transformer, in window order.
+        grid_thw: (3,) int64 times, rows and columns of patches.
+        seconds: per temporal patch; 0 for a picture.
+    """
+
+    features: torch.Tensor
+    grid_thw: torch.Tensor
+    seconds: float = 0.0
 
 
 class EmotionQwenProcessor(ProcessorMixin):
@@ -71,7 +88,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         Returns:
             input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video), each (B, L);
             pixel_values (N, D) and image_grid_thw (V, 3); pixel_values_videos, video_grid_thw and
-            second_per_grid_ts (V,) seconds per temporal patch; labels (B, L) with -100 outside the spans.
+            second_per_grid_ts (V,) seconds per temporal patch (image_features or video_features instead of pixels
+            where `EncodedVisual`s came); labels (B, L) with -100 outside the spans.
 
         Raises:
             DataError: placeholders and visuals do not match.
@@ -124,6 +142,11 @@ class EmotionQwenProcessor(ProcessorMixin):
     def _pictures(self, images: list[Any]) -> dict[str, torch.Tensor]:
         if not images:
             return {}
+        if encoded := _encoded(images):
+            return {
+                "image_features": torch.cat([one.features for one in encoded]),
+                "image_grid_thw": torch.stack([one.grid_thw for one in encoded]),
+            }
         settings = self.settings
         size = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
         pictures = [_picture(image, settings) for image in images]
@@ -132,6 +155,12 @@ class EmotionQwenProcessor(ProcessorMixin):
     def _videos(self, videos: list[Any]) -> dict[str, torch.Tensor]:
         if not videos:
             return {}
+        if encoded := _encoded(videos):
+            return {
+                "video_features": torch.cat([one.features for one in encoded]),
+                "video_grid_thw": torch.stack([one.grid_thw for one in encoded]),
+                "second_per_grid_ts": torch.tensor([one.seconds for one in encoded], dtype=torch.float32),
+            }
         settings, shape = self.settings, self.image_processor
         patches, grids, seconds = [], [], []
         for video in videos:
@@ -208,6 +237,27 @@ class EmotionQwenProcessor(ProcessorMixin):
         """Id of the video placeholder."""
         return self.tokenizer.convert_tokens_to_ids(VIDEO_PAD)
 
+    def name_tokens(self, config: EmotionQwenConfig) -> EmotionQwenConfig:
+        """Write the ids of this tokenizer's special tokens into a configuration, and return it.
+
+        Raises:
+            ShapeError: the tokenizer knows more tokens than the model has rows.
+        """
+        tokenizer, text = self.tokenizer, config.text_config
+        if len(tokenizer) > text.vocab_size:
+            raise ShapeError(
+                f"a tokenizer of {len(tokenizer)} tokens for a model of {text.vocab_size}; give the model's own "
+                "processor"
+            )
+        config.image_token_id, config.video_token_id = self.image_token_id, self.video_token_id
+        config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
+            ["<|vision_start|>", "<|vision_end|>"]
+        )
+        for part in (config, text):
+            part.bos_token_id, part.eos_token_id = None, tokenizer.eos_token_id
+            part.pad_token_id = tokenizer.pad_token_id
+        return config
+
     @property
     def model_input_names(self) -> list[str]:
         """Names that the model's forward takes."""
@@ -238,6 +288,17 @@ def _source(part: dict) -> Any:
         if part.get(key) is not None:
             return part[key]
     raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")
+
+
+def _encoded(media: list[Any]) -> list[EncodedVisual]:
+    """Return the media if all are encoded, nothing if none is."""
+    encoded = [one for one in media if isinstance(one, EncodedVisual)]
+    if encoded and len(encoded) < len(media):
+        raise DataError(
+            f"{len(encoded)} of {len(media)} visuals of one kind come as features; give all of a batch as features or "
+            "none"
+        )
+    return encoded
 
 
 def _flat(media: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
 
-python -m emotion_qwen.training.nano teacher|vision|words|tune|refine|pack|measure --data DATA --runs RUNS
+python -m emotion_qwen.training.nano teacher|vision|words|start|pack --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
+from emotion_qwen.data.shape_questions import WORDS, shapes_item
 from emotion_qwen.errors import DataError
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import SYSTEM_TEXT
 from emotion_qwen.taxonomy import LABEL_SETS
-from emotion_qwen.training.measure import measure as measure_model
-from emotion_qwen.training.measure import write_results
 from emotion_qwen.training.tokenizer import train_tokenizer
-from emotion_qwen.training.tuning import TuningRun, run_tuning
 from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, look_nearby, run_vision
 
 SEED = 7
@@ -100,88 +97,47 @@ def words(data: Path, runs: Path) -> None:
         feeling, thing = rng.choice(list(FEELINGS)), rng.choice(list(OBJECTS))
         asked = ask_face(feeling, rng, closed), ask_object(thing, rng, closed), ask_blank(rng)
         texts += [text for exchange in asked for text in (exchange.question, exchange.answer)]
+    for place in range(6000):
+        texts += [text for q in shapes_item(place, "train").questions.values() for text in (q.text, q.answer)]
     table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
     texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
     whole = {word for labels in LABEL_SETS.values() for word in labels.chinese}
-    whole |= set(OBJECTS.values()) | {word for both in FEELINGS.values() for word in both[1]}
+    whole |= (
+        set(OBJECTS.values())
+        | {word for word in WORDS["zh"] if len(word) > 1}
+        | {word for both in FEELINGS.values() for word in both[1]}
+    )
     tokenizer = train_tokenizer(texts, whole, preset("nano").text_config.vocab_size)
     shape = preset("nano").vision_config
     pictures = Qwen2VLImageProcessorPil(patch_size=shape.patch_size, merge_size=shape.spatial_merge_size)
     EmotionQwenProcessor(pictures, tokenizer, clip_settings=CLIP_SETTINGS).save_pretrained(runs / "processor")
 
 
-def start_model(runs: Path) -> tuple[EmotionQwenForConditionalGeneration, EmotionQwenProcessor]:
-    """Build nano with its trained vision transformer and fresh compressor, gate and language model.
-
-    Raises:
-        DataError: the steps `words` or `vision` have not been run.
-    """
+@nano.command()
+@_folders
+def start(data: Path, runs: Path) -> None:
+    """Put the trained vision transformer and the processor into a model folder; all else in it is random."""
     seen = runs / "vision" / "model.safetensors"
     if not (runs / "processor").is_dir() or not seen.is_file():
         raise DataError(f"{runs}: no processor or no vision weights; run the steps `words` and `vision` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
-    tokenizer, config = processor.tokenizer, preset("nano")
-    config.image_token_id, config.video_token_id = processor.image_token_id, processor.video_token_id
-    config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
-        ["<|vision_start|>", "<|vision_end|>"]
-    )
-    for part in (config, config.text_config):
-        part.bos_token_id, part.eos_token_id = None, tokenizer.eos_token_id
-        part.pad_token_id = tokenizer.pad_token_id
-    model = EmotionQwenForConditionalGeneration(config)
+    model = EmotionQwenForConditionalGeneration(processor.name_tokens(preset("nano")))
     weights = {k.removeprefix("vision."): v for k, v in load_file(seen).items() if k.startswith("vision.")}
     model.model.visual.load_state_dict(weights)
-    return model, processor
+    model.save_pretrained(runs / "start")
+    processor.save_pretrained(runs / "start")
 
 
 @nano.command()
 @_folders
-@click.option("--steps", default=800, show_default=True)
-def tune(data: Path, runs: Path, steps: int) -> None:
-    """Teach compressor, gate and language model to answer; the vision transformer stays as it is."""
-    _tune(TuningRun(data, runs / "tune", steps), *start_model(runs), runs / "tuned")
-
-
-@nano.command()
-@_folders
-@click.option("--steps", default=600, show_default=True)
-def refine(data: Path, runs: Path, steps: int) -> None:
-    """Go on answering at a fifth of the rate, so that what it writes agrees with what it finds likely."""
-    model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "tuned")
-    processor = EmotionQwenProcessor.from_pretrained(runs / "tuned")
-    _tune(TuningRun(data, runs / "refine", steps, learning_rate=8e-4, seed=12), model, processor, runs / "refined")
-
-
-def _tune(
-    run: TuningRun, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor, target: Path
-) -> None:
-    model.set_attn_implementation("eager")  # as for the vision transformer: the fused kernel is slow here in bf16
-    run_tuning(run, model, processor)
-    model.set_attn_implementation("sdpa")
-    model.save_pretrained(target)
-    processor.save_pretrained(target)
-
-
-@nano.command()
-@_folders
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the trained model")
 @click.option("--target", type=click.Path(path_type=Path), required=True, help="package folder of the shipped model")
-def pack(data: Path, runs: Path, target: Path) -> None:
-    """Save the refined model in bf16 with its processor and training facts."""
-    model = EmotionQwenForConditionalGeneration.from_pretrained(runs / "refined", dtype=torch.bfloat16)
-    model.save_pretrained(target)
-    EmotionQwenProcessor.from_pretrained(runs / "refined").save_pretrained(target)
+def pack(data: Path, runs: Path, model: Path, target: Path) -> None:
+    """Save the trained model in bf16 with its processor and training facts."""
+    EmotionQwenForConditionalGeneration.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(target)
+    EmotionQwenProcessor.from_pretrained(model).save_pretrained(target)
     facts = {"label_sets": list(TRAINED_SETS), "data": sorted(path.name for path in data.glob("*.parquet"))}
     (target / "training_facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-@nano.command()
-@_folders
-@click.option("--model", default=None, help="model folder; the shipped nano if not given")
-@click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--limit", type=int, default=None, help="about so many pictures of each file")
-def measure(data: Path, runs: Path, model: str | None, results: Path, limit: int | None) -> None:
-    """Measure a model on the validation pictures and write the page."""
-    write_results(measure_model(Engine.load(model), data, limit), results)
 
 
 if __name__ == "__main__":

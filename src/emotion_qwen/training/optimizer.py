@@ -3,6 +3,9 @@
 Muon (Jordan et al. 2024) makes every update of a weight matrix orthogonal. Its rate is scaled here to the root mean
 square of an AdamW update (Liu et al. 2025), so one learning rate and one weight decay serve both halves. Embeddings
 and all that is not a matrix stay with AdamW.
+
+torch has a Muon too; it iterates in bfloat16 whatever the machine, which takes twenty times a whole training step on a
+processor that has no such product. Ours takes the number type from the machine and is the same otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +15,56 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+
+from emotion_qwen.training.plan import OptimSettings, native_dtype
+from emotion_qwen.training.stages import PARTS
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, Jordan et al. 2024
+ITERATIONS = 5
+
+
+def orthogonal(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Bring the singular values of an (M, N) matrix near 1, by five Newton-Schulz steps in `dtype`."""
+    a, b, c = NEWTON_SCHULZ
+    flat = (matrix.T if matrix.shape[0] > matrix.shape[1] else matrix).to(dtype)
+    flat = flat / flat.norm().clamp_min(1e-7)
+    for _ in range(ITERATIONS):
+        gram = flat @ flat.T
+        flat = a * flat + (b * gram + c * gram @ gram) @ flat
+    return flat.T if matrix.shape[0] > matrix.shape[1] else flat
+
+
+class Muon(Optimizer):
+    """Momentum whose update is made orthogonal; for matrices only.
+
+    Args:
+        groups: parameter groups with `params`, `lr` and `weight_decay`.
+        momentum: of the gradients, with Nesterov's look ahead.
+        dtype: of the iteration; None takes bfloat16 where the machine multiplies it natively, else float32.
+    """
+
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], momentum: float = 0.95, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__(list(groups), {"momentum": momentum})
+        self.dtype = dtype or native_dtype()
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Update all parameters that have a gradient; takes no closure."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                ahead = parameter.grad.lerp(state["momentum"], group["momentum"])
+                update = orthogonal(ahead, self.dtype)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.to(parameter.dtype), alpha=-0.2 * max(parameter.shape) ** 0.5 * group["lr"])
 
 
 class MuonWithAdamW(Optimizer):
@@ -28,7 +80,7 @@ class MuonWithAdamW(Optimizer):
         for_adamw = [_without_kind(group) for group in groups if not group["matrices"]]
         self.parts: list[Optimizer] = []
         if for_muon:
-            self.parts.append(Muon(for_muon, adjust_lr_fn="match_rms_adamw"))
+            self.parts.append(Muon(for_muon))
         if for_adamw:
             self.parts.append(AdamW(for_adamw))
         super().__init__([{"params": group["params"]} for part in self.parts for group in part.param_groups], {})
@@ -51,6 +103,21 @@ class MuonWithAdamW(Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
+def make_optimizer(model: nn.Module, settings: OptimSettings, learning_rate: float) -> Optimizer:
+    """Build the optimizer of a stage.
+
+    Args:
+        model: plain or with adapters; frozen parameters are left out.
+        settings: name, rates by part, decay.
+        learning_rate: of all parts without a rate of their own.
+    """
+    rates = {prefix: rate for part, rate in settings.rates.items() for prefix in PARTS[part]}
+    groups = split_parameters(model, rates, learning_rate, settings.weight_decay)
+    if settings.name == "muon":
+        return MuonWithAdamW(groups)
+    return AdamW([_without_kind(group) for group in groups], betas=(0.9, settings.beta2))
+
+
 def _without_kind(group: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key != "matrices"}
 
@@ -70,7 +137,8 @@ def split_parameters(
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            prefix = max((p for p in rates if name.startswith(p)), key=len, default=None)
+            plain = name.removeprefix("base_model.model.")  # an adapted model's names begin so
+            prefix = max((p for p in rates if plain.startswith(p)), key=len, default=None)
             rate = learning_rate if prefix is None else rates[prefix]
             looked_up = id(parameter) in embeddings
             decay = weight_decay if parameter.ndim > 1 and not looked_up else 0.0

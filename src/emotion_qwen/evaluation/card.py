@@ -2,6 +2,8 @@
 
 The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
 from there. Only validation parts are read.
+
+python -m emotion_qwen.evaluation.card --data DATA --results docs/results
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from emotion_qwen.data.pictures import read_pictures
@@ -22,9 +25,9 @@ from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set, match_label
-from emotion_qwen.training.vision_start import SIDE
 
 INTERVAL_DRAWS = 2000
+SIDE = 48
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
     lines = [
         "# What nano measures",
         "",
-        "Made by the step `measure` of `recipes/train_nano.sh`; validation parts only, label likelihood, "
+        "Made by the last step of `recipes/train_nano.sh`; validation parts only, label likelihood, "
         "95 % bootstrap intervals.",
         "",
         "| question | pictures | EN | interval | ZH | interval | written text names the likeliest label, EN / ZH |",
@@ -149,3 +152,17 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
         recalls = ", ".join(f"{label} {share}" for label, share in row["recall"]["en"].items())
         lines += ["", f"Recall by class, {name} (EN, %): {recalls}."]
     (folder / "nano.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
+@click.option("--model", default=None, help="model folder; the shipped nano if not given")
+@click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
+@click.option("--limit", type=int, default=None, help="about so many pictures of each file")
+def card(data: Path, model: str | None, results: Path, limit: int | None) -> None:
+    """Measure a model on the validation pictures and write the page."""
+    write_results(measure(Engine.load(model), data, limit), results)
+
+
+if __name__ == "__main__":
+    card()

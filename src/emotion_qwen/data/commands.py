@@ -1,0 +1,135 @@
+"""The commands `data check` and `data import`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.taxonomy import LABEL_SETS
+
+if TYPE_CHECKING:
+    from emotion_qwen.data.faults import Check, Fault
+    from emotion_qwen.records import Sample
+
+KINDS = ("release", "llava", "sharegpt", "parquet", "folder")
+SHOWN = 20
+_FILE = click.Path(path_type=Path)
+_LISTED = "List of bad samples; default: rejected.jsonl beside the manifest."
+
+
+@click.group()
+def data() -> None:
+    """Check training manifests, and import other formats into one."""
+
+
+@data.command()
+@click.argument("manifests", nargs=-1, required=True, type=_FILE, metavar="MANIFEST...")
+@click.option("--media", type=_FILE, help="Folder that relative media paths start from; default: the manifest's.")
+@click.option("--rejected", type=_FILE, help=_LISTED)
+@click.option("--max-rejected", type=click.IntRange(0), default=0, show_default=True, help="Bad samples allowed.")
+@click.option("--no-decode", is_flag=True, help="Only look for media files; do not decode them.")
+def check(
+    manifests: Sequence[Path], media: Path | None, rejected: Path | None, max_rejected: int, no_decode: bool
+) -> None:
+    """Check MANIFESTs line by line, and all their media.
+
+    Faults are printed with file and line, then what the good samples are. Bad samples are listed in rejected.jsonl;
+    the manifests are never changed. Exit code 2 if more are bad than allowed.
+    """
+    from emotion_qwen.data.faults import REJECTED, Check, list_faults, too_many
+    from emotion_qwen.data.manifest import check_manifest
+
+    together: list[Sample | Fault] = []
+    for manifest in manifests:
+        with _progress("bytes") as bar:
+            task = bar.add_task(manifest.name, total=None)
+            found = check_manifest(
+                manifest,
+                media_root=media,
+                decode=not no_decode,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
+            )
+        print_faults(found.faults)
+        list_faults(found.faults, rejected or manifest.parent / REJECTED, {str(manifest)})
+        together += [*found.samples, *found.faults]
+    result = Check.of(together)
+    print_counts(result)
+    if len(result.faults) > max_rejected:
+        first = Path(result.faults[0].file)
+        raise DataError(too_many(result, rejected or first.parent / REJECTED, max_rejected))
+
+
+@data.command(name="import")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("source", type=_FILE)
+@click.argument("output", type=_FILE)
+@click.option("--media", type=_FILE, help="Folder that relative media paths start from; default: SOURCE's.")
+@click.option("--split", help="train, validation or test; default: as the source says, else train.")
+@click.option("--source", "name", default="", help="Name of the source; default: the name of SOURCE.")
+@click.option("--license", "terms", default="", help="The terms the samples stand under.")
+@click.option("--labels", default="fer7", show_default=True, help=f"Label set of the question: {', '.join(LABEL_SETS)}")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--max-rejected", type=click.IntRange(0), default=0, show_default=True, help="Bad samples allowed.")
+@click.option("--no-decode", is_flag=True, help="Only look for media files; do not decode them.")
+def import_source(
+    kind: str, source: Path, output: Path, name: str, terms: str, max_rejected: int, no_decode: bool, **options
+) -> None:
+    """Import SOURCE into the manifest OUTPUT.
+
+    \b
+    KIND      SOURCE
+    release   training JSON of the published Emotion-Qwen
+    llava     LLaVA's JSON: image, conversations of human and gpt
+    sharegpt  ShareGPT's JSON: conversations or messages, images, videos
+    parquet   Parquet or Arrow files of a Hugging Face dataset, or a folder of them
+    folder    one folder of pictures and videos per label
+    """
+    from emotion_qwen.data.importers import ImportOptions, import_manifest
+
+    told = ImportOptions(output.parent / "media", source=name, license=terms, **options)
+    with _progress("samples") as bar:
+        task = bar.add_task(source.name, total=None)
+        found = import_manifest(
+            kind,
+            source,
+            output,
+            told,
+            max_rejected=max_rejected,
+            decode=not no_decode,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    print_faults(found.faults[:SHOWN])
+    if len(found.faults) > SHOWN:
+        print(f"and {len(found.faults) - SHOWN} more, see rejected.jsonl")
+    print_counts(found)
+    print(f"{len(found.samples)} sample(s) written to {output}")
+
+
+def print_faults(faults: Sequence[Fault]) -> None:
+    """Print one line per fault, beginning with file and line."""
+    for fault in faults:
+        print(f"{fault.place}: {fault.id + ': ' if fault.id else ''}{fault.reason}")
+
+
+def print_counts(check: Check) -> None:
+    """Print how many samples have which medium, label, split and license."""
+    title = f"{len(check.samples)} good, {len(check.faults)} bad"
+    table = Table("", "value", "samples", title=title, title_justify="left")
+    table.columns[2].justify = "right"
+    for kind, tally in check.counts.items():
+        for number, (value, count) in enumerate(tally.items()):
+            table.add_row("" if number else kind, value, str(count), end_section=number == len(tally) - 1)
+    Console(soft_wrap=True).print(table)
+
+
+def _progress(what: str) -> Progress:
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(what))
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

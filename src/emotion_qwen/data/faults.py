@@ -1,0 +1,157 @@
+"""Samples that cannot be used: why, how many may be left out, and the list in which they are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emotion_qwen.data.rules import MEDIA, media_of
+from emotion_qwen.errors import DataError
+from emotion_qwen.records import Sample
+
+REJECTED = "rejected.jsonl"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why one sample cannot be used.
+
+    Attributes:
+        line: line of the manifest, or number of the record in another format, from 1.
+        id: of the sample, as far as it could be read.
+        reason: what came, what was expected, what to do.
+        raw: the line as it stands in the file.
+        file: the file it stands in.
+    """
+
+    line: int
+    id: str
+    reason: str
+    raw: str = ""
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """The file and line, as editors and terminals understand it."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a manifest or another source holds.
+
+    Attributes:
+        samples: the good ones, media paths absolute.
+        faults: the others, in order.
+        counts: number of good samples by "medium", "label", "split" and "license", the most frequent first.
+    """
+
+    samples: tuple[Sample, ...]
+    faults: tuple[Fault, ...]
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[Sample | Fault]) -> Check:
+        """Sort what was found into samples and faults, and count the samples."""
+        found = tuple(found)
+        samples = tuple(one for one in found if isinstance(one, Sample))
+        return cls(samples, tuple(one for one in found if isinstance(one, Fault)), count(samples))
+
+
+def refuse(check: Check, rejected: Path, max_rejected: int) -> None:
+    """List the faults of a check, and stop if they are too many.
+
+    The list is shared by the sources that name the same file: only the entries of this check's files are replaced.
+
+    Raises:
+        DataError: more faults than allowed; one line with the first of them.
+    """
+    list_faults(check.faults, rejected, {fault.file for fault in check.faults})
+    if len(check.faults) > max_rejected:
+        raise DataError(too_many(check, rejected, max_rejected))
+
+
+def too_many(check: Check, rejected: Path, max_rejected: int) -> str:
+    """Compose the line that says how many samples are bad, which is the first, and where all are listed."""
+    first, count = check.faults[0], len(check.faults)
+    reason = first.reason.removesuffix(".")
+    return (
+        f"{count} of {count + len(check.samples)} samples cannot be used, {max_rejected} allowed; the first: "
+        f"{first.place} ({first.id or 'without id'}): {reason}; all are listed in {str(rejected)!r}, mend or remove "
+        "them, or allow more (max_rejected, --max-rejected)"
+    )
+
+
+def list_faults(faults: Iterable[Fault], rejected: Path, files: set[str]) -> None:
+    """Replace the entries of `files` in the list of rejected samples; an empty list is no file.
+
+    Raises:
+        DataError: the list cannot be written.
+    """
+    try:
+        ours = {os.path.abspath(file) for file in files}  # the same file under any name
+        kept = [line for line in _lines(rejected) if _file_of(line) not in ours]
+        new = [
+            {"file": os.path.abspath(one.file), "line": one.line, "id": one.id, "reason": one.reason, "raw": one.raw}
+            for one in faults
+        ]
+        lines = [*kept, *(json.dumps(entry, ensure_ascii=False) for entry in new)]
+        if lines:
+            rejected.parent.mkdir(parents=True, exist_ok=True)
+            write_lines(rejected, lines)
+        else:
+            rejected.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the list of rejected samples cannot be written to {str(rejected)!r} ({error.strerror}); name another "
+            "file (rejected, --rejected)"
+        ) from error
+
+
+def readable(text: str) -> str:
+    """Return a text that can be printed and stored: halves of characters become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def count(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
+    """Count samples by medium, label, split and license, the most frequent first."""
+    tallies: dict[str, Counter[str]] = {kind: Counter() for kind in ("medium", "label", "split", "license")}
+    for sample in samples:
+        kinds = {kind for _, kind, _ in media_of(sample)}
+        tallies["medium"][" and ".join(kind for kind in MEDIA if kind in kinds) or "text"] += 1
+        tallies["label"][sample.labels.get("emotion", "none")] += 1
+        tallies["split"][sample.split] += 1
+        tallies["license"][sample.license or "not stated"] += 1
+    return {kind: dict(tally.most_common()) for kind, tally in tallies.items()}
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of UTF-8 text to a file, whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n", errors="backslashreplace") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        os.chmod(name, 0o644)  # mkstemp's file is for its owner only
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            yield from (line.rstrip("\n") for line in file if line.strip())
+
+
+def _file_of(line: str) -> str | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None  # not ours; it stays
+    return entry.get("file") if isinstance(entry, dict) else None

@@ -1,0 +1,87 @@
+"""Pictures and videos that have only a label: the closed question over a label set is asked of each.
+
+The question is the one that inference asks (`processing.chat.label_question`), the answer the label as the set spells
+it. A folder source has one subfolder per label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.data.import_options import Found, ImportOptions
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.media.clip import MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from emotion_qwen.records import Sample
+from emotion_qwen.taxonomy import LabelSet, label_set, match_label
+
+
+def read_folder(source: Path, options: ImportOptions) -> Iterator[Found]:
+    """Read pictures and videos from one folder per label.
+
+    Raises:
+        DataError: the source is no folder, or holds none.
+    """
+    folders = sorted(path for path in source.iterdir() if _is_shown(path) and path.is_dir()) if source.is_dir() else []
+    if not folders:
+        raise DataError(f"{str(source)!r} holds no folder; expected one folder per label, such as {source.name}/happy")
+    number = 0
+    for folder in (source, *folders):
+        files = folder.iterdir() if folder == source else folder.rglob("*")
+        for path in sorted(path for path in files if _is_shown(path) and path.is_file()):
+            if folder == source and path.suffix.lower() not in MEDIA_SUFFIXES:
+                continue  # a README or a licence beside the folders
+            number += 1
+            label = None if folder == source else folder.name
+            make = partial(_from_file, path, label, source, options)
+            yield options.attempt(make, number, path.relative_to(source).as_posix(), str(path), source)
+
+
+def label_sample(identity: str, media: list[dict[str, str]], label: str, source: Path, options: ImportOptions, **known):
+    """Ask the closed question about media parts; `known` may hold the split that the source tells.
+
+    Raises:
+        DataError: the label set has no such label.
+    """
+    from emotion_qwen.processing.chat import label_question  # loads torch, which the other importers do without
+
+    labels = label_set(options.labels)
+    name = matched(label, labels)
+    answer = labels.names(options.language)[labels.labels.index(name)]
+    question = {"type": "text", "text": label_question(labels, options.language)}
+    messages: tuple[dict[str, Any], ...] = (
+        {"role": "user", "content": [*media, question]},
+        {"role": "assistant", "content": answer},
+    )
+    return options.sample(identity, messages, source, labels={"emotion": name}, **known)
+
+
+def matched(label: str, labels: LabelSet) -> str:
+    """Return the label of the set that a name means: `Happy` and `joy` are `happiness` in fer7.
+
+    Raises:
+        DataError: none, or more than one.
+    """
+    found = label if label in labels.labels else match_label(label.replace("_", " ").replace("-", " "), labels)
+    if found is None:
+        raise DataError(f"{unknown_choice('label', label, labels.labels)} Rename it, or choose another set (--labels).")
+    return found
+
+
+def _from_file(path: Path, label: str | None, source: Path, options: ImportOptions) -> Sample:
+    if label is None:
+        raise DataError(f"{path.name!r} stands beside the label folders; expected it in one of them, move it")
+    if path.suffix.lower() not in MEDIA_SUFFIXES:
+        raise DataError(
+            f"{path.name!r} is no picture or video by its suffix {path.suffix!r}; expected one of "
+            f"{' '.join(sorted(MEDIA_SUFFIXES))}, move it away"
+        )
+    kind = "image" if path.suffix.lower() in PICTURE_SUFFIXES else "video"
+    part = {"type": kind, kind: str(path.absolute())}
+    return label_sample(path.relative_to(source).as_posix(), [part], label, source, options)
+
+
+def _is_shown(path: Path) -> bool:
+    return not path.name.startswith(".")  # leftovers of file managers

@@ -1,0 +1,210 @@
+"""Manifests: training samples as JSON Lines, one object a line, media as paths beside them.
+
+A line is `{"id", "messages": [{"role", "content"}], "labels", "split", "source", "license"}`; only `id` and `messages`
+are needed. A content is a text or a list of parts: `{"type": "text", "text": ...}`, `{"type": "image", "image": path}`,
+`{"type": "video", "video": path}`; paths are relative to the manifest's folder. The rules are in `rules.py`. Reading
+never changes the manifest: bad lines are listed in `rejected.jsonl` with their reason, and more of them than allowed
+are an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from emotion_qwen.data.faults import REJECTED, Check, Fault, readable, refuse, write_lines
+from emotion_qwen.data.rules import (
+    MEDIA,
+    SPLITS,
+    MediaCheck,
+    check_sample,
+    fingerprint,
+    located,
+    sample_of,
+)
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.records import Sample
+
+__all__ = ["Acceptance", "Check", "Fault", "check_manifest", "read_manifest", "write_manifest"]
+
+
+class Acceptance:
+    """The rules across samples: each id once, each content once, all media readable.
+
+    Args:
+        decode: decode media; otherwise only look for the files.
+        split: look for the media of this split only; None looks for all.
+    """
+
+    def __init__(self, decode: bool, split: str | None = None) -> None:
+        self._media, self._split = MediaCheck(decode), split
+        self._ids: dict[str, int] = {}
+        self._contents: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, sample: Sample, line: int) -> None:
+        """Accept a located sample.
+
+        Raises:
+            DataError: it breaks a rule, within itself or with one accepted before.
+        """
+        check_sample(sample)
+        if sample.id in self._ids:
+            raise DataError(f"id {sample.id!r} came already in line {self._ids[sample.id]}; give each sample its own")
+        content = fingerprint(sample)
+        if content in self._contents:
+            twin, where = self._contents[content]
+            raise DataError(f"same media and messages as {twin!r} in line {where}; expected once, remove one of them")
+        if self._split in (None, sample.split):
+            self._media(sample)
+        self._ids[sample.id] = line
+        self._contents[content] = sample.id, line
+
+
+def read_manifest(
+    path: str | Path,
+    *,
+    media_root: str | Path | None = None,
+    split: str | None = None,
+    max_rejected: int = 0,
+    rejected: str | Path | None = None,
+    decode: bool = False,
+) -> list[Sample]:
+    """Read the samples of a manifest, media paths made absolute.
+
+    Args:
+        path: the manifest.
+        media_root: folder that relative media paths start from; the manifest's own if None.
+        split: return only these samples, and look only for their media; None takes all.
+        max_rejected: how many bad samples are left out before it is an error.
+        rejected: where bad samples are listed; `rejected.jsonl` beside the manifest if None. Written only if there are.
+        decode: decode all media, too.
+
+    Raises:
+        DataError: the file is missing, more samples are bad than allowed, or no sample is left.
+    """
+    check = check_manifest(path, media_root=media_root, split=split, decode=decode)
+    if check.faults:
+        refuse(check, Path(rejected or Path(path).parent / REJECTED), max_rejected)
+    chosen = [sample for sample in check.samples if split in (None, sample.split)]
+    if not chosen:
+        there = f"; it has {', '.join(check.counts['split'])}" if check.samples else ""
+        raise DataError(f"{str(path)!r}: no sample{f' of split {split!r}' if split else ''}{there}; give another file")
+    return chosen
+
+
+def write_manifest(samples: Iterable[Sample], path: str | Path) -> Path:
+    """Write samples as a manifest, whole or not at all.
+
+    Media paths are written relative to the manifest, so that the tree can move; those on another root stay absolute.
+
+    Args:
+        samples: their media must be paths; relative ones are taken from the working folder.
+        path: the manifest; its folder is made.
+
+    Raises:
+        DataError: a sample breaks a rule of form, or holds decoded media.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_lines(path, (_line(sample, path.parent) for sample in samples))
+    return path
+
+
+def check_manifest(
+    path: str | Path,
+    *,
+    media_root: str | Path | None = None,
+    split: str | None = None,
+    decode: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Check:
+    """Check every line of a manifest; faults are collected, nothing is written.
+
+    Args:
+        path: the manifest.
+        media_root: folder that relative media paths start from; the manifest's own if None.
+        split: look for the media of this split only; the other rules hold for all.
+        decode: decode pictures fully and a few frames of every video.
+        progress: told (bytes read, bytes in all) after every line.
+
+    Raises:
+        DataError: the file is missing or the split unknown.
+    """
+    path = Path(path)
+    if split is not None and split not in SPLITS:
+        raise DataError(unknown_choice("split", split, SPLITS))
+    if not path.is_file():
+        raise DataError(f"manifest {str(path)!r} does not exist; give a file with one JSON object a line")
+    root = Path(media_root) if media_root is not None else path.parent
+    accept = Acceptance(decode, split)
+    found: list[Sample | Fault] = []
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            done += len(raw)
+            if raw.strip():
+                found.append(_outcome(raw, number, str(path), root, accept))
+            if progress:
+                progress(done, total)
+    return Check.of(found)
+
+
+def _outcome(raw: bytes, number: int, file: str, root: Path, accept: Acceptance) -> Sample | Fault:
+    name = ""
+    try:
+        record = _json(raw, number)
+        if isinstance(record, dict):
+            name = record["id"] if isinstance(record.get("id"), str) else ""
+        sample = located(sample_of(record), root)
+        accept(sample, number)
+    except DataError as error:
+        text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        return Fault(number, readable(name), readable(str(error)), text, file)
+    return sample
+
+
+def _json(raw: bytes, number: int) -> object:
+    try:
+        # Some editors begin a file with a byte order mark.
+        return json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON ({error}); expected one JSON object in UTF-8 a line") from error
+
+
+def _line(sample: Sample, folder: Path) -> str:
+    messages = []
+    for number, message in enumerate(sample.messages):
+        content = message["content"]
+        if not isinstance(content, str):
+            place = f"sample {sample.id!r}, messages[{number}]"
+            content = [_written(part, folder, place) for part in content]
+        messages.append({"role": message["role"], "content": content})
+    record = {
+        "id": sample.id,
+        "messages": messages,
+        "labels": sample.labels,
+        "split": sample.split,
+        "source": sample.source,
+        "license": sample.license,
+    }
+    try:
+        sample_of(record)  # what is written can be read
+    except DataError as error:
+        raise DataError(f"sample {sample.id!r}: {error}") from error
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _written(part: dict, folder: Path, place: str) -> dict:
+    kind = part["type"]
+    if kind not in MEDIA:
+        return part
+    if not isinstance(part.get(kind), str | Path):
+        raise DataError(
+            f"{place}: {kind} is a {type(part.get(kind)).__name__}; a manifest holds paths, save it to a file first"
+        )
+    medium, start = Path(os.path.abspath(part[kind])), Path(os.path.abspath(folder))
+    # A way up to the root and down again would say less than the absolute path.
+    near = medium.parts[:2] == start.parts[:2]
+    return {**part, kind: Path(os.path.relpath(medium, start)).as_posix() if near else str(medium)}

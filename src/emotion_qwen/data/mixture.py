@@ -1,0 +1,203 @@
+"""Deterministic weighted mixtures: which sample stands at which place of a run is a function of the place alone.
+
+A mixture is a line of places. Every place belongs to a part, chosen so that any stretch of the line has the parts in
+their shares to within a few samples; within a part, samples come in an order drawn anew for every turn over it. Nothing
+is kept between places, so the position of a run is its number of samples seen, and a resumed run sees the same data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.records import Sample
+
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, fill every interval evenly
+
+
+class Part(Protocol):
+    """A source of samples. `identity` names its content; `domain` is "emotion" or "general"."""
+
+    @property
+    def name(self) -> str:
+        """Of the part."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """Tell whether it teaches emotion or general skill."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Name the content, so that a resumed run can tell whether it is the same."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many samples one turn has."""
+        ...
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return the sample at `index`; what is drawn about it (question, augmentation) may differ by turn."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SampleList:
+    """A part made of samples in memory, as a manifest gives them."""
+
+    name: str
+    domain: str
+    samples: Sequence[Sample]
+
+    @property
+    def identity(self) -> str:
+        """A hash of the ids."""
+        return hashlib.sha256("\n".join(s.id for s in self.samples).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return the sample at `index`; turns do not matter."""
+        return self.samples[index]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sample at its place of a run."""
+
+    place: int
+    sample: Sample
+    domain: str
+
+
+class Mixture:
+    """Parts in given shares, as a line of `length` items.
+
+    Args:
+        parts: sources of samples.
+        shares: one positive number a part; only their ratio counts.
+        length: number of places.
+        seed: of the order.
+
+    Raises:
+        DataError: no part, an empty part, or a share that is not positive.
+    """
+
+    def __init__(self, parts: Sequence[Part], shares: Sequence[float], length: int, seed: int) -> None:
+        if not parts or len(parts) != len(shares):
+            raise DataError(f"a mixture of {len(parts)} part(s) with {len(shares)} share(s); give one share per part")
+        for part, share in zip(parts, shares, strict=True):
+            if not len(part):
+                raise DataError(f"part {part.name!r} of the mixture has no sample; check its file and its split")
+            if not share > 0:
+                raise DataError(f"part {part.name!r} has share {share}; expected a positive number, or leave it out")
+        self.parts, self.seed = tuple(parts), seed
+        self.shares = np.asarray(shares, dtype=np.float64) / sum(shares)
+        offset = np.random.default_rng(seed).random()
+        spread = (offset + GOLDEN * np.arange(length)) % 1.0
+        self.owner = np.searchsorted(self.shares.cumsum()[:-1], spread, side="right").astype(np.int16)
+        self.rank = np.zeros(length, dtype=np.int64)  # how many earlier places belong to the same part
+        for number in range(len(parts)):
+            mine = self.owner == number
+            self.rank[mine] = np.arange(mine.sum())
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __getitem__(self, place: int) -> Item:
+        number = int(self.owner[place])
+        part = self.parts[number]
+        turn, within = divmod(int(self.rank[place]), len(part))
+        return Item(place, part.sample(int(self._order(number, turn)[within]), turn), part.domain)
+
+    def _order(self, number: int, turn: int) -> np.ndarray:
+        key = (number, turn)
+        if key not in self._orders:
+            for old in [k for k in self._orders if k[0] == number and k[1] < turn - 1]:
+                del self._orders[old]
+            self._orders[key] = np.random.default_rng([self.seed, number, turn]).permutation(len(self.parts[number]))
+        return self._orders[key]
+
+    def position(self, seen: int) -> dict[str, Any]:
+        """Describe where a run stands after `seen` samples; saved with every checkpoint."""
+        counts = np.bincount(self.owner[:seen], minlength=len(self.parts))
+        return {
+            "seen": seen,
+            "seed": self.seed,
+            "parts": [
+                {"name": p.name, "identity": p.identity, "samples": len(p), "share": round(float(s), 9), "seen": int(c)}
+                for p, s, c in zip(self.parts, self.shares, counts, strict=True)
+            ],
+        }
+
+    def check_position(self, saved: dict[str, Any]) -> None:
+        """Refuse to go on with other data than before.
+
+        Raises:
+            DataError: seed, parts, their content or their shares differ from what the checkpoint saw.
+        """
+        now = self.position(saved["seen"])
+        if now == saved:
+            return
+        before, after = ({p["name"]: p for p in position["parts"]} for position in (saved, now))
+        changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+        what = f"part(s) {', '.join(changed)}" if changed else f"seed {saved['seed']} -> {now['seed']}"
+        raise DataError(
+            f"the data differ from what the checkpoint has seen ({what}); resume with the same data, or start anew "
+            "in another output folder"
+        )
+
+
+class InLengthOrder:
+    """The same items, those of similar length side by side: within windows, batches of neighbours.
+
+    Args:
+        items: a line of items.
+        batch: samples of one batch.
+        window: batches sorted together; the order of the batches within a window is drawn, so that length does not
+            follow time.
+        seed: of that order.
+    """
+
+    def __init__(self, items: Sequence[Item] | Mixture, batch: int, window: int = 16, seed: int = 0) -> None:
+        self.items, self.batch, self.window, self.seed = items, batch, batch * window, seed
+        self._number = -1
+        self._held: list[Item] = []
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, place: int) -> Item:
+        number, within = divmod(place, self.window)
+        if number != self._number:
+            self._open(number)
+        return self._held[self._order[within]]
+
+    def _open(self, number: int) -> None:
+        first = number * self.window
+        self._held = [self.items[place] for place in range(first, min(first + self.window, len(self.items)))]
+        by_length = np.argsort([rough_length(item.sample) for item in self._held], kind="stable")
+        whole = len(self._held) // self.batch * self.batch
+        batches = by_length[:whole].reshape(-1, self.batch)
+        drawn = np.random.default_rng([self.seed, number]).permutation(len(batches))
+        self._order = np.concatenate([batches[drawn].reshape(-1), by_length[whole:]])
+        self._number = number
+
+
+def rough_length(sample: Sample) -> int:
+    """Guess a sample's length without reading media: characters of its texts, and a constant for every visual."""
+    length = 0
+    for message in sample.messages:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            length += len(part["text"].encode()) if part["type"] == "text" else 64
+    return length

@@ -1,0 +1,218 @@
+"""Parts of a mixture that are made from labelled data: pictures and texts that are asked about, and the shapes world.
+
+What is asked, and how a picture is augmented, is drawn from (seed, index, turn) alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from emotion_qwen.data.augment import augment
+from emotion_qwen.data.mixture import Part, SampleList
+from emotion_qwen.data.pictures import Pictures, read_pictures
+from emotion_qwen.data.questions import FEELINGS, OBJECTS, Exchange, ask_blank, ask_face, ask_object, ask_text
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.processing.patches import IMAGE_MEAN
+from emotion_qwen.records import Sample
+
+BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zeros after normalising
+DRAWN = 1 << 30  # turns of the shapes world never repeat a scene before this index
+
+
+@dataclass(frozen=True, eq=False)
+class PicturesPart:
+    """Labelled pictures, each with one question about it.
+
+    Args:
+        name: of the part.
+        domain: "emotion" or "general".
+        pictures: all of one kind.
+        seed: of questions and augmentation.
+        strength: of augmentation, 0 to 1; None leaves pictures exactly as they are.
+        closed: share of questions that name the choices.
+        blank: share of closed questions asked about an empty picture, whose answer is any label.
+        variants: different augmentations of a picture; None draws a new one every turn. A cache of features needs few.
+    """
+
+    name: str
+    domain: str
+    pictures: Pictures
+    seed: int = 0
+    strength: float | None = None
+    closed: float = 0.5
+    blank: float = 0.0
+    variants: int | None = None
+
+    @property
+    def identity(self) -> str:
+        """A hash of ids and of what is done to the pictures."""
+        done = f"{self.seed} {self.strength} {self.closed} {self.blank} {self.variants}"
+        return hashlib.sha256("\n".join((*self.pictures.ids, done)).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return picture `index` with the question of this turn."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        label, closed = self.pictures.labels[index], rng.random() < self.closed
+        kind = "emotion" if label in FEELINGS else "object"
+        name = f"{self.name}/{self.pictures.ids[index]}/{turn}"
+        if closed and rng.random() < self.blank:
+            empty = np.broadcast_to(np.array(BLANK, np.uint8), self.pictures.pixels[index].shape)
+            return as_sample(name, empty.copy(), ask_blank(rng), {})
+        exchange = (ask_face if kind == "emotion" else ask_object)(label, rng, closed)
+        return as_sample(name, self._picture(index, turn), exchange, {kind: label})
+
+    def _picture(self, index: int, turn: int) -> np.ndarray:
+        if self.strength is None:
+            return self.pictures.pixels[index]
+        variant = turn if self.variants is None else turn % self.variants
+        drawn = hashlib.sha256(f"{self.seed}/{self.name}/{index}/{variant}".encode()).digest()[:7]
+        generator = torch.Generator().manual_seed(int.from_bytes(drawn, "big"))
+        pixels = torch.from_numpy(self.pictures.pixels[index]).permute(2, 0, 1)[None].float() / 255
+        return (augment(pixels, self.strength, generator)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+@dataclass(frozen=True)
+class ShapesPart:
+    """The drawn shapes world; every turn shows scenes that were never shown before."""
+
+    name: str
+    domain: str
+    split: str
+    size: int
+    side: int = 64
+
+    @property
+    def identity(self) -> str:
+        """Split and side say it all."""
+        return f"shapes {self.split} {self.side}"
+
+    def __len__(self) -> int:
+        return self.size
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return a scene with its question, in English and Chinese by turns."""
+        from emotion_qwen.data.shape_questions import shapes_sample
+
+        place = turn * self.size + index
+        language = ("en", "zh")[random.Random(place).randrange(2)]
+        return shapes_sample(place % DRAWN, self.split, language, self.side)
+
+
+@dataclass(frozen=True, eq=False)
+class TextsPart:
+    """Labelled comments without a picture: which emotion the writer shows."""
+
+    name: str
+    domain: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """A hash of the texts and labels."""
+        return hashlib.sha256("\n".join((*self.texts, *self.labels)).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return comment `index` with the question of this turn."""
+        exchange = ask_text(self.texts[index], self.labels[index], random.Random(f"{self.seed}/{index}/{turn}"))
+        messages = ({"role": "user", "content": exchange.question}, {"role": "assistant", "content": exchange.answer})
+        return Sample(f"{self.name}/{index}/{turn}", messages, {"emotion": self.labels[index]})
+
+
+def as_sample(name: str, picture: np.ndarray, exchange: Exchange, labels: dict[str, str]) -> Sample:
+    """Put a (S, S, 3) uint8 picture and an exchange into a conversation."""
+    asked = [{"type": "image", "image": picture}, {"type": "text", "text": exchange.question}]
+    messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+    return Sample(name, messages, labels)
+
+
+def read_part(kind: str, name: str, domain: str, path: Path | None, split: str, **options: Any) -> Part:
+    """Open a part of a mixture.
+
+    Args:
+        kind: a key of `READERS`.
+        name: of the part.
+        domain: "emotion" or "general".
+        path: of its file; shapes have none.
+        split: "train" or "validation".
+        options: what the kind takes.
+
+    Raises:
+        DataError: an unknown kind or option, or a file that cannot be read.
+    """
+    if kind not in READERS:
+        raise DataError(unknown_choice("kind of data", kind, READERS))
+    read, known = READERS[kind]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise DataError(f"part {name!r}: {unknown_choice('option', unknown[0], known)}")
+    if path is None and kind != "shapes":
+        raise DataError(f"part {name!r} of kind {kind!r} has no path; give the file")
+    return read(name, domain, path, split, options)
+
+
+def _read_pictures(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    side, crop, cap = (options.pop(key, value) for key, value in (("side", 48), ("crop", 1.0), ("cap", None)))
+    pictures = read_pictures(path, split, side, crop=crop)
+    rows = [i for i, label in enumerate(pictures.labels) if label in FEELINGS or label in OBJECTS]
+    if cap is not None:
+        rng = np.random.default_rng(0)
+        by_label: dict[str, list[int]] = {}
+        for i in rng.permutation(rows).tolist():
+            by_label.setdefault(pictures.labels[i], []).append(i)
+        rows = sorted(i for members in by_label.values() for i in members[:cap])
+    kept = Pictures(
+        pictures.name, pictures.pixels[rows], tuple(pictures.labels[i] for i in rows),
+        tuple(pictures.ids[i] for i in rows),
+    )  # fmt: skip
+    return PicturesPart(name, domain, kept, **options)
+
+
+def _read_shapes(name: str, domain: str, path: Path | None, split: str, options: dict[str, Any]) -> Part:
+    return ShapesPart(name, domain, split, **{"size": 20000, **options})
+
+
+def _read_texts(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    if not path.is_file():
+        raise DataError(f"text file {str(path)!r} does not exist; give a Parquet file with text, ekman and split")
+    table = pq.read_table(path, columns=["text", "ekman", "split"]).to_pydict()
+    names = {"joy": "happiness"}
+    rows = []
+    for text, label, row_split in zip(table["text"], table["ekman"], table["split"], strict=True):
+        told = label if isinstance(label, str) else (label[0] if len(label) == 1 else "")
+        told = names.get(told, told)
+        if row_split == split and told in FEELINGS:
+            rows.append((text, told))
+    if not rows:
+        raise DataError(f"{path.name}: no text has split {split!r} and one of the labels {', '.join(FEELINGS)}")
+    return TextsPart(name, domain, tuple(t for t, _ in rows), tuple(label for _, label in rows), **options)
+
+
+def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    from emotion_qwen.data.manifest import read_manifest
+
+    return SampleList(name, domain, read_manifest(path, split=split, **options))
+
+
+READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
+    "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
+    "shapes": (_read_shapes, ("size", "side")),
+    "texts": (_read_texts, ("seed",)),
+}
+"""Kind of data -> how it is opened, and the options it takes."""

@@ -1,0 +1,146 @@
+"""Media into their turns: `<image>` and `<video>` in user turns are replaced by the media of the sample, in order.
+
+Each placeholder takes exactly one medium, in the turn where it stands. A medium with a name is called by it
+(`{"<image_00>": path}` and `<image_00>` in the text). Media of a kind that no turn calls for go to the front of the
+first user turn; anything else that does not come out even is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from emotion_qwen.errors import DataError
+
+GENERIC = {"<image>": "image", "<video>": "video"}
+# A line break on either side of a placeholder belongs to it.
+_CALL = r"\n?({})\n?"
+_NUMBERED = r"<(?:image|video)[_ -]?\d*>"
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A picture or video of a sample; `call` is the placeholder that names it, or empty."""
+
+    kind: str
+    path: str
+    call: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A placeholder as it stands in a text."""
+
+    text: str
+
+
+Piece: TypeAlias = "str | Medium | Call"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn; in `pieces`, texts may still hold placeholders. `place` tells where it stands in the source."""
+
+    role: str
+    pieces: tuple[Piece, ...]
+    place: str
+
+
+def bind(turns: Sequence[Turn], media: Sequence[Medium]) -> tuple[dict[str, Any], ...]:
+    """Return messages whose user turns hold their own media.
+
+    Raises:
+        DataError: a placeholder without a medium, a medium without a placeholder while others of its kind have one, a
+            name that is called twice or unknown, or a placeholder outside user turns.
+    """
+    names = {medium.call for medium in media if medium.call}
+    opened = [_opened(turn, names) for turn in turns]
+    called = {piece.text for turn in opened for piece in turn.pieces if isinstance(piece, Call)}
+    supply = _Supply(media, called)
+    filled = [Turn(turn.role, tuple(supply.fill(turn)), turn.place) for turn in opened]
+    left = supply.left()
+    if left:
+        first = next((number for number, turn in enumerate(filled) if turn.role == "user"), None)
+        if first is None:
+            raise DataError(f"no user turn for the {left[0].kind} {left[0].path!r}; add one")
+        turn = filled[first]
+        filled[first] = Turn(turn.role, (*left, *turn.pieces), turn.place)
+    return tuple({"role": turn.role, "content": _content(turn.pieces)} for turn in filled)
+
+
+@dataclass
+class _Supply:
+    """The media of a sample that are not placed yet."""
+
+    media: Sequence[Medium]
+    called: set[str]
+    _taken: list[Medium] = field(default_factory=list)
+
+    def fill(self, turn: Turn) -> list[str | Medium]:
+        """Replace the placeholders of one turn."""
+        return [self._take(piece, turn) if isinstance(piece, Call) else piece for piece in turn.pieces]
+
+    def _take(self, call: Call, turn: Turn) -> Medium:
+        named = [medium for medium in self.media if medium.call == call.text]
+        if not named and call.text not in GENERIC:
+            raise DataError(
+                f"{turn.place} ({turn.role}): {call.text} names no medium of the sample; expected <image>, <video> or "
+                f"one of {sorted({m.call for m in self.media if m.call})}"
+            )
+        fitting = named or [m for m in self.media if m.kind == GENERIC[call.text] and m.call not in self.called]
+        for medium in fitting:
+            if not any(medium is taken for taken in self._taken):
+                self._taken.append(medium)
+                return medium
+        kind = fitting[0].kind if fitting else GENERIC[call.text]
+        raise DataError(
+            f"{turn.place} ({turn.role}): {call.text} number {len(fitting) + 1} has no {kind}, the sample has "
+            f"{len(fitting)}; give one {kind} per placeholder, or write the text without it"
+        )
+
+    def left(self) -> list[Medium]:
+        """Return what no turn called for, to stand before the first question."""
+        left = [medium for medium in self.media if not any(medium is taken for taken in self._taken)]
+        for medium in left:
+            same = [taken for taken in self._taken if taken.kind == medium.kind]
+            if same:
+                count = len([one for one in self.media if one.kind == medium.kind])
+                raise DataError(
+                    f"{medium.kind} {medium.path!r} has no placeholder, only {len(same)} of {count} have one; write "
+                    f"{medium.call or f'<{medium.kind}>'} where each belongs, or none at all"
+                )
+        return left
+
+
+def _opened(turn: Turn, names: set[str]) -> Turn:
+    """Split the texts of a turn at its placeholders."""
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    pattern = re.compile(_CALL.format(f"{known}|{_NUMBERED}" if known else _NUMBERED))
+    pieces: list[Piece] = []
+    for piece in turn.pieces:
+        if not isinstance(piece, str):
+            pieces.append(piece)
+            continue
+        for number, text in enumerate(pattern.split(piece)):  # texts and placeholders alternate
+            if number % 2:
+                pieces.append(Call(text))
+            elif text:
+                pieces.append(text)
+    found = next((piece for piece in pieces if isinstance(piece, Call)), None)
+    if found and turn.role != "user":
+        raise DataError(
+            f"{turn.place} ({turn.role}) holds {found.text}; expected placeholders in user turns only, move it or "
+            "write the text without it"
+        )
+    return Turn(turn.role, tuple(pieces), turn.place)
+
+
+def _content(pieces: Sequence[Piece]) -> str | list[dict[str, str]]:
+    if all(isinstance(piece, str) for piece in pieces):
+        return "".join(str(piece) for piece in pieces)
+    return [
+        {"type": one.kind, one.kind: one.path} if isinstance(one, Medium) else {"type": "text", "text": str(one)}
+        for one in pieces
+    ]

@@ -1,0 +1,247 @@
+"""The comparison of two models as a table for the terminal, as JSON, and as a page with figures to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from emotion_qwen import __version__
+from emotion_qwen.evaluation.forgetting import POINTS, Change, Forgetting, TaskChange
+from emotion_qwen.evaluation.metrics import DRAWS, Estimate
+
+PAGE, RECORD = "forgetting.md", "forgetting.json"
+LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
+
+
+def write_page(found: Forgetting, folder: Path, figures: Mapping[str, Path]) -> None:
+    """Write `forgetting.json` and `forgetting.md`.
+
+    Args:
+        found: the comparison.
+        folder: exists.
+        figures: caption -> picture in that folder, in the order of the page.
+    """
+    (folder / RECORD).write_text(json.dumps(as_record(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / PAGE).write_text("\n".join(_page(found, figures)) + "\n", encoding="utf-8")
+
+
+def as_record(found: Forgetting) -> dict[str, Any]:
+    """Return everything as plain values, in percent and percentage points."""
+    return {
+        "failed": found.failed,
+        "sure": found.sure,
+        "verdict": verdict(found),
+        "warnings": warnings(found),
+        "general_loss": {**_rounded(found.loss, 1), "allowed": found.allow},
+        "domains": {
+            domain: {**_record(change), "emotion_weight": _sides(*found.emotion_weight(domain))}
+            for domain, change in found.domains.items()
+        },
+        "tasks": {one.task.name: _task_record(one) for one in found.tasks},
+        "languages": list(found.languages),
+        "models": {"before": found.models[0], "after": found.models[1]},
+        "unit": "percent; differences and losses in percentage points; intervals cover 95 %",
+        "emotion_qwen": __version__,
+    }
+
+
+def verdict(found: Forgetting) -> str:
+    """Say whether general skill was kept, with what certainty, and what became of emotion skill."""
+    loss, count = found.loss, sum(one.task.domain == "general" for one in found.tasks)
+    over = "on the one general task" if count == 1 else f"averaged over {count} general tasks"
+    size = f"{abs(loss.value):.1f}"
+    way = "the same" if size == "0.0" else f"{size} points {'lower' if loss.value > 0 else 'higher'}"
+    text = (
+        f"General skill is {'not kept' if found.failed else 'kept'}: {over} the second model scores {way} "
+        f"(95 % interval of the loss {_plain(loss.low)} to {_plain(loss.high)} points, {found.allow:.1f} allowed)."
+    )
+    emotion = found.domains.get("emotion")
+    if emotion:
+        text += f" Emotion skill: {points(emotion.difference.value)} points ({span(emotion.difference)})."
+    return text
+
+
+def show(found: Forgetting, console: Console) -> None:
+    """Print the table of tasks and the verdict."""
+    table = Table(title="before and after, accuracy in %")
+    for title, justify in (("task", "left"), ("items", "right"), ("before", "right"), ("after", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("change, 95 % interval", justify="right")
+    for domain, total in found.domains.items():
+        for one in found.tasks:
+            if one.task.domain == domain:
+                table.add_row(one.task.title, *_cells(one.accuracy))
+        table.add_row(f"{domain}, mean", *_cells(total), style="bold", end_section=True)
+    console.print(table)
+    console.print(verdict(found), style="red" if found.failed else "green", highlight=False)
+    for text in warnings(found):
+        console.print(text, style="yellow", highlight=False)
+
+
+def _cells(change: Change) -> list[str]:
+    return [
+        f"{change.items:,}",
+        _percent(change.before.value),
+        _percent(change.after.value),
+        f"{points(change.difference.value)} ({span(change.difference)})",
+    ]
+
+
+def _page(found: Forgetting, figures: Mapping[str, Path]) -> list[str]:
+    lines = ["# What emotion training cost", "", f"**{verdict(found)}**", "", *_task_table(found)]
+    for text in warnings(found):
+        lines += ["", f"> {text}"]
+    for caption, path in figures.items():
+        lines += ["", f"![{caption}]({path.name})", "", f"*{caption}*"]
+    lines += ["", "## By class", "", *_class_table(found)]
+    lines += ["", "## How it was measured", "", *_method(found)]
+    return [*lines, "", "## Where the figures come from", "", *_provenance(found)]
+
+
+def _task_table(found: Forgetting) -> list[str]:
+    lines = [
+        "| task | items | chance, % | before, % | after, % | change, points (95 %) | UAR before → after, % |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for domain, total in found.domains.items():
+        for one in found.tasks:
+            if one.task.domain == domain:
+                unweighted = " → ".join(_percent(value) for value in one.unweighted)
+                lines.append(f"| {one.task.title} | {_row(one.accuracy)} | {unweighted} |")
+        lines.append(f"| **{domain}, mean over tasks** | {_row(total, strong=True)} | |")
+    return lines
+
+
+def warnings(found: Forgetting) -> list[str]:
+    """Say what makes the comparison weaker than it looks; nothing if it is sound."""
+    lines = []
+    if found.at_chance:
+        names = "; ".join(one.task.title for one in found.at_chance)
+        lines.append(
+            f"Before, the model was no better than chance on: {names}. What was never there cannot be forgotten, so "
+            "this says nothing about forgetting and only dilutes the mean."
+        )
+    if not found.sure:
+        lines.append("The interval of the loss reaches to both sides of what is allowed: more items would settle it.")
+    return lines
+
+
+def _row(change: Change, strong: bool = False) -> str:
+    mark = "**" if strong else ""
+    shares = " | ".join(_percent(share) for share in (change.chance, change.before.value, change.after.value))
+    change_told = f"{mark}{points(change.difference.value)}{mark} ({span(change.difference)})"
+    return f"{change.items:,} | {shares} | {change_told}"
+
+
+def _class_table(found: Forgetting) -> list[str]:
+    lines = [
+        "| task | class | items | before, % | after, % | change, points (95 %) |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for one in found.tasks:
+        for change in one.classes:
+            cells = " | ".join(_cells(change))
+            lines.append(f"| {one.task.title} | {change.name.replace('_', ' ')} | {cells} |")
+    return lines
+
+
+def _method(found: Forgetting) -> list[str]:
+    split = found.models[0]["split"]
+    asked = " and ".join(LANGUAGE_NAMES[language] for language in found.languages)
+    missing = [f"{one.task.title}: {one.missing[0]} before, {one.missing[1]} after" for one in found.tasks]
+    gaps = "; ".join(text for text, one in zip(missing, found.tasks, strict=True) if any(one.missing))
+    weights = {domain: found.emotion_weight(domain) for domain in found.domains}
+    gate = "; ".join(f"{domain} {before:.2f} → {after:.2f}" for domain, (before, after) in weights.items())
+    return [
+        f"- Both models answer the same {split} items, asked in {asked}, by the likelihood of the choices, so every "
+        "answer counts; nothing is parsed out of written text.",
+        *_scoring(found),
+        "- The change is paired: the same items, after less before. Its interval is a bootstrap over items "
+        f"({DRAWS:,} draws)"
+        + ("; an item asked in two languages stays one item." if len(found.languages) > 1 else "."),
+        "- Classes of few items have intervals that are too narrow; below about 30 items read them with doubt.",
+        "- A domain's mean counts every task the same; its interval draws items within each task. The loss of general "
+        "skill is that mean with its sign turned.",
+        "- Chance is what guessing among the choices reaches; UAR is the mean of the recalls of the classes.",
+        f"- Answers that are missing count as wrong: {gaps or 'none is missing'}.",
+        f"- Mean weight of the emotion expert at the gate, before → after: {gate}.",
+    ]
+
+
+def _scoring(found: Forgetting) -> list[str]:
+    less = [one.task.title for one in found.tasks if one.task.less_blank]
+    plain = [one.task.title for one in found.tasks if not one.task.less_blank]
+    faces = [one.task.title for one in found.tasks if one.task.faces]
+    lines = []
+    if less:
+        lines.append(f"- Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
+    if plain:
+        lines.append(f"- Compared by the plain likelihood of each choice: {'; '.join(plain)}.")
+    if faces:
+        lines.append(f"- Read by the same views of a face as in `analyze`: {'; '.join(faces)}.")
+    return lines
+
+
+def _provenance(found: Forgetting) -> list[str]:
+    keys = ("model", "weights", "dtype", "prompt")
+    lines = ["| | model | weights | numbers | chat template |", "|---|---|---|---|---|"]
+    for when, header in zip(("before", "after"), found.models, strict=True):
+        lines.append(f"| {when} | " + " | ".join(f"`{header[key]}`" for key in keys) + " |")
+    note = f"Emotion-Qwen {__version__}. Every answer stands in `before/` and `after/`, all figures in `{RECORD}`."
+    return [*lines, "", "Weights and chat template are named by the start of a SHA-256.", note]
+
+
+def _task_record(one: TaskChange) -> dict[str, Any]:
+    record = {"title": one.task.title, "domain": one.task.domain, **_record(one.accuracy)}
+    record["unweighted_recall"] = _sides(*(POINTS * value for value in one.unweighted))
+    record["macro_f1"] = _sides(*(POINTS * value for value in one.f1)) if one.f1 else None
+    record["missing"] = dict(zip(("before", "after"), one.missing, strict=True))
+    record["classes"] = {change.name: _record(change) for change in one.classes}
+    return record
+
+
+def _record(change: Change) -> dict[str, Any]:
+    return {
+        "items": change.items,
+        "chance": round(POINTS * change.chance, 2),
+        "before": _rounded(change.before),
+        "after": _rounded(change.after),
+        "difference": _rounded(change.difference),
+    }
+
+
+def _sides(before: float, after: float) -> dict[str, float]:
+    return {"before": round(before, 3), "after": round(after, 3)}
+
+
+def _rounded(estimate: Estimate, scale: float = POINTS) -> dict[str, float]:
+    return {name: round(scale * getattr(estimate, name), 2) for name in ("value", "low", "high")}
+
+
+def _percent(share: float) -> str:
+    return f"{POINTS * share:.1f}"
+
+
+def points(share: float) -> str:
+    """Write a difference of shares as signed percentage points."""
+    return signed(POINTS * share)
+
+
+def span(estimate: Estimate) -> str:
+    """Write the interval of a difference in percentage points."""
+    return f"{points(estimate.low)} to {points(estimate.high)}"
+
+
+def _plain(value: float) -> str:
+    return signed(value).removeprefix("+")
+
+
+def signed(value: float) -> str:
+    """Write a number to one decimal with its sign; a real minus, and no sign at zero."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")

@@ -1,0 +1,286 @@
+"""The settings of a training run, and what they come to: data, parts that learn, memory. `--dry-run` prints it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from transformers import AutoConfig
+
+from emotion_qwen.data.mixture import Mixture, Part
+from emotion_qwen.data.parts import read_part
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.settings import Settings, read_yaml
+from emotion_qwen.training.stages import PARTS, Stage, stage, trainable_counts
+
+GIB = 1024**3
+
+
+def native_dtype() -> torch.dtype:
+    """Return bfloat16 where this machine's GPU or processor multiplies it natively, else float32."""
+    gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if gpu or torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+class PartOfData(Settings):
+    """One part of the data."""
+
+    name: str
+    kind: Literal["manifest", "pictures", "shapes", "texts"] = "manifest"
+    domain: Literal["emotion", "general"]
+    path: Path | None = None
+    """Relative to `folder`."""
+    split: str = "train"
+    weight: float = Field(1.0, gt=0)
+    """Share within its domain."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the kind takes; see `data.parts.READERS`."""
+
+
+class BatchSettings(Settings):
+    """How samples become batches."""
+
+    samples: int = Field(8, ge=1)
+    """Samples of one forward pass on one device."""
+    accumulate: int = Field(1, ge=1)
+    pack: int | None = Field(None, ge=16)
+    """Tokens of a packed row; none pads."""
+    max_tokens: int | None = Field(None, ge=16)
+    """Longer samples are set aside, never cut."""
+    max_rejected: int = Field(0, ge=0)
+    by_length: bool = False
+    """Batch samples of similar length."""
+    workers: int = Field(0, ge=0)
+
+
+class OptimSettings(Settings):
+    """How parameters move."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float | None = Field(None, gt=0)
+    """The stage's own if not given."""
+    rates: dict[str, float] = Field(default_factory=dict)
+    """Part -> its own learning rate."""
+    weight_decay: float = Field(0.05, ge=0)
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup: float = Field(0.03, ge=0, lt=1)
+    """Share of the steps."""
+    steps: int = Field(..., ge=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    beta2: float = Field(0.95, gt=0, lt=1)
+
+
+class AdapterSettings(Settings):
+    """Low-rank adapters of the language model."""
+
+    rank: int = Field(64, ge=1)
+    alpha: int = Field(64, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    quantize: Literal["nf4", "int8"] | None = None
+    """QLoRA: the frozen language model in 4 or 8 bits."""
+
+
+class StrategySettings(Settings):
+    """How several devices share the work. The number of processes is the launcher's (`torchrun`)."""
+
+    kind: Literal["ddp", "fsdp", "deepspeed"] = "ddp"
+    config: Path | None = None
+    """DeepSpeed's JSON."""
+
+
+class GateSettings(Settings):
+    """An objective for the gate, off unless it is asked for."""
+
+    objective: Literal["none", "balance", "domain"] = "none"
+    weight: float = Field(0.0, ge=0)
+
+
+class TrainSettings(Settings):
+    """One stage's run. `emotion-qwen train FILE key=value ...` reads it."""
+
+    stage: str
+    start: str
+    """Model folder, "nano" for the shipped one, or `preset:NAME` for random weights."""
+    processor: str | None = None
+    """Folder of the processor; the start's own if not given."""
+    output: Path
+    folder: Path = Path()
+    """Where the data's relative paths begin."""
+    data: list[PartOfData] = Field(..., min_length=1)
+    validation: list[PartOfData] = Field(default_factory=list)
+    trains: list[str] | None = None
+    """Other parts than the stage's own."""
+    gate_mode: Literal["learned", "general", "emotion"] | None = None
+    replay: float | None = Field(None, ge=0, le=1)
+    """Share of general samples; the stage's own if not given."""
+    batch: BatchSettings = Field(default_factory=lambda: BatchSettings.of({}))
+    optim: OptimSettings
+    adapter: AdapterSettings | None = None
+    gate: GateSettings = Field(default_factory=lambda: GateSettings.of({}))
+    features: Path | None = None
+    """Folder of cached patch features of the frozen vision transformer."""
+    capture: bool = True
+    """Find and capture the faces of media given by path, as inference does."""
+    strategy: StrategySettings = Field(default_factory=lambda: StrategySettings.of({}))
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Mixed precision in bfloat16 wherever the device multiplies it natively; elsewhere it is many times slower."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass."""
+    save_every: int = Field(100, ge=1)
+    keep: int = Field(2, ge=1)
+    evaluate_every: int | None = Field(None, ge=1)
+    evaluate_samples: int = Field(512, ge=1)
+    log_every: int = Field(10, ge=1)
+    seed: int = 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number type of the training step's products."""
+        return native_dtype() if self.precision == "auto" else getattr(torch, self.precision)
+
+    @property
+    def plan(self) -> Stage:
+        """The stage with this run's own parts, gate mode and replay share in place."""
+        chosen = stage(self.stage)
+        changes = {"trains": self.trains and tuple(self.trains), "gate": self.gate_mode, "replay": self.replay}
+        rate = self.optim.learning_rate
+        values = {**chosen.__dict__, **{k: v for k, v in changes.items() if v is not None}}
+        return Stage(**{**values, "learning_rate": rate or chosen.learning_rate})
+
+
+def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
+    """Read a run's settings.
+
+    Args:
+        path: YAML file.
+        overrides: texts like `optim.learning_rate=2.0e-5`.
+
+    Raises:
+        SettingsError: a wrong key or value, an unknown stage or part.
+    """
+    settings = TrainSettings.of(read_yaml(path, overrides), str(path))
+    for part in (*settings.plan.trains, *settings.optim.rates):
+        if part not in PARTS:
+            raise SettingsError(f"{path}: unknown part {part!r}; expected one of {', '.join(PARTS)}")
+    if settings.features is not None and "vision" in settings.plan.trains:
+        raise SettingsError(
+            f"{path}: features are cached while the vision transformer learns; cached features would be stale, "
+            "remove one of `features` and `vision`"
+        )
+    if settings.strategy.kind == "deepspeed":
+        check_deepspeed(settings.strategy.config)
+    return settings
+
+
+def open_parts(settings: TrainSettings, parts: list[PartOfData]) -> list[Part]:
+    """Open the parts of the data.
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    opened = []
+    for part in parts:
+        path = None if part.path is None else settings.folder / part.path
+        opened.append(read_part(part.kind, part.name, part.domain, path, part.split, **part.options))
+    return opened
+
+
+def shares_of(parts: list[PartOfData], replay: float) -> list[float]:
+    """Return the share of every part: `replay` for all general parts together, the rest for the emotional ones.
+
+    A domain without a part leaves its share to the other.
+    """
+    whole = {domain: sum(p.weight for p in parts if p.domain == domain) for domain in ("general", "emotion")}
+    of_domain = {"general": replay, "emotion": 1 - replay}
+    if not whole["general"] or not whole["emotion"]:
+        of_domain = {"general": 1.0, "emotion": 1.0}
+    return [of_domain[p.domain] * p.weight / whole[p.domain] for p in parts]
+
+
+def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
+    """Build the mixture of a run: as many places as its steps take.
+
+    Raises:
+        DataError: a file is missing or broken, or a part is empty.
+    """
+    used = [(p, s) for p, s in zip(settings.data, shares_of(settings.data, settings.plan.replay), strict=True) if s]
+    length = settings.optim.steps * settings.batch.samples * settings.batch.accumulate * processes
+    return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
+
+
+def read_config(start: str) -> EmotionQwenConfig:
+    """Read the configuration of a start without its weights.
+
+    Raises:
+        CheckpointError: the folder is missing or of another kind.
+    """
+    if start.startswith("preset:"):
+        return preset(start.removeprefix("preset:"))
+    from emotion_qwen.inference.engine import NANO
+    from emotion_qwen.model.modeling import check_folder
+
+    folder = NANO if start == "nano" else Path(start)
+    check_folder(folder)
+    return AutoConfig.from_pretrained(folder)
+
+
+def empty_model(config: EmotionQwenConfig) -> EmotionQwenForConditionalGeneration:
+    """Build a model on the meta device: shapes without memory."""
+    with torch.device("meta"):
+        return EmotionQwenForConditionalGeneration(config)
+
+
+def memory_estimate(model: nn.Module, devices: int, kind: str, adapter: AdapterSettings | None) -> float:
+    """Estimate GiB per device for weights, gradients and optimizer; activations come on top.
+
+    Frozen weights take 2 bytes, learning ones 4 with 4 of gradient and 8 of AdamW's moments (mixed precision keeps
+    them in fp32; Rajbhandari et al. 2020, ZeRO). DDP holds all on every device, ZeRO-2 shards gradients and moments,
+    FSDP and ZeRO-3 shard everything.
+
+    Args:
+        model: with requires_grad set.
+        devices: that share the work.
+        kind: "ddp", "zero2", "zero3" or "fsdp".
+        adapter: with it, the language model is frozen but for about 2 x rank x width values a matrix.
+    """
+    learning = sum(learns for learns, _ in trainable_counts(model).values())
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    if adapter is not None:
+        matrices = [m for n, m in model.named_modules() if "language_model.layers" in n and isinstance(m, nn.Linear)]
+        learning -= trainable_counts(model)["language"][0]
+        learning += sum(adapter.rank * (m.in_features + m.out_features) for m in matrices)
+    bytes_frozen = {"nf4": 0.56, "int8": 1.0, None: 2.0}[adapter.quantize if adapter else None]
+    weights = bytes_frozen * (whole - learning) + 4.0 * learning
+    moving = 12.0 * learning
+    if kind in ("fsdp", "zero3"):
+        weights /= devices
+    if kind in ("fsdp", "zero2", "zero3"):
+        moving /= devices
+    return (weights + moving) / GIB
+
+
+def check_deepspeed(path: Path | None) -> dict[str, Any]:
+    """Read a DeepSpeed configuration and refuse what would silently change the run.
+
+    Raises:
+        SettingsError: no file, no JSON, no ZeRO stage 2 or 3, or a scheduler of its own (it would replace the cosine).
+    """
+    if path is None or not path.is_file():
+        raise SettingsError(f"strategy.config {str(path)!r} is no file; give DeepSpeed's JSON")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{path}: not valid JSON ({error}); mend the file") from error
+    if config.get("zero_optimization", {}).get("stage") not in (2, 3):
+        raise SettingsError(f"{path}: zero_optimization.stage is missing; expected 2 or 3")
+    if "scheduler" in config:
+        raise SettingsError(
+            f"{path}: it brings a scheduler ({config['scheduler'].get('type')}), which would replace "
+            "optim.schedule without a word; remove it"
+        )
+    return config

@@ -1,0 +1,285 @@
+"""Compose and run one stage: settings in, a model folder with its proof out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import TrainingArguments, set_seed
+
+from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.mixture import InLengthOrder, Mixture, Part
+from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
+from emotion_qwen.faces import CenterFaceDetector
+from emotion_qwen.inference.engine import NANO
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.modeling import check_folder
+from emotion_qwen.prepare import prepare_sample
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.records import Sample
+from emotion_qwen.training.adapters import add_adapter, load_quantized
+from emotion_qwen.training.optimizer import make_optimizer
+from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts, read_config
+from emotion_qwen.training.stages import PARTS, enter_stage, part_digests
+from emotion_qwen.training.trainer import (
+    POSITION,
+    STAGING,
+    StageTrainer,
+    StopOnSignal,
+    exact_share,
+    latest_checkpoint,
+    read_position,
+)
+
+PROOF = "stage.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: of the trained model; the newest checkpoint if the run was stopped.
+        steps: made in all.
+        signal: that stopped it, None if it went to the end.
+    """
+
+    folder: Path
+    steps: int
+    signal: int | None
+
+
+def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
+    """Train one stage.
+
+    Args:
+        settings: of the run.
+        resume: go on from the newest checkpoint in `settings.output`, if there is one.
+
+    Raises:
+        SettingsError: the output holds a run already and `resume` is not set, or a part does not exist.
+        CheckpointError: the start does not fit.
+        DataError: data cannot be read, or differ from what a checkpoint has seen.
+        TrainingError: the loss is no number, a checkpoint cannot be written, or a frozen part has changed.
+    """
+    last = _checkpoint_to_resume(settings, resume)
+    set_seed(settings.seed)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    mixture = make_mixture(settings, processes)
+    if last is not None:
+        mixture.check_position(read_position(last))
+    model, processor = load_start(settings)
+    learning = enter_stage(model, settings.plan)
+    before = part_digests(model) if settings.adapter is None else {}
+    if settings.adapter is not None:
+        model = add_adapter(model, settings.adapter, learning)
+    trainer = make_trainer(settings, model, processor, mixture)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    stop = next(c for c in trainer.callback_handler.callbacks if isinstance(c, StopOnSignal))
+    steps = trainer.state.global_step
+    if steps < settings.optim.steps:
+        return Outcome(latest_checkpoint(settings.output) or settings.output, steps, stop.received)
+    _finish(settings, trainer, processor, learning, before)
+    return Outcome(settings.output / "model", steps, None)
+
+
+def _checkpoint_to_resume(settings: TrainSettings, resume: bool) -> Path | None:
+    shutil.rmtree(settings.output / STAGING, ignore_errors=True)
+    last = latest_checkpoint(settings.output)
+    if last is not None and not resume:
+        raise SettingsError(
+            f"{settings.output} holds a run already (last: {last.name}); go on with --resume, or give another output"
+        )
+    return last
+
+
+def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGeneration, EmotionQwenProcessor]:
+    """Load the model and processor that a run starts from.
+
+    Raises:
+        CheckpointError: no model or processor there, or one that does not fit.
+    """
+    source = NANO if settings.start == "nano" else Path(settings.start)
+    config = read_config(settings.start)
+    where = settings.processor or str(source)
+    try:
+        processor = EmotionQwenProcessor.from_pretrained(where)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{where}: no processor ({str(error).splitlines()[0]}); give `processor`") from error
+    if settings.start.startswith("preset:"):
+        return EmotionQwenForConditionalGeneration(processor.name_tokens(config)), processor
+    check_folder(source)
+    if settings.adapter is not None and settings.adapter.quantize:
+        return load_quantized(source, settings.adapter.quantize), processor
+    return EmotionQwenForConditionalGeneration.from_pretrained(source, dtype=torch.float32), processor
+
+
+class HeldSamples(Dataset):
+    """The first samples of one turn over validation parts, in a fixed order."""
+
+    def __init__(self, parts: list[Part], count: int) -> None:
+        held = Mixture(parts, [1.0] * len(parts), min(count, sum(len(part) for part in parts)), seed=0)
+        self.samples: list[Sample] = [held[place].sample for place in range(len(held))]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: int) -> Sample:
+        return self.samples[place]
+
+
+def make_trainer(
+    settings: TrainSettings,
+    model: Any,
+    processor: EmotionQwenProcessor,
+    mixture: Mixture,
+) -> StageTrainer:
+    """Build the trainer of a run; the model's frozen parts are set already."""
+    base = model.get_base_model() if settings.adapter is not None else model
+    if settings.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    prepare = sample_preparation(settings, base, processor, mixture)
+    shared = {"max_tokens": settings.batch.max_tokens, "max_rejected": settings.batch.max_rejected, "prepare": prepare}
+    collate = SampleBatches(processor, base.model.get_rope_index, settings.batch.pack, **shared)  # type: ignore[arg-type]
+    held = held_out(settings)
+    plan = settings.plan
+    data = InLengthOrder(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
+    trainer = StageTrainer(
+        model=model,
+        args=training_arguments(settings, bool(held)),
+        train_dataset=data,  # type: ignore[arg-type]
+        eval_dataset=held or None,
+        data_collator=collate,
+        compute_metrics=exact_share if held else None,
+        callbacks=[StopOnSignal()],
+    )
+    trainer.mixture, trainer.keep = mixture, settings.keep
+    trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
+    trainer.gate_objective = (settings.gate.objective, settings.gate.weight)
+    trainer.held_collator = SampleBatches(processor, prepare=prepare)
+    return trainer
+
+
+def held_out(settings: TrainSettings) -> dict[str, HeldSamples]:
+    """Open the validation parts, one data set per domain."""
+    opened = open_parts(settings, settings.validation)
+    by_domain: dict[str, list[Part]] = {}
+    for part in opened:
+        by_domain.setdefault(part.domain, []).append(part)
+    return {domain: HeldSamples(parts, settings.evaluate_samples) for domain, parts in by_domain.items()}
+
+
+def sample_preparation(settings: TrainSettings, base: Any, processor: EmotionQwenProcessor, mixture: Mixture) -> Any:
+    """Return what turns a sample's media into what the processor takes."""
+    detector = CenterFaceDetector() if settings.capture else None
+
+    def prepare(sample: Sample) -> Sample:
+        return prepare_sample(sample, detector, processor)
+
+    if settings.features is None:
+        return prepare
+    from emotion_qwen.data.features import FeatureCache
+
+    cache = FeatureCache(settings.features, base.model.visual, processor, prepare, settings.dtype)
+    cache.fill(mixture)
+    return cache.prepare
+
+
+def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArguments:
+    """Translate our settings into transformers'."""
+    batch, optim = settings.batch, settings.optim
+    every = settings.evaluate_every
+    more: dict[str, Any] = {}
+    if settings.strategy.kind == "fsdp":
+        more["fsdp"] = True
+        more["fsdp_config"] = {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "transformer_layer_cls_to_wrap": ["Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"],
+        }
+    if settings.strategy.kind == "deepspeed":
+        more["deepspeed"] = str(settings.strategy.config)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(settings.output / "tensorboard")
+    return TrainingArguments(
+        output_dir=str(settings.output),
+        max_steps=optim.steps,
+        per_device_train_batch_size=batch.samples,
+        per_device_eval_batch_size=max(batch.samples, 32),
+        gradient_accumulation_steps=batch.accumulate,
+        learning_rate=settings.plan.learning_rate,
+        lr_scheduler_type=optim.schedule,
+        warmup_steps=max(round(optim.warmup * optim.steps), 1),
+        weight_decay=optim.weight_decay,
+        max_grad_norm=optim.max_grad_norm,
+        adam_beta2=optim.beta2,
+        bf16=settings.dtype == torch.bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=batch.workers,
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluates and every else "no",
+        eval_steps=every if evaluates else None,
+        eval_on_start=False,
+        label_names=["labels"],
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
+        remove_unused_columns=False,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        **more,
+    )
+
+
+def _finish(
+    settings: TrainSettings,
+    trainer: StageTrainer,
+    processor: EmotionQwenProcessor,
+    learning: tuple[str, ...],
+    before: dict[str, str],
+) -> None:
+    """Save the model whole or not at all, with the proof of what moved and what did not."""
+    proof: dict[str, Any] = {"stage": settings.stage, "start": settings.start, "steps": settings.optim.steps}
+    proof |= {"trains": list(learning), "gate": settings.plan.gate, "replay": settings.plan.replay}
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if before:
+        after = part_digests(model)
+        changed = sorted(part for part in PARTS if after[part] != before[part])
+        wrong = [part for part in changed if part not in learning]
+        if wrong:
+            raise TrainingError(f"frozen part(s) {', '.join(wrong)} have changed; this is a fault of ours, report it")
+        proof |= {"changed": changed, "parts": after, "parts_before": before}
+    proof["log"] = trainer.state.log_history
+    proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
+    staging, target = settings.output / STAGING, settings.output / "model"
+    if trainer.args.should_save:
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            model.save_pretrained(staging)
+            processor.save_pretrained(staging)
+            (staging / PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(staging, target)
+        except OSError as error:
+            raise TrainingError(
+                f"the model could not be saved in {target} ({error}); the last checkpoint is whole: make room, then "
+                "--resume"
+            ) from error
+    rejected = getattr(trainer.data_collator, "rejected", [])
+    if rejected:
+        _write_rejected(settings.output / "rejected.jsonl", rejected)
+
+
+def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
+    lines = [json.dumps({"id": name, "reason": reason}, ensure_ascii=False) for name, reason in rejected]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+__all__ = ["DataError", "Outcome", "load_start", "make_trainer", "run_stage"]

@@ -1,0 +1,161 @@
+"""The stages of training as data: what each sees, what it trains, what stays frozen, and how the gate stands.
+
+The paper names three pre-training stages and a tuning; the table is this project's reading of them (see
+`docs/concepts/architecture.md`). Stage 0 is for models that start from nothing and have no language to keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+
+PARTS = {
+    "vision": ("model.visual.",),
+    "general": ("model.compressor.general.",),
+    "emotion": ("model.compressor.emotion.",),
+    "gate": ("model.compressor.gate.",),
+    "language": ("model.language_model.", "lm_head."),
+}
+"""Part of the model -> prefixes of its parameters' names."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        number: its place; a tuning has 4.
+        sees: in words.
+        trains: names of `PARTS` that learn; all others are frozen.
+        gate: gate mode during the stage.
+        replay: share of general samples in the mixture.
+        copies: (from, to) parts copied before the first step.
+        learning_rate: of all parts together, where the settings give none.
+    """
+
+    number: int
+    sees: str
+    trains: tuple[str, ...]
+    gate: str
+    replay: float
+    copies: tuple[tuple[str, str], ...] = ()
+    learning_rate: float = 1e-4
+
+
+STAGES: dict[str, Stage] = {
+    "scratch": Stage(
+        0, "general data and text, for a model that starts from nothing", ("vision", "general", "language"), "general",
+        1.0, (), 3e-4,
+    ),
+    "general": Stage(1, "general image-text data", ("general",), "general", 1.0, (), 1e-3),
+    "emotion": Stage(2, "emotion data", ("emotion",), "emotion", 0.0, (("general", "emotion"),), 1e-3),
+    "hybrid": Stage(3, "both, mixed", ("general", "emotion", "gate"), "learned", 0.5, (), 1e-4),
+    "tuning": Stage(
+        4, "VER and instruction data, with general replay", ("language", "general", "emotion", "gate"), "learned",
+        0.5, (), 1e-5,
+    ),
+}  # fmt: skip
+
+
+def stage(name: str) -> Stage:
+    """Return the stage of that name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name not in STAGES:
+        raise SettingsError(unknown_choice("stage", name, STAGES))
+    return STAGES[name]
+
+
+def parameters_of(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
+    """Return the named parameters of a part; parameters shared by two parts are named once.
+
+    Raises:
+        SettingsError: no part of that name, or the model has none of its parameters.
+    """
+    if part not in PARTS:
+        raise SettingsError(unknown_choice("part", part, PARTS))
+    found = {name: p for name, p in model.named_parameters() if name.startswith(PARTS[part])}
+    if not found:
+        raise SettingsError(
+            f"the model has no part {part!r} (no parameter begins with {' or '.join(PARTS[part])}); "
+            "a stage needs every part it names, check the model folder"
+        )
+    return found
+
+
+def part_of(name: str) -> str:
+    """Return the part that a parameter belongs to.
+
+    Raises:
+        SettingsError: it belongs to none.
+    """
+    for part, prefixes in PARTS.items():
+        if name.startswith(prefixes):
+            return part
+    raise SettingsError(f"parameter {name!r} belongs to no part; expected a prefix of {PARTS}")
+
+
+def enter_stage(
+    model: EmotionQwenForConditionalGeneration, chosen: Stage, trains: Iterable[str] | None = None, copy: bool = True
+) -> tuple[str, ...]:
+    """Set gate mode, copy experts, and freeze everything but what the stage trains.
+
+    Args:
+        model: changed in place.
+        chosen: the stage.
+        trains: other parts than the stage's own.
+        copy: make the stage's copies; a resumed run has made them already.
+
+    Returns:
+        The parts that learn.
+
+    Raises:
+        SettingsError: a part that does not exist, or none to train.
+    """
+    learning = tuple(chosen.trains if trains is None else trains)
+    if not learning:
+        raise SettingsError(f"a stage without a part to train; name at least one of {', '.join(PARTS)}")
+    found = {part: parameters_of(model, part) for part in {*learning, *(p for pair in chosen.copies for p in pair)}}
+    model.set_gate_mode(chosen.gate)
+    model.requires_grad_(False)
+    for part in learning:
+        for parameter in found[part].values():
+            parameter.requires_grad_(parameter.is_floating_point())  # quantised weights cannot
+    for source, target in chosen.copies if copy else ():
+        _copy_part(found[source], found[target], PARTS[source][0], PARTS[target][0])
+    return learning
+
+
+@torch.no_grad()
+def _copy_part(source: dict[str, nn.Parameter], target: dict[str, nn.Parameter], old: str, new: str) -> None:
+    for name, parameter in source.items():
+        target[new + name.removeprefix(old)].copy_(parameter)
+
+
+def part_digests(model: nn.Module) -> dict[str, str]:
+    """Return a SHA-256 of every part's parameters, names and bytes: equal digests are bit-equal parts."""
+    digests = {part: hashlib.sha256() for part in PARTS}
+    for name, parameter in sorted(model.named_parameters()):
+        digest = digests[part_of(name)]
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def trainable_counts(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return per part (parameters that learn, all parameters)."""
+    counts = {part: [0, 0] for part in PARTS}
+    for name, parameter in model.named_parameters():
+        count = counts[part_of(name)]
+        count[1] += parameter.numel()
+        count[0] += parameter.numel() * parameter.requires_grad
+    return {part: (learning, whole) for part, (learning, whole) in counts.items()}

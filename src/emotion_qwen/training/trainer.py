@@ -1,0 +1,222 @@
+"""The trainer: transformers' `Trainer`, with what a stage needs beyond it.
+
+The order of the data is the mixture's, checkpoints appear whole or not at all, a signal saves and stops, a loss that is
+no number stops the run at once, and validation tells emotion and general skill apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, SequentialSampler
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import EvalPrediction
+
+from emotion_qwen.data.mixture import Mixture
+from emotion_qwen.errors import TrainingError
+from emotion_qwen.model.modeling import IGNORE
+
+STAGING = ".unfinished"  # a checkpoint is written here and renamed; what stands here was interrupted
+POSITION = "position.json"
+GATE_OBJECTIVES = ("none", "balance", "domain")
+
+
+class StageTrainer(Trainer):
+    """Train one stage.
+
+    Attributes:
+        mixture: the data, for the position saved with every checkpoint.
+        keep: checkpoints kept, the newest.
+        optimizer_for: builds the optimizer over a (perhaps sharded) model.
+        held_collator: collates validation samples, padded.
+        gate_objective: "none", "balance" (both experts are used equally over a batch) or "domain" (the gate is told
+            which visuals are emotional), and its weight.
+    """
+
+    mixture: Mixture
+    keep: int = 2
+    optimizer_for: Callable[[nn.Module], Optimizer]
+    held_collator: Callable[..., Any]
+    gate_objective: tuple[str, float] = ("none", 0.0)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Build the optimizer once the model has its final form."""
+        if getattr(self, "optimizer", None) is None:
+            self.optimizer: Optimizer = self.optimizer_for(model or self.model)
+        return self.optimizer
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Return validation batches, padded, so that a row is a sample."""
+        training = self.data_collator
+        self.data_collator: Any = self.held_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the loss of the taught tokens, and the gate's objective if there is one."""
+        domains = inputs.pop("domains", None)
+        loss, outputs = super().compute_loss(model, {**inputs, "only_taught": True}, True, num_items_in_batch)
+        kind, weight = self.gate_objective
+        if model.training and weight and outputs.gate_weights is not None:
+            shares = 1.0 if num_items_in_batch is None else 1.0 / self.args.gradient_accumulation_steps
+            loss = loss + weight * shares * gate_loss(kind, outputs.gate_weights, domains)
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """Make one step; refuse a loss that is no number."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            last = latest_checkpoint(Path(self.args.output_dir))
+            raise TrainingError(
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}; the weights were not changed by it. "
+                f"Last good folder: {last or 'none yet'}. Lower optim.learning_rate or look at the data, then --resume"
+            )
+        return loss
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Return the loss and, per sample, whether greedy decoding would give exactly its answers."""
+        inputs = self._prepare_inputs(inputs)
+        inputs.pop("domains", None)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = model(**inputs, only_taught=True)
+        targets = inputs["labels"][:, 1:]
+        taught = targets != IGNORE
+        wrong = torch.zeros_like(targets, dtype=torch.bool)
+        wrong[taught] = outputs.logits.argmax(-1) != targets[taught]
+        return outputs.loss.detach(), (~wrong.any(dim=1)).float(), torch.ones(len(targets), device=targets.device)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        final = Path(self.args.output_dir)
+        staging = final / STAGING
+        name = f"checkpoint-{self.state.global_step}"
+        try:
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)
+            self.accelerator.wait_for_everyone()
+            self.args.output_dir = str(staging)
+            super()._save_checkpoint(model, trial)
+            self._finish(staging / name, final / name)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            last = latest_checkpoint(final)
+            raise TrainingError(
+                f"step {self.state.global_step} could not be saved in {final} ({' '.join(str(error).split())}); "
+                f"last good folder: {last or 'none yet'}. Make room or choose another output, then --resume"
+            ) from error
+        finally:
+            self.args.output_dir = str(final)
+
+    def _finish(self, staged: Path, target: Path) -> None:
+        """Give a written checkpoint its name, in one move; then let the oldest go."""
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            seen = self.state.global_step * self._samples_per_step()
+            (staged / POSITION).write_text(json.dumps(self.mixture.position(seen), indent=1), encoding="utf-8")
+            _flush(staged)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(staged, target)
+            shutil.rmtree(staged.parent, ignore_errors=True)
+            for old in checkpoints(target.parent)[: -self.keep]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def _samples_per_step(self) -> int:
+        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+
+def gate_loss(kind: str, weights: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
+    """Compute the gate's objective.
+
+    Args:
+        kind: "balance": squared distance of the batch's mean weights from one half each; "domain": cross-entropy of
+            each visual's weights against its domain.
+        weights: (V, 2) fusion weights, fp32.
+        domains: (V,) 0 general, 1 emotion.
+    """
+    if kind == "balance":
+        return (weights.mean(dim=0) - 0.5).square().sum()
+    assert domains is not None  # the collator tells the domain of every visual of a mixture
+    return F.nll_loss(weights.clamp_min(1e-6).log(), domains)
+
+
+def exact_share(prediction: EvalPrediction) -> dict[str, float]:
+    """Return the share of samples whose answers are exactly right, in percent."""
+    return {"exact": float(prediction.predictions.mean() * 100)}
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGTERM or SIGINT, finish the step, save, and stop. A second signal stops at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Listen."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Save and stop where a signal came."""
+        if self.received is not None:
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def on_train_end(self, args, state, control, **kwargs):
+        """Stop listening."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints of a run, oldest first."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.split("-")[-1].isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint, None without one."""
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def read_position(checkpoint: Path) -> dict[str, Any]:
+    """Read where the data stood at a checkpoint.
+
+    Raises:
+        TrainingError: the file is missing or broken.
+    """
+    try:
+        return json.loads((checkpoint / POSITION).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise TrainingError(
+            f"{checkpoint}: {POSITION} cannot be read ({error}); remove the folder and resume from an earlier one"
+        ) from error
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file of a folder to the disk, so that a rename never outruns the content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

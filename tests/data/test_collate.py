@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+
+from emotion_qwen.data.collate import SampleBatches, fill_rows
+from emotion_qwen.data.mixture import Item
+from emotion_qwen.errors import DataError
+from emotion_qwen.model.modeling import IGNORE
+from emotion_qwen.records import Clip, Sample
+
+BOUND = 1e-5
+
+
+def clip(seed: int, frames: int = 4) -> Clip:
+    drawn = np.random.default_rng(seed).integers(0, 255, (frames, 48, 48, 3), dtype=np.uint8)
+    return Clip(drawn, np.arange(frames) / 2.0, "made", duration=frames / 2)
+
+
+def picture(seed: int, side: int = 48) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+
+
+def talk(name: str, question: str, answer: str, *media) -> Sample:
+    parts = [{"type": "video", "video": m} if isinstance(m, Clip) else {"type": "image", "image": m} for m in media]
+    asked = [*parts, {"type": "text", "text": question}]
+    return Sample(name, ({"role": "user", "content": asked}, {"role": "assistant", "content": answer}))
+
+
+@pytest.fixture
+def samples() -> list[Sample]:
+    return [
+        talk("a", "What is it?", "a cat", picture(1)),
+        talk("b", "Hello!", "happy and glad, I think so"),
+        talk("c", "And this? Tell me more about all of it.", "sad", clip(2), picture(3, 64)),
+        talk("d", "Which?", "no", picture(4), picture(5, 64)),
+        talk("e", "What goes on here, in one word?", "fear", clip(6, 6)),
+    ]
+
+
+def taught_logits(model, batch) -> torch.Tensor:
+    inputs = {key: value for key, value in batch.items() if key != "domains"}
+    return model(**inputs, only_taught=True).logits
+
+
+def by_sample(model, batch, order, samples, processor) -> dict[str, torch.Tensor]:
+    counts = [int((SampleBatches(processor)([samples[n]])["labels"] != IGNORE).sum()) for n in order]
+    return {samples[n].id: part for n, part in zip(order, taught_logits(model, batch).split(counts), strict=True)}
+
+
+def row_order(samples, processor, pack) -> list[int]:
+    lengths = SampleBatches(processor)(samples)["attention_mask"].sum(1).tolist()
+    return [n for row in fill_rows(lengths, pack) for n in row]
+
+
+@torch.no_grad()
+def test_packed_equals_padded_and_alone(nano, processor, samples):
+    model = nano.model
+    collate = SampleBatches(processor, model.model.get_rope_index, pack=160)
+    batch = collate(samples)
+    assert len(batch["input_ids"]) < len(samples) and "attention_mask" not in batch
+    packed = by_sample(model, batch, row_order(samples, processor, 160), samples, processor)
+    padded = by_sample(model, SampleBatches(processor)(samples), range(len(samples)), samples, processor)
+    for sample in samples:
+        alone = taught_logits(model, SampleBatches(processor)([sample]))
+        assert (packed[sample.id] - alone).abs().max() <= BOUND
+        assert (padded[sample.id] - alone).abs().max() <= BOUND
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("train", [False, True])
+def test_changing_one_sample_leaves_its_neighbours_bit_equal(processor, samples, train, checkpointing):
+    from emotion_qwen.inference.engine import Engine
+
+    model = Engine.load(device="cpu").model.train(train)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    order = row_order(samples, processor, 160)
+    other = [talk("c", "And that? Tell me less about all of it.", "sad", clip(7), picture(8, 64))]
+    changed = [*samples[:2], *other, *samples[3:]]
+    assert row_order(changed, processor, 160) == order
+    collate = SampleBatches(processor, model.model.get_rope_index, pack=160)
+    before = by_sample(model, collate(samples), order, samples, processor)
+    after = by_sample(model, collate(changed), order, changed, processor)
+    assert not torch.equal(before["c"], after["c"])
+    for name in "abde":
+        assert torch.equal(before[name], after[name])
+
+
+def test_visuals_stay_whole_and_with_their_sample(processor, nano, samples):
+    collate = SampleBatches(processor, nano.model.model.get_rope_index, pack=160)
+    items = [Item(i, s, "emotion" if s.id in "ce" else "general") for i, s in enumerate(samples)]
+    batch, padded = collate(items), SampleBatches(processor)(items)
+    order = row_order(samples, processor, 160)
+    per_sample = {0: [0], 2: [1], 3: [2, 3]}  # which images of the padded batch a sample has
+    images = [i for n in order for i in per_sample.get(n, [])]
+    assert torch.equal(batch["image_grid_thw"], padded["image_grid_thw"][images])
+    pieces = padded["pixel_values"].split(padded["image_grid_thw"].prod(-1).tolist())
+    assert torch.equal(batch["pixel_values"], torch.cat([pieces[i] for i in images]))
+    videos = [{2: 0, 4: 1}[n] for n in order if n in (2, 4)]
+    assert torch.equal(batch["second_per_grid_ts"], padded["second_per_grid_ts"][videos])
+    told = [int(samples[n].id in "ce") for n in order if n in per_sample for _ in per_sample[n]] + [1, 1]
+    assert batch["domains"].tolist() == told
+    assert (batch["input_ids"] == processor.image_token_id).sum() == (batch["image_grid_thw"].prod(-1) // 4).sum()
+
+
+def test_too_long_a_sample_is_set_aside_whole(processor, samples):
+    collate = SampleBatches(processor, max_tokens=60, max_rejected=1)
+    batch = collate([samples[0], samples[2]])
+    assert len(batch["input_ids"]) == 1 and collate.rejected[0][0] == "c"
+    assert "tokens, longer than 60" in collate.rejected[0][1]
+    with pytest.raises(DataError, match=r"2 sample\(s\) cannot be used, 1 allowed \(last: 'c', \d+ tokens"):
+        collate([samples[0], samples[2]])
+    with pytest.raises(DataError, match="no sample of a batch is left"):
+        SampleBatches(processor, max_tokens=10, max_rejected=9)([samples[0]])
+
+
+def test_rows_are_filled_without_cutting():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        lengths = rng.integers(1, 100, rng.integers(1, 60)).tolist()
+        rows = fill_rows(lengths, 100)
+        assert sorted(n for row in rows for n in row) == list(range(len(lengths)))
+        assert all(sum(lengths[n] for n in row) <= 100 for row in rows)
+        assert len(rows) <= 1.25 * sum(lengths) / 100 + 1
+    assert fill_rows([5, 5, 5, 5], 10) == [[0, 1], [2, 3]]
+
+
+def test_the_tail_of_a_packed_row_is_a_sample_of_its_own(processor, nano, samples):
+    batch = SampleBatches(processor, nano.model.model.get_rope_index, pack=160)(samples)
+    tail = batch["input_ids"] == processor.tokenizer.pad_token_id
+    assert tail.any() and (batch["labels"][tail] == IGNORE).all()
+    row = int(tail.any(1).nonzero()[0])
+    assert batch["position_ids"][0, row][tail[row]].tolist() == list(range(int(tail[row].sum())))

@@ -1,0 +1,50 @@
+"""Small picture files and prediction folders, made on the spot."""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from emotion_qwen.evaluation.predict import HEADER, LINES, Prediction
+
+
+def write_pictures(path: Path, labels: list[str], side: int = 32, splits: list[str] | None = None) -> Path:
+    rng = np.random.default_rng(len(labels))
+    images = []
+    for _ in labels:
+        data = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(data, "PNG")
+        images.append(data.getvalue())
+    ids = [f"{path.stem}/{number}" for number in range(len(labels))]
+    columns = {"id": ids, "image": images, "label": labels, "split": splits or ["validation"] * len(labels)}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def header(task: str = "cifar", weights: str = "aaaa", **changed) -> dict:
+    fields = {"task": task, "split": "validation", "scoring": "likelihood", "model": "nano", "weights": weights}
+    return {**fields, "dtype": "float32", "prompt": "pppp", "settings": {}, **changed}
+
+
+def line(name: str, right: bool, group: str = "cat", language: str = "en", gate: float = 0.25) -> Prediction:
+    scores = {"cat": 0.5, "dog": 0.5}
+    other = "dog" if group == "cat" else "cat"
+    return Prediction(name, language, group, group, group if right else other, scores, (1 - gate, gate), 2, "asked")
+
+
+def write_folder(folder: Path, lines: list[Prediction], **changed) -> Path:
+    """Write the predictions of one task as `predict` does; the folder's name is the task."""
+    folder.mkdir(parents=True)
+    (folder / HEADER).write_text(json.dumps(header(folder.name, **changed)), encoding="utf-8")
+    (folder / LINES).write_text("".join(json.dumps(asdict(one)) + "\n" for one in lines), encoding="utf-8")
+    return folder
+
+
+def answered(right: np.ndarray, gate: float = 0.25) -> list[Prediction]:
+    """Return one line an item, cats and dogs in turn."""
+    return [line(f"i{n}", bool(one), ("cat", "dog")[n % 2], gate=gate) for n, one in enumerate(right)]

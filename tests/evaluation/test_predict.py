@@ -1,0 +1,161 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation import predict as module
+from emotion_qwen.evaluation.metrics import accuracy, hits
+from emotion_qwen.evaluation.predict import HEADER, LINES, picture_side, predict, read_header, read_predictions
+from emotion_qwen.evaluation.task import TASKS, Item
+from emotion_qwen.inference.scoring import label_scores
+from emotion_qwen.prepare import person_views
+from emotion_qwen.taxonomy import label_set
+
+from .prediction_files import write_pictures
+
+OBJECT_LABELS = ["cat", "dog", "ship", "frog", "bird", "truck", "deer"]
+
+
+class Watched:
+    """An engine that counts the visuals it scores, and stops at a call if told to."""
+
+    def __init__(self, engine, stop_at: int | None = None, weights: str | None = None):
+        self.engine, self.stop_at, self.weights, self.calls, self.seen = engine, stop_at, weights, 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+    def score(self, parts, question, answers):
+        self.calls, self.seen = self.calls + 1, self.seen + len(parts)
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        return self.engine.score(parts, question, answers)
+
+    def provenance(self):
+        found = self.engine.provenance()
+        return {**found, "weights": self.weights or found["weights"]}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 3)
+    write_pictures(tmp_path / "pictures_cifar10.parquet", OBJECT_LABELS)
+    write_pictures(tmp_path / "faces_lfw_expressions.parquet", ["happiness", "neutral", "fear"])
+    return tmp_path
+
+
+def test_a_line_says_everything(nano, data):
+    found = predict(nano, TASKS["cifar"], data / "out", data=data)
+    assert [one.answer for one in found] == OBJECT_LABELS
+    fields = json.loads((data / "out" / "cifar" / LINES).read_text(encoding="utf-8").splitlines()[0])
+    assert list(fields) == ["id", "language", "group", "answer", "predicted", "scores", "gate", "options", "asked"]
+    assert sum(fields["scores"].values()) == pytest.approx(1, abs=1e-4) and sum(fields["gate"]) == pytest.approx(1)
+    assert fields["predicted"] == max(fields["scores"], key=fields["scores"].get)
+    header = read_header(data / "out" / "cifar")
+    assert header["weights"] == nano.provenance()["weights"] and header["settings"]["person_gray"] is True
+    assert read_predictions(data / "out" / "cifar") == found
+
+
+def test_faces_are_read_by_their_views_and_only_allowed_labels_are_chosen(nano, data):
+    engine = Watched(nano)
+    found = predict(engine, TASKS["lfw"], data / "out", data=data)
+    assert engine.seen == 2 * 2 + 1, "two faces, each as it is and mirrored, and one empty picture"
+    assert len(found[0].scores) == 7 and found[0].options == 2
+    assert all(one.predicted in ("happiness", "neutral") for one in found)
+
+
+def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(nano, data):
+    items = TASKS["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
+    found = {one.key: one for one in predict(nano, TASKS["shapes"], data / "out", languages=("en", "zh"), limit=16)}
+    assert len(found) == 32
+    for item in items[:32:5]:
+        alone = nano.score([item.part], item.question, item.choices).log_likelihood[0].softmax(-1)
+        mine = found[item.id, item.language]
+        assert list(mine.scores.values()) == pytest.approx(alone.tolist(), abs=1e-3)
+        assert mine.answer == item.answer and mine.options == len(item.choices)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_file(nano, data):
+    whole = data / "whole" / "cifar" / LINES
+    predict(nano, TASKS["cifar"], data / "whole", data=data)
+    lines = data / "parts" / "cifar" / LINES
+    with pytest.raises(KeyboardInterrupt):
+        predict(Watched(nano, stop_at=3), TASKS["cifar"], data / "parts", data=data)  # two calls a batch
+    assert len(read_predictions(lines.parent)) == 3
+    engine = Watched(nano)
+    predict(engine, TASKS["cifar"], data / "parts", data=data)
+    assert lines.read_bytes() == whole.read_bytes() and engine.seen == 4 + 2
+    again = Watched(nano)
+    predict(again, TASKS["cifar"], data / "parts", data=data)
+    assert again.calls == 0
+
+
+def test_a_half_written_last_line_is_dropped_and_answered_anew(nano, data):
+    first = predict(nano, TASKS["cifar"], data / "out", data=data)
+    path = data / "out" / "cifar" / LINES
+    path.write_bytes(path.read_bytes()[:-30])
+    assert len(read_predictions(path.parent)) == 6
+    again = predict(nano, TASKS["cifar"], data / "out", data=data)
+    assert [one.predicted for one in again] == [one.predicted for one in first]
+    assert len(read_predictions(path.parent)) == 7 and path.read_bytes().endswith(b"\n")
+
+
+def test_a_limit_returns_its_items_and_keeps_the_others(nano, data):
+    predict(nano, TASKS["cifar"], data / "out", data=data)
+    engine = Watched(nano)
+    few = predict(engine, TASKS["cifar"], data / "out", data=data, limit=2)
+    assert [one.answer for one in few] == ["cat", "frog"] and engine.calls == 0
+    assert len(read_predictions(data / "out" / "cifar")) == 7
+
+
+def test_two_models_are_never_mixed(nano, data):
+    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+    with pytest.raises(DataError, match=r"cifar: holds predictions made otherwise \(weights \w{16}, now ffff\); give"):
+        predict(Watched(nano, weights="ffff"), TASKS["cifar"], data / "out", data=data, limit=1)
+
+
+def test_the_same_weights_under_another_path_go_on(nano, data):
+    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+    path = data / "out" / "cifar" / HEADER
+    path.write_text(path.read_text(encoding="utf-8").replace('"nano"', '"elsewhere/nano"'), encoding="utf-8")
+    predict(nano, TASKS["cifar"], data / "out", data=data, limit=2)
+
+
+def test_a_changed_question_is_refused(nano, data):
+    class Reworded:
+        def items(self, *arguments) -> list[Item]:
+            items = TASKS["cifar"].source.items(*arguments)
+            return [replace(item, question=item.question + "!") for item in items]
+
+    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+    with pytest.raises(DataError, match="item 'pictures_cifar10/0' was asked in other words"):
+        predict(nano, replace(TASKS["cifar"], source=Reworded()), data / "out", data=data, limit=1)
+
+
+def test_broken_files_are_named(data):
+    folder = data / "broken"
+    folder.mkdir()
+    (folder / LINES).write_text('{"id": "a"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 1: no prediction"):
+        read_predictions(folder)
+    with pytest.raises(DataError, match=r"task\.json: cannot be read"):
+        read_header(folder)
+    assert read_predictions(data / "nothing") == []
+
+
+def test_pictures_come_at_the_side_of_person_crops(nano):
+    assert picture_side(nano) == 48
+
+
+def test_faces_are_scored_as_inference_scores_them(nano, shared_data, tmp_path):
+    labels = label_set("fer7")
+    items = TASKS["lfw"].items(shared_data, side=48, limit=12)
+    views = [view for item in items for view in person_views(item.part["image"], 48, nano.processor.settings)]
+    scores, gates = label_scores(nano, [{"type": "image", "image": view.copy()} for view in views], labels, "en")
+    shares = scores.softmax(-1).view(12, 2, 7).mean(dim=1)
+    found = predict(nano, TASKS["lfw"], tmp_path, data=shared_data, limit=12)
+    for one, share, gate in zip(found, shares, gates.view(12, 2, 2).mean(dim=1), strict=True):
+        assert list(one.scores.values()) == pytest.approx(share.tolist(), abs=1e-4)
+        assert one.gate == pytest.approx(gate.tolist(), abs=1e-4)
+    assert accuracy(hits([one.answer for one in found], [one.predicted for one in found])) > 0.7

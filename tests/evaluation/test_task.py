@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from emotion_qwen.data.questions import OBJECTS
+from emotion_qwen.errors import DataError, MissingPackage, SettingsError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.task import DOMAINS, TASKS, chosen_tasks, evenly
+from emotion_qwen.processing.chat import label_question
+from emotion_qwen.taxonomy import label_set
+
+from .prediction_files import write_pictures
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    labels = ["cat"] * 6 + ["dog"] * 6 + ["ship"]
+    write_pictures(tmp_path / "pictures_cifar10.parquet", labels, splits=["validation"] * 12 + ["train"])
+    return tmp_path
+
+
+def test_the_table_has_both_domains_and_keys_are_names():
+    assert all(name == task.name and task.domain in DOMAINS for name, task in TASKS.items())
+    assert [task.domain for task in TASKS.values()] == ["emotion", "emotion", "general", "general"]
+    assert [name for name, task in TASKS.items() if task.faces] == ["fer", "lfw"]
+
+
+def test_tasks_are_chosen_by_name_once_and_in_order():
+    assert [task.name for task in chosen_tasks("cifar, fer,cifar")] == ["fer", "cifar"]
+    with pytest.raises(SettingsError, match="unknown task 'cifer'.*Did you mean 'cifar'"):
+        chosen_tasks("fer,cifer")
+    with pytest.raises(SettingsError, match="unknown task ''"):
+        chosen_tasks(" ,")
+
+
+def test_pictures_of_the_validation_part_with_question_choices_and_class(cifar):
+    items = TASKS["cifar"].items(cifar, side=48)
+    assert len(items) == 12 and {item.group for item in items} == {"cat", "dog"}
+    first = items[0]
+    assert (first.id, first.answer, first.group, first.choices) == (
+        "pictures_cifar10/0",
+        "cat",
+        "cat",
+        tuple(OBJECTS),
+    )
+    assert first.part["type"] == "image" and first.part["image"].shape == (48, 48, 3)
+    assert first.question == (
+        "Which object is shown? Choose one: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck."
+    )
+
+
+def test_both_languages_ask_the_same_items(cifar):
+    items = TASKS["cifar"].items(cifar, side=48, languages=("en", "zh"), limit=2)
+    assert [(item.id[-1], item.language, item.answer, item.group) for item in items] == [
+        ("0", "en", "cat", "cat"),
+        ("6", "en", "dog", "dog"),
+        ("0", "zh", "猫", "cat"),
+        ("6", "zh", "狗", "dog"),
+    ]
+    assert "、" in items[2].question
+
+
+def test_lfw_asks_for_seven_and_allows_two(tmp_path):
+    write_pictures(tmp_path / "faces_lfw_expressions.parquet", ["happiness", "anger", "neutral", "contempt"])
+    items = TASKS["lfw"].items(tmp_path, side=48, languages=("zh",))
+    assert [item.group for item in items] == ["happiness", "neutral"]
+    assert items[0].question == label_question(label_set("fer7"), "zh") and len(items[0].choices) == 7
+    assert items[0].allowed == ("高兴", "中性") and items[0].answer == "高兴"
+
+
+def test_shapes_are_drawn_without_data_and_every_answer_is_a_choice():
+    items = TASKS["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
+    assert len(items) == 32 and all(item.answer in item.choices for item in items)
+    assert items[0].part["image"].shape == (64, 64, 3) and items[0].part["image"].dtype == np.uint8
+    assert items[0].id == items[1].id and [item.language for item in items[:2]] == ["en", "zh"]
+    kinds = [item.group for item in items if item.language == "en"]
+    assert len(set(kinds)) == 8, "a limit must not skip a kind of question"
+    again = TASKS["shapes"].items(None, side=48, languages=("en",), limit=16)
+    assert [item.question for item in again] == [item.question for item in items if item.language == "en"]
+
+
+def test_no_choice_is_the_beginning_of_another():
+    # otherwise plain likelihood would always prefer the shorter one
+    for item in TASKS["shapes"].items(None, side=48, languages=("en", "zh"), limit=200):
+        pairs = [(one, other) for one in item.choices for other in item.choices if one != other]
+        assert not [pair for pair in pairs if pair[1].startswith(pair[0])]
+
+
+def test_only_what_was_held_out_is_offered(cifar):
+    with pytest.raises(SettingsError, match="unknown split 'train'; expected one of: test, validation"):
+        TASKS["cifar"].items(cifar, side=48, split="train")
+    with pytest.raises(DataError, match="no picture has split 'test'"):
+        TASKS["cifar"].items(cifar, side=48, split="test")
+    with pytest.raises(SettingsError, match="unknown language 'de'"):
+        TASKS["cifar"].items(cifar, side=48, languages=("de",))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"faces_fer_aligned\.parquet' does not exist.*--data"):
+        TASKS["fer"].source.check(tmp_path)
+    with pytest.raises(DataError, match=r"faces_fer_aligned\.parquet is needed but no data folder came"):
+        TASKS["fer"].items(None, side=48)
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    with pytest.raises(MissingPackage, match=r"'no_such_package' is not installed.*'emotion-qwen\[eval\]'"):
+        optional("no_such_package.deeper")
+
+
+def test_even_spacing_gives_exactly_the_limit():
+    assert evenly(10, 4) == [0, 2, 5, 7] and evenly(3, 10) == [0, 1, 2] == evenly(3, None) and evenly(0, 5) == []
+    assert len(evenly(2509, 300)) == 300
+
+
+def test_real_files_have_every_class(shared_data):
+    items = TASKS["cifar"].items(shared_data, side=48, limit=20)
+    assert {item.group for item in items} == set(OBJECTS)
