@@ -91,22 +91,26 @@ class ShapesPart:
     split: str
     size: int
     side: int = 64
+    described: bool = False
+    """Talk about the whole scene too; see `shape_captions`."""
 
     @property
     def identity(self) -> str:
-        """Split and side say it all."""
-        return f"shapes {self.split} {self.side}"
+        """What decides the samples."""
+        return f"shapes {self.split} {self.side} {self.described}"
 
     def __len__(self) -> int:
         return self.size
 
     def sample(self, index: int, turn: int) -> Sample:
         """Return a scene with its question, in English and Chinese by turns."""
+        from emotion_qwen.data.shape_captions import shapes_conversation
         from emotion_qwen.data.shape_questions import shapes_sample
 
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
-        return shapes_sample(place % DRAWN, self.split, language, self.side)
+        make = shapes_conversation if self.described else shapes_sample
+        return make(place % DRAWN, self.split, language, self.side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +187,15 @@ def _read_pictures(name: str, domain: str, path: Path, split: str, options: dict
     return PicturesPart(name, domain, kept, **options)
 
 
+def _read_scenes(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    from emotion_qwen.data.scenes import SIDE, ScenesPart
+
+    if "backgrounds" not in options:
+        raise DataError(f"part {name!r} of kind 'scenes' has no backgrounds; give a picture file beside {path.name}")
+    faces, things = read_pictures(path, split, 48), path.parent / options.pop("backgrounds")
+    return ScenesPart(name, domain, faces, read_pictures(things, split, SIDE), **options)
+
+
 def _read_shapes(name: str, domain: str, path: Path | None, split: str, options: dict[str, Any]) -> Part:
     return ShapesPart(name, domain, split, **{"size": 20000, **options})
 
@@ -212,7 +225,8 @@ def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict
 READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
-    "shapes": (_read_shapes, ("size", "side")),
+    "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
+    "shapes": (_read_shapes, ("size", "side", "described")),
     "texts": (_read_texts, ("seed",)),
 }
 """Kind of data -> how it is opened, and the options it takes."""

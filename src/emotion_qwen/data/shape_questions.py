@@ -269,7 +269,7 @@ def _wrap(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | Imag
 def _word_fact(fact: Fact, kind: str, language: str, rng: random.Random) -> ShapesQuestion:
     """Put a fact into words, drawing the paraphrase."""
     table = _STATEMENTS if fact.value else _FORMS
-    fields = {"value": _translate(fact.value, language), "a_value": _with_article(fact.value, language)}
+    fields = {"value": translated(fact.value, language), "a_value": _with_article(fact.value, language)}
     for name, reference in zip(("first", "second"), fact.references, strict=False):
         phrase = _phrase(reference, language)
         fields[name] = f"the {phrase}" if language == "en" else phrase
@@ -278,12 +278,13 @@ def _word_fact(fact: Fact, kind: str, language: str, rng: random.Random) -> Shap
     text = rng.choice(table[language][fact.form]).format(**fields)
     if fact.options:
         options = zip(LETTERS, fact.options, strict=True)
-        text += "".join(f" {letter}. {_translate(option, language)}" for letter, option in options)
-    choices = tuple(_translate(choice, language) for choice in fact.choices)
-    return ShapesQuestion(kind, language, text, _translate(fact.answer, language), choices)
+        text += "".join(f" {letter}. {translated(option, language)}" for letter, option in options)
+    choices = tuple(translated(choice, language) for choice in fact.choices)
+    return ShapesQuestion(kind, language, text, translated(fact.answer, language), choices)
 
 
-def _translate(word: str, language: str) -> str:
+def translated(word: str, language: str) -> str:
+    """Return an English word of `WORDS` in a language."""
     return word if language == "en" else _CHINESE.get(word, word)
 
 
@@ -297,7 +298,7 @@ def _phrase(reference: Reference, language: str) -> str:
 
 def _with_article(phrase: str, language: str) -> str:
     if language != "en":
-        return _translate(phrase, language)
+        return translated(phrase, language)
     return f"{'an' if phrase[:1] in tuple('aeiou') else 'a'} {phrase}"
 
 

@@ -145,6 +145,49 @@ class DrawnShapes:
 
 
 @dataclass(frozen=True)
+class PastedFaces:
+    """Labelled faces pasted into pictures of things (`data.scenes`), plain or captured.
+
+    Attributes:
+        faces: file of the faces.
+        things: file of the pictures around them.
+        labels: the classes, which are the choices.
+        captured: wash out everything but the face.
+    """
+
+    faces: str
+    things: str
+    labels: LabelSet
+    captured: bool = False
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        for file in (self.faces, self.things):
+            PictureFile(file, self.labels, label_question).check(data)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`; scenes keep their own side."""
+        self.check(data)
+        assert data is not None
+        optional("emotion_qwen.data.pictures")
+        from emotion_qwen.data.parts import read_part
+
+        options = {"backgrounds": self.things, "captured": self.captured}
+        part: Any = read_part("scenes", "scenes", "emotion", data / self.faces, split, **options)
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked = label_question(self.labels, language)
+            for row in evenly(len(part), limit):
+                label, picture = part.faces.labels[row], {"type": "image", "image": part.scene(row, 0)}
+                name = f"scenes/{part.faces.ids[row]}"
+                items.append(Item(name, language, picture, asked, tuple(names.values()), names[label], label))
+        return items
+
+
+@dataclass(frozen=True)
 class Task:
     """A benchmark of closed questions.
 
@@ -243,6 +286,18 @@ TASKS: dict[str, Task] = {
             "CIFAR-10, 10 objects",
             "general",
             PictureFile("pictures_cifar10.parquet", OBJECT_SET, object_question),
+        ),
+        Task(
+            "scenes",
+            "Faces in scenes, 7 emotions",
+            "emotion",
+            PastedFaces("faces_fer_aligned.parquet", "pictures_cifar10.parquet", _FER7),
+        ),
+        Task(
+            "captured",
+            "The same faces, captured",
+            "emotion",
+            PastedFaces("faces_fer_aligned.parquet", "pictures_cifar10.parquet", _FER7, captured=True),
         ),
         Task("shapes", "Drawn shapes", "general", DrawnShapes(), less_blank=False),
     )

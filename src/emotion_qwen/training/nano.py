@@ -17,6 +17,7 @@ from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
+from emotion_qwen.data.shape_captions import DESCRIBE, describe
 from emotion_qwen.data.shape_questions import WORDS, shapes_item
 from emotion_qwen.errors import DataError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
@@ -98,7 +99,10 @@ def words(data: Path, runs: Path) -> None:
         asked = ask_face(feeling, rng, closed), ask_object(thing, rng, closed), ask_blank(rng)
         texts += [text for exchange in asked for text in (exchange.question, exchange.answer)]
     for place in range(6000):
-        texts += [text for q in shapes_item(place, "train").questions.values() for text in (q.text, q.answer)]
+        item = shapes_item(place, "train")
+        texts += [text for q in item.questions.values() for text in (q.text, q.answer)]
+        texts += [describe(item.scene, language) for language in DESCRIBE]
+    texts += [text for asked in DESCRIBE.values() for text in asked] * 100
     table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
     texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
     whole = {word for labels in LABEL_SETS.values() for word in labels.chinese}

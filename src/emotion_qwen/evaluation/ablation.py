@@ -1,0 +1,231 @@
+"""What keeps general skill? Six ways to train emotion in, under equal terms, compared with the model before it.
+
+Every way starts from the same general model (stage 1's), makes the same number of steps with the same batches of the
+same data, and never trains more parameters at once than one expert has; the rate is the best of the same search. What
+differs is which part learns, what the gate does, and how much general data is replayed.
+
+python -m emotion_qwen.evaluation.ablation --base MODEL --data DATA --runs RUNS --results docs/results
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
+from emotion_qwen.evaluation.predict import Prediction, predict
+from emotion_qwen.evaluation.task import TASKS
+from emotion_qwen.inference.engine import Engine
+from emotion_qwen.training.plan import TrainSettings
+from emotion_qwen.training.run import run_stage
+
+SEEDS = (0, 1, 2)
+RATES = (1e-3, 4e-3)
+GENERAL = ("cifar", "shapes")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A share of an arm's steps with one stage; `changes` replace the stage's own values."""
+
+    share: float
+    stage: str
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training; `task` is the emotion task it is for, `data` the emotional part it sees."""
+
+    name: str
+    title: str
+    phases: tuple[Phase, ...]
+    task: str = "fer"
+    data: str = "faces"
+
+
+_TWO_STAGES = (
+    Phase(0.6, "emotion", {}),
+    Phase(0.4, "hybrid", {"trains": ["gate"], "replay": 0.5}),
+)
+_SINGLE = {"trains": ["general"], "gate_mode": "general"}
+ARMS = (
+    Arm("single", "(b) one compressor, emotion only", (Phase(1.0, "general", {**_SINGLE, "replay": 0.0}),)),
+    Arm("replayed", "(c) one compressor, half replay", (Phase(1.0, "general", {**_SINGLE, "replay": 0.5}),)),
+    Arm("ungated", "(d) emotion expert, no gate", (Phase(1.0, "emotion", {}),)),
+    Arm("ours", "(e) emotion expert, then gate", _TWO_STAGES),
+    Arm("captured", "(e) the same, faces in scenes, captured", _TWO_STAGES, "captured", "captured"),
+    Arm("plain", "(f) the same, faces in scenes, not captured", _TWO_STAGES, "scenes", "scenes"),
+)
+DATA: dict[str, dict[str, Any]] = {
+    "faces": {"kind": "pictures", "path": "faces_fer_aligned.parquet", "options": {"strength": 0.5}},
+    "captured": {
+        "kind": "scenes",
+        "path": "faces_fer_aligned.parquet",
+        "options": {"backgrounds": "pictures_cifar10.parquet", "captured": True},
+    },
+    "scenes": {
+        "kind": "scenes",
+        "path": "faces_fer_aligned.parquet",
+        "options": {"backgrounds": "pictures_cifar10.parquet"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every arm gets alike."""
+
+    steps: int = 150
+    samples: int = 64
+    limit: int | None = None
+    """Items of each task; None asks all."""
+
+
+def phase_settings(
+    arm: Arm, place: int, start: str, output: Path, rate: float, seed: int, budget: Budget, data: Path
+) -> TrainSettings:
+    """Write the settings of one phase of an arm."""
+    phase = arm.phases[place]
+    general = {"name": "objects", "kind": "pictures", "domain": "general", "path": "pictures_cifar10.parquet"}
+    shapes = {"name": "shapes", "kind": "shapes", "domain": "general", "options": {"size": 50000}}
+    return TrainSettings.of(
+        {
+            "stage": phase.stage,
+            "start": start,
+            "output": output,
+            "folder": data,
+            "data": [
+                general | {"options": {"strength": 0.5}},
+                shapes,
+                {"name": "e", "domain": "emotion"} | DATA[arm.data],
+            ],
+            "batch": {"samples": budget.samples, "pack": 512},
+            "optim": {"name": "muon", "learning_rate": rate, "steps": max(round(budget.steps * phase.share), 1)},
+            "capture": False,
+            "save_every": 50,
+            "keep": 1,
+            "seed": seed,
+            **phase.changes,
+        },
+        f"ablation arm {arm.name!r}",
+    )
+
+
+def train_arm(arm: Arm, base: str, folder: Path, rate: float, seed: int, budget: Budget, data: Path) -> Path:
+    """Run an arm's phases one after another, going on where an earlier run stopped; return the model's folder."""
+    start = base
+    for place in range(len(arm.phases)):
+        output = folder / f"phase{place}"
+        if not (output / "model" / "stage.json").is_file():
+            run_stage(phase_settings(arm, place, start, output, rate, seed, budget, data), resume=True)
+        start = str(output / "model")
+    return Path(start)
+
+
+def answers(
+    model: str | None, folder: Path, tasks: Sequence[str], data: Path, limit: int | None
+) -> dict[str, np.ndarray]:
+    """Let a model answer tasks; return per task (N,) 1 where it is right."""
+    engine = Engine.load(model)
+    right = {}
+    for name in tasks:
+        told: list[Prediction] = predict(engine, TASKS[name], folder, data=data, limit=limit)
+        right[name] = hits([one.answer for one in told], [one.predicted for one in told])
+    return right
+
+
+def mean_over_seeds(runs: Sequence[Mapping[str, np.ndarray]], tasks: Sequence[str]) -> list[np.ndarray]:
+    """Average the hits of every item over the seeds, per task."""
+    return [np.mean([run[name] for run in runs], axis=0) for name in tasks]
+
+
+def compare_arm(arm: Arm, base: Mapping[str, np.ndarray], runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Compare an arm with the model before: emotion, and the paired loss of general skill, in points."""
+    before = [base[name] for name in GENERAL]
+    lost = mean_over_tasks([b - a for b, a in zip(before, mean_over_seeds(runs, GENERAL), strict=True)])
+    emotion = mean_over_tasks(mean_over_seeds(runs, (arm.task,)))
+    by_seed = [100 * float(np.mean([np.mean(base[n] - run[n]) for n in GENERAL])) for run in runs]
+    return {
+        "title": arm.title,
+        "emotion": _points(emotion),
+        "general_loss": _points(lost),
+        "general_loss_by_seed": [round(value, 2) for value in by_seed],
+        "emotion_by_seed": [round(100 * float(np.mean(run[arm.task])), 2) for run in runs],
+        "general": {name: round(100 * float(np.mean(mean_over_seeds(runs, (name,))[0])), 2) for name in GENERAL},
+    }
+
+
+def _points(estimate: Estimate) -> dict[str, float]:
+    return {key: round(100 * getattr(estimate, key), 2) for key in ("value", "low", "high")}
+
+
+def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
+    """Search rates, train all arms with all seeds, and compare; every finished piece is kept in `runs`."""
+    first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
+    found: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
+    found["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
+    for arm in ARMS:
+        done: dict[tuple[float, int], dict[str, np.ndarray]] = {}
+
+        def answered(rate: float, seed: int, arm: Arm = arm, done: dict = done) -> dict[str, np.ndarray]:
+            folder = runs / arm.name / f"{rate:g}" / str(seed)
+            if (rate, seed) not in done:
+                model = train_arm(arm, base, folder, rate, seed, budget, data)
+                done[rate, seed] = answers(str(model), folder / "answers", (*GENERAL, arm.task), data, budget.limit)
+            return done[rate, seed]
+
+        rate = max(RATES, key=lambda one: float(answered(one, SEEDS[0])[arm.task].mean()))
+        found["arms"][arm.name] = compare_arm(arm, first, [answered(rate, seed) for seed in SEEDS]) | {"rate": rate}
+        console.print(f"{arm.title}: {found['arms'][arm.name]}", markup=False, highlight=False)
+    return found
+
+
+def write_table(found: Mapping[str, Any], folder: Path) -> None:
+    """Write `ablation.json` and the page `ablation.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ablation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    before, budget = found["before"], found["budget"]
+    lines = [
+        "# What keeps general skill?",
+        "",
+        f"Made by `recipes/ablation.sh`: {len(found['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
+        "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap over items, "
+        "hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
+        "",
+        "| way | emotion, % | general lost, points | by seed | CIFAR-10, % | shapes, % |",
+        "| --- | --- | --- | --- | --- | --- |",
+        f"| (a) before | {before['fer']} | | | {before['cifar']} | {before['shapes']} |",
+    ]
+    for arm in found["arms"].values():
+        emotion, lost = arm["emotion"], arm["general_loss"]
+        lines.append(
+            f"| {arm['title']} | {emotion['value']} ({emotion['low']} to {emotion['high']}) "
+            f"| {lost['value']} ({lost['low']} to {lost['high']}) | {', '.join(map(str, arm['general_loss_by_seed']))} "
+            f"| {arm['general']['cifar']} | {arm['general']['shapes']} |"
+        )
+    (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@click.command()
+@click.option("--base", required=True, help="the general model, before any emotion training")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of models and answers")
+@click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
+@click.option("--steps", default=150, show_default=True)
+@click.option("--limit", type=int, default=None, help="so many items of each task")
+def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None) -> None:
+    """Compare ways of training emotion in; an interrupted comparison goes on."""
+    budget = Budget(steps=steps, limit=limit)
+    write_table(run_ablation(base, data, runs, budget, Console(stderr=True)), results)
+
+
+if __name__ == "__main__":
+    ablation()

@@ -1,0 +1,45 @@
+import re
+
+import numpy as np
+import pytest
+
+from emotion_qwen.data.shape_captions import describe, shapes_conversation
+from emotion_qwen.data.shape_questions import shapes_item, shapes_sample
+from emotion_qwen.data.shapes import Background, Scene, Shape
+from emotion_qwen.errors import DataError
+
+GREY = Background((90, 90, 90), (90, 90, 90), 0)
+
+
+def test_a_description_names_every_shape_with_size_colour_kind_and_place():
+    scene = Scene((Shape("star", "red", 0.8, 0.2, 0.23, 0), Shape("ring", "blue", 0.2, 0.85, 0.12, 0)), GREY)
+    assert describe(scene, "en") == "2: small blue ring bottom left, big red star top right."
+    assert describe(scene, "zh") == "2：小蓝色圆环下左，大红色星形上右。"
+
+
+def test_the_description_agrees_with_the_scene_in_both_languages():
+    for index in range(60):
+        scene = shapes_item(index, "train").scene
+        told = describe(scene, "en")
+        assert int(told.split(":")[0]) == len(scene.shapes) == describe(scene, "zh").count("，") + 1
+        words = re.findall(r"\w+", told)
+        assert all(words.count(s.kind) == sum(o.kind == s.kind for o in scene.shapes) for s in scene.shapes)
+        assert all(words.count(s.colour) == sum(o.colour == s.colour for o in scene.shapes) for s in scene.shapes)
+
+
+def test_a_conversation_has_the_question_alone_or_with_the_description():
+    forms = set()
+    for index in range(60):
+        sample = shapes_conversation(index, "train", "en")
+        plain = shapes_sample(index, "train", "en")
+        said = [m["content"] for m in sample.messages if m["role"] == "assistant"]
+        assert plain.messages[1]["content"] in said and sample.id == plain.id
+        pictures = [p for m in sample.messages if m["role"] == "user" for p in m["content"] if p["type"] == "image"]
+        assert len(pictures) == 1 and np.array_equal(pictures[0]["image"], plain.messages[0]["content"][0]["image"])
+        forms.add((len(said), said.index(plain.messages[1]["content"])))
+    assert forms == {(1, 0), (2, 0), (2, 1)}
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(DataError, match="unknown language 'de'; expected one of: en, zh"):
+        shapes_conversation(0, "train", "de")
