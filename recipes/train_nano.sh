@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make nano from raw data: teacher, vision transformer, tokenizer, then the stages 0, 1, 2, 3 and tuning, packing, measuring.
+# Make nano from raw data: teacher, vision transformer (pictures, then drawn scenes), tokenizer, then the
+# stages 0, 1, 2, 3 and tuning, packing, measuring.
 # Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_nano.sh DATA [RUNS]      DATA holds the Parquet files that the model card names
@@ -22,6 +23,7 @@ stage() { # stage NAME START: the settings stand in configs/train/nano_NAME.yaml
 }
 step teacher
 step vision
+step sight
 step words
 step start
 stage stage0 start

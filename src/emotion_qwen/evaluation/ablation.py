@@ -95,7 +95,7 @@ def phase_settings(
     """Write the settings of one phase of an arm."""
     phase = arm.phases[place]
     general = {"name": "objects", "kind": "pictures", "domain": "general", "path": "pictures_cifar10.parquet"}
-    shapes = {"name": "shapes", "kind": "shapes", "domain": "general", "options": {"size": 50000}}
+    shapes = {"name": "shapes", "kind": "shapes", "domain": "general", "options": {"size": 50000, "described": True}}
     return TrainSettings.of(
         {
             "stage": phase.stage,
@@ -197,8 +197,8 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
         "# What keeps general skill?",
         "",
         f"Made by `recipes/ablation.sh`: {len(found['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
-        "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap over items, "
-        "hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
+        "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap "
+        "over items, hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
         "",
         "| way | emotion, % | general lost, points | by seed | CIFAR-10, % | shapes, % |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -1,6 +1,6 @@
 """The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
 
-python -m emotion_qwen.training.nano teacher|vision|words|start|pack --data DATA --runs RUNS
+python -m emotion_qwen.training.nano teacher|vision|sight|words|start|pack --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file, load_model
+from safetensors.torch import load_file, load_model, save_file
 from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -25,8 +25,17 @@ from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import SYSTEM_TEXT
 from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.training.sight import SightRun, patch_accuracy, run_sight
 from emotion_qwen.training.tokenizer import train_tokenizer
-from emotion_qwen.training.vision_start import ConvTeacher, VisionRun, VisionStudent, look_nearby, run_vision
+from emotion_qwen.training.vision_start import (
+    SOURCES,
+    ConvTeacher,
+    PictureStream,
+    VisionRun,
+    VisionStudent,
+    look_nearby,
+    run_vision,
+)
 
 SEED = 7
 CLIP_SETTINGS = {
@@ -119,15 +128,38 @@ def words(data: Path, runs: Path) -> None:
 
 @nano.command()
 @_folders
+@click.option("--steps", default=600, show_default=True)
+def sight(data: Path, runs: Path, steps: int) -> None:
+    """Teach the vision transformer drawn scenes, patch by patch; on pictures it keeps the features it had."""
+    vision = _seen(runs / "vision")
+    student = run_sight(
+        SightRun(data, runs / "sight", steps), vision, PictureStream(data, "train", SOURCES, passes=1, seed=SEED)
+    )
+    every, shown = patch_accuracy(student)
+    click.echo(f"patches of validation scenes named right: {every:.1f} %, of those with a shape {shown:.1f} %")
+    save_file({f"vision.{k}": v for k, v in vision.state_dict().items()}, runs / "sight" / "model.safetensors")
+
+
+def _seen(folder: Path) -> EmotionQwenVisionTransformer:
+    """Load the vision transformer that a step left in its folder."""
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise DataError(f"{weights} does not exist; run the step `{folder.name}` first")
+    vision = EmotionQwenVisionTransformer(preset("nano").vision_config)
+    kept = {k.removeprefix("vision."): v for k, v in load_file(weights).items() if k.startswith("vision.")}
+    vision.load_state_dict(kept)
+    return vision
+
+
+@nano.command()
+@_folders
 def start(data: Path, runs: Path) -> None:
     """Put the trained vision transformer and the processor into a model folder; all else in it is random."""
-    seen = runs / "vision" / "model.safetensors"
-    if not (runs / "processor").is_dir() or not seen.is_file():
-        raise DataError(f"{runs}: no processor or no vision weights; run the steps `words` and `vision` first")
+    if not (runs / "processor").is_dir():
+        raise DataError(f"{runs}: no processor; run the step `words` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
     model = EmotionQwenForConditionalGeneration(processor.name_tokens(preset("nano")))
-    weights = {k.removeprefix("vision."): v for k, v in load_file(seen).items() if k.startswith("vision.")}
-    model.model.visual.load_state_dict(weights)
+    model.model.visual.load_state_dict(_seen(runs / "sight").state_dict())
     model.save_pretrained(runs / "start")
     processor.save_pretrained(runs / "start")
 
