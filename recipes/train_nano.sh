@@ -27,9 +27,13 @@ step sight
 step words
 step start
 stage stage0 start
-stage stage1 stage0/model
+stage stage0_claims stage0/model
+stage stage0_choices stage0_claims/model
+stage stage0_all stage0_choices/model
+stage stage1 stage0_all/model
 stage stage2 stage1/model
 stage stage3 stage2/model
 stage tuning stage3/model
+once stages .venv/bin/python -m emotion_qwen.evaluation.stages_page --runs "$runs" --results docs/results
 step pack --model "$runs/tuning/model" --target src/emotion_qwen/nano
 once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" --results docs/results

@@ -76,6 +76,16 @@ def test_shapes_never_repeat_between_turns():
     assert len(seen) == 15
 
 
+def test_a_scene_is_asked_many_questions_of_the_kinds_that_are_named():
+    part = read_part("shapes", "shapes", "general", None, "train", questions=6, kinds=["existence"])
+    other = read_part("shapes", "shapes", "general", None, "train", questions=6)
+    asked = [m["content"][-1]["text"] for m in part.sample(0, 0).messages if m["role"] == "user"]
+    starts = ("Is there", "Can you see", "Does the picture show", "是否有", "图中是否有", "能否看到")
+    assert sum(text.startswith(starts) for text in asked) >= 5 and part.identity != other.identity
+    with pytest.raises(DataError, match="part 'a': unknown kind of question 'colur'.*Did you mean 'colour'"):
+        read_part("shapes", "a", "general", None, "train", kinds=["colur"])
+
+
 def test_wrong_parts_are_refused(tmp_path):
     with pytest.raises(DataError, match="unknown kind of data 'picture'.*Did you mean 'pictures'"):
         read_part("picture", "a", "emotion", tmp_path, "train")

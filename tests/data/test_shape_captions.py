@@ -27,19 +27,24 @@ def test_the_description_agrees_with_the_scene_in_both_languages():
         assert all(words.count(s.colour) == sum(o.colour == s.colour for o in scene.shapes) for s in scene.shapes)
 
 
-def test_a_conversation_has_the_question_alone_or_with_the_description():
-    forms = set()
-    for index in range(60):
-        sample = shapes_conversation(index, "train", "en")
+def test_a_conversation_holds_the_items_own_question_among_others_and_often_a_description():
+    described, places = 0, set()
+    for index in range(80):
+        sample = shapes_conversation(index, "train", "en", 6)
         plain = shapes_sample(index, "train", "en")
+        asked = [m["content"][-1]["text"] for m in sample.messages if m["role"] == "user"]
         said = [m["content"] for m in sample.messages if m["role"] == "assistant"]
-        assert plain.messages[1]["content"] in said and sample.id == plain.id
+        place = asked.index(plain.messages[0]["content"][-1]["text"])
+        assert said[place] == plain.messages[1]["content"] and sample.id == plain.id
         pictures = [p for m in sample.messages if m["role"] == "user" for p in m["content"] if p["type"] == "image"]
-        assert len(pictures) == 1 and np.array_equal(pictures[0]["image"], plain.messages[0]["content"][0]["image"])
-        forms.add((len(said), said.index(plain.messages[1]["content"])))
-    assert forms == {(1, 0), (2, 0), (2, 1)}
+        assert len(pictures) == 1 and pictures[0] is sample.messages[0]["content"][0]
+        assert np.array_equal(pictures[0]["image"], plain.messages[0]["content"][0]["image"])
+        described += describe(shapes_item(index, "train").scene, "en") in said
+        assert len(asked) <= 7
+        places.add(place)
+    assert 25 < described < 55 and places == set(range(7))
 
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(DataError, match="unknown language 'de'; expected one of: en, zh"):
-        shapes_conversation(0, "train", "de")
+        shapes_conversation(0, "train", "de", 4)

@@ -53,13 +53,14 @@ def test_losses_are_paired_and_averaged_over_seeds_and_tasks():
 
 
 def test_the_better_rate_is_taken_for_all_seeds_and_nothing_is_trained_twice(tmp_path, monkeypatch):
-    trained = []
+    trained, asked = set(), []
 
     def train(arm, base, folder, rate, seed, budget, data):
-        trained.append((arm.name, rate, seed))
+        trained.add((arm.name, rate, seed))
         return folder
 
     def answer(model, folder, tasks, data, limit):
+        asked.append((str(model), tasks, limit))
         quality = 0.9 if "0.004" in str(model) else 0.5
         return {name: (np.arange(100) < 100 * quality) * 1.0 for name in tasks}
 
@@ -69,7 +70,10 @@ def test_the_better_rate_is_taken_for_all_seeds_and_nothing_is_trained_twice(tmp
 
     found = run_ablation("base", tmp_path, tmp_path / "runs", Budget(), Console(quiet=True))
     assert all(arm["rate"] == 4e-3 for arm in found["arms"].values())
-    assert len(trained) == len(set(trained)) == len(ARMS) * 4  # two rates with one seed, then two seeds more
+    assert len(trained) == len(ARMS) * 4  # two rates with one seed, then two seeds more
+    searching = [tasks for _, tasks, limit in asked if limit == Budget().search]
+    assert len(searching) == len(ARMS) * 2 and not {"cifar", "shapes"} & {name for tasks in searching for name in tasks}
+    assert sum("shapes" in tasks for _, tasks, _ in asked) == 1 + len(ARMS) * 3
     write_table(found, tmp_path)
     page = (tmp_path / "ablation.md").read_text(encoding="utf-8")
     assert all(arm.title in page for arm in ARMS) and "| (a) before | 50.0 |" in page

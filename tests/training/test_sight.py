@@ -30,11 +30,22 @@ class Pictures:
 
 def test_a_patch_is_told_by_the_shape_that_covers_it():
     scene = Scene((Shape("star", "red", 0.25, 0.75, 0.2, 0),), Background((90, 90, 90), (90, 90, 90), 0))
-    classes = scene_classes(scene, 8)
+    classes, geometry = scene_classes(scene, 8)
     star = KINDS.index("star") * len(COLOUR_NAMES) + COLOUR_NAMES.index("red")
     rows, columns = np.nonzero(classes == star)
     assert set(rows) <= {4, 5, 6, 7} and set(columns) <= {0, 1, 2, 3} and len(rows) >= 4
-    assert (classes[:, 4:] == NOTHING).all()
+    assert (classes[:, 4:] == NOTHING).all() and (geometry[classes == NOTHING] == 0).all()
+    assert geometry[..., 0].sum() == 1 and geometry[6, 2, 0] == 1
+    assert np.allclose(geometry[classes == star, 1:3], (-0.5, 0.5))
+
+
+def test_large_shapes_measure_more_than_small_ones():
+    small, large = (
+        Scene((Shape("ring", "blue", 0.5, 0.5, radius, 0),), Background((90, 90, 90), (90, 90, 90), 0))
+        for radius in (0.12, 0.23)
+    )
+    measured = [scene_classes(scene, 8)[1][4, 4, 3] for scene in (small, large)]
+    assert -1.5 < measured[0] < -0.3 and 0.3 < measured[1] < 1.5
 
 
 def test_the_classes_stand_in_the_order_of_the_patches():
@@ -78,6 +89,7 @@ def test_pictures_are_held_and_scenes_are_learned(tiny, tmp_path):
     with torch.no_grad():
         student.vision.blocks[0].mlp.down_proj.weight.add_(3.0)
     assert student(**held, pixels=pixels)["loss"] > student(**held)["loss"] + 0.01
-    before = patch_accuracy(SightStudent(tiny.model.visual), 20)[0]
+    before = patch_accuracy(SightStudent(tiny.model.visual), 20)["every"]
     trained = run_sight(SightRun(tmp_path, tmp_path / "run", steps=25, scenes=8, pictures=2), vision, Pictures())
-    assert patch_accuracy(trained, 20)[0] > before + 20
+    after = patch_accuracy(trained, 20)
+    assert after["every"] > before + 20 and 0 < after["x"] < 0.5 and 0 <= after["centres"] <= 100

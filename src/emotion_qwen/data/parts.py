@@ -91,13 +91,15 @@ class ShapesPart:
     split: str
     size: int
     side: int = 64
-    described: bool = False
-    """Talk about the whole scene too; see `shape_captions`."""
+    questions: int = 1
+    """Asked about a scene; more than one come with descriptions now and then, see `shape_captions`."""
+    kinds: tuple[str, ...] = ()
+    """Of the questions beside a scene's own; none is all of them."""
 
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        return f"shapes {self.split} {self.side} {self.described}"
+        return " ".join(("shapes", self.split, str(self.side), str(self.questions), *self.kinds))
 
     def __len__(self) -> int:
         return self.size
@@ -105,12 +107,15 @@ class ShapesPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return a scene with its question, in English and Chinese by turns."""
         from emotion_qwen.data.shape_captions import shapes_conversation
+        from emotion_qwen.data.shape_interviews import KINDS_TRAINED
         from emotion_qwen.data.shape_questions import shapes_sample
 
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
-        make = shapes_conversation if self.described else shapes_sample
-        return make(place % DRAWN, self.split, language, self.side)
+        if self.questions > 1:
+            kinds = self.kinds or KINDS_TRAINED
+            return shapes_conversation(place % DRAWN, self.split, language, self.questions, kinds, self.side)
+        return shapes_sample(place % DRAWN, self.split, language, self.side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +202,13 @@ def _read_scenes(name: str, domain: str, path: Path, split: str, options: dict[s
 
 
 def _read_shapes(name: str, domain: str, path: Path | None, split: str, options: dict[str, Any]) -> Part:
-    return ShapesPart(name, domain, split, **{"size": 20000, **options})
+    from emotion_qwen.data.shape_interviews import KINDS_TRAINED
+
+    kinds = tuple(options.pop("kinds", ()))
+    for kind in kinds:
+        if kind not in KINDS_TRAINED:
+            raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, KINDS_TRAINED)}")
+    return ShapesPart(name, domain, split, kinds=kinds, **{"size": 20000, **options})
 
 
 def _read_texts(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
@@ -226,7 +237,7 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
-    "shapes": (_read_shapes, ("size", "side", "described")),
+    "shapes": (_read_shapes, ("size", "side", "questions", "kinds")),
     "texts": (_read_texts, ("seed",)),
 }
 """Kind of data -> how it is opened, and the options it takes."""

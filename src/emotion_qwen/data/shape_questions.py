@@ -47,10 +47,10 @@ _CHINESE = {
     "left": "左", "right": "右", "top": "上", "bottom": "下", "above": "上", "below": "下", "yes": "是", "no": "否",
 }  # fmt: skip
 _RANKS = {"largest": "最大的", "smallest": "最小的"}
-_RANKED_SHARE = 0.3
-_CLEARLY_ASIDE = 0.14
-_CLEARLY_APART = 0.2
-_UNEQUAL = ((2, 1), (3, 1), (3, 2), (4, 1))
+RANKED_SHARE = 0.3
+CLEARLY_ASIDE = 0.14
+CLEARLY_APART = 0.2
+UNEQUAL = ((2, 1), (3, 1), (3, 2), (4, 1))
 
 WORDS: dict[str, tuple[str, ...]] = {
     "en": (*_CHINESE, *COUNTS, *LETTERS),
@@ -202,7 +202,7 @@ def shapes_item(index: int, split: str, seed: int = 0) -> ShapesItem:
     random.Random(f"shapes answers/{seed}/{split}/{kind}/{turn // answers}").shuffle(order)
     rng = random.Random(f"shapes/{seed}/{split}/{index}")
     scene, fact = make(rng, order[turn % answers])
-    return ShapesItem(scene, fact, {language: _word_fact(fact, kind, language, rng) for language in LANGUAGES})
+    return ShapesItem(scene, fact, {language: word_fact(fact, kind, language, rng) for language in LANGUAGES})
 
 
 def shapes_sample(index: int, split: str, language: str, side: int = 64, seed: int = 0) -> Sample:
@@ -266,15 +266,15 @@ def _wrap(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | Imag
     return "\n".join(lines)
 
 
-def _word_fact(fact: Fact, kind: str, language: str, rng: random.Random) -> ShapesQuestion:
+def word_fact(fact: Fact, kind: str, language: str, rng: random.Random) -> ShapesQuestion:
     """Put a fact into words, drawing the paraphrase."""
     table = _STATEMENTS if fact.value else _FORMS
     fields = {"value": translated(fact.value, language), "a_value": _with_article(fact.value, language)}
     for name, reference in zip(("first", "second"), fact.references, strict=False):
-        phrase = _phrase(reference, language)
-        fields[name] = f"the {phrase}" if language == "en" else phrase
-        fields[f"a_{name}"] = _with_article(phrase, language)
-        fields[f"{name}s"] = phrase + ("es" if phrase.endswith("s") else "s")
+        named = phrase(reference, language)
+        fields[name] = f"the {named}" if language == "en" else named
+        fields[f"a_{name}"] = _with_article(named, language)
+        fields[f"{name}s"] = named + ("es" if named.endswith("s") else "s")
     text = rng.choice(table[language][fact.form]).format(**fields)
     if fact.options:
         options = zip(LETTERS, fact.options, strict=True)
@@ -288,7 +288,8 @@ def translated(word: str, language: str) -> str:
     return word if language == "en" else _CHINESE.get(word, word)
 
 
-def _phrase(reference: Reference, language: str) -> str:
+def phrase(reference: Reference, language: str) -> str:
+    """Name what a reference means, without an article."""
     if language == "en":
         return " ".join(filter(None, (reference.rank, reference.colour, reference.kind or "object")))
     colour = f"{_CHINESE[reference.colour]}的" if reference.colour else ""
@@ -305,7 +306,7 @@ def _with_article(phrase: str, language: str) -> str:
 def _point_out(rng: random.Random, manner: str) -> tuple[Scene, int, Reference]:
     """Draw a scene and one of its shapes, named by its size if that is plain, else in the given manner."""
     scene = draw_scene(rng)
-    if rng.random() < _RANKED_SHARE:
+    if rng.random() < RANKED_SHARE:
         for rank, order in (("largest", clearly_larger), ("smallest", lambda one, other: clearly_larger(other, one))):
             for place, shape in enumerate(scene.shapes):
                 others = [other for other in scene.shapes if other is not shape]
@@ -345,14 +346,14 @@ def _ask_position(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
         at = [getattr(shape, axis) * (1 if towards else -1) for shape in scene.shapes]
         middle = 0.5 if towards else -0.5
         if between:
-            pairs = [[i, j] for i, j in permutations(range(len(at)), 2) if at[i] - at[j] >= _CLEARLY_APART]
+            pairs = [[i, j] for i, j in permutations(range(len(at)), 2) if at[i] - at[j] >= CLEARLY_APART]
         else:
-            pairs = [[i] for i in range(len(at)) if at[i] - middle >= _CLEARLY_ASIDE]
+            pairs = [[i] for i in range(len(at)) if at[i] - middle >= CLEARLY_ASIDE]
         if pairs:
             break
     manner = rng.choice(("kind", "colour", "both"))
     scene, references = tell_apart(rng, scene, rng.choice(pairs), manner)
-    form, choices = _DIRECTIONS[axis, between]
+    form, choices = DIRECTIONS[axis, between]
     return scene, Fact(form, references, choices[towards], choices)
 
 
@@ -360,7 +361,7 @@ def _ask_comparison(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
     form = rng.choice(("larger", "smaller", "more", "outnumber"))
     manner = "colour" if form == "more" else rng.choice(("kind", "colour"))
     if form in ("more", "outnumber"):
-        sizes = rng.choice(_UNEQUAL)
+        sizes = rng.choice(UNEQUAL)
         scene, references = group(rng, draw_scene(rng, rng.randint(sum(sizes), MOST_SHAPES)), manner, sizes)
     else:
         scene, pair = _unlike_in_size(rng)
@@ -401,13 +402,13 @@ def _ask_existence(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
 
 def _ask_yes_no(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
     scene, fact = _ask_any(rng, ("colour", "kind", "count", "position"))
-    value = fact.answer if YES_NO[planned] == "yes" else _wrong(rng, scene, fact)[0]
+    value = fact.answer if YES_NO[planned] == "yes" else wrong_answers(rng, scene, fact)[0]
     return scene, replace(fact, value=value, answer=YES_NO[planned], choices=YES_NO)
 
 
 def _ask_choice(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
     scene, fact = _ask_any(rng, ("colour", "kind", "count"))
-    options = _wrong(rng, scene, fact)[: len(LETTERS) - 1]
+    options = wrong_answers(rng, scene, fact)[: len(LETTERS) - 1]
     rng.shuffle(options)
     options.insert(planned, fact.answer)
     return scene, replace(fact, answer=LETTERS[planned], choices=LETTERS, options=tuple(options))
@@ -418,7 +419,7 @@ def _ask_any(rng: random.Random, kinds: Sequence[str]) -> tuple[Scene, Fact]:
     return make(rng, rng.randrange(answers))
 
 
-def _wrong(rng: random.Random, scene: Scene, fact: Fact) -> list[str]:
+def wrong_answers(rng: random.Random, scene: Scene, fact: Fact) -> list[str]:
     """Shuffle the wrong answers; half of the time what the picture also shows comes first, to be a real temptation."""
     wrong = [choice for choice in fact.choices if choice != fact.answer]
     rng.shuffle(wrong)
@@ -428,7 +429,7 @@ def _wrong(rng: random.Random, scene: Scene, fact: Fact) -> list[str]:
     return wrong
 
 
-_DIRECTIONS = {
+DIRECTIONS = {
     ("x", False): ("side", ("left", "right")),
     ("y", False): ("height", ("top", "bottom")),
     ("x", True): ("beside", ("left", "right")),

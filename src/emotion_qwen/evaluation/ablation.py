@@ -10,13 +10,16 @@ python -m emotion_qwen.evaluation.ablation --base MODEL --data DATA --runs RUNS 
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import torch
 from rich.console import Console
 
 from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
@@ -84,9 +87,13 @@ class Budget:
     """What every arm gets alike."""
 
     steps: int = 150
-    samples: int = 64
+    samples: int = 32
     limit: int | None = None
     """Items of each task; None asks all."""
+    search: int = 800
+    """Emotional items that decide over the learning rate."""
+    jobs: int = 1
+    """Processes, of one thread each if there are several."""
 
 
 def phase_settings(
@@ -95,7 +102,7 @@ def phase_settings(
     """Write the settings of one phase of an arm."""
     phase = arm.phases[place]
     general = {"name": "objects", "kind": "pictures", "domain": "general", "path": "pictures_cifar10.parquet"}
-    shapes = {"name": "shapes", "kind": "shapes", "domain": "general", "options": {"size": 50000, "described": True}}
+    shapes = {"name": "shapes", "kind": "shapes", "domain": "general", "options": {"size": 50000, "questions": 4}}
     return TrainSettings.of(
         {
             "stage": phase.stage,
@@ -167,24 +174,77 @@ def _points(estimate: Estimate) -> dict[str, float]:
     return {key: round(100 * getattr(estimate, key), 2) for key in ("value", "low", "high")}
 
 
+@dataclass(frozen=True)
+class Piece:
+    """One arm with one rate and one seed: what a process of the comparison does at a time.
+
+    Attributes:
+        arm: its name.
+        rate: learning rate.
+        seed: of data order, augmentation and fresh weights.
+        tasks: that the trained model answers.
+        limit: items of each task; None asks all.
+    """
+
+    arm: str
+    rate: float
+    seed: int
+    tasks: tuple[str, ...]
+    limit: int | None
+
+
+def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -> dict[str, np.ndarray]:
+    """Train what is not trained yet, ask what is not asked yet; return per task (N,) 1 where the model is right."""
+    arm = next(one for one in ARMS if one.name == piece.arm)
+    folder = runs / arm.name / f"{piece.rate:g}" / str(piece.seed)
+    model = train_arm(arm, base, folder, piece.rate, piece.seed, budget, data)
+    return answers(str(model), folder / "answers", piece.tasks, data, piece.limit)
+
+
+def run_pieces(
+    pieces: Sequence[Piece], base: str, data: Path, runs: Path, budget: Budget, console: Console
+) -> list[dict[str, np.ndarray]]:
+    """Run pieces, `budget.jobs` at a time; what they found comes in their order."""
+    found: dict[int, dict[str, np.ndarray]] = {}
+
+    def note(number: int, right: dict[str, np.ndarray]) -> None:
+        found[number] = right
+        piece = pieces[number]
+        told = ", ".join(f"{name} {100 * values.mean():.1f}" for name, values in right.items())
+        console.print(f"{len(found)} of {len(pieces)}: {piece.arm} {piece.rate:g} seed {piece.seed}: {told}")
+
+    if budget.jobs == 1:
+        for number, piece in enumerate(pieces):
+            note(number, run_piece(piece, base, data, runs, budget))
+    else:
+        # Small matrices keep two cores busier as two processes than as two threads of one.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(budget.jobs, context, torch.set_num_threads, (1,)) as pool:
+            waiting = {pool.submit(run_piece, piece, base, data, runs, budget): n for n, piece in enumerate(pieces)}
+            for future in as_completed(waiting):
+                note(waiting[future], future.result())
+    return [found[number] for number in range(len(pieces))]
+
+
 def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
     """Search rates, train all arms with all seeds, and compare; every finished piece is kept in `runs`."""
     first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
+    search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), budget.search) for arm in ARMS for rate in RATES]
+    told = run_pieces(search, base, data, runs, budget, console)
+    reached: dict[str, dict[float, float]] = {arm.name: {} for arm in ARMS}
+    for piece, right in zip(search, told, strict=True):
+        reached[piece.arm][piece.rate] = float(right[piece.tasks[0]].mean())
+    rates = {name: max(tried, key=tried.__getitem__) for name, tried in reached.items()}
+    whole = [
+        Piece(arm.name, rates[arm.name], seed, (*GENERAL, arm.task), budget.limit) for arm in ARMS for seed in SEEDS
+    ]
+    answered = run_pieces(whole, base, data, runs, budget, console)
     found: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
     found["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
-    for arm in ARMS:
-        done: dict[tuple[float, int], dict[str, np.ndarray]] = {}
-
-        def answered(rate: float, seed: int, arm: Arm = arm, done: dict = done) -> dict[str, np.ndarray]:
-            folder = runs / arm.name / f"{rate:g}" / str(seed)
-            if (rate, seed) not in done:
-                model = train_arm(arm, base, folder, rate, seed, budget, data)
-                done[rate, seed] = answers(str(model), folder / "answers", (*GENERAL, arm.task), data, budget.limit)
-            return done[rate, seed]
-
-        rate = max(RATES, key=lambda one: float(answered(one, SEEDS[0])[arm.task].mean()))
-        found["arms"][arm.name] = compare_arm(arm, first, [answered(rate, seed) for seed in SEEDS]) | {"rate": rate}
-        console.print(f"{arm.title}: {found['arms'][arm.name]}", markup=False, highlight=False)
+    for place, arm in enumerate(ARMS):
+        mine = answered[place * len(SEEDS) : (place + 1) * len(SEEDS)]
+        searched = {f"{rate:g}": round(100 * share, 2) for rate, share in reached[arm.name].items()}
+        found["arms"][arm.name] = compare_arm(arm, first, mine) | {"rate": rates[arm.name], "searched": searched}
     return found
 
 
@@ -221,9 +281,10 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
 @click.option("--steps", default=150, show_default=True)
 @click.option("--limit", type=int, default=None, help="so many items of each task")
-def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None) -> None:
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="processes side by side")
+def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None, jobs: int) -> None:
     """Compare ways of training emotion in; an interrupted comparison goes on."""
-    budget = Budget(steps=steps, limit=limit)
+    budget = Budget(steps=steps, limit=limit, jobs=jobs)
     write_table(run_ablation(base, data, runs, budget, Console(stderr=True)), results)
 
 

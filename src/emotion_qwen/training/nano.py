@@ -18,6 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
 from emotion_qwen.data.shape_captions import DESCRIBE, describe
+from emotion_qwen.data.shape_interviews import KINDS_TRAINED, interview
 from emotion_qwen.data.shape_questions import WORDS, shapes_item
 from emotion_qwen.errors import DataError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
@@ -38,6 +39,7 @@ from emotion_qwen.training.vision_start import (
 )
 
 SEED = 7
+ATTENTION = "eager"  # on a CPU the fused kernel's backward is many times slower in bf16
 CLIP_SETTINGS = {
     "max_frames": 16,
     "video_min_pixels": 48 * 48,
@@ -89,7 +91,7 @@ def vision(data: Path, runs: Path, passes: int) -> None:
     guide = ConvTeacher()
     load_model(guide, str(weights))
     config = preset("nano").vision_config
-    config._attn_implementation = "eager"  # the fused kernel's backward is ten times slower here in bf16
+    config._attn_implementation = ATTENTION
     student = VisionStudent(EmotionQwenVisionTransformer(config))
     look_nearby(student.vision)
     run = VisionRun(data, runs / "vision", passes, learning_rate=4e-3)
@@ -110,7 +112,9 @@ def words(data: Path, runs: Path) -> None:
     for place in range(6000):
         item = shapes_item(place, "train")
         texts += [text for q in item.questions.values() for text in (q.text, q.answer)]
-        texts += [describe(item.scene, language) for language in DESCRIBE]
+        for language in DESCRIBE:
+            asked_too = interview(item.scene, language, 4, rng, KINDS_TRAINED)
+            texts += [describe(item.scene, language), *(text for exchange in asked_too for text in exchange)]
     texts += [text for asked in DESCRIBE.values() for text in asked] * 100
     table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
     texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
@@ -128,15 +132,16 @@ def words(data: Path, runs: Path) -> None:
 
 @nano.command()
 @_folders
-@click.option("--steps", default=600, show_default=True)
+@click.option("--steps", default=700, show_default=True)
 def sight(data: Path, runs: Path, steps: int) -> None:
     """Teach the vision transformer drawn scenes, patch by patch; on pictures it keeps the features it had."""
     vision = _seen(runs / "vision")
+    vision.config._attn_implementation = ATTENTION
     student = run_sight(
         SightRun(data, runs / "sight", steps), vision, PictureStream(data, "train", SOURCES, passes=1, seed=SEED)
     )
-    every, shown = patch_accuracy(student)
-    click.echo(f"patches of validation scenes named right: {every:.1f} %, of those with a shape {shown:.1f} %")
+    told = ", ".join(f"{name} {value:.3g}" for name, value in patch_accuracy(student).items())
+    click.echo(f"validation scenes: {told}")
     save_file({f"vision.{k}": v for k, v in vision.state_dict().items()}, runs / "sight" / "model.safetensors")
 
 

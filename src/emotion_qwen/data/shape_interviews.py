@@ -1,0 +1,218 @@
+"""Many questions about one drawn scene, for training: a picture is seen once and teaches as often as it is asked about.
+
+Beside the kinds that are asked when skill is measured stand others, `BRIDGES`, whose answers say more than one word of
+two: where a shape lies, what is red, which letter stands for a word, what is right instead. Measured on nano, yes, no,
+left, right and letters alone are guessed for a thousand steps; the longer answers teach the way to them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from emotion_qwen.data.shape_facts import FACTS, name_shape, point_out
+from emotion_qwen.data.shape_questions import (
+    CLEARLY_APART,
+    KINDS_ASKED,
+    LETTERS,
+    YES_NO,
+    ShapesQuestion,
+    phrase,
+    translated,
+    word_fact,
+    wrong_answers,
+)
+from emotion_qwen.data.shapes import COLOUR_NAMES, KINDS, LARGE, SMALL, Reference, Scene, Shape
+
+TRIES = 8
+SIZES = {"en": ("small", "big"), "zh": ("小", "大")}
+ACROSS = {"en": ("left", "centre", "right"), "zh": ("左", "中", "右")}
+DOWN = {"en": ("top", "middle", "bottom"), "zh": ("上", "中", "下")}
+JOINT = {"en": ", ", "zh": "、"}
+_LARGE_FROM = (SMALL[1] + LARGE[0]) / 2
+_ASKED = {
+    "en": {
+        "place": "Where is {first}?",
+        "size": "How big is {first}?",
+        "coloured": "Which objects are {value}?",
+        "colours": "What colours do the {value} objects have?",
+        "direction": "Where is {first}, seen from {second}?",
+        "letter": "Which letter stands for {value}?{options}",
+        "tally": "Count and name: {value} objects.",
+    },
+    "zh": {
+        "place": "{first}在哪里？",
+        "size": "{first}有多大？",
+        "coloured": "哪些图形是{value}？",
+        "colours": "{value}有哪些颜色？",
+        "direction": "从{second}看，{first}在哪边？",
+        "letter": "{value}对应哪个字母？{options}",
+        "tally": "数一数并说出：{value}的图形。",
+    },
+}
+_MORE = {
+    "en": {"correct": " Say what is right.", "choose": " Say the word too."},
+    "zh": {"correct": "请说出正确的。", "choose": "请同时说出这个词。"},
+}
+_NONE = {"en": "none", "zh": "没有"}
+_TOWARDS = {"en": (("left", "right"), ("above", "below")), "zh": (("左", "右"), ("上", "下"))}
+Exchange = tuple[str, str]
+"""A question and its answer."""
+
+
+def interview(
+    scene: Scene, language: str, count: int, rng: random.Random, kinds: Sequence[str] = KINDS_ASKED
+) -> list[Exchange]:
+    """Ask about a scene, every question once.
+
+    Args:
+        scene: what is asked about.
+        language: "en" or "zh".
+        count: the most questions; a scene of one shape gives rise to fewer.
+        rng: draws what is asked, and how.
+        kinds: of `KINDS_ASKED` and `BRIDGES`, evenly often.
+    """
+    asked: dict[str, str] = {}
+    for _ in range(2 * count):
+        if len(asked) == count:
+            break
+        kind = rng.choice(kinds)
+        # Some kinds fit few scenes or pairs; asking once would leave them out more often than others.
+        drawn = (ask(kind, scene, language, rng) for _ in range(TRIES))
+        found = next((one for one in drawn if one is not None and one[0] not in asked), None)
+        if found is not None:
+            asked[found[0]] = found[1]
+    return list(asked.items())
+
+
+def ask(kind: str, scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    """Draw one question of a kind; None where what was drawn does not fit the scene."""
+    if kind in BRIDGES:
+        return BRIDGES[kind](scene, language, rng)
+    fact = FACTS[kind](scene, rng)
+    return None if fact is None else _exchange(word_fact(fact, kind, language, rng))
+
+
+def place_words(shape: Shape, language: str) -> tuple[str, str]:
+    """Return row and column of a shape on a grid of three by three, in words."""
+    return DOWN[language][min(int(shape.y * 3), 2)], ACROSS[language][min(int(shape.x * 3), 2)]
+
+
+def size_word(shape: Shape, language: str) -> str:
+    """Return "small" or "big"."""
+    return SIZES[language][shape.radius >= _LARGE_FROM]
+
+
+def _exchange(question: ShapesQuestion) -> Exchange:
+    return question.text, question.answer
+
+
+def _the(reference: Reference, language: str) -> str:
+    told = phrase(reference, language)
+    return f"the {told}" if language == "en" else told
+
+
+def _pointed(scene: Scene, rng: random.Random) -> tuple[Shape, Reference] | None:
+    return point_out(scene, rng, rng.choice(("kind", "colour", "both")))
+
+
+def _ask_place(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    found = _pointed(scene, rng)
+    if found is None:
+        return None
+    answer = (" " if language == "en" else "").join(place_words(found[0], language))
+    return _ASKED[language]["place"].format(first=_the(found[1], language)), answer
+
+
+def _ask_size(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    shape = rng.choice(scene.shapes)
+    name = name_shape(scene, shape, rng.choice(("kind", "colour", "both")))
+    if name is None:
+        return None
+    return _ASKED[language]["size"].format(first=_the(name, language)), size_word(shape, language)
+
+
+def _listed(scene: Scene, language: str, fits: Callable[[Shape], bool], told: str) -> str:
+    """List `told` ("kind" or "colour") of the shapes that fit, from left to right."""
+    found = [s for s in sorted(scene.shapes, key=lambda shape: shape.x) if fits(s)]
+    return JOINT[language].join(translated(getattr(s, told), language) for s in found) or _NONE[language]
+
+
+def _ask_coloured(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    colour = rng.choice(scene.shapes).colour if rng.random() < 0.7 else rng.choice(COLOUR_NAMES)
+    asked = _ASKED[language]["coloured"].format(value=translated(colour, language))
+    return asked, _listed(scene, language, lambda shape: shape.colour == colour, "kind")
+
+
+def _ask_colours(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    kind = rng.choice(scene.shapes).kind if rng.random() < 0.7 else rng.choice(KINDS)
+    asked = _ASKED[language]["colours"].format(value=translated(kind, language))
+    return asked, _listed(scene, language, lambda shape: shape.kind == kind, "colour")
+
+
+def _ask_direction(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    """Ask for both axes at once, each as far as it is clear."""
+    if len(scene.shapes) < 2:
+        return None
+    manner, (one, other) = rng.choice(("kind", "colour", "both")), rng.sample(scene.shapes, 2)
+    names = name_shape(scene, one, manner), name_shape(scene, other, manner)
+    if names[0] is None or names[1] is None:
+        return None
+    apart = (one.x - other.x, one.y - other.y)
+    said = [_TOWARDS[language][axis][way > 0] for axis, way in enumerate(apart) if abs(way) >= CLEARLY_APART]
+    asked = _ASKED[language]["direction"].format(first=_the(names[0], language), second=_the(names[1], language))
+    return (asked, JOINT[language].join(said)) if said else None
+
+
+def _ask_letter(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    """Ask for the letter of a word; the picture does not matter."""
+    options = rng.sample(rng.choice((COLOUR_NAMES, KINDS, ("1", "2", "3", "4", "5"))), len(LETTERS))
+    place = rng.randrange(len(LETTERS))
+    told = "".join(f" {letter}. {translated(o, language)}" for letter, o in zip(LETTERS, options, strict=True))
+    value = translated(options[place], language)
+    return _ASKED[language]["letter"].format(value=value, options=told), LETTERS[place]
+
+
+def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    manner = rng.choice(("kind", "colour"))
+    value, told = getattr(rng.choice(scene.shapes), manner), "colour" if manner == "kind" else "kind"
+    found = sum(getattr(shape, manner) == value for shape in scene.shapes)
+    listed = _listed(scene, language, lambda shape: getattr(shape, manner) == value, told)
+    return _ASKED[language]["tally"].format(value=translated(value, language)), f"{found}: {listed}"
+
+
+def _ask_correct(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    """Claim something, true or false, and want to hear what is right."""
+    fact = FACTS[rng.choice(("colour", "kind", "count", "position"))](scene, rng)
+    if fact is None:
+        return None
+    right = rng.random() < 0.5
+    value = fact.answer if right else wrong_answers(rng, scene, fact)[0]
+    claim = word_fact(replace(fact, value=value, answer=YES_NO[not right], choices=YES_NO), "yes_no", language, rng)
+    return claim.text + _MORE[language]["correct"], f"{claim.answer}: {translated(fact.answer, language)}"
+
+
+def _ask_choose(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
+    """Want the letter and the word it stands for."""
+    fact = FACTS["choice"](scene, rng)
+    if fact is None:
+        return None
+    asked = word_fact(fact, "choice", language, rng)
+    word = translated(fact.options[LETTERS.index(fact.answer)], language)
+    return asked.text + _MORE[language]["choose"], f"{word}: {asked.answer}"
+
+
+BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {
+    "place": _ask_place,
+    "size": _ask_size,
+    "coloured": _ask_coloured,
+    "colours": _ask_colours,
+    "direction": _ask_direction,
+    "letter": _ask_letter,
+    "tally": _ask_tally,
+    "correct": _ask_correct,
+    "choose": _ask_choose,
+}
+"""Kind of question that is only asked in training -> what draws one."""
+KINDS_TRAINED = (*KINDS_ASKED, *BRIDGES)

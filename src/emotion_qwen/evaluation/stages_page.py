@@ -1,0 +1,108 @@
+"""What every stage of a pipeline did: its settings, its losses and its validation, from the proofs beside its weights.
+
+python -m emotion_qwen.evaluation.stages_page --runs RUNS --results docs/results
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
+from emotion_qwen.training.run import PROOF
+
+STAGE_FOLDERS = (
+    "stage0", "stage0_claims", "stage0_choices", "stage0_all", "stage1", "stage2", "stage3", "tuning",
+)  # fmt: skip
+SHOWN = {
+    "eval_general_exact": ("general, exactly right, %", AFTER),
+    "eval_emotion_exact": ("emotion, exactly right, %", BEFORE),
+}
+
+
+def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str, dict[str, Any]]:
+    """Read the proofs of finished stages, by folder.
+
+    Raises:
+        DataError: a stage is not finished, or its proof cannot be read.
+    """
+    found = {}
+    for name in folders:
+        path = runs / name / "model" / PROOF
+        try:
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); train the stage {name!r} to its end first") from error
+    return found
+
+
+def draw_stages(stages: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw the loss of every stage, and beneath it the validation of general skill and emotion, as one PNG."""
+    figure = optional("matplotlib.figure").Figure(figsize=(2.7 * len(stages) + 1, 5), layout="constrained")
+    rows = figure.subplots(2, len(stages), sharey="row", squeeze=False)
+    for column, (name, proof) in enumerate(stages.items()):
+        loss, held = rows[0][column], rows[1][column]
+        told = [(entry["step"], entry["loss"]) for entry in proof["log"] if "loss" in entry]
+        loss.plot(*zip(*told, strict=True), color=LOSS, linewidth=1.4)
+        loss.set_yscale("log")
+        loss.set_title(f"{name}: {', '.join(proof['trains'])}", fontsize=9, color=INK)
+        for key, (label, colour) in SHOWN.items():
+            points = [(entry["step"], entry[key]) for entry in proof["log"] if key in entry]
+            if points:
+                held.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+        held.set_ylim(0, 100)
+        held.set_xlabel("step", fontsize=8)
+        for axes in (loss, held):
+            axes.grid(color=FAINT, linewidth=0.5)
+            axes.tick_params(colors=INK, labelsize=8)
+    rows[0][0].set_ylabel("training loss", fontsize=9)
+    rows[1][0].set_ylabel("validation, %", fontsize=9)
+    rows[1][0].legend(fontsize=7, loc="lower right")
+    figure.savefig(path, dpi=RESOLUTION, facecolor="white")
+
+
+def write_stages(stages: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Write `stages.json` (the whole logs), `stages.md` and `stages.png` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["{"] + [f" {json.dumps(name)}: {json.dumps(proof)}," for name, proof in stages.items()]
+    lines[-1] = lines[-1].rstrip(",")
+    (folder / "stages.json").write_text("\n".join([*lines, "}", ""]), encoding="utf-8")
+    draw_stages(stages, folder / "stages.png")
+    page = [
+        "# nano through the stages",
+        "",
+        "Made by `recipes/train_nano.sh`; the whole logs are in `stages.json`. Validation during training: of 400 "
+        "samples of either domain, the share whose answers greedy decoding would give word for word.",
+        "",
+        "![Loss and validation of every stage](stages.png)",
+        "",
+        "| stage | steps | learned | bit-equal before and after | gate | last loss | general, % | emotion, % |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, proof in stages.items():
+        kept = [part for part in proof["parts"] if part not in proof["changed"]]
+        last = {key: next((e[key] for e in reversed(proof["log"]) if key in e), None) for key in ("loss", *SHOWN)}
+        loss, *shares = ("" if value is None else f"{value:.3g}" for value in last.values())
+        page.append(
+            f"| {name} | {proof['steps']} | {', '.join(proof['changed'])} | {', '.join(kept)} | {proof['gate']} "
+            f"| {loss} | {' | '.join(shares)} |"
+        )
+    (folder / "stages.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+
+
+@click.command()
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder that holds the stages' folders")
+@click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
+def stages_page(runs: Path, results: Path) -> None:
+    """Write the page of a finished pipeline."""
+    write_stages(read_stages(runs), results)
+
+
+if __name__ == "__main__":
+    stages_page()
