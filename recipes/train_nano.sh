@@ -27,9 +27,8 @@ step sight
 step words
 step start
 stage stage0 start
-stage stage0_claims stage0/model
-stage stage0_choices stage0_claims/model
-stage stage0_all stage0_choices/model
+stage stage0_letters stage0/model
+stage stage0_all stage0_letters/model
 stage stage1 stage0_all/model
 stage stage2 stage1/model
 stage stage3 stage2/model

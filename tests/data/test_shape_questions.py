@@ -28,7 +28,7 @@ COLOUR_WORDS = dict(
         ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"), strict=True)
 )  # fmt: skip
 KIND_WORDS = dict(zip(("圆形", "方形", "三角形", "星形", "十字形", "圆环"), KINDS, strict=True))
-ENGLISH = {**COLOUR_WORDS, **KIND_WORDS, "左": "left", "右": "right", "是": "yes", "否": "no", "图形": "object",
+ENGLISH = {**COLOUR_WORDS, **KIND_WORDS, "左": "left", "右": "right", "是的": "yes", "不是": "no", "图形": "object",
            "最大的": "largest", "最小的": "smallest"}  # fmt: skip
 REFERENCE = {
     "en": re.compile(rf"\b(?:(largest|smallest) )?(?:({'|'.join(COLOURS)}) )?({'|'.join(KINDS)}|object)(?:es|s)?\b"),
@@ -252,7 +252,7 @@ def test_the_wording_does_not_give_the_answer_away(items):
 def test_a_short_stretch_is_balanced_too(items):
     letters = Counter(item.questions["en"].answer for item in items[7:800:8])
     truths = Counter(item.questions["zh"].answer for item in items[6:800:8])
-    assert letters == dict.fromkeys("ABCD", 25) and truths == {"是": 50, "否": 50}
+    assert letters == dict.fromkeys("ABCD", 25) and truths == {"是的": 50, "不是": 50}
 
 
 def test_chance_is_the_mean_share_of_one_choice(items):
@@ -302,3 +302,10 @@ def test_what_does_not_exist_is_refused_by_name():
         shapes_sample(0, "train", "en", side=16)
     with pytest.raises(DataError, match="a contact sheet of no items"):
         contact_sheet([], "train", "nowhere.png")
+
+
+def test_the_words_of_a_chinese_yes_or_no_never_stand_in_the_question(items):
+    asked = [item.questions["zh"] for item in items[:1600] if item.questions["en"].choices == ("yes", "no")]
+    assert len(asked) > 300
+    assert all(question.choices == ("是的", "不是") for question in asked)
+    assert not [question.text for question in asked if "是的" in question.text or "不是" in question.text]

@@ -44,7 +44,8 @@ _CHINESE = {
     "red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色",
     "blue": "蓝色", "purple": "紫色", "pink": "粉色", "white": "白色",
     "circle": "圆形", "square": "方形", "triangle": "三角形", "star": "星形", "cross": "十字形", "ring": "圆环",
-    "left": "左", "right": "右", "top": "上", "bottom": "下", "above": "上", "below": "下", "yes": "是", "no": "否",
+    "left": "左", "right": "右", "top": "上", "bottom": "下", "above": "上", "below": "下",
+    "yes": "是的", "no": "不是",  # not 是 and 否, which stand side by side in every question of that sort
 }  # fmt: skip
 _RANKS = {"largest": "最大的", "smallest": "最小的"}
 RANKED_SHARE = 0.3
@@ -98,7 +99,7 @@ _FORMS = {
         "more": ("{first}和{second}哪种更多？", "哪种比较多：{first}还是{second}？",
                  "{first}与{second}中较多的是哪种？"),
         "outnumber": ("{first}是否比{second}多？", "{first}是否多于{second}？", "与{second}相比，{first}是否更多？"),
-        "existence": ("是否有{first}？", "图中是否有{first}？", "能否看到{first}，是还是否？"),
+        "existence": ("是否有{first}？", "图中是否有{first}？", "能否看到{first}？"),
     },
 }  # fmt: skip
 _STATEMENTS = {
