@@ -65,6 +65,14 @@ def test_the_letter_is_that_of_the_word():
             assert f"{said}. {answer.split(': ')[0]}" in question
 
 
+def test_a_word_is_found_by_its_letter_and_a_list_is_said_again():
+    for question, answer in answers("word").items():
+        letter = question.removeprefix("Which word stands at ")[0]
+        assert f" {letter}. {answer}" in question
+    for question, answer in answers("repeat", "zh").items():
+        assert question == f"请重复：{answer}。" and len(answer.split("、")) >= 5
+
+
 def test_an_interview_asks_nothing_twice_and_is_the_same_every_time():
     scene = shapes_item(3, "train").scene
     one, other = (interview(scene, "en", 12, random.Random(1), KINDS_TRAINED) for _ in range(2))

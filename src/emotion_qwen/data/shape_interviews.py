@@ -39,6 +39,8 @@ _ASKED = {
         "colours": "What colours do the {value} objects have?",
         "direction": "Where is {first}, seen from {second}?",
         "letter": "Which letter stands for {value}?{options}",
+        "word": "Which word stands at {value}?{options}",
+        "repeat": "Repeat: {value}.",
         "tally": "Count and name: {value} objects.",
     },
     "zh": {
@@ -48,6 +50,8 @@ _ASKED = {
         "colours": "{value}有哪些颜色？",
         "direction": "从{second}看，{first}在哪边？",
         "letter": "{value}对应哪个字母？{options}",
+        "word": "{value}对应哪个词？{options}",
+        "repeat": "请重复：{value}。",
         "tally": "数一数并说出：{value}的图形。",
     },
 }
@@ -165,13 +169,28 @@ def _ask_direction(scene: Scene, language: str, rng: random.Random) -> Exchange 
     return (asked, JOINT[language].join(said)) if said else None
 
 
+def _options(language: str, rng: random.Random) -> tuple[list[str], str]:
+    """Draw four words and write them down under their letters; the picture does not matter."""
+    words = rng.sample(rng.choice((COLOUR_NAMES, KINDS, ("1", "2", "3", "4", "5"))), len(LETTERS))
+    words = [translated(word, language) for word in words]
+    return words, "".join(f" {letter}. {word}" for letter, word in zip(LETTERS, words, strict=True))
+
+
 def _ask_letter(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    """Ask for the letter of a word; the picture does not matter."""
-    options = rng.sample(rng.choice((COLOUR_NAMES, KINDS, ("1", "2", "3", "4", "5"))), len(LETTERS))
-    place = rng.randrange(len(LETTERS))
-    told = "".join(f" {letter}. {translated(o, language)}" for letter, o in zip(LETTERS, options, strict=True))
-    value = translated(options[place], language)
-    return _ASKED[language]["letter"].format(value=value, options=told), LETTERS[place]
+    (words, told), place = _options(language, rng), rng.randrange(len(LETTERS))
+    return _ASKED[language]["letter"].format(value=words[place], options=told), LETTERS[place]
+
+
+def _ask_word(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    (words, told), place = _options(language, rng), rng.randrange(len(LETTERS))
+    return _ASKED[language]["word"].format(value=LETTERS[place], options=told), words[place]
+
+
+def _ask_repeat(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    """Want words said again; the picture does not matter. Copying comes before looking up."""
+    words = [translated(word, language) for word in rng.sample((*COLOUR_NAMES, *KINDS), rng.randint(3, 6))]
+    told = JOINT[language].join([*words, *rng.sample(LETTERS, 2)])
+    return _ASKED[language]["repeat"].format(value=told), told
 
 
 def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
@@ -210,6 +229,8 @@ BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {
     "colours": _ask_colours,
     "direction": _ask_direction,
     "letter": _ask_letter,
+    "word": _ask_word,
+    "repeat": _ask_repeat,
     "tally": _ask_tally,
     "correct": _ask_correct,
     "choose": _ask_choose,
