@@ -24,9 +24,8 @@ from emotion_qwen.data.shape_questions import (
     Fact,
     wrong_answers,
 )
-from emotion_qwen.data.shapes import COLOUR_NAMES, KINDS, Reference, Scene, Shape, clearly_larger
+from emotion_qwen.data.shapes import COLOUR_NAMES, KINDS, VALUES, Reference, Scene, Shape, clearly_larger
 
-_VALUES = {"kind": KINDS, "colour": COLOUR_NAMES}
 _MANNERS = ("kind", "colour", "both")
 
 
@@ -125,7 +124,7 @@ def _ask_existence(scene: Scene, rng: random.Random) -> Fact:
         changed = rng.choice(list(named))
         fixed = Reference(**{key: value for key, value in named.items() if key != changed})
         taken = {getattr(one, changed) for one in scene.shapes if fixed.fits(one)}
-        named[changed] = rng.choice([value for value in _VALUES[changed] if value not in taken])
+        named[changed] = rng.choice([value for value in VALUES[changed] if value not in taken])
     return Fact("existence", (Reference(**named),), YES_NO[not there], YES_NO)
 
 

@@ -146,7 +146,7 @@ class Reference:
 
 
 References = tuple[Reference, ...]
-_VALUES = {"kind": KINDS, "colour": COLOUR_NAMES}
+VALUES = {"kind": KINDS, "colour": COLOUR_NAMES}
 
 
 def draw_scene(rng: random.Random, count: int | None = None) -> Scene:
@@ -192,7 +192,7 @@ def tell_apart(rng: random.Random, scene: Scene, places: Sequence[int], manner: 
         The scene and one reference for each of `places`.
     """
     if manner != "both":
-        values = _VALUES[manner]
+        values = VALUES[manner]
         chosen = rng.sample(values, len(places))
         rest = [value for value in values if value not in chosen]
         for place, shape in enumerate(scene.shapes):
@@ -218,7 +218,7 @@ def group(rng: random.Random, scene: Scene, manner: str, sizes: Sequence[int]) -
         The scene and one reference for each group; the shapes that are left over belong to none.
     """
     places = rng.sample(range(len(scene.shapes)), len(scene.shapes))
-    values = rng.sample(_VALUES[manner], len(_VALUES[manner]))
+    values = rng.sample(VALUES[manner], len(VALUES[manner]))
     chosen, rest = values[: len(sizes)], values[len(sizes) :]
     for value, size in zip(chosen, sizes, strict=True):
         for place in places[:size]:

@@ -229,7 +229,8 @@ def run_pieces(
 def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
     """Search rates, train all arms with all seeds, and compare; every finished piece is kept in `runs`."""
     first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
-    search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), budget.search) for arm in ARMS for rate in RATES]
+    few = min(budget.search, budget.limit or budget.search)
+    search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), few) for arm in ARMS for rate in RATES]
     told = run_pieces(search, base, data, runs, budget, console)
     reached: dict[str, dict[float, float]] = {arm.name: {} for arm in ARMS}
     for piece, right in zip(search, told, strict=True):
