@@ -26,13 +26,15 @@ step vision
 step sight
 step words
 step start
-stage stage0 start
-stage stage0_letters stage0/model
-stage stage0_all stage0_letters/model
+stage stage0_recite start
+stage stage0_copy stage0_recite/model
+stage stage0 stage0_copy/model
+stage stage0_all stage0/model
 stage stage1 stage0_all/model
 stage stage2 stage1/model
 stage stage3 stage2/model
 stage tuning stage3/model
 once stages .venv/bin/python -m emotion_qwen.evaluation.stages_page --runs "$runs" --results docs/results
 step pack --model "$runs/tuning/model" --target src/emotion_qwen/nano
-once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" --results docs/results
+once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" \
+  --predictions "$runs/predictions" --results docs/results

@@ -86,6 +86,15 @@ def test_a_scene_is_asked_many_questions_of_the_kinds_that_are_named():
         read_part("shapes", "a", "general", None, "train", kinds=["colur"])
 
 
+def test_shapes_without_a_picture_are_asked_what_needs_none():
+    part = read_part("shapes", "lists", "general", None, "train", questions=4, drawn=False)
+    assert all(isinstance(message["content"], str) for message in part.sample(0, 0).messages)
+    assert len(part.sample(0, 0).messages) == 8 and part.sample(0, 0).id != part.sample(0, 1).id
+    assert part.identity != read_part("shapes", "lists", "general", None, "train", questions=4).identity
+    with pytest.raises(DataError, match="unknown kind of question 'colour'; expected one of: letter, recite"):
+        read_part("shapes", "lists", "general", None, "train", kinds=["colour"], drawn=False)
+
+
 def test_wrong_parts_are_refused(tmp_path):
     with pytest.raises(DataError, match="unknown kind of data 'picture'.*Did you mean 'pictures'"):
         read_part("picture", "a", "emotion", tmp_path, "train")

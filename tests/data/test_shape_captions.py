@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from emotion_qwen.data.shape_captions import describe, shapes_conversation
+from emotion_qwen.data.shape_captions import copying_conversation, describe, shapes_conversation
 from emotion_qwen.data.shape_questions import shapes_item, shapes_sample
 from emotion_qwen.data.shapes import Background, Scene, Shape
 from emotion_qwen.errors import DataError
@@ -39,12 +39,29 @@ def test_a_conversation_holds_the_items_own_question_among_others_and_often_a_de
         pictures = [p for m in sample.messages if m["role"] == "user" for p in m["content"] if p["type"] == "image"]
         assert len(pictures) == 1 and pictures[0] is sample.messages[0]["content"][0]
         assert np.array_equal(pictures[0]["image"], plain.messages[0]["content"][0]["image"])
-        described += describe(shapes_item(index, "train").scene, "en") in said
+        told = describe(shapes_item(index, "train").scene, "en")
+        described += said[-1] == told
+        assert told not in said[:-1]  # what follows it could be answered without looking
         assert len(asked) <= 7
         places.add(place)
-    assert 25 < described < 55 and places == set(range(7))
+    assert 25 < described < 55 and places == set(range(6))
 
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(DataError, match="unknown language 'de'; expected one of: en, zh"):
         shapes_conversation(0, "train", "de", 4)
+
+
+def test_copying_needs_no_picture_and_every_answer_stands_in_its_question():
+    for index in range(40):
+        sample = copying_conversation(index, "train", ("en", "zh")[index % 2], 5)
+        assert sample == copying_conversation(index, "train", ("en", "zh")[index % 2], 5)
+        asked, said = sample.messages[::2], sample.messages[1::2]
+        assert len(asked) == len(said) == 5
+        assert all(isinstance(m["content"], str) for m in sample.messages)
+        assert all(answer["content"] in question["content"] for question, answer in zip(asked, said, strict=True))
+
+
+def test_the_lists_to_recite_are_long_and_hold_no_mark():
+    for message in copying_conversation(0, "train", "zh", 12, ("recite",)).messages[1::2]:
+        assert 6 <= len(message["content"].split(" ")) <= 24 and "、" not in message["content"]

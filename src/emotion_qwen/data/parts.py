@@ -95,23 +95,28 @@ class ShapesPart:
     """Asked about a scene; more than one come with descriptions now and then, see `shape_captions`."""
     kinds: tuple[str, ...] = ()
     """Of the questions beside a scene's own; none is all of them."""
+    drawn: bool = True
+    """False asks without a picture, `kinds` alone."""
 
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        return " ".join(("shapes", self.split, str(self.side), str(self.questions), *self.kinds))
+        shown = () if self.drawn else ("undrawn",)
+        return " ".join(("shapes", self.split, str(self.side), str(self.questions), *self.kinds, *shown))
 
     def __len__(self) -> int:
         return self.size
 
     def sample(self, index: int, turn: int) -> Sample:
         """Return a scene with its question, in English and Chinese by turns."""
-        from emotion_qwen.data.shape_captions import shapes_conversation
+        from emotion_qwen.data.shape_captions import copying_conversation, shapes_conversation
         from emotion_qwen.data.shape_interviews import KINDS_TRAINED
         from emotion_qwen.data.shape_questions import shapes_sample
 
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
+        if not self.drawn:
+            return copying_conversation(place % DRAWN, self.split, language, self.questions, self.kinds)
         if self.questions > 1:
             kinds = self.kinds or KINDS_TRAINED
             return shapes_conversation(place % DRAWN, self.split, language, self.questions, kinds, self.side)
@@ -202,12 +207,14 @@ def _read_scenes(name: str, domain: str, path: Path, split: str, options: dict[s
 
 
 def _read_shapes(name: str, domain: str, path: Path | None, split: str, options: dict[str, Any]) -> Part:
-    from emotion_qwen.data.shape_interviews import KINDS_TRAINED
+    from emotion_qwen.data.shape_interviews import COPYING, KINDS_TRAINED
 
-    kinds = tuple(options.pop("kinds", ()))
+    kinds, known = tuple(options.pop("kinds", ())), KINDS_TRAINED if options.get("drawn", True) else COPYING
     for kind in kinds:
-        if kind not in KINDS_TRAINED:
-            raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, KINDS_TRAINED)}")
+        if kind not in known:
+            raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, known)}")
+    if known is COPYING:
+        kinds = kinds or COPYING
     return ShapesPart(name, domain, split, kinds=kinds, **{"size": 20000, **options})
 
 
@@ -237,7 +244,7 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
-    "shapes": (_read_shapes, ("size", "side", "questions", "kinds")),
+    "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn")),
     "texts": (_read_texts, ("seed",)),
 }
 """Kind of data -> how it is opened, and the options it takes."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from emotion_qwen.data.shape_interviews import KINDS_TRAINED, interview, place_words, size_word
+from emotion_qwen.data.shape_interviews import COPYING, KINDS_TRAINED, ask, interview, place_words, size_word
 from emotion_qwen.data.shape_questions import shapes_item, translated
-from emotion_qwen.data.shapes import Scene, Shape, render
+from emotion_qwen.data.shapes import Background, Scene, Shape, render
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.records import Sample
 
@@ -69,9 +69,9 @@ def shapes_conversation(
     own = item.questions[language]
     more = interview(item.scene, language, questions - 1, rng, kinds)
     turns = [(own.text, own.answer), *more]
-    if rng.random() < DESCRIBED:
-        turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
     rng.shuffle(turns)
+    if rng.random() < DESCRIBED:  # last: what follows a description could be answered without looking
+        turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
     messages: list[dict] = []
     for asked, answer in turns:
         content: list[dict] = [{"type": "text", "text": asked}]
@@ -81,3 +81,26 @@ def shapes_conversation(
     labels = {"shapes": own.kind, "answer": own.answer}
     name = f"shapes/{split}/{index}/{language}"
     return Sample(name, tuple(messages), labels, split, "shapes", "Apache-2.0")
+
+
+def copying_conversation(
+    index: int, split: str, language: str, questions: int, kinds: Sequence[str] = COPYING
+) -> Sample:
+    """Make a conversation without a picture, about words, lists and letters.
+
+    Args:
+        index: what is asked is drawn from it.
+        split: "train", "validation" or "test".
+        language: "en" or "zh".
+        questions: how many.
+        kinds: of `COPYING`, evenly often.
+    """
+    rng = random.Random(f"copying/{split}/{index}/{language}")
+    scene = Scene((), Background((0, 0, 0), (0, 0, 0), 0.0))
+    turns = [exchange for _ in range(questions) if (exchange := ask(rng.choice(kinds), scene, language, rng))]
+    messages = [
+        message
+        for asked, answer in turns
+        for message in ({"role": "user", "content": asked}, {"role": "assistant", "content": answer})
+    ]
+    return Sample(f"copying/{split}/{index}/{language}", tuple(messages), {}, split, "shapes", "Apache-2.0")

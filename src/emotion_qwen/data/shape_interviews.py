@@ -41,6 +41,7 @@ _ASKED = {
         "letter": "Which letter stands for {value}?{options}",
         "word": "Which word stands at {value}?{options}",
         "repeat": "Repeat: {value}.",
+        "recite": "Repeat: {value}.",
         "tally": "Count and name: {value} objects.",
     },
     "zh": {
@@ -52,6 +53,7 @@ _ASKED = {
         "letter": "{value}对应哪个字母？{options}",
         "word": "{value}对应哪个词？{options}",
         "repeat": "请重复：{value}。",
+        "recite": "请重复：{value}。",
         "tally": "数一数并说出：{value}的图形。",
     },
 }
@@ -193,6 +195,14 @@ def _ask_repeat(scene: Scene, language: str, rng: random.Random) -> Exchange:
     return _ASKED[language]["repeat"].format(value=told), told
 
 
+def _ask_recite(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    """Want a long list said again, word after word without a mark between them: the plainest copying there is."""
+    known = (*map(str, range(1, 6)), *LETTERS, *DOWN[language], *ACROSS[language], *SIZES[language])
+    known += tuple(translated(word, language) for word in (*COLOUR_NAMES, *KINDS))
+    told = " ".join(rng.sample(known, rng.randint(6, 24)))
+    return _ASKED[language]["recite"].format(value=told), told
+
+
 def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
     manner = rng.choice(("kind", "colour"))
     value, told = getattr(rng.choice(scene.shapes), manner), "colour" if manner == "kind" else "kind"
@@ -231,9 +241,13 @@ BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {
     "letter": _ask_letter,
     "word": _ask_word,
     "repeat": _ask_repeat,
+    "recite": _ask_recite,
     "tally": _ask_tally,
     "correct": _ask_correct,
     "choose": _ask_choose,
 }
 """Kind of question that is only asked in training -> what draws one."""
-KINDS_TRAINED = (*KINDS_ASKED, *BRIDGES)
+KINDS_TRAINED = (*KINDS_ASKED, *(kind for kind in BRIDGES if kind != "recite"))
+"""What is asked about a drawn scene; reciting has a lesson of its own."""
+COPYING = ("letter", "word", "repeat", "recite")
+"""Kinds that need no picture."""

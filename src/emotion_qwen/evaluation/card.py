@@ -1,126 +1,86 @@
-"""Measure nano on validation pictures: by label likelihood in both languages, and what it writes freely.
+"""Measure nano on validation pictures and drawn scenes: by likelihood in both languages, and what it writes freely.
 
 The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
 from there. Only validation parts are read.
 
-python -m emotion_qwen.evaluation.card --data DATA --results docs/results
+python -m emotion_qwen.evaluation.card --data DATA --predictions RUNS/predictions --results docs/results
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from emotion_qwen.data.pictures import read_pictures
-from emotion_qwen.data.questions import OBJECT_CLOSED, OBJECT_SET
+from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
+from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
+from emotion_qwen.evaluation.task import TASKS, Item, Task
 from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.scoring import label_scores, less_blank
 from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
-from emotion_qwen.settings import ClipSettings
-from emotion_qwen.taxonomy import LabelSet, label_set, match_label
+from emotion_qwen.taxonomy import label_set, match_label
 
-INTERVAL_DRAWS = 2000
-SIDE = 48
-
-
-@dataclass(frozen=True)
-class Question:
-    """A closed question about one file of validation pictures."""
-
-    name: str
-    file: str
-    labels: LabelSet
-    crop: float = 1.0
-    keep: tuple[str, ...] | None = None
+MEASURED = tuple(TASKS[name] for name in ("fer", "lfw", "cifar", "shapes"))
+WRITTEN = label_set("fer7")
 
 
-QUESTIONS_ASKED = (
-    Question("FER2013, 7 emotions", "faces_fer_aligned.parquet", label_set("fer7")),
-    Question(
-        "LFW, happiness or neutral", "faces_lfw_expressions.parquet", label_set("fer7"), 0.85, ("happiness", "neutral")
-    ),
-    Question("CIFAR-10, 10 objects", "pictures_cifar10.parquet", OBJECT_SET),
-)
-
-
-def measure(engine: Engine, data: Path, limit: int | None = None) -> dict[str, Any]:
-    """Measure every question of `QUESTIONS_ASKED`.
+def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = None) -> dict[str, Any]:
+    """Measure every task of `MEASURED`.
 
     Args:
         engine: the model.
         data: folder of the Parquet files.
-        limit: look at about so many pictures of each file, evenly spaced.
+        predictions: folder of this model's predictions, by which an interrupted run goes on.
+        limit: look at so many items of each task.
 
     Returns:
-        Per question: pictures, accuracy by language with a 95 % bootstrap interval, per-class recall, and for faces the
-        share of freely written sentences that name the likeliest label.
+        Per title of a task: items, accuracy by language with a 95 % bootstrap interval, recall by class, and for faces
+        the share of freely written sentences that name the likeliest label. All shares in percent.
     """
-    return {question.name: _measure_one(engine, question, data, limit) for question in QUESTIONS_ASKED}
+    return {task.title: _measure_one(engine, task, data, predictions, limit) for task in MEASURED}
 
 
-def _measure_one(engine: Engine, question: Question, data: Path, limit: int | None) -> dict[str, Any]:
-    pictures = read_pictures(data / question.file, "validation", SIDE, crop=question.crop)
-    kept = question.keep or question.labels.labels
-    rows = [i for i, name in enumerate(pictures.labels) if name in kept]
-    rows = rows[:: max(1, len(rows) // limit)] if limit else rows  # the files stand in the order of their labels
-    settings = engine.processor.settings
-    views = [_views(pictures.pixels[i], question, settings) for i in rows]
-    truth = np.array([question.labels.labels.index(pictures.labels[i]) for i in rows])
-    result: dict[str, Any] = {"pictures": len(rows), "accuracy": {}, "interval": {}, "recall": {}}
+def _measure_one(engine: Engine, task: Task, data: Path, predictions: Path, limit: int | None) -> dict[str, Any]:
+    answered = predict(engine, task, predictions, data=data, languages=LANGUAGES, limit=limit)
+    result: dict[str, Any] = {"items": len(answered) // len(LANGUAGES)}
     for language in LANGUAGES:
-        chosen, telling = _choose(engine, views, question, language)
-        right = chosen == truth
-        result["accuracy"][language] = _percent(right.mean())
-        result["interval"][language] = _interval(right)
-        result["recall"][language] = {
-            name: _percent(right[truth == k].mean()) for k, name in enumerate(question.labels.labels) if name in kept
+        own = [one for one in answered if one.language == language]
+        right = hits([one.answer for one in own], [one.predicted for one in own])
+        sure = bootstrap_interval(right)
+        told = {
+            "accuracy": _percent(right.mean()),
+            "interval": [_percent(sure.low), _percent(sure.high)],
+            "recall": {name: _percent(share) for name, share in recalls(right, [one.group for one in own]).items()},
         }
-        if question.labels is not OBJECT_SET:
-            shown = [_part(views[i][telling[i]]) for i in range(len(rows))]
-            written = engine.write(shown, QUESTIONS["describe"][language])
-            named = [match_label(text, question.labels, language) for text in written]
-            likely = [question.labels.labels[k] for k in chosen]
-            agree = np.mean([n == k for n, k in zip(named, likely, strict=True)])
-            result.setdefault("written_agrees", {})[language] = _percent(agree)
-            result.setdefault("written_parses", {})[language] = _percent(np.mean([n is not None for n in named]))
+        if task.faces:
+            told |= _read_back(engine, task, data, own, limit)
+        for name, value in told.items():
+            result.setdefault(name, {})[language] = value
     return result
 
 
-def _choose(
-    engine: Engine, views: Sequence[np.ndarray], question: Question, language: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return per picture the likeliest allowed label and the view that shows it best, as `analyze` pools a person."""
-    parts = [_part(view) for one in views for view in one]
-    if question.labels is OBJECT_SET:
-        names = question.labels.names(language)
-        asked = OBJECT_CLOSED[language][0].format(labels=(", " if language == "en" else "、").join(names))
-        scores, _ = less_blank(engine, parts, asked, names)
-    else:
-        scores, _ = label_scores(engine, parts, question.labels, language)
-    shares = scores.softmax(-1).numpy().reshape(len(views), -1, scores.shape[-1])  # (pictures, views, labels)
-    allowed = [question.labels.labels.index(name) for name in question.keep or question.labels.labels]
-    chosen = np.array(allowed)[shares.mean(axis=1)[:, allowed].argmax(axis=-1)]
-    return chosen, np.take_along_axis(shares, chosen[:, None, None], axis=2)[..., 0].argmax(axis=1)
+def _read_back(
+    engine: Engine, task: Task, data: Path, answered: Sequence[Prediction], limit: int | None
+) -> dict[str, float]:
+    """Let the model write about every face, and compare what it names with the likeliest label."""
+    language, side = answered[0].language, picture_side(engine)
+    items = task.items(data, side=side, languages=(language,), limit=limit)
+    written = engine.write([_face(engine, item, side) for item in items], QUESTIONS["describe"][language])
+    english = dict(zip(WRITTEN.names(language), WRITTEN.labels, strict=True))
+    named = [match_label(text, WRITTEN, language) for text in written]
+    likely = [english[one.predicted] for one in answered]
+    agree = np.mean([n == k for n, k in zip(named, likely, strict=True)])
+    return {"written_agrees": _percent(agree), "written_parses": _percent(np.mean([n is not None for n in named]))}
 
 
-def _views(picture: np.ndarray, question: Question, settings: ClipSettings) -> np.ndarray:
-    return picture[None] if question.labels is OBJECT_SET else person_views(picture, SIDE, settings)
-
-
-def _part(picture: np.ndarray) -> dict[str, Any]:
-    return {"type": "image", "image": np.ascontiguousarray(picture)}
-
-
-def _interval(right: np.ndarray) -> list[float]:
-    draws = np.random.default_rng(0).choice(right, (INTERVAL_DRAWS, len(right))).mean(axis=1)
-    return [_percent(share) for share in np.quantile(draws, [0.025, 0.975])]
+def _face(engine: Engine, item: Item, side: int) -> dict[str, Any]:
+    """Return the face as it stands, the first of its views."""
+    view = person_views(item.part["image"], side, engine.processor.settings)[0]
+    return {"type": "image", "image": np.ascontiguousarray(view)}
 
 
 def _percent(share: Any) -> float:
@@ -137,7 +97,7 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
         "Made by the last step of `recipes/train_nano.sh`; validation parts only, label likelihood, "
         "95 % bootstrap intervals.",
         "",
-        "| question | pictures | EN | interval | ZH | interval | written text names the likeliest label, EN / ZH |",
+        "| question | items | EN | interval | ZH | interval | written text names the likeliest label, EN / ZH |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in figures.items():
@@ -145,23 +105,25 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
         agrees = row.get("written_agrees")
         told = f"{agrees['en']} % / {agrees['zh']} %" if agrees else "not asked"
         lines.append(
-            f"| {name} | {row['pictures']} | {row['accuracy']['en']} % | {low_en}–{high_en} "
+            f"| {name} | {row['items']} | {row['accuracy']['en']} % | {low_en}–{high_en} "
             f"| {row['accuracy']['zh']} % | {low_zh}–{high_zh} | {told} |"
         )
     for name, row in figures.items():
-        recalls = ", ".join(f"{label} {share}" for label, share in row["recall"]["en"].items())
-        lines += ["", f"Recall by class, {name} (EN, %): {recalls}."]
+        for language in LANGUAGES:
+            recalled = ", ".join(f"{label} {share}" for label, share in row["recall"][language].items())
+            lines += ["", f"Recall by class, {name} ({language.upper()}, %): {recalled}."]
     (folder / "nano.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
 @click.option("--model", default=None, help="model folder; the shipped nano if not given")
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers, to go on")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--limit", type=int, default=None, help="about so many pictures of each file")
-def card(data: Path, model: str | None, results: Path, limit: int | None) -> None:
+@click.option("--limit", type=int, default=None, help="so many items of each task")
+def card(data: Path, model: str | None, predictions: Path, results: Path, limit: int | None) -> None:
     """Measure a model on the validation pictures and write the page."""
-    write_results(measure(Engine.load(model), data, limit), results)
+    write_results(measure(Engine.load(model), data, predictions, limit), results)
 
 
 if __name__ == "__main__":

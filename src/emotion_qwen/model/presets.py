@@ -42,13 +42,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nano": {
         "text_config": {
             "hidden_size": 256,
-            "intermediate_size": 704,
-            "num_hidden_layers": 4,
+            "intermediate_size": 512,
+            "num_hidden_layers": 6,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "vocab_size": 4096,
             "max_position_embeddings": 4096,
-            "max_window_layers": 4,
+            "max_window_layers": 6,
             "rms_norm_eps": 1e-6,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]},
         },

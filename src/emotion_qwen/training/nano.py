@@ -26,6 +26,7 @@ from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import SYSTEM_TEXT
 from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.training.language_start import look_back
 from emotion_qwen.training.sight import SightRun, patch_accuracy, run_sight
 from emotion_qwen.training.tokenizer import train_tokenizer
 from emotion_qwen.training.vision_start import (
@@ -159,12 +160,13 @@ def _seen(folder: Path) -> EmotionQwenVisionTransformer:
 @nano.command()
 @_folders
 def start(data: Path, runs: Path) -> None:
-    """Put the trained vision transformer and the processor into a model folder; all else in it is random."""
+    """Put the trained vision transformer and the processor into a model folder; all else in it is random, but for heads that look back."""
     if not (runs / "processor").is_dir():
         raise DataError(f"{runs}: no processor; run the step `words` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
     model = EmotionQwenForConditionalGeneration(processor.name_tokens(preset("nano")))
     model.model.visual.load_state_dict(_seen(runs / "sight").state_dict())
+    look_back(model.model.language_model)
     model.save_pretrained(runs / "start")
     processor.save_pretrained(runs / "start")
 
