@@ -29,7 +29,10 @@ step start
 stage stage0_recite start
 stage stage0_copy stage0_recite/model
 stage stage0 stage0_copy/model
-stage stage0_all stage0/model
+stage stage0_names stage0/model
+stage stage0_letters stage0_names/model
+stage stage0_claims stage0_letters/model
+stage stage0_all stage0_claims/model
 stage stage1 stage0_all/model
 stage stage2 stage1/model
 stage stage3 stage2/model

@@ -91,7 +91,7 @@ def test_shapes_without_a_picture_are_asked_what_needs_none():
     assert all(isinstance(message["content"], str) for message in part.sample(0, 0).messages)
     assert len(part.sample(0, 0).messages) == 8 and part.sample(0, 0).id != part.sample(0, 1).id
     assert part.identity != read_part("shapes", "lists", "general", None, "train", questions=4).identity
-    with pytest.raises(DataError, match="unknown kind of question 'colour'; expected one of: letter, recite"):
+    with pytest.raises(DataError, match="unknown kind of question 'colour'; expected one of: legend, letter, recite"):
         read_part("shapes", "lists", "general", None, "train", kinds=["colour"], drawn=False)
 
 

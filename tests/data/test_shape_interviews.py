@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from emotion_qwen.data.shape_interviews import BRIDGES, KINDS_TRAINED, ask, interview
+from emotion_qwen.data.shape_interviews import BRIDGES, COPYING, KINDS_TRAINED, ask, interview
 from emotion_qwen.data.shape_questions import KINDS_ASKED, shapes_item
 from emotion_qwen.data.shapes import Background, Scene, Shape
 
@@ -92,4 +92,14 @@ def test_every_kind_comes_about_equally_often():
         rng, scene = random.Random(index), shapes_item(index, "train").scene
         for kind in KINDS_TRAINED:
             drawn[kind] += any(ask(kind, scene, "en", rng) for _ in range(8))
-    assert set(KINDS_TRAINED) == {*KINDS_ASKED, *BRIDGES} and min(drawn.values()) > 100
+    assert {*KINDS_TRAINED, *COPYING} == {*KINDS_ASKED, *BRIDGES} and min(drawn.values()) > 100
+
+
+def test_a_legend_names_every_word_with_the_letter_before_it():
+    for language, mark in (("en", "."), ("zh", "。")):
+        for question, answer in answers("legend", language).items():
+            asked, _, options = question.partition(f"{mark} A.")
+            said = answer.split(" ")
+            assert asked.endswith(" ".join(said[::2]))
+            for word, letter in zip(said[::2], said[1::2], strict=True):
+                assert f" {letter}. {word}" in f" A.{options}"

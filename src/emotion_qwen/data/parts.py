@@ -97,12 +97,14 @@ class ShapesPart:
     """Of the questions beside a scene's own; none is all of them."""
     drawn: bool = True
     """False asks without a picture, `kinds` alone."""
+    described: float = 0.5
+    """Share of the scenes with several questions that are described, too."""
 
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        shown = () if self.drawn else ("undrawn",)
-        return " ".join(("shapes", self.split, str(self.side), str(self.questions), *self.kinds, *shown))
+        told = str(self.described) if self.drawn else "undrawn"
+        return " ".join(("shapes", self.split, str(self.side), str(self.questions), told, *self.kinds))
 
     def __len__(self) -> int:
         return self.size
@@ -119,7 +121,8 @@ class ShapesPart:
             return copying_conversation(place % DRAWN, self.split, language, self.questions, self.kinds)
         if self.questions > 1:
             kinds = self.kinds or KINDS_TRAINED
-            return shapes_conversation(place % DRAWN, self.split, language, self.questions, kinds, self.side)
+            number, share = place % DRAWN, self.described
+            return shapes_conversation(number, self.split, language, self.questions, kinds, self.side, described=share)
         return shapes_sample(place % DRAWN, self.split, language, self.side)
 
 
@@ -244,7 +247,7 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
-    "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn")),
+    "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described")),
     "texts": (_read_texts, ("seed",)),
 }
 """Kind of data -> how it is opened, and the options it takes."""

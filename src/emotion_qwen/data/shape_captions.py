@@ -21,7 +21,8 @@ DESCRIBE = {
     "zh": ("描述这张图片。", "列出所有物体。", "图中有什么，在哪里？"),
 }
 DESCRIBED = 0.5
-"""Share of the conversations that hold a description."""
+"""Share of the conversations that end with a description, if nothing else is said. It has more words than all the short
+answers together: good for learning to see, in the way of everything after that."""
 
 
 def describe(scene: Scene, language: str) -> str:
@@ -47,6 +48,7 @@ def shapes_conversation(
     kinds: Sequence[str] = KINDS_TRAINED,
     side: int = 64,
     seed: int = 0,
+    described: float = DESCRIBED,
 ) -> Sample:
     """Make one item in one language as a conversation: its own question among others, perhaps a description.
 
@@ -58,6 +60,7 @@ def shapes_conversation(
         kinds: of the questions beside the item's own.
         side: of the picture, pixels.
         seed: of the world.
+        described: share of the conversations that end with a description.
 
     Raises:
         DataError: an unknown split or language, a negative index, or a side too small for shapes.
@@ -70,7 +73,7 @@ def shapes_conversation(
     more = interview(item.scene, language, questions - 1, rng, kinds)
     turns = [(own.text, own.answer), *more]
     rng.shuffle(turns)
-    if rng.random() < DESCRIBED:  # last: what follows a description could be answered without looking
+    if rng.random() < described:  # last: what follows a description could be answered without looking
         turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
     messages: list[dict] = []
     for asked, answer in turns:

@@ -42,6 +42,7 @@ _ASKED = {
         "word": "Which word stands at {value}?{options}",
         "repeat": "Repeat: {value}.",
         "recite": "Repeat: {value}.",
+        "legend": "Say the letters: {value}.{options}",
         "tally": "Count and name: {value} objects.",
     },
     "zh": {
@@ -54,6 +55,7 @@ _ASKED = {
         "word": "{value}对应哪个词？{options}",
         "repeat": "请重复：{value}。",
         "recite": "请重复：{value}。",
+        "legend": "请说出字母：{value}。{options}",
         "tally": "数一数并说出：{value}的图形。",
     },
 }
@@ -203,6 +205,17 @@ def _ask_recite(scene: Scene, language: str, rng: random.Random) -> Exchange:
     return _ASKED[language]["recite"].format(value=told), told
 
 
+def _ask_legend(scene: Scene, language: str, rng: random.Random) -> Exchange:
+    """Want the letters of several words, each after its word, so that the word stands right before what is wanted."""
+    pool = [translated(word, language) for word in (*COLOUR_NAMES, *KINDS, *map(str, range(1, 6)))]
+    words = rng.sample(pool, rng.randint(3, 6))
+    letters = dict(zip(words, "ABCDEF", strict=False))
+    told = "".join(f" {letter}. {word}" for word, letter in letters.items())
+    rng.shuffle(words)
+    answer = " ".join(f"{word} {letters[word]}" for word in words)
+    return _ASKED[language]["legend"].format(value=" ".join(words), options=told), answer
+
+
 def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
     manner = rng.choice(("kind", "colour"))
     value, told = getattr(rng.choice(scene.shapes), manner), "colour" if manner == "kind" else "kind"
@@ -242,12 +255,13 @@ BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {
     "word": _ask_word,
     "repeat": _ask_repeat,
     "recite": _ask_recite,
+    "legend": _ask_legend,
     "tally": _ask_tally,
     "correct": _ask_correct,
     "choose": _ask_choose,
 }
 """Kind of question that is only asked in training -> what draws one."""
-KINDS_TRAINED = (*KINDS_ASKED, *(kind for kind in BRIDGES if kind != "recite"))
-"""What is asked about a drawn scene; reciting has a lesson of its own."""
-COPYING = ("letter", "word", "repeat", "recite")
+KINDS_TRAINED = (*KINDS_ASKED, *(kind for kind in BRIDGES if kind not in ("recite", "legend")))
+"""What is asked about a drawn scene; long lists have lessons of their own."""
+COPYING = ("letter", "word", "repeat", "recite", "legend")
 """Kinds that need no picture."""

@@ -17,7 +17,19 @@ from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
 from emotion_qwen.training.run import PROOF
 
-STAGE_FOLDERS = ("stage0_recite", "stage0_copy", "stage0", "stage0_all", "stage1", "stage2", "stage3", "tuning")
+STAGE_FOLDERS = (
+    "stage0_recite",
+    "stage0_copy",
+    "stage0",
+    "stage0_names",
+    "stage0_letters",
+    "stage0_claims",
+    "stage0_all",
+    "stage1",
+    "stage2",
+    "stage3",
+    "tuning",
+)
 SHOWN = {
     "eval_general_exact": ("general, exactly right, %", AFTER),
     "eval_emotion_exact": ("emotion, exactly right, %", BEFORE),

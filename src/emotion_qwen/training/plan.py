@@ -129,8 +129,6 @@ class TrainSettings(Settings):
     strategy: StrategySettings = Field(default_factory=lambda: StrategySettings.of({}))
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Mixed precision in bfloat16 wherever the device multiplies it natively; elsewhere it is many times slower."""
-    attention: Literal["auto", "sdpa", "eager"] = "auto"
-    """The fused kernel, or products one by one, which on a CPU that multiplies bfloat16 natively take 0.8 of its time."""
     checkpointing: bool = False
     """Recompute activations in the backward pass."""
     save_every: int = Field(100, ge=1)
@@ -144,13 +142,6 @@ class TrainSettings(Settings):
     def dtype(self) -> torch.dtype:
         """The number type of the training step's products."""
         return native_dtype() if self.precision == "auto" else getattr(torch, self.precision)
-
-    @property
-    def attention_used(self) -> str:
-        """Name the attention of this run on this machine."""
-        if self.attention != "auto":
-            return self.attention
-        return "eager" if self.dtype == torch.bfloat16 and not torch.cuda.is_available() else "sdpa"
 
     @property
     def plan(self) -> Stage:

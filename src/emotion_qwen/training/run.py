@@ -76,7 +76,6 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     if last is not None:
         mixture.check_position(read_position(last))
     model, processor = load_start(settings)
-    model.set_attn_implementation(settings.attention_used)
     learning = enter_stage(model, settings.plan)
     before = part_digests(model) if settings.adapter is None else {}
     if settings.adapter is not None:
