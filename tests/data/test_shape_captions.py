@@ -53,9 +53,10 @@ def test_an_unknown_language_is_refused():
 
 
 def test_copying_needs_no_picture_and_every_answer_stands_in_its_question():
+    plain = ("letter", "word", "repeat", "recite")  # a legend puts letters between the words
     for index in range(40):
-        sample = copying_conversation(index, "train", ("en", "zh")[index % 2], 5)
-        assert sample == copying_conversation(index, "train", ("en", "zh")[index % 2], 5)
+        sample = copying_conversation(index, "train", ("en", "zh")[index % 2], 5, plain)
+        assert sample == copying_conversation(index, "train", ("en", "zh")[index % 2], 5, plain)
         asked, said = sample.messages[::2], sample.messages[1::2]
         assert len(asked) == len(said) == 5
         assert all(isinstance(m["content"], str) for m in sample.messages)

@@ -160,7 +160,7 @@ def _seen(folder: Path) -> EmotionQwenVisionTransformer:
 @nano.command()
 @_folders
 def start(data: Path, runs: Path) -> None:
-    """Put the trained vision transformer and the processor into a model folder; all else in it is random, but for heads that look back."""
+    """Put vision transformer and processor into a model folder; all else is random, but for heads that look back."""
     if not (runs / "processor").is_dir():
         raise DataError(f"{runs}: no processor; run the step `words` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
