@@ -20,6 +20,7 @@ from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.task import TASKS, Item, Task
 from emotion_qwen.inference.engine import Engine
+from emotion_qwen.inference.scoring import label_scores
 from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import label_set, match_label
@@ -69,7 +70,8 @@ def _read_back(
     """Let the model write about every face, and compare what it names with the likeliest label."""
     language, side = answered[0].language, picture_side(engine)
     items = task.items(data, side=side, languages=(language,), limit=limit)
-    written = engine.write([_face(engine, item, side) for item in items], QUESTIONS["describe"][language])
+    shown = _telling_views(engine, items, [one.predicted for one in answered], side)
+    written = engine.write(shown, QUESTIONS["describe"][language])
     english = dict(zip(WRITTEN.names(language), WRITTEN.labels, strict=True))
     named = [match_label(text, WRITTEN, language) for text in written]
     likely = [english[one.predicted] for one in answered]
@@ -77,10 +79,15 @@ def _read_back(
     return {"written_agrees": _percent(agree), "written_parses": _percent(np.mean([n is not None for n in named]))}
 
 
-def _face(engine: Engine, item: Item, side: int) -> dict[str, Any]:
-    """Return the face as it stands, the first of its views."""
-    view = person_views(item.part["image"], side, engine.processor.settings)[0]
-    return {"type": "image", "image": np.ascontiguousarray(view)}
+def _telling_views(engine: Engine, items: Sequence[Item], predicted: Sequence[str], side: int) -> list[dict[str, Any]]:
+    """Return of every face the view that speaks most for its likeliest label, as `analyze` writes about a person."""
+    views = [person_views(item.part["image"], side, engine.processor.settings) for item in items]
+    parts = [{"type": "image", "image": np.ascontiguousarray(view)} for one in views for view in one]
+    scores, _ = label_scores(engine, parts, WRITTEN, items[0].language)
+    shares = scores.softmax(-1).reshape(len(items), -1, scores.shape[-1])  # (faces, views, labels)
+    names = WRITTEN.names(items[0].language)
+    best = [int(share[:, names.index(name)].argmax()) for share, name in zip(shares, predicted, strict=True)]
+    return [parts[number * shares.shape[1] + view] for number, view in enumerate(best)]
 
 
 def _percent(share: Any) -> float:
