@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from transformers import Qwen2_5_VLTextModel
 
 REACHES = ((1, 2, 3, 0), (1, 2, 0, 0))
 """By layer and head, how many words back a head looks at first; 0 leaves it free."""
 
 
 @torch.no_grad()
-def look_back(language_model: nn.Module, reaches: Sequence[Sequence[int]] = REACHES, sharpness: float = 5.0) -> None:
+def look_back(
+    language_model: Qwen2_5_VLTextModel, reaches: Sequence[Sequence[int]] = REACHES, sharpness: float = 5.0
+) -> None:
     """Set the attention biases of the first layers so that a head starts by looking a few words back.
 
     Rotary positions turn a constant query and a constant key into a function of the distance alone; queries turned by
