@@ -1,7 +1,6 @@
 """The command line: one table of commands; only the chosen one is imported.
 
-A command is a `click.Command` in the package that owns the work. Errors of our own family become one line on standard
-error and exit code 2; `--debug` shows the traceback instead.
+A command is a `click.Command` in the package that owns the work. `--debug` shows the traceback of an error.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 import click
 
 from emotion_qwen import __version__
-from emotion_qwen.errors import EmotionQwenError
+from emotion_qwen.console import run_command
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "analyze": ("emotion_qwen.inference.commands:analyze", "Say what the people in clips or pictures feel."),
@@ -56,21 +55,7 @@ def emotion_qwen(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        code = emotion_qwen.main(arguments, prog_name="emotion-qwen", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except EmotionQwenError as error:
-        if "--debug" in arguments:
-            raise
-        click.echo(f"error: {error}", err=True)
-        return 2
-    return code if isinstance(code, int) else 0
+    return run_command(emotion_qwen, arguments, "emotion-qwen")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
-    ("taxonomy", "settings", "nano"),
+    ("taxonomy", "settings", "console", "nano"),
     ("records",),
     ("media", "faces", "model"),
     ("processing",),

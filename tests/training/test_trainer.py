@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,24 @@ def test_a_half_written_checkpoint_is_never_loaded(config_file, tmp_path, monkey
     assert [folder.name for folder in checkpoints(tmp_path / "run")] == ["checkpoint-2"]
     assert run_stage(read_settings(path), resume=True).steps == 4
     assert not (tmp_path / "run" / STAGING).exists()
+
+
+def test_a_folder_that_goes_is_moved_away_whole_before_it_is_removed(config_file, tmp_path, monkeypatch):
+    removed, remove = [], shutil.rmtree
+
+    def note(folder, *more, **options):
+        removed.append(Path(folder))
+        remove(folder, *more, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    path = config_file(optim={"steps": 8, "learning_rate": 1e-3})
+    run_stage(read_settings(path))
+    (tmp_path / "run" / "model" / "left").touch()
+    run_stage(read_settings(path), resume=True)
+    assert not (tmp_path / "run" / "model" / "left").exists()
+    mine = [folder for folder in removed if (tmp_path / "run") in folder.parents]
+    assert mine and {folder.name for folder in mine} == {STAGING}
+    assert [folder.name for folder in checkpoints(tmp_path / "run")] == ["checkpoint-6", "checkpoint-8"]
 
 
 def test_sigterm_saves_and_stops(config_file, tmp_path):

@@ -112,13 +112,13 @@ class ShapesPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return a scene with its question, in English and Chinese by turns."""
         from emotion_qwen.data.shape_captions import copying_conversation, shapes_conversation
-        from emotion_qwen.data.shape_interviews import KINDS_TRAINED
+        from emotion_qwen.data.shape_interviews import COPYING, KINDS_TRAINED
         from emotion_qwen.data.shape_questions import shapes_sample
 
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
         if not self.drawn:
-            return copying_conversation(place % DRAWN, self.split, language, self.questions, self.kinds)
+            return copying_conversation(place % DRAWN, self.split, language, self.questions, self.kinds or COPYING)
         if self.questions > 1:
             kinds = self.kinds or KINDS_TRAINED
             number, share = place % DRAWN, self.described
@@ -216,8 +216,6 @@ def _read_shapes(name: str, domain: str, path: Path | None, split: str, options:
     for kind in kinds:
         if kind not in known:
             raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, known)}")
-    if known is COPYING:
-        kinds = kinds or COPYING
     return ShapesPart(name, domain, split, kinds=kinds, **{"size": 20000, **options})
 
 

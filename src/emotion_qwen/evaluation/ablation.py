@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
 from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.task import TASKS
@@ -290,4 +292,4 @@ def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit
 
 
 if __name__ == "__main__":
-    ablation()
+    sys.exit(run_command(ablation))

@@ -9,6 +9,7 @@ python -m emotion_qwen.evaluation.card --data DATA --predictions RUNS/prediction
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
+from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.task import TASKS, Item, Task
@@ -134,4 +136,4 @@ def card(data: Path, model: str | None, predictions: Path, results: Path, limit:
 
 
 if __name__ == "__main__":
-    card()
+    sys.exit(run_command(card))

@@ -6,12 +6,14 @@ python -m emotion_qwen.evaluation.stages_page --runs RUNS --results docs/results
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
@@ -53,27 +55,33 @@ def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str,
 
 
 def draw_stages(stages: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw the loss of every stage, and beneath it the validation of general skill and emotion, as one PNG."""
-    figure = optional("matplotlib.figure").Figure(figsize=(2.7 * len(stages) + 1, 5), layout="constrained")
-    rows = figure.subplots(2, len(stages), sharey="row", squeeze=False)
-    for column, (name, proof) in enumerate(stages.items()):
-        loss, held = rows[0][column], rows[1][column]
-        told = [(entry["step"], entry["loss"]) for entry in proof["log"] if "loss" in entry]
+    """Draw all stages one after another over their steps: training loss, and beneath it validation, as one PNG."""
+    figure = optional("matplotlib.figure").Figure(figsize=(11, 6.5), layout="constrained")
+    loss, held = figure.subplots(2, 1, sharex=True)
+    begin = 0
+    points: dict[str, list[tuple[int, float]]] = {key: [] for key in SHOWN}
+    for name, proof in stages.items():
+        told = [(begin + entry["step"], entry["loss"]) for entry in proof["log"] if "loss" in entry]
         loss.plot(*zip(*told, strict=True), color=LOSS, linewidth=1.4)
-        loss.set_yscale("log")
-        loss.set_title(f"{name}: {', '.join(proof['trains'])}", fontsize=9, color=INK)
-        for key, (label, colour) in SHOWN.items():
-            points = [(entry["step"], entry[key]) for entry in proof["log"] if key in entry]
-            if points:
-                held.plot(*zip(*points, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=label)
-        held.set_ylim(0, 100)
-        held.set_xlabel("step", fontsize=8)
+        for key, found in points.items():
+            found += [(begin + entry["step"], entry[key]) for entry in proof["log"] if key in entry]
+        middle = begin + proof["steps"] / 2
+        loss.text(middle, 1.02, name, transform=loss.get_xaxis_transform(), rotation=60, fontsize=8, color=INK)
+        begin += proof["steps"]
         for axes in (loss, held):
-            axes.grid(color=FAINT, linewidth=0.5)
-            axes.tick_params(colors=INK, labelsize=8)
-    rows[0][0].set_ylabel("training loss", fontsize=9)
-    rows[1][0].set_ylabel("validation, %", fontsize=9)
-    rows[1][0].legend(fontsize=7, loc="lower right")
+            axes.axvline(begin, color=FAINT, linewidth=0.8)
+    for key, (label, colour) in SHOWN.items():
+        if points[key]:
+            held.plot(*zip(*points[key], strict=True), "o-", color=colour, markersize=3.5, linewidth=1.2, label=label)
+            held.legend(fontsize=8, loc="upper left")
+    loss.set_yscale("log")
+    loss.set_ylabel("training loss", fontsize=9)
+    held.set(xlim=(0, begin), ylim=(0, 100))
+    held.set_ylabel("validation", fontsize=9)
+    held.set_xlabel("steps of all stages", fontsize=9)
+    for axes in (loss, held):
+        axes.grid(axis="y", color=FAINT, linewidth=0.5)
+        axes.tick_params(colors=INK, labelsize=8)
     figure.savefig(path, dpi=RESOLUTION, facecolor="white")
 
 
@@ -115,4 +123,4 @@ def stages_page(runs: Path, results: Path) -> None:
 
 
 if __name__ == "__main__":
-    stages_page()
+    sys.exit(run_command(stages_page))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, load_model, save_file
 from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from emotion_qwen.console import run_command
 from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
 from emotion_qwen.data.shape_captions import DESCRIBE, describe
 from emotion_qwen.data.shape_interviews import KINDS_TRAINED, interview
@@ -184,4 +186,4 @@ def pack(data: Path, runs: Path, model: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    nano()
+    sys.exit(run_command(nano))

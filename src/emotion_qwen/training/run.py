@@ -35,6 +35,7 @@ from emotion_qwen.training.trainer import (
     StopOnSignal,
     exact_share,
     latest_checkpoint,
+    put_in_place,
     read_position,
 )
 
@@ -258,19 +259,19 @@ def _finish(
         proof |= {"changed": changed, "parts": after, "parts_before": before}
     proof["log"] = trainer.state.log_history
     proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
-    staging, target = settings.output / STAGING, settings.output / "model"
+    staging = settings.output / STAGING
     if trainer.args.should_save:
         try:
             shutil.rmtree(staging, ignore_errors=True)
-            model.save_pretrained(staging)
-            processor.save_pretrained(staging)
-            (staging / PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(staging, target)
+            model.save_pretrained(staging / "model")
+            processor.save_pretrained(staging / "model")
+            (staging / "model" / PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+            put_in_place(staging / "model", settings.output / "model")
+            shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
             raise TrainingError(
-                f"the model could not be saved in {target} ({error}); the last checkpoint is whole: make room, then "
-                "--resume"
+                f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
+                "make room, then --resume"
             ) from error
     rejected = getattr(trainer.data_collator, "rejected", [])
     if rejected:

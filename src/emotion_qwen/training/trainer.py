@@ -123,17 +123,16 @@ class StageTrainer(Trainer):
             self.args.output_dir = str(final)
 
     def _finish(self, staged: Path, target: Path) -> None:
-        """Give a written checkpoint its name, in one move; then let the oldest go."""
+        """Give a written checkpoint its name, in one move; then let the oldest go, each in one move too."""
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             seen = self.state.global_step * self._samples_per_step()
             (staged / POSITION).write_text(json.dumps(self.mixture.position(seen), indent=1), encoding="utf-8")
             _flush(staged)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(staged, target)
-            shutil.rmtree(staged.parent, ignore_errors=True)
+            put_in_place(staged, target)
             for old in checkpoints(target.parent)[: -self.keep]:
-                shutil.rmtree(old)
+                os.replace(old, staged.parent / old.name)
+            shutil.rmtree(staged.parent, ignore_errors=True)
         self.accelerator.wait_for_everyone()
 
     def _samples_per_step(self) -> int:
@@ -186,6 +185,16 @@ class StopOnSignal(TrainerCallback):
         """Stop listening."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def put_in_place(staged: Path, target: Path) -> None:
+    """Give a written folder its name; what bore that name is moved beside `staged` first, for the caller to remove.
+
+    Folders are only ever removed where they are staged: a removal that is cut off leaves half a folder behind.
+    """
+    if target.exists():
+        os.replace(target, staged.with_name(f"{staged.name}.old"))
+    os.replace(staged, target)
 
 
 def checkpoints(folder: Path) -> list[Path]:
