@@ -37,7 +37,10 @@ stage stage1 stage0_all/model
 stage stage2 stage1/model
 stage stage3 stage2/model
 stage tuning stage3/model
+stage tuning_counts tuning/model
+stage tuning_groups tuning_counts/model
+stage tuning_words tuning_groups/model
 once stages .venv/bin/python -m emotion_qwen.evaluation.stages_page --runs "$runs" --results docs/results
-step pack --model "$runs/tuning/model" --target src/emotion_qwen/nano
+step pack --model "$runs/tuning_words/model" --target src/emotion_qwen/nano
 once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" \
   --predictions "$runs/predictions" --results docs/results

@@ -86,6 +86,17 @@ def test_a_scene_is_asked_many_questions_of_the_kinds_that_are_named():
         read_part("shapes", "a", "general", None, "train", kinds=["colur"])
 
 
+def test_scenes_are_those_of_the_kinds_that_are_named():
+    kinds = ["count", "comparison"]
+    part = read_part("shapes", "counting", "general", None, "train", size=6, questions=3, scenes=kinds)
+    asked = [part.sample(index, turn) for turn in range(2) for index in range(6)]
+    assert [sample.labels["shapes"] for sample in asked] == kinds * 6
+    assert len({sample.id.rsplit("/", 1)[0] for sample in asked}) == 12
+    assert part.identity != read_part("shapes", "counting", "general", None, "train", size=6, questions=3).identity
+    with pytest.raises(DataError, match="part 'a': unknown kind of question 'tally'"):
+        read_part("shapes", "a", "general", None, "train", scenes=["tally"])
+
+
 def test_shapes_without_a_picture_are_asked_what_needs_none():
     part = read_part("shapes", "lists", "general", None, "train", questions=4, drawn=False)
     assert all(isinstance(message["content"], str) for message in part.sample(0, 0).messages)

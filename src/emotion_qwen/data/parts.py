@@ -99,12 +99,15 @@ class ShapesPart:
     """False asks without a picture, `kinds` alone."""
     described: float = 0.5
     """Share of the scenes with several questions that are described, too."""
+    scenes: tuple[str, ...] = ()
+    """Kinds of question whose scenes are drawn: only those of counting hold groups of every size; none is all kinds."""
 
     @property
     def identity(self) -> str:
         """What decides the samples."""
         told = str(self.described) if self.drawn else "undrawn"
-        return " ".join(("shapes", self.split, str(self.side), str(self.questions), told, *self.kinds))
+        scenes = ("scenes", *self.scenes) if self.scenes else ()
+        return " ".join(("shapes", self.split, str(self.side), str(self.questions), told, *self.kinds, *scenes))
 
     def __len__(self) -> int:
         return self.size
@@ -113,12 +116,15 @@ class ShapesPart:
         """Return a scene with its question, in English and Chinese by turns."""
         from emotion_qwen.data.shape_captions import copying_conversation, shapes_conversation
         from emotion_qwen.data.shape_interviews import COPYING, KINDS_TRAINED
-        from emotion_qwen.data.shape_questions import shapes_sample
+        from emotion_qwen.data.shape_questions import KINDS_ASKED, shapes_sample
 
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
         if not self.drawn:
             return copying_conversation(place % DRAWN, self.split, language, self.questions, self.kinds or COPYING)
+        if self.scenes:
+            round_, slot = divmod(place, len(self.scenes))
+            place = round_ * len(KINDS_ASKED) + KINDS_ASKED.index(self.scenes[slot])
         if self.questions > 1:
             kinds = self.kinds or KINDS_TRAINED
             number, share = place % DRAWN, self.described
@@ -211,12 +217,15 @@ def _read_scenes(name: str, domain: str, path: Path, split: str, options: dict[s
 
 def _read_shapes(name: str, domain: str, path: Path | None, split: str, options: dict[str, Any]) -> Part:
     from emotion_qwen.data.shape_interviews import COPYING, KINDS_TRAINED
+    from emotion_qwen.data.shape_questions import KINDS_ASKED
 
-    kinds, known = tuple(options.pop("kinds", ())), KINDS_TRAINED if options.get("drawn", True) else COPYING
-    for kind in kinds:
-        if kind not in known:
-            raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, known)}")
-    return ShapesPart(name, domain, split, kinds=kinds, **{"size": 20000, **options})
+    kinds, scenes = (tuple(options.pop(key, ())) for key in ("kinds", "scenes"))
+    known = KINDS_TRAINED if options.get("drawn", True) else COPYING
+    for told, allowed in ((kinds, known), (scenes, KINDS_ASKED)):
+        for kind in told:
+            if kind not in allowed:
+                raise DataError(f"part {name!r}: {unknown_choice('kind of question', kind, allowed)}")
+    return ShapesPart(name, domain, split, kinds=kinds, scenes=scenes, **{"size": 20000, **options})
 
 
 def _read_texts(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
@@ -245,7 +254,7 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
-    "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described")),
+    "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described", "scenes")),
     "texts": (_read_texts, ("seed",)),
 }
 """Kind of data -> how it is opened, and the options it takes."""

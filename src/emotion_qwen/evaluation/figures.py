@@ -174,5 +174,5 @@ def _draw_gate(found: Forgetting) -> Any:
         _clean(axes)
     panels[-1, 0].set_xlim(0, 1)
     panels[-1, 0].set_xlabel("weight of the emotion expert  (0: all general · 1: all emotion)")
-    panels[0, 0].legend(loc="upper right", frameon=False, fontsize=9)
+    panels[0, 0].legend(loc="upper center", frameon=False, fontsize=9)
     return figure

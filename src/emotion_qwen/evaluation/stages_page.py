@@ -31,6 +31,9 @@ STAGE_FOLDERS = (
     "stage2",
     "stage3",
     "tuning",
+    "tuning_counts",
+    "tuning_groups",
+    "tuning_words",
 )
 SHOWN = {
     "eval_general_exact": ("general, exactly right, %", AFTER),
