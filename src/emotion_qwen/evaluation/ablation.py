@@ -84,11 +84,21 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
+NOTES = (
+    "Without a gate every picture goes through the emotion expert: (d) is (b) by another name, with the same figures.",
+    "The language model is frozen in every way. What is compared is where emotion goes and what it pushes out in few "
+    "steps; how far nano comes in the end is told in [forgetting](forgetting.md).",
+    "Faces in scenes are another task than cropped faces: compare (e) and (f) there with each other only.",
+    "Questions are asked in English.",
+)
+"""What a reader of the table should know."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What every arm gets alike."""
 
-    steps: int = 150
+    steps: int = 100
     samples: int = 32
     limit: int | None = None
     """Items of each task; None asks all."""
@@ -274,6 +284,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
             f"| {lost['value']} ({lost['low']} to {lost['high']}) | {', '.join(map(str, arm['general_loss_by_seed']))} "
             f"| {arm['general']['cifar']} | {arm['general']['shapes']} |"
         )
+    lines += ["", *(f"- {note}" for note in NOTES)]
     (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -282,7 +293,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of models and answers")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--steps", default=150, show_default=True)
+@click.option("--steps", default=Budget.steps, show_default=True)
 @click.option("--limit", type=int, default=None, help="so many items of each task")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="processes side by side")
 def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None, jobs: int) -> None:
