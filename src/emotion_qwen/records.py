@@ -22,7 +22,7 @@ class Clip:
     """Decoded media: picture, sound and words on one clock.
 
     Attributes:
-        frames: (T, H, W, 3) uint8 RGB, reduced to the working side, upright.
+        frames: (T, H, W, 3) uint8 RGB, reduced to the working side, upright; T is 0 for sound alone.
         times: (T,) seconds of each frame from the start of the file, ascending.
         source: the path as given.
         still: a picture, not a video (then T is 1).
@@ -30,7 +30,9 @@ class Clip:
         size: (height, width) of the medium before reduction, upright, pixels.
         wave: (S,) float32 mono, or None without sound.
         sample_rate: of `wave`, Hz; 0 without sound.
+        wave_start: seconds of the wave's first sample.
         utterances: words, in order.
+        origin: seconds of the clip's zero on the container's own clock.
         warnings: what was wrong with the file and could be mended.
     """
 
@@ -42,7 +44,9 @@ class Clip:
     size: tuple[int, int] = (0, 0)
     wave: np.ndarray | None = None
     sample_rate: int = 0
+    wave_start: float = 0.0
     utterances: tuple[Utterance, ...] = ()
+    origin: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -90,6 +94,48 @@ class Sample:
     license: str = ""
 
 
+MEASURED, GENERATED = "measured", "generated"
+CHANNELS = ("picture", "sound", "words", "context")
+"""What a model can be told of a clip, in the order in which it is told."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One window of a timeline: what is felt between two times, in seconds, with shares before and after smoothing."""
+
+    start: float
+    end: float
+    label: str
+    distribution: dict[str, float]
+    """Smoothed."""
+    raw: dict[str, float]
+    """As the window alone gave it."""
+    valence_arousal: tuple[float, float]
+    channels: tuple[str, ...]
+    """Of `CHANNELS`, those that the window holds."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A stretch of a timeline with one label: from its onset to its offset, seconds, with the time of its peak."""
+
+    label: str
+    onset: float
+    offset: float
+    peak: float
+    share: float
+    """The label's share at the peak."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a face was at one time: `box` is x1, y1, x2, y2 as shares of width and height."""
+
+    time: float
+    box: tuple[float, float, float, float]
+    score: float
+
+
 @dataclass(frozen=True)
 class Person:
     """What one tracked person shows: label and distribution over the chosen label set, and when the face was seen."""
@@ -103,11 +149,111 @@ class Person:
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 of the face where it was seen best, as shares of width and height."""
     gate: dict[str, float]
+    valence_arousal: tuple[float, float] = (0.0, 0.0)
+    seen: tuple[Seen, ...] = ()
+    """The track, in order of time."""
+    timeline: tuple[Moment, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Something that can be checked: where and when it is, what it says, and the measurements behind it.
+
+    Attributes:
+        modality: of `CHANNELS`.
+        start: seconds; a picture has 0.
+        end: seconds.
+        text: one sentence, in the report's language.
+        kind: "measured" where the sentence is composed of `measures`, "generated" where the model wrote it.
+        measures: name with its unit -> value; a face or voice cue always has one.
+        person: whose it is, as in `people`; None where that is not known.
+        box: x1, y1, x2, y2 as shares of width and height; None without a place in the picture.
+    """
+
+    modality: str
+    start: float
+    end: float
+    text: str
+    kind: str
+    measures: dict[str, float] = field(default_factory=dict)
+    person: int | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence and where it comes from: "generated" by the model, or "measured", composed from measurements."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What one channel alone says, and how far the answer moves without it.
+
+    Attributes:
+        channel: of `CHANNELS`.
+        label: what the channel alone says most; "" where the clip has nothing of it.
+        distribution: what it alone says; empty where the clip has nothing of it.
+        moved: natural logarithm of the clip's label's share with all channels over its share without this one.
+        agrees: whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike).
+    """
+
+    channel: str
+    label: str
+    distribution: dict[str, float]
+    moved: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far a report trusts itself.
+
+    Attributes:
+        confidence: the leading label's share after calibration, 0 to 1.
+        entropy: of the distribution as a share of the largest possible, 0 (certain) to 1.
+        temperature: by which scores were divided; 1 where the model is not calibrated.
+        calibrated: whether the temperature was fitted for this model and label set.
+        threshold: confidence below which the report abstains.
+        abstains: whether it does: the label stands, but is not an answer.
+    """
+
+    confidence: float
+    entropy: float
+    temperature: float
+    calibrated: bool
+    threshold: float
+    abstains: bool
 
 
 @dataclass(frozen=True)
 class EmotionReport:
-    """What the people in a clip feel, as far as a model can say, and where the answer comes from."""
+    """What the people in a clip feel, as far as a model can say, and where the answer comes from.
+
+    Attributes:
+        source: the path as given.
+        label: of the label set, the likeliest.
+        distribution: label -> share of all channels together.
+        people: one of each tracked face, by picture alone; several faces are never merged.
+        gate: mean fusion weights, "general" and "emotion".
+        summary: the model's own sentence.
+        language: "en" or "zh", of all texts.
+        valence_arousal: expected values over the distribution, each in -1..1.
+        timeline: overlapping windows in order of time; empty for a picture.
+        episodes: stretches of the timeline with one label.
+        cues: what the answer can be checked against.
+        words: open words for the emotion, likeliest first, whatever the label set.
+        rationale: why, sentence by sentence.
+        channels: of each channel, what it says and how much it counted.
+        uncertainty: how far to trust this; None of a report that was made without.
+        utterances: the words that were read.
+        context: what the user said of the situation.
+        reasoning: step -> text, where structured thinking was asked for.
+        provenance: model, weights, prompt, budgets, warnings.
+    """
 
     source: str
     label: str
@@ -116,4 +262,15 @@ class EmotionReport:
     gate: dict[str, float]
     summary: str
     language: str
+    valence_arousal: tuple[float, float] = (0.0, 0.0)
+    timeline: tuple[Moment, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+    cues: tuple[Cue, ...] = ()
+    words: tuple[str, ...] = ()
+    rationale: tuple[Sentence, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    uncertainty: Uncertainty | None = None
+    utterances: tuple[Utterance, ...] = ()
+    context: str = ""
+    reasoning: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

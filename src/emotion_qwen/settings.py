@@ -82,6 +82,20 @@ class ClipSettings(Settings):
     """Turn person crops grey, for a model that saw only grey faces."""
 
 
+class HearingSettings(Settings):
+    """How sound becomes model input, for a model that hears. Saved with it, like `ClipSettings`.
+
+    The defaults are Whisper large's, with four encoder frames of 20 ms to a token.
+    """
+
+    mels: int = Field(128, ge=1)
+    """Bands of the log-mel spectrogram."""
+    window_seconds: float = Field(30.0, gt=0)
+    """Length of what the encoder hears at once; longer sound is heard window by window."""
+    frames_per_token: int = Field(4, ge=1)
+    """Encoder frames of 20 ms that become one token."""
+
+
 def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Read a YAML mapping and apply dotted overrides.
 

@@ -96,6 +96,12 @@ _SETS = (
         "Ekman 1992, names as in GoEmotions' grouping, Demszky et al., ACL 2020",
     ),
     _labels(
+        "emodb7",
+        "anger boredom disgust fear happiness neutral sadness",
+        "愤怒 无聊 厌恶 恐惧 高兴 中性 悲伤",
+        "EmoDB, Burkhardt et al., Interspeech 2005",
+    ),
+    _labels(
         "mikels8",
         "amusement anger awe contentment disgust excitement fear sadness",
         "逗乐 愤怒 敬畏 满足 厌恶 兴奋 恐惧 悲伤",
@@ -179,6 +185,7 @@ _CONCEPTS = (
         "担忧 担心 忧虑 焦虑 不安 忧心 发愁 焦急",
     ),
     _concept("amusement", (0.7, 0.4, 0.3), "amusement, amused, amusing, amusedly", "逗乐 好笑 有趣 滑稽 搞笑 娱乐"),
+    _concept("boredom", (-0.4, -0.7, -0.3), "boredom, bored, boring, boredly, wearied", "无聊 厌倦 乏味 百无聊赖"),
     _concept("awe", (0.5, 0.5, -0.4), "awe, awed, awestruck, awe-struck", "敬畏 震撼 惊叹 赞叹"),
     _concept(
         "contentment",
@@ -373,6 +380,17 @@ def match_label(text: str, labels: LabelSet, language: str | None = None) -> str
     Raises:
         SettingsError: another language.
     """
+    stated = stated_concepts(text, language)
+    found = [label for label in labels.labels if concept(label) in stated]
+    return found[0] if len(found) == 1 else None
+
+
+def stated_concepts(text: str, language: str | None = None) -> set[str]:
+    """Return the names of all concepts that a text states and does not deny, read as `match_label` reads.
+
+    Raises:
+        SettingsError: another language than "en", "zh" or None (both).
+    """
     if language is not None:
         _check_language(language)
     plain = re.sub(r"[*_`\"“”‘]", " ", text.lower().replace("’", "'"))
@@ -382,8 +400,7 @@ def match_label(text: str, labels: LabelSet, language: str | None = None) -> str
         stated |= _stated(plain, _english())
     if language != "en":
         stated |= _stated(plain, _chinese())
-    found = [label for label in labels.labels if concept(label) in stated]
-    return found[0] if len(found) == 1 else None
+    return stated
 
 
 def _stated(text: str, grammar: _Grammar) -> set[str]:

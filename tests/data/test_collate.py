@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,10 @@ import torch
 from emotion_qwen.data.collate import SampleBatches, fill_rows
 from emotion_qwen.data.mixture import Item
 from emotion_qwen.errors import DataError
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.configuration import EmotionQwenAudioConfig
 from emotion_qwen.model.modeling import IGNORE
+from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Clip, Sample
 
 BOUND = 1e-5
@@ -16,6 +21,10 @@ def clip(seed: int, frames: int = 4) -> Clip:
     return Clip(drawn, np.arange(frames) / 2.0, "made", duration=frames / 2)
 
 
+def sound(seed: int, seconds: float) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
 def picture(seed: int, side: int = 48) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
 
@@ -23,6 +32,12 @@ def picture(seed: int, side: int = 48) -> np.ndarray:
 def talk(name: str, question: str, answer: str, *media) -> Sample:
     parts = [{"type": "video", "video": m} if isinstance(m, Clip) else {"type": "image", "image": m} for m in media]
     asked = [*parts, {"type": "text", "text": question}]
+    return Sample(name, ({"role": "user", "content": asked}, {"role": "assistant", "content": answer}))
+
+
+def listen(name: str, question: str, answer: str, *media) -> Sample:
+    kinds = [("video", m) if isinstance(m, Clip) else ("audio", m) for m in media]
+    asked = [*({"type": kind, kind: m} for kind, m in kinds), {"type": "text", "text": question}]
     return Sample(name, ({"role": "user", "content": asked}, {"role": "assistant", "content": answer}))
 
 
@@ -131,3 +146,40 @@ def test_the_tail_of_a_packed_row_is_a_sample_of_its_own(processor, nano, sample
     assert tail.any() and (batch["labels"][tail] == IGNORE).all()
     row = int(tail.any(1).nonzero()[0])
     assert batch["position_ids"][0, row][tail[row]].tolist() == list(range(int(tail[row].sum())))
+
+
+SMALL = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "num_mel_bins": 16}
+HEARING = {"mels": 16, "window_seconds": 1.0, "frames_per_token": 10}
+
+
+@pytest.fixture
+def hearing(nano):
+    """Return nano's language and vision with a random audio side, and a processor that hears."""
+    config = copy.deepcopy(nano.model.config)
+    config.audio_config = EmotionQwenAudioConfig(**SMALL, max_source_positions=50, frames_per_token=10)
+    own = nano.processor
+    processor = EmotionQwenProcessor(own.image_processor, own.tokenizer, None, own.clip_settings, HEARING)
+    torch.manual_seed(0)
+    model = EmotionQwenForConditionalGeneration(processor.name_tokens(config)).eval()
+    model.load_state_dict(nano.model.state_dict(), strict=False)
+    return model, processor
+
+
+@torch.no_grad()
+def test_packed_sounds_stay_with_their_sample(hearing):
+    model, processor = hearing
+    samples = [
+        talk("a", "What is it?", "a cat", picture(1)),
+        listen("b", "And this?", "sad", sound(2, 2.5)),
+        listen("c", "Tell me more about it, please.", "happy and glad", clip(3), sound(4, 0.3)),
+        talk("d", "Hello!", "no"),
+        listen("e", "Both?", "fear", sound(5, 1.0), sound(6, 1.01)),
+    ]
+    batch = SampleBatches(processor, model.model.get_rope_index, pack=160)(samples)
+    assert len(batch["input_ids"]) < len(samples) and len(batch["feature_lengths"]) == 3 + 1 + 1 + 2
+    packed = by_sample(model, batch, row_order(samples, processor, 160), samples, processor)
+    padded = by_sample(model, SampleBatches(processor)(samples), range(len(samples)), samples, processor)
+    for sample in samples:
+        alone = taught_logits(model, SampleBatches(processor)([sample]))
+        assert (packed[sample.id] - alone).abs().max() <= BOUND
+        assert (padded[sample.id] - alone).abs().max() <= BOUND

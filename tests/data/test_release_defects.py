@@ -97,7 +97,7 @@ def test_c2_no_visual_is_ever_cut(tmp_path, processor):
 
 
 def test_c2_visuals_and_placeholders_must_agree(processor):
-    with pytest.raises(DataError, match=r"the chat has 2 <\|image_pad\|> placeholder\(s\) for 1 visual\(s\); give"):
+    with pytest.raises(DataError, match=r"the chat has 2 <\|image_pad\|> placeholder\(s\) for 1 of them; give"):
         processor([np.zeros((48, 48, 3), np.uint8)], "<|image_pad|> <|image_pad|>")
 
 

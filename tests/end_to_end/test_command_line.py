@@ -137,7 +137,7 @@ def test_in_a_folder_the_rest_goes_on(capsys, tmp_path, gray_clip):
 
 def test_demo_and_chinese_view(capsys):
     code, out, err = run(capsys, "analyze", "--demo", "--language", "zh")
-    assert code == 0 and "gate: general expert" in "\n".join(out), err
+    assert code == 0 and "门控" in "\n".join(out), err
 
 
 def test_the_report_can_be_kept_as_a_picture(capsys, tmp_path, gray_clip):

@@ -11,9 +11,10 @@ def parts(count: int, side: int = 48) -> list[dict]:
     return [{"type": "image", "image": rng.integers(0, 255, (side, side, 3), dtype=np.uint8)} for _ in range(count)]
 
 
-def slow_score(engine: Engine, part: dict, question: str, answer: str) -> float:
+def slow_score(engine: Engine, view: dict | list[dict], question: str, answer: str) -> float:
     """One whole forward pass per answer, nothing cached and nothing batched."""
-    chat = [{"role": "user", "content": [part, {"type": "text", "text": question}]}]
+    shown = [view] if isinstance(view, dict) else view
+    chat = [{"role": "user", "content": [*shown, {"type": "text", "text": question}]}]
     inputs = engine.processor.apply_chat_template(chat, tokenize=True, add_generation_prompt=True)
     word = torch.tensor(engine.processor.tokenizer(answer, add_special_tokens=False)["input_ids"])[None]
     inputs["input_ids"] = torch.cat([inputs["input_ids"], word], 1)
@@ -34,6 +35,23 @@ def test_scores_equal_whole_forward_passes_for_short_and_long_answers(nano):
     assert torch.allclose(scores.gate.sum(-1), torch.ones(3)) and scores.gate.shape == (3, 2)
 
 
+def test_views_of_several_parts_and_of_none(nano):
+    """Text stands beside a picture, or alone; what was asked before leaves no trace in it."""
+    (shown,), said = parts(1), {"type": "text", "text": "They have just won. "}
+    answers = ["happy", "deeply worried about it"]
+    views = [[shown, said], [shown], [said], []]
+    wanted = [[slow_score(nano, v, "How does this person feel?", a) for a in answers] for v in views]
+    nano.model.model.rope_deltas = torch.tensor([[-7]])
+    alone = [nano.score([view], "How does this person feel?", answers) for view in views]
+    assert torch.allclose(torch.cat([one.log_likelihood for one in alone]), torch.tensor(wanted), atol=2e-4)
+    assert alone[2].gate.tolist() == alone[3].gate.tolist() == [[0.0, 0.0]]
+    together = nano.score(views, "How does this person feel?", answers)
+    assert torch.allclose(together.log_likelihood, torch.tensor(wanted), atol=2e-4)
+    assert torch.allclose(together.gate, torch.cat([one.gate for one in alone]), atol=1e-4)
+    with pytest.raises(ShapeError, match="a view holds several visuals, expected at most one; score them one by one"):
+        nano.score([[shown, shown]], "Emotion?", answers)
+
+
 def test_batches_do_not_change_scores(nano):
     shown = parts(20)
     together = nano.score(shown, "情绪？", ["高兴", "悲伤"]).log_likelihood
@@ -48,7 +66,7 @@ def test_every_visual_may_have_its_own_question(nano):
     alone = [nano.score([p], q, answers) for p, q in zip(shown, asked, strict=True)]
     assert torch.allclose(together.log_likelihood, torch.cat([one.log_likelihood for one in alone]), atol=1e-4)
     assert torch.allclose(together.gate, torch.cat([one.gate for one in alone]), atol=1e-4)
-    with pytest.raises(ShapeError, match="2 questions for 3 visuals; give one for all, or one for each"):
+    with pytest.raises(ShapeError, match="2 questions for 3 views; give one for all, or one for each"):
         nano.score(shown, asked[:2], answers)
 
 

@@ -17,7 +17,8 @@ class ScriptedEngine:
 
     def score(self, parts, question, answers):
         self.asked.append((len(parts), question, tuple(answers)))
-        is_blank = (parts[0]["image"] == BLANK).all()
+        first = parts[0] if isinstance(parts[0], dict) else parts[0][0]
+        is_blank = (first["image"] == BLANK).all()
         return WordScores(self.blank if is_blank else self.seen, self.tokens, torch.tensor([[0.3, 0.7]] * len(parts)))
 
 
@@ -31,7 +32,11 @@ def test_likelihood_less_blank_per_token():
 
 
 def test_blank_has_the_size_of_the_visual_and_normalises_to_almost_nothing():
-    part = blank_like({"type": "image", "image": np.zeros((5, 7, 3), np.uint8)})
+    shown = {"type": "image", "image": np.zeros((5, 7, 3), np.uint8)}
+    (part,) = blank_like(shown)
+    heard, said = {"type": "audio", "audio": np.zeros(9, np.float32)}, {"type": "text", "text": "He says: no."}
+    assert [one["image"].shape for one in blank_like([heard, shown, said])] == [(5, 7, 3)]
+    assert blank_like([heard, said]) == []
     pixels = torch.from_numpy(part["image"]).permute(2, 0, 1).float() / 255
     assert part["image"].shape == (5, 7, 3) and normalize(pixels).abs().max() < 0.01
 

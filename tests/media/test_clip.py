@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media import find_media, read_clip
+from emotion_qwen.media.clip import Sources
 from emotion_qwen.settings import ClipSettings
 
 from .films import write_video
@@ -80,3 +82,45 @@ def test_the_real_photographs(clips: Path):
     clip = read_clip(clips / "single_face.jpg", SETTINGS)
     with Image.open(clips / "single_face.jpg") as image:
         assert np.array_equal(clip.frames[0], np.asarray(image.convert("RGB")))
+
+
+def write_sound(path: Path, seconds: float = 3.0, rate: int = 16000) -> Path:
+    """Write a WAV that is silent but for its second second."""
+    wave = np.zeros(int(seconds * rate), np.int16)
+    wave[rate : 2 * rate] = 8000
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_clip_takes_the_sound_and_words_it_is_given(tmp_path):
+    video, sound = write_video(tmp_path / "v.mp4"), write_sound(tmp_path / "s.wav")
+    (tmp_path / "v.srt").write_text(
+        "1\n00:00:00,200 --> 00:00:01,000\nBeside.\n\n2\n00:00:01,200 --> 00:00:09,000\nLate.\n"
+    )
+    (tmp_path / "said.txt").write_text("Given.")
+    plain = read_clip(video, SETTINGS)
+    assert plain.wave is None and plain.utterances == ()
+    clip = read_clip(video, SETTINGS, sources=Sources(sound=True, words=True, audio=sound))
+    assert len(clip.wave) == 3 * 16000 and clip.sample_rate == 16000 and clip.wave[24000] > 0.2 > abs(clip.wave[100])
+    assert [one.text for one in clip.utterances] == ["Beside.", "Late."]
+    assert clip.utterances[1].end == pytest.approx(clip.duration)
+    given = read_clip(video, SETTINGS, sources=Sources(words=True, transcript=tmp_path / "said.txt"))
+    assert [(one.start, one.end, one.text) for one in given.utterances] == [(0.0, clip.duration, "Given.")]
+    late = read_clip(video, SETTINGS, start=1.1, sources=Sources(sound=True, words=True, audio=sound))
+    assert [one.text for one in late.utterances] == ["Late."] and late.wave_start == pytest.approx(1.1)
+    assert len(late.wave) == pytest.approx(1.9 * 16000, abs=2)
+
+
+def test_sound_alone_is_a_clip_only_where_sound_is_wanted(tmp_path):
+    sound = write_sound(tmp_path / "s.wav")
+    clip = read_clip(sound, SETTINGS, sources=Sources(sound=True))
+    assert clip.frames.shape == (0, 0, 0, 3) and len(clip.times) == 0 and clip.duration == pytest.approx(3.0)
+    with pytest.raises(MediaError, match=r"s\.wav' holds only sound \(pcm_s16le\); expected a picture or video"):
+        read_clip(sound, SETTINGS)
+    silent = read_clip(write_video(tmp_path / "v.mp4"), SETTINGS, sources=Sources(sound=True, words=True))
+    assert silent.wave is None and silent.utterances == () and len(silent.frames) > 1

@@ -171,14 +171,14 @@ def _broken(tmp_path, kind):
     ("kind", "message"),
     [
         ("missing", r"missing\.mp4' does not exist; give the path"),
-        ("folder", r"folder\.mp4' is a folder; expected one video or picture file"),
+        ("folder", r"folder\.mp4' is a folder; expected one video, picture or sound file"),
         ("empty", r"empty\.mp4' is empty \(0 bytes\)"),
         ("text", r"text\.mp4' is text \(it begins with 'Dear diary"),
         ("playlist", r"playlist\.mp4' is text \(it begins with '#EXTM3U'\)"),
         ("noise", r"noise\.mp4': not a video or picture that FFmpeg can read"),
         ("index", r"index\.mp4': an MP4 without its index \(no moov box\)"),
-        ("wav", r"sound\.wav' holds only sound \(pcm_s16le\); sound alone is not supported yet by this version"),
-        ("m4a", r"sound\.m4a' holds only sound \(aac\); sound alone is not supported yet by this version"),
+        ("wav", r"sound\.wav' holds only sound \(pcm_s16le\); expected a picture or video, for only pictures are read"),
+        ("m4a", r"sound\.m4a' holds only sound \(aac\); expected a picture or video, for only pictures are read"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, kind, message):

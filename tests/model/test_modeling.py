@@ -40,7 +40,7 @@ def test_the_auto_classes_know_the_model(model, tmp_path):
 @torch.no_grad()
 def test_visuals_encoded_once_give_the_same_answer(model, visual_inputs):
     made, inputs = model(), visual_inputs(GRIDS)
-    encoded = made.encode_visuals(inputs)
+    encoded = made.encode_media(inputs)
     assert set(encoded) == {"image"}
     assert encoded["image"].gate_weights.shape == (2, 2)
     assert [len(tokens) for tokens in encoded["image"].pooler_output] == [6, 8]
@@ -57,7 +57,7 @@ def test_set_gate_mode_changes_model_and_configuration_and_nothing_else(model, v
     made.set_gate_mode("emotion")
     assert (made.config.gate_mode, made.model.compressor.mode) == ("emotion", "emotion")
     assert not torch.allclose(made(**inputs).logits, before)
-    assert made.encode_visuals(inputs)["image"].gate_weights.tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    assert made.encode_media(inputs)["image"].gate_weights.tolist() == [[0.0, 1.0], [0.0, 1.0]]
     made.set_gate_mode("learned")
     assert torch.equal(made(**inputs).logits, before)
     assert made.config._attn_implementation == attention  # losing it would silently lose the causal mask

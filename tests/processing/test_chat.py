@@ -2,6 +2,7 @@ import pytest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.processing.chat import (
+    AUDIO_PAD,
     IMAGE_PAD,
     SPECIAL_TOKENS,
     VIDEO_PAD,
@@ -15,16 +16,17 @@ from emotion_qwen.taxonomy import label_set
 
 
 def test_placeholders_grow_to_their_tokens_in_order():
-    text, added = expand(f"a{IMAGE_PAD}b{VIDEO_PAD}c{IMAGE_PAD}", [2, 1], [3])
-    assert text == f"a{IMAGE_PAD * 2}b{VIDEO_PAD * 3}c{IMAGE_PAD}"
-    place = f"a{IMAGE_PAD}b{VIDEO_PAD}c".index("c")
+    counts = {IMAGE_PAD: [2, 1], VIDEO_PAD: [3], AUDIO_PAD: [4]}
+    text, added = expand(f"a{IMAGE_PAD}b{VIDEO_PAD}{AUDIO_PAD}c{IMAGE_PAD}", counts)
+    assert text == f"a{IMAGE_PAD * 2}b{VIDEO_PAD * 3}{AUDIO_PAD * 4}c{IMAGE_PAD}"
+    place = f"a{IMAGE_PAD}b{VIDEO_PAD}{AUDIO_PAD}c".index("c")
     assert text[moved(place, added)] == "c"
 
 
 @pytest.mark.parametrize("images", [[], [1, 1]])
 def test_a_visual_too_many_or_too_few_is_named(images):
-    with pytest.raises(DataError, match=rf"1 <\|image_pad\|> placeholder\(s\) for {len(images)} visual\(s\)"):
-        expand(f"x{IMAGE_PAD}", images, [])
+    with pytest.raises(DataError, match=rf"1 <\|image_pad\|> placeholder\(s\) for {len(images)} of them"):
+        expand(f"x{IMAGE_PAD}", {IMAGE_PAD: images})
 
 
 def test_inside_needs_the_whole_token():

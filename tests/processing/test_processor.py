@@ -132,3 +132,35 @@ def test_labels_need_an_assistant(processor):
 def test_part_without_medium_is_named(processor):
     with pytest.raises(DataError, match=r"a part of type 'image' has no 'image', 'path' or 'url'; it has \['type'\]"):
         processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}], tokenize=True)
+
+
+def wave(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
+def test_sound_becomes_windows_and_as_many_tokens_as_it_lasts(processor, tmp_path):
+    hearing = {"mels": 16, "window_seconds": 1.0, "frames_per_token": 10}
+    ours = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings, hearing)
+    parts = [{"type": "video", "video": clip(4, 2.0)}, {"type": "audio", "audio": wave(2.5)}, words("What?")]
+    batch = ours.apply_chat_template([{"role": "user", "content": parts}], tokenize=True)
+    assert batch["input_features"].shape == (3, 16, 100) and batch["feature_lengths"].tolist() == [100, 100, 50]
+    assert int((batch["mm_token_type_ids"] == 3).sum()) == 5 + 5 + 3
+    text = ours.apply_chat_template([{"role": "user", "content": parts}])
+    assert "<|video_pad|><|vision_end|><|audio_start|><|audio_pad|><|audio_end|>What?" in text
+    ours.save_pretrained(tmp_path)
+    again = AutoProcessor.from_pretrained(tmp_path)
+    assert again.hearing == ours.hearing and again.hearing.mels == 16
+    same = again.apply_chat_template([{"role": "user", "content": parts}], tokenize=True)
+    assert all(torch.equal(batch[key], same[key]) for key in batch)
+
+
+def test_a_deaf_models_processor_refuses_sound(processor):
+    chat = [{"role": "user", "content": [{"type": "audio", "audio": wave(1.0)}]}]
+    with pytest.raises(DataError, match=r"1 sound\(s\) came for a model that does not hear; leave the audio parts out"):
+        processor.apply_chat_template(chat, tokenize=True)
+    ours = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings, {})
+    silent = [{"role": "user", "content": [{"type": "audio", "audio": clip(2, 1.0)}]}]
+    with pytest.raises(DataError, match="'made' has no sound; leave its audio part out"):
+        ours.apply_chat_template(silent, tokenize=True)
+    with pytest.raises(SettingsError, match="hearing_settings: unknown key 'mel'.*Did you mean 'mels'"):
+        EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, {}, {"mel": 80})

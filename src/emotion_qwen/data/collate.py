@@ -7,6 +7,7 @@ Qwen2.5-VL: positions with a fourth row in front that restarts at every sample, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from transformers import BatchFeature
 
 from emotion_qwen.data.mixture import Item
 from emotion_qwen.errors import DataError
+from emotion_qwen.model.audio import audio_token_counts
+from emotion_qwen.model.modeling import AUDIO
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
@@ -100,7 +103,16 @@ class SampleBatches:
         four = torch.cat([restart, places])  # (4, B, L)
         packed["position_ids"] = torch.stack([_lay_out(one, rows, lengths, None) for one in four])
         order = [number for row in rows for number in row]
-        return BatchFeature({**_visuals_in_order(batch, order), **packed})
+        return BatchFeature({**_visuals_in_order(batch, order), **self._sounds_in_order(batch, order), **packed})
+
+    def _sounds_in_order(self, batch: BatchFeature, order: list[int]) -> dict[str, torch.Tensor]:
+        """Bring the windows of sound into the order in which packed rows read their samples."""
+        hearing = self.processor.hearing
+        if "input_features" not in batch or hearing is None:
+            return {}
+        sizes = audio_token_counts(batch["feature_lengths"], hearing.frames_per_token).tolist()
+        picked = _in_order(_media_per_sample(batch, AUDIO, sizes), order)
+        return {name: batch[name][picked] for name in ("input_features", "feature_lengths")}
 
 
 def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -151,9 +163,14 @@ def _domains(items: Sequence[Item], batch: BatchFeature) -> torch.Tensor:
 
 def _visuals_per_sample(batch: BatchFeature, grid: str, kind: int) -> list[int]:
     """Count the visuals of one kind in each row of a padded batch: their tokens are used up in order."""
-    tokens = (batch["mm_token_type_ids"] == kind).sum(1).tolist()
     merged = batch[grid].prod(-1)
-    sizes = (merged * sum(tokens) // merged.sum()).tolist()  # tokens of each visual
+    tokens = int((batch["mm_token_type_ids"] == kind).sum())
+    return _media_per_sample(batch, kind, (merged * tokens // merged.sum()).tolist())
+
+
+def _media_per_sample(batch: BatchFeature, kind: int, sizes: list[int]) -> list[int]:
+    """Count the media of one token type in each row of a padded batch, from the tokens of each medium, in order."""
+    tokens = (batch["mm_token_type_ids"] == kind).sum(1).tolist()
     counts, place = [], 0
     for left in tokens:
         first = place
@@ -162,6 +179,12 @@ def _visuals_per_sample(batch: BatchFeature, grid: str, kind: int) -> list[int]:
             place += 1
         counts.append(place - first)
     return counts
+
+
+def _in_order(counts: list[int], order: list[int]) -> list[int]:
+    """Return the numbers of the media as samples in a new order read them, from how many each sample has."""
+    starts = [0, *itertools.accumulate(counts)]
+    return [medium for sample in order for medium in range(starts[sample], starts[sample] + counts[sample])]
 
 
 def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.Tensor]:
@@ -176,9 +199,7 @@ def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.
     for grid, tensors, kind in VISUALS:
         if grid not in batch:
             continue
-        counts = _visuals_per_sample(batch, grid, kind)
-        starts = torch.tensor([0, *counts]).cumsum(0).tolist()
-        picked = [visual for sample in order for visual in range(starts[sample], starts[sample] + counts[sample])]
+        picked = _in_order(_visuals_per_sample(batch, grid, kind), order)
         patches = batch[grid].prod(-1).tolist()
         ordered[grid] = batch[grid][picked]
         for name in tensors:

@@ -244,6 +244,12 @@ def _read_texts(name: str, domain: str, path: Path, split: str, options: dict[st
     return TextsPart(name, domain, tuple(t for t, _ in rows), tuple(label for _, label in rows), **options)
 
 
+def _read_voices(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    from emotion_qwen.data.voices import VoicesPart, read_voices
+
+    return VoicesPart(name, domain, read_voices(path, split), **options)
+
+
 def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
     from emotion_qwen.data.manifest import read_manifest
 
@@ -256,5 +262,6 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
     "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described", "scenes")),
     "texts": (_read_texts, ("seed",)),
+    "voices": (_read_voices, ("seed", "varied", "closed")),
 }
 """Kind of data -> how it is opened, and the options it takes."""

@@ -33,6 +33,8 @@ FEELINGS = {
     "disgust": (("disgusted", "repulsed"), ("厌恶", "反感")),
     "fear": (("afraid", "scared", "fearful"), ("害怕", "恐惧")),
 }
+VOICE_FEELINGS = {**FEELINGS, "boredom": (("bored", "weary"), ("无聊", "厌倦"))}
+VOICE_SET = "emodb7"
 
 FIRST_WORD = 0.85
 
@@ -95,6 +97,14 @@ TEXT_OPEN = {
     "en": ("{text}\nHow does the writer feel?", "Somebody writes: {text}\nDescribe the person's feelings."),
     "zh": ("{text}\n作者感觉怎么样？", "有人写道：{text}\n描述这个人的情绪。"),
 }
+VOICE_OPEN = {
+    "en": ("How does the speaker feel?", "What does the voice express?", "Describe the speaker's mood."),
+    "zh": ("说话人感觉怎么样？", "这个声音表达了什么？", "描述说话人的心情。"),
+}
+VOICE_SENTENCES = {
+    "en": ("The voice sounds {word}.", "The speaker seems {word}.", "The person sounds {word}."),
+    "zh": ("声音听起来很{word}。", "说话人似乎感到{word}。", "这个人听起来很{word}。"),
+}
 NO_PERSON = {"en": "No person can be seen.", "zh": "看不到人。"}
 YES_NO = {"en": ("Yes.", "No."), "zh": ("是的。", "不是。")}
 
@@ -153,6 +163,18 @@ def ask_text(text: str, label: str, rng: random.Random) -> Exchange:
     return Exchange(asked, _sentence(meaning, language, rng), language, "text_open")
 
 
+def ask_voice(label: str, rng: random.Random, closed: bool) -> Exchange:
+    """Ask how the speaker of a voice feels; `label` is one of `VOICE_SET`. A closed question names a set's labels."""
+    language, meaning = rng.choice(LANGUAGES), concept(label)
+    if not closed:
+        asked = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(VOICE_OPEN[language])
+        return Exchange(asked, _sentence(meaning, language, rng, VOICE_SENTENCES, VOICE_FEELINGS), language, "describe")
+    fitting = [name for name in TRAINED_SETS if meaning in map(concept, label_set(name).labels)]
+    name = VOICE_SET if not fitting or rng.random() < 0.5 else rng.choice(fitting)
+    labels = label_set(name)
+    return Exchange(_closed(labels, language, CLOSED, rng), _answer(meaning, labels, language), language, "closed")
+
+
 def ask_blank(rng: random.Random) -> Exchange:
     """Ask a closed question about an empty picture; every label is an equally good answer.
 
@@ -177,8 +199,14 @@ def _answer(meaning: str, labels: LabelSet, language: str) -> str:
     return labels.names(language)[place]
 
 
-def _sentence(meaning: str, language: str, rng: random.Random) -> str:
-    words = FEELINGS[meaning][LANGUAGES.index(language)]
+def _sentence(
+    meaning: str,
+    language: str,
+    rng: random.Random,
+    ways: Mapping[str, tuple[str, ...]] = SENTENCES,
+    feelings: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = FEELINGS,
+) -> str:
+    words = feelings[meaning][LANGUAGES.index(language)]
     # The same share for the first word of every feeling: otherwise a greedy reader prefers feelings with few synonyms.
     word = words[0] if rng.random() < FIRST_WORD else rng.choice(words[1:])
-    return rng.choice(SENTENCES[language]).format(word=word)
+    return rng.choice(ways[language]).format(word=word)

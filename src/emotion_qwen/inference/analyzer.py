@@ -1,25 +1,38 @@
-"""`EmotionQwen`: path in, `EmotionReport` out. The composition of media, faces, processor, engine and scoring."""
+"""`EmotionQwen`: path in, `EmotionReport` out. The composition of media, faces, engine, reading and report."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from emotion_qwen.errors import SettingsError, unknown_choice
-from emotion_qwen.faces import CenterFaceDetector, FaceDetector, best_box
-from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.scoring import label_scores, pool
-from emotion_qwen.media.clip import read_clip
-from emotion_qwen.prepare import PersonPictures, PreparedClip, prepare_clip
+from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
+from emotion_qwen.faces import CenterFaceDetector, FaceDetector
+from emotion_qwen.inference.engine import Engine, View
+from emotion_qwen.inference.glimpses import glimpses
+from emotion_qwen.inference.reading import Reading
+from emotion_qwen.inference.report import (
+    ABSTAIN_BELOW,
+    describe_person,
+    doubt,
+    explain,
+    find_cues,
+    influence,
+    named,
+    open_words,
+    timeline,
+    valence_arousal,
+    weights,
+)
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
-from emotion_qwen.records import EmotionReport, Person
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.records import CHANNELS, EmotionReport
+from emotion_qwen.taxonomy import label_set
 
 
 class EmotionQwen:
@@ -50,79 +63,153 @@ class EmotionQwen:
         *,
         start: float | None = None,
         end: float | None = None,
+        sources: Sources | None = None,
+        context: str = "",
+        abstain_below: float = ABSTAIN_BELOW,
     ) -> EmotionReport:
-        """Analyze one clip or picture.
+        """Analyze one clip, picture or sound.
 
         Args:
-            path: video or picture.
+            path: video, picture, or a sound for a model that hears.
             labels: name of a label set of `taxonomy`.
-            language: "en" or "zh", of question and sentence.
-            start: seconds from which, `end`: seconds until which the video is read; None is all of it.
+            language: "en" or "zh", of questions and sentences.
+            start: seconds from which, `end`: seconds until which the clip is read; None is all of it.
+            sources: sound and words to read; None is the clip's own, as far as the model was trained for them.
+            context: what is known of the situation, in words.
+            abstain_below: confidence below which the report abstains.
 
         Raises:
-            MediaError: the file cannot be read.
+            MediaError: a file cannot be read, or nothing in it can be analyzed.
             SettingsError: an unknown label set or language.
         """
         began = time.perf_counter()
         chosen = label_set(labels)
         if language not in LANGUAGES:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
-        clip = read_clip(path, self.engine.processor.settings, start=start, end=end)
+        clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
         prepared = prepare_clip(clip, self.detector, self.engine.processor)
-        return self._report(prepared, chosen, language, began)
+        reading = Reading(self.engine, prepared, chosen, language, context)
+        if not reading.channels:
+            raise MediaError(
+                f"{str(path)!r} has no picture, no words, and no sound that is not silence; give one that has"
+            )
+        return self._report(reading, began, abstain_below)
 
-    def ask(self, path: str | Path, question: str, *, start: float | None = None, end: float | None = None) -> str:
-        """Answer a free question about a clip or picture, in the model's own words.
+    def ask(
+        self,
+        path: str | Path,
+        question: str,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        sources: Sources | None = None,
+        context: str = "",
+    ) -> str:
+        """Answer a free question about a clip, picture or sound, in the model's own words.
 
-        The model sees what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
+        The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
         """
-        clip = read_clip(path, self.engine.processor.settings, start=start, end=end)
+        clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
         prepared = prepare_clip(clip, self.detector, self.engine.processor)
-        return self.engine.write([_main_part(prepared)], question)[0]
+        found = glimpses(prepared, context, hears=self.hears)
+        if not found:
+            raise MediaError(f"{str(path)!r} has no picture, and no sound that is not silence; give another clip")
+        chosen = found[len(found) // 2]
+        if prepared.people:
+            most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
+            own = [one for one in found if one.person == most]
+            chosen = own[len(own) // 2]
+        view = chosen.view(CHANNELS, "en") or []
+        if not prepared.people and len(prepared.shown.frames):
+            view = [prepared.part, *view[1:]]
+        return self.engine.write([view], question)[0]
 
-    def _report(self, prepared: PreparedClip, labels: LabelSet, language: str, began: float) -> EmotionReport:
-        crops = [_image(crop) for person in prepared.people for crop in person.crops]
-        weight = self.engine.processor.settings.person_weight if crops else 0.0
-        frames = self._score([prepared.part] if weight < 1 else [], labels, language)
-        shares, gates = self._score(crops, labels, language)
-        people = _people(prepared, labels, shares, gates)
-        shown = [(np.array(list(person.distribution.values())), person.frames) for person in people]
-        pooled = pool(shown, frames[0].sum(axis=0), weight)
+    @property
+    def hears(self) -> bool:
+        """Whether the model can hear."""
+        return self.engine.processor.hearing is not None
+
+    def sources(
+        self,
+        audio: Path | None = None,
+        audio_track: int | None = None,
+        transcript: Path | None = None,
+        subtitle_track: int | None = None,
+    ) -> Sources:
+        """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
+
+        Raises:
+            SettingsError: sound is named for a model that does not hear.
+        """
+        if not self.hears and (audio is not None or audio_track is not None):
+            raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
+        trained = self.trained_channels
+        words = "words" in trained or transcript is not None or subtitle_track is not None
+        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track)
+
+    @property
+    def trained_channels(self) -> tuple[str, ...]:
+        """The channels that the model was trained for, as it tells; all of them if it does not tell."""
+        return tuple(self.engine.training_facts().get("channels", CHANNELS))
+
+    def _report(self, reading: Reading, began: float, threshold: float) -> EmotionReport:
+        labels, channels = reading.labels, reading.channels
+        shares, pooled = reading.shares(channels), reading.clip(channels)
         leading = int(pooled.argmax())
-        telling = crops[int(shares[:, leading].argmax())] if crops else prepared.part
+        people = tuple(describe_person(reading, person) for person in reading.prepared.people)
+        everything = np.ones(len(reading.glimpses), dtype=bool)
+        moments, episodes = timeline(reading, shares, everything)
+        influences = influence(reading, pooled)
+        telling = self._telling(reading, shares, leading)
+        texts = self.engine.write([telling], QUESTIONS["describe"][reading.language])
+        uncertainty = doubt(pooled, reading.temperature, threshold)
         return EmotionReport(
-            source=prepared.clip.source,
+            source=reading.prepared.clip.source,
             label=labels.labels[leading],
-            distribution=_named(labels, pooled),
+            distribution=named(labels, pooled),
             people=people,
-            gate=_weights((gates if crops else frames[1]).mean(axis=0)),
-            summary=self.engine.write([telling], QUESTIONS["describe"][language])[0],
-            language=language,
-            provenance=self._provenance(prepared, labels, language, began),
+            gate=weights(reading.gates),
+            summary=texts[0],
+            language=reading.language,
+            valence_arousal=valence_arousal(named(labels, pooled)),
+            timeline=moments,
+            episodes=episodes,
+            cues=find_cues(reading, people, episodes, leading),
+            words=open_words(texts, reading.language),
+            rationale=explain(reading, episodes, influences, leading, texts[0]),
+            channels=influences,
+            uncertainty=uncertainty,
+            utterances=reading.prepared.clip.utterances,
+            context=reading.context.strip(),
+            provenance=self._provenance(reading, began),
         )
 
-    def _score(self, parts: list[dict[str, Any]], labels: LabelSet, language: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return (V, K) distributions and (V, 2) gate weights of V visuals, V may be 0."""
-        if not parts:
-            return np.zeros((0, len(labels.labels))), np.zeros((0, 2))
-        scores, gates = label_scores(self.engine, parts, labels, language)
-        return scores.softmax(-1).double().numpy(), gates.double().numpy()
+    def _telling(self, reading: Reading, shares: np.ndarray, leading: int) -> View:
+        """Return the view that the model's own sentence is about: the glimpse that shows the answer best."""
+        if not reading.people and len(reading.prepared.shown.frames):
+            return reading.whole
+        best = int(np.nanargmax(shares[:, leading]))
+        return reading.glimpses[best].view(reading.channels, reading.language) or []
 
-    def _provenance(self, prepared: PreparedClip, labels: LabelSet, language: str, began: float) -> dict[str, Any]:
-        processor, clip = self.engine.processor, prepared.clip
+    def _provenance(self, reading: Reading, began: float) -> dict[str, Any]:
+        processor, clip, labels = self.engine.processor, reading.prepared.clip, reading.labels
+        language = reading.language
         asked = processor.chat_template + label_question(labels, language) + QUESTIONS["describe"][language]
         trained = self.engine.training_facts().get("label_sets")
+        hearing = processor.hearing
         facts = {
             **self._model,
             "label_set": labels.name,
             "label_set_trained": None if trained is None else labels.name in trained,
             "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
-            "channels": ["picture"],
+            "channels": list(reading.channels),
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
-            "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)],
+            "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
+            "heard_seconds": 0.0 if clip.wave is None else round(len(clip.wave) / clip.sample_rate, 3),
             "size": list(clip.size),
             "clip_settings": processor.settings.model_dump(),
+            "hearing_settings": None if hearing is None else hearing.model_dump(),
             "warnings": list(clip.warnings),
             "took": round(time.perf_counter() - began, 3),
         }
@@ -130,54 +217,15 @@ class EmotionQwen:
             facts["warnings"].append(
                 f"the model was never trained for the label set {labels.name!r}; its distribution is a guess"
             )
+        for channel in reading.channels:
+            if channel not in self.trained_channels:
+                facts["warnings"].append(
+                    f"the model was never trained for the channel {channel!r}; what it makes of it is a guess"
+                )
+        if clip.wave is not None and self.hears and "sound" not in reading.channels:
+            facts["warnings"].append("the sound is silent; it counts as absent")
         return facts
 
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
-
-
-def _people(prepared: PreparedClip, labels: LabelSet, shares: np.ndarray, gates: np.ndarray) -> tuple[Person, ...]:
-    people, row = [], 0
-    for person in prepared.people:
-        rows = slice(row, row + len(person.crops))
-        people.append(_person(prepared, person, labels, shares[rows].mean(axis=0), gates[rows].mean(axis=0)))
-        row = rows.stop
-    return tuple(people)
-
-
-def _person(
-    prepared: PreparedClip, person: PersonPictures, labels: LabelSet, shares: np.ndarray, gate: np.ndarray
-) -> Person:
-    track, times = person.track, prepared.clip.times
-    height, width = prepared.clip.frames.shape[1:3]
-    x1, y1, x2, y2 = (float(v) for v in best_box(track))
-    return Person(
-        person=track.person,
-        label=labels.labels[int(shares.argmax())],
-        distribution=_named(labels, shares),
-        start=float(times[track.frames[0]]),
-        end=float(times[track.frames[-1]]),
-        frames=len(track.frames),
-        box=(round(x1 / width, 4), round(y1 / height, 4), round(x2 / width, 4), round(y2 / height, 4)),
-        gate=_weights(gate),
-    )
-
-
-def _main_part(prepared: PreparedClip) -> dict[str, Any]:
-    if not prepared.people:
-        return prepared.part
-    most = max(prepared.people, key=lambda person: len(person.track.frames))
-    return _image(most.crops[len(most.crops) // 2])
-
-
-def _image(crop: np.ndarray) -> dict[str, Any]:
-    return {"type": "image", "image": crop}
-
-
-def _named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
-    return {name: float(share) for name, share in zip(labels.labels, shares, strict=True)}
-
-
-def _weights(gate: np.ndarray) -> dict[str, float]:
-    return {"general": float(gate[0]), "emotion": float(gate[1])}

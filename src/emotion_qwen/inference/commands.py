@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -19,6 +20,9 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
 
 FAILED = 2
+PATH = click.Path(path_type=Path)
+VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
+"""Option -> suffix of its file for each input, where the option names a folder."""
 
 
 def _model_options(command: Callable) -> Callable:
@@ -33,6 +37,18 @@ def _model_options(command: Callable) -> Callable:
     return command
 
 
+def _source_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--audio", type=PATH, default=None, help="A sound file instead of the clip's own track."),
+        click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
+        click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
+        click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
+        click.option("--context", default="", help="What is known of the situation, in your words."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
@@ -40,7 +56,12 @@ def _model_options(command: Callable) -> Callable:
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
+@click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
+@click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
+@click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
+@click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
+@_source_options
 @_model_options
 def analyze(
     paths: Sequence[str],
@@ -49,24 +70,32 @@ def analyze(
     as_lines: bool,
     strict: bool,
     picture: Path | None,
+    abstain_below: float | None,
     demo: bool,
-    **options: str | float | None,
+    **options: Any,
 ) -> int:
-    """Say what the people in clips or pictures feel. PATH: files, folders or patterns."""
+    """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
     label_set(labels)
     if picture and as_lines:
         raise SettingsError("--picture saves the readable report, --json asks for another; choose one of them")
     files = _demo_clip() if demo else find_media(_named(paths))
-    start, end = options.pop("start"), options.pop("end")
+    views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
+    asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    if abstain_below is not None:
+        asked["abstain_below"] = abstain_below
+    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
     from emotion_qwen.inference.analyzer import EmotionQwen
     from emotion_qwen.inference.render import save_picture
 
     _quiet()
-    analyzer = EmotionQwen.load(**options)  # type: ignore[arg-type]
+    analyzer = EmotionQwen.load(**options)
+    asked["sources"] = analyzer.sources(**chosen)
     console, failures = Console(record=picture is not None), []
     for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
         try:
-            report = analyzer.analyze(file, labels, language, start=start, end=end)  # type: ignore[arg-type]
+            report = analyzer.analyze(file, labels, language, **asked)
+            for view, target in views.items():
+                _save_view(view, report, file, target, several=len(files) > 1)
         except MediaError as error:
             failures.append(error)
             _tell_failure(file, error, as_lines, alone=len(files) == 1)
@@ -77,6 +106,23 @@ def analyze(
     if failures and (strict or len(failures) == len(files)):
         return FAILED
     return 0
+
+
+def _save_view(view: str, report: EmotionReport, file: Path, target: Path, several: bool) -> None:
+    """Write one view of a report to `target`, or into that folder under the clip's own name."""
+    from emotion_qwen.inference.annotate import annotate
+    from emotion_qwen.inference.markdown import as_markdown
+    from emotion_qwen.inference.page import write_page
+
+    if several or target.is_dir():
+        target = target / f"{file.stem}{VIEWS[view] or file.suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if view == "html":
+        write_page(report, target, media=file)
+    elif view == "markdown":
+        target.write_text(as_markdown(report), encoding="utf-8")
+    else:
+        annotate(report, file, target)
 
 
 def _quiet() -> None:
@@ -117,13 +163,17 @@ def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bo
 @click.command()
 @click.argument("path")
 @click.argument("question")
+@_source_options
 @_model_options
-def ask(path: str, question: str, start: float | None, end: float | None, **options: str) -> None:
-    """Ask a free question about a clip or picture."""
+def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
+    """Ask a free question about a clip, picture or sound."""
+    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
     from emotion_qwen.inference.analyzer import EmotionQwen
 
     _quiet()
-    print(EmotionQwen.load(**options).ask(path, question, start=start, end=end))  # type: ignore[arg-type]
+    analyzer = EmotionQwen.load(**options)
+    sources = analyzer.sources(**chosen)
+    print(analyzer.ask(path, question, start=start, end=end, sources=sources, context=context))
 
 
 @click.command()

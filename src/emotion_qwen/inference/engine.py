@@ -1,6 +1,7 @@
-"""The engine: a loaded model with its processor, and the two things it can do with a visual: score words and write.
+"""The engine: a loaded model with its processor, and the two things it can do with a view: score words and write.
 
-Visuals are encoded once; every label's words and every generated sentence reuse the encoded tokens. Chats of the same
+A view is what a question is asked about: one message part (a picture, a video, a sound, a text), or several of them, at
+most one of which is a visual. Media are encoded once; every label's words reuse the encoded tokens. Chats of the same
 question are batched. It knows nothing of emotions; that is `scoring`'s.
 """
 
@@ -19,23 +20,27 @@ from transformers import BatchFeature
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.modeling import check_folder
+from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
 from emotion_qwen.processing import EmotionQwenProcessor
 
 NANO = Path(__file__).parents[1] / "nano"
+CALIBRATION = "calibration.json"
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH = 32
+VISUALS = ("image", "video")
+Part = dict[str, Any]
+View = Part | Sequence[Part]
 SAMPLED = 64
 
 
 @dataclass(frozen=True, eq=False)
 class WordScores:
-    """Scores of V visuals for L word sequences.
+    """Scores of V views for L word sequences.
 
     Attributes:
         log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
         tokens: (L,) number of tokens of each sequence.
-        gate: (V, 2) fusion weights, general and emotion.
+        gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
     """
 
     log_likelihood: torch.Tensor
@@ -93,6 +98,10 @@ class Engine:
         """Where the model is."""
         return self.model.device
 
+    @property
+    def _folder(self) -> Path:
+        return NANO if self.name == "nano" else Path(self.name)
+
     def provenance(self) -> dict[str, Any]:
         """Name the model, its number type, and a hash of its configuration and of a sample of every weight."""
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
@@ -105,34 +114,38 @@ class Engine:
 
     def training_facts(self) -> dict[str, Any]:
         """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""
-        path = (NANO if self.name == "nano" else Path(self.name)) / "training_facts.json"
+        path = self._folder / "training_facts.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
+    def temperature(self, label_set: str) -> float | None:
+        """Return the temperature fitted for a label set, kept beside the weights; None where there is none."""
+        path = self._folder / CALIBRATION
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return known[label_set]["temperature"] if label_set in known else None
+
     @torch.inference_mode()
-    def score(
-        self, parts: Sequence[dict[str, Any]], question: str | Sequence[str], answers: Sequence[str]
-    ) -> WordScores:
-        """Score how likely each answer is for each visual.
+    def score(self, views: Sequence[View], question: str | Sequence[str], answers: Sequence[str]) -> WordScores:
+        """Score how likely each answer is for each view.
 
         Args:
-            parts: V message parts, each an image or a video.
+            views: V views.
             question: asked about every one of them; or V questions, one for each.
             answers: L texts.
 
         Raises:
-            ShapeError: there are more or fewer questions than visuals.
+            ShapeError: there are more or fewer questions than views, or a view has several visuals.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
         scores, gates = [], []
-        for inputs in self._batches(parts, question):
-            encoded = self.model.encode_visuals(inputs)
-            gates.append(next(iter(encoded.values())).gate_weights)
+        for batch, inputs in self._batches(views, question):
+            encoded = self.model.encode_media(inputs)
+            gates.append(_gates(batch, encoded))
             scores.append(self._score_batch(inputs, encoded, words))
         lengths = torch.tensor([len(w) for w in words])
-        return WordScores(torch.cat(scores), lengths, torch.cat(gates).cpu())
+        return WordScores(torch.cat(scores), lengths, torch.cat(gates))
 
     def _score_batch(self, inputs: BatchFeature, encoded: dict[str, Any], words: list[list[int]]) -> torch.Tensor:
-        prompt = self.model(**_without_pixels(inputs), mm_encoder_outputs=encoded, use_cache=True, logits_to_keep=1)
+        prompt = self.model(**_without_media(inputs), mm_encoder_outputs=encoded, use_cache=True, logits_to_keep=1)
         first = prompt.logits[:, -1].float().log_softmax(-1)  # (B, vocabulary)
         scores = torch.stack([first[:, w[0]] for w in words], dim=1)
         longer = [i for i, w in enumerate(words) if len(w) > 1]
@@ -152,10 +165,10 @@ class Engine:
         return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
 
     @torch.inference_mode()
-    def write(self, parts: Sequence[dict[str, Any]], question: str, max_new_tokens: int = 64) -> list[str]:
-        """Answer a question about each visual in the model's own words, greedily."""
+    def write(self, views: Sequence[View], question: str, max_new_tokens: int = 64) -> list[str]:
+        """Answer a question about each view in the model's own words, greedily."""
         texts = []
-        for inputs in self._batches(parts, question):
+        for _, inputs in self._batches(views, question):
             texts += self._generate(inputs, max_new_tokens)
         return texts
 
@@ -167,31 +180,46 @@ class Engine:
 
     def _generate(self, inputs: BatchFeature, max_new_tokens: int) -> list[str]:
         tokens = self.model.generate(
-            **_without_pixels(inputs),
-            mm_encoder_outputs=self.model.encode_visuals(inputs),
+            **_without_media(inputs),
+            mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
             do_sample=False,
         )
         tokenizer = self.processor.tokenizer
         return [t.strip() for t in tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], True)]
 
-    def _batches(self, parts: Sequence[dict[str, Any]], question: str | Sequence[str]) -> Iterator[BatchFeature]:
-        questions = [question] * len(parts) if isinstance(question, str) else question
-        if len(questions) != len(parts):
-            raise ShapeError(f"{len(questions)} questions for {len(parts)} visuals; give one for all, or one for each")
-        for start in range(0, len(parts), BATCH):
+    def _batches(
+        self, views: Sequence[View], question: str | Sequence[str]
+    ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
+        questions = [question] * len(views) if isinstance(question, str) else question
+        if len(questions) != len(views):
+            raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
+        for start in range(0, len(views), BATCH):
+            batch = [[view] if isinstance(view, dict) else list(view) for view in views[start : start + BATCH]]
             chats = [
-                [{"role": "user", "content": [part, {"type": "text", "text": asked}]}]
-                for part, asked in zip(parts[start : start + BATCH], questions[start : start + BATCH], strict=True)
+                [{"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
+                for parts, asked in zip(batch, questions[start : start + BATCH], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"
             )
-            yield prepared.to(self.device)
+            yield batch, prepared.to(self.device)
 
 
-def _without_pixels(inputs: BatchFeature) -> dict[str, Any]:
-    return {key: value for key, value in inputs.items() if not key.startswith("pixel_values")}
+def _gates(batch: list[list[Part]], encoded: dict[str, Any]) -> torch.Tensor:
+    """Return the (B, 2) fusion weights of the views' visuals; zeros where a view has none."""
+    if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in batch):
+        raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
+    weights = torch.zeros(len(batch), 2)
+    for kind in VISUALS:
+        rows = [row for row, parts in enumerate(batch) for part in parts if part["type"] == kind]
+        if rows:
+            weights[rows] = encoded[kind].gate_weights.float().cpu()
+    return weights
+
+
+def _without_media(inputs: BatchFeature) -> dict[str, Any]:
+    return {key: value for key, value in inputs.items() if key not in MEDIA and key not in SOUND}
 
 
 def _device(name: str) -> torch.device:

@@ -1,97 +1,95 @@
-"""A report as text for people and as JSON for programs."""
+"""A report as JSON for programs and as a terminal view for people; `terminal` draws the parts of the view."""
 
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import math
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from emotion_qwen.errors import DataError
+from emotion_qwen.inference import terminal
+from emotion_qwen.inference.phrases import phrases, plain
 from emotion_qwen.records import EmotionReport
-from emotion_qwen.taxonomy import LABEL_SETS
 
-BAR = 28
+DECIMALS, DIGITS = 4, 6
+"""Numbers keep four decimals; measurements, whose size is not known, six significant digits."""
+NARROWEST = 40
 
 
 def as_json(report: EmotionReport) -> str:
-    """Return the report as one line of JSON; distributions keep four decimals."""
-    return json.dumps(_rounded(dataclasses.asdict(report)), ensure_ascii=False)
+    """Return the report as one line of JSON that `schema.report_schema` describes.
+
+    Raises:
+        DataError: a number is not finite: JSON has no word for it, and a reader could not tell it from a fault.
+    """
+    try:
+        return json.dumps(_rounded(dataclasses.asdict(report), ""), ensure_ascii=False, allow_nan=False)
+    except DataError as error:
+        raise DataError(f"report of {report.source!r}: {error}") from error
 
 
-def _rounded(value):
+def _rounded(value: Any, place: str) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float):
-        return round(value, 4)
+        if not math.isfinite(value):
+            raise DataError(
+                f"{place.lstrip('.')} is {value}; expected a finite number, leave out what could not be measured"
+            )
+        if ".measures[" in place:
+            return float(f"{value:.{DIGITS}g}")
+        return round(value, DECIMALS) + 0.0  # + 0.0 takes the sign off -0.0
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+        # Names from data (labels, measures) stand in brackets in the message, the record's own behind a dot.
+        inside = bool(place) and not place.endswith("]")
+        return {k: _rounded(v, f"{place}[{k!r}]" if inside else f"{place}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    return value
 
 
 def show(report: EmotionReport, console: Console) -> None:
-    """Print the terminal view: the answer, its distribution, every person, the gate, and where it comes from."""
-    facts = report.provenance
-    parts: list[RenderableType] = [_headline(report), Text(f"“{report.summary}”", style="italic"), Text()]
-    parts.append(_bars(report))
-    if report.people:
-        parts += [Text(), _people(report)]
-    else:
-        parts += [Text(), Text("no face was found; the answer comes from the whole picture alone", style="yellow")]
-    parts += [Text(), _gate(report), _origin(report)]
-    parts += [Text(f"warning: {text}", style="yellow") for text in facts["warnings"]]
-    console.print(Panel(Group(*parts), title=report.source, title_align="left", border_style="cyan"))
+    """Print the terminal view: the answer, when and in whom it shows, what it rests on, and how far to trust it."""
+    width = max(console.width - 4, NARROWEST)  # less the panel's border and padding
+    say = phrases(report.language)
+    parts: list[RenderableType | None] = [
+        terminal.headline(report, say),
+        terminal.bars(report, width),
+        terminal.people(report, say, width),
+        terminal.timeline(report, say, width),
+        terminal.channels(report, say),
+        terminal.cues(report, say),
+        terminal.reasons(report, say),
+        terminal.told(report, say),
+        terminal.trust(report, say),
+        terminal.origin(report, say),
+    ]
+    shown = [part for part in parts if part is not None]
+    spaced = [part if number == 0 else Padding(part, (1, 0, 0, 0)) for number, part in enumerate(shown)]
+    title = Text(plain(report.source))  # never a string: rich would read markup in a file's name
+    console.print(Panel(Group(*spaced), title=title, title_align="left", border_style="cyan"))
 
 
 def save_picture(console: Console, path: Path) -> None:
     """Save what a recording console has shown as SVG, without the web addresses that rich writes into it."""
     svg = console.export_svg(title="emotion-qwen analyze")
+    svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL), encoding="utf-8")
+    path.write_text(re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg), encoding="utf-8")
 
 
-def _headline(report: EmotionReport) -> Text:
-    name = _translated(report, report.label)
-    return Text.assemble((name, "bold magenta"), f"  {report.distribution[report.label]:.0%}")
-
-
-def _translated(report: EmotionReport, label: str) -> str:
-    labels = LABEL_SETS[report.provenance["label_set"]]
-    return label if report.language == "en" else labels.chinese[labels.labels.index(label)]
-
-
-def _bars(report: EmotionReport) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for label, share in sorted(report.distribution.items(), key=lambda pair: -pair[1]):
-        table.add_row(_translated(report, label), Text("█" * round(share * BAR), style="magenta"), f"{share:6.1%}")
-    return table
-
-
-def _people(report: EmotionReport) -> Table:
-    table = Table("person", "seen", "frames", "feels", "", box=None, padding=(0, 2), header_style="dim")
-    for person in report.people:
-        ranked = sorted(person.distribution.items(), key=lambda pair: -pair[1])[:3]
-        rest = ", ".join(f"{_translated(report, name)} {share:.0%}" for name, share in ranked[1:])
-        table.add_row(
-            str(person.person + 1),
-            f"{person.start:.1f}–{person.end:.1f} s",
-            str(person.frames),
-            Text(f"{_translated(report, ranked[0][0])} {ranked[0][1]:.0%}", style="bold"),
-            Text(rest, style="dim"),
-        )
-    return table
-
-
-def _gate(report: EmotionReport) -> Text:
-    return Text(f"gate: general expert {report.gate['general']:.2f}, emotion expert {report.gate['emotion']:.2f}")
-
-
-def _origin(report: EmotionReport) -> Text:
-    facts = report.provenance
-    return Text(
-        f"model {facts['model']} ({facts['weights']}), label set {facts['label_set']}, {facts['frames']} frame(s), "
-        f"{facts['took']:.1f} s; a face shows an expression, not what is felt inside",
-        style="dim",
-    )
+def _widened(found: re.Match[str]) -> str:
+    """Give a text its true length: rich counts letters, and a Chinese one is as wide as two others."""
+    before, length, between, text = found.groups()
+    letters = html.unescape(text)
+    return f"{before}{float(length) * cell_len(letters) / len(letters):.1f}{between}{text}"

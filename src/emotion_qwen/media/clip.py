@@ -1,14 +1,20 @@
-"""The one door from a path to a clip, and from what a user names to the list of files."""
+"""The one door from a path to a clip with its sound and words, and from what a user names to the list of files."""
 
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media.container import check_readable
+from emotion_qwen.media.container import NoPicture, check_readable
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
+from emotion_qwen.media.sound import read_sound, sound_tracks
+from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles, within
 from emotion_qwen.media.video import read_video
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
@@ -17,24 +23,108 @@ PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".ogv", ".gif")
 ).union((".mpg", ".mpeg", ".ts", ".mts", ".m2ts"))
+SOUND_SUFFIXES = frozenset([".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".wma", ".aiff", ".aif"])
 MEDIA_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What of a clip is read beside its pictures.
+
+    Attributes:
+        sound: the sound, of the clip's own track or of `audio`; a file of sound alone is then a clip, too.
+        words: the words: `transcript`, else subtitles in a file beside the clip, else those inside it.
+        audio: a sound file that takes the place of the clip's own track; its first sample is the clip's zero.
+        audio_track: number of the sound track, from 0; None is the file's default.
+        transcript: a subtitle file, or text without times.
+        subtitle_track: number of the subtitle track, from 0; None is the file's default.
+    """
+
+    sound: bool = False
+    words: bool = False
+    audio: Path | None = None
+    audio_track: int | None = None
+    transcript: Path | None = None
+    subtitle_track: int | None = None
+
+
+PICTURES_ONLY = Sources()
+
+
 def read_clip(
-    path: str | Path, settings: ClipSettings, *, start: float | None = None, end: float | None = None
+    path: str | Path,
+    settings: ClipSettings,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    sources: Sources = PICTURES_ONLY,
 ) -> Clip:
-    """Read a picture or a video; the content decides which, not the name.
+    """Read a picture, a video or a sound; the content decides which, not the name.
 
     Args:
         path: the file. An animated picture is read as video where FFmpeg can.
         settings: frame budget and working side.
-        start: seconds from the first frame of a video.
-        end: seconds; frames from here on are left out.
+        start: seconds from the first frame of a video, or from the first sample of a sound.
+        end: seconds; frames and sound from here on are left out.
+        sources: what is read beside pictures.
 
     Raises:
-        MediaError: the file cannot be read, or a span is asked of a picture.
+        MediaError: a file cannot be read, a span is asked of a picture, or a sound comes where `sources` wants none.
     """
     path = Path(path)
+    try:
+        clip = _read_pictures(path, settings, start, end)
+    except NoPicture:
+        if not sources.sound:
+            raise
+        clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), str(path))
+    if sources.sound:
+        clip = _with_sound(clip, path, start, end, sources)
+    return _with_words(clip, path, start, end, sources) if sources.words else clip
+
+
+def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
+    """Add the sound: of a file of its own, or of the clip's track if it has one."""
+    own = sources.audio is None
+    if own and (clip.still or (len(clip.frames) and not sound_tracks(path))):
+        return clip
+    alone = not len(clip.frames)
+    sound = read_sound(
+        sources.audio or path, origin=clip.origin if own and not alone else None, start=start, end=end,
+        track=sources.audio_track,
+    )  # fmt: skip
+    if not len(sound.wave):
+        return replace(clip, warnings=(*clip.warnings, *sound.warnings))
+    return replace(
+        clip,
+        wave=sound.wave,
+        sample_rate=sound.sample_rate,
+        wave_start=sound.start,
+        duration=sound.start + sound.duration if alone else clip.duration,
+        warnings=(*clip.warnings, *sound.warnings),
+    )
+
+
+def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
+    """Add the words: of the transcript, else of a file beside the clip, else of a track inside it."""
+    beside = sources.transcript or find_subtitles(path)
+    length = clip.duration or math.inf
+    if beside is not None:
+        words = read_subtitles(beside, duration=length)
+    elif clip.still or not len(clip.frames):
+        return clip
+    else:
+        found = read_container_subtitles(path, origin=clip.origin, track=sources.subtitle_track)
+        if found is None:
+            return clip
+        words = found
+    told = within(words.utterances, start or 0.0, math.inf if end is None else end)
+    last = length if math.isfinite(length) else 0.0  # a picture has no time
+    told = tuple(replace(one, end=min(one.end, max(last, one.start))) for one in told)
+    return replace(clip, utterances=told, warnings=(*clip.warnings, *words.warnings))
+
+
+def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end: float | None) -> Clip:
     check_readable(path)
     if not is_picture(path):
         return read_video(path, settings, start=start, end=end)

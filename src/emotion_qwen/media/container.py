@@ -19,6 +19,12 @@ import av.video.stream
 from emotion_qwen.errors import MediaError
 
 SNIFF = 4096
+
+
+class NoPicture(MediaError):
+    """A file that holds sound and no picture."""
+
+
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof"}
 
 
@@ -27,13 +33,14 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.vid
     """Open a file and give its container and its first moving picture stream.
 
     Raises:
+        NoPicture: the file holds sound alone.
         MediaError: the file is missing, empty, text, damaged, or without a picture stream that can be decoded.
     """
     check_readable(path)
     try:
         # The absolute path keeps names like "a:b.mp4" from being read as a protocol; the whitelist keeps
-        # containers that refer to other places from reaching the network.
-        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"})
+        # containers that refer to other places from reaching the network. Tags may be in any encoding.
+        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{str(path)!r}: {_why_unreadable(path, error)}") from error
     try:
@@ -49,15 +56,15 @@ def check_readable(path: Path) -> None:
         MediaError: it is missing, a folder, not readable, empty or text.
     """
     if not path.exists():
-        raise MediaError(f"{str(path)!r} does not exist; give the path of a video or picture")
+        raise MediaError(f"{str(path)!r} does not exist; give the path of a video, picture or sound")
     if path.is_dir():
-        raise MediaError(f"{str(path)!r} is a folder; expected one video or picture file")
+        raise MediaError(f"{str(path)!r} is a folder; expected one video, picture or sound file")
     head = read_head(path)
     if not head:
         raise MediaError(f"{str(path)!r} is empty (0 bytes); copy or record the file again")
     if _is_text(head):
         start = head[:24].decode("utf-8", "replace").split("\n")[0]
-        raise MediaError(f"{str(path)!r} is text (it begins with {start!r}), not a video or picture")
+        raise MediaError(f"{str(path)!r} is text (it begins with {start!r}), not a video, picture or sound")
 
 
 def read_head(path: Path) -> bytes:
@@ -121,9 +128,9 @@ def _picture_stream(path: Path, container: av.container.InputContainer) -> av.vi
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
         if container.streams.audio:
-            raise MediaError(
-                f"{str(path)!r} holds only sound ({container.streams.audio[0].name}); sound alone is not supported yet "
-                "by this version, give a file with pictures"
+            raise NoPicture(
+                f"{str(path)!r} holds only sound ({container.streams.audio[0].name}); expected a picture or video, for "
+                "only pictures are read here"
             )
         raise MediaError(f"{str(path)!r} ({container.format.name}) holds no picture stream; give a video or picture")
     if streams[0].codec_context is None:

@@ -129,6 +129,7 @@ def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> C
         source=str(path),
         duration=timeline.duration,
         size=gathered.size,
+        origin=float(timeline.stamps[0] * timeline.unit) if not timeline.counted else 0.0,
         warnings=tuple(warnings),
     )
 

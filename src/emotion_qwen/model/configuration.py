@@ -9,11 +9,14 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLTextConfig,
     Qwen2_5_VLVisionConfig,
 )
+from transformers.models.whisper.configuration_whisper import WhisperConfig
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 
 GATE_MODES = ("learned", "general", "emotion")
 GATE_POOLS = ("after", "before")
+ENCODER_FRAME_SECONDS = 0.02
+"""One frame of Whisper's encoder: two hops of 160 samples at 16 kHz."""
 
 
 @strict
@@ -31,6 +34,41 @@ class EmotionQwenTextConfig(Qwen2_5_VLTextConfig):
 
 
 @strict
+class EmotionQwenAudioConfig(WhisperConfig):
+    """The audio side: Whisper's encoder, whose fields are read here, and how its frames become tokens.
+
+    Args:
+        frames_per_token: encoder frames (20 ms each) that become one token; divides `max_source_positions`, the encoder
+            frames of one window.
+
+    Raises:
+        SettingsError: a window does not hold a whole number of tokens.
+    """
+
+    model_type = "emotion_qwen_audio"
+
+    frames_per_token: int = 4
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.frames_per_token < 1 or self.max_source_positions % self.frames_per_token:
+            raise SettingsError(
+                f"frames_per_token {self.frames_per_token} does not divide the {self.max_source_positions} encoder "
+                "frames of a window (max_source_positions); choose a divisor"
+            )
+
+    @property
+    def mel_frames(self) -> int:
+        """Frames of log-mel in one window: the encoder's second convolution halves them."""
+        return 2 * self.max_source_positions
+
+    @property
+    def seconds_per_token(self) -> float:
+        """Time that one token covers."""
+        return ENCODER_FRAME_SECONDS * self.frames_per_token
+
+
+@strict
 class EmotionQwenConfig(Qwen2_5_VLConfig):
     """Configuration of the whole model.
 
@@ -41,6 +79,8 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         gate_num_heads: attention heads of the gate; must divide the width of the vision transformer.
         gate_hidden_size: width of the gate's two layers.
         gate_threshold: in inference a fusion weight below this becomes exactly 0 and the other 1.
+        audio_config: of the audio side; None is a model that does not hear, exactly as it is without this field.
+        audio_token_id: id of the placeholder that audio tokens replace.
 
     Raises:
         SettingsError: an unknown gate mode or pool, or heads that do not divide the width.
@@ -57,9 +97,13 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     gate_num_heads: int = 16
     gate_hidden_size: int = 320
     gate_threshold: float = 1e-3
+    audio_config: dict | EmotionQwenAudioConfig | None = None
+    audio_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        if isinstance(self.audio_config, dict):
+            self.audio_config = EmotionQwenAudioConfig(**self.audio_config)
         if self.gate_mode not in GATE_MODES:
             raise SettingsError(unknown_choice("gate_mode", self.gate_mode, GATE_MODES))
         if self.gate_pool not in GATE_POOLS:
@@ -69,3 +113,8 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
             raise SettingsError(
                 f"gate_num_heads {self.gate_num_heads} does not divide the vision width {width}; choose a divisor"
             )
+
+    @property
+    def hearing(self) -> EmotionQwenAudioConfig | None:
+        """The audio side's configuration, typed; None for a model that does not hear."""
+        return self.audio_config  # type: ignore[return-value]  # a dict became a configuration when this was made

@@ -2,14 +2,17 @@
 `compressor.py` that touches transformers' classes.
 
     pixels --vision transformer--> patch features --Hybrid Compressor--> visual tokens + fusion weights
-    visual tokens + text tokens --language model with multimodal rotary positions--> answer
+    log-mel --Whisper's encoder, compressor--> audio tokens (in models that hear)
+    visual, audio and text tokens --language model with multimodal rotary positions--> answer
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +27,18 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 from transformers.vision_utils import get_vision_window_index
 
-from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
+from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.model.audio import AudioFeatures, EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
 from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
 LISTED_KEYS = 12
 IGNORE = -100  # a label that is not taught
-PIXELS = ("pixel_values", "pixel_values_videos")
+SOUND = ("input_features", "feature_lengths")
+MEDIA = ("pixel_values", "pixel_values_videos", "input_features")
+TEXT, VIDEO, AUDIO = 0, 2, 3  # of `mm_token_type_ids`; 1 is image
+MARKS = 2  # tokens between a video and its sound: the end of one, the start of the other
 
 
 @dataclass
@@ -69,7 +76,94 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         super().__init__(config)
         self.visual = EmotionQwenVisionTransformer._from_config(config.vision_config)
         self.compressor = HybridCompressor(config)
+        if config.hearing is not None:
+            self.audio = EmotionQwenAudioTower(config.hearing, config.text_config.hidden_size)
         self.post_init()
+
+    @functools.wraps(Qwen2_5_VLModel.forward)
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        *,
+        input_features: torch.Tensor | None = None,
+        feature_lengths: torch.Tensor | None = None,
+        **inputs: Any,
+    ) -> Any:
+        """Run as in transformers, after audio tokens have taken the place of their placeholders.
+
+        Args:
+            input_ids: (B, L).
+            input_features: (W, mels, frames) log-mel windows of all sounds in reading order; None without sound, or
+                where `mm_encoder_outputs` holds "audio".
+            feature_lengths: (W,) frames of each window that hold sound.
+            inputs: everything that transformers' model takes.
+
+        Raises:
+            ShapeError: more or fewer audio tokens than placeholders.
+        """
+        encoded = (inputs.get("mm_encoder_outputs") or {}).get("audio")
+        if encoded is None and input_features is not None:
+            encoded = self.get_audio_features(input_features, feature_lengths)
+        if encoded is not None:
+            inputs["inputs_embeds"] = self._place_audio(input_ids, inputs.get("inputs_embeds"), encoded)
+        return super().forward(input_ids=input_ids, **inputs)
+
+    def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:
+        """Encode (W, mels, frames) log-mel windows, of which (W,) frames hold sound; None is all of them.
+
+        Raises:
+            ShapeError: the model does not hear, or the windows have another size than its own.
+        """
+        if self.config.hearing is None:
+            raise ShapeError("log-mel came for a model without an audio side; use a model that hears, or leave it out")
+        if feature_lengths is None:
+            feature_lengths = torch.full((len(input_features),), input_features.shape[-1], device=input_features.device)
+        return self.audio(input_features, feature_lengths)
+
+    def _place_audio(
+        self, input_ids: torch.Tensor | None, embeds: torch.Tensor | None, encoded: AudioFeatures
+    ) -> torch.Tensor:
+        if input_ids is None:
+            raise ShapeError("sound came without input_ids, which tell its place; pass the processor's input_ids")
+        if embeds is None:
+            embeds = self.get_input_embeddings()(input_ids)
+        tokens = torch.cat(encoded.pooler_output).to(embeds.device, embeds.dtype)
+        places = input_ids == self.config.audio_token_id
+        if int(places.sum()) != len(tokens):
+            raise ShapeError(
+                f"{len(tokens)} audio tokens came for {int(places.sum())} placeholders; pass the log-mel of exactly "
+                "the sounds that input_ids name"
+            )
+        return embeds.masked_scatter(places[..., None], tokens)
+
+    def get_rope_index(
+        self, input_ids: torch.Tensor, mm_token_type_ids: torch.Tensor, *args: Any, **inputs: Any
+    ) -> Any:
+        """Compute (3, B, L) positions and (B, 1) deltas as in transformers, and place audio tokens (type 3) in time.
+
+        Heights and widths of audio tokens go on counting like those of text, so that order is kept. Their temporal
+        position is the time they cover, in the video's unit (`tokens_per_second`), from where the clock begins: with
+        the video, if the sound stands directly behind one, for then it is that video's sound; else with the sound.
+        """
+        heard = mm_token_type_ids == AUDIO
+        shape = self.config.hearing
+        if shape is None or not bool(heard.any()):
+            return super().get_rope_index(input_ids, mm_token_type_ids, *args, **inputs)
+        plain = mm_token_type_ids.masked_fill(heard, TEXT)
+        positions, deltas = super().get_rope_index(input_ids, plain, *args, **inputs)
+        step = shape.seconds_per_token * self.config.vision_config.tokens_per_second
+        for row, kinds in enumerate(mm_token_type_ids.tolist()):
+            for start, stop, origin in audio_spans(kinds):
+                ticks = (torch.arange(stop - start, device=positions.device) * step).floor().to(positions.dtype)
+                positions[0, row, start:stop] = positions[0, row, origin] + ticks
+        lengths = (positions.amax(dim=(0, 2)) + 1)[:, None]
+        present = inputs.get("attention_mask")
+        counts = input_ids.shape[1] if present is None else present.sum(1, keepdim=True)
+        return positions, torch.maximum(deltas, (lengths - counts).to(deltas.dtype))
+
+    def compute_3d_position_ids(self, *args: Any, **inputs: Any) -> torch.Tensor | None:
+        """Compute positions as in transformers, also where no visual comes."""
+        return super().compute_3d_position_ids(*args, **_with_grid(inputs))
 
     def get_image_features(
         self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **kwargs: Any
@@ -98,11 +192,26 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         encoded = BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=order.split(counts))
         return self._compress(encoded, grid_thw)
 
-    def touch_visuals(self) -> torch.Tensor:
-        """Return a zero that depends on every visual parameter.
+    def touch_missing(self, encoded: Collection[str]) -> torch.Tensor | float:
+        """Return a zero that depends on every parameter of the encoders which a batch did not use.
 
-        A rank whose batch holds no visual would otherwise never call these parts, and the others would wait for it.
+        A rank whose batch holds no visual, or no sound, would otherwise never call these parts, and the others would
+        wait for it.
+
+        Args:
+            encoded: the kinds of `mm_encoder_outputs` that the batch held.
         """
+        touched: torch.Tensor | float = 0.0
+        if not {"image", "video"} & set(encoded):
+            touched = touched + self._touch_visuals()
+        shape = self.config.hearing
+        if shape is not None and "audio" not in encoded:
+            silence = torch.zeros(1, shape.num_mel_bins, shape.mel_frames, device=self.device)
+            tokens = self.get_audio_features(silence, None).pooler_output[0]
+            touched = touched + 0.0 * tokens.float().sum()
+        return touched
+
+    def _touch_visuals(self) -> torch.Tensor:
         shape = self.config.vision_config
         side, weight = shape.spatial_merge_size, self.visual.patch_embed.proj.weight
         grid = torch.tensor([[1, side, side]], device=weight.device)
@@ -121,12 +230,45 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         )
 
 
+def audio_spans(kinds: list[int]) -> list[tuple[int, int, int]]:
+    """Find the sounds in the token types of a row.
+
+    Returns:
+        (first token, token after the last, token at which its clock begins) of each. That is the first token of the
+        video (type 2) which ends right before it, with nothing but the two marks between, or its own first token.
+    """
+    runs, place = [], 0
+    for kind, run in itertools.groupby(kinds):
+        begin, place = place, place + len(list(run))
+        runs.append((kind, begin, place))
+    spans = []
+    for number, (kind, begin, end) in enumerate(runs):
+        if kind != AUDIO:
+            continue
+        before = runs[max(number - 2, 0) : number]
+        behind_video = [k for k, _, _ in before] == [VIDEO, TEXT] and before[1][2] - before[1][1] == MARKS
+        spans.append((begin, end, before[0][1] if behind_video else begin))
+    return spans
+
+
+def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Add an empty image grid where no visual comes: transformers counts positions anew only if there is a grid.
+
+    Without it, sound alone would have no clock, and text alone would go on from where an earlier call ended.
+    """
+    kinds = inputs.get("mm_token_type_ids")
+    visual = inputs.get("image_grid_thw") is not None or inputs.get("video_grid_thw") is not None
+    if kinds is None or visual:
+        return inputs
+    return {**inputs, "image_grid_thw": kinds.new_zeros(0, 3)}
+
+
 class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     """Emotion-Qwen with its output projection: training loss and `generate`.
 
-    `gate_weights` are fields of what `get_image_features`, `get_video_features` and `encode_visuals` return; the
-    encoded visuals can be handed to `forward` and `generate` as `mm_encoder_outputs`, so that many questions cost one
-    vision pass.
+    `gate_weights` are fields of what `get_image_features`, `get_video_features` and `encode_media` return; the
+    encoded media can be handed to `forward` and `generate` as `mm_encoder_outputs`, so that many questions cost one
+    pass of the encoders.
     """
 
     config_class = EmotionQwenConfig
@@ -140,18 +282,18 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
-    def encode_visuals(self, inputs: dict[str, torch.Tensor]) -> dict[str, VisualFeatures]:
-        """Encode all visuals of prepared inputs once.
+    def encode_media(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """Encode all visuals and sounds of prepared inputs once.
 
         Args:
-            inputs: what the processor returns; `pixel_values` with `image_grid_thw` and `pixel_values_videos` with
-                `video_grid_thw` are read, the rest is ignored.
+            inputs: what the processor returns; `pixel_values` with `image_grid_thw`, `pixel_values_videos` with
+                `video_grid_thw` and `input_features` with `feature_lengths` are read, the rest is ignored.
 
         Returns:
-            `mm_encoder_outputs` for `forward` and `generate`: the keys "image" and "video", as far as present.
+            `mm_encoder_outputs` for `forward` and `generate`: the keys "image", "video" and "audio", as far as present.
             Where `image_features` or `video_features` (N, vision hidden) come instead of pixels, they are compressed.
         """
-        encoded: dict[str, VisualFeatures] = {}
+        encoded: dict[str, Any] = {}
         ways: dict[str, tuple[str, Callable[..., VisualFeatures]]] = {
             "image": ("pixel_values", self.model.get_image_features),
             "video": ("pixel_values_videos", self.model.get_video_features),
@@ -161,7 +303,12 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
                 encoded[kind] = self.model.compress_features(inputs[f"{kind}_features"], inputs[f"{kind}_grid_thw"])
             elif inputs.get(pixels) is not None:
                 encoded[kind] = encode(inputs[pixels], inputs[f"{kind}_grid_thw"])
+        if inputs.get("input_features") is not None:
+            encoded["audio"] = self.model.get_audio_features(inputs["input_features"], inputs.get("feature_lengths"))
         return encoded
+
+    def _prepare_position_ids_for_generation(self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]) -> Any:
+        return super()._prepare_position_ids_for_generation(inputs_tensor, _with_grid(model_kwargs))
 
     @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
     def forward(self, *args: Any, only_taught: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
@@ -175,17 +322,17 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         memory than the language model. Visuals may come as pixels or as cached patch features.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
-        encoded = self.encode_visuals(inputs)
-        left_out = ("labels", "num_items_in_batch", "image_features", "video_features", *PIXELS)
+        encoded = self.encode_media(inputs)
+        left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
         seen = {key: value for key, value in inputs.items() if key not in left_out}
         outputs = self.model(**seen, mm_encoder_outputs=encoded or None, use_cache=False)
         taught = labels != IGNORE
         logits = self.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
         total = F.cross_entropy(logits, labels[taught], reduction="sum")
         loss = total / (taught.sum() if count is None else count)
-        gates = [part.gate_weights for part in encoded.values() if part.gate_weights is not None]
-        if self.training and not encoded:
-            loss = loss + self.model.touch_visuals()
+        gates = [encoded[kind].gate_weights for kind in ("image", "video") if kind in encoded]
+        if self.training:
+            loss = loss + self.model.touch_missing(encoded)
         return TaughtOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 
     def set_gate_mode(self, mode: str) -> None:
@@ -223,6 +370,19 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
                 "turn other checkpoints into one with `emotion-qwen convert`"
             )
         return (model, info) if wants_info else model
+
+
+def _taking_sound(forward: Callable) -> inspect.Signature:
+    """Return the signature of a forward with the two inputs of sound: `generate` refuses what it does not name."""
+    known = inspect.signature(forward)
+    new = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in SOUND]
+    rest = list(known.parameters.values())
+    return known.replace(parameters=[*rest[:-1], *new, rest[-1]])
+
+
+EmotionQwenForConditionalGeneration.forward.__signature__ = _taking_sound(  # type: ignore[attr-defined]
+    EmotionQwenForConditionalGeneration.forward
+)
 
 
 def _key_fault(kind: str, keys: Any) -> str:

@@ -7,16 +7,16 @@ the label mask comes from the template itself and the model learns to stop.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.taxonomy import LabelSet
 
-IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
+IMAGE_PAD, VIDEO_PAD, AUDIO_PAD = PADS = ("<|image_pad|>", "<|video_pad|>", "<|audio_pad|>")
 SYSTEM_TEXT = "You are a helpful assistant."
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-    IMAGE_PAD, VIDEO_PAD, "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>",
+    IMAGE_PAD, VIDEO_PAD, "<|audio_start|>", "<|audio_end|>", AUDIO_PAD,
 )  # fmt: skip
 
 CHAT_TEMPLATE = (
@@ -24,6 +24,7 @@ CHAT_TEMPLATE = (
     "{%- if content is string -%}{{ content }}{%- else -%}{%- for part in content -%}"
     "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
     "{%- elif part.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>"
+    "{%- elif part.type == 'audio' -%}<|audio_start|><|audio_pad|><|audio_end|>"
     "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
     "{%- endfor -%}{%- endif -%}{%- endmacro -%}"
     "{%- for message in messages -%}"
@@ -47,6 +48,11 @@ QUESTIONS = {
         "zh": "请用一句话说明这个人的感受。",
     },
 }
+TOLD = {
+    "words": {"en": 'The person says: "{text}" ', "zh": "这个人说：“{text}”"},
+    "context": {"en": "Context: {text} ", "zh": "背景：{text} "},
+}
+"""How words and context are told, by channel and language; they stand between the media and the question."""
 LANGUAGES = ("en", "zh")
 
 
@@ -61,28 +67,28 @@ def harmless(text: str) -> str:
     return text.replace("<|", "< |")
 
 
-def expand(text: str, image_tokens: Sequence[int], video_tokens: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
-    """Repeat every placeholder as often as its visual has tokens.
+def expand(text: str, tokens: Mapping[str, Sequence[int]]) -> tuple[str, list[tuple[int, int]]]:
+    """Repeat every placeholder as often as its medium has tokens.
 
     Args:
-        text: the rendered chat, one pad token per visual.
-        image_tokens: tokens of each image, in order; `video_tokens` likewise.
+        text: the rendered chat, one pad token per medium.
+        tokens: pad token of `PADS` -> tokens of each medium of that kind, in order.
 
     Returns:
         The expanded text, and for every placeholder (place in the unexpanded text, characters added there).
 
     Raises:
-        DataError: the text names more or fewer visuals than came.
+        DataError: the text names more or fewer media than came.
     """
-    left = {IMAGE_PAD: list(image_tokens), VIDEO_PAD: list(video_tokens)}
+    left = {pad: list(tokens.get(pad, ())) for pad in PADS}
     for pad, counts in left.items():
         if text.count(pad) != len(counts):
             raise DataError(
-                f"the chat has {text.count(pad)} {pad} placeholder(s) for {len(counts)} visual(s); "
-                "give exactly one visual per placeholder"
+                f"the chat has {text.count(pad)} {pad} placeholder(s) for {len(counts)} of them; "
+                "give exactly one picture, video or sound per placeholder"
             )
     pieces, added, end = [], [], 0
-    for match in re.finditer(f"{re.escape(IMAGE_PAD)}|{re.escape(VIDEO_PAD)}", text):
+    for match in re.finditer("|".join(map(re.escape, PADS)), text):
         pad = match.group()
         pieces += [text[end : match.start()], pad * left[pad].pop(0)]
         end = match.end()

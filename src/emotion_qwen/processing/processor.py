@@ -1,8 +1,8 @@
 """`EmotionQwenProcessor`: chat and media to the tensors that the model takes.
 
-It saves and loads with the model, and carries the model's `clip_settings`: frames, budgets, capture and crops. Pictures
-go through transformers' own `Qwen2VLImageProcessorPil`; videos through `patches.py`, because transformers' video
-processor needs torchvision.
+It saves and loads with the model, and carries the model's `clip_settings` (frames, budgets, capture and crops) and, if
+the model hears, its `hearing_settings`. Pictures go through transformers' own `Qwen2VLImageProcessorPil`; videos
+through `patches.py`, because transformers' video processor needs torchvision.
 """
 
 from __future__ import annotations
@@ -22,10 +22,22 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from emotion_qwen.errors import DataError, ShapeError
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.model import EmotionQwenConfig
-from emotion_qwen.processing.chat import CHAT_TEMPLATE, IMAGE_PAD, VIDEO_PAD, expand, harmless, inside, moved
+from emotion_qwen.model.audio import audio_token_counts
+from emotion_qwen.processing.chat import (
+    AUDIO_PAD,
+    CHAT_TEMPLATE,
+    IMAGE_PAD,
+    PADS,
+    VIDEO_PAD,
+    expand,
+    harmless,
+    inside,
+    moved,
+)
+from emotion_qwen.processing.mel import mel_windows
 from emotion_qwen.processing.patches import video_patches
 from emotion_qwen.records import Clip
-from emotion_qwen.settings import ClipSettings
+from emotion_qwen.settings import ClipSettings, HearingSettings
 
 IGNORE = -100
 
@@ -53,23 +65,35 @@ class EmotionQwenProcessor(ProcessorMixin):
         tokenizer: a fast tokenizer that knows `SPECIAL_TOKENS`.
         chat_template: Jinja template; ours if None.
         clip_settings: values of `ClipSettings` that differ from its defaults.
+        hearing_settings: values of `HearingSettings` that differ from its defaults; None if the model is deaf.
     """
 
-    def __init__(self, image_processor, tokenizer, chat_template=None, clip_settings=None) -> None:
+    def __init__(
+        self, image_processor, tokenizer, chat_template=None, clip_settings=None, hearing_settings=None
+    ) -> None:
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
         self.clip_settings = dict(clip_settings or {})
-        self.settings  # noqa: B018  wrong settings fail here, not at the first clip
+        self.hearing_settings = None if hearing_settings is None else dict(hearing_settings)
+        self.settings, self.hearing  # noqa: B018  wrong settings fail here, not at the first clip
 
     @property
     def settings(self) -> ClipSettings:
         """The clip settings, checked."""
         return ClipSettings.of(self.clip_settings, "clip_settings")
 
+    @property
+    def hearing(self) -> HearingSettings | None:
+        """The hearing settings, checked; None where the model does not hear."""
+        if self.hearing_settings is None:
+            return None
+        return HearingSettings.of(self.hearing_settings, "hearing_settings")
+
     def __call__(
         self,
         images: Any = None,
         text: str | Sequence[str] | None = None,
         videos: Any = None,
+        audio: Any = None,
         *,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
         padding: bool = True,
@@ -77,45 +101,46 @@ class EmotionQwenProcessor(ProcessorMixin):
         return_tensors: str = "pt",
         **ignored: Any,
     ) -> BatchFeature:
-        """Tokenize chats whose visuals are given in reading order.
+        """Tokenize chats whose visuals and sounds are given in reading order.
 
         Args:
             images: pictures of all texts in order: paths, PIL images, (H, W, 3) uint8 arrays or still `Clip`s.
-            text: one rendered chat or several, one pad token per visual.
+            text: one rendered chat or several, one pad token per visual or sound.
             videos: paths or `Clip`s.
+            audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
             spans: per text, character spans of what the assistant says; asks for `labels`.
 
         Returns:
-            input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video), each (B, L);
+            input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video, 3 audio), each (B, L);
             pixel_values (N, D) and image_grid_thw (V, 3); pixel_values_videos, video_grid_thw and
             second_per_grid_ts (V,) seconds per temporal patch (image_features or video_features instead of pixels
-            where `EncodedVisual`s came); labels (B, L) with -100 outside the spans.
+            where `EncodedVisual`s came); input_features (W, mels, frames) and feature_lengths (W,) of the sounds'
+            windows; labels (B, L) with -100 outside the spans.
 
         Raises:
-            DataError: placeholders and visuals do not match.
+            DataError: placeholders and media do not match, or sound came for a model that does not hear.
         """
         texts = [text] if isinstance(text, str) else list(text or [])
-        data = {**self._pictures(_flat(images)), **self._videos(_flat(videos))}
+        sounds, heard = self._sounds(_flat(audio))
+        data = {**self._pictures(_flat(images)), **self._videos(_flat(videos)), **sounds}
         merged = self.image_processor.merge_size**2
-        counts = [
-            (data[key].prod(-1) // merged).tolist() if key in data else []
-            for key in ("image_grid_thw", "video_grid_thw")
-        ]
-        rows = self._rows(texts, spans, counts)
+        counts = {
+            pad: (data[key].prod(-1) // merged).tolist() if key in data else []
+            for pad, key in ((IMAGE_PAD, "image_grid_thw"), (VIDEO_PAD, "video_grid_thw"))
+        }
+        rows = self._rows(texts, spans, {**counts, AUDIO_PAD: heard})
         return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors)
 
-    def _rows(self, texts: list[str], spans: Any, counts: list[list[int]]) -> list[dict[str, list[int]]]:
-        left = {IMAGE_PAD: counts[0], VIDEO_PAD: counts[1]}
-        kinds = {self.image_token_id: 1, self.video_token_id: 2}
+    def _rows(self, texts: list[str], spans: Any, left: dict[str, list[int]]) -> list[dict[str, list[int]]]:
+        kinds = {self.tokenizer.convert_tokens_to_ids(pad): kind for kind, pad in enumerate(PADS, start=1)}
         rows = []
         for number, text in enumerate(texts):
             last = number == len(texts) - 1
-            own = []
-            for pad in (IMAGE_PAD, VIDEO_PAD):
+            own = {}
+            for pad in PADS:
                 take = len(left[pad]) if last else text.count(pad)
-                own.append(left[pad][:take])
-                left[pad] = left[pad][take:]
-            expanded, added = expand(text, own[0], own[1])
+                own[pad], left[pad] = left[pad][:take], left[pad][take:]
+            expanded, added = expand(text, own)
             tokens = self.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=spans is not None)
             ids = tokens["input_ids"]
             row = {"input_ids": ids, "mm_token_type_ids": [kinds.get(token, 0) for token in ids]}
@@ -177,6 +202,29 @@ class EmotionQwenProcessor(ProcessorMixin):
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float32),
         }
 
+    def _sounds(self, sounds: list[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
+        """Return windows of log-mel with their lengths, and the tokens of each sound."""
+        if not sounds:
+            return {}, []
+        hearing = self.hearing
+        if hearing is None:
+            raise DataError(f"{len(sounds)} sound(s) came for a model that does not hear; leave the audio parts out")
+        windows, lengths, counts = [], [], []
+        for sound in sounds:
+            mel, held = mel_windows(self._wave(sound), hearing)
+            windows.append(mel)
+            lengths.append(held)
+            counts.append(int(audio_token_counts(held, hearing.frames_per_token).sum()))
+        return {"input_features": torch.cat(windows), "feature_lengths": torch.cat(lengths)}, counts
+
+    def _wave(self, sound: Any) -> torch.Tensor:
+        if isinstance(sound, np.ndarray | torch.Tensor):
+            return torch.as_tensor(sound, dtype=torch.float32)
+        clip = sound if isinstance(sound, Clip) else read_clip(Path(sound), self.settings)
+        if clip.wave is None:
+            raise DataError(f"{clip.source!r} has no sound; leave its audio part out")
+        return torch.from_numpy(clip.wave)
+
     def apply_chat_template(
         self,
         conversation: Sequence[Any],
@@ -192,8 +240,9 @@ class EmotionQwenProcessor(ProcessorMixin):
 
         Args:
             conversation: messages with `role` and `content`; a content is a text or a list of parts
-                `{"type": "text", "text": ...}`, `{"type": "image", "image": ...}`, `{"type": "video", "video": ...}`.
-                Special tokens inside texts lose their meaning.
+                `{"type": "text", "text": ...}`, `{"type": "image", "image": ...}`, `{"type": "video", "video": ...}`,
+                `{"type": "audio", "audio": ...}`; a video's own sound stands directly behind it. Special tokens inside
+                texts lose their meaning.
             return_labels: add `labels`, -100 everywhere but in what the assistant says, `<|im_end|>` included.
 
         Returns:
@@ -218,13 +267,14 @@ class EmotionQwenProcessor(ProcessorMixin):
             return texts[0] if single else texts
         if return_labels and not all(spans):
             raise DataError("labels were asked for a conversation without an assistant turn; nothing could be learned")
-        media: dict[str, list[Any]] = {"image": [], "video": []}
+        media: dict[str, list[Any]] = {"image": [], "video": [], "audio": []}
         for chat in chats:
             for message in chat:
                 for part in message["content"] if isinstance(message["content"], list) else ():
                     if part["type"] in media:
                         media[part["type"]].append(_source(part))
-        prepared = self(media["image"], texts, media["video"], spans=spans if return_labels else None, **kwargs)
+        told = spans if return_labels else None
+        prepared = self(media["image"], texts, media["video"], media["audio"], spans=told, **kwargs)
         return prepared if return_dict else prepared["input_ids"]
 
     @property
@@ -250,6 +300,8 @@ class EmotionQwenProcessor(ProcessorMixin):
                 "processor"
             )
         config.image_token_id, config.video_token_id = self.image_token_id, self.video_token_id
+        if config.hearing is not None:
+            config.audio_token_id = tokenizer.convert_tokens_to_ids(AUDIO_PAD)
         config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
             ["<|vision_start|>", "<|vision_end|>"]
         )
@@ -263,7 +315,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         """Names that the model's forward takes."""
         return [
             "input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw",
-            "pixel_values_videos", "video_grid_thw", "second_per_grid_ts",
+            "pixel_values_videos", "video_grid_thw", "second_per_grid_ts", "input_features", "feature_lengths",
         ]  # fmt: skip
 
     def post_process_image_text_to_text(self, generated: torch.Tensor, **kwargs: Any) -> list[str]:

@@ -181,7 +181,11 @@ def pack(data: Path, runs: Path, model: Path, target: Path) -> None:
     """Save the trained model in bf16 with its processor and training facts."""
     EmotionQwenForConditionalGeneration.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(target)
     EmotionQwenProcessor.from_pretrained(model).save_pretrained(target)
-    facts = {"label_sets": list(TRAINED_SETS), "data": sorted(path.name for path in data.glob("*.parquet"))}
+    facts = {
+        "label_sets": list(TRAINED_SETS),
+        "channels": ["picture"],
+        "data": sorted(path.name for path in data.glob("*.parquet")),
+    }
     (target / "training_facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 

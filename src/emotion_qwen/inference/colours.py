@@ -1,0 +1,73 @@
+"""One fixed colour for each emotion, the same in the terminal, on the page and in the annotated video.
+
+The colours of the small label sets keep apart for readers with red-, green- and blue-blindness as well (a test
+simulates them after Machado, Oliveira and Fernandes 2009) and show on light and on dark ground. GoEmotions' 28 labels
+are more than colour can tell apart: near feelings have near colours there. So a colour never stands without a name.
+"""
+
+from __future__ import annotations
+
+from emotion_qwen.taxonomy import concept
+
+COLOURS: dict[str, str] = {
+    "happiness": "#E99A25",
+    "sadness": "#4266B4",
+    "neutral": "#9DA1A7",
+    "anger": "#BB3B2F",
+    "surprise": "#30C6E9",
+    "disgust": "#279C61",
+    "fear": "#965487",
+    "worry": "#8A99FD",
+    "amusement": "#E1AF08",
+    "awe": "#0DC9D9",
+    "contentment": "#ACBE66",
+    "excitement": "#C46D07",
+    "boredom": "#665650",
+    "admiration": "#D2A24C",
+    "annoyance": "#D4674F",
+    "approval": "#7FB04A",
+    "caring": "#E58F7B",
+    "confusion": "#A58BC4",
+    "curiosity": "#5AA9D6",
+    "desire": "#D65A86",
+    "disappointment": "#6C83B8",
+    "disapproval": "#A8553C",
+    "embarrassment": "#C27A9E",
+    "gratitude": "#C79A2E",
+    "grief": "#4A5F9E",
+    "love": "#E86A92",
+    "nervousness": "#A66BBE",
+    "optimism": "#DDAE3A",
+    "pride": "#D98B1F",
+    "realization": "#7FB2C9",
+    "relief": "#6FB58A",
+    "remorse": "#5B6FA8",
+}
+DARK, LIGHT = "#111318", "#FFFFFF"
+
+
+def colour_of(label: str) -> str:
+    """Return the colour of a label or alias as "#RRGGBB".
+
+    Raises:
+        SettingsError: no concept has that word.
+    """
+    return COLOURS[concept(label)]
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of "#RRGGBB", 0 (black) to 1 (white), after WCAG 2."""
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, 1 (none) to 21 (black on white), after WCAG 2."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def ink_on(colour: str) -> str:
+    """Return the colour of text on a ground: dark or light, whichever is read better."""
+    return max((DARK, LIGHT), key=lambda ink: contrast(ink, colour))

@@ -1,0 +1,151 @@
+"""Cues: what an answer can be checked against, each with the measurement that supports it.
+
+A face cue covers a region of the crop with the blank colour and asks again: how far the label's share falls is how much
+the region carries. A voice cue measures level and pitch against the rest of the clip. A cue of words or context says
+how far the clip's answer moves when it is left out. All sentences here are composed from the measurements, never
+written by the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emotion_qwen.faces import best_box
+from emotion_qwen.inference.reading import PICTURE, Reading
+from emotion_qwen.inference.scoring import BLANK, label_scores
+from emotion_qwen.inference.voice import Voice, measure
+from emotion_qwen.prepare import PersonPictures
+from emotion_qwen.records import MEASURED, Cue, Episode, Utterance
+
+REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
+"""Region of an upright face crop -> its first and last row, as shares of the side."""
+TELLING = 0.1
+"""How far a share must fall for a region to be named."""
+MARGIN = 1.0
+"""Seconds of sound before and after an episode's peak that are measured."""
+_NAMES = {"zh": {"brows and eyes": "眉眼", "mouth": "嘴部"}}
+_TEXTS = {
+    "en": {
+        "region": "{region}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
+        "face": "The face shows {label} ({before:.0%}); no single part of it carries this alone.",
+        "voice": "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
+        "unvoiced": "Sound without a voice, {level:+.0f} dB against the clip.",
+        "words": "“{said}”: without words {label} would have {after:.0%} instead of {before:.0%}.",
+        "context": "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
+    },
+    "zh": {
+        "region": "{region}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
+        "face": "面部显示{label}（{before:.0%}），没有哪个部分单独决定它。",
+        "voice": "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
+        "unvoiced": "没有嗓音的声音，音量与全片相差 {level:+.0f} dB。",
+        "words": "“{said}”：没有台词时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "context": "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+    },
+}
+
+
+def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
+    """Measure which part of the face carries each episode of a person, at its peak."""
+    found = []
+    rows = np.flatnonzero(reading.rows_of(person.track.person)).tolist()
+    shares = reading.shares(PICTURE)
+    for episode in episodes:
+        column = reading.labels.labels.index(episode.label)
+        inside = [r for r in rows if episode.onset <= reading.glimpses[r].time <= episode.offset]
+        if inside:
+            found += _face_cue(reading, person, max(inside, key=lambda r: shares[r, column]), column, episode)
+    return found
+
+
+def _face_cue(reading: Reading, person: PersonPictures, row: int, column: int, episode: Episode) -> list[Cue]:
+    glimpse, language = reading.glimpses[row], reading.language
+    assert glimpse.picture is not None  # glimpses of a person have one
+    crop = glimpse.picture["image"]
+    covered = [{"type": "image", "image": _cover(crop, *span)} for span in REGIONS.values()]
+    scores, _ = label_scores(reading.engine, [glimpse.picture, *covered], reading.labels, language)
+    shares = (scores.double() / (reading.temperature or 1.0)).softmax(-1)[:, column].tolist()
+    name, box = reading.labels.names(language)[column], box_at(reading, person, glimpse.time)
+    falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
+    telling = max(falls, key=lambda region: falls[region])
+    measures = {"share": shares[0]} | {
+        f"share without {region}": s for region, s in zip(REGIONS, shares[1:], strict=True)
+    }
+    if falls[telling] < TELLING:
+        text = _TEXTS[language]["face"].format(label=name, before=shares[0])
+    else:
+        first, last = REGIONS[telling]
+        box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
+        region = _NAMES.get(language, {}).get(telling, telling.capitalize())
+        text = _TEXTS[language]["region"].format(
+            region=region, label=name, before=shares[0], after=shares[0] - falls[telling]
+        )
+    return [Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)]
+
+
+def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
+    covered = crop.copy()
+    covered[round(first * len(crop)) : round(last * len(crop))] = BLANK
+    return covered
+
+
+def box_at(reading: Reading, person: PersonPictures, time: float) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a person's face at the seen time nearest to `time`, as shares of width and height."""
+    clip, track = reading.prepared.clip, person.track
+    height, width = clip.frames.shape[1:3]
+    near = int(np.abs(clip.times[track.frames] - time).argmin()) if len(track.frames) else 0
+    box = track.boxes[near] if len(track.frames) else best_box(track)
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return x1 / width, y1 / height, x2 / width, y2 / height
+
+
+def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
+    """Measure the voice around each episode's peak against the whole clip."""
+    clip = reading.prepared.clip
+    if clip.wave is None or "sound" not in reading.channels:
+        return []
+    whole = measure(clip.wave, clip.sample_rate)
+    spans = [(max(e.onset, e.peak - MARGIN), min(e.offset, e.peak + MARGIN)) for e in episodes]
+    return [_voice_cue(reading, span, whole) for span in spans or [(0.0, clip.duration)]]
+
+
+def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue:
+    clip = reading.prepared.clip
+    assert clip.wave is not None  # the caller has looked
+    first, last = (round((time - clip.wave_start) * clip.sample_rate) for time in span)
+    here = measure(clip.wave[max(first, 0) : max(last, 0)], clip.sample_rate)
+    louder = here.level - whole.level
+    texts = _TEXTS[reading.language]
+    text = (
+        texts["voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
+        if here.voiced > 0
+        else texts["unvoiced"].format(level=louder)
+    )
+    measures = {
+        "level, dB of full scale": here.level,
+        "pitch, Hz": here.pitch,
+        "pitch spread, semitones": here.spread,
+        "voiced share": here.voiced,
+        "clip's pitch, Hz": whole.pitch,
+        "clip's level, dB of full scale": whole.level,
+    }
+    return Cue("sound", span[0], span[1], text, MEASURED, measures)
+
+
+def text_cues(reading: Reading, column: int) -> list[Cue]:
+    """Say how far words and context move the clip's answer, by leaving them out."""
+    found = []
+    clip, everything = reading.prepared.clip, reading.channels
+    context = Utterance(0.0, clip.duration, reading.context.strip())
+    for channel, told in (("words", clip.utterances), ("context", (context,))):
+        rest = [name for name in everything if name != channel]
+        if channel not in everything or not rest:
+            continue
+        before, after = float(reading.clip(everything)[column]), float(reading.clip(rest)[column])
+        label = reading.labels.names(reading.language)[column]
+        for one in told:
+            text = _TEXTS[reading.language][channel].format(said=one.text, label=label, before=before, after=after)
+            measures = {"share": before, f"share without {channel}": after}
+            found.append(Cue(channel, one.start, one.end, text, MEASURED, measures))
+    return found

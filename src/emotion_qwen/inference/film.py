@@ -1,0 +1,185 @@
+"""A video file being written: kinds and encoders, pictures at their own times, sound copied where it can be.
+
+A file appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av.error
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
+from PIL import Image
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media.timeline import Timeline
+
+TICK = Fraction(1, 30_000)
+"""Seconds; whole for every common frame rate, and MPEG-4 takes no more than 65,535 of them."""
+SOUND_RATE = 48_000  # Hz, of sound that is encoded anew
+BT709 = 1
+_TELLS_HEADERS = ("mov", "matroska")  # in other formats the sound's header may only stand inside its packets
+_OPTIONS = {
+    "libx264": {"preset": "veryfast"},
+    "libvpx-vp9": {"b": "0", "deadline": "realtime", "cpu-used": "6"},
+    "libvpx": {"b": "4M", "deadline": "realtime", "cpu-used": "6"},
+}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a kind of file holds: its container, encoders in order of preference, and sound it can hold as it comes."""
+
+    container: str
+    picture: tuple[str, ...]
+    sound: str
+    copied: frozenset[str]
+
+
+_MP4 = Encoding("mp4", ("libx264", "libopenh264", "mpeg4"), "aac", frozenset({"aac", "mp3", "mp3float"}))
+_MKV = Encoding("matroska", _MP4.picture, "aac", _MP4.copied | {"opus", "vorbis", "flac", "pcm_s16le", "ac3"})
+_WEBM = Encoding("webm", ("libvpx-vp9", "libvpx"), "libopus", frozenset({"opus", "vorbis"}))
+ENCODINGS: dict[str, Encoding] = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MP4, ".mkv": _MKV, ".webm": _WEBM}
+
+
+def encoder(out: Path, allowed: tuple[str, ...] | None = None) -> str:
+    """Return the encoder for a file's pictures.
+
+    Args:
+        out: its suffix decides.
+        allowed: only these; None is any that fits the container.
+
+    Raises:
+        MediaError: the suffix is none of a video, or this build of PyAV has no encoder for it.
+    """
+    encoding = ENCODINGS.get(out.suffix.lower())
+    if encoding is None:
+        raise MediaError(f"{str(out)!r} ends in {out.suffix!r}; expected a video: {', '.join(ENCODINGS)}")
+    wanted = [name for name in encoding.picture if allowed is None or name in allowed]
+    for name in wanted:
+        with suppress(UnknownCodecError):
+            Codec(name, "w")
+            return name
+    raise MediaError(f"{str(out)!r}: this PyAV has none of the encoders {', '.join(wanted)}; install PyAV's own wheel")
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """Give a name beside `out` to write to; it takes `out`'s place at the end, and nothing is left after an error."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
+    try:
+        yield draft
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def decoded(packet: Any) -> list[Any]:
+    """Return the frames of a packet; none of a damaged one."""
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError:
+        return []
+
+
+class Film:
+    """A file being written: one stream of pictures, and the source's sound.
+
+    Args:
+        container: open for writing.
+        encoding: what it holds.
+        codec: of the pictures.
+        timeline: of the source.
+        quality: constant rate factor.
+    """
+
+    def __init__(
+        self, container: OutputContainer, encoding: Encoding, codec: str, timeline: Timeline, quality: int
+    ) -> None:
+        self._container, self._encoding = container, encoding
+        self._origin = Fraction(0) if timeline.counted else int(timeline.stamps[0]) * timeline.unit
+        self.written = 0
+        self._last = -1
+        rate = Fraction(timeline.rate).limit_denominator(1001)
+        options = {"crf": str(quality), **_OPTIONS.get(codec, {})}
+        self._pictures: Any = container.add_stream(codec, rate=rate, options=options)
+        self._rate = float(rate)
+        self._sound: Any = None
+        self._copies = False
+        self._waiting: list[Any] = []  # sound before the first picture: a file begins with the size of its pictures
+
+    def expect_sound(self, source: Any, container: str) -> None:
+        """Prepare for the sound of a stream: to be copied where that is safe, else to be encoded."""
+        name = source.codec_context.name
+        self._copies = name in self._encoding.copied and container.startswith(_TELLS_HEADERS)
+        if self._copies:
+            self._sound = self._container.add_stream_from_template(source)
+        else:
+            self._sound = self._container.add_stream(self._encoding.sound, rate=SOUND_RATE)
+
+    def add_picture(self, picture: Image.Image, time: Fraction) -> None:
+        """Encode one picture; sides become even, as 4:2:0 wants them."""
+        if not self.written:
+            self._begin(picture)
+        size = (self._pictures.width, self._pictures.height)
+        if picture.size != size:
+            near = all(0 <= a - b <= 1 for a, b in zip(picture.size, size, strict=True))
+            picture = picture.crop((0, 0, *size)) if near else picture.resize(size, Image.Resampling.BICUBIC)
+        stamp = round(time / TICK)
+        if stamp <= self._last:
+            return
+        frame = VideoFrame.from_image(picture).reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        frame.pts, frame.time_base = stamp, TICK
+        self._container.mux(self._pictures.encode(frame))
+        self.written, self._last = self.written + 1, stamp
+        waiting, self._waiting = self._waiting, []
+        for packet in waiting:
+            self.add_sound(packet)
+
+    def _begin(self, picture: Image.Image) -> None:
+        stream, context = self._pictures, self._pictures.codec_context
+        stream.width, stream.height = (max(side // 2 * 2, 2) for side in picture.size)
+        stream.pix_fmt = "yuv420p"
+        context.time_base = TICK
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = 1  # limited, 16..235
+        if context.name in ("libopenh264", "mpeg4"):  # they know no constant rate factor
+            stream.bit_rate = int(stream.width * stream.height * self._rate * 0.15)
+
+    def add_sound(self, packet: Any) -> None:
+        """Copy or encode one packet of sound, moved to the pictures' clock."""
+        if not self.written:
+            self._waiting.append(packet)
+        elif self._copies:
+            self._copy(packet)
+        else:
+            for frame in decoded(packet):
+                frame.pts = None if frame.pts is None else frame.pts - round(self._origin / frame.time_base)
+                if frame.pts is None or frame.pts >= 0:
+                    self._container.mux(self._sound.encode(frame))
+
+    def _copy(self, packet: Any) -> None:
+        if packet.size and packet.dts is not None and packet.pts is not None:
+            shift = round(self._origin / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = self._sound
+            self._container.mux(packet)
+
+    def finish(self) -> None:
+        """Write what the encoders still hold."""
+        if not self.written:
+            return
+        self._container.mux(self._pictures.encode())
+        if self._sound is not None and not self._copies:
+            self._container.mux(self._sound.encode())

@@ -1,0 +1,106 @@
+"""The timeline: windows over a clip, the rule that smooths them, and the episodes they add up to.
+
+The rule. Windows of `LENGTH` seconds begin every `HOP` seconds and cover the clip; the last one ends with it. Each
+window's distribution is averaged with its two neighbours, weighted 1 : 2 : 1 (at the ends with the one neighbour there
+is). The leading label of the average is the window's label. A run of windows with one label is an episode; it lasts
+from halfway between its first centre and the one before to halfway between its last centre and the one after. An
+episode shorter than `SHORTEST` seconds joins the neighbour in which its windows' shares are higher. Nothing else is
+done, so every label of the timeline can be worked out from the `raw` shares that stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from emotion_qwen.records import Episode
+
+LENGTH, HOP, SHORTEST = 2.0, 0.5, 1.0  # seconds
+
+
+def windows(start: float, end: float, length: float = LENGTH, hop: float = HOP) -> list[tuple[float, float]]:
+    """Cut a span into overlapping windows (start, end), all of one length; a shorter span is one window.
+
+    Args:
+        start: seconds.
+        end: seconds, not before `start`.
+        length: of a window, seconds.
+        hop: from one window's start to the next, seconds.
+    """
+    if end - start <= length:
+        return [(start, end)]
+    count = int(np.ceil((end - start - length) / hop - 1e-9))
+    return [(start + number * hop, start + number * hop + length) for number in range(count)] + [(end - length, end)]
+
+
+def smooth(raw: np.ndarray) -> np.ndarray:
+    """Average (W, K) distributions with their neighbours, 1 : 2 : 1; rows still sum to what they did."""
+    if len(raw) < 2:
+        return raw.copy()
+    total, weight = 2 * raw, np.full((len(raw), 1), 2.0)
+    total[1:] += raw[:-1]
+    weight[1:] += 1
+    total[:-1] += raw[1:]
+    weight[:-1] += 1
+    return total / weight
+
+
+def find_episodes(
+    labels: Sequence[str], spans: Sequence[tuple[float, float]], shares: np.ndarray, shortest: float = SHORTEST
+) -> tuple[Episode, ...]:
+    """Join windows of one label into episodes.
+
+    Args:
+        labels: K names of the columns of `shares`.
+        spans: W windows in order of time, seconds.
+        shares: (W, K) smoothed distributions.
+        shortest: seconds below which an episode joins a neighbour.
+
+    Returns:
+        Episodes in order of time, without gaps, from the first window's start to the last one's end.
+    """
+    if not len(spans):
+        return ()
+    centres = np.array([(start + end) / 2 for start, end in spans])
+    bounds = np.concatenate([[spans[0][0]], (centres[1:] + centres[:-1]) / 2, [spans[-1][1]]])
+    leading = shares.argmax(1)
+    edges = [0, *(np.flatnonzero(np.diff(leading)) + 1).tolist(), len(leading)]
+    runs = [[int(leading[a]), a, b] for a, b in pairwise(edges)]
+    while len(runs) > 1:
+        lengths = [bounds[stop] - bounds[start] for _, start, stop in runs]
+        place = int(np.argmin(lengths))
+        if lengths[place] >= shortest:
+            break
+        runs = _join(runs, place, shares)
+    return tuple(_episode(labels, run, centres, bounds, shares) for run in runs)
+
+
+def _join(runs: list[list[int]], place: int, shares: np.ndarray) -> list[list[int]]:
+    """Give a run's windows to the neighbour whose label has the larger share in them, and merge runs of one label."""
+    _, start, stop = runs[place]
+    around = [runs[n] for n in (place - 1, place + 1) if 0 <= n < len(runs)]
+    label = max(around, key=lambda run: shares[start:stop, run[0]].mean())[0]
+    merged: list[list[int]] = []
+    for number, (own, first, last) in enumerate(runs):
+        own = label if number == place else own
+        if merged and merged[-1][0] == own:
+            merged[-1][2] = last
+        else:
+            merged.append([own, first, last])
+    return merged
+
+
+def _episode(
+    labels: Sequence[str], run: list[int], centres: np.ndarray, bounds: np.ndarray, shares: np.ndarray
+) -> Episode:
+    column, start, stop = run
+    peak = start + int(shares[start:stop, column].argmax())
+    return Episode(
+        label=labels[column],
+        onset=float(bounds[start]),
+        offset=float(bounds[stop]),
+        peak=float(centres[peak]),
+        share=float(shares[peak, column]),
+    )

@@ -1,0 +1,515 @@
+"use strict";
+// What moves on the page of a report: the clip, the boxes over it, the timeline and everything that follows the playhead.
+// Text comes from the report and is only ever set as text, never as markup.
+{
+  const { report, aids } = JSON.parse(byId("page-data").textContent);
+  const { say, names, colours, inks, places, start, end, step, hole } = aids;
+  const timed = end > start && document.body.classList.contains("timed");
+  const state = { time: start, who: null, raw: false, cue: null, hover: null };
+  const clock = makeClock();
+  const canvas = Object.assign(document.createElement("canvas"), { ariaHidden: "true" });
+
+  function byId(id) { return document.getElementById(id); }
+
+  function all(selector) { return [...document.querySelectorAll(selector)]; }
+
+  function draw(tag, attributes, ...children) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
+  }
+
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+  const percent = (share) => `${Math.round(100 * share)}%`;
+  const seconds = (time) => time.toFixed(1);
+  const centre = (moment) => (moment.start + moment.end) / 2;
+  const told = (moment) => (state.raw ? moment.raw : moment.distribution);
+
+  // ---- what holds at a time; the same rules as playhead.py
+
+  function chosen() { return report.people.find((person) => person.person === state.who) ?? report; }
+
+  function momentAt(timeline, time) {
+    let best = null;
+    for (const one of timeline) {
+      const holds = one.start <= time && time <= one.end;
+      if (holds && (!best || Math.abs(centre(one) - time) < Math.abs(centre(best) - time))) best = one;
+    }
+    return best;
+  }
+
+  function boxAt(person, time) {
+    const seen = person.seen;
+    if (!seen.length) return person.start === person.end ? person.box : null;
+    let place = seen.findIndex((one) => one.time > time);
+    if (place < 0) place = seen.length;
+    const [before, after] = [seen[place - 1], seen[place]];
+    if (before && after && after.time - before.time <= hole * step) {
+      const part = (time - before.time) / (after.time - before.time);
+      return before.box.map((side, n) => side + part * (after.box[n] - side));
+    }
+    const near = [before, after].filter((one) => one && Math.abs(one.time - time) <= step / 2);
+    near.sort((a, b) => Math.abs(a.time - time) - Math.abs(b.time - time));
+    return near.length ? near[0].box : null;
+  }
+
+  // A cue's box was measured at one sighting, which the record does not name: it is the one that is just as wide.
+  function measuredAt(cue) {
+    const person = report.people.find((one) => one.person === cue.person);
+    if (!person || !cue.box) return null;
+    const distance = (one) => Math.abs(one.box[0] - cue.box[0]) + Math.abs(one.box[2] - cue.box[2]);
+    const inside = person.seen.filter((one) => cue.start <= one.time && one.time <= cue.end);
+    inside.sort((a, b) => distance(a) - distance(b));
+    return inside.length && distance(inside[0]) < 0.02 ? { person, ...inside[0] } : null;
+  }
+
+  function cueBox(cue, time) {
+    if (timed && (time < cue.start || time > cue.end)) return null;
+    const found = measuredAt(cue);
+    if (!found) return cue.box;
+    const now = boxAt(found.person, time);
+    return now && cue.box.map((side, n) => {
+      const [from, to] = [n % 2, n % 2 + 2];
+      const part = (side - found.box[from]) / (found.box[to] - found.box[from]);
+      return now[from] + part * (now[to] - now[from]);
+    });
+  }
+
+  // ---- the clip and its clock
+
+  function embedded() {
+    const data = byId("media-data");
+    if (!data) return aids.media.address;
+    const bytes = Uint8Array.from(atob(data.textContent), (letter) => letter.charCodeAt(0));
+    data.remove();
+    return URL.createObjectURL(new Blob([bytes], { type: aids.media.mime }));
+  }
+
+  function makeMedium() {
+    const kind = { video: "video", sound: "audio", picture: "img" }[aids.media.kind];
+    if (!kind) return null;
+    const medium = document.createElement(kind);
+    medium.addEventListener("error", () => { byId("caption").hidden = false; byId("caption").textContent = say.unplayable; });
+    if (kind === "img") medium.alt = report.source;
+    else Object.assign(medium, { playsInline: true, preload: "auto", tabIndex: -1 });
+    medium.src = embedded();
+    return medium;
+  }
+
+  // Without a medium that plays, the clock runs by itself, so that the report can be watched without its clip.
+  function makeClock() {
+    const medium = makeMedium();
+    const plays = medium && medium.play;
+    let [free, running, rate, last] = [start, false, 1, 0];
+    function turn(now) {
+      if (!running) return;
+      free = Math.min(free + Math.max(now - last, 0) / 1000 * rate, end);
+      last = now;
+      if (free >= end) running = false;
+      update(free);
+      requestAnimationFrame(turn);
+    }
+    return {
+      medium,
+      playing: () => (plays ? !medium.paused : running),
+      seek(time) {
+        free = clamp(time, start, end);
+        if (plays) medium.currentTime = free;
+        update(free);
+      },
+      toggle() {
+        if (plays) { if (medium.paused) medium.play(); else medium.pause(); return; }
+        running = !running;
+        if (running && free >= end) free = start;
+        last = performance.now();
+        update(free);
+        requestAnimationFrame(turn);
+      },
+      speed(value) { rate = value; if (plays) medium.playbackRate = value; },
+    };
+  }
+
+  function followMedium(medium) {
+    const now = () => update(medium.currentTime);
+    for (const name of ["seeking", "seeked", "pause", "play", "loadeddata"]) medium.addEventListener(name, now);
+    if (medium.requestVideoFrameCallback) {
+      const shown = (_, frame) => {
+        if (!medium.paused) update(frame.mediaTime);
+        medium.requestVideoFrameCallback(shown);
+      };
+      medium.requestVideoFrameCallback(shown);
+    } else {
+      const turn = () => { if (!medium.paused) now(); requestAnimationFrame(turn); };
+      requestAnimationFrame(turn);
+    }
+    medium.addEventListener("click", clock.toggle);
+  }
+
+  function buildStage() {
+    const frame = byId("frame");
+    if (aids.media.kind === "sound") { frame.append(clock.medium ?? ""); return; }
+    const inner = document.createElement("div");
+    const medium = clock.medium ?? Object.assign(document.createElement("div"), { className: "blank" });
+    inner.append(medium, canvas);
+    frame.append(inner);
+    const shape = () => {
+      const size = [medium.videoWidth || medium.naturalWidth || aids.media.width, medium.videoHeight || medium.naturalHeight || aids.media.height];
+      inner.style.setProperty("--ratio", size[0] / size[1]);
+      drawBoxes();
+    };
+    for (const name of ["loadedmetadata", "load", "resize"]) medium.addEventListener(name, shape);
+    shape();
+    new ResizeObserver(drawBoxes).observe(inner);
+  }
+
+  // ---- boxes over the picture
+
+  function drawBoxes() {
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width || !height) return;
+    const scale = window.devicePixelRatio || 1;
+    [canvas.width, canvas.height] = [width * scale, height * scale];
+    const pen = canvas.getContext("2d");
+    pen.scale(scale, scale);
+    if (!byId("boxes").checked) return;
+    const taken = [];
+    for (const person of report.people) {
+      const box = boxAt(person, state.time);
+      if (!box) continue;
+      const moment = momentAt(person.timeline, state.time) ?? person;
+      drawBox(pen, box, colours[moment.label], state.who === person.person ? 4 : 2.5, []);
+      const doubt = report.uncertainty?.abstains ? "?" : "";
+      drawTag(pen, box, `${person.person + 1}  ${names[moment.label]}${doubt} ${percent(moment.distribution[moment.label])}`, moment.label, taken);
+    }
+    const box = state.cue && cueBox(state.cue, state.time);
+    if (box) drawBox(pen, box, "#ffffff", 2.5, [6, 4]);
+  }
+
+  function drawBox(pen, box, colour, line, dashes) {
+    const [x, y] = [box[0] * canvas.clientWidth, box[1] * canvas.clientHeight];
+    const [width, height] = [box[2] * canvas.clientWidth - x, box[3] * canvas.clientHeight - y];
+    pen.setLineDash([]);
+    for (const [ink, wide] of [["#000000b0", line + 2.5], [colour, line]]) {
+      pen.beginPath();
+      pen.roundRect(x, y, width, height, 6);
+      [pen.strokeStyle, pen.lineWidth] = [ink, wide];
+      pen.stroke();
+      pen.setLineDash(dashes);
+    }
+  }
+
+  // The tag stands above its box, or else within or below it: where it covers no other and stays in the picture.
+  function drawTag(pen, box, text, label, taken) {
+    pen.setLineDash([]);
+    pen.font = "600 13px system-ui, sans-serif";
+    const [width, height] = [pen.measureText(text).width + 14, 21];
+    const x = clamp(box[0] * canvas.clientWidth, 0, Math.max(canvas.clientWidth - width, 0));
+    const [top, bottom] = [box[1] * canvas.clientHeight, box[3] * canvas.clientHeight];
+    const free = (y) => y >= 0 && y + height <= canvas.clientHeight &&
+      taken.every(([a, b, wide]) => x >= a + wide || a >= x + width || Math.abs(b - y) >= height);
+    const y = [top - 26, bottom + 5, top + 5, bottom - 26].find(free) ?? Math.max(top - 26, 0);
+    taken.push([x, y, width]);
+    pen.fillStyle = colours[label];
+    pen.beginPath();
+    pen.roundRect(x, y, width, height, 5);
+    pen.fill();
+    [pen.fillStyle, pen.textBaseline] = [inks[label], "middle"];
+    pen.fillText(text, x + 7, y + 11);
+  }
+
+  // ---- the timeline
+
+  const line = { gutter: 0, width: 0, head: null, hover: null };
+  const across = (time) => line.gutter + (time - start) / (end - start) * line.width;
+  const timeOf = (x) => start + clamp((x - line.gutter) / line.width, 0, 1) * (end - start);
+
+  function drawTimeline() {
+    const holder = byId("timeline");
+    if (!holder) return;
+    const width = holder.clientWidth;
+    line.gutter = width > 640 ? 84 : 0;
+    line.width = width - line.gutter - 8;
+    const picture = draw("svg", { "aria-hidden": "true" });
+    let top = line.gutter ? 26 : 36;
+    const lane = (name, height, ...nodes) => {
+      const label = draw("text", line.gutter ? { x: 0, y: top + height / 2 + 4 } : { x: 0, y: top - 3 });
+      label.textContent = name;
+      picture.append(label, draw("g", { transform: `translate(0 ${top})` }, ...nodes));
+      top += height + (line.gutter ? 8 : 18);
+    };
+    drawAxis(picture);
+    const subject = chosen();
+    if (subject.timeline.length) lane(say.shares, 110, ...stack(subject.timeline, 110));
+    if (subject.episodes.length) lane(say.episodes, 22, ...subject.episodes.map((one) => episodeBlock(one, 22)));
+    for (const person of report.people) lane(`${say.person} ${person.person + 1}`, 18, ...presence(person, 18));
+    if (aids.sound) lane(say.sound, 34, wave(aids.sound, 34));
+    if (report.utterances.length) lane(say.words, 20, ...report.utterances.map((one) => caption(one, 20)));
+    if (report.cues.length) lane(say.cues, ...cueLane());
+    picture.setAttribute("viewBox", `0 0 ${width} ${top}`); // so that it also shrinks to paper
+    for (const node of picture.querySelectorAll(".grid")) node.setAttribute("y2", top);
+    line.hover = draw("line", { class: "hover", y2: top, visibility: "hidden" });
+    line.head = draw("g", {}, draw("line", { class: "head", y2: top }), draw("path", { class: "knob", d: "M-6 0H6V6L0 12L-6 6Z" }));
+    picture.append(line.hover, line.head);
+    holder.replaceChildren(picture);
+    update(state.time);
+  }
+
+  function drawAxis(picture) {
+    const strides = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+    const stride = strides.find((one) => (end - start) / one * 56 < line.width) ?? 3600;
+    for (let time = Math.ceil(start / stride) * stride; time <= end; time += stride) {
+      const label = draw("text", { x: across(time) + 4, y: 11 });
+      label.textContent = `${Number(time.toFixed(1))} ${say.second}`;
+      const fits = across(time) + 40 < line.gutter + line.width;
+      picture.append(draw("line", { class: "grid", x1: across(time), x2: across(time), y1: 0 }), fits ? label : "");
+    }
+  }
+
+  // Shares over time as bands: the least pleasant label at the bottom, so that a rising mood is seen to rise.
+  function stack(timeline, height) {
+    const labels = Object.keys(report.distribution).sort((a, b) => places[a][0] - places[b][0]);
+    const times = [timeline[0].start, ...timeline.map(centre), timeline[timeline.length - 1].end].map(across);
+    const rows = [timeline[0], ...timeline, timeline[timeline.length - 1]].map(told);
+    let below = rows.map(() => 0);
+    const [areas, texts] = [[], []];
+    for (const label of labels) {
+      const above = below.map((low, n) => low + rows[n][label]);
+      const point = (level) => (n) => `${times[n].toFixed(1)} ${((1 - level[n]) * height).toFixed(1)}`;
+      const order = rows.map((_, n) => n);
+      const outline = [...order.map(point(above)), ...order.toReversed().map(point(below))].join("L");
+      areas.push(titled(draw("path", { class: "area", d: `M${outline}Z`, fill: colours[label] }), names[label]));
+      const widest = order.reduce((best, n) => (rows[n][label] > rows[best][label] ? n : best), 0);
+      if (rows[widest][label] * height > 18) {
+        const x = clamp(times[widest], times[0] + 30, times[times.length - 1] - 30);
+        const middle = (1 - (above[widest] + below[widest]) / 2) * height + 4;
+        texts.push(written(names[label], { class: "inside", x, y: middle, "text-anchor": "middle" }, inks[label]));
+      }
+      below = above;
+    }
+    return [...areas, ...texts];
+  }
+
+  function episodeBlock(one, height) {
+    const [x, width] = [across(one.onset), Math.max(across(one.offset) - across(one.onset), 1)];
+    const room = block(one.label, x, width, height);
+    room.append(draw("path", { class: "peak", d: `M${across(one.peak) - x} ${height - 9}l4 4l-4 4l-4-4Z` }));
+    return titled(room, `${names[one.label]} ${seconds(one.onset)}–${seconds(one.offset)} ${say.second}, ${say.peak} ${seconds(one.peak)}, ${percent(one.share)}`);
+  }
+
+  // A block of a label's colour with its name, cut off where there is no room.
+  function block(label, x, width, height) {
+    const name = written(names[label], { class: "inside", x: 8, y: height / 2 + 4 }, inks[label]);
+    return draw("svg", { x, width, height }, draw("rect", { class: "block", width: "100%", height, rx: 4, fill: colours[label] }), name);
+  }
+
+  function presence(person, height) {
+    const runs = [];
+    for (const one of person.seen) {
+      const last = runs[runs.length - 1];
+      if (last && one.time - last[1] <= hole * step) last[1] = one.time;
+      else runs.push([one.time, one.time]);
+    }
+    const parts = [];
+    for (const [from, to] of runs) {
+      const pieces = person.episodes.length ? person.episodes : [{ label: person.label, onset: from, offset: to }];
+      const run = [Math.max(from - step / 2, start), Math.min(to + step / 2, end)];
+      for (const piece of pieces) {
+        const [x, stop] = [across(Math.max(run[0], piece.onset)), across(Math.min(run[1], piece.offset))];
+        if (stop > x) parts.push(block(piece.label, x, stop - x, height));
+      }
+    }
+    return [draw("rect", { class: "seen", x: across(start), y: height / 2 - 1, width: line.width, height: 2 }), ...parts];
+  }
+
+  function wave(sound, height) {
+    const x = (n) => across(Math.min(sound.start + (sound.end - sound.start) * n / sound.peaks.length, end)).toFixed(1);
+    const side = (sign) => (peak, n) => `${x(n)} ${(height / 2 * (1 - sign * Math.max(peak, 2) / 100)).toFixed(1)}`;
+    const points = [...sound.peaks.map(side(1)), ...sound.peaks.map(side(-1)).toReversed()];
+    return draw("path", { class: "wave", d: `M${points.join("L")}Z` });
+  }
+
+  function caption(one, height) {
+    const [x, width] = [across(one.start), Math.max(across(one.end) - across(one.start), 3)];
+    const text = written(one.text, { class: "inside", x: 6, y: height / 2 + 4 });
+    return titled(draw("svg", { class: "said", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text), one.text);
+  }
+
+  function cueLane() {
+    const rows = [...new Set(report.cues.map((one) => one.modality))];
+    const signs = report.cues.map((one) => {
+      const width = Math.max(across(one.end) - across(one.start), 4);
+      const place = { x: across(one.start), width, y: rows.indexOf(one.modality) * 8, height: 5, rx: 2.5 };
+      return titled(draw("rect", { class: one === state.cue ? "sign chosen" : "sign", ...place }), `${say[one.modality]}: ${one.text}`);
+    });
+    return [rows.length * 8 - 3, ...signs];
+  }
+
+  function titled(node, text) {
+    const title = draw("title", {});
+    title.textContent = text;
+    node.append(title);
+    return node;
+  }
+
+  function written(text, attributes, ink) {
+    const node = draw("text", attributes);
+    if (ink) node.style.fill = ink;
+    node.textContent = text;
+    return node;
+  }
+
+  // ---- valence and arousal
+
+  const spot = ([valence, arousal]) => [160 + valence * 140, 160 - arousal * 140];
+
+  function drawPlane() {
+    const plane = byId("plane");
+    const ends = [[say.pleasant, 300, 154, "end"], [say.unpleasant, 20, 154, "start"], [say.excited, 166, 16, "start"], [say.calm, 166, 312, "start"]];
+    plane.replaceChildren(
+      draw("circle", { class: "axis", cx: 160, cy: 160, r: 140 }), draw("path", { class: "axis", d: "M20 160H300M160 20V300" }),
+      ...ends.map(([text, x, y, anchor]) => written(text, { x, y, "text-anchor": anchor })), ...landmarks());
+    const subject = chosen();
+    const stops = subject.timeline.map((one) => spot(one.valence_arousal));
+    if (stops.length) plane.append(draw("path", { class: "path", d: `M${stops.join("L")}` }));
+    stops.forEach(([cx, cy], n) => plane.append(draw("circle", { class: "stop", cx, cy, r: 3.2, fill: colours[subject.timeline[n].label] })));
+    const [x, y] = spot(subject.valence_arousal);
+    plane.append(draw("path", { class: "mean", d: `M${x - 6} ${y}h12M${x} ${y - 6}v12` }));
+    plane.append(draw("circle", { class: "here", r: timed ? 8 : 0 }));
+  }
+
+  // The labels' own places. A name stands beside its dot; one that would cover another is left out, and its dot stays.
+  function landmarks() {
+    const taken = [[10, 144, 70], [230, 144, 70], [160, 4, 60], [160, 300, 60]]; // the names of the four ends
+    const covers = ([x, y, wide]) => taken.some(([a, b, other]) => x < a + other && a < x + wide && Math.abs(b - y) < 12);
+    return Object.entries(report.distribution).sort((a, b) => b[1] - a[1]).flatMap(([label]) => {
+      const [x, y] = spot(places[label]);
+      const wide = [...names[label]].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 12 : 6.4), 0);
+      const right = x + wide < 300 ? [x + 8, y - 6, wide] : [x + 5 - wide, y - 18, wide];
+      const dot = titled(draw("circle", { cx: x, cy: y, r: 4, fill: colours[label], opacity: 0.75 }), names[label]);
+      if (covers(right)) return [dot];
+      taken.push(right);
+      return [dot, written(names[label], { x: right[0], y: right[1] + 10 })];
+    });
+  }
+
+  function moveDot(timeline) {
+    const dot = document.querySelector("#plane .here");
+    if (!dot || !timeline.length) return;
+    let after = timeline.findIndex((one) => centre(one) > state.time);
+    if (after < 0) after = timeline.length - 1;
+    const [from, to] = [timeline[Math.max(after - 1, 0)], timeline[after]];
+    const part = from === to ? 0 : clamp((state.time - centre(from)) / (centre(to) - centre(from)), 0, 1);
+    const [x, y] = spot([0, 1].map((n) => from.valence_arousal[n] + part * (to.valence_arousal[n] - from.valence_arousal[n])));
+    dot.setAttribute("cx", x);
+    dot.setAttribute("cy", y);
+    dot.setAttribute("fill", colours[(part < 0.5 ? from : to).label]);
+  }
+
+  // ---- everything that follows the playhead
+
+  function update(time) {
+    state.time = clamp(time, start, end);
+    drawBoxes();
+    const moment = timed ? momentAt(chosen().timeline, state.time) : null;
+    moveBars(moment);
+    if (!timed) return;
+    moveDot(chosen().timeline);
+    line.head?.setAttribute("transform", `translate(${across(state.time)} 0)`);
+    byId("clock").textContent = `${seconds(state.time)} / ${seconds(end)} ${say.second}`;
+    byId("play").querySelector(".word").textContent = clock.playing() ? say.pause : say.play;
+    byId("play").querySelector(".icon").textContent = clock.playing() ? "❚❚" : "▶";
+    const words = report.utterances.filter((one) => one.start <= state.time && state.time <= one.end);
+    byId("caption").textContent = words.map((one) => one.text).join(" ");
+    const slider = byId("timeline");
+    slider.setAttribute("aria-valuenow", seconds(state.time));
+    const answer = moment ? `, ${names[moment.label]} ${percent(moment.distribution[moment.label])}` : "";
+    slider.setAttribute("aria-valuetext", `${seconds(state.time)} ${say.second}${answer}`);
+    for (const button of all("[data-seek]")) {
+      const current = Number(button.dataset.seek) <= state.time && state.time < Number(button.dataset.until);
+      const picked = state.cue ? report.cues[button.dataset.cue] === state.cue : false;
+      button.setAttribute("aria-current", button.dataset.cue === undefined ? current : picked);
+    }
+  }
+
+  function moveBars(moment) {
+    const shares = moment ? told(moment) : timed ? null : chosen().distribution;
+    for (const row of all("#bars li")) {
+      const share = shares ? shares[row.dataset.label] : 0;
+      row.querySelector(".fill").setAttribute("width", `${100 * share}%`);
+      row.querySelector(".value").textContent = shares ? percent(share) : "–";
+      row.classList.toggle("first", Boolean(shares) && share === Math.max(...Object.values(shares)));
+      const whole = `${100 * chosen().distribution[row.dataset.label]}%`;
+      for (const side of ["x1", "x2"]) row.querySelector(".mark").setAttribute(side, whole);
+    }
+    const span = moment && say.window.replace("{start}", seconds(moment.start)).replace("{end}", seconds(moment.end));
+    if (timed) byId("window").textContent = span ?? say.outside;
+  }
+
+  function choose(who) {
+    state.who = who;
+    for (const button of all("[data-who]")) button.setAttribute("aria-pressed", button.dataset.who === (who === null ? "" : String(who)));
+    drawPlane();
+    drawTimeline();
+    update(state.time);
+  }
+
+  // ---- what the user does
+
+  function steer(event) {
+    const episodes = chosen().episodes;
+    const ahead = episodes.find((one) => one.onset > state.time + 0.01)?.onset ?? end;
+    const back = episodes.findLast((one) => one.onset < state.time - 0.3)?.onset ?? start;
+    const stride = event.shiftKey ? 5 : 0.5;
+    const targets = {
+      ArrowRight: state.time + stride, ArrowUp: state.time + stride, ArrowLeft: state.time - stride,
+      ArrowDown: state.time - stride, Home: start, End: end, PageUp: back, PageDown: ahead,
+    };
+    if (event.key === " ") clock.toggle();
+    else if (event.key in targets) clock.seek(targets[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  function listenTimeline() {
+    const holder = byId("timeline");
+    const at = (event) => timeOf(event.clientX - holder.getBoundingClientRect().left);
+    holder.addEventListener("keydown", steer);
+    holder.addEventListener("pointerdown", (event) => { holder.setPointerCapture(event.pointerId); clock.seek(at(event)); });
+    holder.addEventListener("pointermove", (event) => {
+      if (event.buttons & 1) clock.seek(at(event));
+      line.hover.setAttribute("visibility", "visible");
+      line.hover.setAttribute("transform", `translate(${across(at(event))} 0)`);
+    });
+    holder.addEventListener("pointerleave", () => line.hover.setAttribute("visibility", "hidden"));
+    new ResizeObserver(drawTimeline).observe(holder);
+    byId("raw").addEventListener("change", (event) => { state.raw = event.target.checked; drawTimeline(); });
+    byId("play").addEventListener("click", clock.toggle);
+    byId("speed").addEventListener("change", (event) => clock.speed(Number(event.target.value)));
+    byId("mute").addEventListener("change", (event) => { clock.medium.muted = event.target.checked; });
+    byId("mute-choice").hidden = !clock.medium?.play;
+    document.querySelector(".controls").hidden = false;
+    byId("caption").hidden = !report.utterances.length;
+  }
+
+  for (const button of all("[data-who]")) {
+    const who = button.dataset.who === "" ? null : Number(button.dataset.who);
+    button.addEventListener("click", () => choose(state.who === who ? null : who));
+  }
+  for (const button of all("[data-seek]")) {
+    button.addEventListener("click", () => {
+      const cue = report.cues[button.dataset.cue] ?? null;
+      state.cue = cue !== null && cue === state.cue ? null : cue;
+      if (timed) { clock.seek(state.cue ? measuredAt(cue)?.time ?? cue.start : Number(button.dataset.seek)); drawTimeline(); }
+      else { button.setAttribute("aria-current", state.cue !== null); drawBoxes(); }
+    });
+  }
+  document.body.classList.add("live");
+  if (timed) byId("now-title").textContent = say.now;
+  byId("boxes").addEventListener("change", drawBoxes);
+  buildStage();
+  drawPlane();
+  if (timed) { listenTimeline(); drawTimeline(); }
+  if (clock.medium?.play) followMedium(clock.medium);
+  update(start);
+}

@@ -1,0 +1,87 @@
+"""What holds at one time of a report: the window of its timeline, the faces in the picture, the words.
+
+One rule for the terminal view, the annotated video and (in the page's script) the page. Of overlapping windows the one
+whose centre is nearest counts. A face is seen between two sightings that are at most `HOLE` sampling steps apart, and
+half a step around a sighting that stands alone; in between, its box moves in a straight line.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from emotion_qwen.records import EmotionReport, Moment, Person, Utterance
+
+Box = tuple[float, float, float, float]
+HOLE = 1.5
+
+
+def clip_span(report: EmotionReport) -> tuple[float, float]:
+    """Return from when to when the report speaks of its clip, in seconds; (0, 0) for a picture."""
+    read = [float(time) for time in report.provenance.get("seconds") or ()]
+    spans: list[Any] = [*report.timeline, *report.utterances, *report.people]
+    starts, ends = [one.start for one in spans], [one.end for one in (*spans, *report.cues)]
+    return min([*read, *starts], default=0.0), max([*read, *ends], default=0.0)
+
+
+def is_still(report: EmotionReport) -> bool:
+    """Tell whether the report is of a picture."""
+    return not report.timeline and clip_span(report)[1] <= 0
+
+
+def has_picture(report: EmotionReport) -> bool:
+    """Tell whether the clip has a picture; a report that tells nothing of channels is of one that has."""
+    return not report.channels or any(one.label for one in report.channels if one.channel == "picture")
+
+
+def moment_at(timeline: Sequence[Moment], time: float) -> Moment | None:
+    """Return the window that holds a time, the one with the nearest centre; None where no window does."""
+    holding = [one for one in timeline if one.start <= time <= one.end]
+    return min(holding, key=lambda one: abs((one.start + one.end) / 2 - time), default=None)
+
+
+def columns(timeline: Sequence[Moment], start: float, end: float, count: int) -> list[Moment | None]:
+    """Cut a span into `count` equal columns and return the moment at the middle of each."""
+    return [moment_at(timeline, start + (end - start) * (place + 0.5) / count) for place in range(count)]
+
+
+def sampling_step(report: EmotionReport) -> float:
+    """Return the seconds from one frame that was looked at to the next; 0 where that is not known."""
+    gaps = [
+        after.time - before.time
+        for person in report.people
+        for before, after in zip(person.seen, person.seen[1:], strict=False)
+    ]
+    if gaps:
+        return float(median(gaps))
+    fps = report.provenance.get("fps")
+    return 1 / float(fps) if fps else 0.0
+
+
+def box_at(person: Person, time: float, step: float) -> Box | None:
+    """Return where a face is, as shares of width and height; None while it is not seen.
+
+    Args:
+        person: whose face.
+        time: seconds.
+        step: of the sampling, seconds.
+    """
+    if not person.seen:  # a report of a picture may do without the track
+        return person.box if person.start == person.end else None
+    times = [one.time for one in person.seen]
+    place = bisect_right(times, time)
+    before = person.seen[place - 1] if place else None
+    after = person.seen[place] if place < len(times) else None
+    if before and after and after.time - before.time <= HOLE * step:
+        part = (time - before.time) / (after.time - before.time)
+        x1, y1, x2, y2 = (a + part * (b - a) for a, b in zip(before.box, after.box, strict=True))
+        return x1, y1, x2, y2
+    near = [one for one in (before, after) if one and abs(one.time - time) <= step / 2]
+    return min(near, key=lambda one: abs(one.time - time)).box if near else None
+
+
+def words_at(utterances: Sequence[Utterance], time: float) -> Utterance | None:
+    """Return what is being said at a time."""
+    return next((one for one in utterances if one.start <= time <= one.end), None)

@@ -1,0 +1,122 @@
+"""Write a video anew, every picture through a function: for boxes drawn in, and for copies that a browser can play.
+
+Pictures are upright and keep their times, also at a variable frame rate; second 0 is the first picture, as everywhere
+in a report. Sound is copied packet by packet where the new container can hold it, else encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder, written_whole
+from emotion_qwen.media import video as reading
+from emotion_qwen.media.container import open_video
+from emotion_qwen.media.timeline import Timeline, read_timeline
+
+Paint = Callable[[Image.Image, float], Image.Image]
+"""From an upright picture and its time in seconds to the picture to be written, always of one size."""
+
+LONG = 600
+"""Frames from which progress is shown."""
+
+
+def recode(source: Path, out: Path, paint: Paint, *, quality: int = 20, codec: str | None = None) -> None:
+    """Write `source` anew to `out`.
+
+    Args:
+        source: a video.
+        out: written whole or not at all; its suffix chooses the container.
+        paint: called for every picture, in order of time.
+        quality: constant rate factor of H.264 and VP9; higher is smaller and worse.
+        codec: of the pictures; None chooses by `encoder`.
+
+    Raises:
+        MediaError: the source cannot be read or has no picture, there is no encoder, or the file cannot be written.
+    """
+    codec = codec or encoder(out)
+    with open_video(source) as (container, stream):
+        timeline = read_timeline(str(source), container, stream)
+    encoding = ENCODINGS[out.suffix.lower()]
+    try:
+        with written_whole(out) as draft, open_video(source) as (container, stream):
+            with av.open(str(draft), "w", format=encoding.container) as target:
+                film = Film(target, encoding, codec, timeline, quality)
+                _walk(container, stream, timeline, film, paint)
+            if not film.written:
+                raise MediaError(f"{str(source)!r}: none of its frames can be decoded; fetch or record the file again")
+    except (av.error.FFmpegError, UnknownCodecError, OSError) as error:
+        raise MediaError(
+            f"{str(out)!r} cannot be written ({error}); check the folder, the space on the disk, and PyAV's encoders"
+        ) from error
+
+
+def recode_sound(source: Path, out: Path) -> None:
+    """Write the first sound of a file as AAC in an MP4 container.
+
+    Args:
+        source: a sound.
+        out: written whole or not at all.
+
+    Raises:
+        MediaError: the source cannot be read, holds no sound, or the file cannot be written.
+    """
+    try:
+        options = {"protocol_whitelist": "file"}
+        with (
+            written_whole(out) as draft,
+            av.open(str(source.resolve()), options=options) as container,
+            av.open(str(draft), "w", format="mp4") as target,
+        ):
+            stream: Any = target.add_stream("aac", rate=SOUND_RATE)
+            for packet in container.demux(audio=0):
+                for frame in decoded(packet):
+                    frame.pts = None  # counted on from 0; a gap in a voice recording is not worth keeping here
+                    target.mux(stream.encode(frame))
+            target.mux(stream.encode())
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise MediaError(f"{str(source)!r} cannot be written as AAC ({error}); check that it is a sound") from error
+
+
+def upright(frame: VideoFrame) -> Image.Image:
+    """Return a decoded frame as an RGB picture, turned as it is shown: as the model saw it, whose boxes fit it."""
+    # The reader's own turning, so that the two can never differ.
+    pixels = frame.to_ndarray(format="rgb24")
+    return Image.fromarray(reading._upright(pixels, reading._orientation(frame)))
+
+
+def _walk(container: InputContainer, picture: VideoStream, timeline: Timeline, film: Film, paint: Paint) -> None:
+    """Take the source's packets in the file's order, so that picture and sound stay beside each other."""
+    picture.thread_type = "AUTO"
+    sound: Any = container.streams.best("audio")
+    streams: list[Any] = [picture]
+    if sound is not None and sound.codec_context is not None:
+        film.expect_sound(sound, container.format.name)
+        streams.append(sound)
+    total, first = len(timeline.stamps), int(timeline.stamps[0])
+    with Progress(console=Console(stderr=True), transient=True, disable=total < LONG) as progress:
+        task, number = progress.add_task("drawing", total=total), 0
+        for packet in container.demux(streams):
+            if packet.stream is not picture:
+                film.add_sound(packet)
+                continue
+            for frame in decoded(packet):
+                stamp = number if timeline.counted else frame.pts
+                number += 1
+                if stamp is not None and stamp >= first:
+                    time = (stamp - first) * timeline.unit
+                    film.add_picture(paint(upright(frame), float(time)), time)
+                    progress.advance(task)
+    film.finish()

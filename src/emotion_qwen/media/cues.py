@@ -1,0 +1,160 @@
+"""Formats of words with times: SubRip, WebVTT, SSA, ASS and transcripts, each as cues.
+
+The formats are read here, line by line. The library for them, pysubs2 1.8, takes notes and names of WebVTT cues for
+words and a word's own times for a cue, drops a last line that is a number, and stops at one bad line of ASS. Names of
+speakers are markup in WebVTT and a field in ASS, and left out; a name written as words ("ANNA: Hello") stays.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from bisect import bisect_right
+from typing import NamedTuple
+
+_ASS_FIELDS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
+_STAMP = r"-?(?:\d{1,4}:)?\d{1,2}:\d{1,2}(?:[.,]\d{1,9})?"
+_TIMING = re.compile(rf"\s*({_STAMP})\s*-{{1,3}}>\s*({_STAMP})(?![\d:])")
+_ASS = re.compile(r"^(\[Script Info\]|\[Events\]|Dialogue:[^,\n]*,\s*-?\d+:\d)", re.MULTILINE | re.IGNORECASE)
+_LINE_STAMP = re.compile(rf"\s*(?:[\[(]\s*({_STAMP})(?:\s*[-–]+>?\s*({_STAMP}))?\s*[\])]|({_STAMP})(?!\S))")
+# No pattern may look ahead over text that another match begins in: time must not grow with the square of the length.
+_MARKUP = re.compile(r"<rt>[^<]*</rt>|</?(?:[A-Za-z]|\d+:)[^<>]*>|\{\\[^{}]*\}")  # rt: how a word is spoken
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
+_INVISIBLE = re.compile(r"[\ufeff\u200b\u200e\u200f\u202a-\u202e\x1a]")
+
+
+class Cue(NamedTuple):
+    """What is shown for a while.
+
+    Attributes:
+        start: seconds.
+        end: seconds; it may be wrong.
+        lines: without markup and space around them; none is empty.
+    """
+
+    start: float
+    end: float
+    lines: list[str]
+
+
+def read_cues(text: str, suffix: str, duration: float) -> tuple[list[Cue], list[str]]:
+    """Read the cues of WebVTT, ASS, SubRip or a transcript; the content decides which, where it can.
+
+    Times stand as they are written, and cues in the order of the file; cues without words are still there.
+
+    Args:
+        text: lines end with a line feed.
+        suffix: of the file, in lower case: `.vtt` may lack its first line, and only `.txt` may be without times.
+        duration: seconds at which a transcript ends; infinite if not known.
+
+    Returns:
+        The cues, and the times that cannot be read, whose cues are left out.
+    """
+    broken: list[str] = []
+    if text.startswith("WEBVTT") or (suffix == ".vtt" and "-->" in text):
+        return _read_timed(text, broken, blank_ends=True), broken
+    if _ASS.search(text):
+        return _read_ass(text, broken), broken
+    if suffix != ".txt" or any(map(_TIMING.match, text.split("\n"))):
+        return _read_timed(text, broken, blank_ends=False), broken
+    return _read_transcript(text, duration), broken
+
+
+def markup_lines(text: str) -> list[str]:
+    """Take the markup out of a text of SubRip, WebVTT or 3GPP, entities read, and split it into lines."""
+    plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), _MARKUP.sub("", text))
+    return _tidy_lines(plain.replace("\\N", "\n").replace("\\h", " "))  # left over from ASS
+
+
+def ass_lines(text: str) -> list[str]:
+    """Take overrides and drawings out of the text of an ASS event, and split it into lines."""
+    shown = ""
+    drawing = False
+    for place, piece in enumerate(re.split(r"\{([^{}]*)\}", text)):
+        if place % 2:  # what stands in braces
+            scales = re.findall(r"\\p(\d)", piece)
+            drawing = scales[-1] != "0" if scales else drawing
+        elif not drawing:
+            shown += piece
+    return _tidy_lines(re.sub(r"\\[Nn]", "\n", shown).replace("\\h", " "))
+
+
+def next_start(starts: list[float], start: float, otherwise: float) -> float:
+    """Find the first of ascending starts that is later than a start, or else give `otherwise`."""
+    place = bisect_right(starts, start)
+    return starts[place] if place < len(starts) else otherwise
+
+
+def _seconds(stamp: str) -> float:
+    seconds = 0.0
+    for part in stamp.lstrip("-").replace(",", ".").split(":"):
+        seconds = seconds * 60 + float(part)
+    return round(-seconds if stamp.startswith("-") else seconds, 3)
+
+
+def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Cue]:
+    """Read SubRip, or WebVTT, where a blank line ends a cue, so that notes, styles and names of cues are no words."""
+    bodies: list[tuple[float, float, list[str]]] = []
+    body: list[str] | None = None
+    for line in text.split("\n"):
+        timing = _TIMING.match(line)
+        if timing or ("-->" in line and re.search(r"\d:\d", line)):
+            _drop_number(body or [])
+            body = []
+            if timing:
+                bodies.append((_seconds(timing[1]), _seconds(timing[2]), body))
+            else:
+                broken.append(line.strip())
+        elif blank_ends and not line:
+            body = None
+        elif body is not None:
+            body.append(line)
+    return [Cue(start, end, markup_lines("\n".join(body))) for start, end, body in bodies]
+
+
+def _drop_number(body: list[str]) -> None:
+    """Drop the number of the next cue: digits right before its times, or on a line of their own after a blank one."""
+    last = max((place for place, line in enumerate(body) if line.strip()), default=-1)
+    alone = last == len(body) - 1 or (last > 0 and not body[last - 1].strip())
+    if last >= 0 and alone and body[last].strip().isdecimal():
+        del body[last:]
+
+
+def _read_ass(text: str, broken: list[str]) -> list[Cue]:
+    """Read the dialogue of SSA and ASS; comments are lines of another kind."""
+    cues = []
+    fields = _ASS_FIELDS
+    for line in text.split("\n"):
+        kind, _, rest = line.strip().partition(":")
+        if kind == "Format":
+            names = [name.strip().lower() for name in rest.split(",")]
+            fields = names if "text" in names else fields  # styles have a format line too
+        elif kind == "Dialogue":
+            values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+            start, end = (values.get(name, "").strip() for name in ("start", "end"))
+            if re.fullmatch(_STAMP, start) and re.fullmatch(_STAMP, end):
+                cues.append(Cue(_seconds(start), _seconds(end), ass_lines(values.get("text", ""))))
+            else:
+                broken.append(rest.strip())
+    return cues
+
+
+def _read_transcript(text: str, duration: float) -> list[Cue]:
+    lines = [line for line in text.split("\n") if line.strip()]
+    stamps = [_LINE_STAMP.match(line) for line in lines]
+    if stamps[0] is None or (stamps[0][3] and sum(map(bool, stamps)) < 2):
+        return [Cue(0.0, duration, _tidy_lines(text))]
+    cues: list[Cue] = []
+    for line, stamp in zip(lines, stamps, strict=True):
+        if stamp:
+            end = _seconds(stamp[2]) if stamp[2] else math.inf
+            cues.append(Cue(_seconds(stamp[1] or stamp[3]), end, []))
+        cues[-1].lines.extend(_tidy_lines(line[stamp.end() :] if stamp else line))
+    starts = sorted(cue.start for cue in cues)
+    return [cue._replace(end=next_start(starts, cue.start, duration)) if math.isinf(cue.end) else cue for cue in cues]
+
+
+def _tidy_lines(text: str) -> list[str]:
+    lines = (" ".join(line.split()) for line in _INVISIBLE.sub("", text).split("\n"))
+    return [line for line in lines if line]

@@ -1,0 +1,424 @@
+"""The sound of a media file: one mono wave on the clip's clock, every sample where its timestamp puts it.
+
+A run is sound without a gap; it is resampled in one piece, so that its length stays exact however long it is. Runs are
+placed by the timestamp of their first sample. Samples that an encoder added at the front (priming) are cut by the
+decoder where the file tells their number; raw AAC and AVI files do not, and begin up to a codec frame late.
+
+FFmpeg's own mixing of float channels raises two equal channels by 3 dB, and a sample that is not a number would spread
+through the resampler's filter. So channels are mixed here, and only the rate is left to FFmpeg.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import av.stream
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media.container import check_readable
+
+SAMPLE_RATE = 16_000  # Hz
+_JITTER = 0.02  # seconds; Matroska rounds its timestamps to milliseconds, and a smaller hole is not heard
+_LONGEST_SILENCE = 3600.0  # seconds; a larger step is a broken timestamp, and filling it could take all memory
+_LEAD = 1.0  # seconds decoded before `start`: codecs lean on what came before, and so does the resampler's filter
+_TAIL = 0.05  # seconds decoded after `end`, for the same filter
+_FAR = 10.0  # seconds; reading over less costs less than a seek
+_SEEKABLE = ("mov", "matroska")  # formats with an index; in others a seek may land beside the time it was asked for
+_DECLARING = ("mov", "flac")  # formats whose header tells the length; for others FFmpeg guesses it from the file size
+# Shares of the channels before they are scaled to sum to 1, as ITU-R BS.775 mixes surround sound down. The channel of
+# low effects carries no speech.
+_SHARES = {"FC": 1.0, "FL": math.sqrt(0.5), "FR": math.sqrt(0.5), "LFE": 0.0, "LFE2": 0.0}
+_SURROUND = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """The sound of a medium, or of a part of it.
+
+    Attributes:
+        wave: (S,) float32 mono. Full scale is -1..1; lossy codecs may exceed it, nothing is clipped.
+        sample_rate: of `wave`, Hz.
+        start: seconds of sample 0 on the clip's clock.
+        duration: length of `wave`, seconds.
+        warnings: what was wrong with the sound and could be mended, and which track was taken where there are several.
+        track: number of the track among the file's sound tracks, from 0.
+        tracks: how many sound tracks the file has.
+    """
+
+    wave: np.ndarray
+    sample_rate: int
+    start: float
+    duration: float
+    warnings: tuple[str, ...]
+    track: int
+    tracks: int
+
+
+def read_sound(
+    path: str | Path,
+    *,
+    origin: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    track: int | None = None,
+) -> Sound:
+    """Read the sound of a file as mono at 16 kHz, from `start` to where the sound or the span ends.
+
+    Args:
+        path: any sound file, or video with sound, that FFmpeg reads.
+        origin: container seconds (pts x time base) of the clip's zero, a video's first frame; None: the first sample.
+        start: seconds on the clip's clock; earlier sound is left out.
+        end: seconds; sound from here on is left out.
+        track: number among the sound tracks, from 0. None takes the default track, or else the first.
+
+    Returns:
+        The sound, silent before it begins and in gaps; empty, with a warning, where a video's ends before `start`.
+
+    Raises:
+        MediaError: the file is missing, empty, text or damaged; it has no sound, not that track or no decoder for it;
+            no sample can be decoded; the span is empty, or begins behind the end of a sound file.
+    """
+    path = Path(path)
+    low, high = 0.0 if start is None else float(start), math.inf if end is None else float(end)
+    if not 0 <= low < high:
+        raise MediaError(f"{str(path)!r}: start {low:g} s and end {high:g} s; expected 0 <= start < end")
+    with _open(path) as container:
+        number, tracks, warnings = _choose_track(path, container, track)
+    zero = _first_time(path, number) if origin is None else float(origin)
+    placed = _Placed(zero, low, high, _Faults())
+    for time, frame in _frames(path, number, zero + low, placed.faults):
+        if not placed.add(time, frame):
+            break
+    wave = placed.wave()
+    if not len(wave):
+        warnings.append(_why_empty(path, placed, behind_is_error=origin is None))
+    warnings.extend(placed.faults.warnings(zero, placed.complete))
+    return Sound(wave, SAMPLE_RATE, low, len(wave) / SAMPLE_RATE, tuple(warnings), number, tracks)
+
+
+def sound_tracks(path: str | Path) -> int:
+    """Count the sound tracks of a file, without decoding; 0 for a picture or a silent video.
+
+    Raises:
+        MediaError: the file is missing, empty, text or damaged.
+    """
+    with _open(Path(path)) as container:
+        return len(container.streams.audio)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[InputContainer]:
+    """Open a media file that is not text, by its absolute path and without reach beyond it.
+
+    Raises:
+        MediaError: it is missing, empty, text or damaged.
+    """
+    check_readable(path)
+    try:
+        # Tags in another encoding than UTF-8 are common in old files, and are no reason to refuse one.
+        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(
+            f"{str(path)!r}: not a sound or video file that FFmpeg can read ({reason}); check the file with a player"
+        ) from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _choose_track(path: Path, container: InputContainer, track: int | None) -> tuple[int, int, list[str]]:
+    """Choose the track asked for, else the file's default, else the first: (number, tracks, warning about a choice)."""
+    streams = container.streams.audio
+    if not streams:
+        raise MediaError(
+            f"{str(path)!r} ({container.format.name}) holds no sound track; give a sound file or a video with sound"
+        )
+    if track is not None and not 0 <= track < len(streams):
+        raise MediaError(
+            f"{str(path)!r}: sound track {track}; expected 0 to {len(streams) - 1}, for the file has {len(streams)}; "
+            "choose one of these"
+        )
+    usable = [number for number, stream in enumerate(streams) if stream.codec_context is not None]
+    if not usable or (track is not None and track not in usable):
+        which = "any of its sound tracks" if track is None else f"sound track {track}"
+        raise MediaError(f"{str(path)!r}: FFmpeg has no decoder for {which}; convert the sound to AAC or FLAC first")
+    if track is not None:
+        return track, len(streams), []
+    default = [number for number in usable if streams[number].disposition & av.stream.Disposition.default]
+    taken = (default or usable)[0]
+    if len(usable) == 1:
+        return taken, len(streams), []
+    language = streams[taken].metadata.get("language")
+    reason = "the file's default" if default else "the first"
+    named = f"number {taken} ({language})" if language else f"number {taken}"
+    warning = f"the file has {len(streams)} sound tracks; {named} was taken, {reason}"
+    return taken, len(streams), [warning]
+
+
+@dataclass
+class _Faults:
+    """What happened while a track was read."""
+
+    frames: int = 0
+    skipped: int = 0  # packets before the span that were not decoded; a seek over many counts as one
+    lost: int = 0  # packets that cannot be decoded
+    damaged: int = 0  # those of them that belong to the span
+    gaps: int = 0  # steps in the timestamps where no packet was lost
+    gap_seconds: float = 0.0
+    unlike_numbers: int = 0  # samples
+    repeated: float = 0.0  # seconds
+    heard: float = -math.inf  # container seconds at which the sound met so far ends
+    declared: float = 0.0  # container seconds at which the header says that the track ends
+    codec: str = ""
+    broken: str = ""  # why reading stopped before the end
+
+    def nothing(self) -> str:
+        """Say why there is no sample."""
+        if self.broken:
+            return f"its sound cannot be read ({self.broken}); fetch or record the file again"
+        if not self.lost:
+            return f"its sound track ({self.codec}) is empty; the file is damaged or was cut off, fetch it again"
+        return (
+            f"none of the {self.lost} packets of its sound track ({self.codec}) can be decoded; fetch or record the "
+            "file again"
+        )
+
+    def warnings(self, zero: float, complete: bool) -> Iterator[str]:
+        """Say what is missing or was mended."""
+        if self.damaged:
+            yield f"packets of sound that could not be decoded, replaced by silence: {self.damaged}"
+        if self.gaps:
+            yield f"gaps in the sound, filled with silence: {self.gaps}, {self.gap_seconds:.2f} s in all"
+        if self.unlike_numbers:
+            yield f"samples of sound that were infinite or not numbers, set to 0: {self.unlike_numbers}"
+        if self.repeated > 0.1:
+            yield f"{self.repeated:.2f} s of sound carry times at which there was sound already, and were left out"
+        if self.broken:
+            yield f"reading the sound stopped at second {self.heard - zero:.2f}: {self.broken}"
+        elif not complete and self.declared - self.heard > 0.5:
+            yield (
+                f"the sound ends at second {self.heard - zero:.2f} of the {self.declared - zero:.2f} it declares: the "
+                "file was cut short or its end is damaged"
+            )
+
+
+def _first_time(path: Path, number: int) -> float:
+    """Decode up to the first sample and tell its time in container seconds."""
+    faults = _Faults()
+    with _open(path) as container:
+        for time, _ in _decode(container, container.streams.audio[number], -math.inf, -math.inf, faults):
+            return time or 0.0
+    raise MediaError(f"{str(path)!r}: {faults.nothing()}")
+
+
+def _frames(path: Path, number: int, low: float, faults: _Faults) -> Iterator[tuple[float | None, AudioFrame]]:
+    """Decode from a little before `low`, container seconds."""
+    begin = low - _LEAD
+    seeking = _seek_lands(path, number, begin)
+    with _open(path) as container:
+        stream = container.streams.audio[number]
+        if seeking:
+            container.seek(int(begin * av.time_base))
+            faults.skipped += 1
+        if container.format.name.startswith(_DECLARING) and stream.duration and stream.time_base:
+            faults.declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        yield from _decode(container, stream, begin, low, faults)
+
+
+def _seek_lands(path: Path, number: int, begin: float) -> bool:
+    """Tell whether a seek pays, and brings the track to `begin` or before; otherwise everything before is read over."""
+    with _open(path) as container, suppress(av.error.FFmpegError):
+        stream = container.streams.audio[number]
+        far = begin - (container.start_time or 0) / av.time_base > _FAR
+        if not far or not container.format.name.startswith(_SEEKABLE):
+            return False
+        container.seek(int(begin * av.time_base))
+        for packet in container.demux(stream):
+            return packet.pts is not None and float(packet.pts * packet.time_base) <= begin
+    return False
+
+
+def _decode(
+    container: InputContainer, stream: AudioStream, begin: float, low: float, faults: _Faults
+) -> Iterator[tuple[float | None, AudioFrame]]:
+    """Yield (container seconds, frame); packets that end before `begin` are not decoded."""
+    faults.codec = stream.codec_context.name
+    for other in container.streams:
+        if other is not stream and hasattr(other, "discard"):  # older PyAV lacks it
+            other.discard = av.stream.Discard.all  # of a file with an index, the pictures are then not even read
+    try:
+        for packet in container.demux(stream):
+            time = None if packet.pts is None else float(packet.pts * packet.time_base)
+            over = math.inf if time is None else time + float((packet.duration or 0) * packet.time_base)
+            if over < begin:
+                faults.skipped += 1
+                faults.heard = max(faults.heard, over)
+                continue
+            try:
+                frames = packet.decode()  # the last packet is empty and takes out what the decoder still holds
+            except av.error.FFmpegError:
+                faults.lost += 1
+                # A decoder that starts in the middle may stumble, without harm, over what comes before the span.
+                faults.damaged += not faults.skipped or time is None or time >= low
+                continue
+            for frame in frames:
+                if frame.samples:
+                    faults.frames += 1
+                    yield frame.time, frame
+    except av.error.FFmpegError as error:
+        faults.broken = str(getattr(error, "strerror", None) or error)
+
+
+def _why_empty(path: Path, placed: _Placed, behind_is_error: bool) -> str:
+    """Say that a span lies behind the end of the sound, or raise an error where that is one or there is no sound."""
+    faults = placed.faults
+    if faults.broken or not (faults.frames or faults.skipped):
+        raise MediaError(f"{str(path)!r}: {faults.nothing()}")
+    end = max(faults.heard - placed.zero, 0)
+    what = f"start {placed.low:g} s lies behind the end of the sound ({end:.2f} s)"
+    if behind_is_error:
+        raise MediaError(f"{str(path)!r}: {what}; start earlier")
+    return f"{what}; this span is silent"
+
+
+class _Placed:
+    """The decoded sound, resampled run by run, and where each piece belongs."""
+
+    def __init__(self, zero: float, low: float, high: float, faults: _Faults) -> None:
+        self.zero, self.low, self.high, self.faults = zero, low, high, faults
+        self.pieces: list[tuple[int, np.ndarray]] = []  # samples from the clip's zero, wave
+        self.complete = False  # sound goes on behind the span
+        self._rate = 0  # Hz, of the run at hand; 0 without one
+        self._begin, self._count = 0.0, 0  # its container seconds, and samples at its own rate
+        self._place = self._from = 0  # samples from the clip's zero: where the next piece belongs, what is kept
+        self._pending: list[np.ndarray] = []
+        self._resampler: AudioResampler | None = None
+        self._lost = 0  # packets, up to the run at hand
+        self._repeating = False  # the last frame was wholly one of a time already filled
+
+    def add(self, time: float | None, frame: AudioFrame) -> bool:
+        """Take one frame; tell whether more are wanted."""
+        rate, faults = frame.sample_rate, self.faults
+        ends = self._begin + self._count / self._rate if self._rate else self.zero
+        time = ends if time is None else time
+        if time >= self.zero + self.high + _TAIL:
+            self.complete = True
+            return False
+        leap = time - max(ends, self.zero + self.low)
+        if leap > _LONGEST_SILENCE:
+            faults.broken = f"its timestamps leap by {leap:.0f} s"
+            return False
+        wave, unlike_numbers = _mix(frame)
+        faults.unlike_numbers += unlike_numbers
+        gap = time - ends
+        if self._rate and gap < (0 if self._repeating else -_JITTER):
+            repeated = min(round(-gap * rate), len(wave))
+            faults.repeated += repeated / rate
+            wave, gap = wave[repeated:], 0.0
+            self._repeating = not len(wave)
+            if self._repeating:
+                return True
+        lost = faults.lost != self._lost
+        if self._rate and gap > _JITTER and not lost:
+            faults.gaps += 1
+            faults.gap_seconds += gap
+        # A lost packet may be shorter than what counts as a gap, so after it the timestamp is taken at its word.
+        if rate != self._rate or gap > _JITTER or lost:
+            self._start(ends + max(gap, 0.0) if self._rate else time, rate)
+        self._count += len(wave)
+        faults.heard = self._begin + self._count / rate
+        self._pending.append(wave)
+        if sum(map(len, self._pending)) >= rate:  # small frames are resampled together: each call has its price
+            self._resample()
+        return True
+
+    def wave(self) -> np.ndarray:
+        """Put the pieces together: (S,) float32 from the start of the span."""
+        self._finish()
+        first, last = round(self.low * SAMPLE_RATE), max((place + len(wave) for place, wave in self.pieces), default=0)
+        if self.complete or last / SAMPLE_RATE > self.high:
+            last = max(round(self.high * SAMPLE_RATE), first + 1)
+        whole = np.zeros(max(last - first, 0), dtype=np.float32)
+        for place, wave in self.pieces:
+            begin, end = max(place, first), min(place + len(wave), last)
+            if begin < end:
+                whole[begin - first : end - first] = wave[begin - place : end - place]
+        return whole
+
+    def _start(self, time: float, rate: int) -> None:
+        self._finish()
+        self._begin, self._count, self._rate, self._lost = time, 0, rate, self.faults.lost
+        # The run is led by silence up to a time at which samples of both rates fall together; so its samples are the
+        # same wherever reading began. What becomes of that silence is not kept.
+        number = round((time - self.zero) * rate)
+        lead = number % (rate // math.gcd(rate, SAMPLE_RATE))
+        self._place = (number - lead) * SAMPLE_RATE // rate
+        self._from = math.ceil(number * SAMPLE_RATE / rate)
+        self._pending.append(np.zeros(lead, dtype=np.float32))
+        if rate != SAMPLE_RATE:
+            self._resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+
+    def _finish(self) -> None:
+        """End the run, taking out what the resampler's filter still holds."""
+        self._resample()
+        if self._resampler is not None and self._count:
+            self._keep(self._resampler.resample(None))
+        self._resampler = None
+
+    def _resample(self) -> None:
+        if not self._pending:
+            return
+        frame = AudioFrame.from_ndarray(np.concatenate(self._pending)[None], format="flt", layout="mono")
+        frame.sample_rate = self._rate
+        self._pending.clear()
+        self._keep([frame] if self._resampler is None else self._resampler.resample(frame))
+
+    def _keep(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            unkept = max(self._from - self._place, 0)
+            self.pieces.append((self._place + unkept, frame.to_ndarray()[0, unkept:]))
+            self._place += frame.samples
+
+
+def _mix(frame: AudioFrame) -> tuple[np.ndarray, int]:
+    """Mix a frame to (S,) float32 mono, and count the samples that are infinite or not numbers; they become 0."""
+    if frame.format.name.startswith("s64"):  # has no array
+        frame = AudioResampler(format="dblp").resample(frame)[0]
+    samples = frame.to_ndarray()
+    names = tuple(channel.name for channel in frame.layout.channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, len(names)).T  # (channels, S)
+    unlike_numbers = 0
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            samples = samples.astype(np.float32, copy=False)
+        finite = np.isfinite(samples)
+        if not finite.all():
+            unlike_numbers = int(finite.size - finite.sum())
+            samples = np.where(finite, samples, np.float32(0))
+    else:
+        half = 2.0 ** (samples.dtype.itemsize * 8 - 1)
+        centre = half if samples.dtype.kind == "u" else 0.0
+        samples = ((samples - centre) / half).astype(np.float32)
+    return samples[0] if len(names) == 1 else _shares(names) @ samples, unlike_numbers
+
+
+@functools.cache
+def _shares(names: tuple[str, ...]) -> np.ndarray:
+    """Give each channel's share in the mix, summing to 1, so that a mix is never louder than its loudest channel."""
+    shares = np.array([_SHARES.get(name, _SURROUND) for name in names], dtype=np.float32)
+    return shares / shares.sum() if shares.any() else np.full(len(names), 1 / len(names), dtype=np.float32)

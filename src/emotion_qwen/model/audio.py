@@ -1,0 +1,88 @@
+"""The audio side: Whisper's encoder over windows of log-mel, and a compressor that turns its frames into tokens.
+
+A sound of any length comes as windows of equal length, the last one padded with silence, as Whisper pads. Tokens are
+made only of frames that hold sound, so a short sound costs few tokens and silence behind it is never read by the
+language model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from emotion_qwen.errors import ShapeError
+from emotion_qwen.model.configuration import EmotionQwenAudioConfig
+
+
+@dataclass
+class AudioFeatures(BaseModelOutputWithPooling):
+    """Encoded sound.
+
+    Attributes:
+        last_hidden_state: (W, P, width) encoder frames of W windows.
+        pooler_output: one (tokens, hidden) tensor per window.
+    """
+
+
+class AudioCompressor(nn.Module):
+    """Turn groups of neighbouring encoder frames into language-model tokens: normalise, join, Linear, GELU, Linear."""
+
+    def __init__(self, config: EmotionQwenAudioConfig, out_hidden_size: int) -> None:
+        super().__init__()
+        self.group = config.frames_per_token
+        self.norm = nn.LayerNorm(config.d_model)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.d_model * self.group, out_hidden_size),
+            nn.GELU(),
+            nn.Linear(out_hidden_size, out_hidden_size),
+        )
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Compress (W, P, width) frames, P a multiple of the group, to (W, P / group, hidden)."""
+        windows, positions, width = frames.shape
+        return self.mlp(self.norm(frames).reshape(windows, positions // self.group, self.group * width))
+
+
+class EmotionQwenAudioTower(nn.Module):
+    """Log-mel windows to audio tokens."""
+
+    def __init__(self, config: EmotionQwenAudioConfig, out_hidden_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = WhisperEncoder._from_config(config)
+        self.compressor = AudioCompressor(config, out_hidden_size)
+
+    def forward(self, input_features: torch.Tensor, feature_lengths: torch.Tensor) -> AudioFeatures:
+        """Encode windows.
+
+        Args:
+            input_features: (W, mels, frames) log-mel of whole windows.
+            feature_lengths: (W,) frames of each window that hold sound, at least 1.
+
+        Raises:
+            ShapeError: the windows have another size than the encoder's, or a length lies outside its window.
+        """
+        expected = (self.config.num_mel_bins, self.config.mel_frames)
+        if tuple(input_features.shape[1:]) != expected or len(feature_lengths) != len(input_features):
+            raise ShapeError(
+                f"{len(feature_lengths)} lengths for log-mel windows of shape {tuple(input_features.shape)}; expected "
+                f"(W, {expected[0]}, {expected[1]}) and W lengths, use the model's own processor"
+            )
+        if bool(((feature_lengths < 1) | (feature_lengths > expected[1])).any()):
+            raise ShapeError(
+                f"feature_lengths {feature_lengths.tolist()}; expected 1 to {expected[1]} frames of sound in a window"
+            )
+        weight = self.encoder.conv1.weight
+        frames = self.encoder(input_features.to(weight.device, weight.dtype)).last_hidden_state  # (W, P, width)
+        tokens = self.compressor(frames)
+        counts = audio_token_counts(feature_lengths, self.config.frames_per_token).tolist()
+        return AudioFeatures(frames, tuple(window[:count] for window, count in zip(tokens, counts, strict=True)))
+
+
+def audio_token_counts(feature_lengths: torch.Tensor, frames_per_token: int) -> torch.Tensor:
+    """Tell how many tokens windows become, from their (W,) mel frames: two of these are one encoder frame."""
+    return -(-feature_lengths // (2 * frames_per_token))

@@ -1,0 +1,100 @@
+"""Wave to log-mel spectrogram, equal to what Whisper's feature extractor in `transformers` gives.
+
+That one pads every wave to 30 seconds; an encoder then spends as much on a word as on a speech. Here a wave of any
+length is taken, and padding is a choice. What is fainter than the loudest point of the whole wave by more than 80 dB is
+raised to that level, as in Whisper; so a part of a wave does not always give that part of its spectrogram.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from transformers.audio_utils import mel_filter_bank
+
+from emotion_qwen.errors import DataError, SettingsError, ShapeError
+from emotion_qwen.media.sound import SAMPLE_RATE
+from emotion_qwen.settings import HearingSettings
+
+FFT_SIZE = 400  # samples, 25 ms
+HOP = 160  # samples from frame to frame, 10 ms
+WINDOW = 30 * SAMPLE_RATE  # samples, what Whisper's encoder takes at once
+_FAINTEST = 1e-10  # power, before the logarithm
+_RANGE = 8.0  # powers of ten kept below the loudest point
+
+
+def log_mel(wave: torch.Tensor, mels: int = 80, length: int | None = None) -> torch.Tensor:
+    """Compute the log-mel spectrogram of a wave.
+
+    Args:
+        wave: (S,) float mono at 16 kHz, full scale -1..1.
+        mels: bands from 0 to 8000 Hz; 80, or 128 as in Whisper large-v3.
+        length: samples that the wave is padded with zeros or cut to; None takes it as it is. `WINDOW` gives what
+            Whisper's feature extractor gives by default.
+
+    Returns:
+        (mels, S // 160) float32 on the wave's device, about -1.5..1.5. What is left of the last 10 ms gives no frame.
+
+    Raises:
+        ShapeError: the wave has other than one dimension.
+        SettingsError: `mels` or `length` is below 1.
+    """
+    if wave.dim() != 1:
+        raise ShapeError(f"a wave of shape {tuple(wave.shape)}; expected (samples,), mix the channels to one first")
+    if mels < 1 or (length is not None and length < 1):
+        raise SettingsError(f"mels {mels} and length {length}; expected both to be at least 1, raise the smaller one")
+    wave = wave.float()
+    if length is not None:
+        wave = torch.nn.functional.pad(wave[:length], (0, max(length - len(wave), 0)))
+    frames = len(wave) // HOP
+    if frames == 0:
+        return wave.new_zeros(mels, 0)
+    # The transforms are centred on the frames; at its ends the wave is mirrored, which takes 201 samples.
+    wave = torch.nn.functional.pad(wave, (0, max(FFT_SIZE // 2 + 1 - len(wave), 0)))
+    spectrum = torch.stft(wave, FFT_SIZE, HOP, window=_hann(wave.device), return_complex=True)
+    power = spectrum[:, :frames].abs().square()  # (201, frames)
+    bands = (_filters(mels, wave.device) @ power).clamp(min=_FAINTEST).log10()  # (mels, frames)
+    return (torch.maximum(bands, bands.max() - _RANGE) + 4.0) / 4.0
+
+
+def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a wave into the windows that the encoder takes, one after another, the last one filled up with silence.
+
+    Windows do not overlap, so that a token's number tells its time.
+
+    Args:
+        wave: (S,) float mono at 16 kHz.
+        hearing: bands and length of a window.
+
+    Returns:
+        (W, mels, frames) float32, and (W,) int64 frames of each window that hold sound.
+
+    Raises:
+        DataError: the wave has no sample.
+    """
+    if not len(wave):
+        raise DataError("a sound without a sample came; leave its audio part out")
+    length = round(hearing.window_seconds * SAMPLE_RATE)
+    pieces = wave.split(length)
+    held = torch.tensor([-(-len(piece) // HOP) for piece in pieces])
+    return torch.stack([log_mel(piece, hearing.mels, length) for piece in pieces]), held
+
+
+@functools.lru_cache(maxsize=8)
+def _filters(mels: int, device: torch.device) -> torch.Tensor:
+    """Give the (mels, 201) triangles over the frequencies of the transform: Slaney's scale, equal areas."""
+    bank = mel_filter_bank(
+        num_frequency_bins=FFT_SIZE // 2 + 1,
+        num_mel_filters=mels,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(bank).T.to(device, torch.float32).contiguous()
+
+
+@functools.lru_cache(maxsize=8)
+def _hann(device: torch.device) -> torch.Tensor:
+    return torch.hann_window(FFT_SIZE, device=device)
