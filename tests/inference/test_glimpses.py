@@ -107,3 +107,8 @@ def test_a_view_holds_the_channels_asked_for_in_one_order():
     ]
     assert one.view(("words",), "zh") == [{"type": "text", "text": "这个人说：“no”"}]
     assert Glimpse(0.0, None, None, None, "", "exam").view(("picture", "sound"), "en") is None
+
+
+def test_a_picture_with_a_sound_is_heard_whole():
+    (one,) = glimpses(prepared(clip(1.0, still=True, wave=noise(5.0))))
+    assert len(one.wave) == 5 * RATE and one.channels == {"picture", "sound"}

@@ -11,7 +11,6 @@ from emotion_qwen.inference.playhead import (
     is_still,
     moment_at,
     sampling_step,
-    words_at,
 )
 from emotion_qwen.records import Moment, Person, Seen
 
@@ -70,8 +69,3 @@ def test_the_sampling_step_is_the_usual_gap():
     assert sampling_step(two_people()) == 0.5
     assert sampling_step(replace(two_people(), people=())) == 0.5  # from the frames per second
     assert sampling_step(picture_only()) == 0.0
-
-
-def test_words_are_found_by_their_time():
-    spoken = two_people().utterances
-    assert words_at(spoken, 4.0) is spoken[0] and words_at(spoken, 5.8) is None

@@ -124,3 +124,12 @@ def test_sound_alone_is_a_clip_only_where_sound_is_wanted(tmp_path):
         read_clip(sound, SETTINGS)
     silent = read_clip(write_video(tmp_path / "v.mp4"), SETTINGS, sources=Sources(sound=True, words=True))
     assert silent.wave is None and silent.utterances == () and len(silent.frames) > 1
+
+
+def test_words_and_sound_that_nobody_asked_for_are_left_out_with_a_warning(tmp_path):
+    video = write_video(tmp_path / "v.mp4")
+    (tmp_path / "v.srt").write_text("no cue here")
+    clip = read_clip(video, SETTINGS, sources=Sources(words=True))
+    assert clip.utterances == () and "the words are left out" in clip.warnings[-1] and "has no cue" in clip.warnings[-1]
+    with pytest.raises(MediaError, match=r"v\.srt' has no cue"):
+        read_clip(video, SETTINGS, sources=Sources(words=True, transcript=tmp_path / "v.srt"))

@@ -94,13 +94,17 @@ def analyze(
     for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
         try:
             report = analyzer.analyze(file, labels, language, **asked)
-            for view, target in views.items():
-                _save_view(view, report, file, target, several=len(files) > 1)
         except MediaError as error:
             failures.append(error)
             _tell_failure(file, error, as_lines, alone=len(files) == 1)
-        else:
-            _tell(report, as_lines, console)
+            continue
+        _tell(report, as_lines, console)
+        for view, target in views.items():
+            try:
+                _save_view(view, report, file, _view_path(view, target, file, files))
+            except MediaError as error:
+                failures.append(error)
+                print(f"error: {error}", file=sys.stderr, flush=True)
     if picture:
         save_picture(console, picture)
     if failures and (strict or len(failures) == len(files)):
@@ -108,14 +112,27 @@ def analyze(
     return 0
 
 
-def _save_view(view: str, report: EmotionReport, file: Path, target: Path, several: bool) -> None:
-    """Write one view of a report to `target`, or into that folder under the clip's own name."""
+def _view_path(view: str, target: Path, file: Path, files: Sequence[Path]) -> Path:
+    """Return `target`, or the place in that folder under the clip's own name; files of one name get numbers.
+
+    Raises:
+        SettingsError: the place is the analyzed file itself.
+    """
+    if len(files) > 1 or target.is_dir():
+        alike = [other for other in files if other.stem == file.stem]
+        number = f"-{alike.index(file) + 1}" if len(alike) > 1 else ""
+        target = target / f"{file.stem}{number}{VIEWS[view] or file.suffix}"
+    if target.exists() and target.samefile(file):
+        raise SettingsError(f"--{view} {str(target)!r} is the analyzed file itself; choose another file or folder")
+    return target
+
+
+def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> None:
+    """Write one view of a report."""
     from emotion_qwen.inference.annotate import annotate
     from emotion_qwen.inference.markdown import as_markdown
     from emotion_qwen.inference.page import write_page
 
-    if several or target.is_dir():
-        target = target / f"{file.stem}{VIEWS[view] or file.suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     if view == "html":
         write_page(report, target, media=file)

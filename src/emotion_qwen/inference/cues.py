@@ -106,8 +106,10 @@ def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
     if clip.wave is None or "sound" not in reading.channels:
         return []
     whole = measure(clip.wave, clip.sample_rate)
+    if clip.still:
+        return [_voice_cue(reading, (episodes[0].onset, episodes[0].offset), whole)]
     spans = [(max(e.onset, e.peak - MARGIN), min(e.offset, e.peak + MARGIN)) for e in episodes]
-    return [_voice_cue(reading, span, whole) for span in spans or [(0.0, clip.duration)]]
+    return [_voice_cue(reading, span, whole) for span in spans]
 
 
 def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue:

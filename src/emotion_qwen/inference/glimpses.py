@@ -118,13 +118,21 @@ def sound_between(clip: Clip, start: float, end: float) -> np.ndarray | None:
     return piece if float(np.sqrt(np.mean(np.square(piece, dtype=np.float64)))) > SILENT else None
 
 
+def span(clip: Clip) -> tuple[float, float]:
+    """Return from when to when there is something to see or to hear, seconds."""
+    ends = [float(clip.times[0]), float(clip.times[-1])] if len(clip.times) else []
+    if clip.wave is not None and clip.sample_rate:
+        ends += [clip.wave_start, clip.wave_start + len(clip.wave) / clip.sample_rate]
+    return min(ends, default=0.0), max(ends, default=0.0)
+
+
 def _grid(clip: Clip) -> Sequence[float]:
     """Return the times at which a clip is looked at where nobody is seen: one for a picture or a short sound."""
-    start = float(clip.times[0]) if len(clip.times) else clip.wave_start
-    heard = clip.wave_start + len(clip.wave) / clip.sample_rate if clip.wave is not None and clip.sample_rate else start
-    end = max(float(clip.times[-1]) if len(clip.times) else start, heard)
+    start, end = span(clip)
+    if clip.still:
+        return [0.0]
     if end - start <= 2 * AROUND:
-        return [(start + end) / 2 if not clip.still else 0.0]
+        return [(start + end) / 2]
     count = max(round((end - start - 2 * AROUND) / APART), 1)
     return np.linspace(start + AROUND, end - AROUND, count + 1).tolist()
 

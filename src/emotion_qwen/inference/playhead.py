@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from emotion_qwen.records import EmotionReport, Moment, Person, Utterance
+from emotion_qwen.records import EmotionReport, Moment, Person
 
 Box = tuple[float, float, float, float]
 HOLE = 1.5
@@ -80,8 +80,3 @@ def box_at(person: Person, time: float, step: float) -> Box | None:
         return x1, y1, x2, y2
     near = [one for one in (before, after) if one and abs(one.time - time) <= step / 2]
     return min(near, key=lambda one: abs(one.time - time)).box if near else None
-
-
-def words_at(utterances: Sequence[Utterance], time: float) -> Utterance | None:
-    """Return what is being said at a time."""
-    return next((one for one in utterances if one.start <= time <= one.end), None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from emotion_qwen.faces import best_box
 from emotion_qwen.inference.cues import face_cues, text_cues, voice_cues
+from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import find_episodes, smooth, windows
 from emotion_qwen.inference.reading import PICTURE, Reading
 from emotion_qwen.prepare import PersonPictures
@@ -34,16 +36,12 @@ _TEXTS = {
     "en": {
         "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}).",
         "disagrees": "{channel} alone says {own}, not {label}.",
-        "moves": "Without {channel} the share of {label} would be {times:.1f} times {what}.",
-        "larger": "as large",
-        "smaller": "smaller",
+        "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
     },
     "zh": {
         "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（{share:.0%}）。",
         "disagrees": "仅凭{channel}会是{own}，而不是{label}。",
-        "moves": "没有{channel}时，{label}的份额会{what}到 {times:.1f} 倍。",
-        "larger": "增大",
-        "smaller": "缩小",
+        "moves": "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
     },
 }
 _CHANNEL_NAMES = {
@@ -93,7 +91,7 @@ def timeline(reading: Reading, shares: np.ndarray, rows: np.ndarray) -> tuple[tu
         return (), ()
     times = np.array([reading.glimpses[row].time for row in told])
     spans, raw, held = [], [], []
-    for start, end in windows(*_span(reading, times)):
+    for start, end in windows(*span(clip)):
         inside = told[(times >= start) & (times <= end)]
         if len(inside):
             spans.append((start, end))
@@ -108,15 +106,6 @@ def timeline(reading: Reading, shares: np.ndarray, rows: np.ndarray) -> tuple[tu
         for (start, end), before, after, channels in zip(spans, raw, soft, held, strict=True)
     )  # fmt: skip
     return moments, find_episodes(labels.labels, spans, soft)
-
-
-def _span(reading: Reading, times: np.ndarray) -> tuple[float, float]:
-    """Return from when to when a timeline goes: the clip's part that was read, and every glimpse."""
-    clip = reading.prepared.clip
-    start = float(clip.times[0]) if len(clip.times) else clip.wave_start
-    heard = clip.wave_start + len(clip.wave) / clip.sample_rate if clip.wave is not None else start
-    shown = float(clip.times[-1]) if len(clip.times) else start
-    return min(start, float(times.min())), max(heard if heard < clip.duration + 1 else shown, shown, float(times.max()))
 
 
 def describe_person(reading: Reading, person: PersonPictures) -> Person:
@@ -184,10 +173,11 @@ def doubt(pooled: np.ndarray, temperature: float | None, threshold: float) -> Un
 
 def find_cues(reading: Reading, people: Sequence[Person], episodes: Sequence[Episode], leading: int) -> tuple[Cue, ...]:
     """Measure everything the answer can be checked against, in order of time."""
-    whole = Episode(reading.labels.labels[leading], 0.0, reading.prepared.clip.duration, 0.0, 0.0)
+    start, end = span(reading.prepared.clip)
+    whole = Episode(reading.labels.labels[leading], start, end, (start + end) / 2, 0.0)
     found = []
     for pictures, person in zip(reading.prepared.people, people, strict=True):
-        own = Episode(person.label, 0.0, reading.prepared.clip.duration, 0.0, 0.0)
+        own = replace(whole, label=person.label)
         found += face_cues(reading, pictures, person.episodes or (own,))
     found += voice_cues(reading, episodes or (whole,))
     found += text_cues(reading, leading)
@@ -200,7 +190,7 @@ def explain(
     """Compose the rationale: the model's sentence, then what was measured."""
     labels, texts = reading.labels, _TEXTS[reading.language]
     names = dict(zip(labels.labels, labels.names(reading.language), strict=True))
-    label = names[labels.labels[leading]]
+    label, before = names[labels.labels[leading]], float(reading.clip(reading.channels)[leading])
     told = [
         texts["leads"].format(label=names[e.label], onset=e.onset, offset=e.offset, peak=e.peak, share=e.share)
         for e in episodes
@@ -211,9 +201,8 @@ def explain(
         if not channel.agrees:
             told.append(texts["disagrees"].format(channel=name, own=names[channel.label], label=label))
         if abs(channel.moved) >= TELLING_MOVE:
-            what = texts["smaller" if channel.moved > 0 else "larger"]
-            times = math.exp(abs(channel.moved))
-            told.append(texts["moves"].format(channel=name, label=label, times=times, what=what))
+            after = before * math.exp(-channel.moved)
+            told.append(texts["moves"].format(channel=name, label=label, before=before, after=after))
     told = [text[:1].upper() + text[1:] for text in told]
     return (Sentence(summary, GENERATED), *(Sentence(text, MEASURED) for text in told))
 

@@ -89,10 +89,15 @@ def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, 
     if own and (clip.still or (len(clip.frames) and not sound_tracks(path))):
         return clip
     alone = not len(clip.frames)
-    sound = read_sound(
-        sources.audio or path, origin=clip.origin if own and not alone else None, start=start, end=end,
-        track=sources.audio_track,
-    )  # fmt: skip
+    try:
+        sound = read_sound(
+            sources.audio or path, origin=clip.origin if own and not alone else None, start=start, end=end,
+            track=sources.audio_track,
+        )  # fmt: skip
+    except MediaError as error:
+        if alone or not own or sources.audio_track is not None:
+            raise
+        return replace(clip, warnings=(*clip.warnings, f"the sound is left out: {error}"))  # nobody asked for it
     if not len(sound.wave):
         return replace(clip, warnings=(*clip.warnings, *sound.warnings))
     return replace(
@@ -110,7 +115,12 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
     beside = sources.transcript or find_subtitles(path)
     length = clip.duration or math.inf
     if beside is not None:
-        words = read_subtitles(beside, duration=length)
+        try:
+            words = read_subtitles(beside, duration=length)
+        except MediaError as error:
+            if sources.transcript is not None:
+                raise
+            return replace(clip, warnings=(*clip.warnings, f"the words are left out: {error}"))  # nobody asked for them
     elif clip.still or not len(clip.frames):
         return clip
     else:
