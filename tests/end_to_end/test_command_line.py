@@ -168,7 +168,7 @@ def test_debug_shows_the_traceback(gray_clip):
 
 def test_views_never_replace_the_analyzed_file(capsys, tmp_path, gray_clip):
     before = gray_clip.read_bytes()
-    code, out, err = run(capsys, "analyze", str(gray_clip), "--annotated", str(gray_clip.parent))
+    code, _, err = run(capsys, "analyze", str(gray_clip), "--annotated", str(gray_clip.parent))
     assert code == 2 and "is the analyzed file itself; choose another file or folder" in err[-1]
     assert gray_clip.read_bytes() == before
     code, _, err = run(capsys, "analyze", str(gray_clip), "--markdown", str(tmp_path / "a" / "r.md"))
