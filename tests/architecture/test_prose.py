@@ -98,7 +98,7 @@ def printed_tree(text: str) -> dict[str, set[str]]:
             last = entry.group(1)
             tree[last] = set()
         if tree and not (entry and entry.group(2) == ".py"):
-            tree[last] |= set(re.findall(r"[\w.]+\.(?:py|json|safetensors|md)\b", line))
+            tree[last] |= set(re.findall(r"[\w./]+\.(?:py|json|safetensors|md)\b", line))
     return tree
 
 

@@ -120,7 +120,7 @@ def listen_plainly(tower: EmotionQwenAudioTower, loudness: float = 2.0, noise: f
         first.weight[bands + extra, group, 2] += 3.0 / (group.stop - group.start)
     every = torch.arange(width)
     second.weight[every, every] += loudness * torch.tensor([0.25, 0.5, 0.25])
-    joined = compressor.mlp[0].weight
+    joined = compressor.mlp[0].get_parameter("weight")
     out, frames = joined.shape[0], compressor.group
     alike = torch.randn(out, 1, width) / math.sqrt(width) / frames
     joined.copy_((alike.expand(out, frames, width) + noise * joined.view(out, frames, width)).reshape(out, -1))
