@@ -40,7 +40,7 @@ from emotion_qwen.taxonomy import label_set
 
 ALONE = ("emodb", "goemotions")
 CHANNELS = ("picture", "sound", "words")
-CHOICES = (
+CHOICES: tuple[tuple[str, ...], ...] = (
     CHANNELS, ("picture", "sound"), ("picture", "words"), ("sound", "words"), ("picture",), ("sound",), ("words",),
 )  # fmt: skip
 LABELS = label_set("fer7")
@@ -133,8 +133,8 @@ def _moment(
     """Build a prepared clip of 2 s whose channels have the given labels."""
     faces, voices, texts = held
     rows = {}
-    for channel, own in zip(CHANNELS, held, strict=True):
-        rows[channel] = int(rng.choice([row for row, label in enumerate(own.labels) if label == told[channel]]))
+    for channel, labels in zip(CHANNELS, (faces.labels, voices.labels, texts.labels), strict=True):
+        rows[channel] = int(rng.choice([row for row, label in enumerate(labels) if label == told[channel]]))
     pixels, wave = faces.pixels[rows["picture"]], voices.waves[rows["sound"]]
     length = len(wave) / SAMPLE_RATE
     said = (Utterance(0.0, length, texts.texts[rows["words"]]),)
