@@ -79,9 +79,9 @@ def read_label(text: str, labels: LabelSet, language: str | None = None) -> Read
         SettingsError: another language, or a label set with a word that no concept has.
     """
     check_language(language)
-    text = _THOUGHT_END.split(text)[-1]
-    if _THOUGHT.search(text):
-        return Reading(None, UNFINISHED)
+    text, why = without_reasoning(text)
+    if why:
+        return Reading(None, why)
     if not any(letter.isalnum() for letter in text):
         return Reading(None, EMPTY)
     enclosed = _enclosed(text)
@@ -96,6 +96,22 @@ def read_label(text: str, labels: LabelSet, language: str | None = None) -> Read
     if len(found) > 1:
         found = _singled_out(written, labels, language) or found
     return _reading(found, written)
+
+
+def without_reasoning(text: str) -> tuple[str, str]:
+    """Return what follows the reasoning that a reply marks as such, and UNFINISHED where that never ends (else "")."""
+    text = _THOUGHT_END.split(text)[-1]
+    return text, UNFINISHED if _THOUGHT.search(text) else ""
+
+
+def answer_part(text: str) -> tuple[str, str]:
+    """Return the part of a reply that is to be read, for answers that are no labels, and why nothing is (else "").
+
+    That is what `<answer>`, `\\boxed{}` or a JSON key enclose, else all but the reasoning.
+    """
+    text, why = without_reasoning(text)
+    enclosed = _enclosed(text)
+    return (text if enclosed is None else enclosed.strip("\"'[] ")), why
 
 
 def _reading(found: list[str], text: str) -> Reading:
