@@ -32,7 +32,7 @@ REPLIES = replies()
 
 def test_the_table_is_large_bilingual_and_without_repetition() -> None:
     chinese = [reply for *_, reply in REPLIES if re.search("[一-鿿]", reply)]
-    assert len(REPLIES) >= 650 and len(chinese) >= 180
+    assert len(REPLIES) >= 600 and len(chinese) >= 180
     assert not [row for row, times in Counter(REPLIES).items() if times > 1]
     assert {labels for labels, *_ in REPLIES} == set(LABEL_SETS)
     unparsed = sum(expected is None for _, expected, _ in REPLIES)

@@ -8,7 +8,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.metrics import DRAWS, SURE, Estimate, resampled_sums
-from emotion_qwen.evaluation.scoring.records import Result
+from emotion_qwen.evaluation.scoring.records import Result, sum_of
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
             f"{len(first.judged)} items with {len(first.table.names)} scores against {len(second.judged)} with "
             f"{len(second.table.names)}; expected the same items and scorer, score both with one task"
         )
-    (_, one), (_, other) = first.table.by_cluster(), second.table.by_cluster()
-    width = one.shape[1]
-    drawn = resampled_sums(np.concatenate([one, other], axis=1), draws, np.random.default_rng(seed))
+    generator, width = np.random.default_rng(seed), first.table.rows.shape[1]
+    parts = zip(first.table.by_cluster(), second.table.by_cluster(), strict=True)
+    drawn = sum_of(resampled_sums(np.concatenate(pair, axis=1), draws, generator) for pair in parts)
     moved = second.table.statistic(drawn[:, width:]) - first.table.statistic(drawn[:, :width])
     low, high = np.nanquantile(moved, SURE, axis=0)
     differences = []

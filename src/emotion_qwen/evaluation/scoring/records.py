@@ -141,6 +141,7 @@ class Table:
         rows: (N, F) what each item adds.
         clusters: (N,) names; items of one cluster are drawn together.
         statistic: (D, F) sums to (D, S) scores.
+        strata: (N,) names of parts within which clusters are drawn, so that every draw holds all parts; empty for one.
     """
 
     names: tuple[str, ...]
@@ -148,14 +149,19 @@ class Table:
     rows: np.ndarray
     clusters: tuple[str, ...]
     statistic: Statistic
+    strata: tuple[str, ...] = ()
 
-    def by_cluster(self) -> tuple[list[str], np.ndarray]:
-        """Return the names of the C clusters in order of first appearance, and (C, F) what each adds."""
-        names = list(dict.fromkeys(self.clusters))
-        place = {name: number for number, name in enumerate(names)}
-        sums = np.zeros((len(names), self.rows.shape[1]))
-        np.add.at(sums, [place[name] for name in self.clusters], self.rows)
-        return names, sums
+    def by_cluster(self) -> list[np.ndarray]:
+        """Return per stratum (C, F) what each of its C clusters adds; a cluster belongs where its first item does."""
+        parts: dict[str, dict[str, int]] = {}
+        part_of: dict[str, str] = {}
+        for cluster, stratum in zip(self.clusters, self.strata or [""] * len(self.clusters), strict=True):
+            places = parts.setdefault(part_of.setdefault(cluster, stratum), {})
+            places.setdefault(cluster, len(places))
+        sums = {name: np.zeros((len(places), self.rows.shape[1])) for name, places in parts.items()}
+        for cluster, row in zip(self.clusters, self.rows, strict=True):
+            sums[part_of[cluster]][parts[part_of[cluster]][cluster]] += row
+        return [sums[name] for name in parts if len(sums[name])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,12 +272,17 @@ def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
 
 def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement."""
-    _, sums = table.by_cluster()
-    values = table.statistic(sums.sum(axis=0, keepdims=True))[0]
-    drawn = table.statistic(resampled_sums(sums, draws, np.random.default_rng(seed)))
+    generator = np.random.default_rng(seed)
+    values = table.statistic(table.rows.sum(axis=0, keepdims=True))[0]
+    drawn = table.statistic(sum_of(resampled_sums(part, draws, generator) for part in table.by_cluster()))
     low, high = np.nanquantile(drawn, SURE, axis=0)
     found = zip(table.names, values, low, high, table.items, strict=True)
     return tuple(Score(name, float(v), float(a), float(b), n) for name, v, a, b, n in found)
+
+
+def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Add up arrays of one shape."""
+    return np.sum(list(parts), axis=0)
 
 
 def clusters_of(judged: Sequence[Judged]) -> tuple[str, ...]:

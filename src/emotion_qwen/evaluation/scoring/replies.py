@@ -14,12 +14,14 @@ _DENIED = re.compile(
 )
 _WRONG = re.compile(r"\)?\s*(?:is|are)?\s*(?:wrong|incorrect|not correct|false)\b|\)?是?(?:错|不对)", re.IGNORECASE)
 _ALONE = re.compile(r"[\W_]*([A-Ja-j])[\W_]*")
-_HEAD = re.compile(r"\s*[(\[*]*([A-Ja-j])[)\].:*]+(?=\s|$)|\s*([A-J])\s*[,:：、。]")
+_HEAD = re.compile(r"\s*[(\[*]*([A-Ja-j])[)\].:*]+(?=\s|$)|\s*([A-J])\s*[:：。]")
 _MARKED = re.compile(
     r"(?:\b(?:answer|choice|option|choose|select|pick|conclusion)(?: is| would be)?|答案|选项|选择?|应该?选)"
     r"(?:[\s:：=*_(\[\"'`]|\bis\b|\boption\b|是|为)*(?<![A-Za-z])([A-Ja-j])(?![A-Za-z'’])",
     re.IGNORECASE,
 )
+# "a man", "I see"; but not "A or B", "A is right", "A because ..."
+_ARTICLE = re.compile(r"[AI]\s+(?!(?:or|and|is|are|because|since|as|but|not)\b)[a-z]", re.IGNORECASE)
 _LOOSE = re.compile(r"(?<![A-Za-z0-9'’-])([A-J])(?![A-Za-z0-9'’-])")
 
 
@@ -71,6 +73,7 @@ def _beginning(text: str) -> list[str]:
 
 def _behind_a_mark(text: str) -> list[str]:
     found = [m for m in _MARKED.finditer(text) if _states(text, m.start(1), m.end(1))]
+    found = [m for m in found if not _ARTICLE.match(text[m.start(1) :])]
     if not found:
         return []
     last = found[-1]
@@ -82,8 +85,7 @@ def _standing_alone(text: str) -> list[str]:
     found = []
     for m in _LOOSE.finditer(text):
         letter, bracketed = m.group(1), text[m.start() - 1 : m.start()] == "(" and text[m.end() : m.end() + 1] == ")"
-        article = letter in "AI" and not bracketed and re.match(r"\s+[A-Za-z]", text[m.end() :])
-        if not article and _states(text, m.start(), m.end()):
+        if (bracketed or not _ARTICLE.match(letter + text[m.end() :])) and _states(text, m.start(), m.end()):
             found.append(letter)
     return found
 
@@ -127,6 +129,7 @@ _ANSWER = re.compile(
     r"|答案[是为::：\s]*(?:(?P<y>是|有)|(?P<n>否|不|没))",
     re.IGNORECASE,
 )
+_NO_ANSWER = re.compile(r"\bno (?:doubt|problem|idea|clue)\b", re.IGNORECASE)
 _WORDS = re.compile(r"\b(?:(?P<yes>yes)|(?P<no>no))\b", re.IGNORECASE)
 
 
@@ -141,6 +144,7 @@ def read_yes_no(text: str) -> Read:
         return Read(None, why)
     if not any(letter.isalnum() for letter in part):
         return Read(None, EMPTY)
+    part = _NO_ANSWER.sub(" ", part)
     both = re.search(r"\byes\W+(?:and|or|/)?\W*no\b|\bno\W+(?:and|or|/)?\W*yes\b|是或否|是/否", part, re.IGNORECASE)
     leading = _LEADING.match(part)
     marked = list(_ANSWER.finditer(part))

@@ -130,7 +130,8 @@ def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
         totals = [scores[:, kind].sum(axis=1, keepdims=True) for kind in kinds]
         return np.concatenate([*totals, np.stack([scores, plain, plus], axis=2).reshape(len(sums), -1)], axis=1)
 
-    return Table(tuple(names), tuple(sizes), rows.reshape(len(judged), -1), clusters_of(judged), statistic)
+    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
 
 
 def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
