@@ -39,8 +39,8 @@ def read_mark(text: str) -> int | None:
         mark = json.loads(text).get("score")
     except (ValueError, AttributeError):
         return None
-    whole = isinstance(mark, int | float) and not isinstance(mark, bool) and mark == int(mark)
-    return int(mark) if whole and LOWEST <= mark <= HIGHEST else None
+    number = isinstance(mark, int | float) and not isinstance(mark, bool)
+    return int(mark) if number and LOWEST <= mark <= HIGHEST and mark == int(mark) else None
 
 
 def score_judgements(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
 from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
@@ -38,6 +39,8 @@ class Protocol:
 
 VQA_V2 = Protocol("VQAv2", possessive=False, both=False, thousands=re.compile(r"\d,\d"))
 TEXT_VQA = Protocol("TextVQA", possessive=True, both=True, thousands=re.compile(r"\d,+\d"))
+_REMEMBERED = 1 << 16
+"""So many normalised answers are kept: people give the same few over and over."""
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
 _PERIODS = 32
@@ -63,6 +66,7 @@ _CONTRACTIONS = {
 _CONTRACTIONS["somebody'd"] = "somebodyd"  # the tools turn this one round
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def without_punctuation(text: str, protocol: Protocol = VQA_V2) -> str:
     """Take punctuation out: to nothing where it stands at a blank or digits are grouped by commas, else to a blank."""
     grouped, out = bool(protocol.thousands.search(text)), text
@@ -78,6 +82,7 @@ def plain_words(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def normalise(text: str, protocol: Protocol = VQA_V2) -> str:
     """Write an answer in the form in which answers are compared."""
     if protocol.possessive:
