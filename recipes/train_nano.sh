@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make nano from raw data: teacher, vision transformer (pictures, then drawn scenes), tokenizer, then the
-# stages 0, 1, 2, 3 and tuning, packing, measuring.
+# stages 0, 1, 2, 3 and tuning, the audio side, the lesson of all senses, packing, measuring.
 # Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_nano.sh DATA [RUNS]      DATA holds the Parquet files that the model card names
@@ -40,7 +40,11 @@ stage tuning stage3/model
 stage tuning_counts tuning/model
 stage tuning_groups tuning_counts/model
 stage tuning_words tuning_groups/model
+stage comments tuning_words/model
+step hearing
+step ears --model "$runs/comments/model"
+stage senses ears
 once stages .venv/bin/python -m emotion_qwen.evaluation.stages_page --runs "$runs" --results docs/results
-step pack --model "$runs/tuning_words/model" --target src/emotion_qwen/nano
+step pack --model "$runs/senses/model" --target src/emotion_qwen/nano
 once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" \
   --predictions "$runs/predictions" --results docs/results

@@ -57,9 +57,9 @@ def test_blank_pictures_come_in_their_share_and_without_a_label(pictures):
 
 def test_texts_are_asked_about_and_joy_is_happiness(tmp_path):
     rows = [
-        {"text": "Great!", "ekman": ["joy"], "split": "train"},
-        {"text": "Both", "ekman": ["joy", "anger"], "split": "train"},
-        {"text": "Held", "ekman": ["fear"], "split": "validation"},
+        {"id": "a", "text": "Great!", "ekman": ["joy"], "split": "train"},
+        {"id": "b", "text": "Both", "ekman": ["joy", "anger"], "split": "train"},
+        {"id": "c", "text": "Held", "ekman": ["fear"], "split": "validation"},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "texts.parquet")
     part = read_part("texts", "comments", "emotion", tmp_path / "texts.parquet", "train")

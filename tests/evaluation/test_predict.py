@@ -7,7 +7,8 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation import predict as module
 from emotion_qwen.evaluation.metrics import accuracy, hits
 from emotion_qwen.evaluation.predict import HEADER, LINES, picture_side, predict, read_header, read_predictions
-from emotion_qwen.evaluation.task import TASKS, Item
+from emotion_qwen.evaluation.task import Item
+from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.scoring import label_scores
 from emotion_qwen.prepare import person_views
 from emotion_qwen.taxonomy import label_set
@@ -70,7 +71,7 @@ def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(nano, data):
     found = {one.key: one for one in predict(nano, TASKS["shapes"], data / "out", languages=("en", "zh"), limit=16)}
     assert len(found) == 32
     for item in items[:32:5]:
-        alone = nano.score([item.part], item.question, item.choices).log_likelihood[0].softmax(-1)
+        alone = nano.score([item.parts], item.question, item.choices).log_likelihood[0].softmax(-1)
         mine = found[item.id, item.language]
         assert list(mine.scores.values()) == pytest.approx(alone.tolist(), abs=1e-3)
         assert mine.answer == item.answer and mine.options == len(item.choices)
@@ -151,7 +152,7 @@ def test_pictures_come_at_the_side_of_person_crops(nano):
 def test_faces_are_scored_as_inference_scores_them(nano, shared_data, tmp_path):
     labels = label_set("fer7")
     items = TASKS["lfw"].items(shared_data, side=48, limit=12)
-    views = [view for item in items for view in person_views(item.part["image"], 48, nano.processor.settings)]
+    views = [view for item in items for view in person_views(item.parts[0]["image"], 48, nano.processor.settings)]
     scores, gates = label_scores(nano, [{"type": "image", "image": view.copy()} for view in views], labels, "en")
     shares = scores.softmax(-1).view(12, 2, 7).mean(dim=1)
     found = predict(nano, TASKS["lfw"], tmp_path, data=shared_data, limit=12)

@@ -4,7 +4,8 @@ import pytest
 from emotion_qwen.data.questions import OBJECTS
 from emotion_qwen.errors import DataError, MissingPackage, SettingsError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.task import DOMAINS, TASKS, chosen_tasks, evenly
+from emotion_qwen.evaluation.task import DOMAINS, evenly
+from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.taxonomy import label_set
 
@@ -20,8 +21,9 @@ def cifar(tmp_path):
 
 def test_the_table_has_both_domains_and_keys_are_names():
     assert all(name == task.name and task.domain in DOMAINS for name, task in TASKS.items())
-    assert [task.domain for task in TASKS.values()] == ["emotion"] * 2 + ["general"] + ["emotion"] * 2 + ["general"]
-    assert [name for name, task in TASKS.items() if task.faces] == ["fer", "lfw"]
+    assert [name for name, task in TASKS.items() if task.domain == "general"] == ["cifar", "shapes"]
+    seen = ["moments", "moments_picture_sound", "moments_picture_words", "moments_picture"]
+    assert [name for name, task in TASKS.items() if task.faces] == ["fer", "lfw", *seen]
 
 
 def test_tasks_are_chosen_by_name_once_and_in_order():
@@ -42,7 +44,7 @@ def test_pictures_of_the_validation_part_with_question_choices_and_class(cifar):
         "cat",
         tuple(OBJECTS),
     )
-    assert first.part["type"] == "image" and first.part["image"].shape == (48, 48, 3)
+    assert first.parts[0]["type"] == "image" and first.parts[0]["image"].shape == (48, 48, 3)
     assert first.question == (
         "Which object is shown? Choose one: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck."
     )
@@ -70,7 +72,7 @@ def test_lfw_asks_for_seven_and_allows_two(tmp_path):
 def test_shapes_are_drawn_without_data_and_every_answer_is_a_choice():
     items = TASKS["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
     assert len(items) == 32 and all(item.answer in item.choices for item in items)
-    assert items[0].part["image"].shape == (64, 64, 3) and items[0].part["image"].dtype == np.uint8
+    assert items[0].parts[0]["image"].shape == (64, 64, 3) and items[0].parts[0]["image"].dtype == np.uint8
     assert items[0].id == items[1].id and [item.language for item in items[:2]] == ["en", "zh"]
     kinds = [item.group for item in items if item.language == "en"]
     assert len(set(kinds)) == 8, "a limit must not skip a kind of question"

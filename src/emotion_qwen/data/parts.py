@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from emotion_qwen.data.augment import augment
 from emotion_qwen.data.mixture import Part, SampleList
-from emotion_qwen.data.pictures import Pictures, read_pictures
-from emotion_qwen.data.questions import FEELINGS, OBJECTS, Exchange, ask_blank, ask_face, ask_object, ask_text
+from emotion_qwen.data.pictures import Pictures, moving, read_pictures
+from emotion_qwen.data.questions import (
+    FEELINGS,
+    OBJECTS,
+    Exchange,
+    ask_blank,
+    ask_face,
+    ask_object,
+    ask_text,
+    ask_texts,
+)
+from emotion_qwen.data.texts import read_texts
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.processing.patches import IMAGE_MEAN
-from emotion_qwen.records import Sample
+from emotion_qwen.records import Clip, Sample
 
 BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zeros after normalising
 DRAWN = 1 << 30  # turns of the shapes world never repeat a scene before this index
@@ -40,6 +50,7 @@ class PicturesPart:
         closed: share of questions that name the choices.
         blank: share of closed questions asked about an empty picture, whose answer is any label.
         variants: different augmentations of a picture; None draws a new one every turn. A cache of features needs few.
+        moved: share of the pictures that become short moving clips.
     """
 
     name: str
@@ -50,11 +61,13 @@ class PicturesPart:
     closed: float = 0.5
     blank: float = 0.0
     variants: int | None = None
+    moved: float = 0.0
 
     @property
     def identity(self) -> str:
         """A hash of ids and of what is done to the pictures."""
         done = f"{self.seed} {self.strength} {self.closed} {self.blank} {self.variants}"
+        done += f" {self.moved}" if self.moved else ""  # runs from before there were moving clips go on
         return hashlib.sha256("\n".join((*self.pictures.ids, done)).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -70,7 +83,9 @@ class PicturesPart:
             empty = np.broadcast_to(np.array(BLANK, np.uint8), self.pictures.pixels[index].shape)
             return as_sample(name, empty.copy(), ask_blank(rng), {})
         exchange = (ask_face if kind == "emotion" else ask_object)(label, rng, closed)
-        return as_sample(name, self._picture(index, turn), exchange, {kind: label})
+        picture = self._picture(index, turn)
+        moves = self.moved and rng.random() < self.moved
+        return as_sample(name, moving(picture, rng) if moves else picture, exchange, {kind: label})
 
     def _picture(self, index: int, turn: int) -> np.ndarray:
         if self.strength is None:
@@ -134,32 +149,53 @@ class ShapesPart:
 
 @dataclass(frozen=True, eq=False)
 class TextsPart:
-    """Labelled comments without a picture: which emotion the writer shows."""
+    """Labelled comments without a picture: which emotion the writer shows.
+
+    Args:
+        name: of the part.
+        domain: "emotion" or "general".
+        texts: the comments.
+        labels: one a comment.
+        seed: of the questions.
+        turns: comments of one conversation; with several, the first is asked about and the others follow bare, which
+            teaches more for as many tokens.
+    """
 
     name: str
     domain: str
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     seed: int = 0
+    turns: int = 1
 
     @property
     def identity(self) -> str:
-        """A hash of the texts and labels."""
-        return hashlib.sha256("\n".join((*self.texts, *self.labels)).encode()).hexdigest()[:16]
+        """A hash of the texts and labels, and of the turns if there are several."""
+        more = (str(self.turns),) if self.turns > 1 else ()
+        return hashlib.sha256("\n".join((*self.texts, *self.labels, *more)).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return -(-len(self.texts) // self.turns)
 
     def sample(self, index: int, turn: int) -> Sample:
-        """Return comment `index` with the question of this turn."""
-        exchange = ask_text(self.texts[index], self.labels[index], random.Random(f"{self.seed}/{index}/{turn}"))
-        messages = ({"role": "user", "content": exchange.question}, {"role": "assistant", "content": exchange.answer})
-        return Sample(f"{self.name}/{index}/{turn}", messages, {"emotion": self.labels[index]})
+        """Return comment `index`, or a conversation about several, with the questions of this turn."""
+        rng = random.Random(f"{self.seed}/{index}/{turn}")
+        if self.turns == 1:
+            exchanges, labels = [ask_text(self.texts[index], self.labels[index], rng)], {"emotion": self.labels[index]}
+        else:
+            rows = [rng.randrange(len(self.texts)) for _ in range(self.turns)]
+            exchanges, labels = ask_texts([(self.texts[row], self.labels[row]) for row in rows], rng), {}
+        messages: list[dict[str, Any]] = []
+        for exchange in exchanges:
+            messages.append({"role": "user", "content": exchange.question})
+            messages.append({"role": "assistant", "content": exchange.answer})
+        return Sample(f"{self.name}/{index}/{turn}", tuple(messages), labels)
 
 
-def as_sample(name: str, picture: np.ndarray, exchange: Exchange, labels: dict[str, str]) -> Sample:
-    """Put a (S, S, 3) uint8 picture and an exchange into a conversation."""
-    asked = [{"type": "image", "image": picture}, {"type": "text", "text": exchange.question}]
+def as_sample(name: str, picture: np.ndarray | Clip, exchange: Exchange, labels: dict[str, str]) -> Sample:
+    """Put a (S, S, 3) uint8 picture or a clip and an exchange into a conversation."""
+    kind = "video" if isinstance(picture, Clip) else "image"
+    asked = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
     messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
     return Sample(name, messages, labels)
 
@@ -229,25 +265,52 @@ def _read_shapes(name: str, domain: str, path: Path | None, split: str, options:
 
 
 def _read_texts(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
-    if not path.is_file():
-        raise DataError(f"text file {str(path)!r} does not exist; give a Parquet file with text, ekman and split")
-    table = pq.read_table(path, columns=["text", "ekman", "split"]).to_pydict()
-    names = {"joy": "happiness"}
-    rows = []
-    for text, label, row_split in zip(table["text"], table["ekman"], table["split"], strict=True):
-        told = label if isinstance(label, str) else (label[0] if len(label) == 1 else "")
-        told = names.get(told, told)
-        if row_split == split and told in FEELINGS:
-            rows.append((text, told))
-    if not rows:
-        raise DataError(f"{path.name}: no text has split {split!r} and one of the labels {', '.join(FEELINGS)}")
+    rows = _labelled_texts(path, split, options.pop("balance", 0.0))
     return TextsPart(name, domain, tuple(t for t, _ in rows), tuple(label for _, label in rows), **options)
+
+
+def _labelled_texts(path: Path, split: str, balance: float) -> list[tuple[str, str]]:
+    """Read the (text, label) pairs of a split, the rarer labels repeated."""
+    texts = read_texts(path, split)
+    return balanced(list(zip(texts.texts, texts.labels, strict=True)), balance)
+
+
+def balanced(rows: Sequence[tuple[Any, str]], power: float) -> list[tuple[Any, str]]:
+    """Repeat the rows of rarer labels: 0 leaves the rows as they are, 1 gives every label as many as the commonest.
+
+    Args:
+        rows: (what, label).
+        power: a label with n rows gets n (N / n)^power of them, N being those of the commonest.
+
+    Raises:
+        DataError: the power lies outside 0..1.
+    """
+    if not 0 <= power <= 1:
+        raise DataError(f"balance {power}; expected 0 (labels as often as they come) to 1 (all equally often)")
+    by_label: dict[str, list[tuple[Any, str]]] = {}
+    for row in rows:
+        by_label.setdefault(row[1], []).append(row)
+    most = max(map(len, by_label.values()))
+    wanted = {label: round(len(own) * (most / len(own)) ** power) for label, own in by_label.items()}
+    return [own[place % len(own)] for label, own in by_label.items() for place in range(wanted[label])]
 
 
 def _read_voices(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
     from emotion_qwen.data.voices import VoicesPart, read_voices
 
     return VoicesPart(name, domain, read_voices(path, split), **options)
+
+
+def _read_senses(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    from emotion_qwen.data.senses import SensesPart
+    from emotion_qwen.data.voices import read_voices
+
+    for key in ("voices", "texts"):
+        if key not in options:
+            raise DataError(f"part {name!r} of kind 'senses' has no {key}; give a file of them beside {path.name}")
+    faces, voices = read_pictures(path, split, 48), read_voices(path.parent / options.pop("voices"), split)
+    texts = _labelled_texts(path.parent / options.pop("texts"), split, options.pop("balance", 0.5))
+    return SensesPart(name, domain, faces, voices, texts, **options)
 
 
 def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
@@ -258,10 +321,14 @@ def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict
 
 READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
-    "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants")),
+    "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants", "moved")),
     "scenes": (_read_scenes, ("backgrounds", "captured", "seed")),
+    "senses": (
+        _read_senses,
+        ("voices", "texts", "balance", "size", "seed", "strength", "varied", "closed", "moved"),
+    ),
     "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described", "scenes")),
-    "texts": (_read_texts, ("seed",)),
+    "texts": (_read_texts, ("seed", "balance", "turns")),
     "voices": (_read_voices, ("seed", "varied", "closed")),
 }
 """Kind of data -> how it is opened, and the options it takes."""

@@ -8,10 +8,10 @@ closed question is asked in the very words that inference uses (`processing.chat
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
+from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, TOLD, label_question
 from emotion_qwen.taxonomy import LabelSet, concept, label_set
 
 TRAINED_SETS = ("dfew7", "fer7", "ekman")
@@ -163,6 +163,18 @@ def ask_text(text: str, label: str, rng: random.Random) -> Exchange:
     return Exchange(asked, _sentence(meaning, language, rng), language, "text_open")
 
 
+def ask_texts(rows: Sequence[tuple[str, str]], rng: random.Random) -> list[Exchange]:
+    """Ask about several (text, label) in turn: the closed question comes once, with the first one."""
+    language, labels = rng.choice(LANGUAGES), label_set(rng.choice(TRAINED_SETS))
+    joined = (", " if language == "en" else "、").join(labels.names(language))
+    told, asked = (("{text}", rng.choice(TEXT_CLOSED[language])), (TOLD["words"][language], None))[rng.random() < 0.5]
+    first = asked.format(text=rows[0][0], labels=joined) if asked else told.format(text=rows[0][0])
+    first += "" if asked else label_question(labels, language)
+    questions = [first, *(told.format(text=text) for text, _ in rows[1:])]
+    answers = [_answer(concept(label), labels, language) for _, label in rows]
+    return [Exchange(q, a, language, "text_closed") for q, a in zip(questions, answers, strict=True)]
+
+
 def ask_voice(label: str, rng: random.Random, closed: bool) -> Exchange:
     """Ask how the speaker of a voice feels; `label` is one of `VOICE_SET`. A closed question names a set's labels."""
     language, meaning = rng.choice(LANGUAGES), concept(label)
@@ -185,6 +197,12 @@ def ask_blank(rng: random.Random) -> Exchange:
     ways: Mapping[str, tuple[str, ...]] = OBJECT_CLOSED if rng.random() < 0.3 else CLOSED
     labels = OBJECT_SET if ways is OBJECT_CLOSED else label_set(rng.choice(TRAINED_SETS))
     return Exchange(_closed(labels, language, ways, rng), rng.choice(labels.names(language)), language, "blank")
+
+
+def ask_bare(rng: random.Random) -> Exchange:
+    """Ask a closed question about nothing at all; every label is an equally good answer, as in `ask_blank`."""
+    language, labels = rng.choice(LANGUAGES), label_set(rng.choice((*TRAINED_SETS, VOICE_SET)))
+    return Exchange(_closed(labels, language, CLOSED, rng), rng.choice(labels.names(language)), language, "blank")
 
 
 def _closed(labels: LabelSet, language: str, ways: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:

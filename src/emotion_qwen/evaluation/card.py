@@ -20,7 +20,8 @@ import numpy as np
 from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
-from emotion_qwen.evaluation.task import TASKS, Item, Task
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.scoring import label_scores
 from emotion_qwen.matching.answer import match_label
@@ -84,7 +85,7 @@ def _read_back(
 
 def _telling_views(engine: Engine, items: Sequence[Item], predicted: Sequence[str], side: int) -> list[dict[str, Any]]:
     """Return of every face the view that speaks most for its likeliest label, as `analyze` writes about a person."""
-    views = [person_views(item.part["image"], side, engine.processor.settings) for item in items]
+    views = [person_views(item.parts[0]["image"], side, engine.processor.settings) for item in items]
     parts = [{"type": "image", "image": np.ascontiguousarray(view)} for one in views for view in one]
     scores, _ = label_scores(engine, parts, WRITTEN, items[0].language)
     shares = scores.softmax(-1).reshape(len(items), -1, scores.shape[-1])  # (faces, views, labels)

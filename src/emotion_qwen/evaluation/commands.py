@@ -51,7 +51,8 @@ def forgetting(
     from emotion_qwen.evaluation.extras import optional
     from emotion_qwen.evaluation.forgetting import check_domains, compare
     from emotion_qwen.evaluation.page import PAGE, show, write_page
-    from emotion_qwen.evaluation.task import SPLITS, chosen_tasks
+    from emotion_qwen.evaluation.task import SPLITS
+    from emotion_qwen.evaluation.tasks import chosen_tasks
 
     chosen = chosen_tasks(tasks)
     check_domains(chosen)

@@ -17,7 +17,8 @@ import numpy as np
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.metrics import Estimate, hits, macro_f1, mean_over_tasks, unweighted_recall
 from emotion_qwen.evaluation.predict import Key, Prediction, read_header, read_predictions
-from emotion_qwen.evaluation.task import DOMAINS, TASKS, Task
+from emotion_qwen.evaluation.task import DOMAINS, Task
+from emotion_qwen.evaluation.tasks import TASKS
 
 POINTS = 100
 """Shares to percentage points."""

@@ -20,9 +20,10 @@ from rich.progress import Progress
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task
-from emotion_qwen.inference.engine import Engine
+from emotion_qwen.inference.engine import Engine, View
 from emotion_qwen.inference.scoring import less_blank
 from emotion_qwen.prepare import crop_side, person_views
+from emotion_qwen.settings import ClipSettings
 
 LINES, HEADER = "predictions.jsonl", "task.json"
 BATCH = 64
@@ -205,15 +206,16 @@ def _batches(items: Sequence[Item], one_question: bool) -> Iterator[list[Item]]:
 
 def _answer(engine: Engine, task: Task, items: Sequence[Item]) -> list[Prediction]:
     settings, side = engine.processor.settings, picture_side(engine)
-    views = [person_views(i.part["image"], side, settings) if task.faces else [i.part["image"]] for i in items]
-    parts = [{"type": "image", "image": np.ascontiguousarray(view)} for one in views for view in one]
-    repeats = len(parts) // len(items)
+    views: list[View] = []
+    for item in items:
+        views += _crops(item, side, settings) if task.faces else [item.parts]
+    repeats = len(views) // len(items)
     # Choices may differ within a batch: all of them are scored for every visual, and each item looks at its own.
     words = list(dict.fromkeys(word for item in items for word in item.choices))
     if task.less_blank:
-        scores, gates = less_blank(engine, parts, items[0].question, words)
+        scores, gates = less_blank(engine, views, items[0].question, words)
     else:
-        seen = engine.score(parts, [item.question for item in items for _ in range(repeats)], words)
+        seen = engine.score(views, [item.question for item in items for _ in range(repeats)], words)
         scores, gates = seen.log_likelihood, seen.gate
     predictions = []
     for number, item in enumerate(items):
@@ -222,6 +224,13 @@ def _answer(engine: Engine, task: Task, items: Sequence[Item]) -> list[Predictio
         shares = own.softmax(-1).mean(dim=0)  # the views of one face are pooled as `analyze` pools a person's crops
         predictions.append(_prediction(item, shares.numpy(), gates[rows].double().mean(dim=0).numpy()))
     return predictions
+
+
+def _crops(item: Item, side: int, settings: ClipSettings) -> list[View]:
+    """Return the views by which a face is read, each with whatever else the item tells."""
+    picture, *others = item.parts
+    crops = person_views(picture["image"], side, settings)
+    return [({"type": "image", "image": np.ascontiguousarray(crop)}, *others) for crop in crops]
 
 
 def _prediction(item: Item, shares: np.ndarray, gate: np.ndarray) -> Prediction:

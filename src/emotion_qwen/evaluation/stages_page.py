@@ -34,6 +34,8 @@ STAGE_FOLDERS = (
     "tuning_counts",
     "tuning_groups",
     "tuning_words",
+    "comments",
+    "senses",
 )
 SHOWN = {
     "eval_general_exact": ("general, exactly right, %", AFTER),

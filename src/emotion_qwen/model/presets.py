@@ -74,6 +74,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+NANO_HEARING: dict[str, Any] = {
+    "d_model": 96,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 192,
+    "num_mel_bins": 64,
+    "max_source_positions": 100,
+    "frames_per_token": 10,
+}
+"""nano's audio side: windows of 2 s, ten tokens each; `preset("nano", audio_config=NANO_HEARING)` hears."""
+
+
 def preset(name: str, **changes: Any) -> EmotionQwenConfig:
     """Build the configuration of a named size.
 

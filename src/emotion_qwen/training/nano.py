@@ -1,6 +1,6 @@
 """The steps that make nano from raw data; `recipes/train_nano.sh` runs them in order, each resumable on its own.
 
-python -m emotion_qwen.training.nano teacher|vision|sight|words|start|pack --data DATA --runs RUNS
+python -m emotion_qwen.training.nano teacher|vision|sight|words|start|hearing|ears|pack --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from transformers import set_seed
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from emotion_qwen.console import run_command
-from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
+from emotion_qwen.data.questions import FEELINGS, OBJECTS, TRAINED_SETS, VOICE_SET, ask_blank, ask_face, ask_object
 from emotion_qwen.data.shape_captions import DESCRIBE, describe
 from emotion_qwen.data.shape_interviews import KINDS_TRAINED, interview
 from emotion_qwen.data.shape_questions import WORDS, shapes_item
+from emotion_qwen.data.voices import read_voices
 from emotion_qwen.errors import DataError
-from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
-from emotion_qwen.processing.chat import SYSTEM_TEXT
+from emotion_qwen.processing.chat import CHAT_TEMPLATE, SYSTEM_TEXT
+from emotion_qwen.records import CHANNELS
 from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.training.hearing import VOICES, HearingRun, hearing_settings, share_right, train_hearing
 from emotion_qwen.training.language_start import look_back
 from emotion_qwen.training.sight import SightRun, patch_accuracy, run_sight
 from emotion_qwen.training.tokenizer import train_tokenizer
@@ -175,6 +179,38 @@ def start(data: Path, runs: Path) -> None:
 
 @nano.command()
 @_folders
+def hearing(data: Path, runs: Path) -> None:
+    """Train the audio side alone, with a throw-away head, on the voices of the training speakers."""
+    (runs / "hearing").mkdir(parents=True, exist_ok=True)
+    trained = train_hearing(read_voices(data / VOICES, "train"), HearingRun(seed=SEED))
+    held = read_voices(data / VOICES, "validation")
+    click.echo(f"validation speakers: {share_right(trained, held):.1%} of {len(held)} voices")
+    save_file(trained.tower.state_dict(), runs / "hearing" / "model.safetensors")
+
+
+@nano.command()
+@_folders
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the model that is to hear")
+def ears(data: Path, runs: Path, model: Path) -> None:
+    """Give a model the audio side that the step `hearing` left."""
+    weights = runs / "hearing" / "model.safetensors"
+    if not weights.is_file():
+        raise DataError(f"{weights} does not exist; run the step `hearing` first")
+    deaf = EmotionQwenForConditionalGeneration.from_pretrained(model)
+    processor = EmotionQwenProcessor.from_pretrained(model)
+    processor.hearing_settings = hearing_settings(NANO_HEARING).model_dump()
+    processor.chat_template = CHAT_TEMPLATE  # the folder's own may be older than sound
+    config = processor.name_tokens(EmotionQwenConfig(**{**deaf.config.to_dict(), "audio_config": dict(NANO_HEARING)}))
+    whole = EmotionQwenForConditionalGeneration(config)
+    left = whole.load_state_dict(deaf.state_dict(), strict=False)
+    assert not left.unexpected_keys and all(key.startswith("model.audio.") for key in left.missing_keys)
+    whole.model.audio.load_state_dict(load_file(weights))
+    whole.save_pretrained(runs / "ears")
+    processor.save_pretrained(runs / "ears")
+
+
+@nano.command()
+@_folders
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the trained model")
 @click.option("--target", type=click.Path(path_type=Path), required=True, help="package folder of the shipped model")
 def pack(data: Path, runs: Path, model: Path, target: Path) -> None:
@@ -182,8 +218,8 @@ def pack(data: Path, runs: Path, model: Path, target: Path) -> None:
     EmotionQwenForConditionalGeneration.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(target)
     EmotionQwenProcessor.from_pretrained(model).save_pretrained(target)
     facts = {
-        "label_sets": list(TRAINED_SETS),
-        "channels": ["picture"],
+        "label_sets": [*TRAINED_SETS, VOICE_SET],
+        "channels": list(CHANNELS),
         "data": sorted(path.name for path in data.glob("*.parquet")),
     }
     (target / "training_facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

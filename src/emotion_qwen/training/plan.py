@@ -31,7 +31,7 @@ class PartOfData(Settings):
     """One part of the data."""
 
     name: str
-    kind: Literal["manifest", "pictures", "scenes", "shapes", "texts"] = "manifest"
+    kind: Literal["manifest", "pictures", "scenes", "senses", "shapes", "texts", "voices"] = "manifest"
     domain: Literal["emotion", "general"]
     path: Path | None = None
     """Relative to `folder`."""

@@ -27,7 +27,7 @@ from emotion_qwen.records import Sample
 from emotion_qwen.training.adapters import add_adapter, load_quantized
 from emotion_qwen.training.optimizer import make_optimizer
 from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts, read_config
-from emotion_qwen.training.stages import PARTS, enter_stage, part_digests
+from emotion_qwen.training.stages import enter_stage, part_digests
 from emotion_qwen.training.trainer import (
     POSITION,
     STAGING,
@@ -252,7 +252,7 @@ def _finish(
     model = trainer.accelerator.unwrap_model(trainer.model)
     if before:
         after = part_digests(model)
-        changed = sorted(part for part in PARTS if after[part] != before[part])
+        changed = sorted(part for part in after if after[part] != before[part])
         wrong = [part for part in changed if part not in learning]
         if wrong:
             raise TrainingError(f"frozen part(s) {', '.join(wrong)} have changed; this is a fault of ours, report it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,9 +22,10 @@ PARTS = {
     "general": ("model.compressor.general.",),
     "emotion": ("model.compressor.emotion.",),
     "gate": ("model.compressor.gate.",),
+    "audio": ("model.audio.",),
     "language": ("model.language_model.", "lm_head."),
 }
-"""Part of the model -> prefixes of its parameters' names."""
+"""Part of the model -> prefixes of its parameters' names. A model that does not hear has no part `audio`."""
 
 
 @dataclass(frozen=True)
@@ -143,19 +145,19 @@ def _copy_part(source: dict[str, nn.Parameter], target: dict[str, nn.Parameter],
 
 def part_digests(model: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of every part's parameters, names and bytes: equal digests are bit-equal parts."""
-    digests = {part: hashlib.sha256() for part in PARTS}
+    digests: dict[str, Any] = {}
     for name, parameter in sorted(model.named_parameters()):
-        digest = digests[part_of(name)]
+        digest = digests.setdefault(part_of(name), hashlib.sha256())
         digest.update(name.encode())
         digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return {part: digest.hexdigest() for part, digest in digests.items()}
 
 
 def trainable_counts(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return per part (parameters that learn, all parameters)."""
+    """Return per part that the model has (parameters that learn, all parameters)."""
     counts = {part: [0, 0] for part in PARTS}
     for name, parameter in model.named_parameters():
         count = counts[part_of(name)]
         count[1] += parameter.numel()
         count[0] += parameter.numel() * parameter.requires_grad
-    return {part: (learning, whole) for part, (learning, whole) in counts.items()}
+    return {part: (learning, whole) for part, (learning, whole) in counts.items() if whole}

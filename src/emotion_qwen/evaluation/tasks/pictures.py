@@ -1,0 +1,111 @@
+"""Labelled pictures, and faces pasted into them, as items of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.data.questions import OBJECT_CLOSED
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.task import Item, evenly
+from emotion_qwen.processing.chat import label_question
+from emotion_qwen.taxonomy import LabelSet
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Labelled pictures of one Parquet file, all asked the same closed question.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+        question: composes the closed question from the labels in a language.
+        crop: share of the side kept around the centre.
+        kept: classes whose pictures are asked about, and which may be chosen; empty for all.
+    """
+
+    file: str
+    labels: LabelSet
+    question: Callable[[LabelSet, str], str]
+    crop: float = 1.0
+    kept: tuple[str, ...] = ()
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        if data is None:
+            raise DataError(f"{self.file} is needed but no data folder came; give the folder that holds it with --data")
+        if not (data / self.file).is_file():
+            raise DataError(f"{str(data / self.file)!r} does not exist; give the folder that holds it with --data")
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        self.check(data)
+        assert data is not None
+        pictures = optional("emotion_qwen.data.pictures").read_pictures(data / self.file, split, side, crop=self.crop)
+        kept = self.kept or self.labels.labels
+        rows = [row for row, name in enumerate(pictures.labels) if name in kept]
+        rows = [rows[place] for place in evenly(len(rows), limit)]
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked, choices = self.question(self.labels, language), tuple(names.values())
+            allowed = tuple(names[name] for name in self.kept)
+            for row in rows:
+                part = {"type": "image", "image": pictures.pixels[row]}
+                group = pictures.labels[row]
+                items.append(Item(pictures.ids[row], language, (part,), asked, choices, names[group], group, allowed))
+        return items
+
+
+@dataclass(frozen=True)
+class PastedFaces:
+    """Labelled faces pasted into pictures of things (`data.scenes`), plain or captured.
+
+    Attributes:
+        faces: file of the faces.
+        things: file of the pictures around them.
+        labels: the classes, which are the choices.
+        captured: wash out everything but the face.
+    """
+
+    faces: str
+    things: str
+    labels: LabelSet
+    captured: bool = False
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        for file in (self.faces, self.things):
+            PictureFile(file, self.labels, label_question).check(data)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`; scenes keep their own side."""
+        self.check(data)
+        assert data is not None
+        optional("emotion_qwen.data.pictures")
+        from emotion_qwen.data.parts import read_part
+
+        options = {"backgrounds": self.things, "captured": self.captured}
+        part: Any = read_part("scenes", "scenes", "emotion", data / self.faces, split, **options)
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked = label_question(self.labels, language)
+            for row in evenly(len(part), limit):
+                label, picture = part.faces.labels[row], {"type": "image", "image": part.scene(row, 0)}
+                name = f"scenes/{part.faces.ids[row]}"
+                items.append(Item(name, language, (picture,), asked, tuple(names.values()), names[label], label))
+        return items
+
+
+def object_question(labels: LabelSet, language: str) -> str:
+    """Compose the closed question about the object of a picture, in the words that training uses too."""
+    joined = (", " if language == "en" else "、").join(labels.names(language))
+    return OBJECT_CLOSED[language][0].format(labels=joined)

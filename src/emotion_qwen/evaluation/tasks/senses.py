@@ -1,0 +1,146 @@
+"""Voices, comments, and people who are seen, heard and read at once, as items of a task."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.task import Item, evenly
+from emotion_qwen.processing.chat import TOLD, label_question
+from emotion_qwen.taxonomy import LabelSet, concept
+
+
+def _needed(data: Path | None, *files: str) -> Path:
+    for file in files:
+        if data is None or not (data / file).is_file():
+            raise DataError(f"{file} is needed and is not in {data}; give the folder that holds it with --data")
+    assert data is not None
+    return data
+
+
+@dataclass(frozen=True)
+class VoiceFile:
+    """Labelled voices of one Parquet file, heard without picture or words.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+    """
+
+    file: str
+    labels: LabelSet
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        _needed(data, self.file)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        voices = optional("emotion_qwen.data.voices").read_voices(_needed(data, self.file) / self.file, split)
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked, choices = label_question(self.labels, language), tuple(names.values())
+            for row in evenly(len(voices), limit):
+                label, part = voices.labels[row], {"type": "audio", "audio": voices.waves[row]}
+                items.append(Item(voices.ids[row], language, (part,), asked, choices, names[label], label))
+        return items
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Comments of one Parquet file that have exactly one label, told as what somebody says.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+    """
+
+    file: str
+    labels: LabelSet
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        _needed(data, self.file)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        texts = optional("emotion_qwen.data.texts").read_texts(_needed(data, self.file) / self.file, split)
+        by_concept = {concept(label): label for label in self.labels.labels}
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked, choices = label_question(self.labels, language), tuple(names.values())
+            for row in evenly(len(texts), limit):
+                label = by_concept[texts.labels[row]]
+                part = {"type": "text", "text": TOLD["words"][language].format(text=texts.texts[row])}
+                items.append(Item(texts.ids[row], language, (part,), asked, choices, names[label], label))
+        return items
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Artificial people: a face, a voice and a sentence of one emotion, drawn from their held-out parts.
+
+    Attributes:
+        faces: file of the faces.
+        voices: file of the voices.
+        texts: file of the comments.
+        labels: the choices.
+        channels: of "picture", "sound" and "words", those that are given; the moments are the same for all choices.
+        count: how many.
+    """
+
+    faces: str
+    voices: str
+    texts: str
+    labels: LabelSet
+    channels: tuple[str, ...]
+    count: int = 1200
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        _needed(data, self.faces, self.voices, self.texts)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`; a limit takes the first ones, whose labels are drawn anyway."""
+        folder = _needed(data, self.faces, self.voices, self.texts)
+        faces = optional("emotion_qwen.data.pictures").read_pictures(folder / self.faces, split, side)
+        voices = optional("emotion_qwen.data.voices").read_voices(folder / self.voices, split)
+        texts = optional("emotion_qwen.data.texts").read_texts(folder / self.texts, split)
+        rows: list[dict[str, list[int]]] = []
+        for held in (faces, voices, texts):
+            rows.append({})
+            for row, label in enumerate(held.labels):
+                rows[-1].setdefault(concept(label), []).append(row)
+        by_concept = {concept(label): label for label in self.labels.labels}
+        shared = sorted(set(by_concept).intersection(*rows))
+        items = []
+        for index in range(self.count if limit is None else min(limit, self.count)):
+            rng = random.Random(f"moments/{split}/{index}")
+            meant = shared[index % len(shared)]
+            face, voice, text = (rng.choice(own[meant]) for own in rows)
+            for language in languages:
+                told = TOLD["words"][language].format(text=texts.texts[text])
+                parts: dict[str, dict[str, Any]] = {
+                    "picture": {"type": "image", "image": faces.pixels[face]},
+                    "sound": {"type": "audio", "audio": voices.waves[voice]},
+                    "words": {"type": "text", "text": told},
+                }
+                names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+                given = tuple(parts[channel] for channel in self.channels)
+                asked, label = label_question(self.labels, language), by_concept[meant]
+                name = f"moments/{split}/{index}"
+                items.append(Item(name, language, given, asked, tuple(names.values()), names[label], label))
+        return items
