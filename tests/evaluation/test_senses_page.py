@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from emotion_qwen.evaluation.senses_page import ALONE, CHANNELS, CHOICES, conflicts, measure, task_of, write_results
 from emotion_qwen.evaluation.tasks import TASKS
 
