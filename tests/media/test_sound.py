@@ -261,6 +261,52 @@ def test_every_kind_of_sample_has_the_same_level(tmp_path, codec):
     assert np.abs(read_sound(path).wave - tone).max() < 1e-4
 
 
+@pytest.mark.parametrize("name", ["a.wav", "b.avi", "c.mkv"])
+def test_eight_bits_are_centred_on_silence(tmp_path, name):
+    """Unsigned: silence is 128, and taking it for 0 would be a wave at full scale."""
+    tone = 0.5 * np.sin(np.arange(16000) * 0.2).astype(np.float32)
+    heard = read_sound(record(tmp_path / name, tone, "pcm_u8", 16000)).wave
+    assert len(heard) == 16000 and np.abs(heard - tone).max() < 1.01 / 128 and abs(heard.mean()) < 0.005
+
+
+@pytest.mark.parametrize(("codec", "off"), [("pcm_s24le", 0.002), ("ac3", 0.02), ("aac", 0.06)])
+def test_surround_sound_of_24_bits_and_of_films_is_mixed_to_its_level(tmp_path, codec, off):
+    path, layout = tmp_path / "a.mkv", "5.1"
+    tone = 0.4 * np.sin(np.arange(96000) * 0.03).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=48000, layout=layout)
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=48000, frame_size=size)
+        whole = av.AudioFrame.from_ndarray(np.repeat(tone[None], 6, 0).copy(), format="fltp", layout=layout)
+        whole.sample_rate = 48000
+        for frame in [*resampler.resample(whole), *resampler.resample(None)]:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    sound = read_sound(path)
+    assert sound.duration == pytest.approx(2.0, abs=0.04) and sound.warnings == ()
+    assert float(np.abs(sound.wave[4000:-4000]).max()) == pytest.approx(0.4, abs=off)
+
+
+def test_sound_that_outlasts_the_picture_is_read_to_its_end(tmp_path):
+    path = record(tmp_path / "a.mp4", clicks([1.0, 4.5], 5.0, 48000), "aac", 48000, picture=0.0)
+    sound = read_sound(path, origin=origin_of(path))
+    assert sound.duration == pytest.approx(5.0, abs=0.05) and sound.warnings == ()
+    assert (peak(sound.wave, 0, 3), peak(sound.wave, 3, 5)) == (
+        pytest.approx(1, abs=2e-3),
+        pytest.approx(4.5, abs=2e-3),
+    )
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("b.flac", "flac"), ("c.m4a", "aac")])
+def test_a_sound_file_without_packets_is_named(tmp_path, name, codec):
+    with av.open(str(tmp_path / name), "w") as container:
+        container.add_stream(codec, rate=16000, layout="mono")
+        container.start_encoding()
+    with pytest.raises(MediaError, match="is empty; the file is damaged or was cut off|holds no sound track") as caught:
+        read_sound(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
 def test_integers_of_64_bits_have_the_same_level_too(tmp_path):
     tone = 0.5 * np.sin(np.arange(16000) * 0.2)
     path = write_wav(tmp_path / "a.wav", (tone * 2.0**63).astype("<i8")[:, None])

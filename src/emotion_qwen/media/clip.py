@@ -16,7 +16,7 @@ from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles, within
 from emotion_qwen.media.video import read_video
-from emotion_qwen.records import Clip
+from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.settings import ClipSettings
 
 PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"])
@@ -129,9 +129,26 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
             return clip
         words = found
     told = within(words.utterances, start or 0.0, math.inf if end is None else end)
-    last = length if math.isfinite(length) else 0.0  # a picture has no time
-    told = tuple(replace(one, end=min(one.end, max(last, one.start))) for one in told)
-    return replace(clip, utterances=told, warnings=(*clip.warnings, *words.warnings))
+    if not clip.duration:  # a picture has no time
+        told, late = tuple(replace(one, end=one.start) for one in told), ()
+    else:
+        told, late = _ended(told, _last(clip))
+    return replace(clip, utterances=told, warnings=(*clip.warnings, *words.warnings, *late))
+
+
+def _last(clip: Clip) -> float:
+    """Tell when the clip ends, seconds: its pictures or its sound, whichever is longer."""
+    heard = 0.0 if clip.wave is None else clip.wave_start + len(clip.wave) / clip.sample_rate
+    return max(clip.duration, heard)
+
+
+def _ended(told: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+    """Cut utterances at the end of the clip; leave out those that begin later, and say so."""
+    kept = tuple(replace(one, end=min(one.end, last)) for one in told if one.start < last)
+    if len(kept) == len(told):
+        return kept, ()
+    late = len(told) - len(kept)
+    return kept, (f"{late} of {len(told)} cues begin after the clip ends ({last:.2f} s) and are left out",)
 
 
 def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end: float | None) -> Clip:
