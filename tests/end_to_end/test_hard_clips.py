@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import av
 import numpy as np
@@ -42,6 +44,7 @@ def film(
     tracks: int = 0,
     options: dict[str, str] | None = None,
     pixels: str = "yuv420p",
+    loud: float = 0.0,
 ) -> Path:
     """Encode a still picture at times of milliseconds, with tracks of sound as long again as the pictures."""
     stamps = stamps or list(range(0, 1000, 100))
@@ -64,7 +67,8 @@ def film(
         container.mux(stream.encode())
         for sound in sounds:
             for number in range(2 * (stamps[-1] + 100) * 16 // 1024):
-                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                wave = np.random.default_rng(number).normal(0, loud, (1, 1024)).astype(np.float32)
+                frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
                 frame.sample_rate, frame.pts = 16000, 1024 * number
                 container.mux(sound.encode(frame))
             container.mux(sound.encode())
@@ -137,6 +141,46 @@ def test_a_file_without_packets_and_a_silent_model_asked_to_hear(capsys, tmp_pat
     path = film(tmp_path / "a.mp4", face, tracks=2)
     assert "does not hear; leave --audio and --audio-track out" in refused(capsys, path, "--audio-track", 1)
     assert "subtitle" in refused(capsys, path, "--subtitle-track", 3)
+
+
+@pytest.fixture
+def speech_model(tmp_path, monkeypatch) -> Path:
+    """A folder as of a speech model, and a stand-in of the package that reads it."""
+    folder = tmp_path / "whisper-tiny"
+    folder.mkdir()
+    for file in ("config.json", "model.bin", "tokenizer.json"):
+        (folder / file).touch()
+    segment = SimpleNamespace(start=0.2, end=0.8, text=" We won! ", avg_logprob=-0.2, no_speech_prob=0.0)
+    module = ModuleType("faster_whisper")
+    module.WhisperModel = lambda path, **options: SimpleNamespace(
+        transcribe=lambda audio: (iter([segment]), SimpleNamespace(language="en"))
+    )
+    monkeypatch.setitem(sys.modules, "faster_whisper", module)
+    return folder
+
+
+def test_words_are_recognised_where_asked_and_said_to_be(capsys, tmp_path, face, speech_model):
+    path = film(tmp_path / "a.mp4", face, tracks=1, loud=0.1)
+    plain = analyzed(capsys, path)
+    assert plain["utterances"] == [] and plain["provenance"]["words_from"] == ""
+    report = analyzed(capsys, path, "--transcribe", speech_model)
+    (said,) = report["utterances"]
+    assert said["text"] == "We won!" and said["start"] == pytest.approx(0.2, abs=0.1)
+    provenance = report["provenance"]
+    assert provenance["words_from"].startswith("recognised by faster-whisper") and "words" in provenance["channels"]
+    assert provenance["heard_seconds"] == 0.0  # nano does not
+    assert any("whisper-tiny" in line and "they may be wrong" in line for line in provenance["warnings"])
+    code, out, _ = run(capsys, "ask", path, "How does the person feel?", "--transcribe", speech_model)
+    assert code == 0 and out
+
+
+def test_recognition_that_cannot_be_is_one_line(capsys, tmp_path, face, speech_model, monkeypatch):
+    path = film(tmp_path / "a.mp4", face, tracks=1)
+    assert "'nowhere' is not a folder" in refused(capsys, path, "--transcribe", "nowhere")
+    both = refused(capsys, path, "--transcribe", speech_model, "--transcript", tmp_path / "a.srt")
+    assert "--transcribe recognises the words; leave --transcript and --subtitle-track out" in both
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    assert "pip install 'emotion-qwen[asr]'" in refused(capsys, path, "--transcribe", speech_model)
 
 
 def test_a_real_recording_of_a_phone(capsys, shared_data):

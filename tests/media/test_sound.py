@@ -430,6 +430,17 @@ def test_tracks_without_a_decoder_are_passed_over(tmp_path):
         read_sound(path)
 
 
+def test_a_sound_file_of_no_known_codec_is_named(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.zeros((100, 1), np.int16))
+    content = bytearray(path.read_bytes())
+    content[20:22] = b"\xee\xee"  # the format tag
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="holds only sound \\(of no known codec\\)"), open_video(path):
+        pass
+    with pytest.raises(MediaError, match="FFmpeg has no decoder for any of its sound tracks"):
+        read_sound(path)
+
+
 def test_tags_in_an_old_encoding_do_no_harm(tmp_path):
     text = "高兴吗".encode("gbk")
     tags = b"LIST" + struct.pack("<I", 12 + len(text)) + b"INFOINAM" + struct.pack("<I", len(text)) + text

@@ -128,9 +128,10 @@ def _picture_stream(path: Path, container: av.container.InputContainer) -> av.vi
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
         if container.streams.audio:
+            decoder = container.streams.audio[0].codec_context
+            codec = decoder.name if decoder else "of no known codec"
             raise NoPicture(
-                f"{str(path)!r} holds only sound ({container.streams.audio[0].name}); expected a picture or video, for "
-                "only pictures are read here"
+                f"{str(path)!r} holds only sound ({codec}); expected a picture or video, for only pictures are read here"
             )
         raise MediaError(f"{str(path)!r} ({container.format.name}) holds no picture stream; give a video or picture")
     if streams[0].codec_context is None:
