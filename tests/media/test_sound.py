@@ -13,7 +13,7 @@ import pytest
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media.container import open_video
-from emotion_qwen.media.sound import SAMPLE_RATE, read_sound, sound_tracks
+from emotion_qwen.media.sound import SAMPLE_RATE, SoundBytes, read_sound, sound_tracks
 from emotion_qwen.media.timeline import read_timeline
 
 from .films import write_video
@@ -428,6 +428,27 @@ def test_tracks_without_a_decoder_are_passed_over(tmp_path):
     path.write_bytes(content.replace(b"A_FLAC", b"A_XQZW"))
     with pytest.raises(MediaError, match=r"a\.mkv': FFmpeg has no decoder for any of its sound tracks; convert"):
         read_sound(path)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("b.mp3", "libmp3lame"), ("c.m4a", "aac")])
+def test_bytes_are_read_as_the_file_that_holds_them(tmp_path, name, codec):
+    path = record(tmp_path / name, noise(3.0, 44100), codec, 44100)
+    held = SoundBytes(path.read_bytes(), "row 7")
+    assert np.array_equal(read_sound(held).wave, read_sound(path).wave)
+    assert np.array_equal(read_sound(held, start=1.0, end=2.0).wave, read_sound(path, start=1.0, end=2.0).wave)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", r"'row 7' is empty \(0 bytes\)"),
+        (b"#EXTM3U\nfile:///etc/hostname\n", "'row 7' is text"),
+        (bytes(500), "'row 7': not a sound"),
+    ],
+)
+def test_bytes_that_are_no_sound_are_named(data, said):
+    with pytest.raises(MediaError, match=said):
+        read_sound(SoundBytes(data, "row 7"))
 
 
 def test_a_sound_file_of_no_known_codec_is_named(tmp_path):
