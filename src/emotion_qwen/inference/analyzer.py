@@ -13,7 +13,7 @@ import numpy as np
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import glimpses
+from emotion_qwen.inference.glimpses import glimpses, whole
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.report import (
     ABSTAIN_BELOW,
@@ -122,7 +122,7 @@ class EmotionQwen:
             chosen = own[len(own) // 2]
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
-            view = [prepared.part, *view[1:]]
+            view = whole(prepared, context, hears=self.hears).view(CHANNELS, "en") or []
         return self.engine.write([view], question)[0]
 
     @property
