@@ -13,7 +13,7 @@ import numpy as np
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import glimpses
+from emotion_qwen.inference.glimpses import glimpses, whole
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.report import (
     ABSTAIN_BELOW,
@@ -29,6 +29,7 @@ from emotion_qwen.inference.report import (
     weights,
 )
 from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
 from emotion_qwen.records import CHANNELS, EmotionReport
@@ -121,7 +122,7 @@ class EmotionQwen:
             chosen = own[len(own) // 2]
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
-            view = [prepared.part, *view[1:]]
+            view = whole(prepared, context, hears=self.hears).view(CHANNELS, "en") or []
         return self.engine.write([view], question)[0]
 
     @property
@@ -135,17 +136,22 @@ class EmotionQwen:
         audio_track: int | None = None,
         transcript: Path | None = None,
         subtitle_track: int | None = None,
+        transcribe: Path | None = None,
     ) -> Sources:
         """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
 
         Raises:
-            SettingsError: sound is named for a model that does not hear.
+            SettingsError: sound is named for a model that does not hear, or words are named and to be recognised, too.
+            MissingPackage, CheckpointError: as of `Recognizer.load`, for the folder `transcribe`.
         """
-        if not self.hears and (audio is not None or audio_track is not None):
+        if transcribe is not None and (transcript is not None or subtitle_track is not None):
+            raise SettingsError("--transcribe recognises the words; leave --transcript and --subtitle-track out")
+        if not (self.hears or transcribe) and (audio is not None or audio_track is not None):
             raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
         trained = self.trained_channels
         words = "words" in trained or transcript is not None or subtitle_track is not None
-        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track)
+        recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)
+        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track, recognizer)
 
     @property
     def trained_channels(self) -> tuple[str, ...]:
@@ -206,7 +212,10 @@ class EmotionQwen:
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
             "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
-            "heard_seconds": 0.0 if clip.wave is None else round(len(clip.wave) / clip.sample_rate, 3),
+            "words_from": clip.words_from,
+            "heard_seconds": 0.0
+            if clip.wave is None or not self.hears
+            else round(len(clip.wave) / clip.sample_rate, 3),
             "size": list(clip.size),
             "clip_settings": processor.settings.model_dump(),
             "hearing_settings": None if hearing is None else hearing.model_dump(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
 
 FAILED = 2
+SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe")
 PATH = click.Path(path_type=Path)
 VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 """Option -> suffix of its file for each input, where the option names a folder."""
@@ -43,6 +45,7 @@ def _source_options(command: Callable) -> Callable:
         click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
         click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
+        click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
         click.option("--context", default="", help="What is known of the situation, in your words."),
     ):
         command = option(command)
@@ -83,7 +86,7 @@ def analyze(
     asked = {name: options.pop(name) for name in ("start", "end", "context")}
     if abstain_below is not None:
         asked["abstain_below"] = abstain_below
-    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
+    chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.inference.analyzer import EmotionQwen
     from emotion_qwen.inference.render import save_picture
 
@@ -147,6 +150,7 @@ def _quiet() -> None:
 
     logging.disable_progress_bar()  # our own progress is over files; a bar for reading weights only stands in the way
     logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures; our own one line says what is wrong
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:
@@ -184,7 +188,7 @@ def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bo
 @_model_options
 def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
     """Ask a free question about a clip, picture or sound."""
-    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
+    chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.inference.analyzer import EmotionQwen
 
     _quiet()

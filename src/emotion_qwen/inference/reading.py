@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import Glimpse, glimpses, sound_between
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.inference.scoring import label_scores, pool
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.records import CHANNELS
@@ -117,10 +117,7 @@ class Reading:
         return self._whole_glimpse().view(self.channels, self.language) or []
 
     def _whole_glimpse(self) -> Glimpse:
-        clip = self.prepared.clip
-        said = " ".join(utterance.text for utterance in clip.utterances)
-        wave = sound_between(clip, -np.inf, np.inf) if self.hears else None
-        return Glimpse(0.0, None, self.prepared.part, wave, said, self.context.strip())
+        return whole(self.prepared, self.context, hears=self.hears)
 
     def _ask(self, views: Sequence[View | None]) -> tuple[np.ndarray, np.ndarray]:
         asked = [(row, view) for row, view in enumerate(views) if view is not None]

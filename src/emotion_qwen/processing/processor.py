@@ -287,6 +287,11 @@ class EmotionQwenProcessor(ProcessorMixin):
         """Id of the video placeholder."""
         return self.tokenizer.convert_tokens_to_ids(VIDEO_PAD)
 
+    @property
+    def audio_token_id(self) -> int:
+        """Id of the audio placeholder."""
+        return self.tokenizer.convert_tokens_to_ids(AUDIO_PAD)
+
     def name_tokens(self, config: EmotionQwenConfig) -> EmotionQwenConfig:
         """Write the ids of this tokenizer's special tokens into a configuration, and return it.
 
@@ -301,7 +306,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             )
         config.image_token_id, config.video_token_id = self.image_token_id, self.video_token_id
         if config.hearing is not None:
-            config.audio_token_id = tokenizer.convert_tokens_to_ids(AUDIO_PAD)
+            config.audio_token_id = self.audio_token_id
         config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
             ["<|vision_start|>", "<|vision_end|>"]
         )
