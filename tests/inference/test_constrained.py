@@ -11,7 +11,12 @@ from emotion_qwen.inference.grammar import UNSAFE, Choice, Free, Literal, checke
 from emotion_qwen.inference.vocabulary import Vocabulary
 
 QWEN_WORDS = r"(?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"
-TEXTS = ['{"seen": "The person looks happy.", "why": "sadly, it is so"}', "这个人看起来很高兴。", "悲伤，愤怒！", "🥓😐 café"]
+TEXTS = [
+    '{"seen": "The person looks happy.", "why": "sadly, it is so"}',
+    "这个人看起来很高兴。",
+    "悲伤，愤怒！",
+    "🥓😐 café",
+]
 GRAMMAR = json_object(
     {
         "seen": [Literal('The "person" looks'), Free(9, begins=" ")],
@@ -57,7 +62,7 @@ def sampler(vocabulary: Vocabulary, grammar=GRAMMAR, prompt: int = 0) -> Structu
     return StructuredSampler(grammar, vocabulary, prompt, [tokenizer.eos_token_id, tokenizer.pad_token_id])
 
 
-def drawn(held: StructuredSampler, vocabulary: Vocabulary, temperature: float, seed: int, rows: int = 3) -> list[str]:
+def drawn_tokens(held: StructuredSampler, vocabulary: Vocabulary, temperature: float, seed: int, rows: int = 3):
     """Write with logits from a die; a row that has ended is padded."""
     end, dice = vocabulary.tokenizer.eos_token_id, torch.Generator().manual_seed(seed)
     written = torch.zeros(rows, 0, dtype=torch.long)
@@ -69,11 +74,16 @@ def drawn(held: StructuredSampler, vocabulary: Vocabulary, temperature: float, s
             tokens = (scores / temperature).softmax(1).multinomial(1, generator=dice)
         tokens[(written == end).any(1)] = vocabulary.tokenizer.pad_token_id
         written = torch.cat([written, tokens], 1)
+    return written
+
+
+def drawn(held: StructuredSampler, vocabulary: Vocabulary, temperature: float, seed: int, rows: int = 3) -> list[str]:
+    written = drawn_tokens(held, vocabulary, temperature, seed, rows)
     return vocabulary.tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
 def test_whatever_is_drawn_parses(vocabulary):
-    """Random logits, from greedy to all but uniform: every text is the object, whole characters, an option at its end."""
+    """Random logits, from greedy to all but uniform: all of it parses, in whole characters."""
     for seed in range(6):
         for temperature in (0, 0.01, 0.7, 1.5, 5, 100):
             for text in drawn(sampler(vocabulary), vocabulary, temperature, seed):
@@ -92,12 +102,13 @@ def test_a_slot_ends_at_a_whole_character_and_in_time(qwen_like):
     def chance(*written: int) -> torch.Tensor:
         return held(torch.tensor([[quote, *written]]), zero)[0]
 
-    four = qwen_like.bytes[0xF0]  # begins a character of four bytes, for which three tokens are too few
-    assert chance()[first] == 0 and chance()[quote] == chance()[four] == -torch.inf
+    assert chance()[first] == 0 and chance()[quote] == -torch.inf
     assert chance(first)[quote] == -torch.inf and chance(first)[second] == 0
     assert chance(first, second, third)[quote] == 0 and chance(first, second, third).isfinite().sum() == 1
     letter = qwen_like.bytes[ord("a")]
-    assert chance(letter)[quote] == 0 and chance(letter)[first] == -torch.inf  # its character could not end in time
+    assert chance(letter)[quote] == 0
+    last = chance(letter, letter)
+    assert last[letter].isfinite() and last[first] == -torch.inf  # it could not end in time
     assert held.max_new_tokens == 6
 
 
@@ -123,23 +134,20 @@ def test_bytes_that_break_a_text_have_no_chance(qwen_like, begun, byte):
 
 
 def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
-    """One row at its beginning, one in a slot, one in a choice: in a batch, in any order, as each alone."""
-    begun = ['{"seen": "The', '{"seen": "The \\"person\\" looks a', '{"seen": "The \\"person\\" looks b", "含义": "c", "end": "']
-    rows = [vocabulary.encode(text) for text in begun]
-    alone, scores = [], torch.randn(3, vocabulary.size, generator=torch.Generator().manual_seed(0))
-    for row, tokens in enumerate(rows):
-        alone.append(sampler(vocabulary)(torch.tensor([tokens]), scores[row : row + 1]))
-    length = max(map(len, rows))
-    held = sampler(vocabulary, prompt=length)
-    for order in ([0, 1, 2], [2, 0, 1]):
-        for row, place in zip(order, range(3), strict=True):
-            together = torch.zeros(3, length + len(rows[row]), dtype=torch.long)
-            for other in range(3):
-                told = rows[order[other]][: len(rows[row])]
-                together[other, length : length + len(told)] = torch.tensor(told)
-            ready = [n for n in range(3) if len(rows[order[n]]) >= len(rows[row])]
-            found = held(together[ready], scores[[order[n] for n in ready]])
-            assert torch.equal(found[ready.index(place)], alone[row][0])
+    """In a batch, in another order and by a new sampler, a row is held as it is alone."""
+    written = drawn_tokens(sampler(vocabulary), vocabulary, 1.5, seed=1)
+    order, differ = [2, 0, 1], 0
+    for length in range(0, written.shape[1], 4):
+        scores = torch.randn(3, vocabulary.size, generator=torch.Generator().manual_seed(length))
+        together = sampler(vocabulary)(written[:, :length], scores)
+        assert torch.equal(sampler(vocabulary)(written[order, :length], scores[order]), together[order])
+        for row in range(3):
+            alone = sampler(vocabulary, prompt=2)(
+                torch.nn.functional.pad(written[row : row + 1, :length], (2, 0)), scores[row : row + 1]
+            )
+            assert torch.equal(alone[0], together[row])
+        differ += not torch.equal(together[0].isfinite(), together[1].isfinite())
+    assert differ > 2
 
 
 def test_every_row_may_have_its_own_grammar_and_end_at_its_own_time(vocabulary):

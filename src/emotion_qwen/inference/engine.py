@@ -63,7 +63,7 @@ class Sampling:
         """Return what `generate` is told."""
         if not self.temperature:
             return {"do_sample": False}
-        return {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
+        return {"do_sample": True, "temperature": float(self.temperature), "top_k": 0, "top_p": 1.0}
 
 
 @dataclass(frozen=True, eq=False)

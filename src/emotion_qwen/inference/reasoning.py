@@ -85,7 +85,7 @@ class Reasoning:
         begun = {step: text for step, text in BEGINNINGS[language].items() if step in steps}
         return {
             "form": self.form,
-            "temperature": self.sampling.temperature,
+            "temperature": float(self.sampling.temperature),
             "seed": self.sampling.seed,
             "fixed_beginnings": begun,
         }
