@@ -11,6 +11,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,14 @@ class Sampling:
             raise SettingsError(f"temperature {self.temperature}; expected 0, or {COLDEST} to {HOTTEST:g}")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed {self.seed}; expected 0 to 2**63 - 1")
+
+    @contextmanager
+    def seeded(self, device: torch.device) -> Iterator[None]:
+        """Draw by the seed inside, and leave everybody else's random numbers as they were."""
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=self.temperature > 0):
+            if self.temperature > 0:
+                torch.manual_seed(self.seed)
+            yield
 
     def settings(self) -> dict[str, Any]:
         """Return what `generate` is told."""
@@ -216,9 +225,10 @@ class Engine:
             sampling: greedy if not given.
             grammar: what every answer is held to; None is free text.
         """
-        texts = []
-        for _, inputs in self._batches(views, question):
-            texts += self._generate(inputs, max_new_tokens, sampling or Sampling(), grammar)
+        texts, sampling = [], sampling or Sampling()
+        with sampling.seeded(self.device):
+            for _, inputs in self._batches(views, question):
+                texts += self._generate(inputs, max_new_tokens, sampling, grammar)
         return texts
 
     @torch.inference_mode()
@@ -234,17 +244,13 @@ class Engine:
         if grammar is not None:
             held.append(StructuredSampler(grammar, self._vocabulary, prompt, self._ends))
             max_new_tokens = held[0].max_new_tokens
-        drawn, devices = sampling.temperature > 0, [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices, enabled=drawn):
-            if drawn:
-                torch.manual_seed(sampling.seed)
-            tokens = self.model.generate(
-                **_without_media(inputs),
-                mm_encoder_outputs=self.model.encode_media(inputs),
-                max_new_tokens=max_new_tokens,
-                logits_processor=held,
-                **sampling.settings(),
-            )
+        tokens = self.model.generate(
+            **_without_media(inputs),
+            mm_encoder_outputs=self.model.encode_media(inputs),
+            max_new_tokens=max_new_tokens,
+            logits_processor=held,
+            **sampling.settings(),
+        )
         return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
 
     @cached_property
