@@ -253,7 +253,7 @@ class EmotionReport:
         uncertainty: how far to trust this; None of a report that was made without.
         utterances: the words that were read.
         context: what the user said of the situation.
-        reasoning: step -> text, where structured thinking was asked for.
+        reasoning: step -> text, where structured thinking was asked for; all of it is generated.
         provenance: model, weights, prompt, budgets, warnings.
     """
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
-from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import glimpses, whole
+from emotion_qwen.inference.engine import Engine
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.inference.reading import Reading
+from emotion_qwen.inference.reasoning import Reasoning, difference, question, think
 from emotion_qwen.inference.report import (
     ABSTAIN_BELOW,
     describe_person,
@@ -67,6 +68,7 @@ class EmotionQwen:
         sources: Sources | None = None,
         context: str = "",
         abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
 
@@ -78,13 +80,15 @@ class EmotionQwen:
             sources: sound and words to read; None is the clip's own, as far as the model was trained for them.
             context: what is known of the situation, in words.
             abstain_below: confidence below which the report abstains.
+            reasoning: lets the model think in a form ("steps"); None asks for none.
 
         Raises:
             MediaError: a file cannot be read, or nothing in it can be analyzed.
-            SettingsError: an unknown label set or language.
+            SettingsError: an unknown label set, language or form of reasoning.
         """
         began = time.perf_counter()
         chosen = label_set(labels)
+        thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
         if language not in LANGUAGES:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
         clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
@@ -94,7 +98,7 @@ class EmotionQwen:
             raise MediaError(
                 f"{str(path)!r} has no picture, no words, and no sound that is not silence; give one that has"
             )
-        return self._report(reading, began, abstain_below)
+        return self._report(reading, began, abstain_below, thinking)
 
     def ask(
         self,
@@ -158,7 +162,9 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: Reading, began: float, threshold: float) -> EmotionReport:
+    def _report(
+        self, reading: Reading, began: float, threshold: float, thinking: Reasoning | None = None
+    ) -> EmotionReport:
         labels, channels = reading.labels, reading.channels
         shares, pooled = reading.shares(channels), reading.clip(channels)
         leading = int(pooled.argmax())
@@ -167,7 +173,10 @@ class EmotionQwen:
         moments, episodes = timeline(reading, shares, everything)
         influences = influence(reading, pooled)
         telling = self._telling(reading, shares, leading)
-        texts = self.engine.write([telling], QUESTIONS["describe"][reading.language])
+        view = telling.view(channels, reading.language) or []
+        texts = self.engine.write([view], QUESTIONS["describe"][reading.language])
+        given = (telling.channels, labels, reading.language)
+        steps = think(self.engine, view, *given, thinking.sampling) if thinking else {}
         uncertainty = doubt(pooled, reading.temperature, threshold)
         return EmotionReport(
             source=reading.prepared.clip.source,
@@ -187,20 +196,24 @@ class EmotionQwen:
             uncertainty=uncertainty,
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            provenance=self._provenance(reading, began),
+            reasoning=steps,
+            provenance=self._provenance(reading, began, thinking, steps, labels.labels[leading]),
         )
 
-    def _telling(self, reading: Reading, shares: np.ndarray, leading: int) -> View:
-        """Return the view that the model's own sentence is about: the glimpse that shows the answer best."""
+    def _telling(self, reading: Reading, shares: np.ndarray, leading: int) -> Glimpse:
+        """Return what the model's own sentences are about: the glimpse that shows the answer best."""
         if not reading.people and len(reading.prepared.shown.frames):
             return reading.whole
         best = int(np.nanargmax(shares[:, leading]))
-        return reading.glimpses[best].view(reading.channels, reading.language) or []
+        return reading.glimpses[best]
 
-    def _provenance(self, reading: Reading, began: float) -> dict[str, Any]:
+    def _provenance(
+        self, reading: Reading, began: float, thinking: Reasoning | None, steps: dict[str, str], label: str
+    ) -> dict[str, Any]:
         processor, clip, labels = self.engine.processor, reading.prepared.clip, reading.labels
         language = reading.language
         asked = processor.chat_template + label_question(labels, language) + QUESTIONS["describe"][language]
+        asked += question(steps, labels, language) if steps else ""
         trained = self.engine.training_facts().get("label_sets")
         hearing = processor.hearing
         facts = {
@@ -233,6 +246,10 @@ class EmotionQwen:
                 )
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
             facts["warnings"].append("the sound is silent; it counts as absent")
+        if thinking is not None:
+            facts["reasoning"] = thinking.provenance(language, steps)
+            differs = difference(steps, label, labels, language)
+            facts["warnings"] += [differs] if differs else []
         return facts
 
     @cached_property

@@ -63,6 +63,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
+@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
+@click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
+@click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
@@ -84,6 +87,7 @@ def analyze(
     files = _demo_clip() if demo else find_media(_named(paths))
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
         asked["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
@@ -91,6 +95,7 @@ def analyze(
     from emotion_qwen.inference.render import save_picture
 
     _quiet()
+    asked["reasoning"] = _reasoning(*thought)
     analyzer = EmotionQwen.load(**options)
     asked["sources"] = analyzer.sources(**chosen)
     console, failures = Console(record=picture is not None), []
@@ -113,6 +118,16 @@ def analyze(
     if failures and (strict or len(failures) == len(files)):
         return FAILED
     return 0
+
+
+def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:
+    """Return the request for reasoning; None without one."""
+    from emotion_qwen.inference.engine import Sampling
+    from emotion_qwen.inference.reasoning import Reasoning
+
+    if form is None and (temperature, seed) != (None, None):
+        raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning steps with them")
+    return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
 
 
 def _view_path(view: str, target: Path, file: Path, files: Sequence[Path]) -> Path:

@@ -11,14 +11,19 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BatchFeature
+from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.inference.constrained import StructuredSampler
+from emotion_qwen.inference.grammar import Grammar
+from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -31,6 +36,43 @@ VISUALS = ("image", "video")
 Part = dict[str, Any]
 View = Part | Sequence[Part]
 SAMPLED = 64
+COLDEST, HOTTEST = 0.01, 100.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How words are drawn.
+
+    Attributes:
+        temperature: 0 takes the likeliest word every time; 0.01 to 100 draws, 1 as the model says.
+        seed: of the draw, 0 to 2**63 - 1; the same seed draws the same words.
+
+    Raises:
+        SettingsError: a number out of range.
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature == 0 or COLDEST <= self.temperature <= HOTTEST):
+            raise SettingsError(f"temperature {self.temperature}; expected 0, or {COLDEST} to {HOTTEST:g}")
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"seed {self.seed}; expected 0 to 2**63 - 1")
+
+    @contextmanager
+    def seeded(self, device: torch.device) -> Iterator[None]:
+        """Draw by the seed inside, and leave everybody else's random numbers as they were."""
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=self.temperature > 0):
+            if self.temperature > 0:
+                torch.manual_seed(self.seed)
+            yield
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `generate` is told."""
+        if not self.temperature:
+            return {"do_sample": False}
+        return {"do_sample": True, "temperature": float(self.temperature), "top_k": 0, "top_p": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,28 +207,60 @@ class Engine:
         return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
 
     @torch.inference_mode()
-    def write(self, views: Sequence[View], question: str, max_new_tokens: int = 64) -> list[str]:
-        """Answer a question about each view in the model's own words, greedily."""
-        texts = []
-        for _, inputs in self._batches(views, question):
-            texts += self._generate(inputs, max_new_tokens)
+    def write(
+        self,
+        views: Sequence[View],
+        question: str,
+        max_new_tokens: int = 64,
+        *,
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+    ) -> list[str]:
+        """Answer a question about each view in the model's own words.
+
+        Args:
+            views: V views.
+            question: asked about every one of them.
+            max_new_tokens: the most that an answer may have; a grammar has its own bound.
+            sampling: greedy if not given.
+            grammar: what every answer is held to; None is free text.
+        """
+        texts, sampling = [], sampling or Sampling()
+        with sampling.seeded(self.device):
+            for _, inputs in self._batches(views, question):
+                texts += self._generate(inputs, max_new_tokens, sampling, grammar)
         return texts
 
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
         """Continue one conversation with any number of visuals and turns."""
         inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        return self._generate(inputs.to(self.device), max_new_tokens)[0]
+        return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
 
-    def _generate(self, inputs: BatchFeature, max_new_tokens: int) -> list[str]:
+    def _generate(
+        self, inputs: BatchFeature, max_new_tokens: int, sampling: Sampling, grammar: Grammar | None = None
+    ) -> list[str]:
+        prompt, held = inputs["input_ids"].shape[1], LogitsProcessorList()
+        if grammar is not None:
+            held.append(StructuredSampler(grammar, self._vocabulary, prompt, self._ends))
+            max_new_tokens = held[0].max_new_tokens
         tokens = self.model.generate(
             **_without_media(inputs),
             mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
-            do_sample=False,
+            logits_processor=held,
+            **sampling.settings(),
         )
-        tokenizer = self.processor.tokenizer
-        return [t.strip() for t in tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], True)]
+        return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size)
+
+    @property
+    def _ends(self) -> list[int]:
+        found = self.model.generation_config.eos_token_id
+        return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
 
     def _batches(
         self, views: Sequence[View], question: str | Sequence[str]

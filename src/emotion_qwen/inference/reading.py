@@ -107,16 +107,13 @@ class Reading:
         if "picture" in channels and len(self.prepared.shown.frames):
             key = tuple(name for name in CHANNELS if name in channels)
             if key not in self._whole:
-                self._whole[key] = self._ask([self._whole_glimpse().view(key, self.language)])[0][0]
+                self._whole[key] = self._ask([self.whole.view(key, self.language)])[0][0]
             return self._whole[key]
         return shares[told].mean(0) if told.any() else np.full(shares.shape[1], np.nan)
 
     @property
-    def whole(self) -> View:
-        """The view of the whole clip with all its channels."""
-        return self._whole_glimpse().view(self.channels, self.language) or []
-
-    def _whole_glimpse(self) -> Glimpse:
+    def whole(self) -> Glimpse:
+        """The whole clip with all its channels."""
         return whole(self.prepared, self.context, hears=self.hears)
 
     def _ask(self, views: Sequence[View | None]) -> tuple[np.ndarray, np.ndarray]:
