@@ -266,25 +266,31 @@ class EmotionQwen:
         best = int(np.nanargmax(found.shares[:, found.leading]))
         return reading.glimpses[best].view(reading.channels, reading.language) or []
 
-    def _provenance(self, reading: Reading) -> dict[str, Any]:
-        processor, clip, labels = self.engine.processor, reading.prepared.clip, reading.labels
-        language = reading.language
-        asked = processor.chat_template + label_question(labels, language) + QUESTIONS["describe"][language]
-        trained = self.engine.training_facts().get("label_sets")
-        hearing = processor.hearing
-        facts = {
+    def made_by(self, labels: str, language: str) -> dict[str, Any]:
+        """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
+        processor = self.engine.processor
+        chosen, hearing = label_set(labels), processor.hearing
+        asked = processor.chat_template + label_question(chosen, language) + QUESTIONS["describe"][language]
+        return {
             **self._model,
-            "label_set": labels.name,
-            "label_set_trained": None if trained is None else labels.name in trained,
+            "label_set": chosen.name,
             "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+            "clip_settings": processor.settings.model_dump(),
+            "hearing_settings": None if hearing is None else hearing.model_dump(),
+        }
+
+    def _provenance(self, reading: Reading) -> dict[str, Any]:
+        clip, labels = reading.prepared.clip, reading.labels
+        trained = self.engine.training_facts().get("label_sets")
+        facts = {
+            **self.made_by(labels.name, reading.language),
+            "label_set_trained": None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
             "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
             "heard_seconds": 0.0 if clip.wave is None else round(len(clip.wave) / clip.sample_rate, 3),
             "size": list(clip.size),
-            "clip_settings": processor.settings.model_dump(),
-            "hearing_settings": None if hearing is None else hearing.model_dump(),
             "warnings": list(clip.warnings),
             "took": 0.0,  # seconds, once all is done
         }

@@ -84,7 +84,8 @@ class Encoder:
 
     def _encode(self, kind: str, media: list[Any]) -> None:
         argument, pad, number = KINDS[kind]
-        inputs = self.processor(text=[pad] * len(media), **{argument: media}).to(self.model.device)
+        asked: dict[str, Any] = {"text": [pad] * len(media), argument: media}
+        inputs = self.processor(**asked).to(self.model.device)
         encoded = self.model.encode_media(inputs)[kind]
         counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
         tokens = torch.cat(encoded.pooler_output).split(counts)

@@ -11,9 +11,9 @@ import numpy as np
 
 from emotion_qwen.faces import best_box
 from emotion_qwen.inference.cues import covered_views, face_cues, text_cues, voice_cues
+from emotion_qwen.inference.encoding import View
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import find_episodes, smooth, windows
-from emotion_qwen.inference.encoding import View
 from emotion_qwen.inference.reading import PICTURE, Reading
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import (
@@ -213,7 +213,9 @@ def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
 
 def cue_views(reading: Reading, found: Outline) -> list[View]:
     """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
-    return [view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)]
+    return [
+        view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)
+    ]
 
 
 def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:

@@ -197,8 +197,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not videos:
             return {}
         if encoded := _encoded(videos):
-            seconds = torch.tensor([one.seconds for one in encoded], dtype=torch.float32)
-            return {**_features("video", encoded), "second_per_grid_ts": seconds}
+            each = torch.tensor([one.seconds for one in encoded], dtype=torch.float32)
+            return {**_features("video", encoded), "second_per_grid_ts": each}
         settings, shape = self.settings, self.image_processor
         patches, grids, seconds = [], [], []
         for video in videos:
