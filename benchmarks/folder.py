@@ -2,7 +2,8 @@
 
 The peer is `EmotionQwen.analyze` called for one clip after another, in the same process. Three figures: the model's
 part alone (clips prepared before; one by one against shared batches, rounds interleaved), the whole from files to
-reports, and the time that one real clip takes against its own duration. Clips are cut from CLIP into a temporary folder.
+reports, and the time that one real clip takes against its own duration. Clips are cut from CLIP into a folder that is
+removed afterwards.
 
     python benchmarks/folder.py ../shared/data/clips/WolfgangLanger_Pexels.mp4 [--clips 64] [--rounds 3]
 """
@@ -13,7 +14,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from itertools import batched, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -62,7 +63,8 @@ def model_part(analyzer: EmotionQwen, files: list[Path], rounds: int) -> None:
         for size in times:
             begun, found[size] = time.perf_counter(), []
             reader = analyzer.reader("dfew7", "en")
-            for group in batched(prepared, size):
+            for start in range(0, len(prepared), size):
+                group = prepared[start : start + size]
                 if size == 1:
                     reader = analyzer.reader("dfew7", "en")  # as every call of `analyze` has its own
                 found[size] += [one.report for one in analyzer.read(reader, group, "dfew7", "en")]
