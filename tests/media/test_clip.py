@@ -133,3 +133,11 @@ def test_words_and_sound_that_nobody_asked_for_are_left_out_with_a_warning(tmp_p
     assert clip.utterances == () and "the words are left out" in clip.warnings[-1] and "has no cue" in clip.warnings[-1]
     with pytest.raises(MediaError, match=r"v\.srt' has no cue"):
         read_clip(video, SETTINGS, sources=Sources(words=True, transcript=tmp_path / "v.srt"))
+
+
+def test_folders_give_sounds_only_where_they_are_wanted(tmp_path):
+    for name in ("a.wav", "b.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_media([str(tmp_path)])] == ["b.png"]
+    assert [path.name for path in find_media([str(tmp_path)], sounds=True)] == ["a.wav", "b.png"]
+    assert [path.name for path in find_media([f"{tmp_path}/../{tmp_path.name}*"], sounds=True)] == ["a.wav", "b.png"]

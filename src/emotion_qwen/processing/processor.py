@@ -152,7 +152,7 @@ class EmotionQwenProcessor(ProcessorMixin):
 
     def _rows(self, texts: list[str], spans: Any, left: dict[str, list[int]]) -> list[dict[str, list[int]]]:
         kinds = {self.tokenizer.convert_tokens_to_ids(pad): kind for kind, pad in enumerate(PADS, start=1)}
-        rows = []
+        rows, known = [], {}
         for number, text in enumerate(texts):
             last = number == len(texts) - 1
             own = {}
@@ -160,7 +160,11 @@ class EmotionQwenProcessor(ProcessorMixin):
                 take = len(left[pad]) if last else text.count(pad)
                 own[pad], left[pad] = left[pad][:take], left[pad][take:]
             expanded, added = expand(text, own)
-            tokens = self.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=spans is not None)
+            if expanded not in known:  # many pictures of one size under one question are one text
+                known[expanded] = self.tokenizer(
+                    expanded, add_special_tokens=False, return_offsets_mapping=spans is not None
+                )
+            tokens = known[expanded]
             ids = tokens["input_ids"]
             row = {"input_ids": ids, "mm_token_type_ids": [kinds.get(token, 0) for token in ids]}
             if spans is not None:
