@@ -76,7 +76,8 @@ def model_part(analyzer: EmotionQwen, files: list[Path], rounds: int) -> None:
     labels, texts, shares = difference(found[1], found[TOGETHER])
     print(
         f"model's part: {statistics.median(times[1]):.1f} s one by one, {statistics.median(times[TOGETHER]):.1f} s "
-        f"together, {ratio:.2f}x (goal 2.0), in processor time {own:.2f}x; {labels} labels and {texts} sentences differ, shares by {shares:.1e}",
+        f"together, {ratio:.2f}x (goal 2.0), in processor time {own:.2f}x; {labels} labels and {texts} sentences "
+        f"differ, shares by {shares:.1e}",
         flush=True,
     )
 

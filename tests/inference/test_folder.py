@@ -225,7 +225,7 @@ def test_a_run_that_is_killed_leaves_whole_lines_and_goes_on(clips, tmp_path):
     assert run.returncode == -signal.SIGKILL
     kept = output.read_bytes().rpartition(b"\n")[0].splitlines()
     assert 0 < len(kept) < 18
-    assert main(command) == 0
+    assert main(command[3:]) == 0
     assert output.read_bytes().splitlines()[: len(kept)] == kept
     assert [os.path.basename(line["source"]) for line in lines(output)] == [f"{number:02}.mp4" for number in range(18)]
 
@@ -252,7 +252,7 @@ def test_ctrl_c_says_how_to_go_on(clips, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Results, "add", stop)
     assert main(["analyze", str(clips[0].parent), "--output", str(output), "--workers", "0"]) == 130
-    assert "1 clips are kept; the same command goes on from there" in capsys.readouterr().err
+    assert "has 1 whole lines; the same command goes on from there" in capsys.readouterr().err
     assert len(lines(output)) == 1
 
 

@@ -100,7 +100,7 @@ def analyze(
     request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
-    console, failures = Console(record=picture is not None), []
+    console, failures, unsaved = Console(record=picture is not None), [], []
     clips = analyze_all(analyzer, waiting, request, workers)
     try:
         for file, found in _followed(clips, len(waiting), len(files)):
@@ -111,10 +111,11 @@ def analyze(
                 continue
             if not output:
                 _tell(found.report, as_lines, console)
-            failures += _save_views(views, found.report, file, files)
+            unsaved += _save_views(views, found.report, file, files)
     except KeyboardInterrupt:
         if output:
-            print(f"{_count(output)} clips are kept; the same command goes on from there", file=sys.stderr, flush=True)
+            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            print(told, file=sys.stderr, flush=True)
         raise
     finally:
         clips.close()
@@ -125,9 +126,8 @@ def analyze(
         before = len(files) - len(waiting)
         told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
         print(told, file=sys.stderr, flush=True)
-    if failures and (strict or len(failures) >= len(files)):
-        return FAILED
-    return 0
+    wrong = len(failures) + len(unsaved)
+    return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
 
 def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:

@@ -138,17 +138,18 @@ class Results:
         self.features = FeatureFile(features, made, resume=output is not None) if features else None
         self.lines = _read_lines(output, made) if output else {}
         self._saved = time.monotonic()
+        self._facts: dict[Path, dict[str, Any]] = {}  # from before the clips are read: they may change meanwhile
 
     def waiting(self, files: Sequence[Path]) -> list[Path]:
         """Return the files that have no result yet, and take out of the output what will be made anew.
 
         Those are half lines, failures, and lines of files that have changed or whose features are missing.
         """
+        self._facts = {file: file_facts(file) for file in files}
         if self.output is None:
             return list(files)
         left = []
-        for file in files:
-            facts = file_facts(file)
+        for file, facts in self._facts.items():
             there = self.features is None or self.features.holds(facts)
             known = self.lines.get(str(file))
             if known is None or known[0] != facts or not there:
@@ -167,7 +168,7 @@ class Results:
         if isinstance(found, MediaError):
             self._write({"source": str(file), "error": str(found)})
             return
-        facts = file_facts(file)
+        facts = self._facts[file]
         if self.features is not None:
             self.features.add(facts, found.features)
             if time.monotonic() - self._saved > SAVED_EVERY:

@@ -178,8 +178,7 @@ class _Crew:
             with self.changed:
                 self.done.update({number: error for number in range(len(self.files)) if number not in self.done})
                 self.changed.notify()
-            if not isinstance(error, OSError | RuntimeError):
-                raise
+            raise
 
     def _give(self) -> None:
         with self.changed:
