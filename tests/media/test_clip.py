@@ -151,3 +151,11 @@ def test_words_behind_the_end_are_left_out_and_told(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "v.png")
     still = read_clip(tmp_path / "v.png", SETTINGS, sources=Sources(words=True))
     assert len(still.utterances) == 3 and still.warnings == ()
+
+
+def test_folders_give_sounds_only_where_they_are_wanted(tmp_path):
+    for name in ("a.wav", "b.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_media([str(tmp_path)])] == ["b.png"]
+    assert [path.name for path in find_media([str(tmp_path)], sounds=True)] == ["a.wav", "b.png"]
+    assert [path.name for path in find_media([f"{tmp_path}/../{tmp_path.name}*"], sounds=True)] == ["a.wav", "b.png"]

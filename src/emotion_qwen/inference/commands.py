@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
+@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run goes on.")
+@click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; by your cores.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
@@ -82,9 +85,11 @@ def analyze(
 ) -> int:
     """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
     label_set(labels)
-    if picture and as_lines:
-        raise SettingsError("--picture saves the readable report, --json asks for another; choose one of them")
-    files = _demo_clip() if demo else find_media(_named(paths))
+    output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
+    if picture and (as_lines or output):
+        told = "--json" if as_lines else "--output"
+        raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+    files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     asked = {name: options.pop(name) for name in ("start", "end", "context")}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
@@ -92,32 +97,66 @@ def analyze(
         asked["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.inference.analyzer import EmotionQwen
+    from emotion_qwen.inference.folder import Request, Results, analyze_all
     from emotion_qwen.inference.render import save_picture
 
     _quiet()
     asked["reasoning"] = _reasoning(*thought)
     analyzer = EmotionQwen.load(**options)
-    asked["sources"] = analyzer.sources(**chosen)
-    console, failures = Console(record=picture is not None), []
-    for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
-        try:
-            report = analyzer.analyze(file, labels, language, **asked)
-        except MediaError as error:
-            failures.append(error)
-            _tell_failure(file, error, as_lines, alone=len(files) == 1)
-            continue
-        _tell(report, as_lines, console)
-        for view, target in views.items():
-            try:
-                _save_view(view, report, file, _view_path(view, target, file, files))
-            except MediaError as error:
-                failures.append(error)
-                print(f"error: {error}", file=sys.stderr, flush=True)
+    if not analyzer.hears and not demo:
+        files = find_media(paths)  # sounds in folders are for a model that hears
+    request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
+    results = Results(request.made_by(analyzer), output, features)
+    waiting = results.waiting(files)
+    console, failures, unsaved = Console(record=picture is not None), [], []
+    clips = analyze_all(analyzer, waiting, request, workers)
+    try:
+        for file, found in _followed(clips, len(waiting), len(files)):
+            results.add(file, found)
+            if isinstance(found, MediaError):
+                failures.append(found)
+                _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
+                continue
+            if not output:
+                _tell(found.report, as_lines, console)
+            unsaved += _save_views(views, found.report, file, files)
+    except KeyboardInterrupt:
+        if output:
+            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            print(told, file=sys.stderr, flush=True)
+        raise
+    finally:
+        clips.close()
+        results.save()
     if picture:
         save_picture(console, picture)
-    if failures and (strict or len(failures) == len(files)):
-        return FAILED
-    return 0
+    if output:
+        before = len(files) - len(waiting)
+        told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
+        print(told, file=sys.stderr, flush=True)
+    wrong = len(failures) + len(unsaved)
+    return FAILED if wrong and (strict or wrong >= len(files)) else 0
+
+
+def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:
+    """Show progress over several clips on standard error."""
+    return progress(clips, "analyzing", total=count, console=Console(stderr=True), disable=files < 2, transient=True)
+
+
+def _count(output: Path) -> int:
+    return output.read_bytes().count(b"\n") if output.exists() else 0
+
+
+def _save_views(views: dict[str, Path], report: EmotionReport, file: Path, files: Sequence[Path]) -> list[MediaError]:
+    """Write every view of a report that is asked for; return what went wrong."""
+    failures = []
+    for view, target in views.items():
+        try:
+            _save_view(view, report, file, _view_path(view, target, file, files))
+        except MediaError as error:
+            failures.append(error)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    return failures
 
 
 def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:

@@ -187,12 +187,13 @@ def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end:
     return read_picture(path, settings)
 
 
-def find_media(paths: Sequence[str]) -> list[Path]:
+def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
     """Find the files that paths, folders and patterns name, in order, each once.
 
     Args:
         paths: a file is taken whatever its suffix; a folder gives the files with a known media suffix in it and below,
             sorted; a pattern (`*`, `?`, `[...]`, `**`) gives what it matches, sorted.
+        sounds: whether folders give sound files, too.
 
     Raises:
         MediaError: a path does not exist, a folder holds no media, or a pattern matches nothing.
@@ -201,13 +202,13 @@ def find_media(paths: Sequence[str]) -> list[Path]:
     for name in paths:
         path = Path(name)
         if not path.exists() and glob.has_magic(str(name)):
-            found.update(dict.fromkeys(_matching(str(name))))
+            found.update(dict.fromkeys(_matching(str(name), sounds)))
         elif path.is_dir():
-            inside = _media_below(path)
+            inside = _media_below(path, sounds)
             if not inside:
                 raise MediaError(
                     f"folder {str(path)!r} holds no picture or video; expected files ending in "
-                    f"{' '.join(sorted(MEDIA_SUFFIXES))}"
+                    f"{' '.join(sorted(MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES))}"
                 )
             found.update(dict.fromkeys(inside))
         elif path.exists():
@@ -217,19 +218,20 @@ def find_media(paths: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str, sounds: bool) -> list[Path]:
     files: list[Path] = []
     for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
-        files.extend(_media_below(match) if match.is_dir() else [match])
+        files.extend(_media_below(match, sounds) if match.is_dir() else [match])
     if not files:
         raise MediaError(f"pattern {pattern!r} matches no file; check the folder and the spelling")
     return files
 
 
-def _media_below(folder: Path) -> list[Path]:
+def _media_below(folder: Path, sounds: bool) -> list[Path]:
+    known = MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES
     return sorted(
         path
         for path in folder.rglob("*")
         # names with a leading dot are leftovers of file managers, such as macOS's "._clip.mp4"
-        if path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
     )
