@@ -24,9 +24,10 @@ from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.scoring import label_scores
+from emotion_qwen.matching.answer import match_label
 from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
-from emotion_qwen.taxonomy import label_set, match_label
+from emotion_qwen.taxonomy import label_set
 
 MEASURED = tuple(TASKS[name] for name in ("fer", "lfw", "cifar", "shapes"))
 WRITTEN = label_set("fer7")

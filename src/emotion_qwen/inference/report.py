@@ -14,6 +14,7 @@ from emotion_qwen.inference.cues import face_cues, text_cues, voice_cues
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import find_episodes, smooth, windows
 from emotion_qwen.inference.reading import PICTURE, Reading
+from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import (
     CHANNELS,
@@ -28,7 +29,7 @@ from emotion_qwen.records import (
     Sentence,
     Uncertainty,
 )
-from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept, stated_concepts
+from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
