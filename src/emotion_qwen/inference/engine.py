@@ -165,10 +165,22 @@ class Engine:
         return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
 
     @torch.inference_mode()
-    def write(self, views: Sequence[View], question: str, max_new_tokens: int = 64) -> list[str]:
-        """Answer a question about each view in the model's own words, greedily."""
+    def write(
+        self, views: Sequence[View], question: str | Sequence[str], max_new_tokens: int = 64, system: str = ""
+    ) -> list[str]:
+        """Answer in the model's own words, greedily.
+
+        Args:
+            views: V views.
+            question: asked about every one of them; or V questions, one for each.
+            max_new_tokens: of an answer.
+            system: message before the question; empty for that of the chat template.
+
+        Raises:
+            ShapeError: there are more or fewer questions than views.
+        """
         texts = []
-        for _, inputs in self._batches(views, question):
+        for _, inputs in self._batches(views, question, system):
             texts += self._generate(inputs, max_new_tokens)
         return texts
 
@@ -189,15 +201,16 @@ class Engine:
         return [t.strip() for t in tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], True)]
 
     def _batches(
-        self, views: Sequence[View], question: str | Sequence[str]
+        self, views: Sequence[View], question: str | Sequence[str], system: str = ""
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
         questions = [question] * len(views) if isinstance(question, str) else question
         if len(questions) != len(views):
             raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
+        before = [{"role": "system", "content": system}] if system else []
         for start in range(0, len(views), BATCH):
             batch = [[view] if isinstance(view, dict) else list(view) for view in views[start : start + BATCH]]
             chats = [
-                [{"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
+                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
                 for parts, asked in zip(batch, questions[start : start + BATCH], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
