@@ -64,9 +64,10 @@ def as_markdown(blocks: Sequence[Block], folder: Path) -> str:
 def as_html(blocks: Sequence[Block], title: str) -> str:
     """Write blocks as an HTML page with its pictures inside."""
     body = "\n".join(map(_html, blocks))
+    head = f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+        f"{head}</head>\n<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -102,10 +103,13 @@ def _html(block: Block) -> str:
         return f"<p>{escape(block.text)}</p>"
     if isinstance(block, Picture):
         caption = escape(block.caption)
-        return f'<figure>{_image(block.path, caption)}<figcaption>{caption}</figcaption></figure>'
-    lines = ["<tr>" + "".join(_html_cell("th", cell, block, n) for n, cell in enumerate(block.head)) + "</tr>"]
-    lines += ["<tr>" + "".join(_html_cell("td", cell, block, n) for n, cell in enumerate(r)) + "</tr>" for r in block.rows]
+        return f"<figure>{_image(block.path, caption)}<figcaption>{caption}</figcaption></figure>"
+    lines = [_html_row("th", block.head, block), *(_html_row("td", row, block) for row in block.rows)]
     return '<div class="scroll"><table>\n' + "\n".join(lines) + "\n</table></div>"
+
+
+def _html_row(tag: str, cells: Sequence[str | Path], block: Rows) -> str:
+    return "<tr>" + "".join(_html_cell(tag, cell, block, place) for place, cell in enumerate(cells)) + "</tr>"
 
 
 def _html_cell(tag: str, cell: str | Path, block: Rows, place: int) -> str:

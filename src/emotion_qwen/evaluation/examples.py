@@ -83,20 +83,21 @@ def _keep(folder: Path, item: Item) -> None:
     _write(_place(folder, item), [_frames(visual) for visual in visuals[:FRAMES]])
 
 
-def _frames(medium: Any) -> Sequence[np.ndarray]:
+def _frames(medium: Any) -> list[np.ndarray]:
     """Return up to `FRAMES` frames; none where the medium cannot be read, which its prediction says already."""
     from emotion_qwen.media.clip import read_clip
     from emotion_qwen.settings import ClipSettings
 
     try:
         if isinstance(medium, str | Path):
-            return read_clip(medium, ClipSettings(min_frames=FRAMES, max_frames=FRAMES)).frames
+            settings = ClipSettings.of({"min_frames": FRAMES, "max_frames": FRAMES})
+            return list(read_clip(medium, settings).frames)
         if hasattr(medium, "load"):
             return [medium.load()]
     except MediaError:
         return []
     frames = getattr(medium, "frames", None)
-    return [medium] if frames is None else frames[:: max(1, len(frames) // FRAMES)][:FRAMES]
+    return [medium] if frames is None else list(frames[:: max(1, len(frames) // FRAMES)][:FRAMES])
 
 
 def _write(path: Path, frames: Sequence[Sequence[np.ndarray]]) -> None:

@@ -18,7 +18,17 @@ from emotion_qwen.evaluation.runner import answer_task
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.inference.engine import Engine
 
-__all__ = ["BATCH", "HEADER", "LINES", "Key", "Prediction", "picture_side", "predict", "read_header", "read_predictions"]
+__all__ = [
+    "BATCH",
+    "HEADER",
+    "LINES",
+    "Key",
+    "Prediction",
+    "picture_side",
+    "predict",
+    "read_header",
+    "read_predictions",
+]
 
 
 def predict(
@@ -46,5 +56,6 @@ def predict(
         DataError: see `runner.answer_task`.
         SettingsError: an unknown split or language.
     """
-    answerer, wanted = LocalModel(engine, BATCH), {"data": data, "split": split, "limit": limit}
-    return list(answer_task(answerer, task, output / task.column, languages=languages, **wanted).predictions)
+    answerer, folder = LocalModel(engine, BATCH), output / task.column
+    done = answer_task(answerer, task, folder, data=data, languages=languages, split=split, limit=limit)
+    return list(done.predictions)

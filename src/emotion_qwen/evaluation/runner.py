@@ -102,6 +102,7 @@ def answer_task(
     languages: Sequence[str] = ("en",),
     split: str | None = None,
     limit: int | None = None,
+    options: Mapping[str, str] | None = None,
     place: Place | None = None,
 ) -> Answered:
     """Answer every item of a task that has no answer yet; items that failed before are asked again.
@@ -114,6 +115,7 @@ def answer_task(
         languages: of question and choices.
         split: one of the task's; None is its first.
         limit: so many items, evenly spaced. Lines beyond them stay in the file.
+        options: of the task, as `Task.with_options` took them; scoring sets them again.
         place: which process this is; None reads the environment.
 
     Raises:
@@ -125,7 +127,7 @@ def answer_task(
     items, rejected = usable(
         task.items(data, side=answerer.side, languages=languages, split=split, limit=limit), task.answered
     )
-    claim(folder, answerer.header(task, split))
+    claim(folder, answerer.header(task, split) | ({"options": dict(options)} if options else {}))
     read_lines(folder / place.lines, mend=True)
     known = that_count(read_all(folder))
     check_questions(folder, items, known)
@@ -192,7 +194,8 @@ def _described(item: Item) -> str:
 
 
 def _item(fields: Mapping[str, Any]) -> Item:
-    return Item(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return Item(**values)
 
 
 def _answer_batches(

@@ -22,6 +22,7 @@ from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, Scor
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 
+LETTERS = "ABCDEFGHIJ"
 CLASSES = 30
 """A confusion matrix of more classes cannot be read."""
 
@@ -225,14 +226,17 @@ def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | Non
     """Return the classes and the (K, K + 1) counts, right answer by given answer, the last column for unread answers.
 
     Returns:
-        None where items have several right answers, or there are too many classes to be read.
+        None where items have several right answers, or choices of their own, or there are too many classes.
     """
     if any(len(one.item.references) != 1 for one in judged):
         return None
     right = [one.item.references[0] for one in judged]
     offered = judged[0].item.allowed
-    closed = set(right) <= set(offered) and all(one.item.allowed == offered for one in judged)
-    names = list(offered) if closed else sorted({*right, *(one.read for one in judged if one.read)})
+    names = list(offered)
+    if not (set(right) <= set(offered) and all(one.item.allowed == offered for one in judged)):
+        names = sorted({*right, *(one.read for one in judged if one.read)})
+        if not set(names) <= {*LETTERS, "yes", "no"}:  # choices that differ from item to item are no classes
+            return None
     if not 1 < len(names) <= CLASSES:
         return None
     place = {name: number for number, name in enumerate(names)}

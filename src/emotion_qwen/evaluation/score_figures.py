@@ -59,7 +59,13 @@ def _draw_confusion(axes: Any, names: list[str], counts: np.ndarray) -> None:
     for row, column in np.argwhere(counts):
         dark = shares[row, column] > 0.55
         axes.text(
-            column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=8, color="white" if dark else INK
+            column,
+            row,
+            f"{counts[row, column]:,}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else INK,
         )
     axes.set_xticks(range(len(names) + 1), [*names, UNREAD], rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)

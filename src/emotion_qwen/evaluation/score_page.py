@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.blocks import Block, Heading, Picture, Rows, Text, as_html, as_markdown
@@ -18,6 +21,8 @@ from emotion_qwen.evaluation.scoring.records import Result, Score
 
 RECORD, PAGE, WEB, FIGURES = "scores.json", "report.md", "report.html", "figures"
 CLASS = "recall of "
+SHOWN = 2
+"""Scores of a column that are printed in the terminal."""
 SAID = 200
 """Letters of a reply that are shown."""
 HEAD = ("model", "language", "score", "value", "95 % interval", "items", "parsed", "coverage", "failed")
@@ -34,6 +39,22 @@ def write_report(run: Path, scored: Scored) -> list[Path]:
     write_whole(run / PAGE, as_markdown(blocks, run))
     write_whole(run / WEB, as_html(blocks, f"Scores of {run.name}"))
     return [run / PAGE, run / WEB]
+
+
+def show(scored: Scored, console: Console) -> None:
+    """Print the first scores of every column, and what became of its answers."""
+    table = Table(title="scores, with 95 % intervals", padding=(0, 1, 0, 0))
+    table.add_column("task, model, language", overflow="fold")
+    table.add_column("score", overflow="fold")
+    for title in ("value", "95 %", "parsed", "coverage", "failed"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for column in scored.columns:
+        for place, row in enumerate(_score_rows(column, column.result, _main(column.result)[:SHOWN])):
+            name = "" if place else f"{column.task.column}, {column.model}, {column.language}"
+            table.add_row(escape(name), *map(escape, row[2:5]), *(("",) * 3 if place else row[6:]))
+    console.print(table)
+    for name, why in scored.unscored.items():
+        console.print(f"not scored: {name}: {why}", style="yellow", markup=False, highlight=False)
 
 
 def report_blocks(run: Path, scored: Scored) -> list[Block]:
@@ -110,12 +131,13 @@ def _column_blocks(run: Path, column: Column) -> list[Block]:
     if classes:
         rows = [[s.name.removeprefix(CLASS), *_value(s), f"{s.items:,}"] for s in classes]
         blocks.append(Rows(("class", "recall", "95 % interval", "items"), rows))
-    rows = [
-        [one.picture or "", one.item.id, _short(one.item.question), ", ".join(one.judged.item.references), _short(one.said)]
-        for one in worst(column)
+    examples: list[list[str | Path]] = [
+        [e.picture or "", e.item.id, _short(e.item.question), ", ".join(e.judged.item.references), _short(e.said)]
+        for e in worst(column)
     ]
-    if rows:
-        blocks += [Text("Worst answers:"), Rows(("frames", "item", "asked", "right", "said"), rows, (0, 1, 2, 3, 4))]
+    if examples:
+        head = ("frames", "item", "asked", "right", "said")
+        blocks += [Text("Worst answers:"), Rows(head, examples, (0, 1, 2, 3, 4))]
     return blocks
 
 

@@ -40,14 +40,16 @@ class Answerer(Protocol):
 
     Attributes:
         name: how reports call it.
-        side: pixels to which still pictures of a Parquet file are brought.
         whole_batches: an item's numbers depend, in the last digits, on the others of its batch. A batch that is partly
             answered is then answered whole again, so that an interrupted run ends as if it had not been interrupted.
     """
 
     name: str
-    side: int
     whole_batches: bool
+
+    @property
+    def side(self) -> int:
+        """Pixels to which the small pictures of a Parquet file are brought."""
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer besides the item."""
@@ -78,7 +80,7 @@ def make_answerer(
     if name.startswith(ENDPOINT):
         from emotion_qwen.evaluation.answerers.endpoint import Endpoint
 
-        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings())
+        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
     if name.startswith(FILE):
         from emotion_qwen.evaluation.answerers.file import PredictionFile
 

@@ -162,7 +162,7 @@ class Endpoint:
         try:
             content, frames = self._content(task, item)
             before = [{"role": "system", "content": task.system}] if task.system else []
-            messages = [*before, {"role": "user", "content": content}]
+            messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
             said = {"text": self.client.reply(messages, task.max_new_tokens)}
         except (MediaError, RemoteError) as error:
             said = {"error": str(error)}
@@ -185,13 +185,13 @@ class Endpoint:
         return [*content, {"type": "text", "text": item.question}], shown
 
 
-def _frames(medium: Any, task: Task) -> Sequence[Any]:
+def _frames(medium: Any, task: Task) -> list[Any]:
     if isinstance(medium, Stored):
         return [medium.load()]
     if isinstance(medium, str | Path):
         settings = ClipSettings.of({"max_frames": FRAMES, **task.frames}, f"frames of task {task.name}")
-        return read_clip(medium, settings).frames
-    return medium.frames if isinstance(medium, Clip) else [medium]
+        return list(read_clip(medium, settings).frames)
+    return list(medium.frames) if isinstance(medium, Clip) else [medium]
 
 
 def _as_url(frame: Any, side: int) -> dict[str, Any]:
