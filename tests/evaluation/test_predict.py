@@ -51,7 +51,18 @@ def test_a_line_says_everything(nano, data):
     assert [one.answer for one in found] == OBJECT_LABELS
     fields = json.loads((data / "out" / "cifar" / LINES).read_text(encoding="utf-8").splitlines()[0])
     said = ["text", "frames", "seconds", "error", "answerer"]
-    assert list(fields) == ["id", "language", "group", "answer", "predicted", "scores", "gate", "options", "asked", *said]
+    assert list(fields) == [
+        "id",
+        "language",
+        "group",
+        "answer",
+        "predicted",
+        "scores",
+        "gate",
+        "options",
+        "asked",
+        *said,
+    ]
     assert (fields["text"], fields["frames"], fields["error"], fields["answerer"]) == (None, 1, "", "nano")
     assert fields["seconds"] > 0
     assert sum(fields["scores"].values()) == pytest.approx(1, abs=1e-4) and sum(fields["gate"]) == pytest.approx(1)

@@ -244,7 +244,7 @@ def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
             raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
         for one in told:
             found.setdefault(one.judge, []).append(one)
-    return found
+    return dict(sorted(found.items()))
 
 
 def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> int:

@@ -17,7 +17,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.judge import Judgement, read_judgements
 from emotion_qwen.evaluation.predictions import HEADER, REJECTED, Prediction, read_all, read_header, that_count
 from emotion_qwen.evaluation.runner import read_items
-from emotion_qwen.evaluation.scoring.judgements import Agreement, agreement, score_judgements
+from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
 from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
@@ -153,7 +153,7 @@ def score_folder(folder: Path) -> list[Column]:
         told = [answer for answer in answers if not answer.error and answer.scores is None]
         released = task.as_released(scored, told) if task.as_released and told else {}
         counting = {name: one for (name, _), one in that_count(said).items()}
-        notes = (*_agreements(also, marks), *_judged_when(marks))
+        notes = (*_agreements(scored, marks), *_judged_when(marks))
         columns.append(
             Column(
                 folder.parent.name, task, language, folder, header, own, counting, result, also, released, rejected,
@@ -196,17 +196,19 @@ def _marks(
     return found
 
 
-def _agreements(also: Mapping[str, Result], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    """Say how far two judges agree, question by question."""
+def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
+    """Say how far two judges agree, question by question, on what both have marked."""
     if len(judged) != 2:
         return []
     told = []
     for question in dict.fromkeys(one.question for one in next(iter(judged.values()))):
-        pair = [also.get(f"{question} overlap, judge {judge}") for judge in judged]
-        if pair[0] is None or pair[1] is None:
-            continue
+        # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
+        pair = [
+            score_judgements(items, [one.answer for one in replies if one.question == question])
+            for replies in judged.values()
+        ]
         try:
-            found: Agreement = agreement(pair[0], pair[1])
+            found = agreement(*pair)
         except DataError as error:
             told.append(f"{question}: {error}")
             continue
