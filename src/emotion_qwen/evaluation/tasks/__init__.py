@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
 from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
-from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.task import Task
+from emotion_qwen.evaluation.tasks import (
+    dfew,
+    emer,
+    emoset,
+    folder,
+    mafw,
+    mer2024,
+    mer_unibench,
+    mmbench,
+    mme,
+    pope,
+    ravdess,
+    scienceqa,
+    seedbench,
+    textvqa,
+    ver,
+    vqav2,
+)
 from emotion_qwen.evaluation.tasks.pictures import PastedFaces, PictureFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, object_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.evaluation.tasks.senses import Moments, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.shapes import DrawnShapes
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.taxonomy import label_set
 
 
 def chosen_tasks(names: str) -> tuple[Task, ...]:
@@ -39,18 +53,6 @@ def listing() -> list[dict[str, str]]:
         options = "; ".join(f"{name}: {meaning}" for name, meaning in task.options.items())
         rows.append({**row, "prompts": ", ".join(task.prompts), "options": options})
     return rows
-
-
-@dataclass(frozen=True)
-class LabelScores:
-    """The scorer of a task whose answers are labels of one set; see `scoring.labels.score_labels`."""
-
-    labels: LabelSet
-    folds: bool = False
-
-    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
-        """Score the answers."""
-        return score_labels(items, answers, self.labels, folds=self.folds)
 
 
 _FER7, _EKMAN, _EMODB7 = label_set("fer7"), label_set("ekman"), label_set("emodb7")
@@ -139,4 +141,22 @@ _OWN: tuple[Task, ...] = (
         for channels in (_ALL, ("picture", "sound"), ("picture", "words"), ("sound", "words"), *((c,) for c in _ALL))
     ),
 )
-TASKS: dict[str, Task] = {task.name: task for task in _OWN}
+_BENCHMARKS: tuple[Task, ...] = (
+    dfew.TASK,
+    *mer2024.TASKS,
+    mafw.TASK,
+    ravdess.TASK,
+    emoset.TASK,
+    emer.TASK,
+    mer_unibench.TASK,
+    ver.TASK,
+    folder.TASK,
+    pope.TASK,
+    mme.TASK,
+    *mmbench.TASKS,
+    scienceqa.TASK,
+    seedbench.TASK,
+    textvqa.TASK,
+    vqav2.TASK,
+)
+TASKS: dict[str, Task] = {task.name: task for task in (*_OWN, *_BENCHMARKS)}
