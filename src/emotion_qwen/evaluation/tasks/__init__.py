@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
@@ -55,11 +57,27 @@ def listing() -> list[dict[str, str]]:
     return rows
 
 
+def _with_terms(task: Task) -> Task:
+    terms = [_TERMS[file] for file in task.needs.split(", ") if file in _TERMS]
+    if not terms:
+        return replace(task, licence="Apache-2.0, as this package", access="drawn when asked for")
+    licence, access = ("; ".join(dict.fromkeys(told)) for told in zip(*terms, strict=True))
+    return replace(task, licence=licence, access=access)
+
+
 _FER7, _EKMAN, _EMODB7 = label_set("fer7"), label_set("ekman"), label_set("emodb7")
 _ALL = ("picture", "sound", "words")
 _FACES, _LFW, _THINGS = "faces_fer_aligned.parquet", "faces_lfw_expressions.parquet", "pictures_cifar10.parquet"
 _VOICES, _TEXTS = "speech_emodb.parquet", "text_goemotions.parquet"
 _SEEN = LabelScores(_FER7)
+_TERMS = {
+    _FACES: ("no clear licence, research use; published for the ICML 2013 challenge", "FER2013 on Kaggle"),
+    _LFW: ("Apache-2.0 for the labels; photographs not cleared", "github.com/muxspace/facial_expressions"),
+    _THINGS: ("citation asked for", "https://www.cs.toronto.edu/~kriz/cifar.html"),
+    _VOICES: ("CC0-1.0 as published by audEERING", "http://emodb.bilderbar.info"),
+    _TEXTS: ("Apache-2.0", "github.com/google-research/google-research/tree/master/goemotions"),
+}
+"""File of our own layout (`docs/guides/data.md`) -> terms, and where the data come from."""
 _OWN: tuple[Task, ...] = (
     Task(
         "fer",
@@ -159,4 +177,4 @@ _BENCHMARKS: tuple[Task, ...] = (
     textvqa.TASK,
     vqav2.TASK,
 )
-TASKS: dict[str, Task] = {task.name: task for task in (*_OWN, *_BENCHMARKS)}
+TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}

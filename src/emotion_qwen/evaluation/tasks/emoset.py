@@ -29,7 +29,7 @@ class EmoSet(Reader):
         """See `Reader`."""
         table = Table()
         file, published = PICTURES_OF[split]
-        path = needed(home, file, f"**/{file}")[0]
+        path = needed(home, file, f"EmoSet-118K/{file}")[0]
         rows = read_json(path)
         if not isinstance(rows, list):
             raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of [label, picture, annotation]")

@@ -103,7 +103,8 @@ class Reader:
             DataError: no folder came, or it does not exist.
         """
         if data is None:
-            raise DataError(f"no data folder came; give the folder that holds {' or '.join(self.folders)} with --data")
+            what = " or ".join(self.folders) or "one folder a label"
+            raise DataError(f"no data folder came; give the folder that holds {what} with --data")
         if not data.is_dir():
             raise DataError(f"data folder {str(data)!r} does not exist; give the folder that holds the files")
         return next((data / name for name in self.folders if (data / name).is_dir()), data)
@@ -116,7 +117,10 @@ class Reader:
         """See `Task.check`."""
         told: dict[Finding, None] = {}
         for language in languages:
-            told.update(dict.fromkeys(self.read(self.home(data), split, language).told()))
+            table = self.read(self.home(data), split, language)
+            if not table.rows:
+                table.say("missing", f"{str(self.home(data))!r}: no row can be used; give the files of this set")
+            told.update(dict.fromkeys(table.told()))
         return list(told)
 
     def items(
@@ -125,13 +129,20 @@ class Reader:
         """See `Source`; pictures and clips are not brought to a side."""
         items = []
         for language in languages:
-            rows = list(self.read(self.home(data), split, language).rows.items())
+            table = self.read(self.home(data), split, language)
+            if not table.rows:
+                why = "; ".join(finding.text for finding in table.told() if finding.kind == "fault") or "there are none"
+                raise DataError(f"{str(self.home(data))!r}: no row can be used ({why}); give the files of this set")
+            rows = list(table.rows.items())
             items += [self.item(*rows[place], language) for place in evenly(len(rows), limit)]
         return items
 
 
 def needed(home: Path, *patterns: str) -> list[Path]:
     """Return the files that match the first pattern that any file matches, in order of name.
+
+    Names that many sets use, such as `test-*.parquet`, should be looked for in the folder itself and in `data` alone:
+    the folders beside them may be those of other sets.
 
     Raises:
         DataError: none does.

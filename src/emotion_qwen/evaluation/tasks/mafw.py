@@ -26,7 +26,7 @@ class Mafw(LabelledClips):
     def read(self, home: Path, split: str, language: str) -> Table:
         """See `Reader`."""
         table = Table()
-        files = needed(home, "**/single/no_caption/set_*/test.txt", "**/set_*/test.txt")
+        files = needed(home, "**/single/no_caption/set_*/test.txt")
         for path in files:
             fold = path.parent.name
             for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):

@@ -131,7 +131,7 @@ def _options(row: dict[str, Any]) -> tuple[str, ...]:
 def _rows(home: Path, language: str) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
     folder = {"en": "en", "zh": "cn"}[language]
     for pattern in (
-        f"**/{folder}/dev-*.parquet",
+        f"{folder}/dev-*.parquet",
         *(["data/dev-*.parquet", "dev-*.parquet"] if language == "en" else []),
     ):
         files = sorted(home.glob(pattern))

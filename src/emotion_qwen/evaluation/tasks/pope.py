@@ -71,7 +71,7 @@ class Pope(Reader):
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    files = needed(home, "**/test-*.parquet", "**/coco_pope_*.json", "**/*pope*.parquet")
+    files = needed(home, "test-*.parquet", "data/test-*.parquet", "**/coco_pope_*.json", "*pope*.parquet")
     if files[0].suffix == ".parquet":
         yield from parquet_rows(files, ("question_id", "question", "answer", "image"))
         return

@@ -33,7 +33,7 @@ class Ravdess(LabelledClips):
         for name, path in media_below(home, VIDEOS | {".wav"}).items():
             parts = _NAME.fullmatch(name)
             if parts is None:
-                table.fault("no name of RAVDESS", path.name)
+                others.append("name that is none of RAVDESS")
                 continue
             modality, channel, emotion, _ = parts.groups()
             if modality != "01" or channel != "01":
@@ -48,7 +48,7 @@ class Ravdess(LabelledClips):
                 "Video_Speech_Actor_01.zip to Video_Speech_Actor_24.zip"
             )
         if others:
-            table.say("note", f"{len(others)} other recordings are not read: {counted(others)}")
+            table.say("note", f"{len(others)} other files are not read: {counted(others)}")
         table.expect("spoken clips with picture and sound", len(table.rows), CLIPS)
         return table
 

@@ -39,7 +39,7 @@ class ScienceQa(Reader):
     def read(self, home: Path, split: str, language: str) -> Table:
         """See `Reader`."""
         table, count = Table(), 0
-        files = needed(home, f"**/{split}-*.parquet", f"**/{split}*.parquet")
+        files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
         for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):
             name, options = f"{split}/{count}", tuple(str(one) for one in row["choices"] or ())
             count += 1

@@ -46,7 +46,7 @@ class SeedBench(Reader):
         """See `Reader`."""
         table, count, videos = Table(), 0, 0
         columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
-        for row, stored in parquet_rows(needed(home, "**/test-*.parquet", "**/*.parquet"), columns):
+        for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):
             count += 1
             name, letter = str(row["question_id"]), str(row["answer"]).strip().upper()
             number = int(row["question_type_id"]) if str(row["question_type_id"]).isdecimal() else 0

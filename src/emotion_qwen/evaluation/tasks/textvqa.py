@@ -90,9 +90,9 @@ class TextVqa(Reader):
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
-    path = needed(home, "**/validation-*.parquet", "**/TextVQA_*_val.json")[0]
+    files = needed(home, "validation-*.parquet", "data/validation-*.parquet", "**/TextVQA_*_val.json")
+    path = files[0]
     if path.suffix == ".parquet":
-        files = needed(home, "**/validation-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "image_id", "question", "answers", "image")):
             yield row, stored(str(row["image_id"]))
         return

@@ -8,6 +8,7 @@ assistant in the language in which it is written.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ class VerSet(Reader):
             except DataError as error:
                 table.fault(str(error), f"line {number}")
                 continue
-            missing += [str(part[part["type"]]) for part in row.parts if not Path(part[part["type"]]).is_file()]
+            files = [Path(part[part["type"]]) for part in row.parts]
+            missing += [os.path.relpath(file, path.parent) for file in files if not file.is_file()]
             table.add(name, row)
         if not table.rows:
             raise DataError(f"{path}: no usable sample of split {split!r} in {language!r}; give a built set")
@@ -86,15 +88,14 @@ def _reasoned(record: dict[str, Any], folder: Path, labels: LabelSet, language: 
     parts = [part for part in content if isinstance(part, dict) and part.get("type") in MEDIA]
     if not parts:
         raise DataError("no picture, video or sound in the first message")
-    found = {**parts[0], parts[0]["type"]: folder / parts[0][parts[0]["type"]]}
     label = known["emotion"] if known["emotion"] in labels.labels else match_label(known["emotion"], labels)
     if label is None:
         raise DataError(f"emotion {known['emotion']!r} is no label of {labels.name}")
     text = known.get(f"description_{language}") or _last_answer(record["messages"], language)
     if not text:
         raise DataError(f"no description in {language!r}")
-    others = [{**part, part["type"]: folder / part[part["type"]]} for part in parts[1:]]
-    return Reasoned((found, *others), str(known.get("words", "")).strip(), label, text)
+    media = tuple({**part, part["type"]: folder / part[part["type"]]} for part in parts)
+    return Reasoned(media, str(known.get("words", "")).strip(), label, text)
 
 
 def _last_answer(messages: list[dict[str, Any]], language: str) -> str:

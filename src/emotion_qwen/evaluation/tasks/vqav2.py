@@ -51,9 +51,9 @@ class VqaV2(Reader):
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
-    path = needed(home, "**/validation-*.parquet", f"**/{ASKED}")[0]
+    files = needed(home, "validation-*.parquet", "data/validation-*.parquet", f"**/{ASKED}")
+    path = files[0]
     if path.suffix == ".parquet":
-        files = needed(home, "**/validation-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "question", "answers", "image")):
             yield row, stored(str(row.get("image_id") or ""))
         return
