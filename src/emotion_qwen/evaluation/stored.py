@@ -18,7 +18,6 @@ import numpy as np
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.media.picture import decode_picture
 
 GROUPS = 2
 """So many row groups of pictures are kept; one may be some hundred megabytes."""
@@ -33,8 +32,7 @@ class Stored:
         name: what it is called there; equal for two questions about one picture, where the file says so.
         row: within the row group.
         group: row group of a Parquet file.
-        column: with the bytes, or with {"bytes", "path"}, or a list of these.
-        place: within a list.
+        column: with the bytes, or with {"bytes", "path"}, or a list of these, of which the first is read.
         text: base64, for a TSV file, which has no columns to go back to.
     """
 
@@ -43,7 +41,6 @@ class Stored:
     row: int = 0
     group: int = 0
     column: str = "image"
-    place: int = 0
     text: str = ""
 
     @property
@@ -58,6 +55,8 @@ class Stored:
             MediaError: the bytes are missing or no picture.
             MissingPackage: pyarrow is not installed.
         """
+        from emotion_qwen.media.picture import decode_picture  # loads PyAV, which listing tasks does without
+
         return decode_picture(self.read(), f"{self.file.name}, picture {self.name}")
 
     def read(self) -> bytes:
@@ -75,7 +74,7 @@ class Stored:
                 ) from error
         value = _pictures(self.file, self.group, self.column)[self.row]
         if isinstance(value, list):
-            value = value[self.place] if self.place < len(value) else None
+            value = value[0] if value else None
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):

@@ -125,9 +125,8 @@ class Task:
         max_new_tokens: of a reply.
         frames: clip settings that the task fixes, keys of `settings.ClipSettings`; others are the model's own.
         system: system message; empty for that of the chat template.
-        languages: in which it can be asked.
         splits: which are offered; the first is taken where none is asked for.
-        prompts: names of the wordings; the first is ours where no other is asked for.
+        prompts: name of each wording -> the languages that it is in.
         prompt: the one in use; see `with_prompt`.
         needs: the files, in one line.
         licence: the terms of use, in one line.
@@ -151,15 +150,19 @@ class Task:
     max_new_tokens: int = 128
     frames: Mapping[str, float] = field(default_factory=dict)
     system: str = ""
-    languages: tuple[str, ...] = ("en", "zh")
     splits: tuple[str, ...] = SPLITS
-    prompts: tuple[str, ...] = (OURS,)
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {OURS: ("en", "zh")})
     prompt: str = OURS
     needs: str = ""
     licence: str = ""
     access: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     make: Callable[..., Task] | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """In which the wording in use can be asked."""
+        return self.prompts[self.prompt]
 
     @property
     def column(self) -> str:
@@ -199,7 +202,7 @@ class Task:
         Args:
             data: folder of the files.
             split: see `items`.
-            languages: see `items`; none is all that the task has and whose files are there.
+            languages: see `items`; none is the first that the task has.
 
         Returns:
             What a reader of the scores must know. A single "missing" finding if nothing can be read at all.

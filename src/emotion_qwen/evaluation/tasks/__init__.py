@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
-from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.task import Task
+from emotion_qwen.evaluation.tasks import (
+    dfew,
+    emer,
+    emoset,
+    folder,
+    mafw,
+    mer2024,
+    mer_unibench,
+    mmbench,
+    mme,
+    pope,
+    ravdess,
+    scienceqa,
+    seedbench,
+    textvqa,
+    ver,
+    vqav2,
+)
 from emotion_qwen.evaluation.tasks.pictures import PastedFaces, PictureFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, object_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.evaluation.tasks.senses import Moments, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.shapes import DrawnShapes
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.taxonomy import label_set
 
 
 def chosen_tasks(names: str) -> tuple[Task, ...]:
@@ -41,16 +57,12 @@ def listing() -> list[dict[str, str]]:
     return rows
 
 
-@dataclass(frozen=True)
-class LabelScores:
-    """The scorer of a task whose answers are labels of one set; see `scoring.labels.score_labels`."""
-
-    labels: LabelSet
-    folds: bool = False
-
-    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
-        """Score the answers."""
-        return score_labels(items, answers, self.labels, folds=self.folds)
+def _with_terms(task: Task) -> Task:
+    terms = [_TERMS[file] for file in task.needs.split(", ") if file in _TERMS]
+    if not terms:
+        return replace(task, licence="Apache-2.0, as this package", access="drawn when asked for")
+    licence, access = ("; ".join(dict.fromkeys(told)) for told in zip(*terms, strict=True))
+    return replace(task, licence=licence, access=access)
 
 
 _FER7, _EKMAN, _EMODB7 = label_set("fer7"), label_set("ekman"), label_set("emodb7")
@@ -58,6 +70,14 @@ _ALL = ("picture", "sound", "words")
 _FACES, _LFW, _THINGS = "faces_fer_aligned.parquet", "faces_lfw_expressions.parquet", "pictures_cifar10.parquet"
 _VOICES, _TEXTS = "speech_emodb.parquet", "text_goemotions.parquet"
 _SEEN = LabelScores(_FER7)
+_TERMS = {
+    _FACES: ("no clear licence, research use; published for the ICML 2013 challenge", "FER2013 on Kaggle"),
+    _LFW: ("Apache-2.0 for the labels; photographs not cleared", "github.com/muxspace/facial_expressions"),
+    _THINGS: ("citation asked for", "https://www.cs.toronto.edu/~kriz/cifar.html"),
+    _VOICES: ("CC0-1.0 as published by audEERING", "http://emodb.bilderbar.info"),
+    _TEXTS: ("Apache-2.0", "github.com/google-research/google-research/tree/master/goemotions"),
+}
+"""File of our own layout (`docs/guides/data.md`) -> terms, and where the data come from."""
 _OWN: tuple[Task, ...] = (
     Task(
         "fer",
@@ -139,4 +159,22 @@ _OWN: tuple[Task, ...] = (
         for channels in (_ALL, ("picture", "sound"), ("picture", "words"), ("sound", "words"), *((c,) for c in _ALL))
     ),
 )
-TASKS: dict[str, Task] = {task.name: task for task in _OWN}
+_BENCHMARKS: tuple[Task, ...] = (
+    dfew.TASK,
+    *mer2024.TASKS,
+    mafw.TASK,
+    ravdess.TASK,
+    emoset.TASK,
+    emer.TASK,
+    mer_unibench.TASK,
+    ver.TASK,
+    folder.TASK,
+    pope.TASK,
+    mme.TASK,
+    *mmbench.TASKS,
+    scienceqa.TASK,
+    seedbench.TASK,
+    textvqa.TASK,
+    vqav2.TASK,
+)
+TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}
