@@ -75,7 +75,25 @@ def test_texts_come_in_buckets_of_alike_length_and_one_file_side_by_side(nano):
 def test_the_header_says_what_decides(nano, answered):
     header = LocalModel(nano).header(toy([], answered=answered, frames={"max_frames": 5}), "test")
     said = {"text": "text, greedy, at most 8 tokens", "likelihood": "likelihood less blank per token"}
+    assert header["settings"]["video_max_pixels"] == 4096 and header["settings"]["fps"] == 2.0
     assert header["scoring"] == said[answered] and header["settings"]["max_frames"] == 5 and header["split"] == "test"
+
+
+def test_a_task_gives_no_model_more_than_it_was_trained_on_but_less(nano, tmp_path):
+    path = write_clip(tmp_path / "c.mp4", np.full((40, 64, 64, 3), 90, np.uint8))
+    shown = {}
+    for pixels in (602112, 2500):
+        frames = {"fps": 3.0, "video_max_pixels": pixels, "video_min_pixels": 1600}
+        task = toy(clip_items(path, 1), domain="general", frames=frames, max_new_tokens=1)
+        original, seen = nano.model.encode_media, []
+        nano.model.encode_media = lambda inputs, keep=seen, run=original: keep.append(inputs) or run(inputs)
+        try:
+            (line,) = answer_task(LocalModel(nano), task, tmp_path / str(pixels)).predictions
+        finally:
+            nano.model.encode_media = original
+        shown[pixels] = line.frames, seen[0]["video_grid_thw"][0].tolist()
+    assert shown == {602112: (12, [6, 8, 8]), 2500: (12, [6, 6, 6])}
+    assert nano.processor.settings.video_min_pixels == 2304, "the processor is left as it was"
 
 
 def test_a_picture_in_memory_is_a_still_clip():

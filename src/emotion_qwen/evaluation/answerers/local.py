@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from emotion_qwen.inference.engine import Engine, View
 from emotion_qwen.inference.scoring import less_blank
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.prepare import crop_side, person_views
+from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
 
@@ -35,6 +37,8 @@ DIGITS = 5
 KEPT = 8
 """So many decoded files are kept, for further questions about them."""
 SOUND = Sources(sound=True)
+CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
+"""Settings in which no task gives a model more than the model's own."""
 
 
 class LocalModel:
@@ -60,7 +64,7 @@ class LocalModel:
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer: model, number type, chat template, budgets, way of answering."""
         engine = self.engine
-        settings = engine.processor.settings.model_dump() | dict(task.frames)
+        settings = budgets(engine.processor.settings, task).model_dump()
         shared = {**engine.provenance(), "prompt": digest(engine.processor.chat_template), "settings": settings}
         if task.answered == "text":
             shared["system"] = digest(task.system)
@@ -86,7 +90,8 @@ class LocalModel:
         begun = time.perf_counter()
         opened = [self._open(item, task) for item in items]
         ready = [one for one in opened if isinstance(one, Item)]
-        said = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
+        with _budgets_of(self.engine.processor, task):
+            said = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
         share = round((time.perf_counter() - begun) / len(items), 4)
         for item, one in zip(items, opened, strict=True):
             told = {"error": one} if isinstance(one, str) else {**next(said), "frames": frame_count(one)}
@@ -143,7 +148,7 @@ class LocalModel:
         return {"type": kind, kind: self._clips[key]}
 
     def _read(self, medium: str | Path | Stored, kind: str, task: Task) -> Any:
-        settings = self.engine.processor.settings.model_copy(update=dict(task.frames))
+        settings = budgets(self.engine.processor.settings, task)
         if isinstance(medium, Stored):
             return self._captured(still(medium.load(), medium.name), task, settings)
         path = Path(medium)
@@ -167,6 +172,28 @@ def picture_side(engine: Engine) -> int:
     """Return the side in pixels to which this model's still pictures are brought: that of its person crops."""
     image = engine.processor.image_processor
     return crop_side(engine.processor.settings, image.patch_size * image.merge_size)
+
+
+def budgets(own: ClipSettings, task: Task) -> ClipSettings:
+    """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
+
+    A model must see what it was trained on: more frames or pixels than that would not be a fair chance but noise.
+    """
+    fixed = dict(task.frames)
+    for name in CAPPED & set(fixed):
+        fixed[name] = min(fixed[name], getattr(own, name))
+    return own.model_copy(update=fixed)
+
+
+@contextmanager
+def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
+    """Let a processor work under the budgets of a task."""
+    before = processor.clip_settings
+    processor.clip_settings = {**before, **budgets(processor.settings, task).model_dump(exclude_defaults=True)}
+    try:
+        yield
+    finally:
+        processor.clip_settings = before
 
 
 def still(picture: np.ndarray, name: str) -> Clip:
