@@ -21,7 +21,7 @@ from evaluation.prediction_files import without_seconds
 
 
 def nobody(frame: np.ndarray) -> Detections:
-    return Detections(np.zeros((0, 4)), np.zeros(0))
+    return Detections.none()
 
 
 @pytest.mark.parametrize("name", list(files.WRITERS))
