@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,13 @@ def test_findings_are_one_line_each(benchmark):
     assert {finding.kind for finding in findings} <= {"missing", "fault", "differs", "note"}
     (nothing,) = task.check(None)
     assert nothing.kind == "missing" and "--data" in nothing.text
+
+
+def test_the_guide_lists_every_benchmark_with_its_terms():
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "benchmarks.md"
+    rows = [line for line in guide.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    for name in files.WRITERS:
+        row = next(row for row in rows if f"`{name}`" in row.split("|")[1])
+        assert TASKS[name].licence in row and TASKS[name].access in row, name
+    named = " ".join(row.split("|")[1] for row in rows).replace("`moments...`", "`moments`")
+    assert not [name for name in TASKS if f"`{name}`" not in named and not name.startswith("moments_")]

@@ -126,7 +126,8 @@ def mmbench_question(question: str, options: Sequence[str], hint: str, prompt: s
 def science_question(question: str, options: Sequence[str], hint: str, seen: bool, prompt: str) -> str:
     """Compose ScienceQA's question; the release leaves the hint out."""
     if prompt == RELEASE:
-        return f"{question}\n{lettered(options)}\n{SCIENCE_RELEASE.format(given='question and image' if seen else 'text')}\n"
+        told = SCIENCE_RELEASE.format(given="question and image" if seen else "text")
+        return f"{question}\n{lettered(options)}\n{told}\n"
     return choice_question(question, options, f"Context: {hint}" if hint else "", "en")
 
 
