@@ -53,6 +53,7 @@ _IF = r"\bif\b(?! (?:i|you|we|one) (?:had|have|must))"
 _WOULD, _NEAR = "would (?:be|feel|look)", r"[^.;!?\n]{0,60}"  # bounded, so that a long text is read in linear time
 _FAR_ENGLISH = (
     r"no|none|nobody|nothing|neither|not that|whether|false that|wonders? (?:if|whether)"
+    r"|(?:hope|wish)(?:e?s)?(?: that)?"
     r"|(?:impossible|hard|difficult) to (?:say|tell|know|judge|determine|call|claim)"
 )
 
@@ -107,7 +108,7 @@ def english() -> Grammar:
     )
 
 
-_FAR_CHINESE = "没有?人|无人|是否|看不出来?|看不到|看不见"
+_FAR_CHINESE = "没有?人|无人|是否|看不出来?|看不到|看不见|希望|但愿|祝愿?"
 
 
 @cache
@@ -132,7 +133,7 @@ def chinese() -> Grammar:
         denied_after=re.compile(
             "(?:的?(?:样子|感觉|情绪|表情|神情|迹象)?)(?:不起来|并?不(?:明显|存在|正确)|不对|无关)"
         ),
-        joiner=re.compile("(?:[、,\\s]|和|与|或者?|以?及|也|很|的|情绪|之情|神情|感|任何)*"),
-        conjunction=re.compile("[、和与或及]"),
+        joiner=re.compile("(?:[、,\\s]|和|与|或者?|还是|以?及|也|很|的|情绪|之情|神情|感|任何)*"),
+        conjunction=re.compile("[、和与或及]|还是"),
         reach=14,
     )

@@ -41,7 +41,8 @@ def check_language(language: str | None) -> None:
 def plain(text: str) -> str:
     """Write a text as the grammars read it: without case, marks of emphasis, invisible characters and wide forms."""
     text = unicodedata.normalize("NFKC", text).lower().replace("’", "'").translate(_SIMPLIFIED)
-    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    if not text.isascii():
+        text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     text = re.sub(r"[*_`\"“”‘#]", " ", text)
     # A reply that mixes both languages denies in one what it names in the other.
     text = re.sub(r"(?:并不|并非|不|没有)是?\s*(?=[a-z])", " not ", re.sub(r"而是\s*(?=[a-z])", " but ", text))

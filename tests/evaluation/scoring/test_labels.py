@@ -94,6 +94,13 @@ def test_folds_are_pooled_and_averaged():
     assert found["WAR of fold 1"].value == 0.75 and found["WAR of fold 2"].items == 2
 
 
+def test_a_small_fold_is_in_every_draw():
+    """Were folds drawn together, the second would be missing from a third of the draws."""
+    items, answers = case(["happy"] * 50 + ["sad"], ["happy"] * 50 + ["sad"], ["1"] * 50 + ["2"])
+    found = score_labels(items, answers, DFEW, folds=True)["WAR, mean of folds"]
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
 def test_five_folds_of_a_random_task_agree_with_scikit_learn_fold_by_fold():
     truth, given = random_case(3, 500, DFEW)
     groups = [f"set_{k % 5 + 1}" for k in range(500)]

@@ -104,6 +104,20 @@ def test_items_of_one_cluster_are_drawn_together():
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * 0.0158, rel=0.12)
 
 
+def test_strata_are_drawn_each_for_itself():
+    """Two parts of which one is always right and one always wrong: the mean cannot vary."""
+    values = np.array([1.0] * 30 + [0.0] * 10)
+    rows = np.column_stack([values, np.ones(40)])
+    parts = tuple("right" if value else "wrong" for value in values)
+    table = mean_table(values, map(str, range(40)))
+    [score] = draw(Table(table.names, table.items, rows, table.clusters, table.statistic, parts))
+    assert (score.value, score.low, score.high) == (0.75, 0.75, 0.75)
+    assert [len(part) for part in Table(("x",), (40,), rows, table.clusters, table.statistic, parts).by_cluster()] == [
+        30,
+        10,
+    ]
+
+
 def test_an_interval_covers_the_truth_as_often_as_it_says():
     rng, covered = np.random.default_rng(0), 0
     for seed in range(200):

@@ -82,7 +82,7 @@ def test_scienceqa_keeps_questions_without_a_picture(tmp_path):
     ]
     assert found[0].question.startswith("Context: The picture shows a leaf.\nWhat is shown?")
     released = TASKS["scienceqa"].with_prompt(RELEASE).items(tmp_path, side=48)
-    assert "question and image." in released[0].question and "question and text." in released[1].question
+    assert "question and image." in released[0].question and "provided text." in released[1].question
     assert told(TASKS["scienceqa"], tmp_path) == [
         "differs: rows of test: 4, published 4241",
         "differs: rows of test with a picture: 1, published 2017",

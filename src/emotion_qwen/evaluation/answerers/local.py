@@ -21,7 +21,8 @@ from emotion_qwen.evaluation.predictions import Prediction, digest, medium_name,
 from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector, capture, track_faces
-from emotion_qwen.inference.engine import Engine, View
+from emotion_qwen.inference.encoding import VISUALS, View
+from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.scoring import less_blank
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.prepare import crop_side, person_views
@@ -100,6 +101,9 @@ class LocalModel:
     def _open(self, item: Item, task: Task) -> Item | str:
         """Return the item with its media decoded, or why that is impossible."""
         try:
+            visuals = sum(part["type"] in VISUALS for part in item.parts)
+            if visuals > 1:
+                return f"{visuals} pictures in one question; models of ours take at most one"
             if self.engine.processor.hearing is None and any(part["type"] == "audio" for part in item.parts):
                 return f"{self.name} does not hear; leave the audio parts out or give a model that does"
             return dataclasses.replace(item, parts=tuple(self._opened(part, task) for part in item.parts))
@@ -108,7 +112,7 @@ class LocalModel:
 
     def _write(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
         questions = [item.question for item in items]
-        texts = self.engine.write([item.parts for item in items], questions, task.max_new_tokens, task.system)
+        texts = self.engine.write([item.parts for item in items], questions, task.max_new_tokens, system=task.system)
         return [{"text": text} for text in texts]
 
     def _score(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -240,5 +244,5 @@ def _closed(item: Item, shares: np.ndarray, gate: np.ndarray) -> dict[str, Any]:
 
 def frame_count(item: Item) -> int:
     """Return how many pictures an item shows whose media are decoded."""
-    visuals = [part[part["type"]] for part in item.parts if part["type"] in ("image", "video")]
+    visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
     return sum(len(one.frames) if isinstance(one, Clip) else 1 for one in visuals)

@@ -124,7 +124,8 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
             columns += [np.nanmean(by_fold[:, :, :2], axis=1), by_fold[:, :, 0]]
         return np.concatenate(columns, axis=1)
 
-    return Table(tuple(names), tuple(map(int, sizes)), blocks.reshape(len(judged), -1), clusters_of(judged), statistic)
+    flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
+    return Table(tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata)
 
 
 def _measures(tables: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import DRAWS, SURE, Estimate, resampled_sums
+from emotion_qwen.evaluation.metrics import DRAWS, SURE, resampled_sums
 
 MISSING, FAILED = "missing", "failed"
 """Why an item has no answer: no line of that id; a line that holds an error."""
@@ -295,8 +295,3 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Divide, 0 where the whole is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
-
-
-def as_estimate(score: Score) -> Estimate:
-    """Return the figure and its bounds alone."""
-    return Estimate(score.value, score.low, score.high)

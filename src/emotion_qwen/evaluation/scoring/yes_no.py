@@ -63,7 +63,8 @@ def score_pope(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: 
         split = _pope_measures(each)
         return np.concatenate([whole, split[:, :, 3].mean(axis=1, keepdims=True), split.reshape(len(sums), -1)], axis=1)
 
-    table = Table(tuple(names), tuple(sizes), rows.reshape(len(judged), -1), clusters_of(judged), statistic)
+    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    table = Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
     return Result(draw(table, seed=seed), tally, judged, table)
 
 

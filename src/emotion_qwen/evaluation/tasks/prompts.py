@@ -60,7 +60,7 @@ MMBENCH_RELEASE = (
 )
 SEED_RELEASE = MMBENCH_RELEASE.replace("provided hint, question", "provided question")
 SCIENCE_RELEASE = (
-    "Your task is to select the most appropriate option based on the provided question and {given}. Please answer the "
+    "Your task is to select the most appropriate option based on the provided {given}. Please answer the "
     'question in the following format: "The answer is {{A/B/C/D}}".'
 )
 TEXTVQA_RELEASE = "Answer the question directly with single word or phase."  # "phase" as there
@@ -126,7 +126,8 @@ def mmbench_question(question: str, options: Sequence[str], hint: str, prompt: s
 def science_question(question: str, options: Sequence[str], hint: str, seen: bool, prompt: str) -> str:
     """Compose ScienceQA's question; the release leaves the hint out."""
     if prompt == RELEASE:
-        return f"{question}\n{lettered(options)}\n{SCIENCE_RELEASE.format(given='image' if seen else 'text')}\n"
+        told = SCIENCE_RELEASE.format(given="question and image" if seen else "text")
+        return f"{question}\n{lettered(options)}\n{told}\n"
     return choice_question(question, options, f"Context: {hint}" if hint else "", "en")
 
 
