@@ -1,9 +1,11 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from emotion_qwen.cli import main
+from emotion_qwen.evaluation.task import Finding
 from emotion_qwen.evaluation.tasks import TASKS
 
 from .prediction_files import write_pictures
@@ -47,6 +49,41 @@ def test_a_page_with_everything_beside_every_score(task, tmp_path, capsys):
     sources = re.findall(r'src="([^"]{0,30})', web)
     assert len(sources) >= 3 and all(source.startswith("data:image/") for source in sources), "figure and frames inside"
     assert not re.search(r'(?:href|src)="(?!data:)', web)
+
+
+def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkeypatch):
+    class Found(type(toy([]).source)):
+        def findings(self, data, split, languages):
+            return [Finding("differs", "4 rows; 9 published"), Finding("missing", "1 of 4 clips")]
+
+    source = Found([emotion_item(n, label) for n, label in enumerate(LABELS)])
+    monkeypatch.setitem(TASKS, "toy", replace(toy([]), source=source))
+    model = replies(tmp_path / "a.jsonl", *["happy"] * 4)
+    code, _, err = run(capsys, "--tasks", "toy", "--model", model, "--output", tmp_path / "run")
+    assert code == 1 and "fault: toy: missing: 1 of 4 clips" in err and "toy: differs: 4 rows; 9 published" in err
+    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "Note: differs: 4 rows; 9 published." in page and "Note: missing: 1 of 4 clips." in page
+
+
+def test_a_page_without_frames(task, tmp_path, capsys):
+    model = replies(tmp_path / "a.jsonl", *["sad"] * 4)
+    options = ["--tasks", "toy", "--model", model, "--output", tmp_path / "run"]
+    assert run(capsys, *options, "--no-frames")[0] == 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "image/jpeg" not in page and not (tmp_path / "run" / "a" / "toy" / "frames").exists()
+    assert run(capsys, *options)[0] == 0
+    assert "image/jpeg" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert run(capsys, "score", tmp_path / "run", "--no-frames")[0] == 0
+    assert "image/jpeg" not in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_judge_that_cannot_be_asked_is_a_fault_and_scores_are_made(tmp_path, capsys, monkeypatch):
+    judged = toy([emotion_item(n, label) for n, label in enumerate(LABELS)], judge=("clue",))
+    monkeypatch.setitem(TASKS, "toy", judged)
+    model = replies(tmp_path / "a.jsonl", *["happy"] * 4)
+    options = ["--tasks", "toy", "--model", model, "--output", tmp_path / "run"]
+    code, out, err = run(capsys, *options, "--judge", "openai:nowhere#j")
+    assert code == 1 and "fault: judge:" in err and "is no address of a model" in err and "50.0 %" in out
 
 
 def test_all_fine_exits_with_0_and_models_stand_side_by_side(task, tmp_path, capsys):

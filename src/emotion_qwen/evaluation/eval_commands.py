@@ -54,6 +54,7 @@ def evaluate() -> None:
 @click.option("--judge", default=None, help="Who marks replies, for tasks that want a judge; named as a model is.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a model of ours answers together.")
+@click.option("--frames/--no-frames", default=None, help="Frames of the worst answers on the page.")
 @click.option("--list", "listed", is_flag=True, help="Show the tasks with what they need, and stop.")
 def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool, **given: Any) -> int:
     """Answer tasks and score the answers; CONFIG is a YAML file, OVERRIDES are key=value.
@@ -73,16 +74,17 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
     outcome = run(settings, Console(stderr=True))
     if Place.here().rank:
         return 0
-    scored = _report(settings.output, outcome.asked)
+    scored = _report(settings.output, outcome.asked, settings.frames)
     fine = not outcome.faults and all(column.whole for column in scored.columns) and not scored.unscored
     return 0 if fine else FINISHED_WITH_FAULTS
 
 
 @evaluate.command("score")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def score(run: Path) -> int:
+@click.option("--frames/--no-frames", default=True, help="Frames of the worst answers on the page.")
+def score(run: Path, frames: bool) -> int:
     """Score the answers of RUN again; loads no model and no data."""
-    scored = _report(run, {})
+    scored = _report(run, {}, frames)
     return 0 if all(column.whole for column in scored.columns) and not scored.unscored else FINISHED_WITH_FAULTS
 
 
@@ -101,16 +103,16 @@ def compare(first: Path, second: Path, output: Path | None) -> int:
     return FINISHED_WITH_FAULTS if found.left_out else 0
 
 
-def _report(run: Path, asked: dict[Path, Any]) -> Scored:
+def _report(run: Path, asked: dict[Path, Any], frames: bool) -> Scored:
     """Score, write the pages, print the table; return what was scored."""
     from emotion_qwen.evaluation.examples import keep_pictures
     from emotion_qwen.evaluation.score import score_run
     from emotion_qwen.evaluation.score_page import show, write_report
 
     scored = score_run(run)
-    for column in scored.columns:
+    for column in scored.columns if frames else ():
         keep_pictures(column, [item for item in asked.get(column.folder, ()) if item.language == column.language])
-    pages = write_report(run, scored)
+    pages = write_report(run, scored, frames=frames)
     show(scored, Console())
     print(f"read {' or '.join(map(str, pages))}")
     return scored
@@ -135,6 +137,8 @@ def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, An
         if not sign or not dot:
             raise SettingsError(f"option {text!r}; expected TASK.NAME=VALUE")
         values.setdefault("options", {}).setdefault(task, {})[name] = value
+    if given["frames"] is not None:
+        values["frames"] = given["frames"]
     if given["judge"]:
         values["judge"] = {**(values.get("judge") or {}), "model": given["judge"]}
     return values

@@ -33,8 +33,14 @@ class Example:
     picture: Path | None
 
 
-def worst(column: Column, count: int = WORST) -> list[Example]:
-    """Return the worst answers: the surest of the wrong ones, else readable before unreadable ones, spread evenly."""
+def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Example]:
+    """Return the worst answers: the surest of the wrong ones, else readable before unreadable ones, spread evenly.
+
+    Args:
+        column: where they stand.
+        count: at most so many.
+        frames: look for pictures of what was asked about.
+    """
     items = {item.id: item for item in column.items}
     wrong = [one for one in column.result.judged if one.points < 1]
 
@@ -52,7 +58,7 @@ def worst(column: Column, count: int = WORST) -> list[Example]:
         line = column.lines.get(one.item.id)
         said = "" if line is None else line.error or line.text or line.predicted or ""
         item = items[one.item.id]
-        found.append(Example(item, one, said, _kept(column.folder, item)))
+        found.append(Example(item, one, said, _kept(column.folder, item) if frames else None))
     return found
 
 

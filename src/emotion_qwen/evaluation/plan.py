@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,10 @@ from typing import Literal
 from pydantic import Field
 from rich.console import Console
 
-from emotion_qwen.errors import DataError, EmotionQwenError, RemoteError, SettingsError
+from emotion_qwen.errors import EmotionQwenError, SettingsError
 from emotion_qwen.evaluation.answerers import FILE, Answerer, EndpointSettings, make_answerer
 from emotion_qwen.evaluation.judge import JudgeSettings, judge_run
-from emotion_qwen.evaluation.predictions import digest
+from emotion_qwen.evaluation.predictions import FINDINGS, digest, write_whole
 from emotion_qwen.evaluation.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
@@ -48,6 +49,8 @@ class EvalSettings(Settings):
     """Items that a model of ours answers together."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
     judge: JudgeSettings | None = None
+    frames: bool = True
+    """Show frames of the worst answers on the page; the terms of the data set then hold for the page too."""
 
     def chosen(self) -> list[Task]:
         """Return the tasks in every wording that was asked for, with their options.
@@ -80,10 +83,12 @@ class Outcome:
     Attributes:
         asked: by folder of predictions the items, with their media, for the pictures of the page.
         faults: what went wrong, one line each; the rest was completed.
+        notes: what a reader of the scores must know, each once.
     """
 
     asked: dict[Path, Sequence[Item]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
 
 
 def run(settings: EvalSettings, console: Console) -> Outcome:
@@ -110,18 +115,28 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         for task in tasks:
             try:
                 _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)
-            except (DataError, SettingsError, RemoteError) as error:
+            except EmotionQwenError as error:
                 last = error
                 outcome.faults.append(f"{name}, {task.column}: {error}")
     if not outcome.asked and last is not None:
         raise last
     if place.rank == 0:
         if settings.judge:
-            faults = judge_run(list(outcome.asked), settings.judge, settings.output)
-            outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
-        for line in outcome.faults:
+            _judge(settings, settings.judge, outcome)
+        for line in outcome.notes:
+            console.print(line, markup=False, highlight=False)
+        for line in dict.fromkeys(outcome.faults):
             console.print(f"fault: {line}", style="yellow", markup=False, highlight=False)
     return outcome
+
+
+def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> None:
+    try:
+        faults = judge_run(list(outcome.asked), judge, settings.output)
+    except EmotionQwenError as error:
+        outcome.faults.append(f"judge: {error}")
+        return
+    outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
 
 
 def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: Outcome) -> None:
@@ -129,14 +144,16 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
     if not languages:
         raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")
     data = settings.folder_of(task)
-    for finding in task.check(data, settings.split, languages):
-        if finding.kind in ("missing", "fault", "differs"):
-            outcome.faults.append(f"{task.column}: {finding.kind}: {finding.text}")
+    findings = [(finding.kind, finding.text) for finding in task.check(data, settings.split, languages)]
+    outcome.faults += [f"{task.column}: {kind}: {text}" for kind, text in findings if kind in ("missing", "fault")]
+    outcome.notes |= {f"{task.column}: {kind}: {text}": None for kind, text in findings if kind == "differs"}
     done = answer_task(
         answerer, task, folder, data=data, languages=languages, split=settings.split, limit=settings.limit,
         options=settings.options.get(task.name, {}),
     )  # fmt: skip
     outcome.asked[folder] = done.items
+    if Place.here().rank == 0:
+        write_whole(folder / FINDINGS, json.dumps(findings, indent=1, ensure_ascii=False) + "\n")
     place = f"{answerer.name}, {task.column}"
     if done.rejected:
         name, why = next(iter(done.rejected.items()))

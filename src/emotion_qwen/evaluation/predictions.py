@@ -18,7 +18,8 @@ from typing import Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item
 
-LINES, HEADER, ITEMS, REJECTED = "predictions.jsonl", "task.json", "items.jsonl", "rejected.jsonl"
+LINES, HEADER, ITEMS = "predictions.jsonl", "task.json", "items.jsonl"
+REJECTED, FINDINGS = "rejected.jsonl", "findings.json"
 SHARDS = "predictions.part*.jsonl"
 """Lines of several processes before they are brought together."""
 Key = tuple[str, str]

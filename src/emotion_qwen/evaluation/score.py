@@ -15,7 +15,15 @@ import numpy as np
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.judge import Judgement, read_judgements
-from emotion_qwen.evaluation.predictions import HEADER, REJECTED, Prediction, read_all, read_header, that_count
+from emotion_qwen.evaluation.predictions import (
+    FINDINGS,
+    HEADER,
+    REJECTED,
+    Prediction,
+    read_all,
+    read_header,
+    that_count,
+)
 from emotion_qwen.evaluation.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
 from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
@@ -140,7 +148,7 @@ def score_folder(folder: Path) -> list[Column]:
     if task.score is None:
         raise DataError(f"task {task.name} has no scorer; `forgetting` compares its predictions")
     items, lines, judged = read_items(folder), read_all(folder), read_judgements(folder)
-    rejected = _rejected(folder)
+    rejected, findings = _rejected(folder), _findings(folder)
     columns = []
     for language in dict.fromkeys(item.language for item in items):
         own = [item for item in items if item.language == language]
@@ -153,7 +161,7 @@ def score_folder(folder: Path) -> list[Column]:
         told = [answer for answer in answers if not answer.error and answer.scores is None]
         released = task.as_released(scored, told) if task.as_released and told else {}
         counting = {name: one for (name, _), one in that_count(said).items()}
-        notes = (*_agreements(scored, marks), *_judged_when(marks))
+        notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
         columns.append(
             Column(
                 folder.parent.name, task, language, folder, header, own, counting, result, also, released, rejected,
@@ -180,6 +188,14 @@ def _rejected(folder: Path) -> dict[str, str]:
         return {}
     told = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return {one["id"]: one["reason"] for one in told}
+
+
+def _findings(folder: Path) -> list[str]:
+    """Return what was found in the task's files before it was asked."""
+    path = folder / FINDINGS
+    if not path.is_file():
+        return []
+    return [f"{kind}: {text}" for kind, text in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _marks(

@@ -28,14 +28,19 @@ SAID = 200
 HEAD = ("model", "language", "score", "value", "95 % interval", "items", "parsed", "coverage", "failed")
 
 
-def write_report(run: Path, scored: Scored) -> list[Path]:
+def write_report(run: Path, scored: Scored, *, frames: bool = True) -> list[Path]:
     """Write `scores.json`, `report.md`, `report.html` and the figures into a run's folder; return the files to read.
+
+    Args:
+        run: the folder.
+        scored: what it holds.
+        frames: show frames of the worst answers.
 
     Raises:
         MissingPackage: matplotlib is not installed.
     """
     write_whole(run / RECORD, json.dumps(as_record(scored), indent=1, ensure_ascii=False) + "\n")
-    blocks = report_blocks(run, scored)
+    blocks = report_blocks(run, scored, frames)
     write_whole(run / PAGE, as_markdown(blocks, run))
     write_whole(run / WEB, as_html(blocks, f"Scores of {run.name}"))
     return [run / PAGE, run / WEB]
@@ -57,7 +62,7 @@ def show(scored: Scored, console: Console) -> None:
         console.print(f"not scored: {name}: {why}", style="yellow", markup=False, highlight=False)
 
 
-def report_blocks(run: Path, scored: Scored) -> list[Block]:
+def report_blocks(run: Path, scored: Scored, frames: bool = True) -> list[Block]:
     """Compose the page of a run."""
     blocks: list[Block] = [
         Heading(f"Scores of {run.name}", 1),
@@ -71,11 +76,11 @@ def report_blocks(run: Path, scored: Scored) -> list[Block]:
         rows = [[name, why] for name, why in scored.unscored.items()]
         blocks += [Heading("Not scored"), Rows(("predictions", "why"), rows, (0, 1))]
     for name in dict.fromkeys(column.task.column for column in scored.columns):
-        blocks += _task_blocks(run, scored, [column for column in scored.columns if column.task.column == name])
+        blocks += _task_blocks(run, scored, [column for column in scored.columns if column.task.column == name], frames)
     return blocks
 
 
-def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column]) -> list[Block]:
+def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: bool) -> list[Block]:
     task = columns[0].task
     blocks: list[Block] = [Heading(f"{task.title} ({task.column})")]
     if task.licence:
@@ -100,11 +105,11 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column]) -> list[B
             Rows(("model", "language", "figure", "value"), released, (0, 1, 2)),
         ]
     for column in columns:
-        blocks += _column_blocks(run, column)
+        blocks += _column_blocks(run, column, frames)
     return blocks
 
 
-def _column_blocks(run: Path, column: Column) -> list[Block]:
+def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
     tally, header = column.result.tally, column.header
     place = f"{column.model}, {column.task.column}, {column.language}"
     told = [
@@ -115,7 +120,7 @@ def _column_blocks(run: Path, column: Column) -> list[Block]:
     ]
     blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, told)) + ".")]
     for note in (*column.result.notes, *column.notes):
-        blocks.append(Text(f"Note: {note}."))
+        blocks.append(Text(f"Note: {note.rstrip('.')}."))
     gaps = [[why, f"{count:,}"] for why, count in sorted(tally.unread.items(), key=lambda pair: -pair[1])]
     gaps += [["answered more than once", f"{len(tally.duplicates):,}"]] if tally.duplicates else []
     gaps += [[f"could not be asked: {name} {why}", "1"] for name, why in list(column.rejected.items())[:10]]
@@ -133,11 +138,12 @@ def _column_blocks(run: Path, column: Column) -> list[Block]:
         blocks.append(Rows(("class", "recall", "95 % interval", "items"), rows))
     examples: list[list[str | Path]] = [
         [e.picture or "", e.item.id, _short(e.item.question), ", ".join(e.judged.item.references), _short(e.said)]
-        for e in worst(column)
+        for e in worst(column, frames=frames)
     ]
     if examples:
         head = ("frames", "item", "asked", "right", "said")
-        blocks += [Text("Worst answers:"), Rows(head, examples, (0, 1, 2, 3, 4))]
+        told = "Worst answers; frames are the data set's, whose terms hold for them:" if frames else "Worst answers:"
+        blocks += [Text(told), Rows(head, examples, (0, 1, 2, 3, 4))]
     return blocks
 
 
