@@ -142,8 +142,8 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
     ]
     if examples:
         head = ("frames", "item", "asked", "right", "said")
-        told = "Worst answers; frames are the data set's, whose terms hold for them:" if frames else "Worst answers:"
-        blocks += [Text(told), Rows(head, examples, (0, 1, 2, 3, 4))]
+        terms = "; the frames are the data set's, whose terms hold for them" if frames else ""
+        blocks += [Text(f"Worst answers{terms}:"), Rows(head, examples, (0, 1, 2, 3, 4))]
     return blocks
 
 
