@@ -225,9 +225,10 @@ class Engine:
     def write(
         self,
         views: Sequence[View],
-        question: str,
+        question: str | Sequence[str],
         max_new_tokens: int = 64,
         *,
+        system: str = "",
         sampling: Sampling | None = None,
         grammar: Grammar | None = None,
     ) -> list[str]:
@@ -235,14 +236,15 @@ class Engine:
 
         Args:
             views: V views.
-            question: asked about every one of them.
+            question: asked about every one of them; or V questions, one for each.
             max_new_tokens: the most that an answer may have; a grammar has its own bound.
+            system: message before the question; empty for that of the chat template.
             sampling: greedy if not given.
             grammar: what every answer is held to; None is free text.
         """
         texts, sampling = [], sampling or Sampling()
         with sampling.seeded(self.device):
-            for _, inputs in self._batches(views, question):
+            for _, inputs in self._batches(views, question, system):
                 texts += self._generate(inputs, max_new_tokens, sampling, grammar)
         return texts
 
@@ -278,7 +280,7 @@ class Engine:
         return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
 
     def _batches(
-        self, views: Sequence[View], question: str | Sequence[str]
+        self, views: Sequence[View], question: str | Sequence[str], system: str = ""
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
         questions = [question] * len(views) if isinstance(question, str) else list(question)
         if len(questions) != len(views):
@@ -286,10 +288,11 @@ class Engine:
         encoded = self.encoder().views(views)
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
+        before = [{"role": "system", "content": system}] if system else []
         for rows in _fitting([size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]):
             batch = encoded[rows]
             chats = [
-                [{"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
+                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
                 for parts, asked in zip(batch, questions[rows], strict=True)
             ]
             prepared = self.processor.apply_chat_template(

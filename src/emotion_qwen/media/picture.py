@@ -6,6 +6,7 @@ processor would see. Only larger pictures are reduced here.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -69,6 +70,24 @@ def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
         size=(height, width),
         warnings=tuple(warnings),
     )
+
+
+def decode_picture(data: bytes, name: str) -> np.ndarray:
+    """Decode an encoded picture that is no file of its own to (H, W, 3) uint8, by the rules of `read_picture`.
+
+    Args:
+        data: its bytes.
+        name: how messages call it.
+
+    Raises:
+        MediaError: it is no picture that can be read.
+    """
+    Image.init()
+    try:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except (Image.DecompressionBombError, *_DAMAGE) as error:
+        raise MediaError(f"{name}: cannot be decoded ({error}); fetch its file again") from error
 
 
 def is_picture(path: Path) -> bool:
