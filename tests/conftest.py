@@ -29,6 +29,38 @@ def nano():
 
 
 @pytest.fixture(scope="session")
+def deaf_folder(tmp_path_factory) -> Path:
+    """A folder of nano without its audio side, which says that it was trained for pictures alone."""
+    import json
+
+    import torch
+
+    from emotion_qwen.inference.engine import NANO
+    from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration
+    from emotion_qwen.processing import EmotionQwenProcessor
+
+    folder = tmp_path_factory.mktemp("models") / "deaf"
+    whole = EmotionQwenForConditionalGeneration.from_pretrained(NANO, dtype=torch.bfloat16)
+    config = EmotionQwenConfig(**{**whole.config.to_dict(), "audio_config": None, "audio_token_id": None})
+    model = EmotionQwenForConditionalGeneration(config).to(torch.bfloat16)
+    model.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("model.audio.")})
+    model.save_pretrained(folder)
+    own = EmotionQwenProcessor.from_pretrained(NANO)
+    EmotionQwenProcessor(own.image_processor, own.tokenizer, None, own.clip_settings).save_pretrained(folder)
+    facts = json.loads((NANO / "training_facts.json").read_text(encoding="utf-8"))
+    (folder / "training_facts.json").write_text(json.dumps({**facts, "channels": ["picture"]}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deaf(deaf_folder):
+    """nano without its audio side, loaded once; tests must not change it."""
+    from emotion_qwen.inference.engine import Engine
+
+    return Engine.load(deaf_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
 def processor(nano):
     return nano.processor
 

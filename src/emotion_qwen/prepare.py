@@ -99,7 +99,7 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     budget = processor if isinstance(processor, Budget) else Budget.of(processor)
     settings = budget.settings
     tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, max(0.0, settings.person_margin))
+    captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
     people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
     return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
 
@@ -135,7 +135,7 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
     if detector is None:
         return {"type": kind, kind: clip}
     tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, max(0.0, settings.person_margin))
+    captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
     return {"type": kind, kind: dataclasses.replace(clip, frames=captured)}
 
 

@@ -81,6 +81,11 @@ class ClipSettings(Settings):
     person_gray: bool = False
     """Turn person crops grey, for a model that saw only grey faces."""
 
+    @property
+    def capture_margin(self) -> float:
+        """Margin that capture keeps around a face: that of the crops, but never less than the face's box."""
+        return max(0.0, self.person_margin)
+
 
 class HearingSettings(Settings):
     """How sound becomes model input, for a model that hears. Saved with it, like `ClipSettings`.

@@ -161,7 +161,8 @@ def hearing(nano):
     processor = EmotionQwenProcessor(own.image_processor, own.tokenizer, None, own.clip_settings, HEARING)
     torch.manual_seed(0)
     model = EmotionQwenForConditionalGeneration(processor.name_tokens(config)).eval()
-    model.load_state_dict(nano.model.state_dict(), strict=False)
+    seen = {k: v for k, v in nano.model.state_dict().items() if not k.startswith("model.audio.")}
+    model.load_state_dict(seen, strict=False)
     return model, processor
 
 

@@ -163,8 +163,9 @@ def test_features_say_what_the_answer_was_made_of(analyzer, nano, clips, tmp_pat
     width = nano.model.config.text_config.hidden_size
     assert sources == [str(clip) for clip in clips[:2]]
     assert {name: rows.shape for name, rows in found.items()} == {
-        "visual": (2, width), "pooled": (2, width), "gate": (2, 2)
+        "visual": (2, width), "audio": (2, width), "pooled": (2, width), "gate": (2, 2)
     }  # fmt: skip
+    assert np.isnan(found.pop("audio")).all()  # the clips are silent
     assert all(np.isfinite(rows).all() for rows in found.values())
     prepared = analyzer.prepare(clips[0])
     (person,) = prepared.people

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ SHAPE = {
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3,
 }  # fmt: skip
 KINDS = {"full": WhisperForConditionalGeneration, "bare": WhisperModel, "encoder": WhisperModel}
+
+
+@pytest.fixture(autouse=True)
+def without_ears(deaf_folder, monkeypatch):
+    """Ears are given to a model that has none: the shipped one without its own."""
+    monkeypatch.setattr(sys.modules[__name__], "NANO", deaf_folder)
 
 
 @pytest.fixture

@@ -156,8 +156,9 @@ def test_sound_becomes_windows_and_as_many_tokens_as_it_lasts(processor, tmp_pat
 
 def test_a_deaf_models_processor_refuses_sound(processor):
     chat = [{"role": "user", "content": [{"type": "audio", "audio": wave(1.0)}]}]
+    deaf = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings)
     with pytest.raises(DataError, match=r"1 sound\(s\) came for a model that does not hear; leave the audio parts out"):
-        processor.apply_chat_template(chat, tokenize=True)
+        deaf.apply_chat_template(chat, tokenize=True)
     ours = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings, {})
     silent = [{"role": "user", "content": [{"type": "audio", "audio": clip(2, 1.0)}]}]
     with pytest.raises(DataError, match="'made' has no sound; leave its audio part out"):

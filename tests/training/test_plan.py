@@ -5,6 +5,7 @@ import pytest
 
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import preset
+from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.training.plan import (
     AdapterSettings,
     PartOfData,
@@ -30,7 +31,8 @@ def test_every_configuration_is_read_and_fits_its_stage(path):
     replay = settings.plan.replay
     assert ("general" in domains) == (replay > 0) and ("emotion" in domains) == (replay < 1)
     size = path.stem.partition("_")[0]
-    model = empty_model(preset(size))
+    hears = {"audio_config": NANO_HEARING} if "audio" in settings.plan.trains else {}
+    model = empty_model(preset(size, **hears))
     enter_stage(model, settings.plan, copy=False)
     counts = trainable_counts(model)
     assert {part for part, (learning, _) in counts.items() if learning} == set(settings.plan.trains)

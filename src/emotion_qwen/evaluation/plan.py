@@ -126,7 +126,7 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         for line in outcome.notes:
             console.print(line, markup=False, highlight=False)
         for line in dict.fromkeys(outcome.faults):
-            console.print(f"fault: {line}", style="yellow", markup=False, highlight=False)
+            console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return outcome
 
 

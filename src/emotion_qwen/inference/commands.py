@@ -264,7 +264,7 @@ def faces(path: str, save: Path, fps: float, strength: float) -> None:
     clip = read_clip(path, settings)
     tracks = track_faces(clip.frames, clip.times, CenterFaceDetector())
     crops = [person_crops(clip.frames, t, margin=settings.person_margin, count=settings.person_frames) for t in tracks]
-    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.person_margin), crops)
+    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.capture_margin), crops)
     for track in tracks:
         times = clip.times[track.frames]
         print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")

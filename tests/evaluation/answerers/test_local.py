@@ -38,12 +38,12 @@ def test_a_file_is_decoded_once_for_all_its_questions(nano, tmp_path, monkeypatc
     assert len(read) == 1 and [one.frames for one in done.predictions] == [4] * 6
 
 
-def test_what_cannot_be_read_fails_alone(nano, tmp_path):
+def test_what_cannot_be_read_fails_alone(deaf, tmp_path):
     missing = emotion_item(1, parts=({"type": "video", "video": tmp_path / "gone.mp4"},))
-    deaf = emotion_item(2, parts=({"type": "audio", "audio": np.zeros(16000, np.float32)},))
+    sound = emotion_item(2, parts=({"type": "audio", "audio": np.zeros(16000, np.float32)},))
     for answered in ("text", "likelihood"):
-        task = toy([emotion_item(0), missing, deaf, emotion_item(3)], answered=answered, less_blank=False)
-        done = answer_task(LocalModel(nano, detector=NOBODY), task, tmp_path / answered)
+        task = toy([emotion_item(0), missing, sound, emotion_item(3)], answered=answered, less_blank=False)
+        done = answer_task(LocalModel(deaf, detector=NOBODY), task, tmp_path / answered)
         errors = [one.error for one in done.predictions]
         assert errors[0] == errors[3] == "" and "gone.mp4" in errors[1] and "does not hear" in errors[2]
         assert all((one.text is None) == (answered == "likelihood") for one in done.predictions if not one.error)

@@ -168,7 +168,7 @@ class LocalModel:
             return clip
         self._detector = self._detector or CenterFaceDetector()
         tracks = track_faces(clip.frames, clip.times, self._detector)
-        frames = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
+        frames = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
         return dataclasses.replace(clip, frames=frames)
 
 
