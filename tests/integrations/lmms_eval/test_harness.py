@@ -90,4 +90,4 @@ def test_another_model_of_the_harness_answers_our_tasks(registry, home, monkeypa
     done = evaluator.simple_evaluate(
         "dummy", "response=happy", tasks=[f"{NAME}_dfew"], task_manager=manager, bootstrap_iters=0
     )
-    assert done["results"][f"{NAME}_dfew"]["war,none"] == pytest.approx(2 / 7)
+    assert done["results"][f"{NAME}_dfew"]["war,none"] == pytest.approx(1 / 7), "one of the clips is happy"

@@ -83,8 +83,12 @@ def _plain(medium: Any, item: Item) -> str:
 def item_of(row: Row) -> tuple[Task, Item]:
     """Return the task and the item of one of our rows."""
     whole = json.loads(row[ITEM])
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in whole["item"].items()}
-    return TASKS[whole["task"]], Item(**fields)
+    return TASKS[whole["task"]], Item(**with_tuples(whole["item"]))
+
+
+def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record as they were before JSON made lists of tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def question(row: Row) -> str:

@@ -16,7 +16,7 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import TASKS
-from emotion_qwen.integrations.lmms_eval.rows import Row, item_of
+from emotion_qwen.integrations.lmms_eval.rows import Row, item_of, with_tuples
 
 Record = dict[str, Any]
 READ_RATE = "read_rate"
@@ -67,9 +67,7 @@ def _result(written: str, which: str) -> Result:
     scorer = task.also[which] if which else task.score
     if scorer is None:
         raise SettingsError(unknown_choice("task with a scorer", task.name, [n for n, t in TASKS.items() if t.score]))
-    items = [
-        ScoredItem(**{k: tuple(v) if isinstance(v, list) else v for k, v in one["item"].items()}) for one in records
-    ]
+    items = [ScoredItem(**with_tuples(one["item"])) for one in records]
     return scorer(items, [Answer(one["item"]["id"], one["reply"]) for one in records])
 
 
