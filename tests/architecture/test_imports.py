@@ -20,7 +20,7 @@ ROWS = (
     ("inference",),
     ("training", "ver"),
     ("evaluation", "serving"),
-    ("cli", "doctor"),
+    ("cli", "doctor", "integrations"),
 )
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

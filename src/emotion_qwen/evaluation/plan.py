@@ -103,7 +103,7 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
     for name in settings.models:
         try:
             answerer = make_answerer(
-                name, device=_device(settings.device), batch=settings.batch, endpoint=settings.endpoint
+                name, device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint
             )
         except EmotionQwenError as error:
             last = error
@@ -181,7 +181,7 @@ def _short(model: str) -> str:
     )
 
 
-def _device(device: str) -> str:
+def device_of_process(device: str) -> str:
     """Return the device of this process: "auto" becomes the GPU of its rank on this machine."""
     if device != "auto" or "LOCAL_RANK" not in os.environ:
         return device

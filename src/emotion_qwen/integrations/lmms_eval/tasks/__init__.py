@@ -1,0 +1,1 @@
+"""Task files of lmms-eval; no code."""
