@@ -31,7 +31,7 @@ def test_a_variable_frame_rate_moves_no_cut(tmp_path):
     times = np.concatenate([np.arange(20) * 0.05, 1.0 + np.arange(20) * 0.2])
     rows = segment(write(tmp_path / "film.mkv", colours(20, 20), times=times))
     assert [row["start"] for row in rows] == pytest.approx([0.0, 1.0], abs=0.002)
-    assert [row["frames"] for row in rows] == [20, 15, 5] or [row["frames"] for row in rows][0] == 20
+    assert sum(row["frames"] for row in rows) == 40 and rows[0]["frames"] == 20
 
 
 def test_short_shots_are_rejected_and_long_ones_divided(tmp_path):

@@ -201,10 +201,12 @@ class Caller:
         """Let two threads that ask the same thing ask it once."""
         with self._lock:
             lock = self._busy.setdefault(key, threading.Lock())
-        with lock:
-            yield
-        with self._lock:
-            self._busy.pop(key, None)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                self._busy.pop(key, None)
 
     def _until_answered(self, payload: dict[str, Any], schema: dict[str, Any] | None) -> Answer:
         fault = ""

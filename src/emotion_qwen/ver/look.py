@@ -17,7 +17,6 @@ import numpy as np
 from emotion_qwen.errors import MediaError
 from emotion_qwen.faces import CenterFaceDetector, person_crops, track_faces
 from emotion_qwen.media.clip import Sources, read_clip
-from emotion_qwen.prepare import crop_side, person_views
 from emotion_qwen.records import Clip, FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.ver.segment import KEPT, REJECTED
@@ -189,6 +188,7 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
 def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
     """Return the largest share of happiness that the shipped model sees in any face, 0..1."""
     from emotion_qwen.inference.scoring import label_scores
+    from emotion_qwen.prepare import crop_side, person_views
     from emotion_qwen.taxonomy import label_set
 
     engine, labels = _reader(), label_set("fer7")

@@ -94,10 +94,10 @@ class Build:
         keys = [row["clip"] for row in self.tables["look"].rows()]
         if table.is_done(digest(keys)):
             return
-        table.journal.unlink(missing_ok=True)  # clips are compared with each other: all of them, or none
         table.open()
+        decided = {key: found[0]["status"] for key, found in table.known()}
         with closing(table):
-            for row in select.select(self.tables["look"].rows(), self.settings.select):
+            for row in select.select(self.tables["look"].rows(), self.settings.select, decided):
                 table.append(row["clip"], [row])
         table.finish(keys)
 

@@ -77,14 +77,24 @@ class Seen:
         return best if best and votes[best] >= NEARLY_ALL * len(hashes) else ""
 
 
-def select(rows: Iterator[Row], settings: SelectSettings) -> Iterator[Row]:
+def select(rows: Iterator[Row], settings: SelectSettings, decided: dict[str, str] | None = None) -> Iterator[Row]:
     """Yield one row a clip, in order.
+
+    Args:
+        rows: of the look table.
+        settings: what is asked of a clip.
+        decided: clip -> status of those that an earlier run decided; they are remembered and not yielded again.
 
     Raises:
         DataError: a benchmark cannot be found.
     """
     tests, kept = benchmark_pictures(settings), Seen(settings.duplicates)
     for row in rows:
+        before = (decided or {}).get(row["clip"])
+        if before is not None:
+            if before == KEPT:
+                kept.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
+            continue
         reason = fault_of(row, settings)
         if not reason:
             hashes = [int(text, 16) for text in json.loads(row["hashes"])]

@@ -119,6 +119,15 @@ class Table:
             self._write({"given": self.given})
         return found
 
+    def known(self) -> Iterator[tuple[str, list[Row]]]:
+        """Yield (key, rows) of the items in the journal, one in memory at a time."""
+        places = [(key, start, length) for key, start, length in self._entries()]
+        if places:
+            with self.journal.open("rb") as file:
+                for key, start, length in places:
+                    file.seek(start)
+                    yield key, json.loads(file.read(length))["rows"]
+
     def append(self, key: str, rows: list[Row]) -> None:
         """Keep the rows of one finished item.
 
