@@ -319,6 +319,10 @@ def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict
     return SampleList(name, domain, read_manifest(path, split=split, **options))
 
 
+def _read_ver(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
+    return _read_manifest(name, domain, path / "manifest.jsonl", split, options)  # of a set that `ver build` made
+
+
 READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "manifest": (_read_manifest, ("media_root", "max_rejected", "rejected")),
     "pictures": (_read_pictures, ("side", "crop", "cap", "seed", "strength", "closed", "blank", "variants", "moved")),
@@ -329,6 +333,7 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described", "scenes")),
     "texts": (_read_texts, ("seed", "balance", "turns")),
+    "ver": (_read_ver, ("max_rejected", "rejected")),
     "voices": (_read_voices, ("seed", "varied", "closed")),
 }
 """Kind of data -> how it is opened, and the options it takes."""
