@@ -57,10 +57,10 @@ def test_what_is_written_for_others_reads_back_as_our_manifest(made, tmp_path, k
 
 
 def test_the_mixture_reads_a_set_directly(made):
-    part = read_part("ver", "mine", "emotion", made.output, "train")
+    part = read_part("manifest", "mine", "emotion", made.output, "train")
     assert len(part) == 6 and part.sample(0, 0).labels == {"emotion": "happy"}
     with pytest.raises(DataError, match="manifest.jsonl"):
-        read_part("ver", "mine", "emotion", made.output / "work", "train")
+        read_part("manifest", "mine", "emotion", made.output / "work", "train")
 
 
 def test_the_datasets_folder_holds_the_whole_descent(made):

@@ -106,7 +106,7 @@ def test_only_this_machine_and_this_page_may_ask(address):
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         with pytest.raises(urllib.error.HTTPError, match="400"):
             post(address, "/api/decide", {}, kind)
-    for path in ("/media/../work/build.json", "/media/%2e%2e/build.json", "/work/build.json"):
+    for path in ("/media/../build.json", "/media/%2e%2e/build.json", "/build.json"):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("GET", path, headers={"Host": f"127.0.0.1:{port}"})
         assert connection.getresponse().status == 404

@@ -316,11 +316,8 @@ def _read_senses(name: str, domain: str, path: Path, split: str, options: dict[s
 def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
     from emotion_qwen.data.manifest import read_manifest
 
+    path = path / "manifest.jsonl" if path.is_dir() else path  # a folder is a set that `ver build` made
     return SampleList(name, domain, read_manifest(path, split=split, **options))
-
-
-def _read_ver(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
-    return _read_manifest(name, domain, path / "manifest.jsonl", split, options)  # of a set that `ver build` made
 
 
 READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -333,7 +330,6 @@ READERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "shapes": (_read_shapes, ("size", "side", "questions", "kinds", "drawn", "described", "scenes")),
     "texts": (_read_texts, ("seed", "balance", "turns")),
-    "ver": (_read_ver, ("max_rejected", "rejected")),
     "voices": (_read_voices, ("seed", "varied", "closed")),
 }
 """Kind of data -> how it is opened, and the options it takes."""
