@@ -2,7 +2,7 @@
 # A VER set without any endpoint: labelled stills become short moving clips, nano describes them, one tuning run learns
 # from the set. Usage: recipes/ver_from_stills.sh DATA OUT [COUNT]   (DATA holds faces_fer_aligned.parquet)
 set -euo pipefail
-data=$1 out=$2 count=${3:-220}
+data=$1 out=$2 count=${3:-260}
 PY=${PY:-python}
 mkdir -p "$out/videos"
 "$PY" - "$data" "$out" "$count" <<'PYTHON'

@@ -127,6 +127,16 @@ def test_a_budget_stops_and_holds_over_restarts(tmp_path, budget, match):
         assert not ask(caller(teacher, tmp_path, max_calls=3), "c").cached
 
 
+def test_a_half_written_line_of_the_ledger_is_cut_off(tmp_path):
+    with ServedTeacher() as teacher:
+        ask(caller(teacher, tmp_path), "a")
+        with (tmp_path / "ledger.jsonl").open("a") as file:
+            file.write('{"model": "m", "re')
+        made = caller(teacher, tmp_path)
+        ask(made, "b")
+        assert made.ledger.calls == caller(teacher, tmp_path).ledger.calls == 2
+
+
 def test_calls_keep_the_pace(tmp_path):
     with ServedTeacher() as teacher:
         made = caller(teacher, tmp_path, per_minute=300)

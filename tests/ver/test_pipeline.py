@@ -184,11 +184,17 @@ def test_bad_videos_are_named_and_the_rest_is_built(films, tmp_path):
     (folder / "film0.mp4").rename(folder / 'it\'s "one"\nfilm.mp4')
     (folder / "bad.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(200))
     (folder / "empty.mkv").write_bytes(b"")
+    os.rename(write(folder / "x.mp4", colours(12)), os.fsencode(folder) + b"/no\xfftext.mp4")
     write(folder / "tall.mkv", colours(12, side=(96, 54)), times=[0.05 * p + 0.02 * (p % 2) for p in range(12)])
     with ServedTeacher() as teacher:
         made = build(settings(folder, tmp_path / "set", teacher.url))
     reasons = {row["source"]: row["reason"] for row in rows(made, "segment") if row["status"] == "rejected"}
-    assert set(reasons) == {"bad.mp4", "empty.mkv", "tall.mkv"}  # the tall one is shorter than a clip may be
+    assert set(reasons) == {
+        "bad.mp4",
+        "empty.mkv",
+        "tall.mkv",
+        "no\\udcfftext.mp4",
+    }  # the tall one is shorter than a clip may be
     assert "empty (0 bytes)" in reasons["empty.mkv"]
     assert [sample.source for sample in load_ver(tmp_path / "set", language="en")] == [
         'it\'s "one" film.mp4 0.000-1.200 s'

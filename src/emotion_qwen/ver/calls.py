@@ -26,7 +26,7 @@ from typing import Any
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.table import Postponed, write_whole
+from emotion_qwen.ver.table import Postponed, mend, write_whole
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
@@ -74,6 +74,7 @@ class Ledger:
         """Why the budget allows no further call; "" while it does."""
         self._reserved = self._open = 0
         self._lock = threading.Lock()
+        mend(path)
         for line in _whole_lines(path):
             self.calls += 1
             self.tokens += line["read"] + line["written"]

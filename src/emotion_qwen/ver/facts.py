@@ -6,6 +6,7 @@ Rules read the texts in English and Chinese. They know few words on purpose: wha
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from emotion_qwen.taxonomy import CONCEPTS, concept, stated_concepts
 from emotion_qwen.ver.describe import Description
@@ -152,6 +153,7 @@ def without_emotions(text: str) -> str:
     return _emotion_words().sub("[...]", text)
 
 
+@cache
 def _emotion_words() -> re.Pattern[str]:
     english = sorted({word for c in CONCEPTS.values() for word in (c.name, *c.english)}, key=len, reverse=True)
     chinese = sorted({word for c in CONCEPTS.values() for word in c.chinese}, key=len, reverse=True)

@@ -28,6 +28,8 @@ COLUMNS = {
     "coverage": "number", "face_size": "number", "step": "number", "sharpness": "number", "level": "number",
     "speaker": "count", "mouth": "number", "smile": "number", "hashes": "text",
 }  # fmt: skip
+MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
+"""The settings that decide over measurements; the others only decide what is made of them."""
 SILENT, UNKNOWN = -60.0, -2
 """Decibels of full scale below which a clip has no sound; the speaker of such a clip is not known."""
 NOBODY = -1

@@ -19,7 +19,7 @@ from emotion_qwen.ver.engines import Engine, Processes, Threads, Work
 from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings, TeacherSettings
 from emotion_qwen.ver.sources import find_sources
-from emotion_qwen.ver.table import Postponed, Row, Table, arrow, digest, write_whole
+from emotion_qwen.ver.table import Postponed, Row, Table, arrow, digest, mend, write_whole
 
 STEPS = ("segment", "cut", "look", "select", "listen", "describe", "check", "export")
 COLUMNS = {
@@ -183,6 +183,7 @@ class Build:
                     done += 1
                     bar.advance(task)
         if done:
+            mend(self.work / "timing.jsonl")
             entry = {"step": name, "items": done, "seconds": round(time.monotonic() - began, 3)}
             with (self.work / "timing.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -231,8 +232,12 @@ class Build:
 def _given(settings: BuildSettings) -> dict[str, str]:
     """Return step -> digest of what decides over its rows: its own settings, and those of the steps before."""
     values: dict[str, Any] = settings.model_dump(mode="json")
+    for teacher in (values["describe"]["teacher"], values["check"]["reader"], values["check"]["second"]):
+        if teacher:
+            del teacher["key_env"]  # where the key stands changes no answer
+    measured = {name: values["select"][name] for name in look.MEASURED_WITH}
     own = {
-        "segment": values["segment"], "cut": values["cut"], "look": values["select"], "select": values["select"],
+        "segment": values["segment"], "cut": values["cut"], "look": measured, "select": values["select"],
         "listen": values["listen"], "describe": values["describe"], "check": values["check"],
     }  # fmt: skip
     found, before = {}, ""

@@ -73,7 +73,7 @@ class Seen:
             near = np.flatnonzero(np.bitwise_count(known ^ np.uint64(one)) <= self.bits)
             for place in {self._places[i] for i in near if not (beside and self._places[i].startswith(beside))}:
                 votes[place] = votes.get(place, 0) + 1
-        best = max(votes, key=lambda place: votes[place], default="")
+        best = max(sorted(votes), key=lambda place: votes[place], default="")
         return best if best and votes[best] >= NEARLY_ALL * len(hashes) else ""
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from emotion_qwen.data.faults import readable
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.segment import source_id
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.table import Row
+from emotion_qwen.ver.table import Row, digest
 
 KEYS = ("path", "license", "source", "group", "known")
 
@@ -39,15 +40,11 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         )
     rows: dict[str, Row] = {}
     for entry in entries:
-        path = Path(entry["path"])
+        path = Path(readable(entry["path"]))  # a name that is no text cannot stand in a table; it will not be found
         try:
             name = source_id(root, path)
-        except OSError as error:
-            name = f"missing-{len(rows)}"
-            if place.is_file():
-                raise DataError(
-                    f"{str(place)!r}: {str(path)!r} cannot be read ({error.strerror}); mend the line"
-                ) from error
+        except OSError:
+            name = f"missing-{digest(str(path))[:10]}"  # the first step names and rejects it
         rows[name] = {
             "source_id": name, "path": str(path), "license": entry.get("license") or settings.license,
             "source": entry.get("source") or _readable(path.name), "group": entry.get("group") or name,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from emotion_qwen.errors import SettingsError
 from emotion_qwen.taxonomy import concept
 from emotion_qwen.ver.agreement import cohens_kappa
 from emotion_qwen.ver.decisions import FILE, Decisions, agreement
@@ -108,4 +109,7 @@ def _compared(values: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _concept(label: str) -> str:
-    return label if label in ("unclear", "unusable") else concept(label)
+    try:
+        return concept(label)
+    except SettingsError:
+        return label  # "unclear", or a word of the manifest that no label set has

@@ -75,6 +75,16 @@ def write_whole(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
+def mend(path: Path) -> None:
+    """Cut a half-written last line off a file of lines, so that lines can be appended."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(max(0, path.stat().st_size - 65536))
+            start, tail = file.tell(), file.read()
+            if not tail.endswith(b"\n"):
+                file.truncate(start + tail.rfind(b"\n") + 1)
+
+
 class Table:
     """The rows of one step.
 
