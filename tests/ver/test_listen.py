@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import types
 
 import numpy as np
 import pytest
 from tests.ver.films import colours, tone, write
 
-from emotion_qwen.errors import MissingPackage
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.ver.listen import ListenToClip, in_words, prosody_of
 from emotion_qwen.ver.settings import ListenSettings
 
@@ -51,18 +51,16 @@ def test_a_silent_video_has_no_sentences_and_subtitles_are_kept(tmp_path):
 
 def test_a_local_whisper_writes_down_what_has_no_subtitles(tmp_path, monkeypatch):
     write(tmp_path / "a.mp4", colours(20), sound=tone(2.0))
-    with pytest.raises(MissingPackage, match="pip install faster-whisper"):
+    with pytest.raises(CheckpointError, match="is not a folder"):
         listen(tmp_path, "a.mp4", whisper=str(tmp_path / "missing"))
 
     class WhisperModel:
-        def __init__(self, folder, device):
-            self.folder = folder
+        def transcribe(self, wave):
+            told = {"text": " Guten Tag. ", "no_speech_prob": 0.0, "avg_logprob": -0.1}
+            return [types.SimpleNamespace(start=0.1234, end=1.9, **told)], types.SimpleNamespace(language="de")
 
-        def transcribe(self, wave, language):
-            assert wave.dtype == np.float32 and language is None
-            return [types.SimpleNamespace(start=0.1234, end=1.9, text=" Guten Tag. ")], None
-
-    monkeypatch.setitem(sys.modules, "faster_whisper", types.SimpleNamespace(WhisperModel=WhisperModel))
+    monkeypatch.setattr(Recognizer, "load", lambda folder: Recognizer(WhisperModel(), "whisper (tiny)"))
     row = listen(tmp_path, "a.mp4", whisper=str(tmp_path))
-    assert json.loads(row["words"]) == [[0.123, 1.9, "Guten Tag."]] and row["words_from"] == "whisper"
+    assert json.loads(row["words"]) == [[0.123, 1.9, "Guten Tag."]]
+    assert row["words_from"] == "recognised by whisper (tiny), language de"
     assert listen(tmp_path, "a.mp4", '[[0, 1, "Hi."]]', str(tmp_path))["words_from"] == "subtitles"

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.inference.phrases import label_name
+from emotion_qwen.matching.answer import match_label
 from emotion_qwen.records import MEASURED, EmotionReport
-from emotion_qwen.taxonomy import LabelSet, label_set, match_label
+from emotion_qwen.taxonomy import LabelSet, label_set
 from emotion_qwen.ver.calls import Caller, Refused
 from emotion_qwen.ver.evidence import messages_for
 from emotion_qwen.ver.prompts import MEND, OBJECT, TEXTS, answer_schema

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from emotion_qwen.taxonomy import CONCEPTS, concept, stated_concepts
+from emotion_qwen.matching.statements import stated_concepts
+from emotion_qwen.taxonomy import CONCEPTS, concept
 from emotion_qwen.ver.describe import Description
 from emotion_qwen.ver.evidence import has_sound
 from emotion_qwen.ver.look import NOBODY

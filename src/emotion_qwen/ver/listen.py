@@ -9,13 +9,13 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from emotion_qwen.errors import MediaError, MissingPackage
+from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.voice import measure
 from emotion_qwen.media.sound import read_sound, sound_tracks
+from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.ver.look import SILENT
 from emotion_qwen.ver.settings import ListenSettings
 from emotion_qwen.ver.table import Row
@@ -80,7 +80,11 @@ class ListenToClip:
         except MediaError:
             prosody = None  # a track that does not decode is no sound
         if prosody and not words and self.settings.whisper:
-            words, origin = transcribe(path, self.settings), "whisper"
+            heard = _recognizer(self.settings.whisper).words(sound.wave)
+            words, origin = (
+                [[round(one.start, 3), round(one.end, 3), one.text] for one in heard.utterances],
+                heard.source,
+            )
         return [
             {
                 "clip": item["clip"], "words": json.dumps(words, ensure_ascii=False),
@@ -164,28 +168,7 @@ def _name(value: float, table: tuple[tuple[float, str, str], ...], place: int) -
     return str(next((row for row in table if value < row[0]), table[-1])[place])
 
 
-def transcribe(path: Path, settings: ListenSettings) -> list[list[Any]]:
-    """Write down what is said with a local faster-whisper model: [start, end, text], seconds.
-
-    Raises:
-        MissingPackage: faster-whisper is not installed.
-        MediaError: the model's folder does not exist.
-    """
-    model = _whisper(settings.whisper)
-    sound = read_sound(path, origin=0.0)
-    found, _ = model.transcribe(sound.wave, language=settings.language or None)
-    return [[round(one.start, 3), round(one.end, 3), one.text.strip()] for one in found if one.text.strip()]
-
-
 @cache
-def _whisper(folder: str) -> Any:
-    try:
-        from faster_whisper import WhisperModel
-    except ModuleNotFoundError as error:
-        raise MissingPackage(
-            "package 'faster-whisper' is not installed; listen.whisper needs it: pip install faster-whisper, or leave "
-            "listen.whisper empty"
-        ) from error
-    if not Path(folder).is_dir():
-        raise MediaError(f"listen.whisper {folder!r} is no folder; give the folder of a model that is on this machine")
-    return WhisperModel(folder, device="auto")
+def _recognizer(folder: str) -> Recognizer:
+    """Load a recogniser, once a process; errors are those of `Recognizer.load`."""
+    return Recognizer.load(folder)

@@ -64,8 +64,6 @@ class ListenSettings(Settings):
 
     whisper: str = ""
     """Folder of a local faster-whisper model; empty leaves clips without subtitles without words."""
-    language: str = ""
-    """Spoken language for it, for example "en"; empty lets it find out."""
 
 
 class TeacherSettings(Settings):
