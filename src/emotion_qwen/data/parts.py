@@ -316,6 +316,7 @@ def _read_senses(name: str, domain: str, path: Path, split: str, options: dict[s
 def _read_manifest(name: str, domain: str, path: Path, split: str, options: dict[str, Any]) -> Part:
     from emotion_qwen.data.manifest import read_manifest
 
+    path = path / "manifest.jsonl" if path.is_dir() else path  # a folder is a set that `ver build` made
     return SampleList(name, domain, read_manifest(path, split=split, **options))
 
 

@@ -1,0 +1,139 @@
+"""The data card of a set: a README that Hugging Face reads, with plots where matplotlib is installed."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emotion_qwen.ver.stats import figures
+from emotion_qwen.ver.table import write_whole
+
+if TYPE_CHECKING:
+    from emotion_qwen.ver.pipeline import Build
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_NAMES = {"en": "English", "zh": "Chinese"}
+
+
+def write_card(build: Build) -> None:
+    """Write `README.md`, `stats.json` and the plots of a set.
+
+    Raises:
+        OSError: as the system says.
+    """
+    found = figures(build)
+    out = build.output
+    write_whole(out / "stats.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+    plots = draw(found, out / "plots")
+    write_whole(out / "README.md", card(build, found, plots).encode("utf-8", "backslashreplace"))
+
+
+def card(build: Build, found: dict[str, Any], plots: list[str]) -> str:
+    """Compose the data card."""
+    settings = build.settings
+    size = next((name for most, name in _SIZES if found["clips"] < most), "n>1M")
+    files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in sorted(found["split"]))
+    languages = " and ".join(_NAMES[one] for one in found["languages"])
+    head = (
+        f"---\nlanguage: [{', '.join(found['languages'])}]\nsize_categories: [{size}]\n"
+        "task_categories: [video-text-to-text]\ntags: [emotion, video]\nconfigs:\n- config_name: default\n"
+        f"  data_files:\n{files}\n---\n"
+    )
+    pictures = "".join(f"\n![{Path(plot).stem}]({plot})\n" for plot in plots)
+    cost, check = found["cost"], found["agreement"]["check"]
+    teacher, revised = settings.describe.teacher, check["accepted after a revision"]
+    second = settings.check.second.model or "local model" if settings.check.second else "none"
+    reader = (settings.check.reader.model or "local model") if settings.check.reader else "rules alone"
+    return f"""{head}
+# {settings.export.name}
+
+{found["clips"]:,} clips of {found["sources"]:,} videos, {found["hours"]:.2f} hours, each described in {languages}:
+facial cues, body, voice, scene, context, a description with its reasoning, emotions, valence and arousal. Built by
+`emotion-qwen ver build`; every clip names its source file and seconds.
+
+- Teacher: {teacher.model or "nano"} ({teacher.kind}); reader: {reader}; second teacher: {second}.
+- Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
+- Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
+  revision.
+- Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what is felt inside.
+- Faces are located and followed, never identified. Splits go by source video.
+{pictures}
+## Emotions
+
+{_table("emotion", found["emotion"])}
+## Splits
+
+{_table("split", found["split"])}
+## Licences
+
+{_table("licence", found["license"])}
+## What fell out, and why
+
+{_table("reason", found["rejections"])}
+| step | clips | kept |
+| --- | --- | --- |
+{"".join(f"| {name} | {one['clips']:,} | {one['kept']:,} |{chr(10)}" for name, one in found["steps"].items())}
+## Agreement
+
+{_agreement(found)}
+## Files
+
+`manifest.jsonl` (emotion-qwen), `release.json` (the Emotion-Qwen release), `llava.json`, `sharegpt.json`,
+`data/*.parquet` (Hugging Face datasets; one row a clip with its descent), `clips/`. `work/` holds the tables of the
+build and may be removed.
+"""
+
+
+def _table(name: str, counts: dict[str, int]) -> str:
+    if not counts:
+        return "none\n"
+    rows = "".join(f"| {str(key).replace('|', '/')} | {count:,} |\n" for key, count in counts.items())
+    return f"| {name} | clips |\n| --- | --- |\n{rows}"
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    rows = [
+        f"| teacher and {name} | {one['labels']:,} labels | {one['agree']:.1%} | {_figure(one['kappa'])} |"
+        for name, one in found["agreement"].items()
+        if name != "check"
+    ]
+    for pair in (found["reviews"] or {}).get("pairs", []):
+        names = " and ".join(pair["reviewers"])
+        rows.append(f"| reviewers {names} | {pair['clips']:,} clips | {pair['agree']:.1%} | {_figure(pair['kappa'])} |")
+    if not rows:
+        return "No second judgement was asked for.\n"
+    return "| between | on | agree | Cohen's kappa |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
+
+
+def _figure(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"
+
+
+def draw(found: dict[str, Any], folder: Path) -> list[str]:
+    """Draw emotions and rejections as bars; returns paths below the set, none without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return []
+    drawn = []
+    for name, title in (("emotion", "clips by emotion"), ("rejections", "rejections by reason")):
+        counts = dict(list(found[name].items())[:14])
+        if not counts:
+            continue
+        figure = Figure(figsize=(7, 0.8 + 0.32 * len(counts)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        labels = [str(key)[:48] for key in counts]
+        bars = axes.barh(labels, list(counts.values()), color="#4c72b0")
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axes.invert_yaxis()
+        axes.set_title(title)
+        axes.spines[["top", "right"]].set_visible(False)
+        packed = io.BytesIO()
+        figure.savefig(packed, format="png", dpi=110, metadata={"Software": None})
+        write_whole(folder / f"{name}.png", packed.getvalue())
+        drawn.append(f"plots/{name}.png")
+    return drawn

@@ -1,0 +1,164 @@
+"""Decisions of reviewers, in SQLite with who and when; nothing is ever overwritten, the latest of a person counts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.ver.agreement import cohens_kappa
+
+ACTIONS = ("accept", "edit", "reject", "flag")
+EDITABLE = ("description", "reasoning")
+FILE = "reviews.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS decisions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, clip TEXT NOT NULL, reviewer TEXT NOT NULL, action TEXT NOT NULL,
+    edits TEXT NOT NULL DEFAULT '{}', note TEXT NOT NULL DEFAULT '', at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_clip ON decisions (clip, reviewer, number);
+"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one reviewer decided about a clip.
+
+    Attributes:
+        clip: its name.
+        reviewer: who.
+        action: of `ACTIONS`.
+        edits: language -> field of `EDITABLE` -> text, of an "edit".
+        note: in the reviewer's words.
+        at: when, UTC, ISO 8601.
+    """
+
+    clip: str
+    reviewer: str
+    action: str
+    edits: dict[str, dict[str, str]]
+    note: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all decisions about a clip come to.
+
+    Attributes:
+        keep: whether it stays in the set.
+        conflict: whether one would keep it and another not.
+        edits: the latest of those that keep it.
+        decisions: that it rests on, one a reviewer.
+    """
+
+    keep: bool
+    conflict: bool
+    edits: dict[str, dict[str, str]]
+    decisions: tuple[Decision, ...]
+
+
+class Decisions:
+    """The decisions about one set. Safe for threads.
+
+    Args:
+        path: of the SQLite file; made if missing.
+
+    Raises:
+        DataError: the file is no SQLite file of ours, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            with self._open() as database:
+                database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise DataError(f"reviews {str(path)!r} cannot be opened ({error}); mend or move the file") from error
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, closing(sqlite3.connect(self.path, timeout=30)) as database, database:
+            yield database
+
+    def add(
+        self, clip: str, reviewer: str, action: str, edits: dict[str, dict[str, str]] | None = None, note: str = ""
+    ) -> Decision:
+        """Keep a decision.
+
+        Raises:
+            DataError: an unknown action, no reviewer, or edits that fit no field.
+        """
+        if action not in ACTIONS:
+            raise DataError(unknown_choice("action", action, ACTIONS))
+        if not reviewer.strip():
+            raise DataError("a decision has no reviewer; give the name or initials of who decides")
+        edits = edits or {}
+        for language, fields in edits.items():
+            wrong = [name for name in fields if name not in EDITABLE or not isinstance(fields[name], str)]
+            if language not in ("en", "zh") or wrong:
+                raise DataError(f"edits {edits!r}; expected en and zh with {' and '.join(EDITABLE)}")
+        if (action == "edit") != bool(edits):
+            raise DataError(f"action {action!r} with {'' if edits else 'no '}edits; expected edits with 'edit' alone")
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        made = Decision(clip, reviewer.strip(), action, edits, note, at)
+        with self._open() as database:
+            database.execute(
+                "INSERT INTO decisions (clip, reviewer, action, edits, note, at) VALUES (?, ?, ?, ?, ?, ?)",
+                (clip, made.reviewer, action, json.dumps(edits, ensure_ascii=False), note, at),
+            )
+        return made
+
+    def latest(self) -> dict[str, dict[str, Decision]]:
+        """Return clip -> reviewer -> latest decision."""
+        found: dict[str, dict[str, Decision]] = {}
+        with self._open() as database:
+            rows = database.execute("SELECT clip, reviewer, action, edits, note, at FROM decisions ORDER BY number")
+            for clip, reviewer, action, edits, note, at in rows:
+                one = Decision(clip, reviewer, action, json.loads(edits), note, at)
+                found.setdefault(clip, {})[reviewer] = one
+        return found
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
+        found = {}
+        for clip, by_reviewer in self.latest().items():
+            decisions = tuple(sorted(by_reviewer.values(), key=lambda one: one.at))
+            keeping = [one for one in decisions if one.action in ("accept", "edit")]
+            edits: dict[str, dict[str, str]] = {}
+            for one in keeping:
+                for language, fields in one.edits.items():
+                    edits[language] = {**edits.get(language, {}), **fields}
+            every = len(keeping) == len(decisions)
+            found[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)
+        return found
+
+
+def agreement(decisions: dict[str, dict[str, Decision]]) -> dict[str, Any]:
+    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa."""
+    names = sorted({name for by_reviewer in decisions.values() for name in by_reviewer})
+    pairs = []
+    for number, one in enumerate(names):
+        for other in names[number + 1 :]:
+            both = [found for found in decisions.values() if one in found and other in found]
+            if not both:
+                continue
+            left, right = ([_keeps(found[name]) for found in both] for name in (one, other))
+            same = sum(a == b for a, b in zip(left, right, strict=True))
+            pairs.append(
+                {"reviewers": [one, other], "clips": len(both), "agree": same / len(both),
+                 "kappa": cohens_kappa(left, right)}
+            )  # fmt: skip
+    return {"reviewers": names, "clips": len(decisions), "pairs": pairs}
+
+
+def _keeps(decision: Decision) -> str:
+    return "keep" if decision.action in ("accept", "edit") else "out"

@@ -1,0 +1,259 @@
+"""From accepted clips to files: our manifest, the release's JSON, LLaVA, ShareGPT, and a Hugging Face datasets folder.
+
+Splits go by group, which is the source video unless a manifest names a larger one, so that no video and no person
+tracked in it stands on both sides. What reviewers decided counts: rejected, flagged and disputed clips stay out, edits
+are taken over. Every file is written whole or not at all; clips are linked, not copied, where the disk allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emotion_qwen.data.manifest import write_manifest
+from emotion_qwen.errors import DataError
+from emotion_qwen.processing.chat import label_question
+from emotion_qwen.records import Sample
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.ver.decisions import FILE, Decisions, Verdict
+from emotion_qwen.ver.settings import BuildSettings, ExportSettings
+from emotion_qwen.ver.table import BATCH, Row, arrow, is_full
+
+if TYPE_CHECKING:
+    from emotion_qwen.ver.pipeline import Build
+
+MANIFEST = "manifest.jsonl"
+QUESTIONS = {
+    "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
+    "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),
+}
+_SPLIT_COLUMNS = ("train", "validation", "test")
+_FIELDS = ("body", "voice", "scene", "context", "reasoning", "description")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An accepted clip, ready to be written: its row with descent, texts by language, split and verdict."""
+
+    row: Row
+    texts: dict[str, dict[str, Any]]
+    split: str
+    media: str
+    verdict: Verdict | None
+
+
+def split_of(group: str, settings: ExportSettings) -> str:
+    """Return the split of a group: by hash, so that it stays the same however the set grows."""
+    drawn = int(hashlib.sha256(group.encode("utf-8", "backslashreplace")).hexdigest()[:12], 16) / 16**12
+    if drawn < settings.test:
+        return "test"
+    return "validation" if drawn < settings.test + settings.validation else "train"
+
+
+def entries(build: Build) -> Iterator[Entry]:
+    """Yield the accepted clips that no reviewer holds back, in order, one in memory at a time."""
+    path = build.output / FILE
+    verdicts = Decisions(path).verdicts() if path.is_file() else {}
+    for row in build.evidence("listen", "describe", "check"):
+        verdict = verdicts.get(row["clip"])
+        if verdict is not None and not verdict.keep:
+            continue
+        texts: dict[str, dict[str, Any]] = {one: json.loads(row[one]) for one in build.settings.describe.languages}
+        for language, fields in (verdict.edits if verdict else {}).items():
+            texts.get(language, {}).update(fields)
+        split = split_of(row["group"] or row["source_id"], build.settings.export)
+        yield Entry(row, texts, split, f"clips/{row['media']}", verdict)
+
+
+def export(build: Build) -> None:
+    """Write all forms of a set.
+
+    Raises:
+        DataError: nothing was accepted, or the disk takes no more.
+    """
+    from emotion_qwen.ver.card import write_card
+
+    out = build.output
+    try:
+        count = _link_clips(build)
+        if not count:
+            raise DataError(
+                f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} tells the reasons"
+            )
+        write_manifest(samples(build), out / MANIFEST)
+        for name, form in (("release.json", _release), ("llava.json", _llava), ("sharegpt.json", _sharegpt)):
+            _write_list(out / name, (form(sample, out) for sample in samples(build)))
+        _write_parquet(build)
+        write_card(build)
+    except OSError as error:
+        if is_full(error):
+            raise DataError(
+                f"the set cannot be written to {str(out)!r} ({error.strerror}); free space and run again"
+            ) from error
+        raise DataError(f"the set cannot be written to {str(out)!r} ({error}); check the folder") from error
+
+
+def samples(build: Build) -> Iterator[Sample]:
+    """Yield one conversation a clip and language: description, reasons, label."""
+    for entry in entries(build):
+        for language, texts in entry.texts.items():
+            yield _sample(build.settings, build.output, entry, language, texts)
+
+
+def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, texts: dict[str, Any]) -> Sample:
+    labels = label_set(settings.describe.labels)
+    label = texts["emotions"][0]
+    named = labels.names(language)[labels.labels.index(label)]
+    what, why = QUESTIONS[language]
+    video = {"type": "video", "video": str(out / entry.media)}
+    turns = (
+        ([video, {"type": "text", "text": what}], texts["description"]),
+        (why, texts["reasoning"]),
+        (label_question(labels, language), named),
+    )
+    messages: list[dict[str, Any]] = []
+    for asked, answer in turns:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    row = entry.row
+    source = f"{row['source']} {row['start']:.3f}-{row['end']:.3f} s"
+    return Sample(f"{row['clip']}/{language}", tuple(messages), {"emotion": label}, entry.split, source, row["license"])
+
+
+def _link_clips(build: Build) -> int:
+    folder = build.output / "clips"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {entry.row["media"] for entry in entries(build)}
+    for old in folder.iterdir():
+        if old.name not in wanted:
+            old.unlink()
+    for name in sorted(wanted):
+        target = folder / name
+        if target.exists():
+            continue
+        with suppress(OSError):
+            os.link(build.clips / name, target)
+        if not target.exists():
+            draft = folder / f".{name}"
+            shutil.copyfile(build.clips / name, draft)
+            draft.replace(target)
+    return len(wanted)
+
+
+def _plain(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the video's path below the set, and (role, text) of every turn with `<video>` where it stands."""
+    video, turns = "", []
+    for message in sample.messages:
+        content = message["content"]
+        if not isinstance(content, str):
+            video = Path(content[0]["video"]).relative_to(out).as_posix()
+            content = f"<video>\n{content[1]['text']}"
+        turns.append((message["role"], content))
+    return video, turns
+
+
+def _release(sample: Sample, out: Path) -> Row:
+    video, turns = _plain(sample, out)
+    said = [{"role": role, "content": text} for role, text in turns]
+    return {"id": sample.id, "video": video, "conversations": said}
+
+
+def _llava(sample: Sample, out: Path) -> Row:
+    video, turns = _plain(sample, out)
+    said = [{"from": "human" if role == "user" else "gpt", "value": text} for role, text in turns]
+    return {"id": sample.id, "video": video, "conversations": said}
+
+
+def _sharegpt(sample: Sample, out: Path) -> Row:
+    video, turns = _plain(sample, out)
+    return {"id": sample.id, "messages": [{"role": r, "content": text} for r, text in turns], "videos": [video]}
+
+
+def _write_list(path: Path, items: Iterator[Row]) -> None:
+    """Write a JSON list, an item a line, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for number, item in enumerate(items):
+                file.write((",\n" if number else "[\n") + json.dumps(item, ensure_ascii=False))
+            file.write("\n]\n")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def flat(entry: Entry, languages: tuple[str, ...]) -> Row:
+    """Return one row of the datasets folder: the clip with its whole descent, texts of each language side by side."""
+    row = entry.row
+    found: Row = {
+        "clip": row["clip"], "video": entry.media, "split": entry.split,
+        "emotion": entry.texts[languages[0]]["emotions"][0],
+        "source": row["source"], "source_path": row["path"], "license": row["license"], "group": row["group"],
+        "start": row["start"], "end": row["end"], "first_frame": row["first_frame"], "frames": row["frames"],
+        "copied": row["copied"], "people": row["people"], "speaker": row["speaker"], "tracks": row["tracks"],
+        "words": row["words"], "prosody": row["prosody"], "teacher": row["teacher"], "read": row["read"],
+        "second": row["second"], "rounds": row["rounds"], "objections": row["objections"], "known": row["known"],
+        "reviews": json.dumps(
+            [[one.reviewer, one.action, one.at] for one in (entry.verdict.decisions if entry.verdict else ())]
+        ),
+    }  # fmt: skip
+    for language in languages:
+        texts = entry.texts[language]
+        found |= {f"{name}_{language}": texts[name] for name in _FIELDS}
+        found[f"facial_cues_{language}"] = "\n".join(texts["facial_cues"])
+        found[f"emotions_{language}"] = json.dumps(texts["emotions"])
+        found |= {f"{name}_{language}": float(texts[name]) for name in ("valence", "arousal")}
+    return found
+
+
+def _write_parquet(build: Build) -> None:
+    """Write one Parquet file a split, as Hugging Face datasets reads them; a split without clips has no file."""
+    pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
+    folder = build.output / "data"
+    folder.mkdir(exist_ok=True)
+    languages = build.settings.describe.languages
+    writers: dict[str, Any] = {}
+    held: dict[str, list[Row]] = {}
+    drafts = {split: folder / f".{split}.{os.getpid()}" for split in _SPLIT_COLUMNS}
+    schema = None
+
+    def pour(split: str) -> None:
+        table = pyarrow.Table.from_pylist(held.pop(split), schema=schema)
+        if split not in writers:
+            writers[split] = parquet.ParquetWriter(drafts[split], schema)
+        writers[split].write_table(table)
+
+    try:
+        for entry in entries(build):
+            row = flat(entry, languages)
+            schema = schema or pyarrow.schema([(name, _type(name, pyarrow)) for name in row])
+            held.setdefault(entry.split, []).append(row)
+            if len(held[entry.split]) == BATCH:
+                pour(entry.split)
+        for split in list(held):
+            pour(split)
+        for writer in writers.values():
+            writer.close()
+        for split, draft in drafts.items():
+            target = folder / f"{split}.parquet"
+            if split in writers:
+                draft.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+
+
+def _type(name: str, pyarrow: Any) -> Any:
+    if name in ("start", "end") or name.startswith(("valence_", "arousal_")):
+        return pyarrow.float64()
+    if name in ("first_frame", "frames", "people", "speaker", "rounds"):
+        return pyarrow.int64()
+    return pyarrow.bool_() if name == "copied" else pyarrow.string()

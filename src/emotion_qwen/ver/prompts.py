@@ -1,0 +1,124 @@
+"""What a teacher is told and must answer, in English and in Chinese; each is written for itself.
+
+Nothing of one language is shown to the other: both see the same pictures, words and measurements.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emotion_qwen.taxonomy import LabelSet
+
+UNCLEAR = {"en": "unclear", "zh": "不明确"}
+TEXTS = ("body", "voice", "scene", "context", "reasoning", "description")
+SYSTEM = {
+    "en": (
+        "You describe short video clips for a data set about emotions. Write what the frames, the words and the "
+        "measurements support, and nothing else: no names, no story before or after the clip, nobody who is not seen. "
+        "What you cannot see or hear you leave empty. Measurements are exact; where a picture seems to say otherwise, "
+        "trust the measurement."
+    ),
+    "zh": (
+        "你为情绪数据集描写短视频片段。只写画面、台词和测量结果能够支持的内容：不写人名，不编造片段前后的情节，"
+        "不写没有出现的人。看不到、听不到的就留空。测量值是准确的；如果画面看上去与测量不符，以测量为准。"
+        "请直接用中文思考和书写，不要先写英文再翻译。"
+    ),
+}
+ASK = {
+    "en": (
+        "Answer with one JSON object and nothing around it:\n"
+        '"people": how many people show their face (a number);\n'
+        '"speaker": number of the person who speaks, 0 if nobody is seen speaking or it cannot be told;\n'
+        '"facial_cues": list of short sentences on brows, eyes, gaze, mouth, each with its time;\n'
+        '"body": posture and gestures; "voice": how the voice sounds, empty without sound;\n'
+        '"scene": place and light; "context": what the words and the situation tell;\n'
+        '"reasoning": from these cues to the emotion, step by step, and what speaks against it;\n'
+        '"description": one paragraph of three to six sentences that joins cues, words and situation and names the '
+        "emotion;\n"
+        '"emotions": one to three of [{labels}], the strongest first;\n'
+        '"valence", "arousal": numbers from -1 to 1.\n'
+        "Write all texts in English."
+    ),
+    "zh": (
+        "只回答一个 JSON 对象，前后不要有别的文字：\n"
+        '"people"：露出脸的人数（数字）；\n'
+        '"speaker"：说话者的编号，没有看到人说话或无法判断时为 0；\n'
+        '"facial_cues"：短句列表，写眉、眼、目光、嘴的变化，并注明时间；\n'
+        '"body"：姿态和动作；"voice"：声音听起来怎样，没有声音时为空字符串；\n'
+        '"scene"：地点和光线；"context"：台词和情境说明了什么；\n'
+        '"reasoning"：由这些线索一步步推到情绪，也写出不利于该判断的地方；\n'
+        '"description"：一段三到六句的文字，把线索、台词和情境连起来，并点明情绪；\n'
+        '"emotions"：从 [{labels}] 中选一到三个，最强的在前；\n'
+        '"valence"、"arousal"：-1 到 1 之间的数。\n'
+        "键名保持英文，所有文字用中文书写。"
+    ),
+}
+MEND = {
+    "en": "Your answer cannot be used: {fault}. Give the whole JSON object again, mended.",
+    "zh": "你的回答无法使用：{fault}。请改正后重新给出完整的 JSON 对象。",
+}
+OBJECT = {
+    "en": "A reviewer objects to an earlier answer to the same clip:\n{faults}\nTake the objections into account.",
+    "zh": "审核者对同一片段先前的回答提出异议：\n{faults}\n请据此修正。",
+}
+READ = {
+    "en": (
+        "Here is a description of a person in a clip; words for emotions are replaced by [...]. Which emotion does it "
+        'describe? Answer with one JSON object: {{"emotion": one of [{labels}], or "{unclear}"}}.\n\n{text}'
+    ),
+    "zh": (
+        "下面描写片段中的一个人，表示情绪的词已换成 [...]。它描写的是哪种情绪？只回答一个 JSON 对象："
+        '{{"emotion": [{labels}] 之一，或 "{unclear}"}}。\n\n{text}'
+    ),
+}
+FACTS: dict[str, dict[str, str]] = {
+    "en": {
+        "frames": "{count} frames at {times} s of a clip of {seconds:.1f} s; everything but the faces is paler.",
+        "nobody": "Measured: no face was found.",
+        "people": "Measured: {count} face(s) followed.",
+        "person": "Person {number}: seen from {start:.1f} to {end:.1f} s, {place}.",
+        "silent": "Sound: none, or silence.",
+        "voice": "Sound, measured: {voice}",
+        "speaker": "The mouth of person {number} moves with the sound.",
+        "said": "Said:",
+        "unsaid": "Said: no words are known.",
+    },
+    "zh": {
+        "frames": "片段长 {seconds:.1f} 秒，以下 {count} 帧取自第 {times} 秒；人脸以外的部分已变淡。",
+        "nobody": "测量：没有找到人脸。",
+        "people": "测量：跟踪到 {count} 张人脸。",
+        "person": "人物 {number}：出现于 {start:.1f} 至 {end:.1f} 秒，位于{place}。",
+        "silent": "声音：没有声音或静音。",
+        "voice": "声音（测量）：{voice}",
+        "speaker": "人物 {number} 的嘴部动作与声音同步。",
+        "said": "台词：",
+        "unsaid": "台词：没有已知的台词。",
+    },
+}
+PLACES = {"en": ("at the left", "in the middle", "at the right"), "zh": ("左侧", "中间", "右侧")}
+
+
+def answer_schema(labels: LabelSet, language: str) -> dict[str, Any]:
+    """Return the JSON schema of a description in one language."""
+    text = {"type": "string"}
+    number = {"type": "number", "minimum": -1, "maximum": 1}
+    fields: dict[str, Any] = {
+        "people": {"type": "integer", "minimum": 0},
+        "speaker": {"type": "integer", "minimum": 0},
+        "facial_cues": {"type": "array", "items": text},
+        **dict.fromkeys(TEXTS, text),
+        "emotions": {
+            "type": "array", "items": {"type": "string", "enum": list(labels.names(language))}, "minItems": 1,
+            "maxItems": 3,
+        },
+        "valence": number,
+        "arousal": number,
+    }  # fmt: skip
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def reading_schema(labels: LabelSet, language: str) -> dict[str, Any]:
+    """Return the JSON schema of an independent reading."""
+    names = [*labels.names(language), UNCLEAR[language]]
+    fields = {"emotion": {"type": "string", "enum": names}}
+    return {"type": "object", "properties": fields, "required": ["emotion"], "additionalProperties": False}

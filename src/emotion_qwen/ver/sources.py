@@ -1,0 +1,76 @@
+"""The videos that a build starts from: a folder, or a manifest that tells licences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from emotion_qwen.data.faults import readable
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.media.clip import VIDEO_SUFFIXES
+from emotion_qwen.ver.segment import source_id
+from emotion_qwen.ver.settings import BuildSettings
+from emotion_qwen.ver.table import Row, digest
+
+KEYS = ("path", "license", "source", "group", "known")
+
+
+def find_sources(settings: BuildSettings) -> list[Row]:
+    """Return one row a video: its id, path, licence, name, group (what may not be divided by a split) and known label.
+
+    Raises:
+        DataError: the folder or manifest is missing, empty or broken.
+    """
+    place = Path(settings.source)
+    if place.is_dir():
+        files = [
+            path
+            for path in place.rglob("*")
+            if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        ]
+        entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
+        root = place
+    elif place.is_file():
+        entries, root = _manifest(place), place.parent
+    else:
+        raise DataError(f"source {str(place)!r} does not exist; give a folder of videos, or a manifest of them")
+    if not entries:
+        raise DataError(
+            f"source {str(place)!r} holds no video; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
+    rows: dict[str, Row] = {}
+    for entry in entries:
+        path = Path(readable(entry["path"]))  # a name that is no text cannot stand in a table; it will not be found
+        try:
+            name = source_id(root, path)
+        except OSError:
+            name = f"missing-{digest(str(path))[:10]}"  # the first step names and rejects it
+        rows[name] = {
+            "source_id": name, "path": str(path), "license": entry.get("license") or settings.license,
+            "source": entry.get("source") or _readable(path.name), "group": entry.get("group") or name,
+            "known": entry.get("known") or "",
+        }  # fmt: skip
+    return list(rows.values())
+
+
+def _manifest(path: Path) -> list[Row]:
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise DataError(f"{path}:{number}: no 'path'; expected an object with the keys {', '.join(KEYS)}")
+        unknown = [key for key in entry if key not in KEYS]
+        if unknown:
+            raise DataError(f"{path}:{number}: {unknown_choice('key', unknown[0], KEYS)}")
+        entries.append({**entry, "path": str(path.parent / entry["path"])})
+    return entries
+
+
+def _readable(name: str) -> str:
+    """Return a file name on one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())
