@@ -31,8 +31,8 @@ from emotion_qwen.inference.report import (
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
-from emotion_qwen.records import CHANNELS, EmotionReport
-from emotion_qwen.taxonomy import label_set
+from emotion_qwen.records import CHANNELS, Clip, EmotionReport
+from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class EmotionQwen:
@@ -87,13 +87,21 @@ class EmotionQwen:
         if language not in LANGUAGES:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
         clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
+        return self.report(self.read(clip, chosen, language, context), began, abstain_below)
+
+    def read(self, clip: Clip, labels: LabelSet, language: str = "en", context: str = "") -> Reading:
+        """Find the people of a decoded clip, and make ready what the model is asked; nothing is asked yet.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
         prepared = prepare_clip(clip, self.detector, self.engine.processor)
-        reading = Reading(self.engine, prepared, chosen, language, context)
+        reading = Reading(self.engine, prepared, labels, language, context)
         if not reading.channels:
             raise MediaError(
-                f"{str(path)!r} has no picture, no words, and no sound that is not silence; give one that has"
+                f"{clip.source!r} has no picture, no words, and no sound that is not silence; give one that has"
             )
-        return self._report(reading, began, abstain_below)
+        return reading
 
     def ask(
         self,
@@ -152,7 +160,8 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: Reading, began: float, threshold: float) -> EmotionReport:
+    def report(self, reading: Reading, began: float, threshold: float = ABSTAIN_BELOW) -> EmotionReport:
+        """Compose the report of a reading that began at `time.perf_counter()` `began`."""
         labels, channels = reading.labels, reading.channels
         shares, pooled = reading.shares(channels), reading.clip(channels)
         leading = int(pooled.argmax())
