@@ -118,10 +118,18 @@ class EmotionQwen:
         The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
         """
         clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
+        return self.engine.write([self.asked_view(clip, context)], question)[0]
+
+    def asked_view(self, clip: Clip, context: str = "") -> View:
+        """Return the message parts by which a free question is asked about a clip; see `ask`.
+
+        Raises:
+            MediaError: nothing in the clip can be seen or heard.
+        """
         prepared = prepare_clip(clip, self.detector, self.engine.processor)
         found = glimpses(prepared, context, hears=self.hears)
         if not found:
-            raise MediaError(f"{str(path)!r} has no picture, and no sound that is not silence; give another clip")
+            raise MediaError(f"{clip.source!r} has no picture, and no sound that is not silence; give another clip")
         chosen = found[len(found) // 2]
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
@@ -130,7 +138,7 @@ class EmotionQwen:
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
             view = [prepared.part, *view[1:]]
-        return self.engine.write([view], question)[0]
+        return view
 
     @property
     def hears(self) -> bool:

@@ -72,8 +72,13 @@ async def medium_of(service: Service, part: Part, folder: Path, place: str) -> C
     return clip
 
 
-async def model_messages(service: Service, messages: Sequence[Message]) -> list[dict[str, Any]]:
+async def model_messages(service: Service, messages: Sequence[Message], focus: str = "whole") -> list[dict[str, Any]]:
     """Turn messages of the protocol into the processor's, media decoded.
+
+    Args:
+        service: the server.
+        messages: of the request.
+        focus: "whole" shows media as they are, "person" the person seen most in each.
 
     Raises:
         ApiError: too many messages or media, or one that is refused.
@@ -94,7 +99,7 @@ async def model_messages(service: Service, messages: Sequence[Message]) -> list[
                 content = [
                     one
                     for place, part in enumerate(content)
-                    for one in await _model_parts(service, part, folder, f"messages[{number}].content[{place}]")
+                    for one in await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
                 ]
             found.append({"role": "system" if message.role == "developer" else message.role, "content": content})
         return found
@@ -102,7 +107,7 @@ async def model_messages(service: Service, messages: Sequence[Message]) -> list[
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _model_parts(service: Service, part: Part, folder: Path, place: str) -> list[dict[str, Any]]:
+async def _model_parts(service: Service, part: Part, folder: Path, place: str, focus: str) -> list[dict[str, Any]]:
     if isinstance(part, TextPart):
         return [{"type": "text", "text": part.text}]
     hears = service.analyzer.hears
@@ -111,6 +116,8 @@ async def _model_parts(service: Service, part: Part, folder: Path, place: str) -
     clip = await medium_of(service, part, folder, place)
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
+    if focus == "person":
+        return await service.with_faces(lambda: list(service.analyzer.asked_view(clip)))
     if clip.still or isinstance(part, ImagePart):
         return [{"type": "image", "image": clip.frames[0]}]
     video: list[dict[str, Any]] = [{"type": "video", "video": clip}]
@@ -125,9 +132,13 @@ class Answer:
     Args:
         service: the server.
         request: what was asked.
+
+    Raises:
+        ApiError: the server loads, drains or has failed.
     """
 
     def __init__(self, service: Service, request: ChatRequest) -> None:
+        service.check_open()
         self.service, self.request = service, request
         self.id, self.created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         self.model = request.model or service.name
@@ -150,7 +161,7 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            messages = await model_messages(self.service, request.messages)
+            messages = await model_messages(self.service, request.messages, request.focus)
             inputs, grammar = await asyncio.to_thread(self._prepare, messages)
         length = inputs["input_ids"].shape[1]
         room = scheduler.context - length

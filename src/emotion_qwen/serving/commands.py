@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             service.draining = True
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C waits for nobody
+            self.should_exit = True  # uvicorn's own would raise the signal again at the end: no exit code 0
 
     server = Server(
         uvicorn.Config(

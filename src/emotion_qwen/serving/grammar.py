@@ -159,9 +159,7 @@ class _Compiler:
             if key in schema:
                 options = _listed(schema[key], f"{place}.{key}")
                 if key == "allOf" and len(options) > 1:
-                    raise RequestError(
-                        f"{place}.allOf joins {len(options)} schemas, which is not supported; merge them"
-                    )
+                    raise RequestError(f"{place}.allOf joins {len(options)} schemas; only one is supported, merge them")
                 return self.make.either(self.of(one, f"{place}.{key}", stack) for one in options)
         kinds = schema.get("type", _guess_kind(schema))
         return self.make.either(

@@ -99,6 +99,7 @@
     byId("turns").replaceChildren();
     byId("windows").replaceChildren();
     for (const id of ["report", "downloads", "chat"]) byId(id).hidden = true;
+    byId("report").removeAttribute("src");  // a hidden report would go on drawing at no width
     byId("work").hidden = false;
     byId("progress").textContent = say("sending");
     fail("");
@@ -205,7 +206,7 @@
         number ? turn : { role: "user", content: [part, { type: "text", text: turn.content }] });
       const response = await fetch("/v1/chat/completions", {
         method: "POST", headers: { ...headers(), "Content-Type": "application/json" }, signal: answering.signal,
-        body: JSON.stringify({ messages, stream: true, max_tokens: 128 }),
+        body: JSON.stringify({ messages, stream: true, max_tokens: 128, focus: "person" }),
       });
       if (!response.ok) throw new Error(await refused(response));
       for await (const [, data] of events(response)) {

@@ -17,6 +17,26 @@ _UNSUPPORTED = {
 }  # fmt: skip
 
 
+def check_letters(values: Any) -> None:
+    """Refuse halves of surrogate pairs, which JSON may spell and UTF-8 cannot.
+
+    Raises:
+        ValueError: there is one, in a key or a text.
+    """
+    left = [values]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str) and not one.isascii():
+            try:
+                one.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError("a text holds half of a surrogate pair; send whole characters") from error
+
+
 class Wire(BaseModel):
     """A part of a request: unknown fields are refused, so that a typing error is not silently another question."""
 
@@ -125,6 +145,8 @@ class ChatRequest(Wire):
     response_format: ResponseFormat | None = None
     ignore_eos: bool = False
     """Go on behind the end of the answer up to `max_tokens`, for measurements; not part of OpenAI's protocol."""
+    focus: Literal["whole", "person"] = "whole"
+    """With "person", the person seen most stands for a picture or video, as in `emotion-qwen ask`; not OpenAI's."""
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
@@ -135,6 +157,7 @@ class ChatRequest(Wire):
         """Take what is not served as long as it asks for nothing."""
         if not isinstance(values, dict):
             return values
+        check_letters(values)
         for name, neutral in _UNSUPPORTED.items():
             if name in values and values[name] is not None and values[name] != neutral:
                 raise ValueError(f"{name} is not supported by this server; leave it out")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from starlette.datastructures import UploadFile
@@ -28,9 +27,6 @@ from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set
 
 _CHUNK = 2**20
-_faces = threading.Lock()
-"""The face detector's network may be used by one thread at a time."""
-Found = TypeVar("Found")
 
 
 class ReportJob:
@@ -96,24 +92,19 @@ class ReportJob:
     async def windows(self, reading: Reading) -> AsyncIterator[dict[str, Any]]:
         """Give the windows of the timeline as soon as the model has seen all of them."""
         steps = told_windows(reading)
-        while (found := await self._in_thread(lambda: next(steps, None))) is not None:
+        while (found := await self.service.in_thread(lambda: next(steps, None))) is not None:
             for window in found:
                 yield window
 
     async def read(self, clip: Clip) -> Reading:
         """Find the people."""
         chosen, options, analyzer = label_set(self.options.labels), self.options, self.service.analyzer
-
-        def read() -> Reading:
-            with _faces:
-                return analyzer.read(clip, chosen, options.language, options.context)
-
-        return await self._in_thread(read)
+        return await self.service.with_faces(lambda: analyzer.read(clip, chosen, options.language, options.context))
 
     async def report(self, reading: Reading) -> EmotionReport:
         """Compose the report."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
-        return await self._in_thread(lambda: analyzer.report(reading, self.began, threshold))
+        return await self.service.in_thread(lambda: analyzer.report(reading, self.began, threshold))
 
     async def page(self, report: EmotionReport) -> str:
         """Compose the page of the report, with its medium."""
@@ -121,9 +112,6 @@ class ReportJob:
         shown, sound = await self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
         still = report.provenance["seconds"] == [0.0, 0.0]
         return await asyncio.to_thread(compose_page, report, shown, None if still else sound)
-
-    async def _in_thread(self, work: Callable[[], Found]) -> Found:
-        return await asyncio.get_running_loop().run_in_executor(self.service.threads, work)
 
     async def events(self, with_page: bool) -> AsyncIterator[str]:
         """Give windows, the report and its page as server-sent events; a fault on the way is an event, too."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.inference.analyzer import EmotionQwen
@@ -21,6 +23,7 @@ from emotion_qwen.serving.scheduler import Scheduler
 from emotion_qwen.serving.turns import FairLock, SharedEngine
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 WAITING_ANALYSES = 4  # per running one
 
 
@@ -43,6 +46,7 @@ class Service:
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
         self.threads = ThreadPoolExecutor(settings.analyses, thread_name_prefix="analysis")
         self.decoders = Decoders(settings)
+        self._faces = threading.Lock()
         self._scheduler: Scheduler | None = None
         self._analyzer: EmotionQwen | None = None
         self.name = self.fingerprint = ""
@@ -75,20 +79,20 @@ class Service:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The scheduler.
+        """The scheduler, also for those who came in before the server drains.
 
         Raises:
-            ApiError: the server loads, drains or has failed.
+            ApiError: the model is not loaded.
         """
-        self.check_open()
-        assert self._scheduler is not None
+        if self._scheduler is None:
+            raise self._closed()
         return self._scheduler
 
     @property
     def analyzer(self) -> EmotionQwen:
         """The analyzer; errors are those of `scheduler`."""
-        self.check_open()
-        assert self._analyzer is not None
+        if self._analyzer is None:
+            raise self._closed()
         return self._analyzer
 
     def check_open(self) -> None:
@@ -98,7 +102,11 @@ class Service:
             ApiError: status 503.
         """
         if self.status != "ok":
-            raise ApiError(503, f"the server is {self.status}; try again later", f"server_{self.status}", retry_after=5)
+            raise self._closed()
+
+    def _closed(self) -> ApiError:
+        state = self.status
+        return ApiError(503, f"the server is {state}; try again later", f"server_{state}", retry_after=5)
 
     def overloaded(self, what: str) -> ApiError:
         """Compose the answer to one request too many."""
@@ -134,6 +142,19 @@ class Service:
                 yield
         finally:
             self.analyses -= 1
+
+    async def in_thread(self, work: Callable[[], Found]) -> Found:
+        """Do work in one of the threads for reports."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    async def with_faces(self, work: Callable[[], Found]) -> Found:
+        """Do work that looks for faces: the detector's network may be used by one thread at a time."""
+
+        def alone() -> Found:
+            with self._faces:
+                return work()
+
+        return await self.in_thread(alone)
 
     def numbers(self) -> str:
         """Everything for Prometheus."""
