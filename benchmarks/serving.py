@@ -1,9 +1,9 @@
 """How many requests a second does the server answer at once, against the same server asked one after another?
 
-Each request sends one 224-pixel picture and gets exactly 64 tokens (`ignore_eos`). The same server process is asked by one
-client, then by 16 at once; then by one again, so that a change of the machine in between shows. Told are requests per
-second, their ratio, the median and the 95th percentile of the time a request takes, the server's memory before, at the most
-and afterwards, and whether every answer is that of a request alone.
+Each request sends one 224-pixel picture and gets exactly 64 tokens (`ignore_eos`). The same server process is asked by
+one client, then by 16 at once; then by one again, so that a change of the machine in between shows. Told are requests
+per second, their ratio, the median and the 95th percentile of the time a request takes, the server's memory before, at
+the most and afterwards, and whether every answer is that of a request alone.
 
     python benchmarks/serving.py                     # starts `emotion-qwen serve` on a free port; about two minutes
     python benchmarks/serving.py --seconds 20 --url http://127.0.0.1:8000
@@ -53,6 +53,7 @@ class Load:
         self.others = 0
 
     def run(self) -> float:
+        """Ask until the time is over; return requests per second."""
         began = time.monotonic()
         threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.clients)]
         for thread in threads:

@@ -169,7 +169,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/chat/completions", tags=["chat"], response_model=ChatCompletion,
-        responses={**ERRORS, 200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={**ERRORS, 200: {"content": {"text/event-stream": {}}}},
     )  # fmt: skip
     async def chat(request: Request, body: ChatRequest) -> Any:
         """Answer a conversation with any number of pictures, videos and sounds."""

@@ -117,7 +117,8 @@ async def _model_parts(service: Service, part: Part, folder: Path, place: str, f
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
     if focus == "person":
-        return await service.with_faces(lambda: list(service.analyzer.asked_view(clip)))
+        view = await service.with_faces(lambda: service.analyzer.asked_view(clip))
+        return [view] if isinstance(view, dict) else list(view)
     if clip.still or isinstance(part, ImagePart):
         return [{"type": "image", "image": clip.frames[0]}]
     video: list[dict[str, Any]] = [{"type": "video", "video": clip}]

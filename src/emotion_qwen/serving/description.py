@@ -57,7 +57,7 @@ ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The report; with `stream` the events clip, window, report, page and error.",
         "content": {
             "application/json": {"schema": {"$ref": f"{_COMPONENT}EmotionReport"}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
     },
 }
