@@ -19,8 +19,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "faces": ("emotion_qwen.inference.commands:faces", "Show the faces found in a clip, their tracks and crops."),
     "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
-    "convert": ("emotion_qwen.model.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
+    "convert": ("emotion_qwen.processing.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
     "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
+    "eval": ("emotion_qwen.evaluation.eval_commands:evaluate", "Run benchmarks, score again, compare runs."),
     "forgetting": (
         "emotion_qwen.evaluation.commands:forgetting",
         "Compare two models: did emotion training cost general skill?",

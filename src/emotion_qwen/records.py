@@ -32,6 +32,7 @@ class Clip:
         sample_rate: of `wave`, Hz; 0 without sound.
         wave_start: seconds of the wave's first sample.
         utterances: words, in order.
+        words_from: where they were read, or what recognised them; "" without words.
         origin: seconds of the clip's zero on the container's own clock.
         warnings: what was wrong with the file and could be mended.
     """
@@ -46,6 +47,7 @@ class Clip:
     sample_rate: int = 0
     wave_start: float = 0.0
     utterances: tuple[Utterance, ...] = ()
+    words_from: str = ""
     origin: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -251,7 +253,7 @@ class EmotionReport:
         uncertainty: how far to trust this; None of a report that was made without.
         utterances: the words that were read.
         context: what the user said of the situation.
-        reasoning: step -> text, where structured thinking was asked for.
+        reasoning: step -> text, where structured thinking was asked for; all of it is generated.
         provenance: model, weights, prompt, budgets, warnings.
     """
 

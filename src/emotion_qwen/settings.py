@@ -68,8 +68,8 @@ class ClipSettings(Settings):
     """How far everything but the tracked faces is washed out; 0 leaves frames as they are."""
     person_crops: bool = True
     """Read each person also from square crops of the face track."""
-    person_margin: float = Field(0.2, ge=0, le=2)
-    """Margin around the face on each side, as a share of the longer side of its box."""
+    person_margin: float = Field(0.2, ge=-0.25, le=2)
+    """Margin around the face on each side, as a share of the longer side of its box; below 0 cuts into the box."""
     person_frames: int = Field(8, ge=1)
     """Crops per person, evenly spaced over the track."""
     person_pixels: int = Field(224 * 224, gt=0)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
     ("taxonomy", "settings", "console", "nano"),
-    ("records",),
+    ("records", "matching"),
     ("media", "faces", "model"),
     ("processing",),
     ("prepare",),

@@ -25,8 +25,9 @@ def test_the_command_table_is_light(arguments: list[str]) -> None:
     assert loaded_by(f"from emotion_qwen import cli; cli.main({arguments!r})") == set()
 
 
-def test_the_taxonomy_is_light() -> None:
-    assert loaded_by("import emotion_qwen.taxonomy") == set()
+@pytest.mark.parametrize("module", ["taxonomy", "matching.answer"])
+def test_words_and_their_matcher_are_light(module: str) -> None:
+    assert loaded_by(f"import emotion_qwen.{module}") == set()
 
 
 def test_help_runs_as_a_module() -> None:

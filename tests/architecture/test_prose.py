@@ -50,6 +50,9 @@ def fault(arguments: list[str]) -> str | None:
     for argument in arguments:
         if argument == "--":
             return None
+        meant = getattr(command, "default", None)  # of a group: the command that is called where none is named
+        if meant and argument not in command.commands and argument != "--help":
+            command = command.commands[meant]
         option = re.match(r"-[a-z]$|--[\w-]+", argument)
         if option:
             known = {text for p in command.params for text in (*p.opts, *p.secondary_opts)} | {"--help"}

@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 
 from emotion_qwen.data.questions import FEELINGS, NO_PERSON, OBJECTS, TRAINED_SETS, ask_blank, ask_face, ask_object
-from emotion_qwen.taxonomy import concept, label_set, match_label
+from emotion_qwen.matching.answer import match_label
+from emotion_qwen.taxonomy import concept, label_set
 
 
 @pytest.mark.parametrize("label", ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"])

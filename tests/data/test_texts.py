@@ -9,7 +9,8 @@ import pytest
 from emotion_qwen.data.parts import balanced, read_part
 from emotion_qwen.data.texts import read_texts
 from emotion_qwen.errors import DataError
-from emotion_qwen.taxonomy import label_set, match_label
+from emotion_qwen.matching.answer import match_label
+from emotion_qwen.taxonomy import label_set
 
 SEVEN = label_set("fer7")
 

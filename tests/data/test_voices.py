@@ -67,6 +67,19 @@ def test_faults_are_named(file, tmp_path):
         read_voices(tmp_path / "thin.parquet")
     with pytest.raises(DataError, match="v.parquet: x: the sound cannot be decoded"):
         decode(b"not a sound at all", "v.parquet: x")
+    half = flac(np.random.default_rng(0).normal(0, 0.1, RATE).clip(-1, 1))
+    with pytest.raises(DataError, match="v.parquet: x: the sound is not whole .*cut short.*leave the row out"):
+        decode(half[: len(half) // 3], "v.parquet: x")
+
+
+def test_a_voice_is_decoded_as_a_plain_decoder_does():
+    data = flac(np.random.default_rng(0).normal(0, 0.1, 3 * RATE).clip(-1, 1))
+    pieces = []
+    with av.open(io.BytesIO(data)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=16000)
+        for frame in [*container.decode(audio=0), None]:
+            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+    assert np.abs(decode(data) - np.concatenate(pieces)).max() < 1e-6
 
 
 def test_a_varied_voice_has_its_length_another_pitch_and_comes_again_with_its_draw():

@@ -57,6 +57,13 @@ def test_settings_outside_their_range_are_named(strength, margin, text):
         capture(frames(1), [track({0: FACE})], strength, margin)
 
 
+def test_a_crop_may_cut_into_the_box_but_not_through_it():
+    (crop,) = person_crops(frames(1), track({0: (100, 40, 140, 80)}), margin=-0.1)
+    assert crop.shape == (32, 32, 3)
+    with pytest.raises(SettingsError, match=r"margin -0\.3; expected -0\.25 or more"):
+        person_crops(frames(1), track({0: FACE}), margin=-0.3)
+
+
 def test_crops_are_squares_with_margin():
     clip = frames(1)
     (crop,) = person_crops(clip, track({0: (100, 40, 130, 80)}), margin=0.25)

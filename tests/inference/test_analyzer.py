@@ -4,6 +4,7 @@ import json
 import av
 import numpy as np
 import pytest
+from footage import write_film
 from PIL import Image
 from rich.console import Console
 
@@ -144,6 +145,20 @@ def test_the_terminal_view_says_what_matters(analyzer, face_file, gray_clip):
     text = console.export_text()
     for expected in (report.label, "person", "gate: general expert", "never trained", "没有找到人脸", "mikels8"):
         assert expected in text
+
+
+def test_a_question_about_a_clip_without_a_face_is_asked_about_all_of_it(analyzer, tmp_path, monkeypatch):
+    """All frames and all words, not those around its middle, as `analyze` asks."""
+    path = write_film(tmp_path / "long.mp4", count=60)
+    (tmp_path / "a.srt").write_text("".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\nWord{n}\n\n" for n in range(6)))
+    asked = []
+    monkeypatch.setattr(analyzer.engine, "write", lambda views, question: asked.append((views, question)) or ["so"])
+    sources = Sources(words=True, transcript=tmp_path / "a.srt")
+    assert analyzer.ask(path, "Why?", sources=sources, context="A quarrel.") == "so"
+    (((video, *told),), question) = asked[0]
+    assert question == "Why?" and video["type"] == "video"
+    texts = [part["text"] for part in told]
+    assert "Word0 Word1 Word2 Word3 Word4 Word5" in texts[0] and "A quarrel." in texts[1] and len(texts) == 2
 
 
 def test_sound_named_for_a_deaf_model_is_refused(analyzer, tmp_path):

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError
-from emotion_qwen.inference.engine import Engine
+from emotion_qwen.inference.encoding import BATCH
+from emotion_qwen.inference.engine import TOKENS, Engine, _fitting
 
 
 def parts(count: int, side: int = 48) -> list[dict]:
@@ -104,3 +105,20 @@ def test_bfloat16_runs(nano):
     half = Engine.load(device="cpu", dtype="bfloat16")
     scores = half.score(parts(1), "Emotion?", ["happy"])
     assert half.model.dtype == torch.bfloat16 and torch.isfinite(scores.log_likelihood).all()
+
+
+def test_a_medium_that_stands_in_several_views_is_encoded_once(nano, monkeypatch):
+    """Views of tokens are scored as those of media, in batches that keep to their bound."""
+    encode, seen = nano.model.encode_media, []
+    monkeypatch.setattr(nano.model, "encode_media", lambda i: seen.append(len(i.get("pixel_values", ()))) or encode(i))
+    (shown,), said = parts(1), {"type": "text", "text": "They have just won. "}
+    encoder = nano.encoder()
+    views = encoder.views([[shown, said], [shown], [said]])
+    encoder.views([[shown]])
+    assert seen == [36]
+    scores = nano.score(views, "Emotion?", ["happy", "sad"]).log_likelihood
+    plain = nano.score([[shown, said], [shown], [said]], "Emotion?", ["happy", "sad"]).log_likelihood
+    assert torch.allclose(scores, plain, atol=1e-4)
+    assert [(cut.start, cut.stop) for cut in _fitting([10] * 40)] == [(0, BATCH), (BATCH, 40)]
+    assert [(cut.start, cut.stop) for cut in _fitting([TOKENS + 1, 10, TOKENS // 2, 10])] == [(0, 1), (1, 3), (3, 4)]
+    assert list(_fitting([])) == []

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from emotion_qwen.inference.engine import WordScores
-from emotion_qwen.inference.scoring import BLANK, blank_like, label_scores, pool
+from emotion_qwen.inference.reader import BLANK, blank_like
+from emotion_qwen.inference.scoring import label_scores, pool
 from emotion_qwen.processing.patches import normalize
+from emotion_qwen.processing.processor import MediumTokens
 from emotion_qwen.taxonomy import label_set
 
 
@@ -17,9 +19,16 @@ class ScriptedEngine:
 
     def score(self, parts, question, answers):
         self.asked.append((len(parts), question, tuple(answers)))
-        first = parts[0] if isinstance(parts[0], dict) else parts[0][0]
-        is_blank = (first["image"] == BLANK).all()
-        return WordScores(self.blank if is_blank else self.seen, self.tokens, torch.tensor([[0.3, 0.7]] * len(parts)))
+        shown = parts[0][0]["image"]
+        is_blank = isinstance(shown, np.ndarray) and (shown == BLANK).all()
+        scores = self.blank if is_blank else self.seen
+        return WordScores(scores, self.tokens, torch.tensor([[0.3, 0.7]] * len(parts)), torch.zeros(len(parts), 2))
+
+    def encoder(self):
+        return self
+
+    def views(self, views):
+        return [[{"type": "image", "image": MediumTokens(torch.zeros(1, 2))}] for _ in views]
 
 
 def test_likelihood_less_blank_per_token():

@@ -133,3 +133,29 @@ def test_words_and_sound_that_nobody_asked_for_are_left_out_with_a_warning(tmp_p
     assert clip.utterances == () and "the words are left out" in clip.warnings[-1] and "has no cue" in clip.warnings[-1]
     with pytest.raises(MediaError, match=r"v\.srt' has no cue"):
         read_clip(video, SETTINGS, sources=Sources(words=True, transcript=tmp_path / "v.srt"))
+
+
+def test_words_behind_the_end_are_left_out_and_told(tmp_path):
+    """Unless the sound goes on; they must not count as words without a time, which are heard everywhere."""
+    video, sound = write_video(tmp_path / "v.mp4"), write_sound(tmp_path / "long.wav", seconds=6.0)
+    (tmp_path / "v.srt").write_text(
+        "".join(f"{n}\n00:00:0{n},500 --> 00:00:0{n + 1},500\nWord {n}.\n\n" for n in (2, 4, 7))
+    )
+    silent = read_clip(video, SETTINGS, sources=Sources(words=True))
+    assert [(one.start, one.end) for one in silent.utterances] == [(2.5, pytest.approx(3.0))]
+    assert silent.warnings == ("2 of 3 cues begin after the clip ends (3.00 s) and are left out",)
+    heard = read_clip(video, SETTINGS, sources=Sources(sound=True, words=True, audio=sound))
+    assert [(one.start, one.end) for one in heard.utterances] == [(2.5, 3.5), (4.5, 5.5)]
+    assert heard.warnings == ("1 of 3 cues begin after the clip ends (6.00 s) and are left out",)
+    assert heard.duration == pytest.approx(3.0) and len(heard.wave) == 6 * 16000
+    Image.new("RGB", (8, 8)).save(tmp_path / "v.png")
+    still = read_clip(tmp_path / "v.png", SETTINGS, sources=Sources(words=True))
+    assert len(still.utterances) == 3 and still.warnings == ()
+
+
+def test_folders_give_sounds_only_where_they_are_wanted(tmp_path):
+    for name in ("a.wav", "b.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_media([str(tmp_path)])] == ["b.png"]
+    assert [path.name for path in find_media([str(tmp_path)], sounds=True)] == ["a.wav", "b.png"]
+    assert [path.name for path in find_media([f"{tmp_path}/../{tmp_path.name}*"], sounds=True)] == ["a.wav", "b.png"]

@@ -1,9 +1,12 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media import read_picture
+from emotion_qwen.media import read_clip, read_picture
+from emotion_qwen.media.picture import is_picture
 from emotion_qwen.settings import ClipSettings
 
 SETTINGS = ClipSettings()
@@ -82,3 +85,36 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(MediaError, match=rf"bomb\.png'.*expected at most {limit:,}"):
         read_picture(tmp_path / "bomb.png", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("two\nlines"), EOFError("short"), IndexError("out"), struct.error("4 bytes")]
+)
+@pytest.mark.parametrize("when", ["opened", "decoded"])
+def test_whatever_pils_readers_raise_is_one_line(tmp_path, monkeypatch, when, error):
+    """AVIF raises RuntimeError, PPM ValueError and so on; found by flipping bytes in real files."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(*((Image, "open") if when == "opened" else (Image.Image, "convert")), fail)
+    assert is_picture(tmp_path / "a.png")
+    with pytest.raises(MediaError, match=r"a\.png': damaged.*fetch it again") as caught:
+        read_picture(tmp_path / "a.png", ClipSettings())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "place"), [("a.ppm", 7), ("a.jpg", 300), ("a.tif", 4), ("a.gif", 10), ("a.webp", 16)])
+def test_pictures_with_damaged_heads_are_refused_or_read(tmp_path, name, place):
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
+    sound = path.read_bytes()
+    for seed in range(8):
+        content = bytearray(sound)
+        content[place : place + 6] = np.random.default_rng(seed).integers(0, 256, 6, dtype=np.uint8).tobytes()
+        path.write_bytes(content)
+        try:
+            assert read_clip(path, ClipSettings()).frames.ndim == 4
+        except MediaError as error:
+            assert "\n" not in str(error)

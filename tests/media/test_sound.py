@@ -13,7 +13,7 @@ import pytest
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media.container import open_video
-from emotion_qwen.media.sound import SAMPLE_RATE, read_sound, sound_tracks
+from emotion_qwen.media.sound import SAMPLE_RATE, SoundBytes, read_sound, sound_tracks
 from emotion_qwen.media.timeline import read_timeline
 
 from .films import write_video
@@ -261,6 +261,52 @@ def test_every_kind_of_sample_has_the_same_level(tmp_path, codec):
     assert np.abs(read_sound(path).wave - tone).max() < 1e-4
 
 
+@pytest.mark.parametrize("name", ["a.wav", "b.avi", "c.mkv"])
+def test_eight_bits_are_centred_on_silence(tmp_path, name):
+    """Unsigned: silence is 128, and taking it for 0 would be a wave at full scale."""
+    tone = 0.5 * np.sin(np.arange(16000) * 0.2).astype(np.float32)
+    heard = read_sound(record(tmp_path / name, tone, "pcm_u8", 16000)).wave
+    assert len(heard) == 16000 and np.abs(heard - tone).max() < 1.01 / 128 and abs(heard.mean()) < 0.005
+
+
+@pytest.mark.parametrize(("codec", "off"), [("pcm_s24le", 0.002), ("ac3", 0.02), ("aac", 0.06)])
+def test_surround_sound_of_24_bits_and_of_films_is_mixed_to_its_level(tmp_path, codec, off):
+    path, layout = tmp_path / "a.mkv", "5.1"
+    tone = 0.4 * np.sin(np.arange(96000) * 0.03).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=48000, layout=layout)
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=48000, frame_size=size)
+        whole = av.AudioFrame.from_ndarray(np.repeat(tone[None], 6, 0).copy(), format="fltp", layout=layout)
+        whole.sample_rate = 48000
+        for frame in [*resampler.resample(whole), *resampler.resample(None)]:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    sound = read_sound(path)
+    assert sound.duration == pytest.approx(2.0, abs=0.04) and sound.warnings == ()
+    assert float(np.abs(sound.wave[4000:-4000]).max()) == pytest.approx(0.4, abs=off)
+
+
+def test_sound_that_outlasts_the_picture_is_read_to_its_end(tmp_path):
+    path = record(tmp_path / "a.mp4", clicks([1.0, 4.5], 5.0, 48000), "aac", 48000, picture=0.0)
+    sound = read_sound(path, origin=origin_of(path))
+    assert sound.duration == pytest.approx(5.0, abs=0.05) and sound.warnings == ()
+    assert (peak(sound.wave, 0, 3), peak(sound.wave, 3, 5)) == (
+        pytest.approx(1, abs=2e-3),
+        pytest.approx(4.5, abs=2e-3),
+    )
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("b.flac", "flac"), ("c.m4a", "aac")])
+def test_a_sound_file_without_packets_is_named(tmp_path, name, codec):
+    with av.open(str(tmp_path / name), "w") as container:
+        container.add_stream(codec, rate=16000, layout="mono")
+        container.start_encoding()
+    with pytest.raises(MediaError, match="is empty; the file is damaged or was cut off|holds no sound track") as caught:
+        read_sound(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
 def test_integers_of_64_bits_have_the_same_level_too(tmp_path):
     tone = 0.5 * np.sin(np.arange(16000) * 0.2)
     path = write_wav(tmp_path / "a.wav", (tone * 2.0**63).astype("<i8")[:, None])
@@ -381,6 +427,38 @@ def test_tracks_without_a_decoder_are_passed_over(tmp_path):
         read_sound(path, track=0)
     path.write_bytes(content.replace(b"A_FLAC", b"A_XQZW"))
     with pytest.raises(MediaError, match=r"a\.mkv': FFmpeg has no decoder for any of its sound tracks; convert"):
+        read_sound(path)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.flac", "flac"), ("b.mp3", "libmp3lame"), ("c.m4a", "aac")])
+def test_bytes_are_read_as_the_file_that_holds_them(tmp_path, name, codec):
+    path = record(tmp_path / name, noise(3.0, 44100), codec, 44100)
+    held = SoundBytes(path.read_bytes(), "row 7")
+    assert np.array_equal(read_sound(held).wave, read_sound(path).wave)
+    assert np.array_equal(read_sound(held, start=1.0, end=2.0).wave, read_sound(path, start=1.0, end=2.0).wave)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", r"'row 7' is empty \(0 bytes\)"),
+        (b"#EXTM3U\nfile:///etc/hostname\n", "'row 7' is text"),
+        (bytes(500), "'row 7': not a sound"),
+    ],
+)
+def test_bytes_that_are_no_sound_are_named(data, said):
+    with pytest.raises(MediaError, match=said):
+        read_sound(SoundBytes(data, "row 7"))
+
+
+def test_a_sound_file_of_no_known_codec_is_named(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.zeros((100, 1), np.int16))
+    content = bytearray(path.read_bytes())
+    content[20:22] = b"\xee\xee"  # the format tag
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match="holds only sound \\(of no known codec\\)"), open_video(path):
+        pass
+    with pytest.raises(MediaError, match="FFmpeg has no decoder for any of its sound tracks"):
         read_sound(path)
 
 

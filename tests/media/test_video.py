@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media import read_video
+from emotion_qwen.media import read_video, video
 from emotion_qwen.media.video import working_size
 from emotion_qwen.settings import ClipSettings
 
-from .films import level, write_sound, write_video
+from .films import level, write_interlaced, write_sound, write_video
 
 SETTINGS = ClipSettings()
 
@@ -99,6 +99,74 @@ def test_display_rotation_is_honoured(tmp_path, degrees, corner):
     columns = slice(0, width // 2) if corner.endswith("left") else slice(width // 2, width)
     assert clip.frames[0][rows, columns].mean() > 240
     assert clip.frames[0].mean() == pytest.approx(64, abs=8)
+
+
+@pytest.mark.parametrize("rotation", [None, 90])
+@pytest.mark.parametrize(("name", "pixels"), [("a.mp4", "yuv420p"), ("b.mov", "yuv420p10le"), ("c.mkv", "yuv420p")])
+def test_hevc_with_open_groups_keeps_times_and_orientation(tmp_path, name, pixels, rotation):
+    """As phones record it: pictures shown before their keyframe, ten bits, variable rate, turned."""
+    stamps = [0, 40, 80, 120, 600, 640, 680, 720, 1500, 1540, 1580, 1620, 1900, 2000]
+    path = tmp_path / name
+    write_video(
+        path, count=14, codec="libx265", stamps=stamps, size=(160, 96), key_every=4, pixels=pixels, rotation=rotation
+    )
+    clip = read_video(path, ClipSettings(min_frames=14))
+    assert (clip.times * 1000).round().astype(int).tolist() == stamps
+    assert levels(clip) == pytest.approx([level(n) for n in range(14)], abs=4)
+    assert clip.frames.shape[1:3] == clip.size == ((160, 96) if rotation else (96, 160))
+    part = read_video(path, ClipSettings(min_frames=2, max_frames=2), start=0.6, end=1.6)
+    assert (part.times * 1000).round().astype(int).tolist() == [600, 1580]
+    assert levels(part) == pytest.approx([level(4), level(10)], abs=4)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("b.mp4", "libx264"), ("c.mpg", "mpeg2video")])
+def test_of_interlaced_frames_one_field_is_read(tmp_path, name, codec):
+    """Woven fields would show two combs, each at half its light; one field shows one bar in full."""
+    clip = read_video(write_interlaced(tmp_path / name, codec), ClipSettings(min_frames=4))
+    assert clip.size == clip.frames.shape[1:3] == (64, 96)
+    assert clip.times.tolist() == pytest.approx([n / 25 for n in (0, 4, 7, 11)], abs=1e-3)
+    assert clip.duration == pytest.approx(12 / 25, abs=1e-3)
+    assert clip.warnings == ("4 of 4 frames are interlaced; one field of each was read",)
+    assert (clip.frames[:, :, 20:28].min(), clip.frames[:, :, 50:62].max()) == (
+        pytest.approx(220, abs=25),
+        pytest.approx(60, abs=25),
+    )
+
+
+def test_a_progressive_video_is_read_whole(tmp_path):
+    assert read_video(write_video(tmp_path / "p.ts", count=4), SETTINGS).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.avi", "its picture stream has no frames"), ("b.mp4", "holds no picture")]
+)
+def test_a_stream_without_packets_is_named(tmp_path, name, said):
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(MediaError, match=said) as caught:
+        read_video(tmp_path / name, SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("degrees", [None, 90, 180, -90])
+def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path, monkeypatch, degrees):
+    """FFmpeg names more kinds than PyAV, which then fails at the whole list; found in a picture with EXIF data."""
+    path = write_video(tmp_path / "r.mp4", count=2, rotation=degrees, corner=True)
+    plain = read_video(path, SETTINGS)
+
+    class Unknown:
+        def get(self, _name):
+            raise ValueError("31 is not a valid Type")
+
+    class Frame:
+        def __init__(self, frame):
+            self.side_data, self.rotation = Unknown(), frame.rotation
+
+    known = video._orientation
+    monkeypatch.setattr(video, "_orientation", lambda frame: known(Frame(frame)))
+    assert np.array_equal(read_video(path, SETTINGS).frames, plain.frames)
 
 
 def test_start_and_end_restrict(tmp_path):

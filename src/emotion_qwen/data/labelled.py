@@ -13,9 +13,10 @@ from typing import Any
 
 from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.matching.answer import match_label
 from emotion_qwen.media.clip import MEDIA_SUFFIXES, PICTURE_SUFFIXES
 from emotion_qwen.records import Sample
-from emotion_qwen.taxonomy import LabelSet, label_set, match_label
+from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 def read_folder(source: Path, options: ImportOptions) -> Iterator[Found]:

@@ -11,17 +11,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from emotion_qwen.data.objects import OBJECT_SET, OBJECTS
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, TOLD, label_question
 from emotion_qwen.taxonomy import LabelSet, concept, label_set
 
 TRAINED_SETS = ("dfew7", "fer7", "ekman")
 """Label sets all of whose labels have training pictures here."""
-
-OBJECTS = {
-    "airplane": "飞机", "automobile": "汽车", "bird": "鸟", "cat": "猫", "deer": "鹿",
-    "dog": "狗", "frog": "青蛙", "horse": "马", "ship": "船", "truck": "卡车",
-}  # fmt: skip
-OBJECT_SET = LabelSet("cifar10", tuple(OBJECTS), tuple(OBJECTS.values()), "CIFAR-10, Krizhevsky 2009")
 
 # Adjectives and their Chinese counterparts, for sentences.
 FEELINGS = {

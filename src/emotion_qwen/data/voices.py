@@ -7,20 +7,18 @@ sides of a split, and can be left out one by one.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import pyarrow.parquet as pq
 
 from emotion_qwen.data.questions import ask_voice
-from emotion_qwen.errors import DataError
-from emotion_qwen.media.sound import SAMPLE_RATE
+from emotion_qwen.errors import DataError, MediaError
+from emotion_qwen.media.sound import SoundBytes, read_sound
 from emotion_qwen.records import Sample
 
 COLUMNS = ("id", "audio", "label", "speaker", "split")
@@ -80,23 +78,18 @@ def read_voices(path: Path, split: str | None = None, *, speakers: Collection[in
 
 
 def decode(data: bytes, place: str = "sound") -> np.ndarray:
-    """Decode an encoded sound to (S,) float32 mono at 16 kHz.
+    """Decode an encoded sound to (S,) float32 mono at 16 kHz, as a clip's sound is read.
 
     Raises:
-        DataError: FFmpeg cannot read it; the message begins with `place`.
+        DataError: it cannot be read, has no sample, or is damaged; the message begins with `place`.
     """
-    pieces = []
     try:
-        with av.open(io.BytesIO(data), "r") as container:
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-            for frame in container.decode(audio=0):
-                pieces += resampler.resample(frame)
-            pieces += resampler.resample(None)
-    except (av.FFmpegError, IndexError) as error:
+        sound = read_sound(SoundBytes(data, "sound"))
+    except MediaError as error:
         raise DataError(f"{place}: the sound cannot be decoded ({error}); expected FLAC, WAV or MP3 bytes") from error
-    if not pieces:
-        raise DataError(f"{place}: the sound has no sample; leave the row out")
-    return np.concatenate([piece.to_ndarray()[0] for piece in pieces])
+    if sound.warnings:  # a clip is read as far as it goes; nobody should learn from half a voice
+        raise DataError(f"{place}: the sound is not whole ({'; '.join(sound.warnings)}); leave the row out")
+    return sound.wave
 
 
 def vary(wave: np.ndarray, rng: random.Random) -> np.ndarray:

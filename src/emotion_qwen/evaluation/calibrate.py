@@ -95,15 +95,16 @@ def calibrate(predictions: Sequence[Prediction], task: str) -> Calibration:
     Raises:
         DataError: there are fewer than two items, or their choices differ.
     """
-    names = list(predictions[0].scores) if predictions else []
-    ids = sorted({one.id for one in predictions})
-    if len(ids) < 2 or any(len(one.scores) != len(names) for one in predictions):
+    predictions = [one for one in predictions if one.scores]  # others failed, or were answered in words
+    scores = [one.scores or {} for one in predictions]
+    ids, counts = sorted({one.id for one in predictions}), {len(one) for one in scores}
+    if len(ids) < 2 or len(counts) > 1:
         raise DataError(
-            f"{len(ids)} item(s) of {task!r} with {len({len(one.scores) for one in predictions})} numbers of choices; "
+            f"{len(ids)} item(s) of {task!r} with {len(counts)} numbers of choices; "
             "expected two items or more, all with the same choices"
         )
-    shares = np.array([list(one.scores.values()) for one in predictions])  # (N, K)
-    answers = np.array([list(one.scores).index(one.answer) for one in predictions])
+    shares = np.array([list(one.values()) for one in scores])  # (N, K)
+    answers = np.array([list(one).index(line.answer) for one, line in zip(scores, predictions, strict=True)])
     second = np.isin([one.id for one in predictions], ids[1::2])
     after = np.empty_like(shares)
     for half in (second, ~second):

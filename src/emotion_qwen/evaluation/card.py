@@ -24,9 +24,10 @@ from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.scoring import label_scores
+from emotion_qwen.matching.answer import match_label
 from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
-from emotion_qwen.taxonomy import label_set, match_label
+from emotion_qwen.taxonomy import label_set
 
 MEASURED = tuple(TASKS[name] for name in ("fer", "lfw", "cifar", "shapes"))
 WRITTEN = label_set("fer7")
@@ -73,11 +74,11 @@ def _read_back(
     """Let the model write about every face, and compare what it names with the likeliest label."""
     language, side = answered[0].language, picture_side(engine)
     items = task.items(data, side=side, languages=(language,), limit=limit)
-    shown = _telling_views(engine, items, [one.predicted for one in answered], side)
+    shown = _telling_views(engine, items, [one.predicted or "" for one in answered], side)
     written = engine.write(shown, QUESTIONS["describe"][language])
     english = dict(zip(WRITTEN.names(language), WRITTEN.labels, strict=True))
     named = [match_label(text, WRITTEN, language) for text in written]
-    likely = [english[one.predicted] for one in answered]
+    likely = [english[one.predicted or ""] for one in answered]
     agree = np.mean([n == k for n, k in zip(named, likely, strict=True)])
     return {"written_agrees": _percent(agree), "written_parses": _percent(np.mean([n is not None for n in named]))}
 

@@ -243,9 +243,13 @@ def _task_change(task: Task, pair: _Paired) -> TaskChange:
         classes=tuple(_change(str(group), [pair.within(group)]) for group in np.unique(pair.groups)),
         unweighted=(unweighted_recall(pair.before, pair.groups), unweighted_recall(pair.after, pair.groups)),
         f1=_f1(pair),
-        missing=(sum(key not in first for key in pair.keys), sum(key not in second for key in pair.keys)),
+        missing=(_missing(pair.keys, first), _missing(pair.keys, second)),
         emotion_weights=(_emotion_weights(pair.keys, first), _emotion_weights(pair.keys, second)),
     )
+
+
+def _missing(keys: Sequence[Key], lines: Mapping[Key, Prediction]) -> int:
+    return sum(key not in lines or bool(lines[key].error) for key in keys)
 
 
 def _change(name: str, pairs: Sequence[_Paired]) -> Change:
@@ -265,7 +269,7 @@ def _f1(pair: _Paired) -> tuple[float, float] | None:
     known, found = pair.known, []
     for language in sorted({language for _, language in pair.keys}):
         keys = [key for key in pair.keys if key[1] == language]
-        if len({tuple(known[key].scores) for key in keys}) != 1:
+        if len({tuple(known[key].scores or ()) for key in keys}) != 1:
             return None
         answers = [known[key].answer for key in keys]
         found.append([macro_f1(answers, _predicted(keys, lines)) for lines in pair.lines])
@@ -274,4 +278,5 @@ def _f1(pair: _Paired) -> tuple[float, float] | None:
 
 
 def _emotion_weights(keys: Sequence[Key], lines: Mapping[Key, Prediction]) -> np.ndarray:
-    return np.array([lines[key].gate[1] for key in keys if key in lines])
+    gates = [lines[key].gate for key in keys if key in lines]
+    return np.array([gate[1] for gate in gates if gate is not None])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 2000
+_AT_ONCE = 200
+"""So many draws are held in memory together."""
 SURE = (0.025, 0.975)
 """The quantiles of a 95 % interval."""
 
@@ -94,11 +96,20 @@ def mean_over_tasks(values: Sequence[np.ndarray], draws: int = DRAWS, seed: int 
 
 
 def resampled_means(values: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return (draws,) means of N values drawn from `values` (N,) with replacement.
+    """Return (draws,) means of N values drawn from `values` (N,) with replacement."""
+    column = np.asarray(values, dtype=np.float64)[:, None]
+    return resampled_sums(column, draws, generator)[:, 0] / len(column)
 
-    Values of closed answers are few (right, wrong, half right in two languages), so how often each is drawn is one
+
+def resampled_sums(rows: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (draws, F) sums of N rows drawn from `rows` (N, F) with replacement.
+
+    Rows of closed answers are few (right, wrong, half right in two languages), so how often each is drawn is one
     multinomial draw. That is the bootstrap itself, without its N x draws table of places.
     """
-    distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
-    drawn = generator.multinomial(counts.sum(), counts / counts.sum(), size=draws)
-    return drawn @ distinct / counts.sum()
+    distinct, counts = np.unique(np.asarray(rows, dtype=np.float64), axis=0, return_counts=True)
+    shares, sums = counts / counts.sum(), []
+    for start in range(0, draws, _AT_ONCE):
+        drawn = generator.multinomial(counts.sum(), shares, size=min(_AT_ONCE, draws - start))
+        sums.append(drawn @ distinct)
+    return np.concatenate(sums)

@@ -32,6 +32,7 @@ from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.report import influence
+from emotion_qwen.inference.scoring import label_reader
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.prepare import PersonPictures, PreparedClip, person_views
 from emotion_qwen.processing.chat import LANGUAGES
@@ -40,7 +41,7 @@ from emotion_qwen.taxonomy import label_set
 
 ALONE = ("emodb", "goemotions")
 CHANNELS = ("picture", "sound", "words")
-CHOICES = (
+CHOICES: tuple[tuple[str, ...], ...] = (
     CHANNELS, ("picture", "sound"), ("picture", "words"), ("sound", "words"), ("picture",), ("sound",), ("words",),
 )  # fmt: skip
 LABELS = label_set("fer7")
@@ -106,12 +107,13 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         read_texts(data / "text_goemotions.parquet", "validation"),
     )
     rng = np.random.default_rng(0)
+    reader = label_reader(engine, LABELS, "en")
     named = readable = named_readable = false_alarms = 0
     for number in track(range(count), "conflicts", console=console or Console(stderr=True)):
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
         told = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = Reading(engine, _moment(engine, held, told, rng), LABELS, "en")
+        reading = Reading(reader, _moment(engine, held, told, rng), LABELS, "en")
         pooled = reading.clip(reading.channels)
         found = {one.channel: one for one in influence(reading, pooled) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}
@@ -133,8 +135,8 @@ def _moment(
     """Build a prepared clip of 2 s whose channels have the given labels."""
     faces, voices, texts = held
     rows = {}
-    for channel, own in zip(CHANNELS, held, strict=True):
-        rows[channel] = int(rng.choice([row for row, label in enumerate(own.labels) if label == told[channel]]))
+    for channel, labels in zip(CHANNELS, (faces.labels, voices.labels, texts.labels), strict=True):
+        rows[channel] = int(rng.choice([row for row, label in enumerate(labels) if label == told[channel]]))
     pixels, wave = faces.pixels[rows["picture"]], voices.waves[rows["sound"]]
     length = len(wave) / SAMPLE_RATE
     said = (Utterance(0.0, length, texts.texts[rows["words"]]),)

@@ -1,26 +1,28 @@
-"""Tasks: closed questions with known answers, for the skill that they test.
+"""Tasks: questions with known answers, for the skill that they test.
 
-A task says what is asked and where its items come from; it knows no model. The sources stand in `tasks/`, one file for
-each kind, and the tasks themselves in the table `tasks.TASKS`. A further kind (a manifest of clips, say) is a further
-class with `check` and `items`, and a further row.
+A task says what is asked, how it is to be answered, how answers are scored and where its items come from; it knows no
+model. The sources stand in `tasks/`, one file for each kind, and the tasks themselves in the table `tasks.TASKS`.
 
-Only the parts held out from training are offered: "validation", and "test" if it is asked for by name.
+Only parts held out from training are offered. A source reads what can be read and names the rest: see `Finding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from emotion_qwen.errors import SettingsError, unknown_choice
-from emotion_qwen.processing.chat import LANGUAGES
+from emotion_qwen.errors import DataError, SettingsError, unknown_choice
+from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.taxonomy import LabelSet
 
 DOMAINS = ("emotion", "general")
 SPLITS = ("validation", "test")
+OURS, RELEASE = "ours", "release"
+"""Names of prompts: written for this project, and word for word those of the authors' release."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +32,20 @@ class Item:
     Attributes:
         id: the same for every language and every model; unique within its task.
         language: "en" or "zh".
-        parts: the message parts that are asked about, at most one of them a picture or video.
+        parts: the message parts that come before the question, in order: `{"type": "image", "image": ...}` with a path,
+            an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path;
+            `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for what is told, such as
+            subtitles. Likelihood answerers take at most one picture or video.
         question: as the model reads it.
-        choices: the answers whose likelihood is compared.
-        answer: the right one of them.
-        group: the class that the item counts for in scores per class; English, whatever the language. Items of one
+        choices: the answers whose likelihood is compared, in the item's language; empty for a free answer.
+        answer: the right one of them, or the first reference.
+        group: what scores are broken down by: class, fold, category. English, whatever the language. Items of one
             group are answered together, so it helps if they share choices.
         allowed: the choices that may be chosen; empty for all.
+        references: all right answers as scorers spell them (English label, option letter); empty for `(answer,)`.
+        cluster: what belongs together: image, video, question; see `ScoredItem`.
+        options: what a reader of replies needs in place of the choices, place by place (English labels for Chinese
+            choices, the texts behind option letters); empty for the choices.
     """
 
     id: str
@@ -47,6 +56,36 @@ class Item:
     answer: str
     group: str
     allowed: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    cluster: str = ""
+    options: tuple[str, ...] = ()
+
+    def scored(self) -> ScoredItem:
+        """Return what a scorer needs of the item."""
+        known = self.options or self.choices
+        if self.allowed:
+            known = tuple(name for name, choice in zip(known, self.choices, strict=True) if choice in self.allowed)
+        return ScoredItem(self.id, self.references or (self.answer,), known, self.group, self.cluster)
+
+    def scores(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """Rename likelihoods or shares, choice -> number, so that a scorer knows them (`Answer.scores`)."""
+        named = self.options if len(set(self.options)) == len(self.choices) else self.choices
+        return {name: shares[choice] for name, choice in zip(named, self.choices, strict=True) if choice in shares}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a task's files that a reader of its scores must know.
+
+    Attributes:
+        kind: "missing": files that are not there; the items that need them stay and will have no answer. "fault": rows
+            that cannot be used and are left out. "differs": counts or hashes other than the published ones. "note":
+            what is left out or done on purpose.
+        text: one line, with numbers and names.
+    """
+
+    kind: Literal["missing", "fault", "differs", "note"]
+    text: str
 
 
 class Source(Protocol):
@@ -61,9 +100,13 @@ class Source(Protocol):
         """Return the items; the arguments are those of `Task.items`."""
 
 
+Scorer = Callable[[Sequence[ScoredItem], Iterable[Answer]], Result]
+Released = Callable[[Sequence[ScoredItem], Iterable[Answer]], "dict[str, float]"]
+
+
 @dataclass(frozen=True)
 class Task:
-    """A benchmark of closed questions.
+    """A benchmark.
 
     Attributes:
         name: how commands and folders call it.
@@ -72,6 +115,24 @@ class Task:
         source: of its items.
         faces: every picture is a person crop, to be read by the views that `analyze` reads (`prepare.person_views`).
         less_blank: compare likelihoods less those for an empty picture (`inference.scoring`), not the plain ones.
+        answered: how the task wants to be answered: by the likelihood of the choices or by text. Items with choices
+            can be answered by likelihood in either case.
+        score: of the answers in one language; None if only `predict` and `forgetting` know the task.
+        also: further results by name, from the same answers.
+        as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
+        between_languages: figures over the results in English and Chinese.
+        judge: the questions that a judge is asked about every reply, of "clue" and "label"; empty without a judge.
+        max_new_tokens: of a reply.
+        frames: clip settings that the task fixes, keys of `settings.ClipSettings`; others are the model's own.
+        system: system message; empty for that of the chat template.
+        splits: which are offered; the first is taken where none is asked for.
+        prompts: name of each wording -> the languages that it is in.
+        prompt: the one in use; see `with_prompt`.
+        needs: the files, in one line.
+        licence: the terms of use, in one line.
+        access: where to ask for the files, in one line.
+        options: what can be set, name -> meaning; see `with_options`.
+        make: builds the task from options.
     """
 
     name: str
@@ -80,6 +141,80 @@ class Task:
     source: Source
     faces: bool = False
     less_blank: bool = True
+    answered: Literal["likelihood", "text"] = "likelihood"
+    score: Scorer | None = None
+    also: Mapping[str, Scorer] = field(default_factory=dict)
+    as_released: Released | None = None
+    between_languages: Callable[[Result, Result], dict[str, float]] | None = None
+    judge: tuple[str, ...] = ()
+    max_new_tokens: int = 128
+    frames: Mapping[str, float] = field(default_factory=dict)
+    system: str = ""
+    splits: tuple[str, ...] = SPLITS
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {OURS: ("en", "zh")})
+    prompt: str = OURS
+    needs: str = ""
+    licence: str = ""
+    access: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    make: Callable[..., Task] | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """In which the wording in use can be asked."""
+        return self.prompts[self.prompt]
+
+    @property
+    def column(self) -> str:
+        """How folders and tables call the task in this wording: "pope", or "pope.release"."""
+        return self.name if self.prompt == OURS else f"{self.name}.{self.prompt}"
+
+    def with_prompt(self, prompt: str) -> Task:
+        """Return the task in another wording.
+
+        Raises:
+            SettingsError: it has no such wording.
+        """
+        if prompt not in self.prompts:
+            raise SettingsError(unknown_choice(f"prompt of task {self.name}", prompt, self.prompts))
+        if prompt == self.prompt:
+            return self
+        source: Any = self.source  # a source with several wordings has a field for them
+        return replace(self, prompt=prompt, source=replace(source, prompt=prompt))
+
+    def with_options(self, **options: str) -> Task:
+        """Return the task with options set.
+
+        Raises:
+            SettingsError: an option that it does not have, or a value that cannot be.
+        """
+        for name in options:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise SettingsError(f"task {self.name} has no option {name!r}; its options: {known}")
+        if not options or self.make is None:
+            return self
+        return self.make(**options).with_prompt(self.prompt)
+
+    def check(self, data: Path | None, split: str | None = None, languages: Sequence[str] = ()) -> tuple[Finding, ...]:
+        """Look for the files of the task and count what they hold; nothing is decoded.
+
+        Args:
+            data: folder of the files.
+            split: see `items`.
+            languages: see `items`; none is the first that the task has.
+
+        Returns:
+            What a reader of the scores must know. A single "missing" finding if nothing can be read at all.
+        """
+        look = getattr(self.source, "findings", None)
+        try:
+            if look is None:
+                self.source.check(data)
+                return ()
+            return tuple(look(data, self._split(split), languages or self.languages[:1]))
+        except DataError as error:
+            return (Finding("missing", str(error)),)
 
     def items(
         self,
@@ -87,16 +222,17 @@ class Task:
         *,
         side: int,
         languages: Sequence[str] = ("en",),
-        split: str = "validation",
+        split: str | None = None,
         limit: int | None = None,
     ) -> list[Item]:
         """Read or draw the items.
 
         Args:
-            data: folder of the Parquet files; a drawn task needs none.
-            side: pixels to which pictures of a file are brought, the side that the model was trained on.
+            data: folder of the files, or one that holds a folder named as the task; a drawn task needs none.
+            side: pixels to which the small pictures of FER2013, LFW and CIFAR-10 are brought, the side that the model
+                was trained on; pictures of other tasks are read as they are.
             languages: of "en" and "zh"; every item comes once in each.
-            split: "validation" or "test".
+            split: one of the task's `splits`; None is the first.
             limit: so many items, evenly spaced over a file, the first of a drawn world; None is all.
 
         Raises:
@@ -104,12 +240,37 @@ class Task:
             SettingsError: a split or language that is not offered.
             MissingPackage: pyarrow is not installed.
         """
-        if split not in SPLITS:
-            raise SettingsError(unknown_choice("split", split, SPLITS))
         for language in languages:
-            if language not in LANGUAGES:
-                raise SettingsError(unknown_choice("language", language, LANGUAGES))
-        return self.source.items(data, split, languages, side, limit)
+            if language not in self.languages:
+                raise SettingsError(unknown_choice("language", language, self.languages))
+        return self.source.items(data, self._split(split), languages, side, limit)
+
+    def _split(self, split: str | None) -> str:
+        if split is None:
+            return self.splits[0]
+        if split not in self.splits:
+            raise SettingsError(unknown_choice("split", split, self.splits))
+        return split
+
+
+def labelled(
+    name: str, language: str, parts: Sequence[dict[str, Any]], question: str, labels: LabelSet, label: str, **more: Any
+) -> Item:
+    """Make the item of a closed question over a label set; its group is the label unless `more` says otherwise.
+
+    Args:
+        name: id of the item.
+        language: "en" or "zh".
+        parts: what is asked about.
+        question: as the model reads it.
+        labels: the choices.
+        label: the right one, in English.
+        more: further fields of `Item`.
+    """
+    choices = labels.names(language)
+    answer = choices[labels.labels.index(label)]
+    known = {"group": label, "references": (label,), "options": labels.labels, **more}
+    return Item(name, language, tuple(parts), question, choices, answer, **known)
 
 
 def evenly(count: int, limit: int | None) -> list[int]:

@@ -18,6 +18,8 @@ WASH = 0.85
 """How far the washed-out part moves towards white; the rest keeps the scene just readable."""
 SOFTNESS = 0.2
 """Width of the soft edge outside the kept rectangle, as a share of the longer side of the box."""
+TIGHTEST = -0.25
+"""Smallest margin of a crop: half of the box's side is left."""
 
 
 def capture(frames: np.ndarray, tracks: Sequence[FaceTrack], strength: float, margin: float = 0.2) -> np.ndarray:
@@ -60,7 +62,7 @@ def person_crops(frames: np.ndarray, track: FaceTrack, *, margin: float = 0.2, c
     Args:
         frames: (T, H, W, 3) uint8 RGB.
         track: the face.
-        margin: around the face on each side, as a share of the longer side of its box.
+        margin: around the face on each side, as a share of the longer side of its box; below 0 cuts into the box.
         count: how many; all sightings if there are fewer.
 
     Returns:
@@ -68,9 +70,9 @@ def person_crops(frames: np.ndarray, track: FaceTrack, *, margin: float = 0.2, c
         repeats the frame's border. The frames are those of `chosen_frames`.
 
     Raises:
-        SettingsError: a count below 1 or a negative margin.
+        SettingsError: a count below 1 or a margin below `TIGHTEST`.
     """
-    _check_margin(margin)
+    _check_margin(margin, TIGHTEST)
     crops = []
     for place in _places(track, count):
         x1, y1, x2, y2 = track.boxes[place].tolist()
@@ -131,6 +133,8 @@ def _kept(box: np.ndarray, height: int, width: int, margin: float) -> np.ndarray
     return ramp(float(box[1]), float(box[3]), height)[:, None] * ramp(float(box[0]), float(box[2]), width)[None, :]
 
 
-def _check_margin(margin: float) -> None:
-    if margin < 0:
-        raise SettingsError(f"margin {margin!r}; expected 0 or more, a share of the longer side of the box; raise it")
+def _check_margin(margin: float, lowest: float = 0.0) -> None:
+    if margin < lowest:
+        raise SettingsError(
+            f"margin {margin!r}; expected {lowest:g} or more, a share of the longer side of the box; raise it"
+        )

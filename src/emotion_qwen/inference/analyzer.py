@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,26 +15,48 @@ import numpy as np
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import glimpses
+from emotion_qwen.inference.features import ClipFeatures, clip_features
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.inference.reader import Reader
 from emotion_qwen.inference.reading import Reading
+from emotion_qwen.inference.reasoning import Reasoning, difference, think
 from emotion_qwen.inference.report import (
     ABSTAIN_BELOW,
-    describe_person,
+    Outline,
+    cue_views,
     doubt,
     explain,
     find_cues,
     influence,
     named,
     open_words,
-    timeline,
+    outline,
     valence_arousal,
     weights,
 )
-from emotion_qwen.media.clip import Sources, read_clip
-from emotion_qwen.prepare import prepare_clip
+from emotion_qwen.inference.scoring import label_reader
+from emotion_qwen.media.clip import Sources
+from emotion_qwen.media.speech import Recognizer
+from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
-from emotion_qwen.records import CHANNELS, Clip, EmotionReport
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.records import CHANNELS, EmotionReport
+from emotion_qwen.taxonomy import label_set
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What was found in a clip: the report, and what one can train another head on."""
+
+    report: EmotionReport
+    features: ClipFeatures
+
+
+@dataclass(frozen=True, eq=False)
+class Thought:
+    """What the model thought about a clip, and what it was asked for."""
+
+    asked: Reasoning
+    steps: dict[str, str]
 
 
 class EmotionQwen:
@@ -66,6 +90,7 @@ class EmotionQwen:
         sources: Sources | None = None,
         context: str = "",
         abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
 
@@ -77,31 +102,111 @@ class EmotionQwen:
             sources: sound and words to read; None is the clip's own, as far as the model was trained for them.
             context: what is known of the situation, in words.
             abstain_below: confidence below which the report abstains.
+            reasoning: lets the model think in a form ("steps"); None asks for none.
 
         Raises:
             MediaError: a file cannot be read, or nothing in it can be analyzed.
-            SettingsError: an unknown label set or language.
+            SettingsError: an unknown label set, language or form of reasoning.
         """
-        began = time.perf_counter()
-        chosen = label_set(labels)
-        if language not in LANGUAGES:
-            raise SettingsError(unknown_choice("language", language, LANGUAGES))
-        clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
-        return self.report(self.read(clip, chosen, language, context), began, abstain_below)
+        reader = self.reader(labels, language)
+        prepared = self.prepare(path, start=start, end=end, sources=sources)
+        told: dict[str, Any] = {"context": context, "abstain_below": abstain_below, "reasoning": reasoning}
+        (found,) = self.read(reader, [prepared], labels, language, **told)
+        if isinstance(found, MediaError):
+            raise found
+        return found.report
 
-    def read(self, clip: Clip, labels: LabelSet, language: str = "en", context: str = "") -> Reading:
-        """Find the people of a decoded clip, and make ready what the model is asked; nothing is asked yet.
+    def reader(self, labels: str, language: str) -> Reader:
+        """Return a reader of this model for `read`.
 
         Raises:
-            MediaError: nothing in the clip can be analyzed.
+            SettingsError: an unknown label set or language.
         """
-        prepared = prepare_clip(clip, self.detector, self.engine.processor)
-        reading = Reading(self.engine, prepared, labels, language, context)
-        if not reading.channels:
-            raise MediaError(
-                f"{clip.source!r} has no picture, no words, and no sound that is not silence; give one that has"
-            )
-        return reading
+        if language not in LANGUAGES:
+            raise SettingsError(unknown_choice("language", language, LANGUAGES))
+        return label_reader(self.engine, label_set(labels), language)
+
+    def prepare(
+        self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
+    ) -> PreparedClip:
+        """Decode a clip and find its faces: all of `analyze` that needs no model; arguments are those of `analyze`."""
+        chosen = sources or self.sources()
+        return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What preparing a clip needs to know of the model."""
+        return Budget.of(self.engine.processor)
+
+    def read(
+        self,
+        reader: Reader,
+        clips: Sequence[PreparedClip],
+        labels: str,
+        language: str,
+        *,
+        context: str = "",
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+    ) -> list[Analysis | MediaError]:
+        """Let the model answer about prepared clips, in batches that go across them.
+
+        The answers do not depend on which clips come together, but for rounding: sums of another length are added in
+        another order (about 1e-6 of a share).
+
+        Args:
+            reader: from `reader`, for the same label set and language; its blank pictures serve all later calls, too.
+            clips: N clips, as `prepare` returns them.
+            labels: name of the label set.
+            language: "en" or "zh".
+            context: as in `analyze`; `abstain_below` and `reasoning` likewise.
+
+        Returns:
+            Per clip what was found, or why there is nothing to find in it.
+        """
+        readings = [Reading(reader, clip, label_set(labels), language, context) for clip in clips]
+        return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
+
+    def tell(
+        self,
+        reader: Reader,
+        readings: Sequence[Reading],
+        *,
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+    ) -> list[Analysis | MediaError]:
+        """Do the work of `read` for readings of one reader; what the reader was asked before is not asked again."""
+        began = time.perf_counter()
+        thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
+        language, labels = (readings[0].language, readings[0].labels.name) if readings else ("en", "")
+        told = [reading for reading in readings if reading.channels]
+        reader.answers([view for reading in told for view in reading.views()])
+        outlines = [outline(reading) for reading in told]
+        reader.answers([v for reading, found in zip(told, outlines, strict=True) for v in cue_views(reading, found)])
+        telling = [self._telling(reading, found) for reading, found in zip(told, outlines, strict=True)]
+        views = [one.view(reading.channels, language) or [] for reading, one in zip(told, telling, strict=True)]
+        texts = reader.write(views, QUESTIONS["describe"][language]) if told else []
+        thoughts = [self._think(*one, labels, language, thinking) for one in zip(telling, views, strict=True)]
+        done = iter(zip(outlines, texts, thoughts, strict=True))
+        results: list[Analysis | MediaError] = []
+        for reading in readings:
+            if reading.channels:
+                found, text, thought = next(done)
+                report = self._report(reading, found, text, abstain_below, thought)
+                results.append(Analysis(report, clip_features(reading, report)))
+            else:
+                results.append(
+                    MediaError(
+                        f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
+                        "give one that has"
+                    )
+                )
+        reader.forget()
+        took = (time.perf_counter() - began) / max(len(readings), 1)
+        for one, reading in zip(results, readings, strict=True):
+            if isinstance(one, Analysis):
+                one.report.provenance["took"] = round(took + reading.prepared.took, 3)
+        return results
 
     def ask(
         self,
@@ -117,19 +222,20 @@ class EmotionQwen:
 
         The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
         """
-        clip = read_clip(path, self.engine.processor.settings, start=start, end=end, sources=sources or self.sources())
-        return self.engine.write([self.asked_view(clip, context)], question)[0]
+        prepared = self.prepare(path, start=start, end=end, sources=sources)
+        return self.engine.write([self.asked_view(prepared, context)], question)[0]
 
-    def asked_view(self, clip: Clip, context: str = "") -> View:
+    def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
         """Return the message parts by which a free question is asked about a clip; see `ask`.
 
         Raises:
             MediaError: nothing in the clip can be seen or heard.
         """
-        prepared = prepare_clip(clip, self.detector, self.engine.processor)
         found = glimpses(prepared, context, hears=self.hears)
         if not found:
-            raise MediaError(f"{clip.source!r} has no picture, and no sound that is not silence; give another clip")
+            raise MediaError(
+                f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
+            )
         chosen = found[len(found) // 2]
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
@@ -137,7 +243,7 @@ class EmotionQwen:
             chosen = own[len(own) // 2]
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
-            view = [prepared.part, *view[1:]]
+            view = whole(prepared, context, hears=self.hears).view(CHANNELS, "en") or []
         return view
 
     @property
@@ -151,84 +257,99 @@ class EmotionQwen:
         audio_track: int | None = None,
         transcript: Path | None = None,
         subtitle_track: int | None = None,
+        transcribe: Path | None = None,
     ) -> Sources:
         """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
 
         Raises:
-            SettingsError: sound is named for a model that does not hear.
+            SettingsError: sound is named for a model that does not hear, or words are named and to be recognised, too.
+            MissingPackage, CheckpointError: as of `Recognizer.load`, for the folder `transcribe`.
         """
-        if not self.hears and (audio is not None or audio_track is not None):
+        if transcribe is not None and (transcript is not None or subtitle_track is not None):
+            raise SettingsError("--transcribe recognises the words; leave --transcript and --subtitle-track out")
+        if not (self.hears or transcribe) and (audio is not None or audio_track is not None):
             raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
         trained = self.trained_channels
         words = "words" in trained or transcript is not None or subtitle_track is not None
-        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track)
+        recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)
+        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track, recognizer)
 
     @property
     def trained_channels(self) -> tuple[str, ...]:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def report(self, reading: Reading, began: float, threshold: float = ABSTAIN_BELOW) -> EmotionReport:
-        """Compose the report of a reading that began at `time.perf_counter()` `began`."""
-        labels, channels = reading.labels, reading.channels
-        shares, pooled = reading.shares(channels), reading.clip(channels)
-        leading = int(pooled.argmax())
-        people = tuple(describe_person(reading, person) for person in reading.prepared.people)
-        everything = np.ones(len(reading.glimpses), dtype=bool)
-        moments, episodes = timeline(reading, shares, everything)
+    def _report(
+        self, reading: Reading, found: Outline, text: str, threshold: float, thought: Thought | None
+    ) -> EmotionReport:
+        labels, pooled = reading.labels, found.pooled
         influences = influence(reading, pooled)
-        telling = self._telling(reading, shares, leading)
-        texts = self.engine.write([telling], QUESTIONS["describe"][reading.language])
-        uncertainty = doubt(pooled, reading.temperature, threshold)
         return EmotionReport(
             source=reading.prepared.clip.source,
-            label=labels.labels[leading],
+            label=labels.labels[found.leading],
             distribution=named(labels, pooled),
-            people=people,
+            people=found.people,
             gate=weights(reading.gates),
-            summary=texts[0],
+            summary=text,
             language=reading.language,
             valence_arousal=valence_arousal(named(labels, pooled)),
-            timeline=moments,
-            episodes=episodes,
-            cues=find_cues(reading, people, episodes, leading),
-            words=open_words(texts, reading.language),
-            rationale=explain(reading, episodes, influences, leading, texts[0]),
+            timeline=found.timeline,
+            episodes=found.episodes,
+            cues=find_cues(reading, found),
+            words=open_words([text], reading.language),
+            rationale=explain(reading, found.episodes, influences, found.leading, text),
             channels=influences,
-            uncertainty=uncertainty,
+            uncertainty=doubt(pooled, reading.temperature, threshold),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            provenance=self._provenance(reading, began),
+            reasoning=thought.steps if thought else {},
+            provenance=self._provenance(reading, thought, labels.labels[found.leading]),
         )
 
-    def _telling(self, reading: Reading, shares: np.ndarray, leading: int) -> View:
-        """Return the view that the model's own sentence is about: the glimpse that shows the answer best."""
+    def _telling(self, reading: Reading, found: Outline) -> Glimpse:
+        """Return what the model's own sentences are about: the glimpse that shows the answer best."""
         if not reading.people and len(reading.prepared.shown.frames):
             return reading.whole
-        best = int(np.nanargmax(shares[:, leading]))
-        return reading.glimpses[best].view(reading.channels, reading.language) or []
+        return reading.glimpses[int(np.nanargmax(found.shares[:, found.leading]))]
 
-    def _provenance(self, reading: Reading, began: float) -> dict[str, Any]:
-        processor, clip, labels = self.engine.processor, reading.prepared.clip, reading.labels
-        language = reading.language
-        asked = processor.chat_template + label_question(labels, language) + QUESTIONS["describe"][language]
-        trained = self.engine.training_facts().get("label_sets")
-        hearing = processor.hearing
-        facts = {
+    def _think(
+        self, telling: Glimpse, view: View, labels: str, language: str, thinking: Reasoning | None
+    ) -> Thought | None:
+        if thinking is None:
+            return None
+        steps = think(self.engine, view, telling.channels, label_set(labels), language, thinking.sampling)
+        return Thought(thinking, steps)
+
+    def made_by(self, labels: str, language: str) -> dict[str, Any]:
+        """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
+        processor = self.engine.processor
+        chosen, hearing = label_set(labels), processor.hearing
+        asked = processor.chat_template + label_question(chosen, language) + QUESTIONS["describe"][language]
+        return {
             **self._model,
-            "label_set": labels.name,
-            "label_set_trained": None if trained is None else labels.name in trained,
+            "label_set": chosen.name,
             "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+            "clip_settings": processor.settings.model_dump(),
+            "hearing_settings": None if hearing is None else hearing.model_dump(),
+        }
+
+    def _provenance(self, reading: Reading, thought: Thought | None, label: str) -> dict[str, Any]:
+        clip, labels = reading.prepared.clip, reading.labels
+        trained = self.engine.training_facts().get("label_sets")
+        facts = {
+            **self.made_by(labels.name, reading.language),
+            "label_set_trained": None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
             "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
-            "heard_seconds": 0.0 if clip.wave is None else round(len(clip.wave) / clip.sample_rate, 3),
+            "words_from": clip.words_from,
+            "heard_seconds": 0.0
+            if clip.wave is None or not self.hears
+            else round(len(clip.wave) / clip.sample_rate, 3),
             "size": list(clip.size),
-            "clip_settings": processor.settings.model_dump(),
-            "hearing_settings": None if hearing is None else hearing.model_dump(),
             "warnings": list(clip.warnings),
-            "took": round(time.perf_counter() - began, 3),
+            "took": 0.0,  # seconds, once all is done
         }
         if facts["label_set_trained"] is False:
             facts["warnings"].append(
@@ -241,6 +362,10 @@ class EmotionQwen:
                 )
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
             facts["warnings"].append("the sound is silent; it counts as absent")
+        if thought is not None:
+            facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
+            differs = difference(thought.steps, label, labels, reading.language)
+            facts["warnings"] += [differs] if differs else []
         return facts
 
     @cached_property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
 
 FAILED = 2
+SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe")
 PATH = click.Path(path_type=Path)
 VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 """Option -> suffix of its file for each input, where the option names a folder."""
@@ -43,6 +45,7 @@ def _source_options(command: Callable) -> Callable:
         click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
         click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
+        click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
         click.option("--context", default="", help="What is known of the situation, in your words."),
     ):
         command = option(command)
@@ -54,12 +57,18 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
+@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run goes on.")
+@click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; by your cores.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
+@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
+@click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
+@click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
@@ -76,40 +85,88 @@ def analyze(
 ) -> int:
     """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
     label_set(labels)
-    if picture and as_lines:
-        raise SettingsError("--picture saves the readable report, --json asks for another; choose one of them")
-    files = _demo_clip() if demo else find_media(_named(paths))
+    output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
+    if picture and (as_lines or output):
+        told = "--json" if as_lines else "--output"
+        raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+    files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
         asked["abstain_below"] = abstain_below
-    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
+    chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.inference.analyzer import EmotionQwen
+    from emotion_qwen.inference.folder import Request, Results, analyze_all
     from emotion_qwen.inference.render import save_picture
 
     _quiet()
+    asked["reasoning"] = _reasoning(*thought)
     analyzer = EmotionQwen.load(**options)
-    asked["sources"] = analyzer.sources(**chosen)
-    console, failures = Console(record=picture is not None), []
-    for file in progress(files, "analyzing", console=Console(stderr=True), disable=len(files) < 2, transient=True):
-        try:
-            report = analyzer.analyze(file, labels, language, **asked)
-        except MediaError as error:
-            failures.append(error)
-            _tell_failure(file, error, as_lines, alone=len(files) == 1)
-            continue
-        _tell(report, as_lines, console)
-        for view, target in views.items():
-            try:
-                _save_view(view, report, file, _view_path(view, target, file, files))
-            except MediaError as error:
-                failures.append(error)
-                print(f"error: {error}", file=sys.stderr, flush=True)
+    if not analyzer.hears and not demo:
+        files = find_media(paths)  # sounds in folders are for a model that hears
+    request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
+    results = Results(request.made_by(analyzer), output, features)
+    waiting = results.waiting(files)
+    console, failures, unsaved = Console(record=picture is not None), [], []
+    clips = analyze_all(analyzer, waiting, request, workers)
+    try:
+        for file, found in _followed(clips, len(waiting), len(files)):
+            results.add(file, found)
+            if isinstance(found, MediaError):
+                failures.append(found)
+                _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
+                continue
+            if not output:
+                _tell(found.report, as_lines, console)
+            unsaved += _save_views(views, found.report, file, files)
+    except KeyboardInterrupt:
+        if output:
+            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            print(told, file=sys.stderr, flush=True)
+        raise
+    finally:
+        clips.close()
+        results.save()
     if picture:
         save_picture(console, picture)
-    if failures and (strict or len(failures) == len(files)):
-        return FAILED
-    return 0
+    if output:
+        before = len(files) - len(waiting)
+        told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
+        print(told, file=sys.stderr, flush=True)
+    wrong = len(failures) + len(unsaved)
+    return FAILED if wrong and (strict or wrong >= len(files)) else 0
+
+
+def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:
+    """Show progress over several clips on standard error."""
+    return progress(clips, "analyzing", total=count, console=Console(stderr=True), disable=files < 2, transient=True)
+
+
+def _count(output: Path) -> int:
+    return output.read_bytes().count(b"\n") if output.exists() else 0
+
+
+def _save_views(views: dict[str, Path], report: EmotionReport, file: Path, files: Sequence[Path]) -> list[MediaError]:
+    """Write every view of a report that is asked for; return what went wrong."""
+    failures = []
+    for view, target in views.items():
+        try:
+            _save_view(view, report, file, _view_path(view, target, file, files))
+        except MediaError as error:
+            failures.append(error)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    return failures
+
+
+def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:
+    """Return the request for reasoning; None without one."""
+    from emotion_qwen.inference.engine import Sampling
+    from emotion_qwen.inference.reasoning import Reasoning
+
+    if form is None and (temperature, seed) != (None, None):
+        raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning steps with them")
+    return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
 
 
 def _view_path(view: str, target: Path, file: Path, files: Sequence[Path]) -> Path:
@@ -147,6 +204,7 @@ def _quiet() -> None:
 
     logging.disable_progress_bar()  # our own progress is over files; a bar for reading weights only stands in the way
     logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures; our own one line says what is wrong
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:
@@ -184,7 +242,7 @@ def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bo
 @_model_options
 def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
     """Ask a free question about a clip, picture or sound."""
-    chosen = {name: options.pop(name) for name in ("audio", "audio_track", "transcript", "subtitle_track")}
+    chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.inference.analyzer import EmotionQwen
 
     _quiet()

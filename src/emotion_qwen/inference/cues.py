@@ -1,9 +1,9 @@
 """Cues: what an answer can be checked against, each with the measurement that supports it.
 
 A face cue covers a region of the crop with the blank colour and asks again: how far the label's share falls is how much
-the region carries. A voice cue measures level and pitch against the rest of the clip. A cue of words or context says
-how far the clip's answer moves when it is left out. All sentences here are composed from the measurements, never
-written by the model.
+the region carries. A voice cue measures level and pitch against the rest of the clip. A cue of words says how far the
+answer moves, while they are said, when they are left out; one of context how far the clip's does. All sentences here
+are composed from the measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from emotion_qwen.faces import best_box
+from emotion_qwen.inference.encoding import View
+from emotion_qwen.inference.reader import BLANK
 from emotion_qwen.inference.reading import PICTURE, Reading
-from emotion_qwen.inference.scoring import BLANK, label_scores
 from emotion_qwen.inference.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, Utterance
@@ -48,6 +49,16 @@ _TEXTS = {
 
 def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
     """Measure which part of the face carries each episode of a person, at its peak."""
+    return [_face_cue(reading, person, row, episode) for episode, row in _peaks(reading, person, episodes)]
+
+
+def covered_views(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
+    """Return what `face_cues` asks about, so that it can be asked together with other clips' views."""
+    return [view for _, row in _peaks(reading, person, episodes) for view in _covered(reading, row)]
+
+
+def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[tuple[Episode, int]]:
+    """Return the episodes in which a person is seen, each with the glimpse that shows it most."""
     found = []
     rows = np.flatnonzero(reading.rows_of(person.track.person)).tolist()
     shares = reading.shares(PICTURE)
@@ -55,17 +66,24 @@ def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episo
         column = reading.labels.labels.index(episode.label)
         inside = [r for r in rows if episode.onset <= reading.glimpses[r].time <= episode.offset]
         if inside:
-            found += _face_cue(reading, person, max(inside, key=lambda r: shares[r, column]), column, episode)
+            found.append((episode, max(inside, key=lambda r: shares[r, column])))
     return found
 
 
-def _face_cue(reading: Reading, person: PersonPictures, row: int, column: int, episode: Episode) -> list[Cue]:
+def _covered(reading: Reading, row: int) -> list[View]:
+    """Return the picture of a glimpse as it is, and with each region covered; the same ones every time."""
+    if row not in reading.covered:
+        picture = reading.glimpses[row].picture
+        assert picture is not None  # glimpses of a person have one
+        pictures = [_cover(picture["image"], *span) for span in REGIONS.values()]
+        reading.covered[row] = [[picture], *([{"type": "image", "image": one}] for one in pictures)]
+    return reading.covered[row]
+
+
+def _face_cue(reading: Reading, person: PersonPictures, row: int, episode: Episode) -> Cue:
     glimpse, language = reading.glimpses[row], reading.language
-    assert glimpse.picture is not None  # glimpses of a person have one
-    crop = glimpse.picture["image"]
-    covered = [{"type": "image", "image": _cover(crop, *span)} for span in REGIONS.values()]
-    scores, _ = label_scores(reading.engine, [glimpse.picture, *covered], reading.labels, language)
-    shares = (scores.double() / (reading.temperature or 1.0)).softmax(-1)[:, column].tolist()
+    column = reading.labels.labels.index(episode.label)
+    shares = reading.ask(_covered(reading, row))[0][:, column].tolist()
     name, box = reading.labels.names(language)[column], box_at(reading, person, glimpse.time)
     falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
     telling = max(falls, key=lambda region: falls[region])
@@ -81,7 +99,7 @@ def _face_cue(reading: Reading, person: PersonPictures, row: int, column: int, e
         text = _TEXTS[language]["region"].format(
             region=region, label=name, before=shares[0], after=shares[0] - falls[telling]
         )
-    return [Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)]
+    return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)
 
 
 def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
@@ -136,18 +154,34 @@ def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue
 
 
 def text_cues(reading: Reading, column: int) -> list[Cue]:
-    """Say how far words and context move the clip's answer, by leaving them out."""
-    found = []
+    """Say how far words move the answer while they are said, and context that of the whole clip, by leaving them out.
+
+    Args:
+        reading: of the clip.
+        column: of the clip's label; words are measured by the label that leads while they are said.
+    """
     clip, everything = reading.prepared.clip, reading.channels
-    context = Utterance(0.0, clip.duration, reading.context.strip())
-    for channel, told in (("words", clip.utterances), ("context", (context,))):
-        rest = [name for name in everything if name != channel]
-        if channel not in everything or not rest:
-            continue
-        before, after = float(reading.clip(everything)[column]), float(reading.clip(rest)[column])
-        label = reading.labels.names(reading.language)[column]
-        for one in told:
-            text = _TEXTS[reading.language][channel].format(said=one.text, label=label, before=before, after=after)
-            measures = {"share": before, f"share without {channel}": after}
-            found.append(Cue(channel, one.start, one.end, text, MEASURED, measures))
+    found = []
+    rest = [name for name in everything if name != "words"]
+    if "words" in everything and rest:
+        shares, without = reading.shares(everything), reading.shares(rest)
+        for one in clip.utterances:
+            said = [row for row, glimpse in enumerate(reading.glimpses) if one.text in glimpse.words]
+            rows = [row for row in said if not np.isnan(without[row, 0])]
+            if rows:
+                own = int(shares[rows].mean(0).argmax())
+                found.append(_text_cue(reading, "words", one, own, shares[rows].mean(0), without[rows].mean(0)))
+    rest = [name for name in everything if name != "context"]
+    if "context" in everything and rest:
+        told = Utterance(0.0, clip.duration, reading.context.strip())
+        found.append(_text_cue(reading, "context", told, column, reading.clip(everything), reading.clip(rest)))
     return found
+
+
+def _text_cue(
+    reading: Reading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
+) -> Cue:
+    before, after = float(shares[column]), float(without[column])
+    label = reading.labels.names(reading.language)[column]
+    text = _TEXTS[reading.language][channel].format(said=told.text, label=label, before=before, after=after)
+    return Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})

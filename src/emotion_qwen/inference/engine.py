@@ -1,24 +1,37 @@
 """The engine: a loaded model with its processor, and the two things it can do with a view: score words and write.
 
-A view is what a question is asked about: one message part (a picture, a video, a sound, a text), or several of them, at
-most one of which is a visual. Media are encoded once; every label's words reuse the encoded tokens. Chats of the same
-question are batched. It knows nothing of emotions; that is `scoring`'s.
+A view is what a question is asked about; see `encoding`. Media are encoded once; every label's words reuse the encoded
+tokens. Chats of the same question are batched. It knows nothing of emotions; that is `scoring`'s.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BatchFeature
+from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.inference.constrained import StructuredSampler
+from emotion_qwen.inference.encoding import (
+    BATCH,
+    VISUALS,
+    Encoder,
+    Part,
+    View,
+    encoder_outputs,
+    gate_of,
+    size_of,
+)
+from emotion_qwen.inference.grammar import Grammar
+from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -26,11 +39,46 @@ from emotion_qwen.processing import EmotionQwenProcessor
 NANO = Path(__file__).parents[1] / "nano"
 CALIBRATION = "calibration.json"
 DTYPES = ("float32", "bfloat16", "float16")
-BATCH = 32
-VISUALS = ("image", "video")
-Part = dict[str, Any]
-View = Part | Sequence[Part]
+TOKENS = 16_384
+"""Views that pass the language model together have about so many tokens at most, padding counted."""
 SAMPLED = 64
+COLDEST, HOTTEST = 0.01, 100.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How words are drawn.
+
+    Attributes:
+        temperature: 0 takes the likeliest word every time; 0.01 to 100 draws, 1 as the model says.
+        seed: of the draw, 0 to 2**63 - 1; the same seed draws the same words.
+
+    Raises:
+        SettingsError: a number out of range.
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature == 0 or COLDEST <= self.temperature <= HOTTEST):
+            raise SettingsError(f"temperature {self.temperature}; expected 0, or {COLDEST} to {HOTTEST:g}")
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"seed {self.seed}; expected 0 to 2**63 - 1")
+
+    @contextmanager
+    def seeded(self, device: torch.device) -> Iterator[None]:
+        """Draw by the seed inside, and leave everybody else's random numbers as they were."""
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=self.temperature > 0):
+            if self.temperature > 0:
+                torch.manual_seed(self.seed)
+            yield
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `generate` is told."""
+        if not self.temperature:
+            return {"do_sample": False}
+        return {"do_sample": True, "temperature": float(self.temperature), "top_k": 0, "top_p": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +89,13 @@ class WordScores:
         log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
         tokens: (L,) number of tokens of each sequence.
         gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
+        hidden: (V, H) fp32 last hidden states, behind the final norm, of the last token before the answer.
     """
 
     log_likelihood: torch.Tensor
     tokens: torch.Tensor
     gate: torch.Tensor
+    hidden: torch.Tensor
 
 
 class Engine:
@@ -123,6 +173,10 @@ class Engine:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return known[label_set]["temperature"] if label_set in known else None
 
+    def encoder(self) -> Encoder:
+        """Return an encoder that remembers media; views that passed it may be given instead of plain ones."""
+        return Encoder(self.model, self.processor)
+
     @torch.inference_mode()
     def score(self, views: Sequence[View], question: str | Sequence[str], answers: Sequence[str]) -> WordScores:
         """Score how likely each answer is for each view.
@@ -136,22 +190,26 @@ class Engine:
             ShapeError: there are more or fewer questions than views, or a view has several visuals.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
-        scores, gates = [], []
+        scores, gates, hidden = [], [], []
         for batch, inputs in self._batches(views, question):
-            encoded = self.model.encode_media(inputs)
-            gates.append(_gates(batch, encoded))
-            scores.append(self._score_batch(inputs, encoded, words))
+            gates.append(torch.stack([gate_of(parts) for parts in batch]))
+            found, states = self._score_batch(inputs, words)
+            scores.append(found)
+            hidden.append(states)
         lengths = torch.tensor([len(w) for w in words])
-        return WordScores(torch.cat(scores), lengths, torch.cat(gates))
+        return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
 
-    def _score_batch(self, inputs: BatchFeature, encoded: dict[str, Any], words: list[list[int]]) -> torch.Tensor:
-        prompt = self.model(**_without_media(inputs), mm_encoder_outputs=encoded, use_cache=True, logits_to_keep=1)
-        first = prompt.logits[:, -1].float().log_softmax(-1)  # (B, vocabulary)
-        scores = torch.stack([first[:, w[0]] for w in words], dim=1)
+    def _score_batch(self, inputs: BatchFeature, words: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         longer = [i for i, w in enumerate(words) if len(w) > 1]
+        prompt = self.model.model(
+            **_without_media(inputs), mm_encoder_outputs=self.model.encode_media(inputs), use_cache=bool(longer)
+        )
+        states = prompt.last_hidden_state[:, -1]
+        first = self.model.lm_head(states).float().log_softmax(-1)  # (B, vocabulary)
+        scores = torch.stack([first[:, w[0]] for w in words], dim=1)
         for i in longer:
             scores[:, i] += self._score_rest(inputs, prompt.past_key_values, words[i])
-        return scores.cpu()
+        return scores.cpu(), states.float().cpu()
 
     def _score_rest(self, inputs: BatchFeature, cache: Any, word: list[int]) -> torch.Tensor:
         batch = len(inputs["input_ids"])
@@ -159,67 +217,106 @@ class Engine:
         mask = torch.cat([inputs["attention_mask"], torch.ones_like(tail[:, :-1])], dim=1)
         text = inputs["attention_mask"].sum(1, keepdim=True) + torch.arange(len(word) - 1, device=self.device)
         place = (text + self.model.model.rope_deltas).expand(3, -1, -1)
-        after = self.model(
-            input_ids=tail[:, :-1], attention_mask=mask, position_ids=place, past_key_values=copy.deepcopy(cache)
-        )
+        after = self.model(input_ids=tail[:, :-1], attention_mask=mask, position_ids=place, past_key_values=cache)
+        cache.crop(1 - len(word))  # the next word starts where this one did
         return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
 
     @torch.inference_mode()
-    def write(self, views: Sequence[View], question: str, max_new_tokens: int = 64) -> list[str]:
-        """Answer a question about each view in the model's own words, greedily."""
-        texts = []
-        for _, inputs in self._batches(views, question):
-            texts += self._generate(inputs, max_new_tokens)
+    def write(
+        self,
+        views: Sequence[View],
+        question: str | Sequence[str],
+        max_new_tokens: int = 64,
+        *,
+        system: str = "",
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+    ) -> list[str]:
+        """Answer a question about each view in the model's own words.
+
+        Args:
+            views: V views.
+            question: asked about every one of them; or V questions, one for each.
+            max_new_tokens: the most that an answer may have; a grammar has its own bound.
+            system: message before the question; empty for that of the chat template.
+            sampling: greedy if not given.
+            grammar: what every answer is held to; None is free text.
+        """
+        texts, sampling = [], sampling or Sampling()
+        with sampling.seeded(self.device):
+            for _, inputs in self._batches(views, question, system):
+                texts += self._generate(inputs, max_new_tokens, sampling, grammar)
         return texts
 
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
         """Continue one conversation with any number of visuals and turns."""
         inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
-        return self._generate(inputs.to(self.device), max_new_tokens)[0]
+        return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
 
-    def _generate(self, inputs: BatchFeature, max_new_tokens: int) -> list[str]:
+    def _generate(
+        self, inputs: BatchFeature, max_new_tokens: int, sampling: Sampling, grammar: Grammar | None = None
+    ) -> list[str]:
+        prompt, held = inputs["input_ids"].shape[1], LogitsProcessorList()
+        if grammar is not None:
+            held.append(StructuredSampler(grammar, self._vocabulary, prompt, self._ends))
+            max_new_tokens = held[0].max_new_tokens
         tokens = self.model.generate(
             **_without_media(inputs),
             mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
-            do_sample=False,
+            logits_processor=held,
+            **sampling.settings(),
         )
-        tokenizer = self.processor.tokenizer
-        return [t.strip() for t in tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], True)]
+        return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size)
+
+    @property
+    def _ends(self) -> list[int]:
+        found = self.model.generation_config.eos_token_id
+        return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
 
     def _batches(
-        self, views: Sequence[View], question: str | Sequence[str]
+        self, views: Sequence[View], question: str | Sequence[str], system: str = ""
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
-        questions = [question] * len(views) if isinstance(question, str) else question
+        questions = [question] * len(views) if isinstance(question, str) else list(question)
         if len(questions) != len(views):
             raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
-        for start in range(0, len(views), BATCH):
-            batch = [[view] if isinstance(view, dict) else list(view) for view in views[start : start + BATCH]]
+        encoded = self.encoder().views(views)
+        if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
+            raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
+        before = [{"role": "system", "content": system}] if system else []
+        for rows in _fitting([size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]):
+            batch = encoded[rows]
             chats = [
-                [{"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
-                for parts, asked in zip(batch, questions[start : start + BATCH], strict=True)
+                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
+                for parts, asked in zip(batch, questions[rows], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"
-            )
-            yield batch, prepared.to(self.device)
+            ).to(self.device)
+            prepared["mm_encoder_outputs"] = encoder_outputs(batch)
+            yield batch, prepared
 
 
-def _gates(batch: list[list[Part]], encoded: dict[str, Any]) -> torch.Tensor:
-    """Return the (B, 2) fusion weights of the views' visuals; zeros where a view has none."""
-    if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in batch):
-        raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
-    weights = torch.zeros(len(batch), 2)
-    for kind in VISUALS:
-        rows = [row for row, parts in enumerate(batch) for part in parts if part["type"] == kind]
-        if rows:
-            weights[rows] = encoded[kind].gate_weights.float().cpu()
-    return weights
+def _fitting(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut rows of given sizes into batches of at most `BATCH` rows and, with padding, about `TOKENS` tokens."""
+    start, longest = 0, 0
+    for row, size in enumerate(sizes):
+        longest = max(longest, size)
+        if row > start and (row - start == BATCH or (row - start + 1) * longest > TOKENS):
+            yield slice(start, row)
+            start, longest = row, size
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:
-    return {key: value for key, value in inputs.items() if key not in MEDIA and key not in SOUND}
+    encoded = (*MEDIA, *SOUND, "mm_encoder_outputs")
+    return {key: value for key, value in inputs.items() if key not in encoded}
 
 
 def _device(name: str) -> torch.device:

@@ -93,6 +93,14 @@ def glimpses(prepared: PreparedClip, context: str = "", *, hears: bool = True) -
     return [one for one in told if one.channels]
 
 
+def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True) -> Glimpse:
+    """Return the whole clip at once: all its frames, all that is heard and all that is said."""
+    clip = prepared.clip
+    said = " ".join(utterance.text for utterance in clip.utterances)
+    wave = sound_between(clip, -np.inf, np.inf) if hears else None
+    return Glimpse(0.0, None, prepared.part, wave, said, context.strip())
+
+
 def _with_channels(one: Glimpse, clip: Clip, hears: bool) -> Glimpse:
     start, end = (one.time - AROUND, one.time + AROUND) if len(_grid(clip)) > 1 else (-np.inf, np.inf)
     said = " ".join(utterance.text for utterance in clip.utterances if _touches(utterance, start, end))

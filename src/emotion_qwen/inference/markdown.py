@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from emotion_qwen.inference.phrases import label_name, measure, phrases, plain, ranked, signed, times
+from emotion_qwen.inference.phrases import label_name, measure, phrases, plain, ranked, signed, step_name, times
 from emotion_qwen.inference.playhead import has_picture, is_still
 from emotion_qwen.records import GENERATED, MEASURED, EmotionReport, Episode, Person
 
@@ -144,7 +144,8 @@ def _reasons(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
         yield f"### {_head('reasoning', say)}"
         steps = enumerate(report.reasoning.items(), 1)
         yield "\n".join(
-            f"{number}. **{escape(step)}** {_sentence(text, GENERATED, say)}" for number, (step, text) in steps
+            f"{number}. **{escape(step_name(step, say))}** {_sentence(text, GENERATED, say)}"
+            for number, (step, text) in steps
         )
 
 

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.colours import colour_of, ink_on
 from emotion_qwen.inference.film import written_whole
-from emotion_qwen.inference.phrases import label_name, measure, phrases, ranked, signed, times
+from emotion_qwen.inference.phrases import label_name, measure, phrases, ranked, signed, step_name, times
 from emotion_qwen.inference.playable import Playable, playable, wave_peaks
 from emotion_qwen.inference.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
 from emotion_qwen.inference.render import as_json
@@ -87,6 +87,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         data=Markup(base64.b64encode(shown.data).decode()) if shown and shown.data else "",
         page_data=Markup(_inside_script(f'{{"report": {as_json(report)}, "aids": {json.dumps(aids)}}}')),
         name=lambda label: label_name(report, label),
+        step_name=step_name,
         colour=colour_of,
         percent=lambda share: f"{share:.0%}",
         ranked=ranked,

@@ -35,6 +35,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     "why": ("why", "依据"),
     "words_open": ("open words", "开放词汇"),
     "reasoning": ("reasoning, step by step", "逐步推理"),
+    "step_seen": ("what is seen", "所见"),
+    "step_heard": ("what is heard", "所闻"),
+    "step_said": ("what is said", "所言"),
+    "step_meaning": ("what it means", "含义"),
+    "step_conclusion": ("conclusion", "结论"),
     "said": ("what was said", "台词"),
     "context_given": ("context, as given", "给定的背景"),
     "gate": ("gate", "门控"),
@@ -134,6 +139,11 @@ def label_name(report: EmotionReport, label: str) -> str:
     if report.language != "zh" or labels is None or label not in labels.labels:
         return label
     return labels.chinese[labels.labels.index(label)]
+
+
+def step_name(step: str, say: dict[str, str]) -> str:
+    """Return how a step of reasoning is called; one that is not known keeps its name."""
+    return say.get(f"step_{step}", step)
 
 
 def ranked(distribution: dict[str, float]) -> list[tuple[str, float]]:

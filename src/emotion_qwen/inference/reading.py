@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import Glimpse, glimpses, sound_between
-from emotion_qwen.inference.scoring import label_scores, pool
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.inference.reader import Answer, Reader
+from emotion_qwen.inference.scoring import pool
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.records import CHANNELS
 from emotion_qwen.taxonomy import LabelSet
@@ -29,20 +31,22 @@ class Reading:
     """The answers of one model about one clip; every view is asked about once.
 
     Args:
-        engine: the model.
+        reader: asks the model; readings that share one share its batches.
         prepared: the clip with its people.
         labels: K labels.
         language: of the question.
         context: what the user says of the situation.
     """
 
-    engine: Engine
+    reader: Reader
     prepared: PreparedClip
     labels: LabelSet
     language: str
     context: str = ""
     _answers: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     _whole: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
+    covered: dict[int, list[View]] = field(default_factory=dict)
+    """Glimpse -> the views of its face with parts of it covered, once `cues` made them."""
     gates: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     """(G, 2) fusion weights of the glimpses' pictures, once these were asked about; zeros without a picture."""
 
@@ -50,6 +54,11 @@ class Reading:
         self.temperature = self.engine.temperature(self.labels.name)
         self.glimpses: list[Glimpse] = glimpses(self.prepared, self.context, hears=self.hears)
         self.weight = self.engine.processor.settings.person_weight if self.people else 0.0
+
+    @property
+    def engine(self) -> Engine:
+        """The model."""
+        return self.reader.engine
 
     @property
     def hears(self) -> bool:
@@ -67,12 +76,20 @@ class Reading:
         held = frozenset().union(*(one.channels for one in self.glimpses))
         return tuple(name for name in CHANNELS if name in held)
 
+    def views(self) -> list[View]:
+        """Return what a report asks about: all channels, each alone, all but each; of the glimpses and of the clip."""
+        alone = [(name,) for name in self.channels]
+        without = [tuple(other for other in self.channels if other != name) for name in self.channels]
+        keys = dict.fromkeys([self.channels, *([PICTURE] if self.people else []), *alone, *without])
+        asked = [one.view(key, self.language) for key in keys for one in self.glimpses]
+        asked += [self.whole.view(key, self.language) for key in keys if self._shows_whole(key)]
+        return [view for view in asked if view is not None]
+
     def shares(self, channels: Collection[str]) -> np.ndarray:
         """Return (G, K) shares of the glimpses by the given channels; NaN where a glimpse has none of them."""
         key = tuple(name for name in CHANNELS if name in channels)
         if key not in self._answers:
-            views = [one.view(key, self.language) for one in self.glimpses]
-            self._answers[key], gates = self._ask(views)
+            self._answers[key], gates = self.ask([one.view(key, self.language) for one in self.glimpses])
             if key == self.channels or not len(self.gates):
                 self.gates = gates
         return self._answers[key]
@@ -80,32 +97,42 @@ class Reading:
     def in_order(self, at_once: int = 8) -> Iterator[tuple[list[int], np.ndarray]]:
         """Ask about the glimpses with all channels in order of time, a few at once.
 
-        At the end `shares(self.channels)` is known. A caller may stop at any time; then it is not.
+        What the reader has answered is not asked again; a caller may stop at any time.
 
         Yields:
             The rows of the glimpses that were asked about, and their (rows, K) shares.
         """
         order = sorted(range(len(self.glimpses)), key=lambda row: self.glimpses[row].time)
-        shares, gates = np.full((len(order), len(self.labels.labels)), np.nan), np.zeros((len(order), 2))
         for begin in range(0, len(order), at_once):
             rows = order[begin : begin + at_once]
-            views = [self.glimpses[row].view(self.channels, self.language) for row in rows]
-            shares[rows], gates[rows] = self._ask(views)
-            yield rows, shares[rows]
-        self._answers[self.channels], self.gates = shares, gates
+            yield rows, self.ask([self.glimpses[row].view(self.channels, self.language) for row in rows])[0]
 
     def clip(self, channels: Collection[str]) -> np.ndarray:
         """Return the (K,) distribution of the clip by the given channels; NaN where it has none of them."""
-        shares = self.shares(channels)
-        told = ~np.isnan(shares[:, 0])
-        rest = np.full(len(self.labels.labels), np.nan)
+        key = tuple(name for name in CHANNELS if name in channels)
+        if self._shows_whole(key) and key not in self._whole:
+            self._whole[key] = self.ask([self.whole.view(key, self.language)])[0][0]
+        return self.pool(self.shares(key), self._whole.get(key))
+
+    def pool(self, values: np.ndarray, whole: np.ndarray | None) -> np.ndarray:
+        """Pool what holds of the glimpses into what holds of the clip.
+
+        Args:
+            values: (G, K); a row of NaN where a glimpse says nothing.
+            whole: (K,) of the clip looked at as a whole; None where it was not.
+
+        Returns:
+            (K,); NaN where nothing says anything.
+        """
+        told = ~np.isnan(values[:, 0])
+        rest = np.full(values.shape[1], np.nan)
         if self.weight < 1:
-            rest = self._rest(channels, shares, told)
+            rest = whole if whole is not None else values[told].mean(0) if told.any() else rest
         people = []
         for person in self.prepared.people:
             rows = told & np.array([one.person == person.track.person for one in self.glimpses])
             if rows.any():
-                people.append((shares[rows].mean(0), len(person.track.frames)))
+                people.append((values[rows].mean(0), len(person.track.frames)))
         if not people:
             return rest
         unasked = bool(np.isnan(rest).any())
@@ -119,32 +146,36 @@ class Reading:
         """Return (G,) which glimpses show a person."""
         return np.array([one.person == number for one in self.glimpses], dtype=bool)
 
-    def _rest(self, channels: Collection[str], shares: np.ndarray, told: np.ndarray) -> np.ndarray:
-        """Return what the whole clip says; without a picture the mean over glimpses."""
-        if "picture" in channels and len(self.prepared.shown.frames):
-            key = tuple(name for name in CHANNELS if name in channels)
-            if key not in self._whole:
-                self._whole[key] = self._ask([self._whole_glimpse().view(key, self.language)])[0][0]
-            return self._whole[key]
-        return shares[told].mean(0) if told.any() else np.full(shares.shape[1], np.nan)
+    def _shows_whole(self, channels: Collection[str]) -> bool:
+        """Whether the clip as a whole is asked about: where its frames count and are among the channels."""
+        return self.weight < 1 and "picture" in channels and bool(len(self.prepared.shown.frames))
 
-    @property
-    def whole(self) -> View:
-        """The view of the whole clip with all its channels."""
-        return self._whole_glimpse().view(self.channels, self.language) or []
+    @cached_property
+    def whole(self) -> Glimpse:
+        """The whole clip with all its channels."""
+        return whole(self.prepared, self.context, hears=self.hears)
 
-    def _whole_glimpse(self) -> Glimpse:
-        clip = self.prepared.clip
-        said = " ".join(utterance.text for utterance in clip.utterances)
-        wave = sound_between(clip, -np.inf, np.inf) if self.hears else None
-        return Glimpse(0.0, None, self.prepared.part, wave, said, self.context.strip())
-
-    def _ask(self, views: Sequence[View | None]) -> tuple[np.ndarray, np.ndarray]:
-        asked = [(row, view) for row, view in enumerate(views) if view is not None]
+    def ask(self, views: Sequence[View | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (V, K) shares and (V, 2) gate weights of views; NaN and zeros where there is no view."""
+        answers = self.answers(views)
         shares, gates = np.full((len(views), len(self.labels.labels)), np.nan), np.zeros((len(views), 2))
-        if asked:
-            rows = [row for row, _ in asked]
-            scores, weights = label_scores(self.engine, [view for _, view in asked], self.labels, self.language)
-            shares[rows] = (scores.double() / (self.temperature or 1.0)).softmax(-1).numpy()
-            gates[rows] = weights.double().numpy()
+        for row, answer in enumerate(answers):
+            if answer is not None:
+                shares[row] = (answer.scores.double() / (self.temperature or 1.0)).softmax(-1).numpy()
+                gates[row] = answer.gate.double().numpy()
         return shares, gates
+
+    def everything(self) -> tuple[list[Answer | None], Answer | None]:
+        """Return the answers to the glimpses and to the whole clip, by all channels; None where these do not count."""
+        each = self.answers([one.view(self.channels, self.language) for one in self.glimpses])
+        whole = (
+            self.answers([self.whole.view(self.channels, self.language)])[0]
+            if self._shows_whole(self.channels)
+            else None
+        )
+        return each, whole
+
+    def answers(self, views: Sequence[View | None]) -> list[Answer | None]:
+        """Return the reader's answers to views; None where there is no view."""
+        found = iter(self.reader.answers([view for view in views if view is not None]))
+        return [None if view is None else next(found) for view in views]

@@ -34,9 +34,18 @@ def as_json(report: EmotionReport) -> str:
         DataError: a number is not finite: JSON has no word for it, and a reader could not tell it from a fault.
     """
     try:
-        return json.dumps(_rounded(dataclasses.asdict(report), ""), ensure_ascii=False, allow_nan=False)
+        return json.dumps(rounded(dataclasses.asdict(report)), ensure_ascii=False, allow_nan=False)
     except DataError as error:
         raise DataError(f"report of {report.source!r}: {error}") from error
+
+
+def rounded(value: Any) -> Any:
+    """Return numbers, tables and lists as a line of JSON holds them.
+
+    Raises:
+        DataError: a number is not finite.
+    """
+    return _rounded(value, "")
 
 
 def _rounded(value: Any, place: str) -> Any:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from emotion_qwen.faces import best_box
-from emotion_qwen.inference.cues import face_cues, text_cues, voice_cues
+from emotion_qwen.inference.cues import covered_views, face_cues, text_cues, voice_cues
+from emotion_qwen.inference.encoding import View
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import find_episodes, smooth, windows
 from emotion_qwen.inference.reading import PICTURE, Reading
+from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import (
     CHANNELS,
@@ -28,7 +30,7 @@ from emotion_qwen.records import (
     Sentence,
     Uncertainty,
 )
-from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept, stated_concepts
+from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
@@ -52,6 +54,35 @@ SAYING = 1.5
 """How many times the share of a guess a channel's own label must have for the channel to say anything."""
 TELLING_MOVE = math.log(1.25)
 """How far a channel must move the answer to be spoken of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What the likelihoods alone tell of a clip; cues and the model's own sentence come after it.
+
+    Attributes:
+        shares: (G, K) of the glimpses, with all channels.
+        pooled: (K,) of the clip.
+        leading: the label with the largest share.
+        people: everyone seen.
+        timeline: of the clip.
+        episodes: of the clip.
+    """
+
+    shares: np.ndarray
+    pooled: np.ndarray
+    leading: int
+    people: tuple[Person, ...]
+    timeline: tuple[Moment, ...]
+    episodes: tuple[Episode, ...]
+
+
+def outline(reading: Reading) -> Outline:
+    """Compose people, timeline and the clip's answer."""
+    shares, pooled = reading.shares(reading.channels), reading.clip(reading.channels)
+    people = tuple(describe_person(reading, person) for person in reading.prepared.people)
+    moments, episodes = timeline(reading, shares, np.ones(len(reading.glimpses), dtype=bool))
+    return Outline(shares, pooled, int(pooled.argmax()), people, moments, episodes)
 
 
 def named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -171,17 +202,35 @@ def doubt(pooled: np.ndarray, temperature: float | None, threshold: float) -> Un
     )
 
 
-def find_cues(reading: Reading, people: Sequence[Person], episodes: Sequence[Episode], leading: int) -> tuple[Cue, ...]:
+def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
     """Measure everything the answer can be checked against, in order of time."""
+    cues = []
+    for pictures, episodes in _of_people(reading, found):
+        cues += face_cues(reading, pictures, episodes)
+    cues += voice_cues(reading, found.episodes or (_throughout(reading, found.leading),))
+    cues += text_cues(reading, found.leading)
+    return tuple(sorted(cues, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
+
+
+def cue_views(reading: Reading, found: Outline) -> list[View]:
+    """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
+    return [
+        view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)
+    ]
+
+
+def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
+    """Pair people with their episodes; a picture has none, so that it is one."""
+    whole = _throughout(reading, found.leading)
+    return [
+        (pictures, person.episodes or (replace(whole, label=person.label),))
+        for pictures, person in zip(reading.prepared.people, found.people, strict=True)
+    ]
+
+
+def _throughout(reading: Reading, leading: int) -> Episode:
     start, end = span(reading.prepared.clip)
-    whole = Episode(reading.labels.labels[leading], start, end, (start + end) / 2, 0.0)
-    found = []
-    for pictures, person in zip(reading.prepared.people, people, strict=True):
-        own = replace(whole, label=person.label)
-        found += face_cues(reading, pictures, person.episodes or (own,))
-    found += voice_cues(reading, episodes or (whole,))
-    found += text_cues(reading, leading)
-    return tuple(sorted(found, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
+    return Episode(reading.labels.labels[leading], start, end, (start + end) / 2, 0.0)
 
 
 def explain(

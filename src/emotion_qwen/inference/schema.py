@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from emotion_qwen import records
 from emotion_qwen.records import CHANNELS, GENERATED, MEASURED, EmotionReport
 
-VERSION = "1.0.0"
+VERSION = "1.0.1"
 """Major: a reader of the one before may fail. Minor: something is added. Patch: only descriptions."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -1,13 +1,8 @@
-"""From label likelihoods to distributions, and from people and frames to the clip's one answer.
+"""Label distributions of views in one call, and the one rule of pooling.
 
-A label's score is the log-likelihood of its words after the closed question, less their log-likelihood when the visual
-is blank and nothing is heard or said, divided by the number of their tokens. A softmax over the set gives the
-distribution, so a closed-set answer always parses. Subtracting the blank takes away what the model would say without
-looking.
-
-Pooling, the one rule: a person's distribution is the mean over their crops. The clip's distribution is
-`person_weight` times the mean over people, each weighted by how many frames show them, plus the rest times the
-distribution of the whole frames. Without a person the whole frames alone decide.
+Pooling: a person's distribution is the mean over their crops. The clip's distribution is `person_weight` times the mean
+over people, each weighted by how many frames show them, plus the rest times the distribution of the whole frames.
+Without a person the whole frames alone decide.
 """
 
 from __future__ import annotations
@@ -17,54 +12,29 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from emotion_qwen.inference.engine import VISUALS, Engine, Part, View
+from emotion_qwen.inference.engine import Engine, View
+from emotion_qwen.inference.reader import Reader
 from emotion_qwen.processing.chat import label_question
-from emotion_qwen.processing.patches import IMAGE_MEAN
 from emotion_qwen.taxonomy import LabelSet
 
-BLANK = np.array([round(255 * mean) for mean in IMAGE_MEAN], dtype=np.uint8)  # zeros after normalising
+
+def label_reader(engine: Engine, labels: LabelSet, language: str) -> Reader:
+    """Return a reader that asks for one of K labels, in "en" or "zh"."""
+    return Reader(engine, label_question(labels, language), labels.names(language))
 
 
 def label_scores(
     engine: Engine, views: Sequence[View], labels: LabelSet, language: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score views over a label set.
-
-    Args:
-        views: V views, all of the same channels.
-        labels: the set, K labels.
-        language: "en" or "zh", of question and labels.
-
-    Returns:
-        (V, K) scores whose softmax is the distribution, and (V, 2) gate weights.
-    """
-    return less_blank(engine, views, label_question(labels, language), labels.names(language))
+    """Score V views over a label set; see `Reader.scores`."""
+    return label_reader(engine, labels, language).scores(views)
 
 
 def less_blank(
     engine: Engine, views: Sequence[View], question: str, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score views over the answers of any closed question; otherwise as `label_scores`."""
-    seen = engine.score(views, question, names)
-    blanks = [blank_like(view) for view in views]
-    kinds = [tuple(part["image"].shape for part in blank) for blank in blanks]
-    each = {kind: blank for kind, blank in zip(kinds, blanks, strict=True)}
-    blank = dict(zip(each, engine.score(list(each.values()), question, names).log_likelihood, strict=True))
-    return (seen.log_likelihood - torch.stack([blank[kind] for kind in kinds])) / seen.tokens, seen.gate
-
-
-def blank_like(view: View) -> list[Part]:
-    """Return a view that shows nothing: of its visual a picture of one colour, of the first frame's size; no more.
-
-    The colour is the one that normalises to zeros. A view without a visual becomes the bare question.
-    """
-    parts = [view] if isinstance(view, dict) else view
-    for part in parts:
-        if part["type"] in VISUALS:
-            visual = part[part["type"]]
-            picture = visual if isinstance(visual, np.ndarray) else visual.frames[0]
-            return [{"type": "image", "image": np.broadcast_to(BLANK, picture.shape).copy()}]
-    return []
+    """Score V views over the answers of any closed question; see `Reader.scores`."""
+    return Reader(engine, question, names).scores(views)
 
 
 def pool(people: Sequence[tuple[np.ndarray, int]], frames: np.ndarray, person_weight: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emotion_qwen.inference.colours import colour_of, ink_on
-from emotion_qwen.inference.phrases import label_name, measure, plain, ranked, signed, times
+from emotion_qwen.inference.phrases import label_name, measure, plain, ranked, signed, step_name, times
 from emotion_qwen.inference.playhead import clip_span, columns, has_picture, is_still
 from emotion_qwen.records import GENERATED, MEASURED, Cue, EmotionReport, Episode, Moment
 
@@ -199,7 +199,9 @@ def reasons(report: EmotionReport, say: Words) -> RenderableType | None:
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
     for number, (step, text) in enumerate(report.reasoning.items(), 1):
-        lines.append(Text.assemble((f"{number}. {plain(step)}  ", "bold")) + sentence(text, GENERATED, say))
+        lines.append(
+            Text.assemble((f"{number}. {plain(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
+        )
     return Group(*lines) if lines else None
 
 

@@ -14,9 +14,10 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.media.container import NoPicture, check_readable
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
+from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles, within
 from emotion_qwen.media.video import read_video
-from emotion_qwen.records import Clip
+from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.settings import ClipSettings
 
 PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"])
@@ -38,6 +39,7 @@ class Sources:
         audio_track: number of the sound track, from 0; None is the file's default.
         transcript: a subtitle file, or text without times.
         subtitle_track: number of the subtitle track, from 0; None is the file's default.
+        recognizer: recognises the words of the sound, in place of all other words. The sound is then read in any case.
     """
 
     sound: bool = False
@@ -46,6 +48,12 @@ class Sources:
     audio_track: int | None = None
     transcript: Path | None = None
     subtitle_track: int | None = None
+    recognizer: Recognizer | None = None
+
+    @property
+    def listens(self) -> bool:
+        """Whether the sound is read."""
+        return self.sound or self.recognizer is not None
 
 
 PICTURES_ONLY = Sources()
@@ -75,11 +83,13 @@ def read_clip(
     try:
         clip = _read_pictures(path, settings, start, end)
     except NoPicture:
-        if not sources.sound:
+        if not sources.listens:
             raise
         clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), str(path))
-    if sources.sound:
+    if sources.listens:
         clip = _with_sound(clip, path, start, end, sources)
+    if sources.recognizer is not None:
+        return _with_speech(clip, sources.recognizer)
     return _with_words(clip, path, start, end, sources) if sources.words else clip
 
 
@@ -110,6 +120,15 @@ def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, 
     )
 
 
+def _with_speech(clip: Clip, recognizer: Recognizer) -> Clip:
+    """Add the words that are recognised in the clip's sound."""
+    if clip.wave is None:
+        return replace(clip, warnings=(*clip.warnings, "no sound, so no words were recognised"))
+    words = recognizer.words(clip.wave, clip.wave_start)
+    warnings = (*clip.warnings, *words.warnings)
+    return replace(clip, utterances=words.utterances, words_from=words.source, warnings=warnings)
+
+
 def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
     """Add the words: of the transcript, else of a file beside the clip, else of a track inside it."""
     beside = sources.transcript or find_subtitles(path)
@@ -129,9 +148,28 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
             return clip
         words = found
     told = within(words.utterances, start or 0.0, math.inf if end is None else end)
-    last = length if math.isfinite(length) else 0.0  # a picture has no time
-    told = tuple(replace(one, end=min(one.end, max(last, one.start))) for one in told)
-    return replace(clip, utterances=told, warnings=(*clip.warnings, *words.warnings))
+    if not clip.duration:  # a picture has no time
+        told = tuple(replace(one, end=one.start) for one in told)
+        late: tuple[str, ...] = ()
+    else:
+        told, late = _ended(told, _last(clip))
+    warnings = (*clip.warnings, *words.warnings, *late)
+    return replace(clip, utterances=told, words_from=words.source if told else "", warnings=warnings)
+
+
+def _last(clip: Clip) -> float:
+    """Tell when the clip ends, seconds: its pictures or its sound, whichever is longer."""
+    heard = 0.0 if clip.wave is None else clip.wave_start + len(clip.wave) / clip.sample_rate
+    return max(clip.duration, heard)
+
+
+def _ended(told: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+    """Cut utterances at the end of the clip; leave out those that begin later, and say so."""
+    kept = tuple(replace(one, end=min(one.end, last)) for one in told if one.start < last)
+    if len(kept) == len(told):
+        return kept, ()
+    late = len(told) - len(kept)
+    return kept, (f"{late} of {len(told)} cues begin after the clip ends ({last:.2f} s) and are left out",)
 
 
 def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end: float | None) -> Clip:
@@ -149,12 +187,13 @@ def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end:
     return read_picture(path, settings)
 
 
-def find_media(paths: Sequence[str]) -> list[Path]:
+def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
     """Find the files that paths, folders and patterns name, in order, each once.
 
     Args:
         paths: a file is taken whatever its suffix; a folder gives the files with a known media suffix in it and below,
             sorted; a pattern (`*`, `?`, `[...]`, `**`) gives what it matches, sorted.
+        sounds: whether folders give sound files, too.
 
     Raises:
         MediaError: a path does not exist, a folder holds no media, or a pattern matches nothing.
@@ -163,13 +202,13 @@ def find_media(paths: Sequence[str]) -> list[Path]:
     for name in paths:
         path = Path(name)
         if not path.exists() and glob.has_magic(str(name)):
-            found.update(dict.fromkeys(_matching(str(name))))
+            found.update(dict.fromkeys(_matching(str(name), sounds)))
         elif path.is_dir():
-            inside = _media_below(path)
+            inside = _media_below(path, sounds)
             if not inside:
                 raise MediaError(
                     f"folder {str(path)!r} holds no picture or video; expected files ending in "
-                    f"{' '.join(sorted(MEDIA_SUFFIXES))}"
+                    f"{' '.join(sorted(MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES))}"
                 )
             found.update(dict.fromkeys(inside))
         elif path.exists():
@@ -179,19 +218,20 @@ def find_media(paths: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _matching(pattern: str) -> list[Path]:
+def _matching(pattern: str, sounds: bool) -> list[Path]:
     files: list[Path] = []
     for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
-        files.extend(_media_below(match) if match.is_dir() else [match])
+        files.extend(_media_below(match, sounds) if match.is_dir() else [match])
     if not files:
         raise MediaError(f"pattern {pattern!r} matches no file; check the folder and the spelling")
     return files
 
 
-def _media_below(folder: Path) -> list[Path]:
+def _media_below(folder: Path, sounds: bool) -> list[Path]:
+    known = MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES
     return sorted(
         path
         for path in folder.rglob("*")
         # names with a leading dot are leftovers of file managers, such as macOS's "._clip.mp4"
-        if path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
     )

@@ -59,12 +59,20 @@ def check_readable(path: Path) -> None:
         raise MediaError(f"{str(path)!r} does not exist; give the path of a video, picture or sound")
     if path.is_dir():
         raise MediaError(f"{str(path)!r} is a folder; expected one video, picture or sound file")
-    head = read_head(path)
+    check_head(str(path), read_head(path))
+
+
+def check_head(place: str, head: bytes) -> None:
+    """Check that what a medium begins with is there and is not text.
+
+    Raises:
+        MediaError: it is empty or text; the message names `place`.
+    """
     if not head:
-        raise MediaError(f"{str(path)!r} is empty (0 bytes); copy or record the file again")
+        raise MediaError(f"{place!r} is empty (0 bytes); copy or record the file again")
     if _is_text(head):
         start = head[:24].decode("utf-8", "replace").split("\n")[0]
-        raise MediaError(f"{str(path)!r} is text (it begins with {start!r}), not a video, picture or sound")
+        raise MediaError(f"{place!r} is text (it begins with {start!r}), not a video, picture or sound")
 
 
 def read_head(path: Path) -> bytes:
@@ -128,9 +136,11 @@ def _picture_stream(path: Path, container: av.container.InputContainer) -> av.vi
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
         if container.streams.audio:
+            decoder = container.streams.audio[0].codec_context
+            codec = decoder.name if decoder else "of no known codec"
             raise NoPicture(
-                f"{str(path)!r} holds only sound ({container.streams.audio[0].name}); expected a picture or video, for "
-                "only pictures are read here"
+                f"{str(path)!r} holds only sound ({codec}); expected a picture or video, for only pictures are read "
+                "here"
             )
         raise MediaError(f"{str(path)!r} ({container.format.name}) holds no picture stream; give a video or picture")
     if streams[0].codec_context is None:

@@ -6,6 +6,9 @@ processor would see. Only larger pictures are reduced here.
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,11 @@ MAX_SIDE = 4096
 MAX_ASPECT = 200  # Qwen2-VL's own limit
 # Formats with a clear mark at their beginning: PIL takes MPEG streams for pictures and almost anything for a TGA.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# What PIL's readers raise on damaged files, each in its own way.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError, TypeError, OverflowError, struct.error,
+    zlib.error,
+)  # fmt: skip
 _ANIMATED = {"GIF", "WEBP", "PNG"}  # a second picture in a TIFF or MPO is no second frame
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
 
@@ -48,8 +56,9 @@ def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
         warnings = ["animated picture read as its first frame"] if _is_animation(image) else []
         try:
             picture = _rgb(ImageOps.exif_transpose(image))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise MediaError(f"{str(path)!r}: damaged {image.format} picture ({error}); fetch it again") from error
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split())
+            raise MediaError(f"{str(path)!r}: damaged {image.format} picture ({reason}); fetch it again") from error
     if max(height, width) > MAX_SIDE:
         picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC)
         warnings.append(f"reduced from {width}x{height} to {picture.width}x{picture.height} pixels")
@@ -63,6 +72,24 @@ def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
     )
 
 
+def decode_picture(data: bytes, name: str) -> np.ndarray:
+    """Decode an encoded picture that is no file of its own to (H, W, 3) uint8, by the rules of `read_picture`.
+
+    Args:
+        data: its bytes.
+        name: how messages call it.
+
+    Raises:
+        MediaError: it is no picture that can be read.
+    """
+    Image.init()
+    try:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except (Image.DecompressionBombError, *_DAMAGE) as error:
+        raise MediaError(f"{name}: cannot be decoded ({error}); fetch its file again") from error
+
+
 def is_picture(path: Path) -> bool:
     """Tell by its content whether a file is a picture; an animation is one too."""
     try:
@@ -71,7 +98,7 @@ def is_picture(path: Path) -> bool:
             return True
     except UnidentifiedImageError:
         return read_head(path)[4:8] == b"ftyp" and read_head(path)[8:12] in _HEIC_BRANDS
-    except (Image.DecompressionBombError, OSError, SyntaxError):
+    except (Image.DecompressionBombError, *_DAMAGE):
         return True  # recognised; reading it tells what is wrong
 
 
@@ -104,8 +131,9 @@ def open_picture(path: Path) -> Image.Image:
         raise MediaError(
             f"{str(path)!r} is no picture that can be read; expected one of {', '.join(FORMATS)}"
         ) from error
-    except (OSError, SyntaxError) as error:
-        raise MediaError(f"{str(path)!r}: damaged picture ({error}); fetch it again") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise MediaError(f"{str(path)!r}: damaged picture ({reason}); fetch it again") from error
     if image.width * image.height > limit:
         image.close()
         raise MediaError(
@@ -123,14 +151,14 @@ def _is_animation(image: Image.Image) -> bool:
         return False
     try:  # counting walks through the file
         return getattr(image, "n_frames", 1) > 1
-    except (OSError, EOFError, SyntaxError, ValueError):
+    except _DAMAGE:
         return False  # damaged; reading the first frame tells
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     try:
         turned = image.getexif().get(0x0112, 1)  # EXIF tag Orientation
-    except (OSError, SyntaxError, ValueError):  # a PNG cut short fails here; reading its pixels tells why
+    except _DAMAGE:  # a PNG cut short fails here; reading its pixels tells why
         turned = 1
     sideways = turned in (5, 6, 7, 8)  # these swap the axes
     return (image.width, image.height) if sideways else (image.height, image.width)

@@ -11,6 +11,7 @@ through the resampler's filter. So channels are mixed here, and only the rate is
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media.container import check_readable
+from emotion_qwen.media.container import SNIFF, check_head, check_readable
 
 SAMPLE_RATE = 16_000  # Hz
 _JITTER = 0.02  # seconds; Matroska rounds its timestamps to milliseconds, and a smaller hole is not heard
@@ -66,8 +67,20 @@ class Sound:
     tracks: int
 
 
+@dataclass(frozen=True)
+class SoundBytes:
+    """An encoded sound in memory, such as a cell of a table, and how messages call it."""
+
+    data: bytes
+    name: str
+
+    def __str__(self) -> str:
+        """Give the name, where a file gives its path."""
+        return self.name
+
+
 def read_sound(
-    path: str | Path,
+    path: str | Path | SoundBytes,
     *,
     origin: float | None = None,
     start: float | None = None,
@@ -77,7 +90,7 @@ def read_sound(
     """Read the sound of a file as mono at 16 kHz, from `start` to where the sound or the span ends.
 
     Args:
-        path: any sound file, or video with sound, that FFmpeg reads.
+        path: any sound file, or video with sound, that FFmpeg reads; or its bytes.
         origin: container seconds (pts x time base) of the clip's zero, a video's first frame; None: the first sample.
         start: seconds on the clip's clock; earlier sound is left out.
         end: seconds; sound from here on is left out.
@@ -90,7 +103,7 @@ def read_sound(
         MediaError: the file is missing, empty, text or damaged; it has no sound, not that track or no decoder for it;
             no sample can be decoded; the span is empty, or begins behind the end of a sound file.
     """
-    path = Path(path)
+    path = path if isinstance(path, SoundBytes) else Path(path)
     low, high = 0.0 if start is None else float(start), math.inf if end is None else float(end)
     if not 0 <= low < high:
         raise MediaError(f"{str(path)!r}: start {low:g} s and end {high:g} s; expected 0 <= start < end")
@@ -119,16 +132,20 @@ def sound_tracks(path: str | Path) -> int:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
-    """Open a media file that is not text, by its absolute path and without reach beyond it.
+def _open(path: Path | SoundBytes) -> Iterator[InputContainer]:
+    """Open media that are not text, a file by its absolute path, and without reach beyond it.
 
     Raises:
         MediaError: it is missing, empty, text or damaged.
     """
-    check_readable(path)
+    if isinstance(path, SoundBytes):
+        check_head(path.name, path.data[:SNIFF])
+    else:
+        check_readable(path)
     try:
+        place = io.BytesIO(path.data) if isinstance(path, SoundBytes) else str(path.resolve())
         # Tags in another encoding than UTF-8 are common in old files, and are no reason to refuse one.
-        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(place, "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MediaError(
@@ -140,7 +157,7 @@ def _open(path: Path) -> Iterator[InputContainer]:
         container.close()
 
 
-def _choose_track(path: Path, container: InputContainer, track: int | None) -> tuple[int, int, list[str]]:
+def _choose_track(path: Path | SoundBytes, container: InputContainer, track: int | None) -> tuple[int, int, list[str]]:
     """Choose the track asked for, else the file's default, else the first: (number, tracks, warning about a choice)."""
     streams = container.streams.audio
     if not streams:
@@ -216,7 +233,7 @@ class _Faults:
             )
 
 
-def _first_time(path: Path, number: int) -> float:
+def _first_time(path: Path | SoundBytes, number: int) -> float:
     """Decode up to the first sample and tell its time in container seconds."""
     faults = _Faults()
     with _open(path) as container:
@@ -225,7 +242,9 @@ def _first_time(path: Path, number: int) -> float:
     raise MediaError(f"{str(path)!r}: {faults.nothing()}")
 
 
-def _frames(path: Path, number: int, low: float, faults: _Faults) -> Iterator[tuple[float | None, AudioFrame]]:
+def _frames(
+    path: Path | SoundBytes, number: int, low: float, faults: _Faults
+) -> Iterator[tuple[float | None, AudioFrame]]:
     """Decode from a little before `low`, container seconds."""
     begin = low - _LEAD
     seeking = _seek_lands(path, number, begin)
@@ -239,7 +258,7 @@ def _frames(path: Path, number: int, low: float, faults: _Faults) -> Iterator[tu
         yield from _decode(container, stream, begin, low, faults)
 
 
-def _seek_lands(path: Path, number: int, begin: float) -> bool:
+def _seek_lands(path: Path | SoundBytes, number: int, begin: float) -> bool:
     """Tell whether a seek pays, and brings the track to `begin` or before; otherwise everything before is read over."""
     with _open(path) as container, suppress(av.error.FFmpegError):
         stream = container.streams.audio[number]
@@ -283,7 +302,7 @@ def _decode(
         faults.broken = str(getattr(error, "strerror", None) or error)
 
 
-def _why_empty(path: Path, placed: _Placed, behind_is_error: bool) -> str:
+def _why_empty(path: Path | SoundBytes, placed: _Placed, behind_is_error: bool) -> str:
     """Say that a span lies behind the end of the sound, or raise an error where that is one or there is no sound."""
     faults = placed.faults
     if faults.broken or not (faults.frames or faults.skipped):

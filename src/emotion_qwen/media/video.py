@@ -2,6 +2,9 @@
 
 The packets' times and keyframes are read first. Then, for each stretch between keyframes that holds a wanted frame, the
 packets up to the last wanted one are decoded; frames nothing depends on are skipped by the decoder unless wanted.
+
+An interlaced frame holds two pictures a fiftieth of a second apart, woven line by line. Where something moves, its
+edges become combs that no eye or model takes for a face; so one of the two is read, at half the lines.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av.error
+import av.filter
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -37,7 +42,7 @@ def read_video(
 ) -> Clip:
     """Read evenly spaced frames of a video with the times at which they are shown.
 
-    Sound is not read. Pixels are taken as square.
+    Sound is not read. Pixels are taken as square. Of an interlaced frame the upper field is read; a warning says so.
 
     Args:
         path: any file that FFmpeg reads.
@@ -90,7 +95,9 @@ class _Gathered:
         self.stamps: list[int] = []
         self.size = (0, 0)
         self.fault = ""
+        self.interlaced = 0
         self._scaler = VideoReformatter()
+        self._field = _UpperField()
 
     def add(self, stamp: int, frame: VideoFrame) -> None:
         """Convert one decoded frame to upright RGB of the working size."""
@@ -99,7 +106,11 @@ class _Gathered:
         if self.frames is not None:  # a stream may change its size; all frames get that of the first
             shape = self.frames.shape[1:3]
             height, width = shape[::-1] if turn[0] else shape
+        size = (frame.width, frame.height) if turn[0] else (frame.height, frame.width)
         reduced = (height, width) != (frame.height, frame.width)
+        if frame.interlaced_frame and frame.height > 1:
+            frame, reduced = self._field.of(frame), True
+            self.interlaced += 1
         # Bicubic widens its kernel when it reduces, so nothing aliases; at equal size only chroma is interpolated.
         scaled = self._scaler.reformat(
             frame,
@@ -111,9 +122,33 @@ class _Gathered:
         picture = _upright(scaled.to_ndarray(), turn)
         if self.frames is None:
             self.frames = np.empty((self.count, *picture.shape), dtype=np.uint8)
-            self.size = (frame.width, frame.height) if turn[0] else (frame.height, frame.width)
+            self.size = size
         self.frames[len(self.stamps)] = picture
         self.stamps.append(stamp)
+
+
+class _UpperField:
+    """Takes every second line of a frame, from the first on, colours included."""
+
+    def __init__(self) -> None:
+        self._kind: tuple[int, int, str] | None = None
+        self._graph = av.filter.Graph()
+
+    def of(self, frame: VideoFrame) -> VideoFrame:
+        kind = frame.width, frame.height, frame.format.name
+        if kind != self._kind:  # a stream may change its size
+            self._kind, self._graph = kind, av.filter.Graph()
+            source = self._graph.add_buffer(
+                width=kind[0], height=kind[1], format=frame.format, time_base=Fraction(1, 1000)
+            )
+            field, sink = self._graph.add("field", "type=top"), self._graph.add("buffersink")
+            source.link_to(field)
+            field.link_to(sink)
+            self._graph.configure()
+        self._graph.push(frame)
+        taken = self._graph.pull()
+        assert isinstance(taken, VideoFrame)
+        return taken
 
 
 def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> Clip:
@@ -122,6 +157,8 @@ def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> C
     stamps = np.array(gathered.stamps, dtype=np.int64)
     if found < wanted:
         warnings.append(f"{wanted - found} of {wanted} frames could not be decoded and are left out")
+    if gathered.interlaced:
+        warnings.append(f"{gathered.interlaced} of {found} frames are interlaced; one field of each was read")
     assert gathered.frames is not None
     return Clip(
         frames=gathered.frames[:found],
@@ -241,9 +278,17 @@ def _all_frames(path: Path) -> Iterator[tuple[int, VideoFrame]]:
         yield from enumerate(container.decode(stream))
 
 
+_TURNS = {90: (True, True, False), 180: (False, True, True), 270: (True, False, True)}
+"""Degrees counterclockwise -> what `_orientation` gives."""
+
+
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Read the display matrix as (swap the axes, then mirror rows, then mirror columns)."""
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV names every kind of side data, and fails at one that FFmpeg knows and it does not
+        return _TURNS.get(frame.rotation % 360, (False, False, False))
     if matrix is None:
         return False, False, False
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()

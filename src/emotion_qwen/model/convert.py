@@ -1,8 +1,9 @@
 """Turn a Qwen2.5-VL checkpoint, or the published Emotion-Qwen, into a folder of ours, without loading a model.
 
 Bytes are streamed from the source's shards into new ones, a chunk at a time; the merger is written twice, as general
-and as emotion expert; the gate is new. Because both experts start equal and the gate's weights sum to 1, the converted
-model answers as its source does, whatever the gate says. The target appears under its name only when it is complete.
+and as emotion expert; the gate is new, and so is what stands behind ears that are given. Because both experts start
+equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
+target appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from emotion_qwen.model.compressor import GatingNetwork
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
 from emotion_qwen.model.layouts import EMBEDDING, GATE, PARTS, TIED_HEAD, KeyMap, detect_layout, key_map
 from emotion_qwen.model.shards import CODES, DTYPES, OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
+from emotion_qwen.model.whisper import ENCODER, Ears, new_compressor
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
 DTYPE_NAMES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -52,8 +54,9 @@ class KeyReport:
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
-        fresh: tensors of the gate that are new, drawn with `gate_seed`.
-        gate_seed: None if the gate came from the source.
+        fresh: tensors of the gate and of the audio side's compressor that are new.
+        gate_seed: of the new gate; None if the gate came from the source.
+        ears: the folder that the audio encoder came from, if one was given.
         matched: tensors of a released checkpoint that were recognised by shape, with their source keys.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
@@ -70,6 +73,7 @@ class KeyReport:
     cloned: dict[str, str]
     fresh: tuple[str, ...]
     gate_seed: int | None
+    ears: str | None
     matched: dict[str, tuple[str, ...]]
     dropped: dict[str, str]
     dtypes: dict[str, int]
@@ -90,6 +94,8 @@ def convert(
     dtype: str | None = None,
     max_shard_size: float = 5e9,
     dry_run: bool = False,
+    ears: Ears | None = None,
+    finish: Callable[[Path], object] = lambda folder: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> KeyReport:
     """Convert a checkpoint folder.
@@ -102,6 +108,8 @@ def convert(
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
+        ears: the encoder of a Whisper checkpoint, for a model that is to hear.
+        finish: called with the folder when all is written and before it gets its name; adds files or changes them.
         progress: called with (tensors written, all tensors).
 
     Returns:
@@ -120,9 +128,10 @@ def convert(
     values = read_config(source)
     stored = read_folder(source)
     layout = detect_layout(stored)
-    mapping = key_map({k: t.shape for k, t in stored.items()}, parse_config(values, layout), fresh_gate=fresh_gate)
+    shapes = {key: tensor.shape for key, tensor in stored.items()}
+    mapping = key_map(shapes, parse_config(values, layout), fresh_gate=fresh_gate, ears=ears)
     _check_tied(mapping, stored)
-    tensors = _outputs(mapping, stored, dtype)
+    tensors = _outputs(mapping, stored, ears.stored if ears else {}, dtype)
     companions = tuple(name for name in COMPANIONS if (source / name).is_file())
     weights: list[str] = []
     if not dry_run:
@@ -133,9 +142,11 @@ def convert(
             config.save_pretrained(folder)
             for name in companions:
                 shutil.copyfile(source / name, folder / name)
+            finish(folder)
 
         write_atomically(target, fill, sum(tensor.nbytes for tensor in tensors))
-    return _report((source, target), mapping, tensors, weights, companions)
+    report = _report((source, target), mapping, tensors, weights, companions)
+    return dataclasses.replace(report, ears=ears.folder if ears else None)
 
 
 def read_config(source: Path) -> dict[str, Any]:
@@ -253,26 +264,38 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
         )
 
 
-def _outputs(mapping: KeyMap, stored: dict[str, StoredTensor], dtype: str | None) -> list[OutputTensor]:
-    gate = new_gate(mapping.config) if mapping.fresh else {}
+def _outputs(
+    mapping: KeyMap, stored: dict[str, StoredTensor], heard: dict[str, StoredTensor], dtype: str | None
+) -> list[OutputTensor]:
     usual = Counter(tensor.code for tensor in stored.values()).most_common(1)[0][0]
+    new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
         pieces: tuple[StoredTensor | torch.Tensor, ...]
         if name in mapping.fresh:
-            code, pieces = usual, (gate[name],)
+            code, pieces = usual, (new[name],)
         else:
-            found = tuple(stored[key] for key in mapping.sources[name])
+            origin = heard if heard and name.startswith(ENCODER) else stored
+            found = tuple(origin[key] for key in mapping.sources[name])
             code, pieces = found[0].code, found
         outputs.append(OutputTensor(name, CODES[DTYPE_NAMES[dtype]] if dtype else code, shape, pieces))
     return outputs
+
+
+def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
+    config, new = mapping.config, {}
+    if any(name.startswith(GATE) for name in mapping.fresh):
+        new.update(new_gate(config))
+    if config.hearing is not None and any(not name.startswith(GATE) for name in mapping.fresh):
+        new.update(new_compressor(config.hearing, config.text_config.hidden_size))
+    return new
 
 
 def _finished_config(config: EmotionQwenConfig, dtype: str | None) -> EmotionQwenConfig:
     config.architectures = [ARCHITECTURE]
     if dtype:
         parts: tuple[Any, ...] = (config, config.text_config, config.vision_config)
-        for part in parts:
+        for part in (*parts, *([config.hearing] if config.hearing else [])):
             part.dtype = DTYPE_NAMES[dtype]
     return config
 
@@ -285,7 +308,10 @@ def _report(
     companions: tuple[str, ...],
 ) -> KeyReport:
     parts = {}
+    hears = mapping.config.hearing is not None
     for part, prefix in PARTS.items():
+        if part.startswith("audio") and not hears:
+            continue
         counts = [torch.Size(shape).numel() for name, shape in mapping.shapes.items() if name.startswith(prefix)]
         parts[part] = (len(counts), sum(counts))
     return KeyReport(
@@ -296,7 +322,8 @@ def _report(
         parts=parts,
         cloned={name: mapping.sources[name][0] for name in mapping.cloned},
         fresh=mapping.fresh,
-        gate_seed=GATE_SEED if mapping.fresh else None,
+        gate_seed=GATE_SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
+        ears=None,
         matched=mapping.matched,
         dropped=mapping.dropped,
         dtypes=dict(Counter(str(DTYPES[tensor.code]).removeprefix("torch.") for tensor in tensors)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import EmotionQwenConfig
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.release import match_expert, match_gate
+from emotion_qwen.model.whisper import COMPRESSOR, ENCODER, Ears
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -34,6 +35,8 @@ PARTS = {
     "general expert": GENERAL,
     "emotion expert": EMOTION,
     "gate": GATE,
+    "audio encoder": ENCODER,
+    "audio compressor": COMPRESSOR,
 }
 MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
 # Source prefix -> our prefix; the first that fits counts.
@@ -67,7 +70,7 @@ class KeyMap:
         shapes: every tensor to write and its shape.
         sources: tensor to write -> source keys, joined along the first dimension; absent for `fresh` ones.
         cloned: tensors of the emotion expert that are second copies of the merger.
-        fresh: tensors of the gate that have no source.
+        fresh: tensors of the gate and of the audio side's compressor that have no source.
         matched: tensors whose source was found by shape, not by name, and that source.
         dropped: source keys that are not carried over, each with the reason.
     """
@@ -115,13 +118,14 @@ def detect_layout(keys: Iterable[str]) -> str:
     )
 
 
-def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = False) -> KeyMap:
+def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = False, ears: Ears | None = None) -> KeyMap:
     """Map the keys of a checkpoint onto our model, and check that every key and shape fits.
 
     Args:
         shapes: name and shape of every source tensor.
         config: our configuration of that model.
         fresh_gate: start a new gate although the source has one (whatever its form).
+        ears: of a Whisper checkpoint; they take the place of an audio side that the source may have.
 
     Returns:
         The complete map; nothing is missing and nothing left over.
@@ -130,6 +134,12 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
         CheckpointError: an unknown layout, or any unexpected, missing or wrongly shaped key; all of them are listed.
     """
     layout = detect_layout(shapes)
+    replaced: dict[str, str] = {}
+    if ears is not None:
+        replaced = {key: "other ears were given" for key in shapes if key.startswith((ENCODER, COMPRESSOR))}
+        shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
+        config = copy.deepcopy(config)
+        config.audio_config = config.audio_token_id = None
     sources, dropped, unexpected = _place(shapes, config, layout, fresh_gate)
     matched: dict[str, tuple[str, ...]] = {}
     if layout == "release":
@@ -144,7 +154,24 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     _check(layout, shapes, sources, {k: s for k, s in expected.items() if k not in fresh}, unexpected)
     cloned = tuple(name for name in expected if merger and name.startswith(EMOTION))
     sources = {name: sources[name] for name in expected if name in sources}  # our order
-    return KeyMap(layout, config, expected, sources, cloned, fresh, matched, dropped)
+    found = KeyMap(layout, config, expected, sources, cloned, fresh, matched, {**dropped, **replaced})
+    return found if ears is None else _with_ears(found, ears)
+
+
+def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
+    """Add the audio side to the map of a model that does not hear."""
+    config = copy.deepcopy(deaf.config)
+    config.audio_config, config.audio_token_id = ears.config, ears.token_id
+    shapes = expected_shapes(config)
+    fresh = tuple(name for name in shapes if name.startswith(COMPRESSOR))
+    return replace(
+        deaf,
+        config=config,
+        shapes=shapes,
+        sources={**deaf.sources, **{name: (key,) for name, key in ears.sources.items()}},
+        fresh=(*deaf.fresh, *fresh),
+        dropped={**deaf.dropped, **ears.dropped},
+    )
 
 
 def _place(

@@ -291,8 +291,11 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
         Returns:
             `mm_encoder_outputs` for `forward` and `generate`: the keys "image", "video" and "audio", as far as present.
-            Where `image_features` or `video_features` (N, vision hidden) come instead of pixels, they are compressed.
+            Where `image_features` or `video_features` (N, vision hidden) come instead of pixels, they are compressed;
+            where `mm_encoder_outputs` are among the inputs, they are returned.
         """
+        if "mm_encoder_outputs" in inputs:
+            return inputs["mm_encoder_outputs"]  # type: ignore[return-value]
         encoded: dict[str, Any] = {}
         ways: dict[str, tuple[str, Callable[..., VisualFeatures]]] = {
             "image": ("pixel_values", self.model.get_image_features),

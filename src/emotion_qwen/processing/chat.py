@@ -18,6 +18,8 @@ SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     IMAGE_PAD, VIDEO_PAD, "<|audio_start|>", "<|audio_end|>", AUDIO_PAD,
 )  # fmt: skip
+AUDIO_TOKENS = SPECIAL_TOKENS[-3:]
+"""Those that Qwen2.5-VL's tokenizer does not know."""
 
 CHAT_TEMPLATE = (
     "{%- macro parts(content) -%}"

@@ -57,6 +57,25 @@ class EncodedVisual:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class MediumTokens:
+    """A visual or sound whose language-model tokens are known; it stands in a message where the medium would.
+
+    The processor makes room for it; the tokens themselves go to the model as `mm_encoder_outputs`.
+
+    Attributes:
+        tokens: (n, hidden) of the language model's width.
+        grid_thw: (3,) int64 of a visual, as in `EncodedVisual`; None for a sound.
+        seconds: per temporal patch; 0 for a picture or a sound.
+        gate: (2,) fp32 fusion weights of a visual, general and emotion; None for a sound.
+    """
+
+    tokens: torch.Tensor
+    grid_thw: torch.Tensor | None = None
+    seconds: float = 0.0
+    gate: torch.Tensor | None = None
+
+
 class EmotionQwenProcessor(ProcessorMixin):
     """Prepare text, pictures and videos for Emotion-Qwen.
 
@@ -133,7 +152,7 @@ class EmotionQwenProcessor(ProcessorMixin):
 
     def _rows(self, texts: list[str], spans: Any, left: dict[str, list[int]]) -> list[dict[str, list[int]]]:
         kinds = {self.tokenizer.convert_tokens_to_ids(pad): kind for kind, pad in enumerate(PADS, start=1)}
-        rows = []
+        rows, known = [], {}
         for number, text in enumerate(texts):
             last = number == len(texts) - 1
             own = {}
@@ -141,7 +160,11 @@ class EmotionQwenProcessor(ProcessorMixin):
                 take = len(left[pad]) if last else text.count(pad)
                 own[pad], left[pad] = left[pad][:take], left[pad][take:]
             expanded, added = expand(text, own)
-            tokens = self.tokenizer(expanded, add_special_tokens=False, return_offsets_mapping=spans is not None)
+            if expanded not in known:  # many pictures of one size under one question are one text
+                known[expanded] = self.tokenizer(
+                    expanded, add_special_tokens=False, return_offsets_mapping=spans is not None
+                )
+            tokens = known[expanded]
             ids = tokens["input_ids"]
             row = {"input_ids": ids, "mm_token_type_ids": [kinds.get(token, 0) for token in ids]}
             if spans is not None:
@@ -168,10 +191,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not images:
             return {}
         if encoded := _encoded(images):
-            return {
-                "image_features": torch.cat([one.features for one in encoded]),
-                "image_grid_thw": torch.stack([one.grid_thw for one in encoded]),
-            }
+            return _features("image", encoded)
         settings = self.settings
         size = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
         pictures = [_picture(image, settings) for image in images]
@@ -181,11 +201,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not videos:
             return {}
         if encoded := _encoded(videos):
-            return {
-                "video_features": torch.cat([one.features for one in encoded]),
-                "video_grid_thw": torch.stack([one.grid_thw for one in encoded]),
-                "second_per_grid_ts": torch.tensor([one.seconds for one in encoded], dtype=torch.float32),
-            }
+            each = torch.tensor([one.seconds for one in encoded], dtype=torch.float32)
+            return {**_features("video", encoded), "second_per_grid_ts": each}
         settings, shape = self.settings, self.image_processor
         patches, grids, seconds = [], [], []
         for video in videos:
@@ -207,6 +224,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not sounds:
             return {}, []
         hearing = self.hearing
+        if encoded := _encoded(sounds):
+            return {}, [len(one.tokens) for one in encoded]
         if hearing is None:
             raise DataError(f"{len(sounds)} sound(s) came for a model that does not hear; leave the audio parts out")
         windows, lengths, counts = [], [], []
@@ -287,6 +306,11 @@ class EmotionQwenProcessor(ProcessorMixin):
         """Id of the video placeholder."""
         return self.tokenizer.convert_tokens_to_ids(VIDEO_PAD)
 
+    @property
+    def audio_token_id(self) -> int:
+        """Id of the audio placeholder."""
+        return self.tokenizer.convert_tokens_to_ids(AUDIO_PAD)
+
     def name_tokens(self, config: EmotionQwenConfig) -> EmotionQwenConfig:
         """Write the ids of this tokenizer's special tokens into a configuration, and return it.
 
@@ -301,7 +325,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             )
         config.image_token_id, config.video_token_id = self.image_token_id, self.video_token_id
         if config.hearing is not None:
-            config.audio_token_id = tokenizer.convert_tokens_to_ids(AUDIO_PAD)
+            config.audio_token_id = self.audio_token_id
         config.vision_start_token_id, config.vision_end_token_id = tokenizer.convert_tokens_to_ids(
             ["<|vision_start|>", "<|vision_end|>"]
         )
@@ -342,15 +366,23 @@ def _source(part: dict) -> Any:
     raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")
 
 
-def _encoded(media: list[Any]) -> list[EncodedVisual]:
-    """Return the media if all are encoded, nothing if none is."""
-    encoded = [one for one in media if isinstance(one, EncodedVisual)]
-    if encoded and len(encoded) < len(media):
+def _encoded(media: list[Any]) -> list[Any]:
+    """Return the media if all are encoded in one form (`EncodedVisual` or `MediumTokens`), nothing if none is."""
+    forms = {type(one) for one in media} & {EncodedVisual, MediumTokens}
+    encoded = [one for one in media if type(one) in forms]
+    if encoded and (len(encoded) < len(media) or len(forms) > 1):
         raise DataError(
             f"{len(encoded)} of {len(media)} visuals of one kind come as features; give all of a batch as features or "
             "none"
         )
     return encoded
+
+
+def _features(kind: str, encoded: Sequence[Any]) -> dict[str, torch.Tensor]:
+    grid = {f"{kind}_grid_thw": torch.stack([one.grid_thw for one in encoded])}
+    if isinstance(encoded[0], MediumTokens):
+        return grid
+    return {f"{kind}_features": torch.cat([one.features for one in encoded]), **grid}
 
 
 def _flat(media: Any) -> list[Any]:

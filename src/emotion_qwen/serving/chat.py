@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.grammar import Grammar
@@ -117,7 +118,9 @@ async def _model_parts(service: Service, part: Part, folder: Path, place: str, f
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
     if focus == "person":
-        view = await service.with_faces(lambda: service.analyzer.asked_view(clip))
+        analyzer = service.analyzer
+        prepared = await service.with_faces(lambda: prepare_clip(clip, analyzer.detector, analyzer.budget))
+        view = analyzer.asked_view(prepared)
         return [view] if isinstance(view, dict) else list(view)
     if clip.still or isinstance(part, ImagePart):
         return [{"type": "image", "image": clip.frames[0]}]

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from starlette.datastructures import UploadFile
 
+from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json
 from emotion_qwen.inference.report import named, valence_arousal
+from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.media_input import to_file
@@ -97,14 +99,29 @@ class ReportJob:
                 yield window
 
     async def read(self, clip: Clip) -> Reading:
-        """Find the people."""
-        chosen, options, analyzer = label_set(self.options.labels), self.options, self.service.analyzer
-        return await self.service.with_faces(lambda: analyzer.read(clip, chosen, options.language, options.context))
+        """Find the people.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
+        options, analyzer = self.options, self.service.analyzer
+        prepared = await self.service.with_faces(lambda: prepare_clip(clip, analyzer.detector, analyzer.budget))
+
+        def begin() -> Reading:
+            reader = analyzer.reader(options.labels, options.language)
+            return Reading(reader, prepared, label_set(options.labels), options.language, options.context)
+
+        return await self.service.in_thread(begin)
 
     async def report(self, reading: Reading) -> EmotionReport:
-        """Compose the report."""
+        """Compose the report; errors are those of `EmotionQwen.analyze`."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
-        return await self.service.in_thread(lambda: analyzer.report(reading, self.began, threshold))
+        (found,) = await self.service.in_thread(
+            lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
+        )
+        if isinstance(found, MediaError):
+            raise found
+        return found.report
 
     async def page(self, report: EmotionReport) -> str:
         """Compose the page of the report, with its medium."""

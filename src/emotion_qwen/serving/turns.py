@@ -9,9 +9,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import BatchFeature
-
-from emotion_qwen.inference.engine import Engine, View, WordScores
+from emotion_qwen.inference.encoding import View
+from emotion_qwen.inference.engine import Engine, WordScores
 
 
 class FairLock:
@@ -50,9 +49,9 @@ class SharedEngine(Engine):
         with self.turns:
             return super().score(views, question, answers)
 
-    def _generate(self, inputs: BatchFeature, max_new_tokens: int) -> list[str]:
+    def _generate(self, *args: Any, **options: Any) -> Any:
         with self.turns:
-            return super()._generate(inputs, max_new_tokens)
+            return super()._generate(*args, **options)
 
     def provenance(self) -> dict[str, Any]:
         """Name the model as `Engine.provenance` does."""

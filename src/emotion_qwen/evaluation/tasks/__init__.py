@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from emotion_qwen.data.questions import OBJECT_SET, VOICE_SET
+from dataclasses import replace
+
+from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.evaluation.scoring.closed import score_closed
 from emotion_qwen.evaluation.task import Task
-from emotion_qwen.evaluation.tasks.pictures import PastedFaces, PictureFile, object_question
+from emotion_qwen.evaluation.tasks import (
+    dfew,
+    emer,
+    emoset,
+    folder,
+    mafw,
+    mer2024,
+    mer_unibench,
+    mmbench,
+    mme,
+    pope,
+    ravdess,
+    scienceqa,
+    seedbench,
+    textvqa,
+    ver,
+    vqav2,
+)
+from emotion_qwen.evaluation.tasks.pictures import PastedFaces, PictureFile
+from emotion_qwen.evaluation.tasks.prompts import emotion_question, object_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.evaluation.tasks.senses import Moments, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.shapes import DrawnShapes
-from emotion_qwen.processing.chat import label_question
 from emotion_qwen.taxonomy import label_set
 
 
@@ -25,62 +47,134 @@ def chosen_tasks(names: str) -> tuple[Task, ...]:
     return tuple(task for name, task in TASKS.items() if name in asked)
 
 
-_FER7, _EKMAN = label_set("fer7"), label_set("ekman")
+def listing() -> list[dict[str, str]]:
+    """Return what a user must know to run each task: name, title, domain, needs, licence, access, prompts, options."""
+    rows = []
+    for task in TASKS.values():
+        row = {key: getattr(task, key) for key in ("name", "title", "domain", "needs", "licence", "access")}
+        options = "; ".join(f"{name}: {meaning}" for name, meaning in task.options.items())
+        rows.append({**row, "prompts": ", ".join(task.prompts), "options": options})
+    return rows
+
+
+def _with_terms(task: Task) -> Task:
+    terms = [_TERMS[file] for file in task.needs.split(", ") if file in _TERMS]
+    if not terms:
+        return replace(task, licence="Apache-2.0, as this package", access="drawn when asked for")
+    licence, access = ("; ".join(dict.fromkeys(told)) for told in zip(*terms, strict=True))
+    return replace(task, licence=licence, access=access)
+
+
+_FER7, _EKMAN, _EMODB7 = label_set("fer7"), label_set("ekman"), label_set("emodb7")
 _ALL = ("picture", "sound", "words")
-_MOMENTS = ("faces_fer_aligned.parquet", "speech_emodb.parquet", "text_goemotions.parquet")
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        Task(
-            "fer",
-            "FER2013, 7 emotions",
-            "emotion",
-            PictureFile("faces_fer_aligned.parquet", _FER7, label_question),
-            faces=True,
-        ),
-        Task(
-            "lfw",
-            "LFW, happiness or neutral",
-            "emotion",
-            PictureFile("faces_lfw_expressions.parquet", _FER7, label_question, 0.85, ("happiness", "neutral")),
-            faces=True,
-        ),
-        Task(
-            "cifar",
-            "CIFAR-10, 10 objects",
-            "general",
-            PictureFile("pictures_cifar10.parquet", OBJECT_SET, object_question),
-        ),
-        Task(
-            "scenes",
-            "Faces in scenes, 7 emotions",
-            "emotion",
-            PastedFaces("faces_fer_aligned.parquet", "pictures_cifar10.parquet", _FER7),
-        ),
-        Task(
-            "captured",
-            "The same faces, captured",
-            "emotion",
-            PastedFaces("faces_fer_aligned.parquet", "pictures_cifar10.parquet", _FER7, captured=True),
-        ),
-        Task("shapes", "Drawn shapes", "general", DrawnShapes(), less_blank=False),
-        Task("emodb", "EmoDB, 7 emotions", "emotion", VoiceFile("speech_emodb.parquet", label_set(VOICE_SET))),
-        Task("goemotions", "GoEmotions, 7 emotions", "emotion", TextFile("text_goemotions.parquet", _EKMAN)),
-        *(
-            Task(
-                "_".join(("moments", *(channels if len(channels) < len(_ALL) else ()))),
-                f"Artificial moments, {' and '.join(channels)}",
-                "emotion",
-                Moments(*_MOMENTS, _FER7, channels),
-                faces="picture" in channels,
-            )
-            for channels in (
-                _ALL,
-                ("picture", "sound"),
-                ("picture", "words"),
-                ("sound", "words"),
-                *((c,) for c in _ALL),
-            )
-        ),
-    )
+_FACES, _LFW, _THINGS = "faces_fer_aligned.parquet", "faces_lfw_expressions.parquet", "pictures_cifar10.parquet"
+_VOICES, _TEXTS = "speech_emodb.parquet", "text_goemotions.parquet"
+_SEEN = LabelScores(_FER7)
+_TERMS = {
+    _FACES: ("no clear licence, research use; published for the ICML 2013 challenge", "FER2013 on Kaggle"),
+    _LFW: ("Apache-2.0 for the labels; photographs not cleared", "github.com/muxspace/facial_expressions"),
+    _THINGS: ("citation asked for", "https://www.cs.toronto.edu/~kriz/cifar.html"),
+    _VOICES: ("CC0-1.0 as published by audEERING", "http://emodb.bilderbar.info"),
+    _TEXTS: ("Apache-2.0", "github.com/google-research/google-research/tree/master/goemotions"),
 }
+"""File of our own layout (`docs/guides/data.md`) -> terms, and where the data come from."""
+_OWN: tuple[Task, ...] = (
+    Task(
+        "fer",
+        "FER2013, 7 emotions",
+        "emotion",
+        PictureFile(_FACES, _FER7, emotion_question),
+        faces=True,
+        needs=_FACES,
+        score=_SEEN,
+    ),
+    Task(
+        "lfw",
+        "LFW, happiness or neutral",
+        "emotion",
+        PictureFile(_LFW, _FER7, emotion_question, 0.85, ("happiness", "neutral")),
+        faces=True,
+        needs=_LFW,
+        score=_SEEN,
+    ),
+    Task(
+        "cifar",
+        "CIFAR-10, 10 objects",
+        "general",
+        PictureFile(_THINGS, OBJECT_SET, object_question),
+        score=score_closed,
+        needs=_THINGS,
+    ),
+    Task(
+        "scenes",
+        "Faces in scenes, 7 emotions",
+        "emotion",
+        PastedFaces(_FACES, _THINGS, _FER7),
+        needs=f"{_FACES}, {_THINGS}",
+        score=_SEEN,
+    ),
+    Task(
+        "captured",
+        "The same faces, captured",
+        "emotion",
+        PastedFaces(_FACES, _THINGS, _FER7, captured=True),
+        needs=f"{_FACES}, {_THINGS}",
+        score=_SEEN,
+    ),
+    Task(
+        "shapes",
+        "Drawn shapes",
+        "general",
+        DrawnShapes(),
+        less_blank=False,
+        score=score_closed,
+        needs="nothing, it is drawn",
+    ),
+    Task(
+        "emodb",
+        "EmoDB, 7 emotions",
+        "emotion",
+        VoiceFile(_VOICES, _EMODB7),
+        score=LabelScores(_EMODB7),
+        needs=_VOICES,
+    ),
+    Task(
+        "goemotions",
+        "GoEmotions, 7 emotions",
+        "emotion",
+        TextFile(_TEXTS, _EKMAN),
+        score=LabelScores(_EKMAN),
+        needs=_TEXTS,
+    ),
+    *(
+        Task(
+            "_".join(("moments", *(channels if len(channels) < len(_ALL) else ()))),
+            f"Artificial moments, {' and '.join(channels)}",
+            "emotion",
+            Moments(_FACES, _VOICES, _TEXTS, _FER7, channels),
+            faces="picture" in channels,
+            needs=f"{_FACES}, {_VOICES}, {_TEXTS}",
+            score=_SEEN,
+        )
+        for channels in (_ALL, ("picture", "sound"), ("picture", "words"), ("sound", "words"), *((c,) for c in _ALL))
+    ),
+)
+_BENCHMARKS: tuple[Task, ...] = (
+    dfew.TASK,
+    *mer2024.TASKS,
+    mafw.TASK,
+    ravdess.TASK,
+    emoset.TASK,
+    emer.TASK,
+    mer_unibench.TASK,
+    ver.TASK,
+    folder.TASK,
+    pope.TASK,
+    mme.TASK,
+    *mmbench.TASKS,
+    scienceqa.TASK,
+    seedbench.TASK,
+    textvqa.TASK,
+    vqav2.TASK,
+)
+TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}

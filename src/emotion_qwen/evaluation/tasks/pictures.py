@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.data.questions import OBJECT_CLOSED
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.task import Item, evenly
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.evaluation.task import Item, evenly, labelled
+from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet
 
 
@@ -53,12 +52,12 @@ class PictureFile:
         items = []
         for language in languages:
             names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
-            asked, choices = self.question(self.labels, language), tuple(names.values())
+            asked = self.question(self.labels, language)
             allowed = tuple(names[name] for name in self.kept)
             for row in rows:
                 part = {"type": "image", "image": pictures.pixels[row]}
                 group = pictures.labels[row]
-                items.append(Item(pictures.ids[row], language, (part,), asked, choices, names[group], group, allowed))
+                items.append(labelled(pictures.ids[row], language, (part,), asked, self.labels, group, allowed=allowed))
         return items
 
 
@@ -81,7 +80,7 @@ class PastedFaces:
     def check(self, data: Path | None) -> None:
         """See `Source`."""
         for file in (self.faces, self.things):
-            PictureFile(file, self.labels, label_question).check(data)
+            PictureFile(file, self.labels, emotion_question).check(data)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
@@ -96,16 +95,9 @@ class PastedFaces:
         part: Any = read_part("scenes", "scenes", "emotion", data / self.faces, split, **options)
         items = []
         for language in languages:
-            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
-            asked = label_question(self.labels, language)
+            asked = emotion_question(self.labels, language)
             for row in evenly(len(part), limit):
                 label, picture = part.faces.labels[row], {"type": "image", "image": part.scene(row, 0)}
                 name = f"scenes/{part.faces.ids[row]}"
-                items.append(Item(name, language, (picture,), asked, tuple(names.values()), names[label], label))
+                items.append(labelled(name, language, (picture,), asked, self.labels, label))
         return items
-
-
-def object_question(labels: LabelSet, language: str) -> str:
-    """Compose the closed question about the object of a picture, in the words that training uses too."""
-    joined = (", " if language == "en" else "、").join(labels.names(language))
-    return OBJECT_CLOSED[language][0].format(labels=joined)

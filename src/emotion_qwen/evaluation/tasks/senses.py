@@ -10,8 +10,8 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.task import Item, evenly
-from emotion_qwen.processing.chat import TOLD, label_question
+from emotion_qwen.evaluation.task import Item, evenly, labelled
+from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
 from emotion_qwen.taxonomy import LabelSet, concept
 
 
@@ -46,11 +46,10 @@ class VoiceFile:
         voices = optional("emotion_qwen.data.voices").read_voices(_needed(data, self.file) / self.file, split)
         items = []
         for language in languages:
-            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
-            asked, choices = label_question(self.labels, language), tuple(names.values())
+            asked = emotion_question(self.labels, language)
             for row in evenly(len(voices), limit):
                 label, part = voices.labels[row], {"type": "audio", "audio": voices.waves[row]}
-                items.append(Item(voices.ids[row], language, (part,), asked, choices, names[label], label))
+                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
         return items
 
 
@@ -78,12 +77,11 @@ class TextFile:
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in languages:
-            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
-            asked, choices = label_question(self.labels, language), tuple(names.values())
+            asked = emotion_question(self.labels, language)
             for row in evenly(len(texts), limit):
                 label = by_concept[texts.labels[row]]
-                part = {"type": "text", "text": TOLD["words"][language].format(text=texts.texts[row])}
-                items.append(Item(texts.ids[row], language, (part,), asked, choices, names[label], label))
+                part = {"type": "text", "text": spoken(language, texts.texts[row])}
+                items.append(labelled(texts.ids[row], language, (part,), asked, self.labels, label))
         return items
 
 
@@ -132,15 +130,14 @@ class Moments:
             meant = shared[index % len(shared)]
             face, voice, text = (rng.choice(own[meant]) for own in rows)
             for language in languages:
-                told = TOLD["words"][language].format(text=texts.texts[text])
+                told = spoken(language, texts.texts[text])
                 parts: dict[str, dict[str, Any]] = {
                     "picture": {"type": "image", "image": faces.pixels[face]},
                     "sound": {"type": "audio", "audio": voices.waves[voice]},
                     "words": {"type": "text", "text": told},
                 }
-                names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
                 given = tuple(parts[channel] for channel in self.channels)
-                asked, label = label_question(self.labels, language), by_concept[meant]
+                asked, label = emotion_question(self.labels, language), by_concept[meant]
                 name = f"moments/{split}/{index}"
-                items.append(Item(name, language, given, asked, tuple(names.values()), names[label], label))
+                items.append(labelled(name, language, given, asked, self.labels, label))
         return items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.table import Table
 
 from emotion_qwen.model.convert import DTYPE_NAMES, KeyReport
 from emotion_qwen.model.convert import convert as convert_folder
+from emotion_qwen.model.whisper import SEED
+from emotion_qwen.processing.hearing import convert_with_ears
 
 LISTED = 14
 
@@ -21,29 +24,29 @@ LISTED = 14
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
+@click.option("--whisper", type=click.Path(path_type=Path), help="Whisper checkpoint folder whose encoder hears.")
+@click.option("--frames-per-token", type=int, default=4, show_default=True, help="Its 20 ms frames to an audio token.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
-    source: Path, target: Path, fresh_gate: bool, dtype: str | None, dry_run: bool, report: Path | None
+    source: Path, target: Path, whisper: Path | None, frames_per_token: int, report: Path | None, **options: Any
 ) -> None:
     """Turn the checkpoint folder SOURCE into the Emotion-Qwen folder TARGET.
 
     SOURCE is a local folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint (of the hub: `hf
     download NAME --local-dir SOURCE` first), a folder of this package (then a checked copy), or the published
     Emotion-Qwen as far as its layout is known. The merger becomes both experts and the gate is new, so the result
-    answers as SOURCE does until it is trained.
+    answers as SOURCE does until it is trained. With --whisper it also gets ears: the encoder's weights are copied, the
+    compressor behind it is new and must be trained before sound says anything.
     """
     console = Console(stderr=True)
     columns = (TextColumn("tensors"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tensors", total=None)
-        result = convert_folder(
-            source,
-            target,
-            fresh_gate=fresh_gate,
-            dtype=dtype,
-            dry_run=dry_run,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
+        if whisper is None:
+            result = convert_folder(source, target, **options)
+        else:
+            result = convert_with_ears(source, target, whisper, frames_per_token=frames_per_token, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))
@@ -57,10 +60,14 @@ def print_report(report: KeyReport, console: Console) -> None:
     console.print(table)
     for name, keys in report.matched.items():
         console.print(f"by shape: {name} <- {' + '.join(keys)}", markup=False, highlight=False)
-    for key, reason in list(report.dropped.items())[:LISTED]:
-        console.print(f"left out: {key} ({reason})", markup=False, highlight=False)
-    if len(report.dropped) > LISTED:
-        console.print(f"left out: {len(report.dropped) - LISTED} more, see --report")
+    _print_dropped(report, console)
+    if report.ears:
+        console.print(
+            f"the encoder of {report.ears} is copied as it is; the compressor behind it is new: train it before sound "
+            "says anything",
+            markup=False,
+            highlight=False,
+        )
     verb = "written to" if report.written else "dry run; nothing written to"
     dtypes = ", ".join(f"{count} {name}" for name, count in report.dtypes.items())
     console.print(
@@ -70,13 +77,31 @@ def print_report(report: KeyReport, console: Console) -> None:
     )
 
 
+def _print_dropped(report: KeyReport, console: Console) -> None:
+    """Name what was left out, by reason; of many keys with one reason the first few and their count."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in report.dropped.items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        if len(keys) <= LISTED:
+            lines = [f"left out: {key} ({reason})" for key in keys]
+        else:
+            lines = [f"left out: {len(keys)} tensors, {', '.join(keys[:3])} ... {keys[-1]} ({reason}), see --report"]
+        for line in lines:
+            console.print(line, markup=False, highlight=False)
+
+
 def _origin(part: str, report: KeyReport) -> str:
-    if part == "gate" and report.fresh:
+    if part == "gate" and report.gate_seed is not None:
         return f"new, seed {report.gate_seed}"
     if part == "general expert" and report.cloned:
         return "the merger"
     if part == "emotion expert" and report.cloned:
         return "the merger, cloned"
+    if part == "audio encoder" and report.ears:
+        return "Whisper"
+    if part == "audio compressor" and report.ears:
+        return f"new, seed {SEED}"
     if part == "output projection" and not report.parts[part][0]:
         return "tied to the embedding"
     return "source"

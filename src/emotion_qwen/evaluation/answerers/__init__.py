@@ -1,0 +1,95 @@
+"""Who answers: a model of ours, an endpoint, or a file of predictions. Each in its file, chosen by how it is called.
+
+Prompt, frames, length and parser are the task's; an answerer only carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from emotion_qwen.evaluation.predictions import Prediction
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.settings import Settings
+
+ENDPOINT, FILE = "openai:", "file:"
+
+
+class EndpointSettings(Settings):
+    """How an OpenAI-compatible endpoint is called. The key is read from the environment, never from a file."""
+
+    key_variable: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key; without it requests carry none."""
+    concurrency: int = Field(8, ge=1)
+    """Requests at a time."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds that a request may take."""
+    retries: int = Field(4, ge=0)
+    """Further tries after an answer of 408, 409, 429 or 5xx, a lost connection, or garbage."""
+    backoff: float = Field(1.0, ge=0)
+    """Seconds before the first further try; doubled each time, at most a minute."""
+    side: int = Field(768, ge=32)
+    """Longer side of the frames that are sent, pixels."""
+
+
+class Answerer(Protocol):
+    """Somebody who answers the items of a task.
+
+    Attributes:
+        name: how reports call it.
+        whole_batches: an item's numbers depend, in the last digits, on the others of its batch. A batch that is partly
+            answered is then answered whole again, so that an interrupted run ends as if it had not been interrupted.
+    """
+
+    name: str
+    whole_batches: bool
+
+    @property
+    def side(self) -> int:
+        """Pixels to which the small pictures of a Parquet file are brought."""
+
+    def header(self, task: Task, split: str) -> dict[str, Any]:
+        """Say what decides over an answer besides the item."""
+
+    def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
+        """Divide items into batches that are answered together; depends on nothing but the items."""
+
+    def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
+        """Yield one prediction an item, in their order; what fails is a prediction with an error."""
+
+
+def make_answerer(
+    name: str, *, device: str = "auto", batch: int | None = None, endpoint: EndpointSettings | None = None
+) -> Answerer:
+    """Return who is called by a name.
+
+    Args:
+        name: "nano", a model folder or hub name; "openai:http://host/v1#model"; "file:predictions.jsonl" or ".csv".
+        device: of a model of ours.
+        batch: items answered together by a model of ours; None is the default.
+        endpoint: how an endpoint is called.
+
+    Raises:
+        CheckpointError: no model there, or one that does not fit.
+        SettingsError: a device that does not exist here, or an address that is none.
+        DataError: a file that cannot be read.
+    """
+    if name.startswith(ENDPOINT):
+        from emotion_qwen.evaluation.answerers.endpoint import Endpoint
+
+        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
+    if name.startswith(FILE):
+        from emotion_qwen.evaluation.answerers.file import PredictionFile
+
+        return PredictionFile(Path(name.removeprefix(FILE)))
+    from transformers.utils import logging
+
+    from emotion_qwen.evaluation.answerers.local import BATCH, LocalModel
+    from emotion_qwen.inference.engine import Engine
+
+    logging.disable_progress_bar()  # our own progress is over items
+    logging.set_verbosity_error()
+    return LocalModel(Engine.load(None if name == "nano" else name, device), batch=batch or BATCH)

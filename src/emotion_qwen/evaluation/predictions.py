@@ -1,0 +1,213 @@
+"""The file `predictions.jsonl`, one line an answer, only ever appended to; needs neither a model nor torch.
+
+`task.json` beside the lines says who answered under which settings; lines of another model, or of another question, are
+never mixed in. `items.jsonl` says what was asked, so that scores can be made without the data. An item that failed may
+be asked again: of its lines the first without an error counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.task import Item
+
+LINES, HEADER, ITEMS = "predictions.jsonl", "task.json", "items.jsonl"
+REJECTED, FINDINGS = "rejected.jsonl", "findings.json"
+SHARDS = "predictions.part*.jsonl"
+"""Lines of several processes before they are brought together."""
+Key = tuple[str, str]
+"""(id, language) of an item."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answered to one item.
+
+    Attributes:
+        id: of the item; `language`, `group` and `answer` (the right one) likewise.
+        predicted: the likeliest allowed choice; None where the answer is text or there is none.
+        scores: choice -> share; they sum to 1 up to rounding. None where the answer is text.
+        gate: weights of the general and of the emotion expert, mean over the views; None for models without a gate.
+        options: how many choices were allowed, guessing is right once in so many times; 0 for a free answer.
+        asked: hash of the prompt: question, choices and what is told in words.
+        text: the reply, where the answer is text.
+        frames: pictures that were shown.
+        seconds: taken by the item, its share of a batch.
+        error: why there is no answer; empty if there is one.
+        answerer: who answered.
+    """
+
+    id: str
+    language: str
+    group: str
+    answer: str
+    predicted: str | None
+    scores: dict[str, float] | None
+    gate: tuple[float, float] | None
+    options: int
+    asked: str
+    text: str | None = None
+    frames: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    answerer: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What tells this line from the others of its file."""
+        return self.id, self.language
+
+    def same_as(self, other: Prediction) -> bool:
+        """Whether both say the same, however long it took."""
+        return {**asdict(self), "seconds": 0} == {**asdict(other), "seconds": 0}
+
+
+def prediction(item: Item, **said: Any) -> Prediction:
+    """Return a line about an item; `said` are the fields of the answer."""
+    given = {"predicted": None, "scores": None, "gate": None, "options": len(item.allowed or item.choices)}
+    return Prediction(item.id, item.language, item.group, item.answer, asked=asked(item), **{**given, **said})
+
+
+def asked(item: Item) -> str:
+    """Return the hash of a prompt: question, choices, and what the item tells in words."""
+    told = [part["text"] for part in item.parts if part["type"] == "text"]
+    return digest("\n".join([*told, item.question, *item.choices, *item.allowed]))
+
+
+def medium_name(part: Mapping[str, Any]) -> str:
+    """Return the file of a message part, or the place of a stored picture; empty for arrays and texts."""
+    medium = part.get(part["type"])
+    if part["type"] == "text" or medium is None:
+        return ""
+    if isinstance(medium, str | Path):
+        return str(medium)
+    return getattr(medium, "key", "")  # `stored.Stored`
+
+
+def digest(text: str) -> str:
+    """Return 16 hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Read `task.json` of a task's folder.
+
+    Raises:
+        DataError: there is none, or it is not JSON.
+    """
+    path = folder / HEADER
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected the file that `predict` writes") from error
+
+
+def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Write the header into a new folder; in an old one, check that it is the same.
+
+    Raises:
+        DataError: the folder holds predictions that were made otherwise.
+    """
+    path = folder / HEADER
+    if not path.is_file():
+        write_whole(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+        return
+    found = read_header(folder)
+    # The same weights may be called by two paths; everything else decides over the answers.
+    other = [key for key in wanted if key != "model" and found.get(key) != wanted[key]]
+    if other:
+        told = "; ".join(key if key == "settings" else f"{key} {found.get(key)}, now {wanted[key]}" for key in other)
+        raise DataError(
+            f"{folder}: holds predictions made otherwise ({told}); give another output folder or remove this one"
+        )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
+    """Read every line of one file; a half-written last line is left out.
+
+    Args:
+        path: may be missing, then nothing has been predicted.
+        mend: cut the half-written line off the file, so that lines can be appended.
+
+    Raises:
+        DataError: a whole line is no prediction.
+    """
+    try:
+        whole, _, rest = path.read_bytes().rpartition(b"\n")
+    except FileNotFoundError:
+        return []
+    if rest and mend:
+        os.truncate(path, path.stat().st_size - len(rest))
+    predictions = []
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+        try:
+            fields = json.loads(line)
+            gate = fields["gate"]
+            predictions.append(Prediction(**{**fields, "gate": None if gate is None else tuple(gate)}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}, line {number}: no prediction ({error}); remove the line or the file") from error
+    return predictions
+
+
+def read_all(folder: Path) -> list[Prediction]:
+    """Read every line of a task's folder, also those that other processes have not brought together yet."""
+    return [one for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for one in read_lines(path)]
+
+
+def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
+    """Read the prediction that counts for every item of a task's folder.
+
+    Args:
+        folder: holds `predictions.jsonl`; without that file nothing has been predicted.
+        mend: cut a half-written last line off the file, so that lines can be appended.
+
+    Raises:
+        DataError: a whole line is no prediction.
+    """
+    if mend:
+        read_lines(folder / LINES, mend=True)
+    return list(that_count(read_all(folder)).values())
+
+
+def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
+    """Return by key the line that counts: the first without an error, else the last."""
+    known: dict[Key, Prediction] = {}
+    for one in lines:
+        if one.key not in known or known[one.key].error:
+            known[one.key] = one
+    return known
+
+
+def as_line(one: Prediction) -> str:
+    """Return the line of a prediction as it stands in the file."""
+    return json.dumps(asdict(one), ensure_ascii=False) + "\n"
+
+
+def check_questions(folder: Path, items: Sequence[Item], known: Mapping[Key, Prediction]) -> None:
+    """Check that lines answer the questions as they are put now.
+
+    Raises:
+        DataError: an item was asked in other words, or has another answer.
+    """
+    for item in items:
+        old = known.get((item.id, item.language))
+        if old and (old.asked, old.answer) != (asked(item), item.answer):
+            raise DataError(
+                f"{folder / LINES}: item {item.id!r} was asked in other words or has another answer now; "
+                "the task has changed since: give another output folder or remove this one"
+            )

@@ -1,0 +1,149 @@
+"""Multiple choice: accuracy overall and by group (ScienceQA, SEED-Bench, MMBench), and CircularEval.
+
+References hold the capital letter of the right option, `allowed` the texts of the options in order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.records import (
+    Answer,
+    Judged,
+    Read,
+    Result,
+    ScoredItem,
+    Table,
+    clusters_of,
+    draw,
+    judge,
+    likeliest,
+    ratio,
+)
+from emotion_qwen.evaluation.scoring.replies import LETTERS, read_option
+
+
+def score_choices(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score single passes: accuracy over all items, over every group, and the mean over groups.
+
+    Raises:
+        DataError: a reference is not the letter of an option, or see `records.judge`.
+    """
+    judged, tally = _judge(items, answers)
+    table = means_by_group(judged, [one.points for one in judged], "accuracy")
+    return Result(draw(table, seed=seed), tally, judged, table)
+
+
+def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score MMBench's CircularEval: a question counts as right only if every rotation of its options is answered right.
+
+    Args:
+        items: all rotations, made by `rotations`; `cluster` names the question, the first item of a cluster being the
+            question as it was published.
+        answers: of the rotations.
+        seed: of the draws.
+
+    Returns:
+        "CircularEval" over questions, "plain accuracy" over the published order alone, "accuracy of passes" over all.
+
+    Raises:
+        DataError: a question does not have as many passes as options, or see `score_choices`.
+    """
+    for item in items:
+        if not item.cluster:
+            raise DataError(f"item {item.id!r} names no cluster; expected that of its question, see `rotations`")
+    options = {item.cluster: len(item.allowed) for item in items}
+    for name, passes in Counter(item.cluster for item in items).items():
+        if passes != options[name]:
+            raise DataError(
+                f"question {name!r} has {passes} passes; expected one for each of its {options[name]} options"
+            )
+    judged, tally = _judge(items, answers)
+    first: dict[str, int] = {}
+    all_right: dict[str, bool] = {}
+    for place, one in enumerate(judged):
+        first.setdefault(one.item.cluster, place)
+        all_right[one.item.cluster] = all_right.get(one.item.cluster, True) and one.points == 1
+    rows = np.zeros((len(judged), 5))  # question, all right, plain right, pass, pass right
+    rows[:, 3], rows[:, 4] = 1, [one.points for one in judged]
+    for name, place in first.items():
+        rows[place, :3] = 1, all_right[name], judged[place].points
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        return np.column_stack([ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
+
+    names, sizes = ("CircularEval", "plain accuracy", "accuracy of passes"), (len(first), len(first), len(judged))
+    table = Table(names, sizes, rows, clusters_of(judged), statistic)
+    return Result(draw(table, seed=seed), tally, judged, table)
+
+
+def rotations(item: ScoredItem) -> list[ScoredItem]:
+    """Return the passes of CircularEval: the options moved round by one place each time, the reference with them."""
+    count, right = len(item.allowed), LETTERS.index(item.references[0])
+    return [
+        replace(
+            item,
+            id=f"{item.id}#{turn}",
+            cluster=item.cluster or item.id,
+            allowed=item.allowed[turn:] + item.allowed[:turn],
+            references=(LETTERS[(right - turn) % count],),
+        )
+        for turn in range(count)
+    ]
+
+
+def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
+    for item in items:
+        letters = LETTERS[: len(item.allowed)]
+        if len(item.references) != 1 or item.references[0] not in tuple(letters):
+            raise DataError(
+                f"item {item.id!r} has the references {item.references} and {len(item.allowed)} options; "
+                f"expected one letter of {letters!r}"
+            )
+    return judge(items, answers, _read, lambda item, letter: float(letter == item.references[0]))
+
+
+def _read(item: ScoredItem, answer: Answer) -> Read:
+    if answer.scores is None:
+        return read_option(answer.text, item.allowed)
+    if set(item.allowed) & set(answer.scores):
+        chosen = likeliest(item, answer)
+    else:
+        chosen = likeliest(replace(item, allowed=tuple(LETTERS[: len(item.allowed)])), answer)
+    assert chosen is not None
+    if chosen.value in item.allowed:
+        return Read(LETTERS[item.allowed.index(chosen.value)])
+    return chosen
+
+
+def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str) -> Table:
+    """Compose the table of a mean over all items, its mean over groups, and the mean of every group.
+
+    Groups are left out where there is only one.
+    """
+    groups = list(dict.fromkeys(one.item.group for one in judged))
+    rows = np.zeros((len(judged), len(groups), 2))
+    at = [groups.index(one.item.group) for one in judged]
+    rows[np.arange(len(judged)), at, 0] = 1
+    rows[np.arange(len(judged)), at, 1] = points
+    several = len(groups) > 1
+    names, sizes = [name], [len(judged)]
+    if several:
+        names += [f"{name}, mean of groups", *(f"{name} of {group}" for group in groups)]
+        sizes += [len(judged), *(at.count(place) for place in range(len(groups)))]
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        each = sums.reshape(len(sums), len(groups), 2)
+        whole = ratio(each[:, :, 1].sum(axis=1), each[:, :, 0].sum(axis=1))[:, None]
+        if not several:
+            return whole
+        drawn = each[:, :, 0] > 0  # a small group may be missing from a draw
+        shares = np.where(drawn, ratio(each[:, :, 1], each[:, :, 0]), np.nan)
+        return np.concatenate([whole, np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
+
+    return Table(tuple(names), tuple(sizes), rows.reshape(len(judged), -1), clusters_of(judged), statistic)

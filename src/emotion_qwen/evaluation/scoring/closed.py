@@ -1,0 +1,38 @@
+"""Closed questions whose choices are neither labels of a set nor lettered options: drawn shapes, objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from emotion_qwen.evaluation.scoring.choices import means_by_group
+from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.matching.answer import EMPTY, NOTHING, answer_part
+
+
+def score_closed(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score accuracy, over all items and by group.
+
+    A reply must be one of the choices, whatever its case and the punctuation around it.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+
+    def read(item: ScoredItem, answer: Answer) -> Read:
+        chosen = likeliest(item, answer)
+        if chosen is not None:
+            return chosen
+        part, why = answer_part(answer.text)
+        said = _plain(part)
+        if why or not said:
+            return Read(None, why or EMPTY)
+        named = [choice for choice in item.allowed if _plain(choice) == said]
+        return Read(named[0]) if named else Read(None, NOTHING)
+
+    judged, tally = judge(items, answers, read, lambda item, choice: float(choice in item.references))
+    table = means_by_group(judged, [one.points for one in judged], "accuracy")
+    return Result(draw(table, seed=seed), tally, judged, table)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().strip(" \t\r\n.,!?;:\"'()[]*。，！？").split())

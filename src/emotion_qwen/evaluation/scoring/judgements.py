@@ -1,0 +1,123 @@
+"""Marks that a judge gives, 1 to 10 (EMER's clue and label overlap): strict reading, means, agreement of two judges.
+
+Calling a judge is not done here. A judge's reply must be a JSON object with a whole "score" of 1 to 10; "the first
+number of the reply" would take the 1 of "1. The reference says ..." for a mark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.scoring.records import (
+    Answer,
+    Judged,
+    Read,
+    Result,
+    ScoredItem,
+    Table,
+    clusters_of,
+    draw,
+    judge,
+    ratio,
+)
+
+LOWEST, HIGHEST = 1, 10
+NO_MARK = "no mark from the judge"
+
+
+def read_mark(text: str) -> int | None:
+    """Return the mark of a judge's reply, or None unless it is one JSON object with a whole score of 1 to 10."""
+    text = re.sub(r"^\s*```(?:json)?|```\s*$", "", text.strip())
+    try:
+        mark = json.loads(text).get("score")
+    except (ValueError, AttributeError):
+        return None
+    number = isinstance(mark, int | float) and not isinstance(mark, bool)
+    return int(mark) if number and LOWEST <= mark <= HIGHEST and mark == int(mark) else None
+
+
+def score_judgements(
+    items: Sequence[ScoredItem], replies: Iterable[Answer], unanswered: Collection[str] = (), *, seed: int = 0
+) -> Result:
+    """Average a judge's marks.
+
+    An item that the model did not answer gets the lowest mark, whatever the judge says. An item that the judge did not
+    mark says nothing about the model: it is left out of "mean mark" and counted in the tally, and "mean mark, unmarked
+    as lowest" keeps it inside.
+
+    Args:
+        items: what was judged.
+        replies: of the judge, one an item.
+        unanswered: ids of items without an answer of the model.
+        seed: of the draws.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+
+    def read(item: ScoredItem, answer: Answer) -> Read:
+        mark = read_mark(answer.text)
+        return Read(None, NO_MARK) if mark is None else Read(str(mark))
+
+    given = {answer.id: answer for answer in replies}
+    given |= {name: Answer(name, json.dumps({"score": LOWEST})) for name in unanswered}
+    judged, tally = judge(items, given.values(), read, lambda item, mark: int(mark) / HIGHEST)
+    marked = np.array([one.read is not None for one in judged], dtype=float)
+    marks = np.array([int(one.read or LOWEST) for one in judged], dtype=float)
+    rows = np.column_stack([np.ones(len(judged)), marked, marks, marks * marked])
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        return np.column_stack([ratio(sums[:, 3], sums[:, 1]), ratio(sums[:, 2], sums[:, 0])])
+
+    names = ("mean mark", "mean mark, unmarked as lowest")
+    table = Table(names, (int(marked.sum()), len(judged)), rows, clusters_of(judged), statistic)
+    return Result(draw(table, seed=seed), tally, judged, table)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two judges agree on the items that both marked.
+
+    Attributes:
+        items: marked by both.
+        same: share with the same mark.
+        near: share at most one mark apart.
+        distance: mean absolute difference.
+        kappa: Cohen's, weighted by squared distance; 0 is chance, nan where one judge gave a single mark to all.
+    """
+
+    items: int
+    same: float
+    near: float
+    distance: float
+    kappa: float
+
+
+def agreement(first: Result, second: Result) -> Agreement:
+    """Compare the marks of two judges of the same items.
+
+    Raises:
+        DataError: no item was marked by both.
+        MissingPackage: scikit-learn is not installed.
+    """
+    marks = _marks(first.judged), _marks(second.judged)
+    both = [name for name in marks[0] if name in marks[1]]
+    if not both:
+        raise DataError("no item was marked by both judges; expected some in common, judge the same items")
+    one, other = (np.array([side[name] for name in both]) for side in marks)
+    apart = np.abs(one - other)
+    kappa = np.nan
+    if len(set(one)) > 1 and len(set(other)) > 1:
+        kappa = optional("sklearn.metrics").cohen_kappa_score(one, other, weights="quadratic")
+    return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
+
+
+def _marks(judged: Sequence[Judged]) -> dict[str, int]:
+    return {one.item.id: int(one.read) for one in judged if one.read is not None}

@@ -1,0 +1,161 @@
+"""Closed sets of labels: WAR, UAR, F1 over the task's fixed set, pooled and as mean over folds.
+
+scikit-learn gives the values; the draws of the bootstrap use the same formulas on counts, because thousands of calls
+would take minutes. A test holds both against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.scoring.records import (
+    Answer,
+    Judged,
+    Read,
+    Result,
+    Score,
+    ScoredItem,
+    Table,
+    clusters_of,
+    draw,
+    judge,
+    likeliest,
+    ratio,
+)
+from emotion_qwen.matching.answer import read_label
+from emotion_qwen.taxonomy import LabelSet
+
+UNREAD = ""
+"""The column of the confusion matrix for items without a readable answer."""
+
+
+def score_labels(
+    items: Sequence[ScoredItem],
+    answers: Iterable[Answer],
+    labels: LabelSet,
+    *,
+    language: str | None = None,
+    folds: bool = False,
+    seed: int = 0,
+) -> Result:
+    """Score a task whose right answer is one label of a fixed set.
+
+    WAR is the share of right answers (recall weighted by support). UAR is the mean recall, macro F1 the mean F1 over
+    the classes of the set that have items; the others are named in `notes`. WAF is F1 weighted by support.
+
+    Args:
+        items: references hold the English label. With folds, `group` names the fold.
+        answers: text in any of the languages, or scores by English label.
+        labels: the task's fixed set.
+        language: of the replies; None reads both.
+        folds: report the mean over the folds' WAR and UAR as well.
+        seed: of the draws.
+
+    Raises:
+        DataError: a reference is no label of the set, or see `records.judge`.
+        MissingPackage: scikit-learn is not installed.
+    """
+    for item in items:
+        if len(item.references) != 1 or item.references[0] not in labels.labels:
+            raise DataError(
+                f"item {item.id!r} has the references {item.references}; expected one of {', '.join(labels.labels)}"
+            )
+
+    def read(item: ScoredItem, answer: Answer) -> Read:
+        chosen = likeliest(item if item.allowed else ScoredItem(item.id, item.references, labels.labels), answer)
+        if chosen is not None:
+            return chosen
+        found = read_label(answer.text, labels, language)
+        return Read(found.label, found.why)
+
+    judged, tally = judge(items, answers, read, lambda item, label: float(label == item.references[0]))
+    table = _table(judged, labels, folds)
+    scores = _with_values_of_scikit_learn(draw(table, seed=seed), judged, labels)
+    support = confusion(judged, labels).sum(axis=1)
+    absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
+    notes = (f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes",) if absent else ()
+    return Result(scores, tally, judged, table, notes)
+
+
+def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+    """Return (K, K + 1) counts, right label by given label; the last column counts items without a readable answer.
+
+    A label that was read but is not of the set stands in the last column too.
+    """
+    return _cells(judged, labels).sum(axis=0).reshape(len(labels.labels), -1).astype(int)
+
+
+def _cells(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+    """Return (N, K * (K + 1)), 1 in the cell of the confusion matrix where the item stands."""
+    count = len(labels.labels)
+    place = {name: number for number, name in enumerate(labels.labels)}
+    cells = np.zeros((len(judged), count * (count + 1)))
+    for row, one in enumerate(judged):
+        given = place.get(one.read or UNREAD, count)
+        cells[row, place[one.item.references[0]] * (count + 1) + given] = 1
+    return cells
+
+
+def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
+    cells, count = _cells(judged, labels), len(labels.labels)
+    support = cells.sum(axis=0).reshape(count, -1).sum(axis=1).astype(int)
+    names = ["WAR", "UAR", "macro F1", "WAF", *(f"recall of {name}" for name in labels.labels)]
+    sizes = [len(judged)] * 4 + list(support)
+    kept = np.flatnonzero(support)
+    names, sizes = names[:4] + [names[4 + k] for k in kept], sizes[:4] + [sizes[4 + k] for k in kept]
+    groups = list(dict.fromkeys(one.item.group for one in judged)) if folds else [""]
+    blocks = np.zeros((len(judged), len(groups), cells.shape[1]))
+    at = [groups.index(one.item.group) for one in judged] if folds else [0] * len(judged)
+    blocks[np.arange(len(judged)), at] = cells
+    if folds:
+        names += ["WAR, mean of folds", "UAR, mean of folds", *(f"WAR of fold {name}" for name in groups)]
+        sizes += [len(judged)] * 2 + [at.count(place) for place in range(len(groups))]
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        each = sums.reshape(len(sums), len(groups), count, count + 1)
+        pooled = _measures(each.sum(axis=1))
+        columns = [pooled[:, :4], pooled[:, 4 + kept]]
+        if folds:
+            by_fold = _measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
+            columns += [np.nanmean(by_fold[:, :, :2], axis=1), by_fold[:, :, 0]]
+        return np.concatenate(columns, axis=1)
+
+    flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
+    return Table(tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata)
+
+
+def _measures(tables: np.ndarray) -> np.ndarray:
+    """Return (D, 4 + K): WAR, UAR, macro F1, WAF and the recalls of (D, K, K + 1) confusion matrices.
+
+    A class without items has no recall (nan) and is left out of the means, here as in the draws.
+    """
+    support, given = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
+    right = np.diagonal(tables, axis1=1, axis2=2)
+    there = support > 0
+    recall, f1 = ratio(right, support), ratio(2 * right, support + given)
+    classes = there.sum(axis=1)
+    means = [ratio(right.sum(1), support.sum(1)), ratio(recall.sum(1), classes), ratio((f1 * there).sum(1), classes)]
+    weighted = ratio((f1 * support).sum(1), support.sum(1))
+    return np.column_stack([*means, weighted, np.where(there, recall, np.nan)])
+
+
+def _with_values_of_scikit_learn(
+    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet
+) -> tuple[Score, ...]:
+    metrics = optional("sklearn.metrics")
+    truth = [one.item.references[0] for one in judged]
+    given = [one.read or UNREAD for one in judged]
+    present = [name for name in labels.labels if name in set(truth)]
+    _, recall, f1, support = metrics.precision_recall_fscore_support(truth, given, labels=present, zero_division=0)
+    values = {
+        "WAR": metrics.accuracy_score(truth, given),
+        "UAR": recall.mean(),
+        "macro F1": f1.mean(),
+        "WAF": np.average(f1, weights=support),
+        **{f"recall of {name}": share for name, share in zip(present, recall, strict=True)},
+    }
+    return tuple(Score(s.name, float(values.get(s.name, s.value)), s.low, s.high, s.items) for s in scores)

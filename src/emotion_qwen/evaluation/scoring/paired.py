@@ -1,0 +1,93 @@
+"""Two sets of predictions for the same items: how much better one is, and whether that could be chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.metrics import DRAWS, SURE, Estimate, resampled_sums
+from emotion_qwen.evaluation.scoring.records import Result, sum_of
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of both sets; `difference` is second less first, with its paired 95 % bootstrap interval."""
+
+    name: str
+    first: float
+    second: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The exact test on items that only one of two models has right.
+
+    Attributes:
+        only_first: right in the first set alone.
+        only_second: right in the second alone.
+        p: two-sided chance of so unequal a split, or a more unequal one, if both models were equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All scores that both results have, and McNemar's test where every item is right or wrong (else None)."""
+
+    differences: tuple[Difference, ...]
+    mcnemar: McNemar | None
+
+
+def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Compare two results of one scorer on the same items.
+
+    Clusters are drawn once for both, so what both have right or wrong alike cannot differ.
+
+    Raises:
+        DataError: the items are not the same, or not in the same order.
+    """
+    for one, other in zip(first.judged, second.judged, strict=False):
+        if one.item != other.item:
+            raise DataError(
+                f"item {one.item.id!r} of the first set stands where the second has {other.item.id!r}, or is asked "
+                "otherwise; expected the same items in the same order, score both with one task"
+            )
+    if len(first.judged) != len(second.judged) or first.table.names != second.table.names:
+        raise DataError(
+            f"{len(first.judged)} items with {len(first.table.names)} scores against {len(second.judged)} with "
+            f"{len(second.table.names)}; expected the same items and scorer, score both with one task"
+        )
+    generator, width = np.random.default_rng(seed), first.table.rows.shape[1]
+    parts = zip(first.table.by_cluster(), second.table.by_cluster(), strict=True)
+    drawn = sum_of(resampled_sums(np.concatenate(pair, axis=1), draws, generator) for pair in parts)
+    moved = second.table.statistic(drawn[:, width:]) - first.table.statistic(drawn[:, :width])
+    low, high = np.nanquantile(moved, SURE, axis=0)
+    differences = []
+    for place, name in enumerate(first.table.names):
+        a, b = first[name].value, second[name].value
+        differences.append(Difference(name, a, b, Estimate(b - a, float(low[place]), float(high[place]))))
+    return Comparison(tuple(differences), _mcnemar_of(first, second))
+
+
+def _mcnemar_of(first: Result, second: Result) -> McNemar | None:
+    points = np.array([[a.points, b.points] for a, b in zip(first.judged, second.judged, strict=True)])
+    if not np.isin(points, (0, 1)).all():
+        return None
+    return mcnemar(int((points[:, 0] > points[:, 1]).sum()), int((points[:, 0] < points[:, 1]).sum()))
+
+
+def mcnemar(only_first: int, only_second: int) -> McNemar:
+    """Test exactly, by the binomial distribution with share 1/2 (McNemar 1947); 1.0 where nothing differs."""
+    count, fewer = only_first + only_second, min(only_first, only_second)
+    ways, term = 0, 1
+    for number in range(fewer + 1):
+        ways += term
+        term = term * (count - number) // (number + 1)
+    # Whole numbers: no rounding until the last division, however many items there are.
+    return McNemar(only_first, only_second, min(1.0, 2 * ways / 2**count))

@@ -1,0 +1,161 @@
+"""Read option letters and yes or no from replies, with one rule each; what is not clear is unparsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from emotion_qwen.evaluation.scoring.records import Read
+from emotion_qwen.matching.answer import EMPTY, NOTHING, SEVERAL, answer_part
+
+LETTERS = "ABCDEFGHIJ"
+_DENIED = re.compile(
+    r"(?:\bnot|n't|\bnor|\bneither|\brather than|\binstead of|不是|并非|而非)\s*(?:option\s*)?\(?$", re.IGNORECASE
+)
+_WRONG = re.compile(r"\)?\s*(?:is|are)?\s*(?:wrong|incorrect|not correct|false)\b|\)?是?(?:错|不对)", re.IGNORECASE)
+_ALONE = re.compile(r"[\W_]*([A-Ja-j])[\W_]*")
+_HEAD = re.compile(r"\s*[(\[*]*([A-Ja-j])[)\].:*]+(?=\s|$)|\s*([A-J])\s*[:：。]")
+_MARKED = re.compile(
+    r"(?:\b(?:answer|choice|option|choose|select|pick|conclusion)(?: is| would be)?|答案|选项|选择?|应该?选)"
+    r"(?:[\s:：=*_(\[\"'`]|\bis\b|\boption\b|是|为)*(?<![A-Za-z])([A-Ja-j])(?![A-Za-z'’])",
+    re.IGNORECASE,
+)
+# "a man", "I see"; but not "A or B", "A is right", "A because ..."
+_ARTICLE = re.compile(r"[AI]\s+(?!(?:or|and|is|are|because|since|as|but|not)\b)[a-z]", re.IGNORECASE)
+_LOOSE = re.compile(r"(?<![A-Za-z0-9'’-])([A-J])(?![A-Za-z0-9'’-])")
+
+
+def read_option(text: str, options: Sequence[str]) -> Read:
+    """Read which option a reply chooses.
+
+    Tried in this order, the first that finds anything decides: the reply is one letter; it begins with a letter in the
+    manner of "B." or "(B)"; a letter behind "answer", "option", 选 or the like, the last one; capital letters that
+    stand alone and are not denied ("A" as an article or "I" is no option); the text of exactly one option.
+
+    Args:
+        text: the reply.
+        options: texts in the order of their letters.
+
+    Returns:
+        The capital letter, or None and why.
+    """
+    part, why = answer_part(text)
+    if why:
+        return Read(None, why)
+    if not any(letter.isalnum() for letter in part):
+        return Read(None, EMPTY)
+    offered = LETTERS[: len(options)]
+    found: list[str] = []
+    for letters in (_whole, _beginning, _behind_a_mark, _standing_alone):
+        found = [letter for letter in letters(part) if letter in offered]
+        if found:
+            break
+    else:
+        found = [offered[place] for place in _named(part, options)]
+    if not found:
+        return Read(None, NOTHING)
+    return Read(found[0]) if len(set(found)) == 1 else Read(None, SEVERAL)
+
+
+def _whole(text: str) -> list[str]:
+    found = _ALONE.fullmatch(text)
+    return [found.group(1).upper()] if found else []
+
+
+def _beginning(text: str) -> list[str]:
+    found = _HEAD.match(text)
+    if found is None:
+        return []
+    # A list of all options begins with a letter too, and so does "A: wrong".
+    heads = [m for line in text.splitlines() if (m := _HEAD.match(line))]
+    return [(m.group(1) or m.group(2)).upper() for m in heads if not _WRONG.match(m.string, m.end())]
+
+
+def _behind_a_mark(text: str) -> list[str]:
+    found = [m for m in _MARKED.finditer(text) if _states(text, m.start(1), m.end(1))]
+    found = [m for m in found if not _ARTICLE.match(text[m.start(1) :])]
+    if not found:
+        return []
+    last = found[-1]
+    joined = re.match(r"\)?\s*(?:or|and|/|,|或|和)\s*\(?([A-J])(?![A-Za-z])", text[last.end(1) :])
+    return [last.group(1).upper(), *([joined.group(1)] if joined else [])]
+
+
+def _standing_alone(text: str) -> list[str]:
+    found = []
+    for m in _LOOSE.finditer(text):
+        letter, bracketed = m.group(1), text[m.start() - 1 : m.start()] == "(" and text[m.end() : m.end() + 1] == ")"
+        if (bracketed or not _ARTICLE.match(letter + text[m.end() :])) and _states(text, m.start(), m.end()):
+            found.append(letter)
+    return found
+
+
+def _states(text: str, start: int, end: int) -> bool:
+    return not _DENIED.search(text[max(0, start - 30) : start]) and not _WRONG.match(text, end)
+
+
+def _named(text: str, options: Sequence[str]) -> list[int]:
+    """Return the places of the options whose text stands in a reply; one inside a longer found one does not count."""
+    plain = _flat(text)
+    whole = [place for place, option in enumerate(options) if _flat(option) == plain]
+    if whole:
+        return whole
+    found: list[tuple[int, int, int]] = []
+    for place, option in enumerate(options):
+        words = _flat(option)
+        if words:
+            edge = r"(?<!\w)", r"(?!\w)"
+            if re.search("[一-鿿]", words):
+                edge = "", ""
+            found += [
+                (*m.span(), place)
+                for m in re.finditer(edge[0] + re.escape(words) + edge[1], plain)
+                if not _DENIED.search(plain[max(0, m.start() - 30) : m.start()])
+            ]
+    inside = {
+        one for one in found for other in found if one[:2] != other[:2] and other[0] <= one[0] <= one[1] <= other[1]
+    }
+    return sorted({place for *_, place in (one for one in found if one not in inside)})
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"[\W_]+", " ", text.lower()).strip()
+
+
+_YES, _NO = r"yes|yeah|yep|是的?|有|对的?", r"no|nope|不是的?|没有|不|否|不对"
+_LEADING = re.compile(rf"[\W_]*(?:(?P<yes>{_YES})|(?P<no>{_NO}))(?:[\W_]+(?!(?:and|or)\b|/)|$)", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"\b(?:answer|conclusion)(?: is)?\W{1,3}(?:(?P<yes>yes)|(?P<no>no))\b"
+    r"|答案[是为::：\s]*(?:(?P<y>是|有)|(?P<n>否|不|没))",
+    re.IGNORECASE,
+)
+_NO_ANSWER = re.compile(r"\bno (?:doubt|problem|idea|clue)\b", re.IGNORECASE)
+_WORDS = re.compile(r"\b(?:(?P<yes>yes)|(?P<no>no))\b", re.IGNORECASE)
+
+
+def read_yes_no(text: str) -> Read:
+    """Read "yes" or "no" from a reply.
+
+    The word at the beginning decides, else the last one behind "answer", else the only one that occurs. A reply
+    without either word ("maybe", "I cannot tell", "there is a dog") is unparsed, and so is "yes and no".
+    """
+    part, why = answer_part(text)
+    if why:
+        return Read(None, why)
+    if not any(letter.isalnum() for letter in part):
+        return Read(None, EMPTY)
+    part = _NO_ANSWER.sub(" ", part)
+    both = re.search(r"\byes\W+(?:and|or|/)?\W*no\b|\bno\W+(?:and|or|/)?\W*yes\b|是或否|是/否", part, re.IGNORECASE)
+    leading = _LEADING.match(part)
+    marked = list(_ANSWER.finditer(part))
+    if marked:
+        last = marked[-1]
+        return Read("yes" if last["yes"] or last["y"] else "no")
+    if both:
+        return Read(None, SEVERAL)
+    if leading:
+        return Read("yes" if leading["yes"] else "no")
+    words = {m.lastgroup for m in _WORDS.finditer(part)}
+    if len(words) == 1:
+        return Read(words.pop())
+    return Read(None, SEVERAL if words else NOTHING)

@@ -1,0 +1,178 @@
+"""Answers that are sets: open-vocabulary words over emotion wheels, emotions that a text states, clues it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from emotion_qwen.evaluation.scoring.records import (
+    Answer,
+    Judged,
+    Read,
+    Result,
+    ScoredItem,
+    Table,
+    clusters_of,
+    draw,
+    judge,
+    ratio,
+)
+from emotion_qwen.evaluation.scoring.wheels import Wheels
+from emotion_qwen.matching.answer import EMPTY, answer_part
+from emotion_qwen.matching.statements import plain, stated_concepts
+
+_SEPARATORS = re.compile(r"[,;/|\n、，；。]|\band\b|(?<!\w)[-*•](?!\w)|\d+[.)]\s")
+_FUNCTION_WORDS = (
+    "about above after again also although and any are because been being both but can could did does doing "
+    "during each for from had has have her here hers him his how into its may might more most not now off once "
+    "only other our out over own same she should so some such than that the their them then there these they "
+    "this those through under until very was were what when where which while who whom why will with would you "
+    "your in on at of to is it he as by be or an a i we if no video picture image person people someone appears "
+    "seems shows scene infer inferred"
+)
+_STOP = frozenset(_FUNCTION_WORDS.split())
+_CHINESE_STOP = frozenset(
+    "的了在是和与也就都而及着或一个这那他她它们我你有中上下里为以于被把让从到对说人可能推测视频画面"
+)
+_ENDINGS = re.compile(r"(?<=\w{3})(?:ingly|edly|ings?|ed|ly|es|s)$")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a list: JSON or Python, or parted by commas, semicolons, slashes, lines or "and"."""
+    part, _ = answer_part(text)
+    words = (re.sub(r"[\[\]{}()\"'“”‘’`*]", " ", word).strip(" .:!?。").lower() for word in _SEPARATORS.split(part))
+    return tuple(dict.fromkeys(" ".join(word.split()) for word in words if word.strip()))
+
+
+def score_open_vocabulary(
+    items: Sequence[ScoredItem], answers: Iterable[Answer], wheels: Wheels, *, level: str = "level1", seed: int = 0
+) -> Result:
+    """Score lists of emotion words as MER-UniBench does for OV-MERD: set overlap on every wheel, mean over wheels.
+
+    On one wheel words become groups; words outside the vocabulary are dropped. Per clip precision is the share of the
+    given groups that are right, recall the share of the right groups that are given; both are averaged over clips, F1
+    is the harmonic mean of the two averages. A clip whose reference has no group on a wheel is left out there; a clip
+    without a readable answer counts 0. "hit rate" is the share of clips where any given group is right; as it rewards
+    long lists, the mean length stands beside it.
+
+    Args:
+        items: references are the words of the annotators.
+        answers: text is a list of words; extracting words from prose is the task's business.
+        wheels: as read from the organisers' files.
+        level: "level1" (inner ring) or "level2".
+        seed: of the draws.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+    names = tuple(wheels.rings)
+
+    def groups(words: Iterable[str], wheel: str) -> set[str]:
+        return {group for word in words if (group := wheels.group(word, wheel, level)) is not None}
+
+    judged, tally = judge(items, answers, _read_list, lambda item, text: 0.0)
+    sets, points, unknown = [], [], 0
+    for one in judged:
+        given = words_of(one.read or "")
+        unknown += sum(all(wheels.group(word, wheel, level) is None for wheel in names) for word in given)
+        pairs = [(groups(one.item.references, wheel), groups(given, wheel)) for wheel in names]
+        sets.append(pairs)
+        points.append(float(np.mean([_f1(*pair) for pair in pairs])))
+    judged = tuple(Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
+    lengths = np.array([len(words_of(one.read or "")) for one in judged], dtype=float)
+    notes = (f"{unknown} of {int(lengths.sum())} given words are outside the vocabulary",)
+    table = _overlap_table(judged, sets, names, lengths)
+    return Result(draw(table, seed=seed), tally, judged, table, notes)
+
+
+def _read_list(item: ScoredItem, answer: Answer) -> Read:
+    return Read(answer.text) if words_of(answer.text) else Read(None, EMPTY)
+
+
+def _f1(right: set[str], given: set[str]) -> float:
+    return 2 * len(right & given) / (len(right) + len(given)) if right or given else 0.0
+
+
+def _overlap_table(
+    judged: Sequence[Judged], sets: Sequence[Sequence[tuple[set, set]]], names: Sequence[str], lengths: np.ndarray
+) -> Table:
+    rows = np.zeros((len(judged), len(names) * 4 + 2))  # per wheel: clip, precision, recall, hit; then length and clip
+    for row, pairs in enumerate(sets):
+        for place, (right, given) in enumerate(pairs):
+            if right:
+                both = len(right & given)
+                overlap = 1, both / len(given) if given else 0.0, both / len(right), both > 0
+                rows[row, 4 * place : 4 * place + 4] = overlap
+    rows[:, -2], rows[:, -1] = lengths, 1
+    several = len(names) > 1
+    measures = ("F1", "precision", "recall", "hit rate")
+    labels = [*measures, "mean length", *(f"F1 of {name}" for name in names if several)]
+    counted = [int(rows[:, 4 * place].sum()) for place in range(len(names))]
+    sizes = [max(counted)] * 4 + [len(judged)] + counted * several
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        each = sums[:, :-2].reshape(len(sums), len(names), 4)
+        precision, recall, hit = (ratio(each[:, :, k], each[:, :, 0]) for k in (1, 2, 3))
+        f1 = ratio(2 * precision * recall, precision + recall)
+        means = [values.mean(axis=1) for values in (f1, precision, recall, hit)]
+        columns = [*means, ratio(sums[:, -2], sums[:, -1])]
+        return np.column_stack([*columns, f1] if several else columns)
+
+    return Table(tuple(labels), tuple(sizes), rows, clusters_of(judged), statistic)
+
+
+def score_overlap(
+    items: Sequence[ScoredItem], answers: Iterable[Answer], parts: Callable[[str], Iterable[str]], *, seed: int = 0
+) -> Result:
+    """Score how far the parts that an answer's text names are those that the reference text names.
+
+    This is our own reading without a judge, for development and for VER sets; it is not EMER's published score, which
+    needs a judge (`judgements`). Precision and recall are averaged over items, F1 is their harmonic mean.
+
+    Args:
+        items: each with one reference text.
+        answers: texts.
+        parts: `stated_concepts` for label overlap, `clues` for clue overlap.
+        seed: of the draws.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+
+    def read(item: ScoredItem, answer: Answer) -> Read:
+        return Read(answer.text) if any(map(str.isalnum, answer.text)) else Read(None, EMPTY)
+
+    wanted = {item.id: set(parts(item.references[0])) for item in items if item.references}
+    judged, tally = judge(items, answers, read, lambda item, text: _f1(wanted[item.id], set(parts(text))))
+    sets = [[(wanted[one.item.id], set(parts(one.read or "")))] for one in judged]
+    lengths = np.array([len(given) for [(_, given)] in sets], dtype=float)
+    bare = sum(not right for [(right, _)] in sets)
+    notes = (f"{bare} reference texts name nothing that is compared and are left out",) if bare else ()
+    table = _overlap_table(judged, sets, ("",), lengths)
+    return Result(draw(table, seed=seed), tally, judged, table, notes)
+
+
+def score_label_overlap(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score which emotions a text states and does not deny, as the matcher reads; see `score_overlap`."""
+    return score_overlap(items, answers, stated_concepts, seed=seed)
+
+
+def score_clue_overlap(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score which clues a text names, as `clues` reads; see `score_overlap`."""
+    return score_overlap(items, answers, clues, seed=seed)
+
+
+def clues(text: str) -> set[str]:
+    """Return the content words of a text: English words without endings, pairs of Chinese characters.
+
+    A lexical reading like ROUGE-1's; it does not know that "frowns" and "knits his brow" are one clue.
+    """
+    written = plain(text)
+    english = {_ENDINGS.sub("", word) for word in re.findall(r"[a-z]{2,}", written) if word not in _STOP}
+    chinese = set()
+    for run in re.findall(r"[一-鿿]+", written):
+        chinese |= {pair for pair in map("".join, pairwise(run)) if not set(pair) & _CHINESE_STOP}
+    return english | chinese

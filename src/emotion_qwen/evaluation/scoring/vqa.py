@@ -1,0 +1,129 @@
+"""VQA soft accuracy (Antol et al., ICCV 2015) with the official normalisation, for VQAv2 and TextVQA.
+
+The normalisation is described after the public evaluation tool of VQA and is checked against it (`tests/`). Its odd
+habits are kept, because the published numbers have them: "none" is 0, and punctuation becomes a blank or nothing
+depending on the whole answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from emotion_qwen.evaluation.scoring.choices import means_by_group
+from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.matching.answer import EMPTY, answer_part
+
+ENOUGH = 3
+"""So many other annotators must agree for a full point."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the two public evaluation tools do differently.
+
+    Attributes:
+        name: of the protocol.
+        possessive: take commas and question marks out first and part "'s" from its word.
+        both: normalise annotators' answers as the prediction; else only their punctuation, and only if they differ.
+        thousands: what shows that commas group digits.
+    """
+
+    name: str
+    possessive: bool
+    both: bool
+    thousands: re.Pattern[str]
+
+
+VQA_V2 = Protocol("VQAv2", possessive=False, both=False, thousands=re.compile(r"\d,\d"))
+TEXT_VQA = Protocol("TextVQA", possessive=True, both=True, thousands=re.compile(r"\d,+\d"))
+_REMEMBERED = 1 << 16
+"""So many normalised answers are kept: people give the same few over and over."""
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_PERIOD = re.compile(r"\.(?!\d)")
+_PERIODS = 32
+"""The tools take out no more periods than this."""
+_DIGITS = "zero one two three four five six seven eight nine ten"
+_NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS.split())}
+_NUMBERS["none"] = "0"
+_ARTICLES = ("a", "an", "the")
+# An answer that lacks exactly one of the apostrophes of such a form gets it back; the list is that of the tools.
+_FORMS = (
+    "'ow's'at 'twas ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've "
+    "hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am might've mightn't "
+    "mightn't've must've mustn't needn't not've o'clock oughtn't shan't she'd've should've shouldn't "
+    "shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's "
+    "something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've "
+    "they'll they're they've wasn't we'd've we've weren't what'll what're what's what've when's where'd "
+    "where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't "
+    "wouldn't've y'all y'all'd've y'all'll you'd you'd've you'll you're you've"
+)
+_CONTRACTIONS = {
+    form[:place] + form[place + 1 :]: form for form in _FORMS.split() for place, sign in enumerate(form) if sign == "'"
+}
+_CONTRACTIONS["somebody'd"] = "somebodyd"  # the tools turn this one round
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def without_punctuation(text: str, protocol: Protocol = VQA_V2) -> str:
+    """Take punctuation out: to nothing where it stands at a blank or digits are grouped by commas, else to a blank."""
+    grouped, out = bool(protocol.thousands.search(text)), text
+    for sign in _PUNCTUATION:
+        at_blank = f"{sign} " in text or f" {sign}" in text
+        out = out.replace(sign, "" if at_blank or grouped else " ")
+    return _PERIOD.sub("", out, count=_PERIODS)
+
+
+def plain_words(text: str) -> str:
+    """Write an answer in lower case with digits for number words, without articles, with apostrophes put back."""
+    words = [_NUMBERS.get(word, word) for word in text.lower().split()]
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def normalise(text: str, protocol: Protocol = VQA_V2) -> str:
+    """Write an answer in the form in which answers are compared."""
+    if protocol.possessive:
+        text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
+    text = text.replace("\n", " ").replace("\t", " ").strip()
+    return plain_words(without_punctuation(text, protocol))
+
+
+def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = VQA_V2) -> float:
+    """Return the mean, over each annotator left out, of min(1, how many of the others gave this answer / 3).
+
+    Args:
+        answer: of the model.
+        annotators: all answers of people, usually ten.
+        protocol: VQA_V2 or TEXT_VQA.
+    """
+    given = normalise(answer, protocol)
+    if protocol.both:
+        people = [normalise(one, protocol) for one in annotators]
+    elif len(set(annotators)) > 1:
+        people = [without_punctuation(one, protocol) for one in annotators]
+    else:
+        people = list(annotators)
+    same = [one == given for one in people]
+    agree = sum(same)
+    return sum(min(1.0, (agree - own) / ENOUGH) for own in same) / len(same)
+
+
+def score_vqa(
+    items: Sequence[ScoredItem], answers: Iterable[Answer], protocol: Protocol = VQA_V2, *, seed: int = 0
+) -> Result:
+    """Score free answers against those of annotators; `group` may name the type of question.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+
+    def read(item: ScoredItem, answer: Answer) -> Read:
+        part, why = answer_part(answer.text)
+        return likeliest(item, answer) or (Read(part) if part.strip() and not why else Read(None, why or EMPTY))
+
+    judged, tally = judge(items, answers, read, lambda item, text: soft_accuracy(text, item.references, protocol))
+    table = means_by_group(judged, [one.points for one in judged], "VQA accuracy")
+    return Result(draw(table, seed=seed), tally, judged, table)

@@ -1,0 +1,146 @@
+"""Questions with the answers yes and no: POPE and MME."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.records import (
+    Answer,
+    Judged,
+    Read,
+    Result,
+    ScoredItem,
+    Table,
+    clusters_of,
+    draw,
+    judge,
+    likeliest,
+    ratio,
+)
+from emotion_qwen.evaluation.scoring.replies import read_yes_no
+
+PERCEPTION = (
+    *("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR"),
+)
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+FULL = 200
+"""Points of one MME subtask: 100 times accuracy plus 100 times accuracy+."""
+
+
+def score_pope(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score POPE (Li et al., EMNLP 2023): "yes" is the positive class; `group` names the split.
+
+    An answer that cannot be read is neither yes nor no: it is wrong, misses a right yes, and is no false yes. The
+    yes-ratio is the share of items that were answered yes, of predictions, not of references.
+
+    Raises:
+        DataError: a reference other than yes or no, or see `records.judge`.
+    """
+    judged, tally = _judge(items, answers)
+    groups = list(dict.fromkeys(one.item.group for one in judged))
+    several = len(groups) > 1
+    rows = np.zeros((len(judged), len(groups), 5))  # item, right, true yes, yes predicted, yes in truth
+    for row, one in enumerate(judged):
+        said, wanted = one.read == "yes", one.item.references[0] == "yes"
+        rows[row, groups.index(one.item.group)] = 1, one.points, said and wanted, said, wanted
+    measures = ("accuracy", "precision", "recall", "F1", "yes-ratio")
+    names = list(measures)
+    sizes = [len(judged)] * len(measures)
+    if several:
+        names += ["F1, mean of splits", *(f"{measure} of {group}" for group in groups for measure in measures)]
+        counts = Counter(one.item.group for one in judged)
+        sizes += [len(judged), *(counts[group] for group in groups for _ in measures)]
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        each = sums.reshape(len(sums), len(groups), 5)
+        whole = _pope_measures(each.sum(axis=1))
+        if not several:
+            return whole
+        split = _pope_measures(each)
+        return np.concatenate([whole, split[:, :, 3].mean(axis=1, keepdims=True), split.reshape(len(sums), -1)], axis=1)
+
+    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    table = Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
+    return Result(draw(table, seed=seed), tally, judged, table)
+
+
+def _pope_measures(sums: np.ndarray) -> np.ndarray:
+    items, right, both, said, wanted = np.moveaxis(sums, -1, 0)
+    f1 = ratio(2 * both, said + wanted)
+    return np.stack([ratio(right, items), ratio(both, said), ratio(both, wanted), f1, ratio(said, items)], axis=-1)
+
+
+def score_mme(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+    """Score MME (Fu et al., 2023): 14 subtasks, two questions an image.
+
+    Per subtask: accuracy over questions; accuracy+ over images with both questions right; score = 100 times their sum.
+    "perception" is the sum of ten scores (at most 2000), "cognition" that of four (at most 800).
+
+    Args:
+        items: `group` names the subtask, `cluster` the image.
+        answers: of the questions.
+        seed: of the draws.
+
+    Raises:
+        DataError: an image without exactly two questions, an unknown subtask, or see `score_pope`.
+    """
+    known = (*PERCEPTION, *COGNITION)
+    for (task, image), count in Counter((item.group, item.cluster) for item in items).items():
+        if task not in known:
+            raise DataError(f"subtask {task!r} is none of MME's; expected one of: {', '.join(known)}")
+        if count != 2 or not image:
+            raise DataError(f"image {image!r} of subtask {task!r} has {count} questions; expected exactly 2")
+    judged, tally = _judge(items, answers)
+    tasks = [task for task in known if any(one.item.group == task for one in judged)]
+    table = _mme_table(judged, tasks)
+    absent = [task for task in known if task not in tasks]
+    notes = (f"no items of: {', '.join(absent)}; the totals leave them out",) if absent else ()
+    return Result(draw(table, seed=seed), tally, judged, table, notes)
+
+
+def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
+    rows = np.zeros((len(judged), len(tasks), 4))  # question, right, image, both right
+    first: dict[tuple[str, str], int] = {}
+    for row, one in enumerate(judged):
+        key = one.item.group, one.item.cluster
+        at = tasks.index(one.item.group)
+        rows[row, at, :2] = 1, one.points
+        if key in first:
+            rows[row, at, 2:] = 1, one.points * judged[first[key]].points
+        first.setdefault(key, row)
+    names, sizes = [], []
+    for total, members in (("perception", PERCEPTION), ("cognition", COGNITION)):
+        if any(task in members for task in tasks):
+            names.append(total)
+            sizes.append(sum(one.item.group in members for one in judged))
+    kinds = [np.array([task in members for task in tasks]) for members in (PERCEPTION, COGNITION)]
+    kinds = [kind for kind in kinds if kind.any()]
+    for task in tasks:
+        questions = sum(one.item.group == task for one in judged)
+        names += [f"score of {task}", f"accuracy of {task}", f"accuracy+ of {task}"]
+        sizes += [questions, questions, questions // 2]
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        each = sums.reshape(len(sums), len(tasks), 4)
+        plain, plus = ratio(each[:, :, 1], each[:, :, 0]), ratio(each[:, :, 3], each[:, :, 2])
+        scores = FULL / 2 * (plain + plus)
+        totals = [scores[:, kind].sum(axis=1, keepdims=True) for kind in kinds]
+        return np.concatenate([*totals, np.stack([scores, plain, plus], axis=2).reshape(len(sums), -1)], axis=1)
+
+    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
+
+
+def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
+    for item in items:
+        if item.references not in (("yes",), ("no",)):
+            raise DataError(f"item {item.id!r} has the references {item.references}; expected ('yes',) or ('no',)")
+    return judge(items, answers, _read, lambda item, word: float(word == item.references[0]))
+
+
+def _read(item: ScoredItem, answer: Answer) -> Read:
+    return likeliest(ScoredItem(item.id, item.references, ("yes", "no")), answer) or read_yes_no(answer.text)

@@ -1,0 +1,98 @@
+"""Pictures that lie inside a data set's files, read when they are needed.
+
+A set of two hundred thousand questions does not fit into memory with its pictures. A part holds a `Stored` instead;
+`loaded` turns it into pixels. Parquet is read by row group, so asking in the order of the file is fast.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.extras import optional
+
+GROUPS = 2
+"""So many row groups of pictures are kept; one may be some hundred megabytes."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One picture of a Parquet or TSV file.
+
+    Attributes:
+        file: that holds it.
+        name: what it is called there; equal for two questions about one picture, where the file says so.
+        row: within the row group.
+        group: row group of a Parquet file.
+        column: with the bytes, or with {"bytes", "path"}, or a list of these, of which the first is read.
+        text: base64, for a TSV file, which has no columns to go back to.
+    """
+
+    file: Path
+    name: str
+    row: int = 0
+    group: int = 0
+    column: str = "image"
+    text: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this picture from all others, for keeping it prepared; equal for equal pictures."""
+        return f"{self.file.parent}/{self.name}"
+
+    def load(self) -> np.ndarray:
+        """Decode it to (H, W, 3) uint8, upright, transparency on white.
+
+        Raises:
+            MediaError: the bytes are missing or no picture.
+            MissingPackage: pyarrow is not installed.
+        """
+        from emotion_qwen.media.picture import decode_picture  # loads PyAV, which listing tasks does without
+
+        return decode_picture(self.read(), f"{self.file.name}, picture {self.name}")
+
+    def read(self) -> bytes:
+        """Return the encoded bytes.
+
+        Raises:
+            MediaError: there are none.
+        """
+        if self.text:
+            try:
+                return base64.b64decode(self.text, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise MediaError(
+                    f"{self.file.name}, picture {self.name}: no base64 ({error}); fetch it again"
+                ) from error
+        value = _pictures(self.file, self.group, self.column)[self.row]
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        if not isinstance(value, bytes):
+            raise MediaError(f"{self.file.name}, picture {self.name}: holds no bytes; fetch the file again")
+        return value
+
+
+@lru_cache(maxsize=GROUPS)
+def _pictures(file: Path, group: int, column: str) -> list[Any]:
+    return optional("pyarrow.parquet").ParquetFile(file).read_row_group(group, columns=[column])[column].to_pylist()
+
+
+def loaded(parts: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return message parts with stored pictures decoded; all others as they are.
+
+    Raises:
+        MediaError: a picture cannot be read.
+    """
+    return tuple(
+        {**part, "image": part["image"].load()} if isinstance(part.get("image"), Stored) else part for part in parts
+    )

@@ -1,0 +1,62 @@
+"""What the sets of labelled clips share: a table of names and labels, clips by name, the closed question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emotion_qwen.evaluation.task import RELEASE, Item, labelled
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Reader, Table, lost, media_below
+from emotion_qwen.evaluation.tasks.prompts import emotion_question
+from emotion_qwen.taxonomy import LabelSet, label_set
+
+
+class Labelled(NamedTuple):
+    """One clip: where it is or should be, its English label, and what scores are broken down by."""
+
+    path: Path
+    label: str
+    group: str
+
+
+@dataclass(frozen=True)
+class LabelledClips(Reader):
+    """Clips of a closed set of labels.
+
+    Attributes:
+        set_name: of the labels.
+        released: the release's prompt, if there is one.
+    """
+
+    set_name: str = ""
+    released: str = ""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The label set."""
+        return label_set(self.set_name)
+
+    def item(self, name: str, row: Labelled, language: str) -> Item:
+        """Make the item of a clip; a clip that is not there is asked about by the path where it should be."""
+        question = self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
+        part: dict[str, Any] = {"type": "video", "video": row.path}
+        return labelled(name, language, (part,), question, self.labels, row.label, group=row.group or row.label)
+
+    def find_clips(self, table: Table, home: Path, suffix: str = ".mp4") -> None:
+        """Put the path of every clip into its row, and say which are not there."""
+        media = media_below(home, VIDEOS)
+        names = list(table.rows)
+        table.expect_media("clips", lost(media, names), len(names))
+        for name, row in table.rows.items():
+            table.rows[name] = row._replace(path=media.get(name, home / f"{name}{suffix}"))
+
+
+def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> None:
+    """Compare the rows of every label with the published numbers."""
+    found = Counter(row.label for row in table.rows.values())
+    other = [f"{name} {found[name]}, published {count}" for name, count in published.items() if found[name] != count]
+    if other:
+        table.say("differs", f"{what}: {'; '.join(other)}")

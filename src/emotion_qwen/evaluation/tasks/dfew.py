@@ -1,0 +1,70 @@
+"""DFEW (Jiang et al., ACM Multimedia 2020): clips of films, seven labels, five folds.
+
+Read from the owners' `test(single-labeled)/set_1.csv` to `set_5.csv` (`video_name,label`, labels 1 to 7) and from the
+clips `<video_name>.mp4`, anywhere below the folder.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips
+from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
+from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
+from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_dfew
+from emotion_qwen.taxonomy import label_set
+
+SETS = {"set_1": 2341, "set_2": 2341, "set_3": 2340, "set_4": 2339, "set_5": 2336}
+"""Published rows of each fold."""
+
+
+@dataclass(frozen=True)
+class Dfew(LabelledClips):
+    """The test parts of the folds, one after another; `group` names the fold."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, seen = Table(), dict.fromkeys(SETS, 0)
+        for path in needed(home, "**/test(single-labeled)/set_*.csv", "set_*.csv"):
+            if path.stem not in SETS:
+                table.say("note", f"{path.name} is none of the five folds and is not read")
+                continue
+            for row in read_csv(path, ("video_name", "label")):
+                name, number = Path(row["video_name"].strip()).stem, row["label"].strip()
+                seen[path.stem] += 1
+                name = str(int(name)) if name.isdecimal() else name  # some copies pad the numbers with zeros
+                if not re.fullmatch("[1-7]", number):
+                    table.fault(f"label outside 1 to 7 in {path.name}", f"{name} ({number or 'empty'})")
+                    continue
+                table.add(name, Labelled(home, self.labels.labels[int(number) - 1], path.stem))
+        if not table.rows:
+            raise DataError(f"{str(home)!r}: no row of the five folds can be used; give the owners' CSV files")
+        absent = [name for name, count in seen.items() if not count]
+        if absent:
+            table.say("missing", f"no rows of {', '.join(absent)}; scores are not those of the five folds")
+        for name, count in seen.items():
+            if count:
+                table.expect(f"rows of {name}", count, SETS[name])
+        self.find_clips(table, home)
+        return table
+
+
+TASK = Task(
+    "dfew",
+    "DFEW, 7 emotions, 5 folds",
+    "emotion",
+    Dfew(("dfew", "DFEW"), set_name="dfew7", released=DFEW_RELEASE),
+    answered="text",
+    score=LabelScores(label_set("dfew7"), folds=True),
+    as_released=released_dfew,
+    frames={"fps": 3.0, "video_max_pixels": 602112},
+    splits=("test",),
+    prompts={OURS: ("en", "zh"), RELEASE: ("en",)},
+    needs="test(single-labeled)/set_1.csv to set_5.csv and the clips <video_name>.mp4",
+    licence="academic research only; may not be passed on",
+    access="https://dfew-dataset.github.io (signed agreement)",
+)

@@ -1,0 +1,70 @@
+"""EmoSet-118K (Yang et al., ICCV 2023): pictures and the feeling they evoke, eight labels.
+
+Read from the owners' `test.json` or `val.json` (lists of label, picture, annotation) and the pictures below `image`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.task import Item, Task, labelled
+from emotion_qwen.evaluation.tasks.clips import Labelled
+from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_json
+from emotion_qwen.evaluation.tasks.prompts import evoked_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
+from emotion_qwen.taxonomy import label_set
+
+LABELS = label_set("mikels8")
+PICTURES_OF = {"test": ("test.json", 17716), "validation": ("val.json", 5905)}
+"""Split -> file and published number of pictures; with 94,481 for training they are 118,102."""
+
+
+@dataclass(frozen=True)
+class EmoSet(Reader):
+    """Pictures of one split. What the release asked is not known: its questions were not shipped."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table = Table()
+        file, published = PICTURES_OF[split]
+        path = needed(home, file, f"EmoSet-118K/{file}")[0]
+        rows = read_json(path)
+        if not isinstance(rows, list):
+            raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of [label, picture, annotation]")
+        missing = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, list) or len(row) < 2 or not all(isinstance(cell, str) for cell in row[:2]):
+                table.fault("not [label, picture, annotation]", f"entry {number}")
+                continue
+            label, picture = row[0].strip().lower(), path.parent / row[1]
+            if label not in LABELS.labels:
+                table.fault("label outside the eight", f"{row[1]} ({label or 'empty'})")
+                continue
+            if not picture.is_file():
+                missing.append(row[1])
+            table.add(Path(row[1]).stem, Labelled(picture, label, ""))
+        table.expect(f"pictures of {file}", len(rows), published)
+        table.expect_media("pictures", missing, len(table.rows))
+        return table
+
+    def item(self, name: str, row: Labelled, language: str) -> Item:
+        """See `Reader`."""
+        part = {"type": "image", "image": row.path}
+        return labelled(name, language, (part,), evoked_question(LABELS, language), LABELS, row.label)
+
+
+TASK = Task(
+    "emoset",
+    "EmoSet, 8 evoked emotions",
+    "emotion",
+    EmoSet(("emoset", "EmoSet-118K", "EmoSet")),
+    answered="text",
+    score=LabelScores(LABELS),
+    as_released=released_emoset,
+    splits=("test", "validation"),
+    needs="test.json (or val.json) and the folder image of EmoSet-118K",
+    licence="non-commercial research and education",
+    access="https://vcc.tech/EmoSet (download there)",
+)

@@ -1,0 +1,259 @@
+"""What the benchmarks' readers share: where files lie, how tables are read, and how faults are named and left out.
+
+A source reads what it can. A row that cannot be used is left out and named in a finding; an item whose clip or picture
+is missing stays, because it was asked. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, Finding, Item, evenly
+
+NAMED = 5
+"""So many names are given in a message; the rest is a number."""
+VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".flv", ".mpg", ".mpeg", ".wmv"})
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+
+
+def some(names: Sequence[object]) -> str:
+    """Name the first few of many."""
+    told = ", ".join(str(name) for name in names[:NAMED])
+    return f"{told} and {len(names) - NAMED} more" if len(names) > NAMED else told
+
+
+@dataclass
+class Table:
+    """What a reader found: usable rows by id, in order, and everything that had to be said."""
+
+    rows: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    _faults: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, row: Any) -> None:
+        """Take a row, or leave it out if one of its id is there already."""
+        if name in self.rows:
+            self.fault("a second row of an id", name)
+        else:
+            self.rows[name] = row
+
+    def fault(self, what: str, name: str) -> None:
+        """Leave a row out, and say why."""
+        self._faults.setdefault(what, []).append(name)
+
+    def say(self, kind: Any, text: str) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(kind, text))
+
+    def told(self) -> list[Finding]:
+        """Return all findings, faults of one kind in one line."""
+        faults = [Finding("fault", f"{len(n)} row(s) left out, {what}: {some(n)}") for what, n in self._faults.items()]
+        return [*self.findings, *faults]
+
+    def expect(self, what: str, found: int, published: int) -> None:
+        """Compare a count with the published one."""
+        if found != published:
+            self.say("differs", f"{what}: {found}, published {published}")
+
+    def expect_media(self, what: str, missing: Sequence[str], count: int) -> None:
+        """Say which files are not there; their items stay and will have no answer."""
+        if missing:
+            self.say("missing", f"{len(missing)} of {count} {what} are not there: {some(missing)}")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The form of all sources of benchmarks: `read` a folder, make an `item` of each row.
+
+    Attributes:
+        folders: names of the data folder in which the task is looked for; if none is there, in the data folder itself.
+        prompt: the wording, see `Task.prompts`.
+    """
+
+    folders: tuple[str, ...]
+    prompt: str = OURS
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """Read the rows of one split; text in that language where there are several.
+
+        Raises:
+            DataError: a file that all depends on is missing or is not what its name says.
+        """
+        raise NotImplementedError
+
+    def item(self, name: str, row: Any, language: str) -> Item:
+        """Make the item of a row."""
+        raise NotImplementedError
+
+    def home(self, data: Path | None) -> Path:
+        """Return the task's folder.
+
+        Raises:
+            DataError: no folder came, or it does not exist.
+        """
+        if data is None:
+            what = " or ".join(self.folders) or "one folder a label"
+            raise DataError(f"no data folder came; give the folder that holds {what} with --data")
+        if not data.is_dir():
+            raise DataError(f"data folder {str(data)!r} does not exist; give the folder that holds the files")
+        return next((data / name for name in self.folders if (data / name).is_dir()), data)
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        self.home(data)
+
+    def findings(self, data: Path | None, split: str, languages: Sequence[str]) -> list[Finding]:
+        """See `Task.check`."""
+        told: dict[Finding, None] = {}
+        for language in languages:
+            table = self.read(self.home(data), split, language)
+            if not table.rows:
+                table.say("missing", f"{str(self.home(data))!r}: no row can be used; give the files of this set")
+            told.update(dict.fromkeys(table.told()))
+        return list(told)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`; pictures and clips are not brought to a side."""
+        items = []
+        for language in languages:
+            table = self.read(self.home(data), split, language)
+            if not table.rows:
+                why = "; ".join(finding.text for finding in table.told() if finding.kind == "fault") or "there are none"
+                raise DataError(f"{str(self.home(data))!r}: no row can be used ({why}); give the files of this set")
+            rows = list(table.rows.items())
+            items += [self.item(*rows[place], language) for place in evenly(len(rows), limit)]
+        return items
+
+
+def needed(home: Path, *patterns: str) -> list[Path]:
+    """Return the files that match the first pattern that any file matches, in order of name.
+
+    Names that many sets use, such as `test-*.parquet`, should be looked for in the folder itself and in `data` alone:
+    the folders beside them may be those of other sets.
+
+    Raises:
+        DataError: none does.
+    """
+    for pattern in patterns:
+        found = sorted(path for path in home.glob(pattern) if path.is_file())
+        if found:
+            return found
+    raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder that the owners publish")
+
+
+def read_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+    """Read a table with a head; more columns than asked for do no harm.
+
+    Raises:
+        DataError: it cannot be read, or lacks a column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a table in UTF-8") from error
+    csv.field_size_limit(1 << 30)  # a field may hold a whole picture in base64
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path}: has the columns {reader.fieldnames}; expected also {', '.join(missing)}")
+    return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in reader]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
+
+
+def md5(path: Path) -> str:
+    """Return the hash of a file by which owners name a version."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def media_below(home: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    """Return all media files of a folder and below by name without suffix; the first path of a name counts."""
+    found: dict[str, Path] = {}
+    for path in sorted(home.rglob("*")):
+        if path.suffix.lower() in suffixes:
+            found.setdefault(path.stem, path)
+    return found
+
+
+def lost(media: Mapping[str, Path], names: Sequence[str]) -> list[str]:
+    """Return the names without a file."""
+    return [name for name in names if name not in media]
+
+
+def parquet_rows(
+    files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", held: bool = False
+) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
+    """Yield the rows of Parquet files without their pictures, and a function from a name to the picture.
+
+    Args:
+        files: in order.
+        columns: that must be there; all but the picture's are yielded, others if they are there.
+        picture: column of the pictures.
+        held: tell under the picture's name whether the row has one (bool). That reads the pictures once.
+
+    Raises:
+        DataError: a file is no Parquet file, or lacks a column.
+        MissingPackage: pyarrow is not installed.
+    """
+    parquet, arrow = optional("pyarrow.parquet"), optional("pyarrow")
+    for path in files:
+        try:
+            file = parquet.ParquetFile(path)
+        except (OSError, arrow.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read as Parquet ({error}); fetch it again") from error
+        names = file.schema_arrow.names
+        missing = [column for column in columns if column not in names]
+        if missing:
+            raise DataError(f"{path}: has the columns {names}; expected also {', '.join(missing)}")
+        kept = [name for name in names if name != picture or _is_text(file, picture, arrow)]
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=kept).to_pylist()
+            there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+            for number, row in enumerate(rows):
+                if there is not None:
+                    row[picture] = there[number]
+                yield row, _stored(path, group, number, picture)
+
+
+def _is_text(file: Any, column: str, arrow: Any) -> bool:
+    kind = file.schema_arrow.field(column).type if column in file.schema_arrow.names else None
+    return kind is not None and (arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
+
+
+def _held(column: Any) -> list[bool]:
+    return [bool(one.get("bytes") if isinstance(one, dict) else one) for one in column.to_pylist()]
+
+
+def _stored(path: Path, group: int, number: int, picture: str) -> Callable[[str], Stored]:
+    def stored(name: str) -> Stored:
+        return Stored(path, name or f"{path.stem}.{group}.{number}", number, group, picture)
+
+    return stored
+
+
+def counted(names: Sequence[str]) -> str:
+    """Say how often each name comes, most often first."""
+    return ", ".join(f"{name} {count}" for name, count in Counter(names).most_common())

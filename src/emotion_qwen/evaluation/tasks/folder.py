@@ -1,0 +1,80 @@
+"""A folder of labelled faces, pictures or clips: one subfolder a label, by any of its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.task import Item, Task, labelled
+from emotion_qwen.evaluation.tasks.clips import Labelled
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, Reader, Table
+from emotion_qwen.evaluation.tasks.prompts import emotion_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores
+from emotion_qwen.matching.answer import match_label
+from emotion_qwen.taxonomy import label_set
+
+
+@dataclass(frozen=True)
+class LabelledFolder(Reader):
+    """All pictures and clips of a folder; `set_name` is the label set."""
+
+    set_name: str = "fer7"
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`; hidden files and folders are passed over."""
+        table, labels = Table(), label_set(self.set_name)
+        folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
+        for folder in folders:
+            name = folder.name.strip().lower()
+            label = name if name in labels.labels else match_label(name.replace("_", " ").replace("-", " "), labels)
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+            if label is None:
+                table.fault(f"folder {folder.name!r} is no label of {labels.name}", f"{len(files)} files")
+                continue
+            for path in files:
+                place = path.relative_to(home).as_posix()
+                if path.suffix.lower() not in PICTURES | VIDEOS:
+                    table.fault("no picture or clip by its suffix", place)
+                elif not path.stat().st_size:
+                    table.fault("empty file", place)
+                else:
+                    table.add(place, Labelled(path, label, ""))
+        if not table.rows:
+            raise DataError(
+                f"{str(home)!r} holds no labelled picture or clip; expected one folder a label of {labels.name}: "
+                f"{', '.join(labels.labels)}"
+            )
+        return table
+
+    def item(self, name: str, row: Labelled, language: str) -> Item:
+        """See `Reader`."""
+        kind = "image" if row.path.suffix.lower() in PICTURES else "video"
+        labels = label_set(self.set_name)
+        return labelled(
+            name, language, ({"type": kind, kind: row.path},), emotion_question(labels, language), labels, row.label
+        )
+
+
+def folder_task(labels: str = "fer7") -> Task:
+    """Make the task over a label set.
+
+    Raises:
+        SettingsError: an unknown label set.
+    """
+    return Task(
+        "folder",
+        "A folder of labelled faces or clips",
+        "emotion",
+        LabelledFolder((), set_name=label_set(labels).name),
+        score=LabelScores(label_set(labels)),
+        splits=("test",),
+        needs="a folder with one subfolder a label",
+        licence="yours",
+        access="your own files",
+        options={"labels": "label set, such as fer7, dfew7 or mer6"},
+        make=folder_task,
+    )
+
+
+TASK = folder_task()

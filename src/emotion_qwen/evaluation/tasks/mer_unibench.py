@@ -1,0 +1,87 @@
+"""MER-UniBench's open-vocabulary part, OV-MERD+ (Lian et al., ICML 2025): all emotion words that fit a clip.
+
+Read from the organisers' `ovlabel.csv` (`name,openset`), `subtitle_eng.csv` (`name,sentence`) where it is there, and
+the clips `<name>.mp4`. Emotion wheels are read from the organisers' folder, the option `wheels`. The other sets of
+MER-UniBench (single labels, sentiment) are not read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion_qwen.evaluation.scoring.sets import words_of
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Reader, Table, lost, media_below, needed, read_csv
+from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken
+from emotion_qwen.evaluation.tasks.scorers import WheelScores
+
+CLIPS = 532
+"""Clips of OV-MERD+."""
+SUBTITLES = "subtitle_eng.csv"
+
+
+class Words(NamedTuple):
+    """One clip: its emotion words, and what is said, empty where nothing is."""
+
+    path: Path
+    emotions: tuple[str, ...]
+    said: str
+
+
+@dataclass(frozen=True)
+class OpenVocabulary(Reader):
+    """Clips with any number of emotion words."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table = Table()
+        path = needed(home, "**/ovlabel.csv")[0]
+        said: dict[str, str] = {}
+        if (path.parent / SUBTITLES).is_file():
+            said = {row["name"]: row["sentence"] for row in read_csv(path.parent / SUBTITLES, ("name", "sentence"))}
+        else:
+            table.say("missing", f"no {SUBTITLES}; clips are asked about without words")
+        for row in read_csv(path, ("name", "openset")):
+            name, emotions = row["name"].strip(), words_of(row["openset"])
+            words = said.get(row["name"], "").strip()
+            if not emotions:
+                table.fault("no emotion words", name)
+                continue
+            table.add(name, Words(home, emotions, "" if words.lower() == "nan" else words))
+        table.expect("clips of ovlabel.csv", len(table.rows), CLIPS)
+        media = media_below(home, VIDEOS)
+        table.expect_media("clips", lost(media, list(table.rows)), len(table.rows))
+        for name, row in table.rows.items():
+            table.rows[name] = row._replace(path=media.get(name, home / f"{name}.mp4"))
+        return table
+
+    def item(self, name: str, row: Words, language: str) -> Item:
+        """See `Reader`."""
+        told = ({"type": "text", "text": spoken(language, row.said)},) if row.said else ()
+        parts = ({"type": "video", "video": row.path}, *told)
+        answer = ", ".join(row.emotions)
+        return Item(name, language, parts, OPEN_OURS[language], (), answer, "", references=row.emotions)
+
+
+def open_vocabulary(wheels: str = "") -> Task:
+    """Make the task, with the folder of the organisers' emotion wheels."""
+    return Task(
+        "mer_unibench",
+        "MER-UniBench, open vocabulary",
+        "emotion",
+        OpenVocabulary(("mer_unibench", "ovmerdplus-process", "OVMERDPlus")),
+        answered="text",
+        score=WheelScores(wheels),
+        frames={"fps": 3.0, "video_max_pixels": 602112},
+        splits=("test",),
+        needs="ovlabel.csv, subtitle_eng.csv, the clips, and the emotion wheels (option wheels)",
+        licence="EULA of MER2025, research only",
+        access="https://huggingface.co/datasets/MERChallenge/MER2025 (EULA); wheels: github.com/zeroQiaoba/AffectGPT",
+        options={"wheels": "folder of wheel1.xlsx to wheel5.xlsx, format.csv and synonym.xlsx"},
+        make=open_vocabulary,
+    )
+
+
+TASK = open_vocabulary()

@@ -1,0 +1,180 @@
+"""MMBench (Liu et al., ECCV 2024): questions with lettered options; plain, and with the options moved round.
+
+Read from Parquet (lmms-lab/MMBench, `en/dev-*.parquet` and `cn/dev-*.parquet`) or from the owners' TSV files with
+base64 pictures. Both hold the rotations of CircularEval as rows of their own, index 1,000,000 and above; ours are made
+from the questions themselves, so only these are read. The answers of the test split are not published.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import Reader, Table, parquet_rows, read_csv
+from emotion_qwen.evaluation.tasks.prompts import LETTERS, mmbench_question
+from emotion_qwen.evaluation.tasks.scorers import released_mmbench
+
+ROTATED = 1_000_000
+"""A row of this index and above is a rotation of the row with the index less a multiple of it."""
+ROWS = (4329, 4377)
+"""Published rows of the dev split, rotations included: of lmms-lab and of mmbench_dev_20230712.tsv."""
+COLUMNS = ("index", "question", "A", "B", "answer", "category", "image")
+_LANGUAGE = {"en": re.compile(r"(?<![a-z])dev(?!_cn|-cn)", re.I), "zh": re.compile(r"(?<![a-z])dev[_-]cn", re.I)}
+_REFERENCE = 64
+"""An `image` of a TSV shorter than this is the index of the row that holds the picture."""
+
+
+class Choice(NamedTuple):
+    """One question with its options."""
+
+    image: Stored
+    question: str
+    hint: str
+    options: tuple[str, ...]
+    letter: str
+    category: str
+
+
+@dataclass(frozen=True)
+class MmBench(Reader):
+    """Questions as published; with `circular` every question once for each of its options."""
+
+    circular: bool = False
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, rows, rotated = Table(), 0, 0
+        for row, picture in _rows(home, language):
+            rows += 1
+            name = str(row["index"])
+            if not name.isdecimal():
+                table.fault("index that is no number", name)
+                continue
+            if int(name) >= ROTATED:
+                rotated += 1
+                continue
+            options = _options(row)
+            letter = _text(row["answer"]).upper()
+            if len(letter) != 1 or letter not in LETTERS[: len(options)]:
+                table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
+                continue
+            category = _text(row["category"])
+            table.add(
+                name, Choice(picture(name), _text(row["question"]), _text(row.get("hint")), options, letter, category)
+            )
+        if not table.rows:
+            raise DataError(
+                f"{str(home)!r}: no row has an answer; give the dev split, the answers of test are not published"
+            )
+        if rows not in ROWS:
+            table.say("differs", f"rows with rotations: {rows}, published {' or '.join(map(str, ROWS))}")
+        if rotated:
+            table.say(
+                "note", f"{rotated} rotated rows are not read; rotations are made from {len(table.rows)} questions"
+            )
+        return table
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+    ) -> list[Item]:
+        """See `Source`; a limit counts questions, and all rotations of a question stay together."""
+        items = super().items(data, split, languages, side, limit)
+        return items if not self.circular else [turned for item in items for turned in self._turned(item)]
+
+    def item(self, name: str, row: Choice, language: str) -> Item:
+        """See `Reader`."""
+        question = mmbench_question(row.question, row.options, row.hint, self.prompt, language)
+        choices, part = tuple(LETTERS[: len(row.options)]), {"type": "image", "image": row.image}
+        return Item(name, language, (part,), question, choices, row.letter, row.category, options=row.options)
+
+    def _turned(self, item: Item) -> Iterator[Item]:
+        # The question holds the options as a block of lines, which is written anew for every turn.
+        first = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+        for turn in rotations(item.scored()):
+            block = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, turn.allowed, strict=False))
+            head, _, tail = item.question.rpartition(first)
+            yield Item(
+                turn.id,
+                item.language,
+                item.parts,
+                head + block + tail,
+                item.choices,
+                turn.references[0],
+                item.group,
+                cluster=turn.cluster,
+                options=turn.allowed,
+            )
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text
+
+
+def _options(row: dict[str, Any]) -> tuple[str, ...]:
+    options: list[str] = []
+    for letter in LETTERS[:6]:
+        text = _text(row.get(letter))
+        if not text:
+            break
+        options.append(text)
+    return tuple(options)
+
+
+def _rows(home: Path, language: str) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
+    folder = {"en": "en", "zh": "cn"}[language]
+    for pattern in (
+        f"{folder}/dev-*.parquet",
+        *(["data/dev-*.parquet", "dev-*.parquet"] if language == "en" else []),
+    ):
+        files = sorted(home.glob(pattern))
+        if files:
+            yield from parquet_rows(files, COLUMNS)
+            return
+    tables = [path for path in sorted(home.rglob("*.tsv")) if _LANGUAGE[language].search(path.stem)]
+    if not tables:
+        raise DataError(
+            f"{str(home)!r} holds no {folder}/dev-*.parquet and no TSV of the dev split in {language!r}, such as "
+            "mmbench_dev_20230712.tsv or MMBench_DEV_CN.tsv; give the folder that holds it"
+        )
+    path = tables[0]
+    rows = read_csv(path, COLUMNS, "\t")
+    pictures = {row["index"]: row.pop("image") for row in rows}
+
+    def picture(name: str) -> Stored:
+        text = pictures[name]
+        where = text.strip() if len(text) <= _REFERENCE and text.strip() in pictures else name
+        return Stored(path, where, text=pictures[where])
+
+    for row in rows:
+        yield row, picture
+
+
+def _task(name: str, title: str, circular: bool) -> Task:
+    return Task(
+        name,
+        title,
+        "general",
+        MmBench((name, "mmbench", "MMBench"), circular=circular),
+        answered="text",
+        score=score_circular if circular else score_choices,
+        as_released=None if circular else released_mmbench,
+        splits=("validation",),
+        prompts={OURS: ("en", "zh"), RELEASE: ("en",)},
+        needs="en/dev-*.parquet (and cn/dev-*.parquet) of lmms-lab/MMBench, or the dev TSV of the owners",
+        licence="Apache-2.0 for the questions; pictures under their owners' terms",
+        access="https://huggingface.co/datasets/lmms-lab/MMBench or https://github.com/open-compass/MMBench",
+    )
+
+
+TASKS = (
+    _task("mmbench", "MMBench dev, one pass", circular=False),
+    _task("mmbench_circular", "MMBench dev, CircularEval", circular=True),
+)

@@ -1,0 +1,112 @@
+"""POPE (Li et al., EMNLP 2023): does a picture show a thing? Three ways of choosing the thing that is asked about.
+
+Read from Parquet as lmms-lab/POPE publishes it (pictures inside), or with `image` as a file name beside the pictures,
+or from the authors' `coco_pope_random.json`, `coco_pope_popular.json` and `coco_pope_adversarial.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.yes_no import score_pope
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import PICTURES, Reader, Table, media_below, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.prompts import pope_question
+from emotion_qwen.evaluation.tasks.scorers import released_pope
+
+SPLITS = ("adversarial", "popular", "random")
+QUESTIONS = 3000
+"""Of each split; half of them are to be answered with yes."""
+ANSWERS = ("yes", "no")
+
+
+class Asked(NamedTuple):
+    """One question about one picture."""
+
+    split: str
+    picture: str
+    image: Stored | Path
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Pope(Reader):
+    """All splits that are there; `group` names the split, `cluster` the picture."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, named = Table(), []
+        for row, stored in _rows(home):
+            kind = str(row.get("category") or row.get("split") or "").lower()
+            name, answer = f"{kind}/{row.get('question_id')}", str(row["answer"]).strip().lower()
+            picture = str(row.get("image_source") or row.get("image") or "")
+            if kind not in SPLITS:
+                table.fault(f"split none of {', '.join(SPLITS)}", name)
+            elif answer not in ANSWERS:
+                table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
+            else:
+                image: Stored | Path = home / picture if isinstance(row.get("image"), str) else stored(picture)
+                table.add(name, Asked(kind, picture, image, str(row["question"]), answer))
+                named.append(picture)
+        _find_pictures(table, home)
+        counts = Counter((row.split, row.answer) for row in table.rows.values())
+        for kind in SPLITS:
+            for answer in ANSWERS:
+                table.expect(f"questions of {kind} with {answer}", counts[kind, answer], QUESTIONS // 2)
+        return table
+
+    def item(self, name: str, row: Asked, language: str) -> Item:
+        """See `Reader`."""
+        part = {"type": "image", "image": row.image}
+        question = pope_question(row.question, self.prompt)
+        return Item(name, language, (part,), question, ANSWERS, row.answer, row.split, cluster=row.picture)
+
+
+def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    files = needed(home, "test-*.parquet", "data/test-*.parquet", "**/coco_pope_*.json", "*pope*.parquet")
+    if files[0].suffix == ".parquet":
+        yield from parquet_rows(files, ("question_id", "question", "answer", "image"))
+        return
+    for path in files:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                told = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
+                yield {**told, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}, line {number}: no question of POPE ({error!r}); fetch it again") from error
+
+
+def _find_pictures(table: Table, home: Path) -> None:
+    loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
+    if not loose:
+        return
+    media = media_below(home, PICTURES)
+    pictures = list(dict.fromkeys(row.picture for row in loose.values()))
+    table.expect_media("pictures", [one for one in pictures if Path(one).stem not in media], len(pictures))
+    for name, row in loose.items():
+        table.rows[name] = row._replace(image=media.get(Path(row.picture).stem, row.image))
+
+
+TASK = Task(
+    "pope",
+    "POPE, is it in the picture?",
+    "general",
+    Pope(("pope", "POPE")),
+    answered="text",
+    score=score_pope,
+    as_released=released_pope,
+    splits=("test",),
+    prompts={OURS: ("en",), RELEASE: ("en",)},
+    needs="test-*.parquet of lmms-lab/POPE, or coco_pope_*.json with the pictures of COCO val2014",
+    licence="MIT for the questions; pictures of COCO under their owners' terms",
+    access="https://huggingface.co/datasets/lmms-lab/POPE or https://github.com/AoiDragon/POPE",
+)

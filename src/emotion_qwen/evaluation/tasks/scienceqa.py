@@ -1,0 +1,81 @@
+"""ScienceQA (Lu et al., NeurIPS 2022): questions of school science with options, half of them with a picture.
+
+Read from Parquet as swift/ScienceQA and derek-thomas/ScienceQA publish it. Rows have no id; it is made of
+their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion_qwen.evaluation.scoring.choices import score_choices
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.prompts import LETTERS, science_question
+from emotion_qwen.evaluation.tasks.scorers import released_science
+
+PUBLISHED = {"test": (4241, 2017)}
+"""Split -> rows, and rows with a picture."""
+SEEN, UNSEEN = "with picture", "without picture"
+
+
+class Choice(NamedTuple):
+    """One question; without picture `image` is None."""
+
+    image: Stored | None
+    question: str
+    hint: str
+    options: tuple[str, ...]
+    right: int
+
+
+@dataclass(frozen=True)
+class ScienceQa(Reader):
+    """Questions of one split; `group` says whether there is a picture."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, count = Table(), 0
+        files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
+        for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):
+            name, options = f"{split}/{count}", tuple(str(one) for one in row["choices"] or ())
+            count += 1
+            right = row["answer"]
+            if not isinstance(right, int) or not 0 <= right < min(len(options), len(LETTERS)):
+                table.fault("answer is no number of an option", f"{name} ({right})")
+                continue
+            image = stored(name) if row["image"] else None
+            table.add(name, Choice(image, str(row["question"]), (row.get("hint") or "").strip(), options, right))
+        if split in PUBLISHED:
+            seen = sum(row.image is not None for row in table.rows.values())
+            table.expect(f"rows of {split}", count, PUBLISHED[split][0])
+            table.expect(f"rows of {split} with a picture", seen, PUBLISHED[split][1])
+        return table
+
+    def item(self, name: str, row: Choice, language: str) -> Item:
+        """See `Reader`; a question without picture has no part, not an empty one."""
+        seen = row.image is not None
+        parts = ({"type": "image", "image": row.image},) if seen else ()
+        question = science_question(row.question, row.options, row.hint, seen, self.prompt)
+        letters = tuple(LETTERS[: len(row.options)])
+        group = SEEN if seen else UNSEEN
+        return Item(name, language, parts, question, letters, letters[row.right], group, options=row.options)
+
+
+TASK = Task(
+    "scienceqa",
+    "ScienceQA",
+    "general",
+    ScienceQa(("scienceqa", "ScienceQA")),
+    answered="text",
+    score=score_choices,
+    as_released=released_science,
+    splits=("test", "validation"),
+    prompts={OURS: ("en",), RELEASE: ("en",)},
+    needs="test-*.parquet of ScienceQA",
+    licence="CC BY-NC-SA 4.0",
+    access="https://huggingface.co/datasets/derek-thomas/ScienceQA or modelscope swift/ScienceQA",
+)

@@ -1,0 +1,149 @@
+"""Scorers as tasks hold them: over a label set, over wheels, and the release's arithmetic on items and answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.evaluation.scoring import as_released
+from emotion_qwen.evaluation.scoring.labels import score_labels
+from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.replies import LETTERS
+from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
+from emotion_qwen.evaluation.scoring.wheels import read_wheels
+from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
+from emotion_qwen.taxonomy import LabelSet
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """`score_labels` over one set; where an item has further references, the first is the label."""
+
+    labels: LabelSet
+    folds: bool = False
+
+    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+        """Score the answers."""
+        items = [replace(item, references=item.references[:1]) for item in items]
+        return score_labels(items, answers, self.labels, folds=self.folds)
+
+
+@dataclass(frozen=True)
+class WheelScores:
+    """`score_open_vocabulary` with the wheels of a folder; empty for none yet."""
+
+    wheels: str = ""
+
+    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+        """Score the answers.
+
+        Raises:
+            SettingsError: no folder was given.
+            DataError: it does not hold the organisers' files.
+        """
+        if not self.wheels:
+            raise SettingsError(
+                "no emotion wheels; give the organisers' folder with wheel*.xlsx, format.csv and synonym.xlsx "
+                "as the option wheels"
+            )
+        return score_open_vocabulary(items, answers, read_wheels(Path(self.wheels)))
+
+
+def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+    """`score_clue_overlap` for items whose references are a label and then a text.
+
+    Raises:
+        DataError: an item has no text, or see `records.judge`.
+    """
+    for item in items:
+        if len(item.references) < 2:
+            raise DataError(f"item {item.id!r} has no reference text; expected a label and a text")
+    return score_clue_overlap([replace(item, references=item.references[1:2]) for item in items], answers)
+
+
+def language_agreement(english: Result, chinese: Result) -> Figures:
+    """Return how often the answers in both languages say the same; unread answers agree with nothing."""
+    read = {one.item.id: one.read for one in chinese.judged}
+    pairs = [(one.read, read[one.item.id]) for one in english.judged if one.item.id in read]
+    same = sum(first is not None and first == second for first, second in pairs)
+    both = sum(first is not None and second is not None for first, second in pairs)
+    return {
+        "items in both languages": float(len(pairs)),
+        "same label": same / len(pairs) if pairs else 0.0,
+        "same label, where both could be read": same / both if both else 0.0,
+    }
+
+
+def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tuple[ScoredItem, str]]:
+    """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
+    texts = {one.id: one.text for one in answers if not one.error and one.scores is None}
+    return [(item, texts[item.id]) for item in items if item.id in texts]
+
+
+def _by_replies(figures: Callable[[list[str], list[str]], Figures]) -> Callable[..., Figures]:
+    def released(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+        pairs = answered(items, answers)
+        return figures([text for _, text in pairs], [item.references[0] for item, _ in pairs]) if pairs else {}
+
+    return released
+
+
+def _dfew(replies: list[str], gold: list[str]) -> Figures:
+    baseline = as_released.dfew_baseline_scores(replies, gold)
+    return {**as_released.dfew_scores(replies, gold), **{f"{k}, baselines' script": v for k, v in baseline.items()}}
+
+
+def _emoset(replies: list[str], gold: list[str]) -> Figures:
+    return {
+        "accuracy": as_released.share([as_released.emoset_right(*pair) for pair in zip(replies, gold, strict=True)])
+    }
+
+
+def _mmbench(replies: list[str], gold: list[str]) -> Figures:
+    return {"accuracy": as_released.share([as_released.mmbench_right(*p) for p in zip(replies, gold, strict=True)])}
+
+
+def _seed(replies: list[str], gold: list[str]) -> Figures:
+    right = [as_released.seed_reading(reply) == letter for reply, letter in zip(replies, gold, strict=True)]
+    return {"accuracy": as_released.share(right)}
+
+
+released_dfew, released_mer = _by_replies(_dfew), _by_replies(as_released.mer_scores)
+released_pope, released_emoset = _by_replies(as_released.pope_scores), _by_replies(_emoset)
+released_mmbench, released_seed = _by_replies(_mmbench), _by_replies(_seed)
+
+
+def released_science(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+    """Accuracy by the release's reading of ScienceQA."""
+    pairs = answered(items, answers)
+    read = [as_released.scienceqa_reading(text, item.allowed, LETTERS[:4]) for item, text in pairs]
+    right = [letter == item.references[0] for (item, _), letter in zip(pairs, read, strict=True)]
+    return {"accuracy": as_released.share(right)} if pairs else {}
+
+
+def released_vqa(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+    """Accuracy by the release's reading of TextVQA and VQAv2."""
+    pairs = answered(items, answers)
+    right = [as_released.vqa_right(text, item.references) for item, text in pairs]
+    return {"accuracy": as_released.share(right)} if pairs else {}
+
+
+def released_mme(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+    """Scores of MME's subtasks and totals by the release's reading."""
+    hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for item, text in answered(items, answers):
+        hits[item.group][item.cluster].append(as_released.mme_reading(text) == item.references[0])
+    found: Figures = {}
+    for task, images in hits.items():
+        right = [one for image in images.values() for one in image]
+        both = [len(image) == 2 and all(image) for image in images.values()]
+        found[task] = FULL / 2 * (as_released.share(right) + as_released.share(both))
+    for total, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):
+        if any(task in found for task in tasks):
+            found[total] = sum(found.get(task, 0.0) for task in tasks)
+    return found

@@ -1,0 +1,92 @@
+"""SEED-Bench (Li et al., CVPR 2024), image part: questions with four options in nine dimensions.
+
+Read from Parquet as lmms-lab/SEED-Bench publishes it. Its video questions (dimensions 10 to 12) hold frames as lists of
+pictures; they are not read, and their number is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion_qwen.evaluation.scoring.choices import score_choices
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.prompts import LETTERS, seed_question
+from emotion_qwen.evaluation.tasks.scorers import released_seed
+
+ROWS = 17990
+"""Published rows, pictures and videos."""
+DIMENSIONS = (
+    *("scene understanding", "instance identity", "instance attributes", "instance location", "instance counting"),
+    *("spatial relation", "instance interaction", "visual reasoning", "text recognition"),
+    *("action recognition", "action prediction", "procedure understanding"),
+)
+IMAGES = 9
+"""So many dimensions, the first ones, are about pictures."""
+
+
+class Choice(NamedTuple):
+    """One question about one picture."""
+
+    image: Stored
+    question: str
+    options: tuple[str, ...]
+    letter: str
+    dimension: str
+
+
+@dataclass(frozen=True)
+class SeedBench(Reader):
+    """The questions about pictures; `group` names the dimension."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, count, videos = Table(), 0, 0
+        columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
+        for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):
+            count += 1
+            name, letter = str(row["question_id"]), str(row["answer"]).strip().upper()
+            number = int(row["question_type_id"]) if str(row["question_type_id"]).isdecimal() else 0
+            if str(row.get("data_type") or "").lower() == "video" or IMAGES < number <= len(DIMENSIONS):
+                videos += 1
+                continue
+            options = tuple(str(row[key]) for key in map("choice_{}".format, "abcd") if row.get(key) not in (None, ""))
+            if not 1 <= number <= IMAGES:
+                table.fault("dimension outside 1 to 12", f"{name} ({row['question_type_id']})")
+            elif len(letter) != 1 or letter not in LETTERS[: len(options)]:
+                table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
+            else:
+                picture = stored(str(row.get("data_id") or name))
+                table.add(name, Choice(picture, str(row["question"]), options, letter, DIMENSIONS[number - 1]))
+        table.expect("rows, videos included", count, ROWS)
+        if videos:
+            table.say("note", f"{videos} video questions are not read; scores are of the image part")
+        return table
+
+    def item(self, name: str, row: Choice, language: str) -> Item:
+        """See `Reader`."""
+        part, letters = {"type": "image", "image": row.image}, tuple(LETTERS[: len(row.options)])
+        question = seed_question(row.question, row.options, self.prompt)
+        cluster = row.image.name
+        return Item(
+            name, language, (part,), question, letters, row.letter, row.dimension, cluster=cluster, options=row.options
+        )
+
+
+TASK = Task(
+    "seedbench",
+    "SEED-Bench, image part",
+    "general",
+    SeedBench(("seedbench", "SEED-Bench")),
+    answered="text",
+    score=score_choices,
+    as_released=released_seed,
+    splits=("test",),
+    prompts={OURS: ("en",), RELEASE: ("en",)},
+    needs="test-*.parquet of lmms-lab/SEED-Bench",
+    licence="CC BY-NC 4.0",
+    access="https://huggingface.co/datasets/lmms-lab/SEED-Bench",
+)

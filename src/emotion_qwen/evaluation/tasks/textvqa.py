@@ -1,0 +1,124 @@
+"""TextVQA (Singh et al., CVPR 2019): questions about writing in pictures, ten answers of people each.
+
+Read from Parquet as lmms-lab/textvqa publishes it, or from the owners' `TextVQA_0.5.1_val.json` and `train_images`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, score_vqa
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import (
+    PICTURES,
+    Reader,
+    Table,
+    lost,
+    media_below,
+    needed,
+    parquet_rows,
+    read_json,
+)
+from emotion_qwen.evaluation.tasks.prompts import textvqa_question
+from emotion_qwen.evaluation.tasks.scorers import released_vqa
+
+QUESTIONS = 5000
+PEOPLE = 10
+"""Answers a question."""
+
+
+class Free(NamedTuple):
+    """One question with the answers of people; `group` names its kind."""
+
+    picture: str
+    image: Stored | Path
+    question: str
+    answers: tuple[str, ...]
+    group: str = ""
+
+
+def take_answers(table: Table, name: str, row: Free) -> None:
+    """Take a row if people answered it, and say so if there are not ten of them."""
+    if not any(row.answers):
+        table.fault("no answer of people", name)
+    elif len(row.answers) != PEOPLE:
+        table.fault(f"not {PEOPLE} answers of people", f"{name} ({len(row.answers)})")
+    else:
+        table.add(name, row)
+
+
+def find_pictures(table: Table, home: Path) -> None:
+    """Put the path of every loose picture into its row, and say which are not there."""
+    loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
+    if not loose:
+        return
+    media = media_below(home, PICTURES)
+    pictures = list(dict.fromkeys(row.picture for row in loose.values()))
+    table.expect_media("pictures", lost(media, pictures), len(pictures))
+    for name, row in loose.items():
+        table.rows[name] = row._replace(image=media.get(row.picture, row.image))
+
+
+@dataclass(frozen=True)
+class TextVqa(Reader):
+    """The validation questions; `cluster` is the picture."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, count = Table(), 0
+        for row, image in _rows(home):
+            count += 1
+            answers = tuple(str(one) for one in row.get("answers") or ())
+            picture = str(row["image_id"])
+            take_answers(table, str(row["question_id"]), Free(picture, image, str(row["question"]), answers))
+        table.expect("questions", count, QUESTIONS)
+        find_pictures(table, home)
+        return table
+
+    def item(self, name: str, row: Free, language: str) -> Item:
+        """See `Reader`."""
+        part, question = {"type": "image", "image": row.image}, textvqa_question(row.question, self.prompt)
+        return Item(
+            name, language, (part,), question, (), row.answers[0], "", references=row.answers, cluster=row.picture
+        )
+
+
+def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
+    files = needed(home, "validation-*.parquet", "data/validation-*.parquet", "**/TextVQA_*_val.json")
+    path = files[0]
+    if path.suffix == ".parquet":
+        for row, stored in parquet_rows(files, ("question_id", "image_id", "question", "answers", "image")):
+            yield row, stored(str(row["image_id"]))
+        return
+    told = read_json(path)
+    if not isinstance(told, dict) or not isinstance(told.get("data"), list):
+        raise DataError(f"{path}: has no list 'data'; expected the owners' TextVQA_0.5.1_val.json")
+    for row in told["data"]:
+        yield row, home / "train_images" / f"{row['image_id']}.jpg"
+
+
+def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+    """`score_vqa` by TextVQA's protocol."""
+    return score_vqa(items, answers, TEXT_VQA)
+
+
+TASK = Task(
+    "textvqa",
+    "TextVQA, reading in pictures",
+    "general",
+    TextVqa(("textvqa", "TextVQA")),
+    answered="text",
+    score=score_textvqa,
+    as_released=released_vqa,
+    splits=("validation",),
+    prompts={OURS: ("en",), RELEASE: ("en",)},
+    needs="validation-*.parquet of lmms-lab/textvqa, or TextVQA_0.5.1_val.json with train_images",
+    licence="CC BY 4.0",
+    access="https://huggingface.co/datasets/lmms-lab/textvqa or https://textvqa.org/dataset",
+)

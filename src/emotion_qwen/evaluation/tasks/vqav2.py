@@ -1,0 +1,83 @@
+"""VQAv2 (Goyal et al., CVPR 2017): questions about pictures of COCO, ten answers of people each.
+
+Read from Parquet as lmms-lab/VQAv2 publishes it, or from the owners' two JSON files and the folder `val2014`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring.vqa import score_vqa
+from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows, read_json
+from emotion_qwen.evaluation.tasks.prompts import vqa_question
+from emotion_qwen.evaluation.tasks.scorers import released_vqa
+from emotion_qwen.evaluation.tasks.textvqa import Free, find_pictures, take_answers
+
+QUESTIONS = 214354
+ASKED, ANNOTATED = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"
+
+
+@dataclass(frozen=True)
+class VqaV2(Reader):
+    """The validation questions; `group` is the type of the answer, `cluster` the picture."""
+
+    def read(self, home: Path, split: str, language: str) -> Table:
+        """See `Reader`."""
+        table, count = Table(), 0
+        for row, image in _rows(home):
+            count += 1
+            told = row.get("answers") or ()
+            answers = tuple(str(one["answer"] if isinstance(one, dict) else one) for one in told)
+            picture = image.name if isinstance(image, Stored) else image.stem
+            kind = str(row.get("answer_type") or "")
+            take_answers(table, str(row["question_id"]), Free(picture, image, str(row["question"]), answers, kind))
+        table.expect("questions", count, QUESTIONS)
+        find_pictures(table, home)
+        return table
+
+    def item(self, name: str, row: Free, language: str) -> Item:
+        """See `Reader`."""
+        part, question = {"type": "image", "image": row.image}, vqa_question(row.question, self.prompt)
+        answers = row.answers
+        return Item(
+            name, language, (part,), question, (), answers[0], row.group, references=answers, cluster=row.picture
+        )
+
+
+def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
+    files = needed(home, "validation-*.parquet", "data/validation-*.parquet", f"**/{ASKED}")
+    path = files[0]
+    if path.suffix == ".parquet":
+        for row, stored in parquet_rows(files, ("question_id", "question", "answers", "image")):
+            yield row, stored(str(row.get("image_id") or ""))
+        return
+    asked, annotated = read_json(path), read_json(needed(home, f"**/{ANNOTATED}")[0])
+    try:
+        answers = {row["question_id"]: row for row in annotated["annotations"]}
+        for row in asked["questions"]:
+            picture = home / "val2014" / f"COCO_val2014_{int(row['image_id']):012d}.jpg"
+            yield {**answers.get(row["question_id"], {}), **row}, picture
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the owners' questions and annotations ({error!r}); fetch them again") from error
+
+
+TASK = Task(
+    "vqav2",
+    "VQAv2",
+    "general",
+    VqaV2(("vqav2", "VQAv2")),
+    answered="text",
+    score=score_vqa,
+    as_released=released_vqa,
+    splits=("validation",),
+    prompts={OURS: ("en",), RELEASE: ("en",)},
+    needs=f"validation-*.parquet of lmms-lab/VQAv2, or {ASKED}, {ANNOTATED} and val2014",
+    licence="CC BY 4.0 for questions and answers; pictures of COCO under their owners' terms",
+    access="https://huggingface.co/datasets/lmms-lab/VQAv2 or https://visualqa.org/download.html",
+)

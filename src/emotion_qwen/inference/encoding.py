@@ -1,0 +1,125 @@
+"""Views whose media are encoded once: every distinct picture, video and sound becomes its language-model tokens.
+
+A view is what a question is asked about: one message part (a picture, a video, a sound, a text), or several of them, at
+most one of which is a visual. The same medium often stands in several views (with words, without them); it passes the
+encoders once, beside other media of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.audio import AudioFeatures
+from emotion_qwen.model.modeling import VisualFeatures
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.chat import AUDIO_PAD, IMAGE_PAD, VIDEO_PAD
+from emotion_qwen.processing.processor import MediumTokens
+
+BATCH = 32
+PIXELS = BATCH * 1280 * 28 * 28
+"""Media that pass the encoders together have at most this area, by their budgets: 32 pictures of the published one."""
+VISUALS = ("image", "video")
+# kind -> the processor's argument, its placeholder, its token type
+KINDS = {"image": ("images", IMAGE_PAD, 1), "video": ("videos", VIDEO_PAD, 2), "audio": ("audio", AUDIO_PAD, 3)}
+Part = dict[str, Any]
+View = Part | Sequence[Part]
+
+
+def parts_of(view: View) -> list[Part]:
+    """Return the parts of a view."""
+    return [view] if isinstance(view, dict) else list(view)
+
+
+def medium_of(part: Part) -> Any:
+    """Return what a part shows or sounds, an array, a clip or a path; None for a text."""
+    return next((part[key] for key in (part["type"], "path", "url") if part["type"] in KINDS and key in part), None)
+
+
+class Encoder:
+    """Turns media into tokens and remembers them by identity, for as long as it lives.
+
+    Args:
+        model: in evaluation mode.
+        processor: the model's own.
+    """
+
+    def __init__(self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor) -> None:
+        self.model, self.processor = model, processor
+        self._known: dict[int, tuple[Any, MediumTokens]] = {}  # holds the medium, or its number would be given again
+
+    def forget(self) -> None:
+        """Drop all that was encoded."""
+        self._known.clear()
+
+    @torch.inference_mode()
+    def views(self, views: Sequence[View]) -> list[list[Part]]:
+        """Return the views with `MediumTokens` in the place of media."""
+        listed = [parts_of(view) for view in views]
+        new: dict[str, dict[int, Any]] = {}
+        for part in (part for parts in listed for part in parts):
+            medium = medium_of(part)
+            if medium is not None and not isinstance(medium, MediumTokens) and id(medium) not in self._known:
+                new.setdefault(part["type"], {})[id(medium)] = medium
+        for kind, media in new.items():
+            step = self._together(kind)
+            waiting = list(media.values())
+            for start in range(0, len(waiting), step):
+                self._encode(kind, waiting[start : start + step])
+        return [[self._with_tokens(part) for part in parts] for parts in listed]
+
+    def _together(self, kind: str) -> int:
+        settings = self.processor.settings
+        area = {"image": settings.image_max_pixels, "video": settings.video_total_pixels}.get(kind, 1)
+        return max(1, min(BATCH, PIXELS // area))
+
+    def _with_tokens(self, part: Part) -> Part:
+        medium = medium_of(part)
+        if medium is None or isinstance(medium, MediumTokens):
+            return part
+        return {"type": part["type"], part["type"]: self._known[id(medium)][1]}
+
+    def _encode(self, kind: str, media: list[Any]) -> None:
+        argument, pad, number = KINDS[kind]
+        asked: dict[str, Any] = {"text": [pad] * len(media), argument: media}
+        inputs = self.processor(**asked).to(self.model.device)
+        encoded = self.model.encode_media(inputs)[kind]
+        counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
+        tokens = torch.cat(encoded.pooler_output).split(counts)
+        grids, gates, seconds = [None] * len(media), [None] * len(media), [0.0] * len(media)
+        if kind in VISUALS:
+            grids, gates = inputs[f"{kind}_grid_thw"].cpu().unbind(), encoded.gate_weights.float().cpu().unbind()
+        if kind == "video":
+            seconds = inputs["second_per_grid_ts"].tolist()
+        for medium, *known in zip(media, tokens, grids, seconds, gates, strict=True):
+            self._known[id(medium)] = medium, MediumTokens(*known)
+
+
+def encoder_outputs(views: Sequence[Sequence[Part]]) -> dict[str, VisualFeatures | AudioFeatures]:
+    """Collect the tokens of encoded views as the `mm_encoder_outputs` of one forward pass."""
+    found: dict[str, VisualFeatures | AudioFeatures] = {}
+    for kind in KINDS:
+        tokens = tuple(medium_of(part).tokens for parts in views for part in parts if part["type"] == kind)
+        if tokens:
+            found[kind] = (VisualFeatures if kind in VISUALS else AudioFeatures)(pooler_output=tokens)  # type: ignore[arg-type]
+    return found
+
+
+def gate_of(parts: Sequence[Part]) -> torch.Tensor:
+    """Return the (2,) fusion weights of an encoded view's visual; zeros where it has none."""
+    found = [medium_of(part).gate for part in parts if part["type"] in VISUALS]
+    return found[0] if found else torch.zeros(2)
+
+
+def mean_tokens(parts: Sequence[Part], kinds: Sequence[str]) -> torch.Tensor | None:
+    """Return the (hidden,) fp32 mean of the tokens of an encoded view's media of some kinds; None where it has none."""
+    found = [medium_of(part).tokens for part in parts if part["type"] in kinds]
+    return torch.cat(found).float().mean(0).cpu() if found else None
+
+
+def size_of(parts: Sequence[Part]) -> int:
+    """Estimate the length of an encoded view in tokens, to put views of like length into one batch."""
+    return sum(len(part["text"]) if part["type"] == "text" else len(medium_of(part).tokens) for part in parts)

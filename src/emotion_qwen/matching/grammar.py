@@ -1,0 +1,139 @@
+"""How English and Chinese name, deny, doubt and ask about emotions, as tables of regular expressions.
+
+Both read text as `statements.plain` writes it: lower case, half-width punctuation, simplified characters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from emotion_qwen.taxonomy import CONCEPTS
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """One language.
+
+    Attributes:
+        mention: every alias, the longest first.
+        idiom: phrases that look like a denial or an emotion and are none; blanked before anything else.
+        negator: what denies the words after it, or tells of a feeling that is pretended, wished for or doubted.
+        far: negators that a verb does not stop ("nobody is ...", "impossible to say that he is ...").
+        stop: where a clause and with it a denial ends.
+        verb: begins a new statement, which ends a denial unless it stands right behind it or after `opinion`.
+        opinion: verbs through which a denial reaches a further statement ("I do not think he is ...").
+        denied_after: a denial that follows the word ("happiness is absent").
+        joiner: all that may stand between two members of one list.
+        conjunction: the joiners that make a denial reach over the list.
+        reach: how many characters a denial reaches.
+    """
+
+    mention: re.Pattern[str]
+    idiom: re.Pattern[str]
+    negator: re.Pattern[str]
+    far: re.Pattern[str]
+    stop: re.Pattern[str]
+    verb: re.Pattern[str]
+    opinion: re.Pattern[str]
+    denied_after: re.Pattern[str]
+    joiner: re.Pattern[str]
+    conjunction: re.Pattern[str]
+    reach: int
+
+
+def _aliases(words: list[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
+_CANNOT = r"(?:cannot|can not|can't|could not|couldn't|unable to|barely|hardly|not|doesn't|didn't)"
+_HIDE = r"(?:hide|conceal|contain|suppress|mask|control|deny|doubt|miss|overlook|help(?: but)?)"
+_IF = r"\bif\b(?! (?:i|you|we|one) (?:had|have|must))"
+_WOULD, _NEAR = "would (?:be|feel|look)", r"[^.;!?\n]{0,60}"  # bounded, so that a long text is read in linear time
+_FAR_ENGLISH = (
+    r"no|none|nobody|nothing|neither|not that|whether|false that|wonders? (?:if|whether)"
+    r"|(?:hope|wish)(?:e?s)?(?: that)?"
+    r"|(?:impossible|hard|difficult) to (?:say|tell|know|judge|determine|call|claim)"
+)
+
+
+@cache
+def english() -> Grammar:
+    """Return the grammar of English."""
+    words = _aliases([word for c in CONCEPTS.values() for word in c.english])
+    return Grammar(
+        mention=re.compile(rf"(?<![a-z])(?:{words})(?![a-z])"),
+        idiom=re.compile(
+            r"(?<!, )\bnot (?:only|just|merely|simply)\b|\bnot without\b"
+            r"|\b(?:no|without(?: a| any)?) (?:doubt|question)\b|\bno wonder\b"
+            r"|\bnothing (?:but|less than)\b|\bmore than (?=happy|glad|pleased)|\bmore or less\b"
+            rf"|\bno \w* ?emotions? (?:other than|but|except)\b|\b{_CANNOT} {_HIDE}\b"
+            r"|\b(?:no|cannot|can't|hardly) (?:denying|mistaking|be (?:denied|mistaken|missed))\b"
+            r"|\b(?:never|not|doesn't|don't|didn't) (?:stop(?:s|ped)? being|(?:fail|cease)(?:s|ed)? to)\b"
+            r"|\b(?:impossible|hard|difficult) (?:not to|to (?:miss|overlook|hide|deny))\b"
+            r"|\bcould(?: not|n't) be more\b|\bcould(?: not|n't) be (?=happier|sadder|angrier)|\bfear not\b"
+            r"|\b(?:sadly|happily|surprisingly|gladly),|\bi(?:'m| am) afraid(?= (?:that|i|we|not|so|the)\b)"
+            r"|\b(?:happy|glad|pleased|love) to (?:help|assist)\b|\bas far as .{0,20} concerned\b"
+            r"|\bhappy (?:birthday|new year|holidays|anniversary|hour|ending|meal)\b"
+            r"|\bsurprise (?:party|guest|visit|gift)\b"
+            # a condition and what would follow from it; "if I had to choose, it would be ..." is an answer
+            rf"|{_IF}{_NEAR}\b{_WOULD}\b{_NEAR}|\b{_WOULD}\b{_NEAR}{_IF}{_NEAR}"
+        ),
+        negator=re.compile(
+            rf"\b(?:(?:{_FAR_ENGLISH})|not|never|without|nor|cannot|hardly|barely|scarcely|lack(?:s|ed|ing)?"
+            r"|absence|free (?:of|from)|far from|rather than|instead of|than|unlike|except|non|un|less|anything but"
+            r"|unable to|fail(?:s|ed)? to|too \w+ to|stop(?:s|ped)? being|den(?:y|ies|ied|ying)|rul(?:e|es|ed|ing) out"
+            r"|wrong to|pretend(?:s|ed|ing)?(?: to)?|feign(?:s|ed|ing)?|fak(?:e|es|ed|ing)"
+            r"|(?:want|wish|hope)(?:s|ed|es)? (?:to|(?:s?he|they) (?:was|were))"
+            r"|(?:is|are|was|were|do|does|did|has|have|ca|could|would|wo)n'?t)\b"
+        ),
+        far=re.compile(_FAR_ENGLISH),
+        stop=re.compile(
+            r"[.;:!?()\[\]\n,]|\b(?:(?<!anything )but|however|although|though|yet|(?<!not )(?:just|only|simply|merely)"
+            r"|whereas|while|because|still|instead(?! of)|rather(?! than)"
+            r"|and(?= (?:\w+ ){0,4}(?:is|are|looks?|seems?|shows?|feels?)\b))\b"
+        ),
+        verb=re.compile(r"\b(?:is|are|was|were|looks?|seems?|appears?|feels?|feeling|shows?|expresses|conveys)\b"),
+        opinion=re.compile(r"\b(?:think|believe|say|mean|claim|suggests?|indicates?|sure|clear|certain|if|whether)\b"),
+        denied_after=re.compile(
+            r"\s*(?:-free\b|(?:is|are|was|were|seems|appears)?\s*(?:not|n't|never)\s+(?:\w+\s+)?"
+            r"(?:present|visible|shown|evident|there|detected|correct|right|it)\b"
+            r"|(?:is|was|seems|appears)\s+(?:absent|missing|lacking|wrong|nowhere|(?:ruled out|excluded))\b"
+            r"|can be (?:ruled out|excluded)\b)"
+        ),
+        joiner=re.compile(r"(?:[\s,/&]|\b(?:or|nor|and|even|very|really|any|signs?|of|particularly|too|overly)\b)*"),
+        conjunction=re.compile(r"\b(?:or|nor|and)\b|[/&]"),
+        reach=60,
+    )
+
+
+_FAR_CHINESE = "没有?人|无人|是否|看不出来?|看不到|看不见|希望|但愿|祝愿?"
+
+
+@cache
+def chinese() -> Grammar:
+    """Return the grammar of Chinese."""
+    return Grammar(
+        mention=re.compile(_aliases([word for c in CONCEPTS.values() for word in c.chinese])),
+        idiom=re.compile(
+            "毫不掩饰|毫无疑问|不难(?:看出|发现)|(?:忍|禁|掩饰|掩|藏|抑制|压抑|按捺|止)不住|不由得?|不禁|不得不|不自觉|说不出的"
+            "|(?:不可|无法|不能|毋庸)(?:否认|置疑)|难以(?:掩饰|掩盖|抑制|平复)|不仅仅?|不但|不只|不光|不单|无不|无疑|无比|非常|没错"
+            "|不错|不料|不断|不停|不时|不久|不少|不同|未来|无论|不管|不知(?:不觉|为何)|无声|生气勃勃|生机|喜怒哀乐|悲喜交加"
+            "|出乎意外|意外(?:事故|伤害)|(?:生日|新年|节日|周末)快乐|开心果|感谢(?:您|你)?的?(?:提问|问题|耐心|理解|咨询)"
+            "|(?:如果|假如|要是)(?!.{0,4}[选说答])[^。.!?;\n]{0,20}会[^。.!?;\n]{0,20}"
+        ),
+        negator=re.compile(
+            f"{_FAR_CHINESE}|与其说|而非|并非|没有?|不|未|无|非|缺乏|缺少|毫无|别|排除|难以|很难|假装|装作|装出|佯装|故作"
+        ),
+        far=re.compile(_FAR_CHINESE),
+        stop=re.compile("[。、,.;:!?()\n]|而是|但是?|却|反而|只是|不如说?|而(?!且|非|不)|因为"),
+        verb=re.compile("显得|看起来|看上去|感到|表现得|流露出|是(?!否)"),
+        opinion=re.compile("认为|觉得|以为|确定|清楚|判断|断定|识别|说(?!话)"),
+        denied_after=re.compile(
+            "(?:的?(?:样子|感觉|情绪|表情|神情|迹象)?)(?:不起来|并?不(?:明显|存在|正确)|不对|无关)"
+        ),
+        joiner=re.compile("(?:[、,\\s]|和|与|或者?|还是|以?及|也|很|的|情绪|之情|神情|感|任何)*"),
+        conjunction=re.compile("[、和与或及]|还是"),
+        reach=14,
+    )

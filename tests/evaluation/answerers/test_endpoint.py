@@ -1,0 +1,110 @@
+import base64
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import write_clip
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.evaluation.answerers import EndpointSettings, make_answerer
+from emotion_qwen.evaluation.predictions import read_all
+from emotion_qwen.evaluation.runner import answer_task
+
+from ..scripted import asked, emotion_item, said, scripted_server, toy
+
+QUICK = EndpointSettings.of({"timeout": 0.4, "retries": 2, "backoff": 0.01, "concurrency": 4})
+
+
+def at(address: str):
+    return make_answerer(f"openai:{address}#m-1", endpoint=QUICK)
+
+
+def test_a_request_holds_prompt_frames_and_length_of_the_task(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    task = toy([emotion_item(1)], system="Be short.", max_new_tokens=7)
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        done = answer_task(at(address), task, tmp_path / "toy")
+    (body, headers), (line,) = requests[0], done.predictions
+    assert len(requests) == 1 and headers["Authorization"] == "Bearer a-key"
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m-1", 0, 7)
+    assert body["messages"][0] == {"role": "system", "content": "Be short."}
+    picture, question = body["messages"][1]["content"]
+    assert question == {"type": "text", "text": "Question 1: which emotion?"}
+    kind, _, data = picture["image_url"]["url"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int) - 21).max() <= 2
+    assert (line.text, line.frames, line.error, line.answerer) == ("happy", 1, "", "m-1") and done.whole
+    stored = (tmp_path / "toy").glob("*")
+    assert not any("a-key" in path.read_text(encoding="utf-8") for path in stored)
+
+
+def test_a_video_is_sent_as_the_frames_of_the_task(tmp_path):
+    clip = write_clip(tmp_path / "c.mp4", np.full((20, 48, 64, 3), 90, np.uint8))
+    item = emotion_item(1, parts=({"type": "video", "video": clip}, {"type": "text", "text": "They said: hi."}))
+    task = toy([item], frames={"min_frames": 6, "max_frames": 6})
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        (line,) = answer_task(at(address), task, tmp_path / "toy").predictions
+    kinds = [part["type"] for part in requests[0][0]["messages"][0]["content"]]
+    assert kinds == ["image_url"] * 6 + ["text", "text"] and line.frames == 6
+
+
+def test_faults_are_retried_then_recorded_and_the_rest_goes_on(tmp_path):
+    faults = {
+        1: (500, "boom"),
+        2: (0, "1.0"),
+        3: (200, "<html>no JSON</html>"),
+        4: (200, json.dumps({"choices": []})),
+        5: (400, "bad request"),
+        6: (200, json.dumps({"choices": [{"message": {"content": None}}]})),
+    }
+    tries = Counter()
+
+    def answer(body):
+        number = int(asked(body).split()[1].rstrip(":"))
+        tries[number] += 1
+        if number == 7:
+            return (503, "busy") if tries[7] == 1 else said("happy")
+        return faults.get(number) or said("happy")
+
+    task = toy([emotion_item(number) for number in range(10)])
+    with scripted_server(answer) as (address, _):
+        done = answer_task(at(address), task, tmp_path / "toy")
+    errors = {one.id: one.error for one in done.predictions if one.error}
+    assert set(errors) == {f"toy/{number}" for number in faults} and done.failures == 6 and not done.whole
+    assert "answered 500: boom; 3 tries" in errors["toy/1"] and "timed out" in errors["toy/2"]
+    assert "answered garbage" in errors["toy/3"] and "no choices[0].message.content" in errors["toy/4"]
+    assert "answered 400: bad request; 1 tries" in errors["toy/5"] and "content is a NoneType" in errors["toy/6"]
+    assert tries == {0: 1, 1: 3, 2: 3, 3: 3, 4: 3, 5: 1, 6: 3, 7: 2, 8: 1, 9: 1}
+
+
+def test_what_failed_is_asked_again_and_the_same_fault_is_not_written_twice(tmp_path):
+    broken = {1, 2}
+
+    def answer(body):
+        return (400, "no") if int(asked(body).split()[1].rstrip(":")) in broken else said("happy")
+
+    task, folder = toy([emotion_item(number) for number in range(4)]), tmp_path / "toy"
+    with scripted_server(answer) as (address, requests):
+        answer_task(at(address), task, folder)
+        first = (folder / "predictions.jsonl").read_bytes()
+        assert answer_task(at(address), task, folder).failures == 2
+        assert (folder / "predictions.jsonl").read_bytes() == first and len(requests) == 6
+        broken.remove(1)
+        assert answer_task(at(address), task, folder).failures == 1
+    assert len(read_all(folder)) == 5 and len(requests) == 8
+
+
+def test_a_missing_picture_is_the_error_of_its_item(tmp_path):
+    items = [emotion_item(1, parts=({"type": "image", "image": tmp_path / "gone.jpg"},)), emotion_item(2)]
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        done = answer_task(at(address), toy(items), tmp_path / "toy")
+    assert "gone.jpg" in done.predictions[0].error and done.predictions[1].text == "happy" and len(requests) == 1
+
+
+@pytest.mark.parametrize("name", ["openai:host/v1#m", "openai:http://host/v1"])
+def test_an_address_that_is_none(name):
+    with pytest.raises(SettingsError, match="is no address of a model; write openai:http"):
+        make_answerer(name)

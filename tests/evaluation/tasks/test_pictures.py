@@ -1,0 +1,63 @@
+"""Readers of labelled pictures: EmoSet, and a folder of anyone's files."""
+
+import pytest
+
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.evaluation.tasks import TASKS
+
+from .. import benchmark_files as files
+from .test_clips import items, told
+
+
+def test_emoset_reads_the_owners_lists(tmp_path):
+    files.write_emoset(tmp_path / "EmoSet-118K")
+    found = items("emoset", tmp_path)
+    assert [(one.id, one.answer) for one in found] == [("awe_0", "awe"), ("fear_0", "fear"), ("anger_0", "anger")]
+    assert found[0].parts[0]["image"].is_file() and "evoke" in found[0].question
+    assert told(TASKS["emoset"], tmp_path) == [
+        "differs: pictures of test.json: 5, published 17716",
+        "missing: 1 of 3 pictures are not there: image/anger/anger_0.jpg",
+        "fault: 1 row(s) left out, label outside the eight: image/joy/joy_0.jpg (joy)",
+        "fault: 1 row(s) left out, not [label, picture, annotation]: entry 3",
+    ]
+    assert [one.id for one in items("emoset", tmp_path, split="validation")] == ["awe_0"]
+    with pytest.raises(SettingsError, match="unknown split 'train'"):
+        items("emoset", tmp_path, split="train")
+
+
+def test_emoset_must_be_a_list(tmp_path):
+    files.write_bytes(tmp_path / "test.json", b'{"a": 1}')
+    with pytest.raises(DataError, match=r"holds dict; expected a list of \[label, picture, annotation\]"):
+        items("emoset", tmp_path)
+    files.write_bytes(tmp_path / "test.json", b"[")
+    with pytest.raises(DataError, match="cannot be read as JSON"):
+        items("emoset", tmp_path)
+
+
+def test_a_folder_is_read_by_any_name_of_a_label(tmp_path):
+    files.write_folder(tmp_path)
+    found = items("folder", tmp_path, "zh")
+    assert [(one.id, one.answer, one.parts[0]["type"]) for one in found] == [
+        ("Angry/clips/b.mp4", "愤怒", "video"),
+        ("happiness/a.png", "高兴", "image"),
+        ("sad/c.jpg", "悲伤", "image"),
+    ]
+    assert told(TASKS["folder"], tmp_path) == [
+        "fault: 1 row(s) left out, folder 'holidays' is no label of fer7: 1 files",
+        "fault: 1 row(s) left out, empty file: sad/empty.png",
+        "fault: 1 row(s) left out, no picture or clip by its suffix: sad/notes.txt",
+    ]
+
+
+def test_the_labels_of_a_folder_are_an_option(tmp_path):
+    files.write_folder(tmp_path)
+    task = TASKS["folder"].with_options(labels="mer6")
+    assert [one.answer for one in task.items(tmp_path, side=48)] == ["angry", "happy", "sad"]
+    assert task.score([one.scored() for one in task.items(tmp_path, side=48)], [])["WAR"].value == 0
+    with pytest.raises(SettingsError, match="unknown label set 'mer7'"):
+        TASKS["folder"].with_options(labels="mer7")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(
+        DataError, match="holds no labelled picture or clip; expected one folder a label of fer7: anger"
+    ):
+        items("folder", tmp_path / "none")

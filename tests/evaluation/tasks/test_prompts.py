@@ -1,0 +1,68 @@
+"""The words in which every task asks, frozen. `python -m pytest` compares; what changes here changes scores.
+
+To write the file anew: remove it and run this test once; it fails, and writes what there is for you to read.
+"""
+
+from pathlib import Path
+
+from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks.pictures import PictureFile
+from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
+from emotion_qwen.evaluation.tasks.senses import Moments, TextFile
+
+from .. import benchmark_files as files
+
+FROZEN = Path(__file__).with_name("prompts.txt")
+
+
+def _shown(item) -> str:
+    parts = [part["text"] if part["type"] == "text" else f"<{part['type']}>" for part in item.parts]
+    choices = f"\n-- choices: {' | '.join(item.choices)}" if item.choices else ""
+    return "".join(parts) + item.question + choices
+
+
+def _of_files(task, home: Path):
+    """Yield heading and text of the first item, and of the first that is told or shown other things."""
+    for prompt in task.prompts:
+        asked = task.with_prompt(prompt)
+        for language in asked.languages:
+            kinds = {}
+            for item in asked.items(home, side=48, languages=(language,)):
+                kinds.setdefault(tuple(part["type"] for part in item.parts), item)
+            for item in kinds.values():
+                yield f"{task.name}, {prompt}, {language}, item {item.id}", _shown(item)
+
+
+def _of_own(task):
+    source = task.source
+    for language in task.languages:
+        heading = f"{task.name}, ours, {language}"
+        if task.name == "shapes":
+            for item in source.items(None, "validation", (language,), 48, 8):
+                yield f"{heading}, item {item.id}", _shown(item)
+            continue
+        ask = source.question if isinstance(source, PictureFile) else emotion_question
+        told = isinstance(source, TextFile) or (isinstance(source, Moments) and "words" in source.channels)
+        yield heading, (spoken(language, "...") if told else "") + ask(source.labels, language)
+
+
+def all_prompts(folder: Path) -> str:
+    """Return every task's prompts, one below the other; line ends and blanks at the end of a line are shown as ¶."""
+    pieces = []
+    for name, task in TASKS.items():
+        told = _of_files(task, files.WRITERS[name](folder / name)) if name in files.WRITERS else _of_own(task)
+        pieces += [f"## {heading}\n{text.replace(chr(10), '¶' + chr(10))}¶\n" for heading, text in told]
+    return "\n".join(pieces)
+
+
+def test_no_prompt_has_changed(tmp_path):
+    prompts = all_prompts(tmp_path)
+    if not FROZEN.is_file():
+        FROZEN.write_text(prompts, encoding="utf-8")
+        raise AssertionError(f"{FROZEN.name} was not there and has been written; read it")
+    assert prompts == FROZEN.read_text(encoding="utf-8")
+
+
+def test_every_task_stands_in_the_file():
+    headings = [line for line in FROZEN.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    assert {line[3:].partition(",")[0] for line in headings} == set(TASKS)

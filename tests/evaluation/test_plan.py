@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.evaluation.plan import EvalSettings, folder_names
+from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.settings import read_yaml
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "eval").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_settings_file_is_whole(path):
+    settings = EvalSettings.of(read_yaml(path), path.name)
+    columns = [task.column for task in settings.chosen()]
+    assert {name.partition(".")[0] for name in columns} == set(settings.tasks) and len(columns) == len(set(columns))
+    assert all(set(settings.languages) & set(task.languages) for task in settings.chosen())
+    assert settings.split is None or all(settings.split in task.splits for task in settings.chosen())
+
+
+def test_the_files_cover_both_domains():
+    domains = {path.stem: {TASKS[name].domain for name in read_yaml(path)["tasks"]} for path in CONFIGS}
+    assert domains == {"emotion": {"emotion"}, "general": {"general"}, "nano": {"emotion", "general"}}
+
+
+def test_data_are_one_folder_or_one_a_task(tmp_path):
+    told = {"tasks": ["fer", "cifar"], "output": "run"}
+    assert EvalSettings.of({**told, "data": "all"}).folder_of(TASKS["fer"]) == Path("all")
+    several = EvalSettings.of({**told, "data": {"fer": "faces"}})
+    assert several.folder_of(TASKS["fer"]) == Path("faces") and several.folder_of(TASKS["cifar"]) is None
+
+
+def test_every_model_has_a_folder_of_its_own():
+    models = ["nano", "a/model", "b/model", "openai:http://host/v1#org/m:1", "file:x/theirs.jsonl"]
+    names = folder_names(models)
+    assert names["nano"] == "nano" and names["file:x/theirs.jsonl"] == "theirs"
+    assert names["openai:http://host/v1#org/m:1"] == "org-m-1"
+    assert len(set(names.values())) == 5 and names["a/model"].startswith("model-")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"tasks": []}, "tasks"),
+        ({"tasks": ["fer"], "options": {"dfew": {"x": "1"}}}, "options for dfew, which is no chosen task"),
+        ({"tasks": ["fer"], "limits": 3}, "unknown key 'limits'.*Did you mean 'limit'"),
+        ({"tasks": ["fer"], "languages": ["de"]}, "languages.0"),
+    ],
+)
+def test_settings_that_cannot_be(changed, told):
+    with pytest.raises(SettingsError, match=told):
+        EvalSettings.of({"output": "run", **changed}).chosen()

@@ -1,0 +1,175 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from emotion_qwen.cli import main
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation import runner
+from emotion_qwen.evaluation.predictions import ITEMS, LINES, REJECTED, prediction, read_all, read_predictions
+from emotion_qwen.evaluation.runner import Place, answer_task, read_items, usable
+
+from .prediction_files import without_seconds, write_pictures
+from .scripted import emotion_item, toy
+
+LABELS = ["cat", "dog", "ship", "frog", "bird", "truck", "deer", "cat", "horse", "dog", "airplane"]
+
+
+class Echo:
+    """Answers at once, and stops at an item if told to."""
+
+    name, whole_batches, side = "echo", False, 32
+
+    def __init__(self, stop_at: int | None = None, size: int = 2):
+        self.stop_at, self.size, self.asked = stop_at, size, []
+
+    def header(self, task, split):
+        return {"task": task.column, "split": split, "scoring": "echo", "model": self.name, "weights": "w"}
+
+    def batches(self, task, items):
+        return [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
+
+    def answer(self, task, items):
+        for item in items:
+            if len(self.asked) == self.stop_at:
+                raise KeyboardInterrupt
+            self.asked.append(item.id)
+            yield prediction(item, text=f"reply to {item.id}", answerer=self.name)
+
+
+def items(count: int):
+    return [emotion_item(number) for number in range(count)]
+
+
+def test_every_answer_is_kept_when_a_run_stops(tmp_path):
+    task, folder = toy(items(7)), tmp_path / "toy"
+    with pytest.raises(KeyboardInterrupt):
+        answer_task(Echo(stop_at=3), task, folder)
+    assert len(read_all(folder)) == 3
+    again = Echo()
+    done = answer_task(again, task, folder)
+    answer_task(Echo(), task, tmp_path / "whole")
+    assert len(again.asked) == 4 and done.whole and len(done.predictions) == 7
+    assert (folder / LINES).read_bytes() == (tmp_path / "whole" / LINES).read_bytes()
+
+
+def test_items_that_cannot_be_scored_are_named_and_the_rest_is_asked(tmp_path):
+    strange = [*items(3), emotion_item(1), emotion_item(5, "boredom")]
+    kept, rejected = usable(strange, "likelihood")
+    assert [item.id for item in kept] == ["toy/0", "toy/1", "toy/2"]
+    assert rejected["toy/1"] == "comes 2 times; the first is asked"
+    assert rejected["toy/5"].startswith("the right answer 'boredom' is none of anger, disgust")
+    assert usable(strange, "text")[1].keys() == {"toy/1"}, "who answers in words may know other words"
+    done = answer_task(Echo(), toy(strange, answered="likelihood"), tmp_path / "toy")
+    assert len(done.predictions) == 3 and not done.whole
+    told = [json.loads(line) for line in (tmp_path / "toy" / REJECTED).read_text(encoding="utf-8").splitlines()]
+    assert [one["id"] for one in told] == ["toy/1", "toy/5"]
+
+
+def test_what_was_asked_is_kept_without_media(tmp_path):
+    video = emotion_item(1, parts=({"type": "video", "video": "c.mp4"}, {"type": "text", "text": "told"}))
+    answer_task(Echo(), toy([emotion_item(0), video]), tmp_path / "toy")
+    first, second = read_items(tmp_path / "toy")
+    assert first.parts == ({"type": "image", "file": ""},) and first.scored() == emotion_item(0).scored()
+    assert second.parts == ({"type": "video", "file": "c.mp4"}, {"type": "text", "text": "told"})
+    (tmp_path / "toy" / ITEMS).write_text("{}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"items\.jsonl: cannot be read"):
+        read_items(tmp_path / "toy")
+
+
+def test_what_is_told_in_words_belongs_to_the_prompt(tmp_path):
+    told = [emotion_item(1, parts=({"type": "text", "text": text},)) for text in ("I won.", "I lost.")]
+    answer_task(Echo(), toy(told[:1]), tmp_path / "toy")
+    with pytest.raises(DataError, match="item 'toy/1' was asked in other words"):
+        answer_task(Echo(), toy(told[1:]), tmp_path / "toy")
+
+
+def test_processes_share_the_batches_and_the_first_brings_them_together(tmp_path):
+    task, folder = toy(items(9)), tmp_path / "shared"
+    answer_task(Echo(), task, tmp_path / "one")
+    second = Echo()
+    nothing = answer_task(second, task, folder, place=Place(1, 2))
+    assert nothing.predictions == () and second.asked == ["toy/2", "toy/3", "toy/6", "toy/7"]
+    first = Echo()
+    done = answer_task(first, task, folder, place=Place(0, 2))
+    assert not set(first.asked) & set(second.asked) and done.whole
+    assert (folder / LINES).read_bytes() == (tmp_path / "one" / LINES).read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == [ITEMS, LINES, "task.json"]
+
+
+def test_lines_of_processes_that_were_stopped_count_for_any_number_of_processes(tmp_path):
+    task, folder = toy(items(9)), tmp_path / "shared"
+    with pytest.raises(KeyboardInterrupt):
+        answer_task(Echo(stop_at=3), task, folder, place=Place(1, 2))
+    with (folder / Place(1, 2).lines).open("a") as file:
+        file.write('{"id": "toy/6", "lang')
+    assert len(read_predictions(folder)) == 3
+    alone = Echo()
+    answer_task(alone, task, folder)
+    answer_task(Echo(), task, tmp_path / "one")
+    assert len(alone.asked) == 6
+    assert (folder / LINES).read_bytes() == (tmp_path / "one" / LINES).read_bytes()
+
+
+def test_a_process_that_gives_no_sign_of_life_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "PATIENCE", 0.1)
+    monkeypatch.setattr(runner, "POLL", 0.02)
+    with pytest.raises(DataError, match="process 1 of 2 wrote nothing for 0 s; its answers so far are kept, run"):
+        answer_task(Echo(), toy(items(3)), tmp_path / "toy", place=Place(0, 2))
+
+
+def test_the_launcher_tells_the_place(monkeypatch):
+    assert Place.here() == Place(0, 1) and Place.here().lines == LINES
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert Place.here() == Place(3, 4) and Place.here().lines == "predictions.part3of4.jsonl"
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_pictures(tmp_path / "pictures_cifar10.parquet", LABELS)
+    return tmp_path
+
+
+def command(data, output, *more: str) -> list[str]:
+    options = ["--tasks", "cifar", "--data", str(data), "--output", str(data / output), "--device", "cpu", *more]
+    return ["eval", *options]
+
+
+def started(data, output, *more: str, **environment: str) -> subprocess.Popen:
+    code = "import sys; from emotion_qwen.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, *command(data, output, *more)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(arguments, env={**os.environ, **environment}, **quiet)
+
+
+def scores(folder) -> list:
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))["columns"][0]["scores"]
+
+
+def test_a_run_killed_at_a_random_moment_ends_as_if_it_had_not_been(data, capsys):
+    lines, rng = data / "killed" / "nano" / "cifar" / LINES, random.Random()
+    process, enough = started(data, "killed", "--batch", "2"), rng.randrange(1, 400)
+    while process.poll() is None and not (lines.is_file() and lines.stat().st_size > enough):
+        time.sleep(0.005)
+    time.sleep(rng.random() * 0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = lines.stat().st_size
+    assert main(command(data, "killed", "--batch", "2")) == 0 == main(command(data, "whole", "--batch", "2"))
+    whole = data / "whole" / "nano" / "cifar" / LINES
+    assert without_seconds(lines) == without_seconds(whole), f"killed after {kept} bytes"
+    assert scores(data / "killed") == scores(data / "whole")
+
+
+def test_two_processes_answer_as_one(data, capsys):
+    both = [started(data, "two", "--batch", "2", RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    assert main(command(data, "one", "--batch", "2")) == 0
+    assert [process.wait(120) for process in both] == [0, 0]
+    two, one = (data / name / "nano" / "cifar" / LINES for name in ("two", "one"))
+    assert without_seconds(two) == without_seconds(one) and scores(data / "two") == scores(data / "one")
