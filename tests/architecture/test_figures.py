@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = json.loads((ROOT / "docs" / "results" / "nano.json").read_text(encoding="utf-8"))
 QUOTED = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "src" / "emotion_qwen" / "nano" / "README.md"]
 ROWS = {"FER2013": "FER2013, 7 emotions", "LFW": "LFW, happiness or neutral", "CIFAR-10": "CIFAR-10, 10 objects"}
+SENSES = json.loads((ROOT / "docs" / "results" / "senses.json").read_text(encoding="utf-8"))["tasks"]
+HEARD = {"EmoDB": "emodb", "GoEmotions comments, 7": "goemotions", "Artificial": "moments"}
 SHAPES = {"README.md": "Drawn shapes", "README.zh.md": "生成的图形"}
 
 
@@ -23,6 +25,15 @@ def test_quoted_accuracy_is_the_measured_one(path: Path) -> None:
         assert row, f"{path.name} has no table row for {start}"
         measured = RESULTS[name]["accuracy"]
         assert re.findall(r"([\d.]+) %", row.group()) == [str(measured["en"]), str(measured["zh"])]
+
+
+@pytest.mark.parametrize("path", [QUOTED[0], QUOTED[2]], ids=lambda path: str(path.relative_to(ROOT)))
+def test_quoted_figures_of_the_senses_are_the_measured_ones(path: Path) -> None:
+    for start, name in HEARD.items():
+        rows = re.findall(
+            rf"^\| {start}[^|]*\| ([\d.]+) % \| ([\d.]+) % \|$", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert rows == [tuple(str(SENSES[name][language]["accuracy"]) for language in ("en", "zh"))]
 
 
 def test_nano_is_as_large_as_the_readme_says() -> None:
