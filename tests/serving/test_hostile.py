@@ -51,6 +51,16 @@ def silent_hours(hours: float) -> bytes:
     return bytes(data)
 
 
+def silence(seconds: int) -> bytes:
+    written = io.BytesIO()
+    with wave.open(written, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(b"\x80" * (8000 * seconds))
+    return written.getvalue()
+
+
 def long_film(seconds: int) -> bytes:
     """A film of two frames, ten hours apart, in a few kilobytes."""
     written = io.BytesIO()
@@ -69,6 +79,10 @@ def long_film(seconds: int) -> bytes:
 def chat(part: dict | str, **more) -> dict:
     content = part if isinstance(part, str) else [part, text_part("What is it?")]
     return {"model": "nano", "messages": [{"role": "user", "content": content}], "max_tokens": 4, **more}
+
+
+def sound_part(data: bytes) -> dict:
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode()}}
 
 
 def url(address: str, kind: str = "image_url") -> dict:
@@ -114,10 +128,8 @@ HOSTILE: dict[str, tuple[object, dict, set[int]]] = {
     "a picture of one pixel's height": (chat(image_part(png_of_size(4000, 1))), {}, {400}),
     "a picture with packed text": (chat(image_part(png_with_packed_text())), {}, {400, 413}),
     "a film of ten hours": (chat(video_part(long_film(36_000))), {}, {413}),
-    "a sound of ten hours": (
-        chat({"type": "input_audio", "input_audio": {"data": base64.b64encode(silent_hours(10)).decode()}}),
-        {}, {400, 413},
-    ),
+    "a sound that says it lasts ten hours": (chat(sound_part(silent_hours(10))), {}, {200, 400, 413}),
+    "a sound longer than allowed": (chat(sound_part(silence(90))), {}, {400, 413}),
     "too many pictures": (
         {"messages": [{"role": "user", "content": [image_part(png(0, 8))] * 5}]}, {}, {413}
     ),
