@@ -50,7 +50,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	@echo "installing Emotion-Qwen and what its tests need into $(VENV) (minutes, the first time)" >&2
-	@$(PIP) -e ".[train,dev]" >&2
+	@$(PIP) -e ".[train,serve,dev]" >&2
 	@touch $(VENV)/.installed $@
 
 # A stamp, not the interpreter itself, says that it is whole: an interrupted venv has a python but no pip.

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "emotion_qwen.evaluation.commands:forgetting",
         "Compare two models: did emotion training cost general skill?",
     ),
+    "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
     "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
 }
 

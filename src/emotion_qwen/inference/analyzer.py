@@ -164,9 +164,21 @@ class EmotionQwen:
         Returns:
             Per clip what was found, or why there is nothing to find in it.
         """
+        readings = [Reading(reader, clip, label_set(labels), language, context) for clip in clips]
+        return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
+
+    def tell(
+        self,
+        reader: Reader,
+        readings: Sequence[Reading],
+        *,
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+    ) -> list[Analysis | MediaError]:
+        """Do the work of `read` for readings of one reader; what the reader was asked before is not asked again."""
         began = time.perf_counter()
         thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
-        readings = [Reading(reader, clip, label_set(labels), language, context) for clip in clips]
+        language, labels = (readings[0].language, readings[0].labels.name) if readings else ("en", "")
         told = [reading for reading in readings if reading.channels]
         reader.answers([view for reading in told for view in reading.views()])
         outlines = [outline(reading) for reading in told]
@@ -190,10 +202,10 @@ class EmotionQwen:
                     )
                 )
         reader.forget()
-        took = (time.perf_counter() - began) / max(len(clips), 1)
-        for one, clip in zip(results, clips, strict=True):
+        took = (time.perf_counter() - began) / max(len(readings), 1)
+        for one, reading in zip(results, readings, strict=True):
             if isinstance(one, Analysis):
-                one.report.provenance["took"] = round(took + clip.took, 3)
+                one.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
 
     def ask(
@@ -211,9 +223,19 @@ class EmotionQwen:
         The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
         """
         prepared = self.prepare(path, start=start, end=end, sources=sources)
+        return self.engine.write([self.asked_view(prepared, context)], question)[0]
+
+    def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
+        """Return the message parts by which a free question is asked about a clip; see `ask`.
+
+        Raises:
+            MediaError: nothing in the clip can be seen or heard.
+        """
         found = glimpses(prepared, context, hears=self.hears)
         if not found:
-            raise MediaError(f"{str(path)!r} has no picture, and no sound that is not silence; give another clip")
+            raise MediaError(
+                f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
+            )
         chosen = found[len(found) // 2]
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
@@ -222,7 +244,7 @@ class EmotionQwen:
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
             view = whole(prepared, context, hears=self.hears).view(CHANNELS, "en") or []
-        return self.engine.write([view], question)[0]
+        return view
 
     @property
     def hears(self) -> bool:

@@ -58,7 +58,7 @@ def write_page(
     path = Path(path)
     shown = None if media is None else playable(Path(media), path, embed_limit)
     sound = None if media is None or is_still(report) else wave_peaks(Path(media))
-    text = _page(report, shown, sound)
+    text = compose_page(report, shown, sound)
     try:
         with written_whole(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
@@ -67,7 +67,8 @@ def write_page(
     return path
 
 
-def _page(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> str:
+def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> str:
+    """Compose the text of the page from a report, its medium as browsers play it, and the drawing of its sound."""
     start, end = clip_span(report)
     aids = _aids(report, shown, sound)
     style, script = _asset("page.css"), _asset("page.js")
@@ -129,6 +130,11 @@ def _notes(report: EmotionReport, shown: Playable | None, say: dict[str, str]) -
         return [*notes, say["no_media"]]
     notes += [say["recoded_media"].format(size=shown.copied)] if shown.copied else []
     return notes + ([say["linked_media"].format(path=unquote(shown.address))] if shown.address else [])
+
+
+def policy_hashes() -> tuple[str, str]:
+    """Return the hashes of the page's script and style, for the policy of a page that shows it in a frame."""
+    return _hash(_asset("page.js")), _hash(_asset("page.css"))
 
 
 def _policy(style: str, script: str) -> str:

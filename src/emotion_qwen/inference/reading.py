@@ -9,7 +9,7 @@ glimpses in each window.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -93,6 +93,19 @@ class Reading:
             if key == self.channels or not len(self.gates):
                 self.gates = gates
         return self._answers[key]
+
+    def in_order(self, at_once: int = 8) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Ask about the glimpses with all channels in order of time, a few at once.
+
+        What the reader has answered is not asked again; a caller may stop at any time.
+
+        Yields:
+            The rows of the glimpses that were asked about, and their (rows, K) shares.
+        """
+        order = sorted(range(len(self.glimpses)), key=lambda row: self.glimpses[row].time)
+        for begin in range(0, len(order), at_once):
+            rows = order[begin : begin + at_once]
+            yield rows, self.ask([self.glimpses[row].view(self.channels, self.language) for row in rows])[0]
 
     def clip(self, channels: Collection[str]) -> np.ndarray:
         """Return the (K,) distribution of the clip by the given channels; NaN where it has none of them."""

@@ -1,0 +1,115 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from emotion_qwen.errors import MissingPackage, SettingsError
+from emotion_qwen.serving.limits import KEY_VARIABLE, ServeSettings
+from emotion_qwen.settings import read_yaml
+
+HEADER_BYTES = 32 * 1024
+PATH = click.Path(path_type=Path)
+ENGINES = ("own", "vllm")
+
+
+@click.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--config", type=PATH, default=None, help="YAML file of settings; options and KEY=VALUE come on top.")
+@click.option("--model", default=None, help="Model folder or hub name; the shipped nano if not given.")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
+@click.option("--host", default=None, help="Address to listen on; 127.0.0.1 is this machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="8000 if not given.")
+@click.option("--key-file", type=PATH, default=None, help=f"File with the API key; else {KEY_VARIABLE} is read.")
+@click.option("--allow-anyone", is_flag=True, help="Serve other machines without a key.")
+@click.option("--allow-remote", is_flag=True, help="Fetch public https addresses that requests name.")
+@click.option("--media-root", type=PATH, default=None, help="Folder whose files requests may name as file://.")
+@click.option("--engine", type=click.Choice(ENGINES), default="own", show_default=True, help="What runs the model.")
+def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None, engine: str, **options: Any) -> int:
+    """Serve OpenAI's chat protocol, reports of emotion, and a page at /."""
+    values = read_yaml(config, overrides) if config else _from_overrides(overrides)
+    values |= {name: value for name, value in options.items() if value not in (None, False)}
+    settings = ServeSettings.of(values, str(config or "serve"))
+    key = _read_key(key_file)
+    settings.check_access(key)
+    if engine == "vllm":
+        from emotion_qwen.serving.vllm_plugin import hand_over
+
+        return hand_over(settings, key)
+    return run(settings, key)
+
+
+def run(settings: ServeSettings, key: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT: then take no more requests, end those that run, and return 0.
+
+    Raises:
+        MissingPackage: the extra `serve` is not installed.
+        SettingsError: the address is taken.
+    """
+    try:
+        import uvicorn
+        from transformers.utils import logging as transformers_logging
+
+        from emotion_qwen.serving.app import create_app
+    except ImportError as error:
+        raise MissingPackage(
+            f"serving needs {error.name!r}, which is not installed; pip install 'emotion-qwen[serve]'"
+        ) from error
+    transformers_logging.disable_progress_bar()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    app = create_app(settings, key)
+    service = app.state.service
+
+    class Server(uvicorn.Server):
+        """Tells the service to let nobody in as soon as the end is asked for."""
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            service.draining = True
+            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C waits for nobody
+            self.should_exit = True  # uvicorn's own would raise the signal again at the end: no exit code 0
+
+    server = Server(
+        uvicorn.Config(
+            app, host=settings.host, port=settings.port, log_level="warning", access_log=False, http="h11",
+            h11_max_incomplete_event_size=HEADER_BYTES, ws_max_size=2**21, ws_max_queue=8, server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)), timeout_keep_alive=15,
+            limit_concurrency=settings.queue + settings.slots + 256,
+        )
+    )  # fmt: skip
+    click.echo(f"serving on http://{settings.host}:{settings.port}  (Ctrl-C ends it)", err=True)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's way to say that it could not start
+        raise SettingsError(
+            f"cannot serve on {settings.host}:{settings.port}; is the port taken? Try another --port"
+        ) from error
+    return 0
+
+
+def _from_overrides(overrides: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise SettingsError(f"override {override!r} has no '='; write key=value, for example slots=8")
+        values[key] = yaml.safe_load(text)
+    return values
+
+
+def _read_key(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(KEY_VARIABLE, "").strip() or None
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"key file {str(file)!r} cannot be read ({error.strerror}); check the path") from error
+    if not key:
+        raise SettingsError(f"key file {str(file)!r} is empty; write the API key into it")
+    return key

@@ -1,0 +1,79 @@
+"""What the OpenAPI document says beyond what FastAPI finds out by itself: a report's two bodies and its schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from emotion_qwen.inference.schema import report_schema
+from emotion_qwen.serving.protocol import AnalyzeOptions, AnalyzeRequest, ErrorBody
+
+_COMPONENT = "#/components/schemas/"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text}
+    for status, text in {
+        400: "The request does not fit, or its medium cannot be read.",
+        401: "No or a wrong API key.",
+        403: "Host or origin refused.",
+        404: "No such model.",
+        413: "Too large.",
+        422: "The medium took too long or ended its decoder.",
+        429: "Too many requests wait; see Retry-After.",
+        500: "The server failed.",
+        503: "The server loads, drains or has failed; see Retry-After.",
+        504: "The request took too long.",
+    }.items()
+}
+
+
+def _options_schema() -> dict[str, Any]:
+    schema = AnalyzeOptions.model_json_schema()
+    properties = {"file": {"type": "string", "contentMediaType": "application/octet-stream"}, **schema["properties"]}
+    return {"type": "object", "properties": properties, "required": ["file"], "additionalProperties": False}
+
+
+def _json_schema() -> dict[str, Any]:
+    schema = AnalyzeRequest.model_json_schema(ref_template=_COMPONENT + "{model}")
+    schema.pop("$defs")  # the parts of a message are those of the chat request, which stand among the components
+    return schema
+
+
+ANALYZE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _options_schema()},
+            "application/json": {"schema": _json_schema()},
+        },
+    }
+}
+ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    415: {"model": ErrorBody, "description": "Neither a form nor JSON."},
+    200: {
+        "description": "The report; with `stream` the events clip, window, report, page and error.",
+        "content": {
+            "application/json": {"schema": {"$ref": f"{_COMPONENT}EmotionReport"}},
+            "text/event-stream": {},
+        },
+    },
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        report = json.loads(json.dumps(report_schema()).replace("#/$defs/", _COMPONENT))
+        schemas = document["components"]["schemas"]
+        schemas |= report.pop("$defs")
+        schemas["EmotionReport"] = {key: value for key, value in report.items() if key not in ("$schema", "$id")}
+        schemas = {name: schema for name, schema in schemas.items() if "ValidationError" not in name}
+        document["components"]["schemas"] = schemas
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{}, {"key": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

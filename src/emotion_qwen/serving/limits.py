@@ -1,0 +1,89 @@
+"""What a server does and what it refuses: one frozen group of settings, from a file, options or both."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field
+
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.settings import Settings
+
+MIB = 2**20
+KEY_VARIABLE = "EMOTION_QWEN_API_KEY"
+
+
+class ServeSettings(Settings):
+    """How a server is set up; every limit has a value, none is endless."""
+
+    model: str | None = None
+    """Model folder or hub name; None is the shipped nano."""
+    device: str = "auto"
+    dtype: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    slots: int = Field(16, ge=1, le=1024)
+    """Answers written at once."""
+    queue: int = Field(64, ge=0)
+    """Requests that may wait for a slot; more get status 429."""
+    context: int | None = Field(None, ge=16)
+    """Tokens of prompt and answer together; None is what the model was made for."""
+    default_tokens: int = Field(256, ge=1)
+    """Length of an answer where the request names none."""
+    request_seconds: float = Field(120.0, gt=0)
+    """Time for one request, waiting included."""
+    analyses: int = Field(2, ge=1)
+    """Reports made at once; four times as many may wait."""
+    body_bytes: int = Field(64 * MIB, ge=1024)
+    media_bytes: int = Field(40 * MIB, ge=1024)
+    """Size of one medium."""
+    media_seconds: float = Field(600.0, gt=0)
+    media_pixels: int = Field(50_000_000, ge=1)
+    """Pixels of one picture, or of one frame of a video."""
+    media_frames: int = Field(768, ge=2)
+    """Frames taken from one video, whatever the model's own budget."""
+    parts: int = Field(16, ge=1)
+    """Pictures, videos and sounds in one request."""
+    messages: int = Field(128, ge=1)
+    decoders: int = Field(2, ge=1)
+    """Processes that decode media."""
+    decode_seconds: float = Field(30.0, gt=0)
+    """Time for decoding one medium, after which its process is ended."""
+    decode_bytes: int = Field(3 * 2**30, ge=2**28)
+    """Address space of a decoding process."""
+    allow_remote: bool = False
+    """Fetch https addresses that requests name."""
+    remote_seconds: float = Field(20.0, gt=0)
+    media_root: Path | None = None
+    """Folder below which `file://` addresses may lie; None refuses them."""
+    allow_anyone: bool = False
+    """Serve other machines without an API key."""
+    origins: tuple[str, ...] = ()
+    """Web origins beside the server's own whose pages may use it."""
+    drain_seconds: float = Field(30.0, ge=0)
+    """Time that running requests get after SIGTERM."""
+    live: int = Field(4, ge=0)
+    """Live sessions at once."""
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check_access(self, key: str | None) -> None:
+        """Refuse to open the server to others without a key.
+
+        Raises:
+            SettingsError: other machines could use it, and there is neither a key nor leave.
+        """
+        if not self.local and not key and not self.allow_anyone:
+            raise SettingsError(
+                f"host {self.host!r} lets other machines in, and there is no API key; set {KEY_VARIABLE}, "
+                "or say --allow-anyone, or serve on 127.0.0.1"
+            )

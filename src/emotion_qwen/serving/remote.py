@@ -1,0 +1,156 @@
+"""Fetching what a request names: https only, public addresses only, checked after every resolution and redirect.
+
+The address that was checked is the one that is connected to, so a name cannot resolve to another one in between.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from emotion_qwen.serving.failures import ApiError
+
+REDIRECTS = 3
+_CHUNK = 2**16
+Resolver = Callable[[str], Sequence[str]]
+
+
+def resolve(host: str) -> list[str]:
+    """Return the addresses of a name, as the system resolves it."""
+    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)))
+
+
+def check_address(text: str) -> str:
+    """Return an address that belongs to the public network.
+
+    Raises:
+        ApiError: it is private, link-local, loopback, reserved, multicast, or hides one of these in IPv6.
+    """
+    address: Any = ipaddress.ip_address(text.partition("%")[0])
+    inner = [address]
+    if address.version == 6:
+        inner += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in ipaddress.ip_network("64:ff9b::/96"):  # RFC 6052
+            inner.append(ipaddress.ip_address(int(address) & 0xFFFFFFFF))
+    if any(one is not None and (not one.is_global or one.is_multicast) for one in inner):
+        raise ApiError(400, "the address is not on the public network; give a public https address", "url_refused")
+    return str(address)
+
+
+def check_url(url: str) -> SplitResult:
+    """Return the parts of an https address.
+
+    Raises:
+        ApiError: another scheme or port, a user name, or no host.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ApiError(400, "the address cannot be read; give https://host/path", "url_refused") from error
+    if parts.scheme != "https" or not parts.hostname or port not in (None, 443) or "@" in parts.netloc:
+        raise ApiError(
+            400, "only https on its own port and without a user name is fetched; give https://host/path", "url_refused"
+        )
+    return parts
+
+
+class PinnedConnection(http.client.HTTPSConnection):
+    """An https connection to one checked address, under the name that was asked for."""
+
+    def __init__(self, host: str, address: str, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, timeout=timeout, context=context)
+        self._address, self._tls = address, context
+
+    def connect(self) -> None:
+        """Connect to the address and check the certificate against the name."""
+        plain = socket.create_connection((self._address, 443), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
+def fetch(
+    url: str,
+    target: Path,
+    limit: int,
+    seconds: float,
+    *,
+    resolver: Resolver = resolve,
+    connect: Callable[..., http.client.HTTPConnection] = PinnedConnection,
+) -> None:
+    """Fetch an address into a file.
+
+    Args:
+        url: https address.
+        target: file that is written.
+        limit: bytes.
+        seconds: for everything together.
+        resolver: gives the addresses of a name.
+        connect: makes a connection.
+
+    Raises:
+        ApiError: refused, unreachable, too large, too slow, or answered with another status than 200.
+    """
+    until, context = time.monotonic() + seconds, ssl.create_default_context()
+    for _ in range(REDIRECTS + 1):
+        parts = check_url(url)
+        assert parts.hostname is not None
+        address = _public_address(parts.hostname, resolver)
+        connection = connect(parts.hostname, address, max(until - time.monotonic(), 0.1), context)
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("GET", path, headers={"User-Agent": "emotion-qwen", "Accept-Encoding": "identity"})
+            response = connection.getresponse()
+            if response.status in (301, 302, 303, 307, 308):
+                url = urljoin(url, response.getheader("Location") or "")
+                continue
+            if response.status != 200:
+                raise ApiError(400, f"the address answered with status {response.status}", "url_failed")
+            _save(response, target, limit, until)
+            return
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ApiError(400, "the address could not be fetched; check that it is reachable", "url_failed") from error
+        finally:
+            connection.close()
+    raise ApiError(400, f"the address redirects more than {REDIRECTS} times; give the last one", "url_refused")
+
+
+def _public_address(host: str, resolver: Resolver) -> str:
+    try:
+        found = [host] if _is_address(host) else list(resolver(host))
+    except (OSError, UnicodeError) as error:
+        raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed") from error
+    if not found:
+        raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed")
+    for one in found:  # one bad address among them is enough to refuse
+        check_address(one)
+    return found[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: float) -> None:
+    told = response.getheader("Content-Length")
+    if told and told.isdigit() and int(told) > limit:
+        raise ApiError(413, f"the medium has {int(told):,} bytes, expected at most {limit:,}", "media_too_large")
+    total = 0
+    with target.open("wb") as file:
+        while chunk := response.read(_CHUNK):
+            total += len(chunk)
+            if total > limit:
+                raise ApiError(413, f"the medium has more than {limit:,} bytes; give a smaller one", "media_too_large")
+            if time.monotonic() > until:
+                raise ApiError(408, "fetching the medium took too long; send it in the request", "url_failed")
+            file.write(chunk)

@@ -1,0 +1,193 @@
+"""A report for a request: decode, find the people, tell windows as they are done, compose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.datastructures import UploadFile
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.inference.glimpses import span
+from emotion_qwen.inference.moments import windows
+from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
+from emotion_qwen.inference.reading import Reading
+from emotion_qwen.inference.render import as_json
+from emotion_qwen.inference.report import named, valence_arousal
+from emotion_qwen.prepare import prepare_clip
+from emotion_qwen.records import Clip, EmotionReport
+from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.media_input import to_file
+from emotion_qwen.serving.protocol import AnalyzeOptions, AnalyzeRequest, AudioPart, ImagePart, TextPart
+from emotion_qwen.serving.service import Service
+from emotion_qwen.taxonomy import label_set
+
+_CHUNK = 2**20
+
+
+class ReportJob:
+    """One report on its way.
+
+    Args:
+        service: the server.
+        options: labels, language, span, context.
+    """
+
+    def __init__(self, service: Service, options: AnalyzeOptions) -> None:
+        self.service, self.options = service, options
+        self.folder = service.decoders.new_folder()
+        self.path: Path | None = None
+        self.name = "medium"
+        self.began = time.perf_counter()
+
+    async def take_upload(self, upload: UploadFile) -> None:
+        """Write an uploaded file into the request's folder.
+
+        Raises:
+            ApiError: it is empty or too large.
+        """
+        limit, total = self.service.settings.media_bytes, 0
+        self.name, self.path = clean_name(upload.filename), self.folder / "upload"
+        with self.path.open("wb") as file:
+            while chunk := await upload.read(_CHUNK):
+                total += len(chunk)
+                if total > limit:
+                    raise ApiError(
+                        413, f"the file has more than {limit:,} bytes; cut it", "media_too_large", param="file"
+                    )
+                file.write(chunk)
+        if not total:
+            raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
+
+    async def take_parts(self, request: AnalyzeRequest) -> None:
+        """Take the medium of a JSON request; errors are those of `media_input`."""
+        texts = [part.text for part in request.content if isinstance(part, TextPart)]
+        if texts:
+            context = " ".join([request.context, *texts]).strip()
+            self.options = self.options.model_copy(update={"context": context})
+        part = next(part for part in request.content if not isinstance(part, TextPart))
+        if isinstance(part, AudioPart):
+            url = f"data:;base64,{part.input_audio.data}"
+        else:
+            url = (part.image_url if isinstance(part, ImagePart) else part.video_url).url
+        self.path = await to_file(url, self.folder, self.service.settings, self.name)
+
+    async def clip(self) -> Clip:
+        """Decode the medium; errors are those of `Decoders.decode`."""
+        assert self.path is not None
+        analyzer = self.service.analyzer
+        began = time.perf_counter()
+        words = "words" in analyzer.trained_channels
+        clip = await self.service.decoders.decode(
+            self.path, self.name, analyzer.engine.processor.settings, sound=analyzer.hears, words=words,
+            start=self.options.start, end=self.options.end,
+        )  # fmt: skip
+        self.service.metrics.time("decode_seconds", time.perf_counter() - began)
+        return clip
+
+    async def windows(self, reading: Reading) -> AsyncIterator[dict[str, Any]]:
+        """Give the windows of the timeline as soon as the model has seen all of them."""
+        steps = told_windows(reading)
+        while (found := await self.service.in_thread(lambda: next(steps, None))) is not None:
+            for window in found:
+                yield window
+
+    async def read(self, clip: Clip) -> Reading:
+        """Find the people.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
+        options, analyzer = self.options, self.service.analyzer
+        prepared = await self.service.with_faces(lambda: prepare_clip(clip, analyzer.detector, analyzer.budget))
+
+        def begin() -> Reading:
+            reader = analyzer.reader(options.labels, options.language)
+            return Reading(reader, prepared, label_set(options.labels), options.language, options.context)
+
+        return await self.service.in_thread(begin)
+
+    async def report(self, reading: Reading) -> EmotionReport:
+        """Compose the report; errors are those of `EmotionQwen.analyze`."""
+        analyzer, threshold = self.service.analyzer, self.options.abstain_below
+        (found,) = await self.service.in_thread(
+            lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
+        )
+        if isinstance(found, MediaError):
+            raise found
+        return found.report
+
+    async def page(self, report: EmotionReport) -> str:
+        """Compose the page of the report, with its medium."""
+        assert self.path is not None
+        shown, sound = await self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
+        still = report.provenance["seconds"] == [0.0, 0.0]
+        return await asyncio.to_thread(compose_page, report, shown, None if still else sound)
+
+    async def events(self, with_page: bool) -> AsyncIterator[str]:
+        """Give windows, the report and its page as server-sent events; a fault on the way is an event, too."""
+        async with self.service.analysis():
+            clip = await self.clip()
+            facts = {"frames": len(clip.times), "seconds": list(span(clip)), "sound": clip.wave is not None}
+            yield event("clip", json.dumps(facts))
+            reading = await self.read(clip)
+            async for window in self.windows(reading):
+                yield event("window", json.dumps(window, ensure_ascii=False))
+            report = await self.report(reading)
+            yield event("report", as_json(report))
+            if with_page:
+                yield event("page", json.dumps({"html": await self.page(report)}))
+
+    def close(self) -> None:
+        """Delete what was uploaded."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def event(name: str, data: str) -> str:
+    """Write one server-sent event."""
+    return f"event: {name}\ndata: {data}\n\n"
+
+
+def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
+    """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
+
+    A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
+    """
+    clip = reading.prepared.clip
+    spans = [] if clip.still else windows(*span(clip))
+    times = np.array([one.time for one in reading.glimpses])
+    shares = np.full((len(times), len(reading.labels.labels)), np.nan)
+    asked = np.zeros(len(times), dtype=bool)
+    told = 0
+    for rows, found in reading.in_order():
+        shares[rows], asked[rows] = found, True
+        ready = []
+        while told < len(spans):
+            start, end = spans[told]
+            inside = (times >= start) & (times <= end)
+            if not asked[inside].all():
+                break
+            known = inside & ~np.isnan(shares[:, 0])
+            if known.any():
+                distribution = named(reading.labels, shares[known].mean(0))
+                ready.append({
+                    "start": round(start, 3), "end": round(end, 3),
+                    "label": max(distribution, key=lambda label: distribution[label]),
+                    "distribution": {name: round(share, 4) for name, share in distribution.items()},
+                    "valence_arousal": [round(value, 4) for value in valence_arousal(distribution)],
+                })  # fmt: skip
+            told += 1
+        yield ready
+
+
+def clean_name(name: str | None) -> str:
+    """Return a file name that is only a name: no folders, no control characters, not long."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    kept = "".join(letter for letter in last if letter.isprintable())[:100]
+    return kept if kept.strip(". ") else "upload"

@@ -1,0 +1,174 @@
+"""The parts of a running server, put together: model, scheduler, decoders, numbers, and who may still come in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from emotion_qwen.errors import EmotionQwenError
+from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.inference.engine import Engine
+from emotion_qwen.serving.decoders import Decoders
+from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.metrics import Metrics, resident_bytes
+from emotion_qwen.serving.scheduler import Scheduler
+from emotion_qwen.serving.turns import FairLock, SharedEngine
+
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
+WAITING_ANALYSES = 4  # per running one
+
+
+class Service:
+    """One server's state.
+
+    Args:
+        settings: of the server.
+        key: API key; None asks for none.
+    """
+
+    def __init__(self, settings: ServeSettings, key: str | None = None) -> None:
+        self.settings, self.key = settings, key
+        self.metrics, self.turns = Metrics(), FairLock()
+        self.started = int(time.time())
+        self.draining = False
+        self.failure: EmotionQwenError | None = None
+        self.preparing = 0  # requests whose media are being read
+        self.analyses = self.live = 0
+        self._analysis_slots = asyncio.Semaphore(settings.analyses)
+        self.threads = ThreadPoolExecutor(settings.analyses, thread_name_prefix="analysis")
+        self.decoders = Decoders(settings)
+        self._faces = threading.Lock()
+        self._scheduler: Scheduler | None = None
+        self._analyzer: EmotionQwen | None = None
+        self.name = self.fingerprint = ""
+
+    def load(self, engine: Engine | None = None) -> None:
+        """Load the model and start the scheduler; for a thread of its own."""
+        settings = self.settings
+        try:
+            engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
+            scheduler = Scheduler(engine, self.turns, settings.slots, settings.queue, settings.context)
+            shared = SharedEngine(engine, self.turns)
+            self.fingerprint = f"emotion-qwen-{hashlib.sha256(repr(shared.provenance()).encode()).hexdigest()[:10]}"
+            # a folder of this machine is nobody's business
+            self.name = "nano" if settings.model is None else settings.model.rstrip("/").rpartition("/")[2]
+            shared.name = engine.name
+            self._analyzer = EmotionQwen(shared)
+            self._scheduler = scheduler.start()
+        except EmotionQwenError as error:
+            self.failure = error
+            raise
+
+    @property
+    def status(self) -> str:
+        """ "ok", or why nothing is served."""
+        if self.draining:
+            return "draining"
+        if self.failure is not None or (self._scheduler is not None and not self._scheduler.alive):
+            return "failed"
+        return "loading" if self._scheduler is None else "ok"
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler, also for those who came in before the server drains.
+
+        Raises:
+            ApiError: the model is not loaded.
+        """
+        if self._scheduler is None:
+            raise self._closed()
+        return self._scheduler
+
+    @property
+    def analyzer(self) -> EmotionQwen:
+        """The analyzer; errors are those of `scheduler`."""
+        if self._analyzer is None:
+            raise self._closed()
+        return self._analyzer
+
+    def check_open(self) -> None:
+        """Let nobody in while the server loads, drains or has failed.
+
+        Raises:
+            ApiError: status 503.
+        """
+        if self.status != "ok":
+            raise self._closed()
+
+    def _closed(self) -> ApiError:
+        state = self.status
+        return ApiError(503, f"the server is {state}; try again later", f"server_{state}", retry_after=5)
+
+    def overloaded(self, what: str) -> ApiError:
+        """Compose the answer to one request too many."""
+        return ApiError(429, f"too many {what} wait; try again in a moment", "queue_full", retry_after=1)
+
+    @asynccontextmanager
+    async def preparation(self) -> AsyncIterator[None]:
+        """Count a request while its media are read; the queue bounds these, too.
+
+        Raises:
+            ApiError: status 429.
+        """
+        if self.preparing + self.scheduler.waiting >= self.settings.queue + self.settings.slots:
+            raise self.overloaded("requests")
+        self.preparing += 1
+        try:
+            yield
+        finally:
+            self.preparing -= 1
+
+    @asynccontextmanager
+    async def analysis(self) -> AsyncIterator[None]:
+        """Wait for a place to make a report.
+
+        Raises:
+            ApiError: status 429.
+        """
+        if self.analyses >= self.settings.analyses * (1 + WAITING_ANALYSES):
+            raise self.overloaded("reports")
+        self.analyses += 1
+        try:
+            async with self._analysis_slots:
+                yield
+        finally:
+            self.analyses -= 1
+
+    async def in_thread(self, work: Callable[[], Found]) -> Found:
+        """Do work in one of the threads for reports."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    async def with_faces(self, work: Callable[[], Found]) -> Found:
+        """Do work that looks for faces: the detector's network may be used by one thread at a time."""
+
+        def alone() -> Found:
+            with self._faces:
+                return work()
+
+        return await self.in_thread(alone)
+
+    def numbers(self) -> str:
+        """Everything for Prometheus."""
+        gauges: dict[str, float] = {"resident_bytes": resident_bytes(), "analyses": self.analyses}
+        gauges["decoder_deaths_total"] = self.decoders.died
+        if self._scheduler is not None:
+            gauges |= {"running": self._scheduler.running, "waiting": self._scheduler.waiting + self.preparing}
+            gauges["generated_tokens_total"] = self._scheduler.written
+        return self.metrics.text(gauges)
+
+    async def close(self) -> None:
+        """End everything; whoever still waits is cancelled."""
+        self.draining = True
+        if self._scheduler is not None:
+            await asyncio.to_thread(self._scheduler.close)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        await self.decoders.close()

@@ -1,0 +1,164 @@
+"""Reports, numbers, live sessions and the page, from a real server process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import struct
+
+import numpy as np
+import pytest
+from tests.conftest import write_clip
+from tests.serving.conftest import image_part, picture_bytes, png, text_part, video_part
+
+from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.inference.render import as_json
+
+websockets = pytest.importorskip("websockets", reason="needs the extra serve")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory, astronaut):
+    """Five seconds with a face that is approached."""
+    frames = np.stack([astronaut[k : k + 320, 80 : 80 + 320] for k in range(50)])
+    return write_clip(tmp_path_factory.mktemp("film") / "face.mp4", np.ascontiguousarray(frames))
+
+
+def events(server, **request):
+    found = []
+    with server.http.stream("POST", "/v1/emotion/analyze", **request) as answer:
+        assert answer.status_code == 200, answer.read()
+        name = ""
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line[7:]
+            elif line.startswith("data: "):
+                found.append((name, json.loads(line[6:])))
+    return found
+
+
+def comparable(report: dict) -> dict:
+    provenance = {key: value for key, value in report["provenance"].items() if key != "took"}
+    return {**report, "source": "", "provenance": provenance}
+
+
+def test_an_uploaded_clip_gives_the_report_of_the_command(server, nano, film):
+    answer = server.http.post(
+        "/v1/emotion/analyze", files={"file": ("../../face.mp4", film.read_bytes())}, data={"language": "zh"}
+    )
+    report = answer.json()
+    assert answer.status_code == 200 and report["source"] == "face.mp4"
+    own = json.loads(as_json(EmotionQwen(nano).analyze(film, language="zh")))
+    assert comparable(report) == comparable(own)
+
+
+def test_a_stream_tells_windows_before_the_report_and_its_page_last(server, film):
+    parts = [video_part(film.read_bytes()), text_part("She is about to fly.")]
+    told = events(server, params={"stream": True, "page": True}, json={"content": parts})
+    names = [name for name, _ in told]
+    assert names[0] == "clip" and names[-2:] == ["report", "page"] and set(names[1:-2]) == {"window"}
+    report, windows = told[-2][1], [data for name, data in told if name == "window"]
+    assert report["context"] == "She is about to fly."
+    raw = [moment["raw"] for moment in report["timeline"]]
+    assert [one["distribution"] for one in windows] == [pytest.approx(one, abs=2e-3) for one in raw]
+    assert "<!doctype html>" in told[-1][1]["html"] and "face" not in report["source"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "told"),
+    [
+        ({"json": {"content": [text_part("only words")]}}, 400, "content holds 0 media, expected exactly one"),
+        ({"files": {"file": ("a.png", b"")}}, 400, "the file is empty"),
+        ({"data": {"labels": "dfew7"}, "files": {"other": ("a.png", b"1")}}, 400, "the form has no file"),
+        ({"files": {"file": ("a.png", png(1))}, "data": {"labels": "dfew8"}}, 400, "Did you mean 'dfew7'?"),
+        ({"files": {"file": ("a.png", png(1))}, "data": {"language": "de"}}, 400, "language: Input should be 'en' or"),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "expected multipart/form-data or"),
+        ({"files": {"file": ("a.png", png(1))}, "data": {"start": "1"}}, 400, "start and end apply to videos only"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_told_why(server, request_, status, told):
+    for params in ({}, {"stream": True}):
+        answer = server.http.post("/v1/emotion/analyze", params=params, **request_)
+        assert answer.status_code == status and told in answer.json()["error"]["message"], answer.text
+
+
+def test_a_question_about_a_person_is_asked_as_the_command_asks(server, nano, astronaut, tmp_path):
+    path = tmp_path / "face.png"
+    path.write_bytes(picture_bytes(astronaut))
+    asked = "Say in one sentence how the person feels."
+    answer = server.chat(
+        [image_part(path.read_bytes()), text_part(asked)], max_tokens=64, extra_body={"focus": "person"}
+    )
+    assert answer.choices[0].message.content.strip() == EmotionQwen(nano).ask(path, asked)
+
+
+def test_numbers_and_states(server):
+    assert server.http.get("/health").json()["status"] == server.http.get("/ready").json()["status"] == "ok"
+    text = server.http.get("/metrics").text
+    for name in ("requests_total{", "request_seconds_bucket{", "running ", "waiting ", "resident_bytes "):
+        assert f"emotion_qwen_{name}" in text
+    assert all(len(line.split()) == 2 for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_the_page_is_whole_and_lets_nothing_in(server):
+    page = server.http.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert "http://" not in page.text and "https://" not in page.text and "{{" not in page.text
+    for name in ("/page.js", "/page.css", "/examples/astronaut.mp4", "/examples/astronaut.jpg"):
+        assert server.http.get(name).status_code == 200
+    script = server.http.get("/page.js").text
+    texts = [part.split("},")[0] for part in script.split("tagline:")[1:]]
+    english, chinese = (set(re.findall(r"(\w+): \"", text)) for text in texts[:2])
+    assert english == chinese and len(english) > 20, "every text in both languages"
+
+
+def test_live_pictures_give_a_rolling_report(server, astronaut):
+    async def session() -> list[dict]:
+        told = []
+        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
+            await socket.send(json.dumps({"type": "start", "labels": "dfew7"}))
+            told.append(json.loads(await socket.recv()))
+            await socket.send(struct.pack(">Bd", 0, 0.5) + b"no picture")
+            told.append(json.loads(await socket.recv()))
+            for number in range(4):
+                await socket.send(struct.pack(">Bd", 0, 1.0 + number) + picture_bytes(astronaut))
+            while not told[-1].get("report"):
+                told.append(json.loads(await asyncio.wait_for(socket.recv(), 30)))
+        return told
+
+    ready, error, *_, last = asyncio.run(session())
+    assert ready["type"] == "ready" and error["type"] == "error" and "picture" in error["message"]
+    assert last["type"] == "report" and last["report"]["people"][0]["seen"]
+
+
+@pytest.mark.parametrize("greeting", ["[]", '{"type": "start", "labels": "x"}', "{", '{"type": "start", "no": 1}'])
+def test_a_live_session_that_does_not_greet_is_closed(server, greeting):
+    async def session() -> dict:
+        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
+            await socket.send(greeting)
+            return json.loads(await socket.recv())
+
+    assert asyncio.run(session())["type"] == "error"
+
+
+def test_a_page_elsewhere_cannot_open_a_live_session(server):
+    async def session() -> None:
+        url = f"ws://127.0.0.1:{server.port}/v1/emotion/live"
+        async with websockets.connect(url, origin="https://evil.example") as socket:
+            await socket.recv()
+
+    with pytest.raises((websockets.exceptions.InvalidStatus, websockets.exceptions.ConnectionClosed)):
+        asyncio.run(session())
+
+
+def test_the_document_describes_every_route(server):
+    document = server.http.get("/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/health", "/ready", "/metrics", "/v1/models", "/v1/models/{name}", "/v1/chat/completions",
+        "/v1/emotion/analyze",
+    }  # fmt: skip
+    text = json.dumps(document)
+    used = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert used <= set(document["components"]["schemas"]) and "EmotionReport" in used
