@@ -171,16 +171,16 @@ def test_the_entry_point_names_what_registers_the_class(model_module):
     assert place == module.__name__ and hasattr(module, name)
 
 
-def test_every_weight_finds_a_place(model_module, nano):
+def test_every_weight_finds_a_place(model_module, deaf):
     """Each saved name becomes a parameter's; each parameter of the compressor gets one, whole and of its shape."""
     module, _ = model_module
     with torch.device("meta"):
-        model = module.EmotionQwenForVllm(vllm_config=config_of(nano.model.config))
+        model = module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
     own = {name: value.shape for name, value in model.visual.merger.named_parameters(prefix="visual.merger")}
     mapper, vision = module.EmotionQwenForVllm.hf_to_vllm_mapper, Mapper(orig_to_new_stacked=STACKED)
     places = {name for name, _ in model.named_parameters()}
     reached = set()
-    for name, value in nano.model.state_dict().items():
+    for name, value in deaf.model.state_dict().items():
         new = vision.map_name(mapper.map_name(name))
         if new.startswith("visual.merger."):
             assert own[new] == value.shape
@@ -196,15 +196,15 @@ def test_every_weight_finds_a_place(model_module, nano):
     assert reached == set(own)
 
 
-def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, nano):
+def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf):
     module, _ = model_module
-    model = module.EmotionQwenForVllm(vllm_config=config_of(nano.model.config))
-    ours = nano.model.model.compressor
+    model = module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
+    ours = deaf.model.model.compressor
     model.visual.merger.load_state_dict(ours.state_dict())
     grids = [[1, 8, 8], [2, 4, 6], [1, 6, 4]]
     sizes = [t * h * w for t, h, w in grids]
     torch.manual_seed(0)
-    features = torch.randn(sum(sizes), nano.model.config.vision_config.hidden_size)
+    features = torch.randn(sum(sizes), deaf.model.config.vision_config.hidden_size)
     order = torch.arange(sum(sizes) // 4)
     with torch.inference_mode():
         wanted, weights = ours(features, order, torch.tensor(grids))
