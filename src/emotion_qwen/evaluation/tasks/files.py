@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(ABC):
     """The form of all sources of benchmarks: `read` a folder, make an `item` of each row.
 
     Attributes:
@@ -84,17 +85,17 @@ class Reader:
     folders: tuple[str, ...]
     prompt: str = OURS
 
+    @abstractmethod
     def read(self, home: Path, split: str, language: str) -> Table:
         """Read the rows of one split; text in that language where there are several.
 
         Raises:
             DataError: a file that all depends on is missing or is not what its name says.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, name: str, row: Any, language: str) -> Item:
         """Make the item of a row."""
-        raise NotImplementedError
 
     def home(self, data: Path | None) -> Path:
         """Return the task's folder.
