@@ -1,7 +1,7 @@
 import pytest
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.settings import ClipSettings, read_yaml
+from emotion_qwen.settings import ClipSettings, Settings, read_yaml
 
 
 def test_every_fault_is_listed_at_once():
@@ -10,6 +10,16 @@ def test_every_fault_is_listed_at_once():
     assert "nano: " in str(caught.value)
     assert "unknown key 'fsp'" in str(caught.value) and "Did you mean 'fps'?" in str(caught.value)
     assert "max_frames = 0" in str(caught.value)
+
+
+def test_a_missing_value_is_named_without_all_the_others():
+    class Needed(Settings):
+        output: str
+        limit: int = 0
+
+    with pytest.raises(SettingsError) as caught:
+        Needed.of({"limit": 3}, "options")
+    assert str(caught.value) == "options: output is missing; give it a value"
 
 
 def test_overrides_reach_into_groups(tmp_path):

@@ -40,6 +40,8 @@ class Settings(BaseModel):
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             return unknown_choice("key", key, cls.model_fields)
+        if fault["type"] == "missing":
+            return f"{key} is missing; give it a value"
         return f"{key} = {fault['input']!r}: {fault['msg']}"
 
 
