@@ -29,6 +29,17 @@ def nano():
 
 
 @pytest.fixture(scope="session")
+def bare():
+    """The shipped model as training loads it, without what an engine does for speed; tests must not change it."""
+    import torch
+
+    from emotion_qwen.inference.engine import NANO
+    from emotion_qwen.model import EmotionQwenForConditionalGeneration
+
+    return EmotionQwenForConditionalGeneration.from_pretrained(NANO, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
 def deaf_folder(tmp_path_factory) -> Path:
     """A folder of nano without its audio side, which says that it was trained for pictures alone."""
     import json

@@ -68,8 +68,8 @@ def row_order(samples, processor, pack) -> list[int]:
 
 
 @torch.no_grad()
-def test_packed_equals_padded_and_alone(nano, processor, samples):
-    model = nano.model
+def test_packed_equals_padded_and_alone(bare, processor, samples):
+    model = bare
     collate = SampleBatches(processor, model.model.get_rope_index, pack=160)
     batch = collate(samples)
     assert len(batch["input_ids"]) < len(samples) and "attention_mask" not in batch

@@ -40,7 +40,7 @@ from emotion_qwen.evaluation.predictions import (
 )
 from emotion_qwen.evaluation.task import Item, Task
 
-POLL = 0.2
+POLL = 0.05
 PATIENCE = 1800.0
 """Seconds that the first process waits for a sign of life of the others."""
 

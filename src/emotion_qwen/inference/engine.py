@@ -31,6 +31,7 @@ from emotion_qwen.inference.encoding import (
     size_of,
 )
 from emotion_qwen.inference.grammar import Grammar
+from emotion_qwen.inference.products import widen
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
@@ -141,7 +142,8 @@ class Engine:
             raise CheckpointError(
                 f"{source}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
             ) from error
-        return cls(model.to(place), processor, "nano" if name is None else str(name))
+        widen(model.to(place))
+        return cls(model, processor, "nano" if name is None else str(name))
 
     @property
     def device(self) -> torch.device:
