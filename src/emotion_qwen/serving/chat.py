@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
+from emotion_qwen.inference.constrained import ANY_OBJECT, Constraint, Grammar
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.serving.grammar import Grammar
+from emotion_qwen.serving.generation import Generation, Piece, Sampling, TokenShare
 from emotion_qwen.serving.media_input import decode_base64, to_file
 from emotion_qwen.serving.protocol import (
     AnswerMessage,
@@ -37,13 +38,14 @@ from emotion_qwen.serving.protocol import (
     Usage,
     VideoPart,
 )
-from emotion_qwen.serving.scheduler import Generation, Piece, QueueFull, Sampling, TokenShare
+from emotion_qwen.serving.scheduler import QueueFull
 from emotion_qwen.serving.service import Service
 
-ENDED = {
-    "timeout": ApiError(504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
-    "error": ApiError(500, "the server failed at this request; its log tells when", "internal_error"),
-    "cancelled": ApiError(503, "the server shut down before the answer was whole", "server_draining", retry_after=5),
+_ENDED: dict[str, tuple[int, str, str]] = {
+    "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
+    "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
+    "error": (500, "the server failed at this request; its log tells when", "internal_error"),
+    "cancelled": (503, "the server shut down before the answer was whole", "server_draining"),
 }
 
 
@@ -148,7 +150,7 @@ class Answer:
         self.model = request.model or service.name
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._scheduler = service.scheduler
+        self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
         self.began = time.monotonic()
 
@@ -166,7 +168,7 @@ class Answer:
             )  # fmt: skip
         async with self.service.preparation():
             messages = await model_messages(self.service, request.messages, request.focus)
-            inputs, grammar = await asyncio.to_thread(self._prepare, messages)
+            inputs, constraint = await asyncio.to_thread(self._prepare, messages)
         length = inputs["input_ids"].shape[1]
         room = scheduler.context - length
         wanted = request.wanted_tokens
@@ -185,21 +187,21 @@ class Answer:
             ignore_eos=request.ignore_eos,
         )
         deadline = self.began + self.service.settings.request_seconds
-        self.generation = Generation(inputs, sampling, self._notify, grammar, deadline)
+        self.generation = Generation(inputs, sampling, self._notify, constraint, deadline)
         try:
             scheduler.submit(self.generation)
         except QueueFull as error:
             raise self.service.overloaded("requests") from error
         self.service.metrics.count("prompt_tokens_total", length)
 
-    def _prepare(self, messages: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], Grammar | None]:
+    def _prepare(self, messages: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], Constraint | None]:
         processor = self.service.analyzer.engine.processor
         inputs = processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
         form = self.request.response_format
         if form is None or form.type == "text":
             return dict(inputs), None
-        schema = form.json_schema.schema_ if form.json_schema is not None else None
-        return dict(inputs), Grammar(schema, self._scheduler.vocabulary)
+        schema = ANY_OBJECT if form.json_schema is None else form.json_schema.schema_
+        return dict(inputs), Grammar(schema, self._vocabulary).begin()
 
     def _notify(self, piece: Piece) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
@@ -216,8 +218,8 @@ class Answer:
             if first:
                 self.service.metrics.time("first_token_seconds", time.monotonic() - self.began)
                 first = False
-            if piece.finish in ENDED:
-                raise ENDED[piece.finish]
+            if piece.finish in _ENDED:  # a new error each time: one that is raised again would keep every traceback
+                raise ApiError(*_ENDED[piece.finish], retry_after=5 if piece.finish == "cancelled" else None)
             yield piece
             if piece.finish:
                 return
@@ -288,6 +290,6 @@ class Answer:
         )
 
     def _told(self, token: int, logprob: float) -> dict[str, Any]:
-        piece = self._scheduler.token_bytes[token]
-        name = piece.decode("utf-8", "replace") or self._scheduler.token_name(token)
+        piece = self._vocabulary.texts[token]
+        name = piece.decode("utf-8", "replace") or self._vocabulary.tokenizer.convert_ids_to_tokens(token) or ""
         return {"token": name, "logprob": max(logprob, -9999.0), "bytes": list(piece)}

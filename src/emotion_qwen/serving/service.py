@@ -20,7 +20,7 @@ from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.metrics import Metrics, resident_bytes
 from emotion_qwen.serving.scheduler import Scheduler
-from emotion_qwen.serving.turns import FairLock, SharedEngine
+from emotion_qwen.serving.turns import SharedEngine, Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -37,7 +37,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings, key: str | None = None) -> None:
         self.settings, self.key = settings, key
-        self.metrics, self.turns = Metrics(), FairLock()
+        self.metrics, self.turns = Metrics(), Turns()
         self.started = int(time.time())
         self.draining = False
         self.failure: EmotionQwenError | None = None
