@@ -157,7 +157,7 @@ def test_the_document_describes_every_route(server):
     document = server.http.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/health", "/ready", "/metrics", "/v1/models", "/v1/models/{name}", "/v1/chat/completions",
-        "/v1/emotion/analyze",
+        "/v1/emotion/analyze", "/v1/emotion/features",
     }  # fmt: skip
     text = json.dumps(document)
     used = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ class Answer:
         """Prepare the media and queue the request.
 
         Raises:
-            ApiError: the request is refused, or the queue is full.
+            ApiError: the request is refused, takes too long, or the queue is full.
         """
         scheduler, request = self._scheduler, self.request
         if request.model not in (None, self.service.name):
@@ -167,17 +167,32 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            messages = await model_messages(self.service, request.messages, request.focus)
-            inputs, constraint = await asyncio.to_thread(self._prepare, messages)
-        length = inputs["input_ids"].shape[1]
-        room = scheduler.context - length
-        wanted = request.wanted_tokens
+            until = self._loop.time() + self.service.settings.request_seconds
+            inputs, constraint = await self.service.in_time(self._inputs(), until)
+        deadline = self.began + self.service.settings.request_seconds
+        generation = Generation(inputs, self._sampling(inputs), self._notify, constraint, deadline)
+        try:
+            scheduler.submit(generation)
+        except QueueFull as error:
+            raise self.service.overloaded("requests") from error
+        self.generation = generation
+        self.service.metrics.count("prompt_tokens_total", generation.prompt_tokens)
+
+    def _sampling(self, inputs: dict[str, torch.Tensor]) -> Sampling:
+        """Say how the answer is written.
+
+        Raises:
+            ApiError: prompt and answer are longer than the context.
+        """
+        request, context = self.request, self._scheduler.context
+        length, wanted = inputs["input_ids"].shape[1], request.wanted_tokens
+        room = context - length
         if room < (wanted or 1):
             raise ApiError(
                 400, f"{length} tokens of prompt and {wanted or 1} of answer; the server's context is "
-                f"{scheduler.context} tokens, shorten one of them", "context_length_exceeded", param="messages",
+                f"{context} tokens, shorten one of them", "context_length_exceeded", param="messages",
             )  # fmt: skip
-        sampling = Sampling(
+        return Sampling(
             max_tokens=wanted or min(room, self.service.settings.default_tokens),
             temperature=request.temperature or 0.0,
             top_p=1.0 if request.top_p is None else request.top_p,
@@ -186,13 +201,10 @@ class Answer:
             logprobs=(request.top_logprobs or 0) if request.logprobs else None,
             ignore_eos=request.ignore_eos,
         )
-        deadline = self.began + self.service.settings.request_seconds
-        self.generation = Generation(inputs, sampling, self._notify, constraint, deadline)
-        try:
-            scheduler.submit(self.generation)
-        except QueueFull as error:
-            raise self.service.overloaded("requests") from error
-        self.service.metrics.count("prompt_tokens_total", length)
+
+    async def _inputs(self) -> tuple[dict[str, torch.Tensor], Constraint | None]:
+        messages = await model_messages(self.service, self.request.messages, self.request.focus)
+        return await asyncio.to_thread(self._prepare, messages)
 
     def _prepare(self, messages: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], Constraint | None]:
         processor = self.service.analyzer.engine.processor
@@ -206,7 +218,7 @@ class Answer:
     def _notify(self, piece: Piece) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncGenerator[Piece]:
         """Give what is new until the end.
 
         Raises:
@@ -246,7 +258,7 @@ class Answer:
                             logprobs=self._logprobs(shares) if self.request.logprobs else None)],
         )  # fmt: skip
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncGenerator[str]:
         """Give the answer as server-sent events; a fault on the way is an event, too."""
         options = self.request.stream_options
         usage = options is not None and options.include_usage

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -128,24 +128,62 @@ class Service:
             self.preparing -= 1
 
     @asynccontextmanager
-    async def analysis(self) -> AsyncIterator[None]:
+    async def analysis(self, deadline: float | None = None) -> AsyncIterator[None]:
         """Wait for a place to make a report.
 
+        Args:
+            deadline: the loop's time until which is waited; None is for ever.
+
         Raises:
-            ApiError: status 429.
+            ApiError: status 429, or 504.
         """
         if self.analyses >= self.settings.analyses * (1 + WAITING_ANALYSES):
             raise self.overloaded("reports")
         self.analyses += 1
         try:
-            async with self._analysis_slots:
+            await self.in_time(self._analysis_slots.acquire(), deadline)
+            try:
                 yield
+            finally:
+                self._analysis_slots.release()
         finally:
             self.analyses -= 1
 
+    async def in_time(self, work: Awaitable[Found], deadline: float | None) -> Found:
+        """Wait for work, at most until the loop's time is `deadline`; then it is cancelled.
+
+        Raises:
+            ApiError: status 504.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await work
+        except TimeoutError as error:
+            raise ApiError(
+                504, f"the request took longer than {self.settings.request_seconds:g} s; send a shorter medium",
+                "request_timeout",
+            ) from error  # fmt: skip
+
     async def in_thread(self, work: Callable[[], Found]) -> Found:
-        """Do work in one of the threads for reports."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        """Do work in one of the threads for reports.
+
+        A thread cannot be cancelled, but its work ends where it would take its next turn at the model. Until then the
+        thread is not free, so that is waited for.
+        """
+        stop = threading.Event()
+
+        def wanted() -> Found:
+            with self.turns.until(stop):
+                return work()
+
+        job = self.threads.submit(wanted)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            stop.set()
+            if not job.cancelled():
+                await asyncio.wait([asyncio.wrap_future(job)])
+            raise
 
     async def with_faces(self, work: Callable[[], Found]) -> Found:
         """Do work that looks for faces: the detector's network may be used by one thread at a time."""
@@ -170,5 +208,6 @@ class Service:
         self.draining = True
         if self._scheduler is not None:
             await asyncio.to_thread(self._scheduler.close)
+        self.turns.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
         await self.decoders.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -56,7 +57,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[str], close: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, events: AsyncGenerator[str], close: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         del self.headers["content-length"]
         self.headers["x-accel-buffering"] = "no"  # reverse proxies must not collect events
@@ -74,6 +75,7 @@ class EventStream(Response):
 
     async def _send(self, send: Any) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for text in self._events:
-            await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
+        async with aclosing(self._events) as events:  # it may be cancelled while it sends, outside of the events
+            async for text in events:
+                await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -49,6 +49,7 @@ class Turns(FairLock):
     def __init__(self) -> None:
         super().__init__()
         self._work = threading.local()
+        self._closed = False
 
     @contextmanager
     def until(self, stop: threading.Event) -> Iterator[None]:
@@ -59,9 +60,13 @@ class Turns(FairLock):
         finally:
             self._work.stop = None
 
+    def close(self) -> None:
+        """Let nobody take turns any more who works in `until`."""
+        self._closed = True
+
     def __enter__(self) -> None:
         stop = getattr(self._work, "stop", None)
-        if stop is not None and stop.is_set():
+        if stop is not None and (stop.is_set() or self._closed):
             raise Stopped("nobody waits for this any more")
         super().__enter__()
 
