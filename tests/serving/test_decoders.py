@@ -76,16 +76,23 @@ def test_errors_name_the_medium_and_no_path(tmp_path):
     assert "the picture is text" in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
-def test_a_request_that_is_cancelled_twice_still_gives_its_place_back(tmp_path, picture):
-    """A client leaves while its decoder hangs, and the server ends while that is cleaned up."""
+def test_a_request_that_is_cancelled_twice_still_gives_its_place_back(tmp_path, picture, monkeypatch):
+    """A client leaves while its decoder hangs, and is cancelled again while that is waited for to end."""
     os.mkfifo(tmp_path / "pipe")
+    wait = asyncio.subprocess.Process.wait
+
+    async def slow(self):
+        await asyncio.sleep(0.2)
+        return await wait(self)
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "wait", slow)
 
     async def run():
         decoders = Decoders(ServeSettings.of({"decoders": 1}))
         hanging = asyncio.ensure_future(decoders.decode(tmp_path / "pipe", "the pipe", ClipSettings()))
         await asyncio.sleep(0.3)
         hanging.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         hanging.cancel()
         await asyncio.gather(hanging, return_exceptions=True)
         found = await asyncio.wait_for(decoders.decode(picture, "the picture", ClipSettings()), 20)
