@@ -234,7 +234,7 @@ def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
         (closed(a={"type": "string"}), '{"a": "x', '"'),
         (closed(a={"type": "string"}), '{"a": "x\\"y', '"'),
         (closed(a={"type": "array", "items": {"type": "string"}}), '{"a": ["x"', "]"),
-        (closed(a={"type": "array", "items": {"type": "string"}}), '{"a": [', "]"),
+        (closed(a={"type": "array", "items": {"type": "array"}}), '{"a": [[]', "]"),
         (closed(a={"type": "number"}), '{"a": 0.5', "}"),
         (closed(a={"type": "number"}, b={"type": "null"}), '{"a": 0.5', ","),
         (ANY_OBJECT, '{"a": 1', "}"),
@@ -247,6 +247,19 @@ def test_a_model_that_has_finished_closes_what_is_open(vocabulary, schema, writt
     scores = torch.zeros(vocabulary.size)
     scores[vocabulary.ends[0]] = 9.0
     assert int(constraint.hold(scores).argmax()) == vocabulary.bytes[ord(closing)]
+
+
+@pytest.mark.parametrize("written", ['{"a": "', '{"a": "x", "b": [', "{"])
+def test_a_model_that_wants_to_end_leaves_nothing_empty(vocabulary, written):
+    """One that was taught sentences would end at once; that is no answer."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "array"}}}
+    constraint = Grammar(schema, vocabulary).begin()
+    for byte in written.encode():
+        constraint.take(vocabulary.bytes[byte])
+    scores = torch.zeros(vocabulary.size)
+    scores[vocabulary.ends[0]] = 9.0
+    held = constraint.hold(scores)
+    assert len(set(held[held.isfinite()].tolist())) == 1, "the end counts for nothing"
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
@@ -277,7 +290,7 @@ for _ in range(5000):
         ({"type": "string", "format": "int32"}, "Unknown format: int32"),
         ({"$ref": "#/$defs/x"}, "Pointer '/$defs/x' does not exist"),
         ({"$ref": "https://example.com/a.json"}, "does not fetch resources"),
-        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "NoExtension"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "no JSON value fits it"),
         ({"type": "object", "required": ["a"], "additionalProperties": False}, "'a' is unsatisfiable"),
         ({"type": "integer", "minimum": 2, "maximum": 1}, "minimum (2) is greater than maximum (1)"),
         ({"type": "string", "maxLength": -1}, "Expected positive integer for 'maxLength', got -1"),

@@ -152,6 +152,19 @@ def test_logprobs_seed_and_stop(server):
     assert stopped.message.content == plain[: plain.index(stop)] and stopped.finish_reason == "stop"
 
 
+def test_fields_that_ask_for_nothing_are_taken(server):
+    neutral = {
+        "parallel_tool_calls": False, "service_tier": "auto", "prompt_cache_key": "a", "safety_identifier": "b", "n": 1,
+        "tool_choice": "auto", "frequency_penalty": 0, "verbosity": "medium",
+    }  # fmt: skip
+    assert server.chat("Hello", extra_body=neutral).choices[0].message == server.chat("Hello").choices[0].message
+
+
+def test_an_address_that_is_not_served_says_where_to_look(server):
+    with pytest.raises(openai.NotFoundError, match="nothing is served at this address; /openapi.json lists what is"):
+        server.client.responses.create(model="nano", input="x")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

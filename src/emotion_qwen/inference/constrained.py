@@ -25,6 +25,7 @@ _LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separ
 # A schema comes from strangers: one step takes 14 ms at most, what is kept of it 40 MB.
 _LIMITS = LLParserLimits(step_lexer_fuel=200_000, max_lexer_states=20_000, verbose_errors=False)
 _QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
+_OPENING = b'"[{'
 _CLOSING = b"]},"  # a comma ends a number
 
 
@@ -48,7 +49,9 @@ class Grammar:
         self._matcher = LLMatcher(vocabulary.matched, written, log_level=0, limits=_LIMITS)
         self._matcher.compute_bitmask()  # that nothing fits is seen with the first step
         if self._matcher.is_error():
-            raise RequestError(f"answers cannot be held to this schema: {_line(self._matcher.get_error())}; change it")
+            told = _line(self._matcher.get_error())
+            told = "no JSON value fits it" if told.startswith("NoExtension") else told
+            raise RequestError(f"answers cannot be held to this schema: {told}; change it")
 
     def begin(self) -> Constraint:
         """Begin an answer."""
@@ -60,7 +63,7 @@ class Constraint:
 
     def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
         self._matcher, self._vocabulary = matcher, vocabulary
-        self._in_string = self._escaped = self._ended = False
+        self._in_string = self._escaped = self._ended = self._opened = False
 
     @property
     def complete(self) -> bool:
@@ -71,7 +74,8 @@ class Constraint:
         """Return (V,) scores in which only what fits has a chance, the likeliest of it at 0.
 
         A model that was taught to write sentences says that it has finished by ending its reply. Where the form does
-        not allow that yet, the likelihood of an end counts for closing the string, list, object or number that is open.
+        not allow that yet, the likelihood of an end counts for closing the string, list, object or number that is open,
+        unless nothing has been written in it: there it would say no more than that no JSON was taught.
 
         Args:
             logits: (V,) of the next token.
@@ -82,7 +86,7 @@ class Constraint:
         allowed = self._allowed()
         scores = logits.float().nan_to_num(-LOWEST, LOWEST, -LOWEST)
         ends = list(self._vocabulary.ends)
-        close = None if allowed[ends].any() else self._closing(allowed)
+        close = None if self._opened or allowed[ends].any() else self._closing(allowed)
         if close is not None:
             scores[close] = scores[[close, *ends]].logsumexp(0).clamp(-LOWEST, LOWEST)
         scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
@@ -103,6 +107,7 @@ class Constraint:
             )
         self._ended = token in self._vocabulary.ends
         for byte in self._vocabulary.texts[token]:
+            self._opened = not self._in_string and byte in _OPENING
             if self._escaped:
                 self._escaped = False
             elif byte == _QUOTE:

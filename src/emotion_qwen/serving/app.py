@@ -308,15 +308,15 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         told = error.errors()
         places = [".".join(str(part) for part in one.get("loc", ()) if part != "body") for one in told]
-        message = "; ".join(
-            f"{place or 'body'}: {one.get('msg', 'does not fit')}"
-            for place, one in list(zip(places, told, strict=True))[:3]
-        )
-        return JSONResponse(error_body(400, message[:1000], "invalid_request", places[0] if places else None), 400)
+        words = [one.get("msg", "does not fit").removeprefix("Value error, ") for one in told]  # of our own checks
+        message = "; ".join(f"{place}: {word}" if place else word for place, word in zip(places, words, strict=True))
+        return JSONResponse(error_body(400, message[:1000], "invalid_request", (places or [""])[0] or None), 400)
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> Response:
-        body = error_body(error.status_code, str(error.detail), None)
+        missing = "nothing is served at this address; /openapi.json lists what is"
+        message = missing if error.status_code == 404 else str(error.detail)
+        body = error_body(error.status_code, message, None)
         return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(Exception)

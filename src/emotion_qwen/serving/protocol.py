@@ -10,10 +10,12 @@ from emotion_qwen.inference.report import ABSTAIN_BELOW
 from emotion_qwen.taxonomy import LABEL_SETS
 
 MOST_TOKENS = 1_000_000
-_UNSUPPORTED = {
-    "frequency_penalty": 0, "presence_penalty": 0, "n": 1, "tools": [], "tool_choice": "none", "logit_bias": {},
-    "functions": [], "modalities": ["text"], "audio": None, "prediction": None, "reasoning_effort": "none",
-    "best_of": 1,
+# What is not served -> the values that ask for nothing, with which it may stand there.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,), "presence_penalty": (0,), "n": (1,), "best_of": (1,), "logit_bias": ({},),
+    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "functions": ([],),
+    "function_call": ("none", "auto"), "modalities": (["text"],), "audio": (), "prediction": (),
+    "reasoning_effort": ("none",), "verbosity": ("medium",), "service_tier": ("auto", "default"),
 }  # fmt: skip
 
 
@@ -148,6 +150,8 @@ class ChatRequest(Wire):
     focus: Literal["whole", "person"] = "whole"
     """With "person", the person seen most stands for a picture or video, as in `emotion-qwen ask`; not OpenAI's."""
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
 
@@ -159,7 +163,7 @@ class ChatRequest(Wire):
             return values
         check_letters(values)
         for name, neutral in _UNSUPPORTED.items():
-            if name in values and values[name] is not None and values[name] != neutral:
+            if values.get(name) is not None and values[name] not in neutral:
                 raise ValueError(f"{name} is not supported by this server; leave it out")
         return {name: value for name, value in values.items() if name not in _UNSUPPORTED}
 
