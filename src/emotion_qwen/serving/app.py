@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -128,8 +129,8 @@ class Counted:
             await self.app(scope, receive, sent)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.service.metrics.count("requests_total", route=route, status=str(status))
-            self.service.metrics.time("request_seconds", time.perf_counter() - began, route=route)
+            self.service.metrics.requests.labels(route, str(status)).inc()
+            self.service.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
 
 
 def _add_state_routes(app: FastAPI, service: Service) -> None:
@@ -152,7 +153,7 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=ERRORS)
     async def metrics() -> Response:
         """Give numbers for Prometheus."""
-        return PlainTextResponse(service.numbers(), media_type="text/plain; version=0.0.4")
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_chat_routes(app: FastAPI, service: Service) -> None:
@@ -301,7 +302,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             log.error("a request failed: %s", type(error).__name__)
         service: Service = request.app.state.service
         if known.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
-            service.metrics.count("refused_media_total", code=known.code)
+            service.metrics.refused_media.labels(known.code).inc()
         return JSONResponse(known.body, known.status, known.headers)
 
     @app.exception_handler(RequestValidationError)

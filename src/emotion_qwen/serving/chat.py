@@ -60,13 +60,13 @@ async def medium_of(service: Service, part: Part, folder: Path, place: str) -> C
     if isinstance(part, AudioPart):
         path = folder / f"sound-{len(list(folder.iterdir()))}"
         data = await asyncio.to_thread(decode_base64, part.input_audio.data, settings.media_bytes, place)
-        path.write_bytes(data)
+        await asyncio.to_thread(path.write_bytes, data)
     else:
         address = part.image_url if isinstance(part, ImagePart) else part.video_url  # type: ignore[union-attr]
         path = await to_file(address.url, folder, settings, place)
     sound = processor.hearing is not None and not isinstance(part, ImagePart)
     clip = await service.decoders.decode(path, place, processor.settings, sound=sound or isinstance(part, AudioPart))
-    service.metrics.time("decode_seconds", time.perf_counter() - began)
+    service.metrics.decode_seconds.observe(time.perf_counter() - began)
     if isinstance(part, AudioPart):
         if clip.wave is None or not len(clip.wave):
             raise ApiError(400, f"{place} holds no sound; send a sound file", "invalid_media", param=place)
@@ -176,7 +176,7 @@ class Answer:
         except QueueFull as error:
             raise self.service.overloaded("requests") from error
         self.generation = generation
-        self.service.metrics.count("prompt_tokens_total", generation.prompt_tokens)
+        self.service.metrics.prompt_tokens.inc(generation.prompt_tokens)
 
     def _sampling(self, inputs: dict[str, torch.Tensor]) -> Sampling:
         """Say how the answer is written.
@@ -228,7 +228,7 @@ class Answer:
         while True:
             piece = await self._pieces.get()
             if first:
-                self.service.metrics.time("first_token_seconds", time.monotonic() - self.began)
+                self.service.metrics.first_token_seconds.observe(time.monotonic() - self.began)
                 first = False
             if piece.finish in _ENDED:  # a new error each time: one that is raised again would keep every traceback
                 raise ApiError(*_ENDED[piece.finish], retry_after=5 if piece.finish == "cancelled" else None)
@@ -240,7 +240,7 @@ class Answer:
         """Free the slot."""
         if self.generation is not None and not self.generation.finished:
             self.generation.cancel()
-            self.service.metrics.count("cancelled_total")
+            self.service.metrics.cancelled.inc()
 
     async def whole(self) -> ChatCompletion:
         """Return the whole answer."""

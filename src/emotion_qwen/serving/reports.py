@@ -98,7 +98,7 @@ class ReportJob:
             self.path, self.name, analyzer.engine.processor.settings, sound=analyzer.hears, words=words,
             start=self.options.start, end=self.options.end,
         )  # fmt: skip
-        self.service.metrics.time("decode_seconds", time.perf_counter() - began)
+        self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
         return clip
 
     async def windows(self, reading: Reading) -> AsyncGenerator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from emotion_qwen.inference.engine import Engine
 from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.metrics import Metrics, resident_bytes
+from emotion_qwen.serving.metrics import Metrics
 from emotion_qwen.serving.scheduler import Scheduler
 from emotion_qwen.serving.turns import SharedEngine, Turns
 
@@ -37,7 +37,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings, key: str | None = None) -> None:
         self.settings, self.key = settings, key
-        self.metrics, self.turns = Metrics(), Turns()
+        self.turns = Turns()
         self.started = int(time.time())
         self.draining = False
         self.failure: EmotionQwenError | None = None
@@ -49,6 +49,7 @@ class Service:
         self._faces = threading.Lock()
         self._scheduler: Scheduler | None = None
         self._analyzer: EmotionQwen | None = None
+        self.metrics = Metrics(self._watched)
         self.name = self.fingerprint = ""
 
     def load(self, engine: Engine | None = None) -> None:
@@ -194,14 +195,12 @@ class Service:
 
         return await self.in_thread(alone)
 
-    def numbers(self) -> str:
-        """Everything for Prometheus."""
-        gauges: dict[str, float] = {"resident_bytes": resident_bytes(), "analyses": self.analyses}
-        gauges["decoder_deaths_total"] = self.decoders.died
+    def _watched(self) -> dict[str, float]:
+        numbers: dict[str, float] = {"analyses": self.analyses, "decoder_deaths": self.decoders.died}
         if self._scheduler is not None:
-            gauges |= {"running": self._scheduler.running, "waiting": self._scheduler.waiting + self.preparing}
-            gauges["generated_tokens_total"] = self._scheduler.written
-        return self.metrics.text(gauges)
+            numbers |= {"running": self._scheduler.running, "waiting": self._scheduler.waiting + self.preparing}
+            numbers["generated_tokens"] = self._scheduler.written
+        return numbers
 
     async def close(self) -> None:
         """End everything; whoever still waits is cancelled."""
