@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, aclosing, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
@@ -48,7 +47,7 @@ from emotion_qwen.serving.protocol import (
     ModelList,
     State,
 )
-from emotion_qwen.serving.reports import ReportJob, event
+from emotion_qwen.serving.reports import ReportJob
 from emotion_qwen.serving.security import Guard
 from emotion_qwen.serving.service import Service
 from emotion_qwen.serving.streams import ClientGone, EventStream, while_listening
@@ -188,7 +187,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
         try:
             await while_listening(request, answer.start())
             if body.stream:
-                return EventStream(answer.events())
+                return EventStream(answer.events(), answer.cancel)
             return await while_listening(request, answer.whole())
         except BaseException:
             answer.cancel()
@@ -204,8 +203,9 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
         with ExitStack() as ending:
             ending.callback(job.close)
             if stream:
-                events = await while_listening(request, _begun(job.events(page)))
-                return EventStream(events, ending.pop_all().close)
+                events = job.events(page)
+                first = await while_listening(request, anext(events))  # a refused request gets its status
+                return EventStream(events, ending.pop_all().close, first)
             report = await while_listening(request, job.whole(job.report))
         return Response(as_json(report), media_type="application/json")
 
@@ -220,22 +220,6 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
     @app.websocket("/v1/emotion/live")
     async def live(socket: WebSocket) -> None:
         await serve_live(socket, service)
-
-
-async def _begun(events: AsyncGenerator[str]) -> AsyncGenerator[str]:
-    """Wait for the first event, so that a refused request gets its status; later faults become events."""
-    first = await anext(events)
-
-    async def all_of_them() -> AsyncGenerator[str]:
-        async with aclosing(events):
-            yield first
-            try:
-                async for one in events:
-                    yield one
-            except EmotionQwenError as error:
-                yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
-
-    return all_of_them()
 
 
 async def _read_job(

@@ -237,9 +237,10 @@ class Answer:
                 return
 
     def cancel(self) -> None:
-        """Free the slot."""
-        if self.generation is not None and not self.generation.finished:
-            self.generation.cancel()
+        """Free the slot, if the answer is not whole."""
+        generation = self.generation
+        if generation is not None and not generation.finished and not generation.cancelled:
+            generation.cancel()
             self.service.metrics.cancelled.inc()
 
     async def whole(self) -> ChatCompletion:
@@ -259,7 +260,7 @@ class Answer:
         )  # fmt: skip
 
     async def events(self) -> AsyncGenerator[str]:
-        """Give the answer as server-sent events; a fault on the way is an event, too."""
+        """Give the answer as server-sent events; a fault on the way is an event, too. The caller calls `cancel`."""
         options = self.request.stream_options
         usage = options is not None and options.include_usage
         try:
@@ -275,8 +276,6 @@ class Answer:
             yield "data: [DONE]\n\n"
         except ApiError as error:
             yield f"data: {json.dumps(error.body, ensure_ascii=False)}\n\n"
-        finally:
-            self.cancel()
 
     def _event(self, choice: ChunkChoice | None, usage: Usage | None = None) -> str:
         chunk = ChatChunk(

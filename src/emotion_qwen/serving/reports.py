@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from starlette.datastructures import UploadFile
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
@@ -23,7 +23,7 @@ from emotion_qwen.inference.render import as_json
 from emotion_qwen.inference.report import named, valence_arousal
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip, EmotionReport
-from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.failures import ApiError, as_api_error
 from emotion_qwen.serving.media_input import to_file
 from emotion_qwen.serving.protocol import (
     AnalyzeOptions,
@@ -175,10 +175,10 @@ class ReportJob:
         return await asyncio.to_thread(compose_page, report, shown, None if still else sound)
 
     async def events(self, with_page: bool) -> AsyncGenerator[str]:
-        """Give windows, the report and its page as server-sent events.
+        """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
 
         Raises:
-            ApiError: too many wait, or it took too long; otherwise as the steps.
+            ApiError: before the first event: too many wait, it took too long, or the medium is refused.
         """
         # The limit of time stands around every step: around all, it would hold for the task that asks for the first
         # event, and another task asks for the rest.
@@ -186,14 +186,17 @@ class ReportJob:
             clip = await self._in_time(self.clip())
             facts = {"frames": len(clip.times), "seconds": list(span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
-            reading = await self._in_time(self.read(clip))
-            async with aclosing(self.windows(reading)) as told:
-                async for window in told:
-                    yield event("window", json.dumps(window, ensure_ascii=False))
-            report = await self._in_time(self.report(reading))
-            yield event("report", as_json(report))
-            if with_page:
-                yield event("page", json.dumps({"html": await self._in_time(self.page(report))}))
+            try:
+                reading = await self._in_time(self.read(clip))
+                async with aclosing(self.windows(reading)) as told:
+                    async for window in told:
+                        yield event("window", json.dumps(window, ensure_ascii=False))
+                report = await self._in_time(self.report(reading))
+                yield event("report", as_json(report))
+                if with_page:
+                    yield event("page", json.dumps({"html": await self._in_time(self.page(report))}))
+            except EmotionQwenError as error:
+                yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 
     def close(self) -> None:
         """Delete what was uploaded."""
