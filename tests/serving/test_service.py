@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from emotion_qwen.errors import CheckpointError
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.service import Service
@@ -114,3 +115,22 @@ def test_closing_ends_work_that_still_takes_turns():
 
     run(work)
     assert ended.wait(5)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("out of memory"), CheckpointError("no model")])
+def test_a_model_that_cannot_be_loaded_is_told_to_who_watches(fault, monkeypatch):
+    """Also where the fault is none of ours: a server that loads for ever would never be replaced."""
+
+    def failing(*arguments):
+        raise fault
+
+    async def work(service: Service) -> None:
+        assert service.status == "loading"
+        monkeypatch.setattr("emotion_qwen.serving.service.Engine.load", failing)
+        with pytest.raises(type(fault)):
+            service.load()
+        assert service.status == "failed"
+        with pytest.raises(ApiError, match="the server is failed; try again later"):
+            service.check_open()
+
+    run(work)

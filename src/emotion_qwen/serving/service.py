@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.serving.decoders import Decoders
@@ -40,7 +39,7 @@ class Service:
         self.turns = Turns()
         self.started = int(time.time())
         self.draining = False
-        self.failure: EmotionQwenError | None = None
+        self.failed = False
         self.preparing = 0  # requests whose media are being read
         self.analyses = self.live = 0
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
@@ -53,7 +52,11 @@ class Service:
         self.name = self.fingerprint = ""
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load the model and start the scheduler; for a thread of its own."""
+        """Load the model and start the scheduler; for a thread of its own.
+
+        Raises:
+            EmotionQwenError: there is no model, or it cannot be served.
+        """
         settings = self.settings
         try:
             engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
@@ -65,16 +68,15 @@ class Service:
             shared.name = engine.name
             self._analyzer = EmotionQwen(shared)
             self._scheduler = scheduler.start()
-        except EmotionQwenError as error:
-            self.failure = error
-            raise
+        finally:
+            self.failed = self._scheduler is None  # whatever it was: who watches must not wait for ever
 
     @property
     def status(self) -> str:
         """ "ok", or why nothing is served."""
         if self.draining:
             return "draining"
-        if self.failure is not None or (self._scheduler is not None and not self._scheduler.alive):
+        if self.failed or (self._scheduler is not None and not self._scheduler.alive):
             return "failed"
         return "loading" if self._scheduler is None else "ok"
 
