@@ -1,6 +1,7 @@
 """Whatever is drawn fits: walks through what is allowed, by random and by broken logits, end in JSON of the schema."""
 
 import json
+import threading
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from emotion_qwen.inference.constrained import ANY_OBJECT, Constrained, Grammar
 from emotion_qwen.inference.reasoning import UNSAFE, most_tokens, schema_of, steps_of
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.taxonomy import label_set
+
+pytest_plugins = ("vocabularies",)
 
 
 def closed(**properties) -> dict:
@@ -276,9 +279,11 @@ def test_a_token_that_does_not_fit_is_told(qwen_like):
         constraint.take(5)
 
 
-NESTED: dict = {}
-for _ in range(5000):
-    NESTED = {"not": NESTED}
+def nested(depth: int) -> dict:
+    schema: dict = {"type": "null"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
 
 
 @pytest.mark.parametrize(
@@ -298,15 +303,31 @@ for _ in range(5000):
         ({"enum": "x"}, "enum must be an array"),
         ({"not": {}}, 'Unimplemented keys: ["not"]'),
         ({"type": "string", "x-guidance": {"lenient": True}, "if": {}}, 'Unimplemented keys: ["if"]'),
-        ({"type": "object", "properties": {f"k{i}": {"type": "string"} for i in range(20_000)}}, "schema too large"),
+        ({"type": "object", "properties": {f"k{i}": {"type": "string"} for i in range(600)}}, "more than 500 objects"),
+        ({"type": "object", "required": [f"k{i}" for i in range(9_000)]}, "letters, expected at most 32,768"),
+        ({"type": "object", "patternProperties": {f"^k{i}x$": {} for i in range(40)}}, "has 40 patternProperties"),
+        ({"type": "integer", "multipleOf": 999_983}, "multipleOf 999983; expected at most 10000"),
+        ({"type": "number", "multipleOf": 0.99983}, "multipleOf 0.99983; expected at most 10000, or 4 decimals"),
         ({"const": {1, 2}}, "the schema is no JSON Schema"),
-        (NESTED, "the schema is no JSON Schema"),
+        (nested(5000), "more than 500 objects"),
+        (nested(400), "the schema is no JSON Schema"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_held_is_refused_by_name(schema, told, qwen_like):
     with pytest.raises(RequestError) as caught:
         Grammar(schema, qwen_like)
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_largest_chain_of_references_that_is_let_in_ends_no_process(qwen_like):
+    """Some 1,500 of them overflow the stack of a thread, and with it goes the server."""
+    links = {f"d{i}": {"type": "array", "items": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(240)}
+    schema = {"$defs": {**links, "d240": {"type": "null"}}, "$ref": "#/$defs/d0"}
+    found = []
+    thread = threading.Thread(target=lambda: found.append(Grammar(schema, qwen_like)))
+    thread.start()
+    thread.join()
+    assert found
 
 
 def test_a_schema_that_becomes_too_complex_on_the_way_ends_its_answer(qwen_like, monkeypatch):

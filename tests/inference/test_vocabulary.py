@@ -5,6 +5,8 @@ from transformers import PreTrainedTokenizerFast
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.inference.vocabulary import Vocabulary
 
+pytest_plugins = ("vocabularies",)
+
 
 @pytest.mark.parametrize("text", ["Happy 世界 é 😀\n", "<|im_end|>", "e\u0301", "<tool_call>", "\ufffd", ""])
 def test_a_text_and_its_tokens_are_the_same_bytes(vocabulary, text):

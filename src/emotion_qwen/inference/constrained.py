@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ LOWEST = 1e9  # in place of an infinite or undefined logit
 _LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
 # A schema comes from strangers: one step takes 14 ms at most, what is kept of it 40 MB.
 _LIMITS = LLParserLimits(step_lexer_fuel=200_000, max_lexer_states=20_000, verbose_errors=False)
+# Beyond these, `llguidance` takes minutes for a schema, or ends the process when its stack overflows.
+LETTERS, OBJECTS, PATTERNS, MULTIPLE = 32_768, 500, 32, 10_000
 _QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
 _OPENING = b'"[{'
 _CLOSING = b"]},"  # a comma ends a number
@@ -42,8 +45,12 @@ class Grammar:
 
     def __init__(self, schema: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
+        _check_size(schema)
         try:
-            written = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_LAYOUT)
+            told = json.dumps(schema)
+            if len(told) > LETTERS:
+                raise ValueError(f"it has {len(told):,} letters, expected at most {LETTERS:,}")
+            written = LLMatcher.grammar_from_json_schema(told, overrides=_LAYOUT)
         except (ValueError, TypeError, RecursionError) as error:
             raise RequestError(f"the schema is no JSON Schema ({_line(error)}); send one as a JSON object") from error
         self._matcher = LLMatcher(vocabulary.matched, written, log_level=0, limits=_LIMITS)
@@ -160,6 +167,36 @@ class Constrained(LogitsProcessor):
         else:
             self._rows = [self._grammar.begin() for _ in range(len(scores))]
         return torch.stack([row.hold(one) for row, one in zip(self._rows, scores, strict=True)])
+
+
+def _check_size(schema: Mapping[str, Any]) -> None:
+    """Refuse what would take too long to read, or too much of the stack.
+
+    Raises:
+        RequestError: the schema has too many parts, or a number that is too large.
+    """
+    left: list[Any] = [schema]
+    objects = 0
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            objects += 1
+            left += one.values()
+            patterns, multiple = one.get("patternProperties"), one.get("multipleOf")
+            if isinstance(patterns, Mapping) and len(patterns) > PATTERNS:
+                raise RequestError(f"the schema has {len(patterns)} patternProperties, expected at most {PATTERNS}")
+            if isinstance(multiple, int | float) and _digits(multiple) > MULTIPLE:
+                raise RequestError(f"the schema has multipleOf {multiple}; expected at most {MULTIPLE}, or 4 decimals")
+        elif isinstance(one, list):
+            left += one
+        if objects > OBJECTS:
+            raise RequestError(f"the schema has more than {OBJECTS} objects; give a smaller one")
+
+
+def _digits(number: float) -> int:
+    """Return a number's digits as a whole number, without the zeros around them where it has decimals."""
+    digits = Decimal(str(number)).as_tuple().digits
+    return abs(number) if isinstance(number, int) else int("".join(map(str, digits)))
 
 
 def _line(error: Exception | str) -> str:
