@@ -8,6 +8,7 @@ of the schema, so that a small model cannot run away into white space.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -26,7 +27,7 @@ _LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separ
 # A schema comes from strangers: one step takes 14 ms at most, what is kept of it 40 MB.
 _LIMITS = LLParserLimits(step_lexer_fuel=200_000, max_lexer_states=20_000, verbose_errors=False)
 # Beyond these, `llguidance` takes minutes for a schema, or ends the process when its stack overflows.
-LETTERS, OBJECTS, PATTERNS, MULTIPLE = 32_768, 500, 32, 10_000
+LETTERS, OBJECTS, PATTERNS, MULTIPLES = 32_768, 500, 32, 10_000
 _QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
 _OPENING = b'"[{'
 _CLOSING = b"]},"  # a comma ends a number
@@ -176,7 +177,7 @@ def _check_size(schema: Mapping[str, Any]) -> None:
         RequestError: the schema has too many parts, or a number that is too large.
     """
     left: list[Any] = [schema]
-    objects = 0
+    objects, multiples = 0, 0.0
     while left:
         one = left.pop()
         if isinstance(one, Mapping):
@@ -185,18 +186,23 @@ def _check_size(schema: Mapping[str, Any]) -> None:
             patterns, multiple = one.get("patternProperties"), one.get("multipleOf")
             if isinstance(patterns, Mapping) and len(patterns) > PATTERNS:
                 raise RequestError(f"the schema has {len(patterns)} patternProperties, expected at most {PATTERNS}")
-            if isinstance(multiple, int | float) and _digits(multiple) > MULTIPLE:
-                raise RequestError(f"the schema has multipleOf {multiple}; expected at most {MULTIPLE}, or 4 decimals")
+            multiples += _digits(multiple) if isinstance(multiple, int | float) else 0
         elif isinstance(one, list):
             left += one
+        if multiples > MULTIPLES:
+            raise RequestError(
+                f"the schema's multipleOf, decimals written without a point, sum to more than {MULTIPLES}; "
+                "leave some out"
+            )
         if objects > OBJECTS:
             raise RequestError(f"the schema has more than {OBJECTS} objects; give a smaller one")
 
 
-def _digits(number: float) -> int:
-    """Return a number's digits as a whole number, without the zeros around them where it has decimals."""
-    digits = Decimal(str(number)).as_tuple().digits
-    return abs(number) if isinstance(number, int) else int("".join(map(str, digits)))
+def _digits(number: float) -> float:
+    """Return a number as it is, or written without its decimal point, whichever is more."""
+    if isinstance(number, float) and math.isfinite(number):
+        return max(abs(number), int("".join(map(str, Decimal(str(number)).as_tuple().digits))))
+    return abs(number) if isinstance(number, int) else math.inf
 
 
 def _line(error: Exception | str) -> str:
