@@ -87,7 +87,10 @@ REQUESTS = [request_of(seed) for seed in range(PICTURES)]
 
 def memory(url: str) -> float:
     lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("emotion_qwen_resident_bytes")) / 2**20
+    return (
+        next(float(line.split()[1]) for line in lines if line.startswith("emotion_qwen_process_resident_memory_bytes"))
+        / 2**20
+    )
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.engine import Engine, Sampling
 from emotion_qwen.inference.markdown import as_markdown
 from emotion_qwen.inference.page import write_page
-from emotion_qwen.inference.reasoning import BEGINNINGS, Reasoning, difference, grammar_of, question, steps_of, think
+from emotion_qwen.inference.reasoning import (
+    BEGINNINGS,
+    Reasoning,
+    difference,
+    most_tokens,
+    question,
+    schema_of,
+    steps_of,
+    think,
+)
 from emotion_qwen.inference.render import as_json, show
 from emotion_qwen.inference.schema import report_schema
 from emotion_qwen.media.clip import Sources
@@ -63,9 +72,11 @@ def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, t
 
 def test_rows_of_one_batch_all_parse(untrained):
     steps = steps_of(("picture",))
-    grammar = grammar_of(steps, DFEW, "zh")
+    told = (steps, DFEW, "zh")
     views = [picture(seed) for seed in range(5)]
-    texts = untrained.write(views, question(steps, DFEW, "zh"), sampling=Sampling(2.0, 1), grammar=grammar)
+    texts = untrained.write(
+        views, question(*told), most_tokens(*told), sampling=Sampling(2.0, 1), schema=schema_of(*told)
+    )
     found = [json.loads(text) for text in texts]
     assert len({one["seen"] for one in found}) == 5 and {tuple(one) for one in found} == {steps}
 
@@ -172,8 +183,8 @@ def test_five_hundred_faces_parse(nano, shared_data, temperature):
     parsed = 0
     for part, language in ((views[::2], "en"), (views[1::2], "zh")):
         steps = steps_of(("picture",))
-        grammar, asked = grammar_of(steps, DFEW, language), question(steps, DFEW, language)
-        for text in nano.write(part, asked, sampling=Sampling(temperature, seed=7), grammar=grammar):
+        told, sampling = (steps, DFEW, language), Sampling(temperature, seed=7)
+        for text in nano.write(part, question(*told), most_tokens(*told), sampling=sampling, schema=schema_of(*told)):
             found = json.loads(text)
             parsed += tuple(found) == steps and found["conclusion"] in DFEW.names(language) and "\ufffd" not in text
     assert parsed == 500

@@ -8,10 +8,12 @@ import json
 import threading
 import time
 import wave
+from typing import Literal
 
 import numpy as np
 import openai
 import pytest
+from pydantic import BaseModel, Field
 from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png, text_part, video_part
 
@@ -111,9 +113,29 @@ def test_an_answer_fits_its_schema(server):
         told = json.loads(answer.choices[0].message.content)
         assert told["emotion"] in ("happy", "sad") and 0 <= told["confidence"] <= 1
         assert list(told) == ["emotion", "confidence", "signs"] and len(told["signs"]) <= 2
-    with pytest.raises(openai.BadRequestError, match="keyword 'pattern' is not supported"):
-        server.chat("x", response_format={"type": "json_schema", "json_schema": {
-            "name": "a", "schema": {"type": "string", "pattern": "a+"}}})  # fmt: skip
+    with pytest.raises(openai.BadRequestError, match='Unimplemented keys: \\["not"\\]; change it'):
+        server.chat("x", response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}})
+
+
+class Feeling(BaseModel):
+    emotion: Literal["happy", "happy and proud", "sad"]
+    code: str = Field(pattern="^[A-Z]{2}-[0-9]{3}$")
+    sure: float = Field(ge=0, le=1)
+    seen: list[Literal["smile", "tears"]] = Field(max_length=2)
+
+
+def test_the_clients_own_parsing_of_a_pydantic_model(server):
+    answer = server.client.chat.completions.parse(
+        model="nano", messages=[{"role": "user", "content": [image_part(png(2)), text_part(ASKED)]}],
+        response_format=Feeling, max_tokens=200,
+    )  # fmt: skip
+    assert isinstance(answer.choices[0].message.parsed, Feeling), answer.choices[0].message.content
+
+
+def test_any_object_on_request(server):
+    content = [image_part(png(2)), text_part(ASKED)]
+    answer = server.chat(content, response_format={"type": "json_object"}, max_tokens=200)
+    assert isinstance(json.loads(answer.choices[0].message.content), dict)
 
 
 def test_logprobs_seed_and_stop(server):
@@ -128,6 +150,19 @@ def test_logprobs_seed_and_stop(server):
     stop = plain[3:6]
     stopped = server.chat(ASKED, max_tokens=30, stop=stop).choices[0]
     assert stopped.message.content == plain[: plain.index(stop)] and stopped.finish_reason == "stop"
+
+
+def test_fields_that_ask_for_nothing_are_taken(server):
+    neutral = {
+        "parallel_tool_calls": False, "service_tier": "auto", "prompt_cache_key": "a", "safety_identifier": "b", "n": 1,
+        "tool_choice": "auto", "frequency_penalty": 0, "verbosity": "medium",
+    }  # fmt: skip
+    assert server.chat("Hello", extra_body=neutral).choices[0].message == server.chat("Hello").choices[0].message
+
+
+def test_an_address_that_is_not_served_says_where_to_look(server):
+    with pytest.raises(openai.NotFoundError, match="nothing is served at this address; /openapi.json lists what is"):
+        server.client.responses.create(model="nano", input="x")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
-from tests.serving.conftest import picture_bytes, png
+from tests.serving.conftest import image_part, picture_bytes, png
 
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.serving.decoders import Decoders
@@ -70,3 +74,91 @@ def test_errors_name_the_medium_and_no_path(tmp_path):
     with pytest.raises(ApiError) as caught:
         decode(tmp_path / "words.png")
     assert "the picture is text" in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_a_request_that_is_cancelled_twice_still_gives_its_place_back(tmp_path, picture, monkeypatch):
+    """A client leaves while its decoder hangs, and is cancelled again while that is waited for to end."""
+    os.mkfifo(tmp_path / "pipe")
+    wait = asyncio.subprocess.Process.wait
+
+    async def slow(self):
+        await asyncio.sleep(0.2)
+        return await wait(self)
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "wait", slow)
+
+    async def run():
+        decoders = Decoders(ServeSettings.of({"decoders": 1}))
+        hanging = asyncio.ensure_future(decoders.decode(tmp_path / "pipe", "the pipe", ClipSettings()))
+        await asyncio.sleep(0.3)
+        hanging.cancel()
+        await asyncio.sleep(0.05)
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+        found = await asyncio.wait_for(decoders.decode(picture, "the picture", ClipSettings()), 20)
+        await decoders.close()
+        return found
+
+    assert asyncio.run(run()).still
+
+
+class Killing:
+    """Kills the server's decoding processes in the middle of their job.
+
+    Args:
+        server: whose.
+        most: as many are killed as this.
+    """
+
+    def __init__(self, server, most: int) -> None:
+        self.server, self.most, self.killed = server, most, set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Killing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            for one in psutil.Process(self.server.process.pid).children():
+                if one.pid not in self.killed and len(self.killed) < self.most and self._works(one):
+                    os.kill(one.pid, signal.SIGKILL)
+                    self.killed.add(one.pid)
+            time.sleep(0.01)
+
+    @staticmethod
+    def _works(process: psutil.Process) -> bool:
+        """Whether it has begun; until then it is the server's own copy, or loads its libraries with the job waiting."""
+        try:
+            return "emotion_qwen.serving.decoder" in process.cmdline() and process.cpu_times().user > 0.02
+        except psutil.NoSuchProcess:
+            return False
+
+
+def end_decoders(server) -> None:
+    """Let the next request start a process of its own."""
+    for one in psutil.Process(server.process.pid).children():
+        one.kill()
+        one.wait(5)
+
+
+@pytest.mark.parametrize(("killed", "status"), [(1, 200), (2, 422)])
+def test_a_decoder_killed_in_the_middle_of_its_job(server, killed, status):
+    """One death may be another's fault and is tried again; a second one is the medium's. Then the next is served."""
+    asked = {"model": "nano", "max_tokens": 2, "messages": [{"role": "user", "content": [image_part(png(3))]}]}
+    end_decoders(server)
+    before = server.metric("decoder_deaths_total")
+    with Killing(server, killed) as killing:
+        answer = server.http.post("/v1/chat/completions", json=asked)
+    assert len(killing.killed) == killed and answer.status_code == status, answer.text
+    if status == 422:
+        assert answer.json()["error"]["code"] == "media_refused"
+        assert "the decoder stopped at this medium; save it anew" in answer.json()["error"]["message"]
+    assert server.metric("decoder_deaths_total") == before + killed
+    assert server.http.post("/v1/chat/completions", json=asked).status_code == 200
+    assert server.metric("waiting") == server.metric("running") == 0

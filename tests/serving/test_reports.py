@@ -96,7 +96,13 @@ def test_a_question_about_a_person_is_asked_as_the_command_asks(server, nano, as
 def test_numbers_and_states(server):
     assert server.http.get("/health").json()["status"] == server.http.get("/ready").json()["status"] == "ok"
     text = server.http.get("/metrics").text
-    for name in ("requests_total{", "request_seconds_bucket{", "running ", "waiting ", "resident_bytes "):
+    for name in (
+        "requests_total{",
+        "request_seconds_bucket{",
+        "running ",
+        "waiting ",
+        "process_resident_memory_bytes ",
+    ):
         assert f"emotion_qwen_{name}" in text
     assert all(len(line.split()) == 2 for line in text.splitlines() if not line.startswith("#"))
 
@@ -157,7 +163,7 @@ def test_the_document_describes_every_route(server):
     document = server.http.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/health", "/ready", "/metrics", "/v1/models", "/v1/models/{name}", "/v1/chat/completions",
-        "/v1/emotion/analyze",
+        "/v1/emotion/analyze", "/v1/emotion/features",
     }  # fmt: skip
     text = json.dumps(document)
     used = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.errors import SettingsError
+from emotion_qwen.errors import RequestError, SettingsError
+from emotion_qwen.inference.constrained import ANY_OBJECT, Grammar
 from emotion_qwen.inference.engine import Engine, _without_media
-from emotion_qwen.serving.grammar import Grammar
-from emotion_qwen.serving.scheduler import Generation, Piece, QueueFull, Sampling, Scheduler
-from emotion_qwen.serving.turns import FairLock, SharedEngine
+from emotion_qwen.serving.cache import SlotCache
+from emotion_qwen.serving.generation import Generation, Piece, Sampling
+from emotion_qwen.serving.scheduler import QueueFull, Scheduler
+from emotion_qwen.serving.turns import SharedEngine, Stopped, Turns
 
 
 def picture(seed: int, side: int = 48) -> dict:
@@ -62,10 +65,10 @@ def alone(engine: Engine, content: list[dict], count: int) -> list[int]:
 class Answer:
     """Collects the pieces of one request."""
 
-    def __init__(self, engine: Engine, content: list[dict], grammar=None, **sampling) -> None:
+    def __init__(self, engine: Engine, content: list[dict], constraint=None, **sampling) -> None:
         self.pieces: list[Piece] = []
         self.ended = threading.Event()
-        self.generation = Generation(prepare(engine, content), Sampling(**sampling), self.add, grammar)
+        self.generation = Generation(prepare(engine, content), Sampling(**sampling), self.add, constraint)
 
     def add(self, piece: Piece) -> None:
         self.pieces.append(piece)
@@ -87,7 +90,7 @@ class Answer:
 
 @pytest.fixture(scope="module")
 def scheduler(nano):
-    running = Scheduler(nano, FairLock(), slots=4, queue=32).start()
+    running = Scheduler(nano, Turns(), slots=4, queue=32).start()
     yield running
     running.close()
 
@@ -163,13 +166,23 @@ def test_logprobs_are_those_of_the_model(nano, ask):
     assert [token for token, _ in shares[0].top] == first.topk(3).indices.tolist()
 
 
-def test_a_grammar_is_kept_and_ignore_eos_writes_exactly_so_many(nano, ask, scheduler):
-    grammar = Grammar(
-        {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, scheduler.vocabulary
-    )
-    answer = ask(CHATS[1], grammar=grammar, max_tokens=40).wait()
-    assert answer.finish == "stop" and answer.text.startswith('{"n": ') and answer.text.endswith("}")
+def test_a_schema_is_kept_and_ignore_eos_writes_exactly_so_many(nano, ask):
+    schema = {"type": "object", "properties": {"n": {"type": "boolean"}}, "required": ["n"]}
+    schema["additionalProperties"] = False
+    answer = ask(CHATS[1], constraint=Grammar(schema, nano.vocabulary).begin(), max_tokens=40).wait()
+    assert answer.finish == "stop" and json.loads(answer.text)["n"] in (True, False)
     assert len(ask(CHATS[1], max_tokens=64, ignore_eos=True).wait().generation.tokens) == 64
+
+
+def test_a_schema_that_cannot_be_kept_ends_its_own_answer_only(nano, ask, scheduler, monkeypatch):
+    def too_complex(logits):
+        raise RequestError("too complex")
+
+    broken, whole = Grammar(ANY_OBJECT, nano.vocabulary).begin(), ask(CHATS[1], max_tokens=40)
+    monkeypatch.setattr(broken, "hold", too_complex)
+    answer = ask(CHATS[0], constraint=broken, max_tokens=40).wait()
+    assert answer.finish == "schema" and whole.wait().generation.tokens == alone(nano, CHATS[1], 40)
+    assert scheduler.alive and scheduler.running == 0
 
 
 def test_the_deadline_ends_an_answer(ask):
@@ -179,7 +192,7 @@ def test_the_deadline_ends_an_answer(ask):
 
 
 def test_the_queue_is_bounded_and_a_closed_scheduler_takes_nothing(nano):
-    small = Scheduler(nano, FairLock(), slots=1, queue=1)
+    small = Scheduler(nano, Turns(), slots=1, queue=1)
     answers = [Answer(nano, CHATS[1], max_tokens=3) for _ in range(3)]
     for answer in answers[:2]:
         small.submit(answer.generation)
@@ -195,7 +208,7 @@ def test_the_queue_is_bounded_and_a_closed_scheduler_takes_nothing(nano):
 def test_a_broken_prompt_fails_alone(nano, ask):
     broken = Answer(nano, CHATS[0], max_tokens=5)
     broken.generation.inputs["image_grid_thw"] = torch.tensor([[1, 2, 2]])
-    running = Scheduler(nano, FairLock(), slots=4)
+    running = Scheduler(nano, Turns(), slots=4)
     whole = Answer(nano, CHATS[1], max_tokens=5)
     running.submit(broken.generation)
     running.submit(whole.generation)
@@ -215,6 +228,126 @@ def test_the_engine_takes_turns_with_the_scheduler(nano, scheduler, ask):
     assert torch.allclose(scores, nano.score([CHATS[0][0]], "Emotion?", ["happy", "sad"]).log_likelihood, atol=1e-4)
 
 
+def test_every_pass_of_the_shared_engine_waits_for_its_turn(nano):
+    """Encoding media, too: while somebody else has the turn, no pass of any kind begins."""
+    turns = Turns()
+    shared = SharedEngine(nano, turns)
+    view, done = CHATS[0][0], threading.Event()
+    ways = [
+        lambda: shared.encoder().views([view]),
+        lambda: shared.score([text("It rains.")], "Emotion?", ["happy", "sad"]),
+        lambda: shared.write([text("It rains.")], "Emotion?", 2),
+    ]
+    for way in ways:
+        done.clear()
+        thread = threading.Thread(target=lambda way=way: (way(), done.set()))
+        with turns:
+            thread.start()
+            assert not done.wait(0.4), "it went ahead out of turn"
+        assert done.wait(30), "it never came to its turn"
+        thread.join()
+
+
+def test_others_come_between_two_batches_of_a_long_question(nano, monkeypatch):
+    """A report with many views must not hold up whoever is being answered until all of them are done."""
+    turns, between = Turns(), []
+    shared = SharedEngine(nano, turns)
+    monkeypatch.setattr("emotion_qwen.inference.engine.BATCH", 2)
+    batch = SharedEngine._score_batch
+
+    def counted(self, *args):
+        found = batch(self, *args)
+        waiter = threading.Thread(target=lambda: between.append(turns.__enter__() or turns.__exit__()))
+        waiter.start()
+        waiter.join(10)
+        return found
+
+    monkeypatch.setattr(SharedEngine, "_score_batch", counted)
+    shared.score([text(f"It rains {number}.") for number in range(6)], "Emotion?", ["happy", "sad"])
+    assert len(between) == 3
+
+
+def test_work_that_nobody_waits_for_ends_at_its_next_turn(nano):
+    turns, stop = Turns(), threading.Event()
+    shared = SharedEngine(nano, turns)
+    with turns.until(stop):
+        shared.write([text("It rains.")], "Emotion?", 1)
+        stop.set()
+        with pytest.raises(Stopped):
+            shared.write([text("It rains.")], "Emotion?", 1)
+    assert shared.write([text("It rains.")], "Emotion?", 1), "the next work of this thread is not concerned"
+
+
+def test_a_row_that_cannot_be_given_leaves_no_half_admitted_request(nano, monkeypatch):
+    """Memory ends at the second of two prompts that were read together: both are read again, each has one row."""
+    running = Scheduler(nano, Turns(), slots=4)
+    answers = [Answer(nano, CHATS[number], max_tokens=8) for number in (1, 4)]
+    admit, calls = SlotCache.admit, []
+
+    def failing(self, *args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return admit(self, *args)
+
+    monkeypatch.setattr(SlotCache, "admit", failing)
+    for answer in answers:
+        running.submit(answer.generation)
+    running.start()
+    assert [answer.wait().generation.tokens for answer in answers] == [alone(nano, CHATS[n], 8) for n in (1, 4)]
+    assert len(calls) == 4 and running.running == running.waiting == 0
+    running.close()
+
+
+def test_closing_ends_also_a_request_whose_prompt_is_just_being_read(nano):
+    running = Scheduler(nano, Turns(), slots=1).start()
+    answer = Answer(nano, CHATS[1], max_tokens=3000, ignore_eos=True)
+    with running.turns:  # the prompt waits for its turn
+        running.submit(answer.generation)
+        time.sleep(0.2)
+        closing = threading.Thread(target=running.close)
+        closing.start()
+        time.sleep(0.1)
+    assert answer.wait().finish == "cancelled" and len(answer.generation.tokens) <= 2
+    closing.join(10)
+    assert not running.alive
+
+
+def test_a_fault_of_the_loop_is_told_to_all_who_wait(nano, monkeypatch):
+    """Also to those whose prompt was being read: nobody may wait for ever."""
+    running = Scheduler(nano, Turns(), slots=2)
+    answers = [Answer(nano, CHATS[1], max_tokens=3) for _ in range(3)]
+    monkeypatch.setattr(running, "_prefill", lambda chosen: 1 + "1")
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    for answer in answers:
+        running.submit(answer.generation)
+    running.start()
+    assert [answer.wait().finish for answer in answers] == ["error"] * 3
+    running._thread.join(5)
+    assert not running.alive
+
+
+def test_pixels_are_dropped_once_they_were_read(nano, ask):
+    answer = ask(CHATS[0], max_tokens=2).wait()
+    assert not answer.generation.inputs and answer.generation.prompt_tokens > 10
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-6])
+def test_the_coldest_temperature_is_greedy(nano, ask, temperature):
+    cold = ask(CHATS[0], max_tokens=5, temperature=temperature, seed=1).wait()
+    assert cold.generation.tokens == ask(CHATS[0], max_tokens=5).wait().generation.tokens
+
+
+def test_tokens_come_as_often_as_their_share(nano):
+    """Of 2000 draws; a share of 0 never comes, and top_p leaves out the tail."""
+    logits = torch.tensor([0.0, 1.0, -torch.inf, 2.0])
+    inputs = {"input_ids": torch.zeros(1, 1)}
+    for top_p, kept in ((1.0, logits), (0.9, torch.tensor([-torch.inf, 1.0, -torch.inf, 2.0]))):
+        one = Generation(inputs, Sampling(temperature=0.7, top_p=top_p, seed=3), print)
+        counts = torch.bincount(torch.tensor([one.choose(logits) for _ in range(2000)]), minlength=4) / 2000
+        assert torch.allclose(counts, (kept / 0.7).softmax(-1), atol=0.03) and counts[2] == 0
+
+
 def test_no_slot_is_no_server(nano):
     with pytest.raises(SettingsError, match="0 slots"):
-        Scheduler(nano, FairLock(), slots=0)
+        Scheduler(nano, Turns(), slots=0)

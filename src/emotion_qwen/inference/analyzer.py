@@ -193,20 +193,27 @@ class EmotionQwen:
             if reading.channels:
                 found, text, thought = next(done)
                 report = self._report(reading, found, text, abstain_below, thought)
-                results.append(Analysis(report, clip_features(reading, report)))
+                results.append(Analysis(report, clip_features(reading)))
             else:
-                results.append(
-                    MediaError(
-                        f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
-                        "give one that has"
-                    )
-                )
+                results.append(_nothing_in(reading))
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
         for one, reading in zip(results, readings, strict=True):
             if isinstance(one, Analysis):
                 one.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
+
+    def features(self, reading: Reading) -> ClipFeatures:
+        """Return the features of a clip as `tell` does, without the report, which asks for much more.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
+        if not reading.channels:
+            raise _nothing_in(reading)
+        found = clip_features(reading)
+        reading.reader.forget()
+        return found
 
     def ask(
         self,
@@ -371,3 +378,10 @@ class EmotionQwen:
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
+
+
+def _nothing_in(reading: Reading) -> MediaError:
+    return MediaError(
+        f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
+        "give one that has"
+    )

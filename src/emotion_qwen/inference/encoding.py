@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import BatchFeature
 
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.audio import AudioFeatures
@@ -82,11 +83,14 @@ class Encoder:
             return part
         return {"type": part["type"], part["type"]: self._known[id(medium)][1]}
 
+    def _pass(self, inputs: BatchFeature) -> dict[str, Any]:
+        return self.model.encode_media(inputs)
+
     def _encode(self, kind: str, media: list[Any]) -> None:
         argument, pad, number = KINDS[kind]
         asked: dict[str, Any] = {"text": [pad] * len(media), argument: media}
         inputs = self.processor(**asked).to(self.model.device)
-        encoded = self.model.encode_media(inputs)[kind]
+        encoded = self._pass(inputs)[kind]
         counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
         tokens = torch.cat(encoded.pooler_output).split(counts)
         grids, gates, seconds = [None] * len(media), [None] * len(media), [0.0] * len(media)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ import torch
 from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
-from emotion_qwen.inference.constrained import StructuredSampler
+from emotion_qwen.inference.constrained import Constrained, Grammar
 from emotion_qwen.inference.encoding import (
     BATCH,
     VISUALS,
@@ -30,7 +30,6 @@ from emotion_qwen.inference.encoding import (
     gate_of,
     size_of,
 )
-from emotion_qwen.inference.grammar import Grammar
 from emotion_qwen.inference.products import widen
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -232,19 +231,24 @@ class Engine:
         *,
         system: str = "",
         sampling: Sampling | None = None,
-        grammar: Grammar | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[str]:
         """Answer a question about each view in the model's own words.
 
         Args:
             views: V views.
             question: asked about every one of them; or V questions, one for each.
-            max_new_tokens: the most that an answer may have; a grammar has its own bound.
+            max_new_tokens: the most that an answer may have.
             system: message before the question; empty for that of the chat template.
             sampling: greedy if not given.
-            grammar: what every answer is held to; None is free text.
+            schema: JSON Schema that every answer is held to; None is free text. An answer longer than `max_new_tokens`
+                is cut, so bound the schema's strings and lists.
+
+        Raises:
+            RequestError: answers cannot be held to the schema.
         """
         texts, sampling = [], sampling or Sampling()
+        grammar = None if schema is None else Grammar(schema, self.vocabulary)
         with sampling.seeded(self.device):
             for _, inputs in self._batches(views, question, system):
                 texts += self._generate(inputs, max_new_tokens, sampling, grammar)
@@ -259,25 +263,24 @@ class Engine:
     def _generate(
         self, inputs: BatchFeature, max_new_tokens: int, sampling: Sampling, grammar: Grammar | None = None
     ) -> list[str]:
-        prompt, held = inputs["input_ids"].shape[1], LogitsProcessorList()
-        if grammar is not None:
-            held.append(StructuredSampler(grammar, self._vocabulary, prompt, self._ends))
-            max_new_tokens = held[0].max_new_tokens
+        prompt = inputs["input_ids"].shape[1]
         tokens = self.model.generate(
             **_without_media(inputs),
             mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
-            logits_processor=held,
+            logits_processor=LogitsProcessorList([] if grammar is None else [Constrained(grammar)]),
             **sampling.settings(),
         )
         return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
 
     @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size)
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the model."""
+        return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size, self.ends)
 
     @property
-    def _ends(self) -> list[int]:
+    def ends(self) -> list[int]:
+        """The tokens that end a reply."""
         found = self.model.generation_config.eos_token_id
         return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
 

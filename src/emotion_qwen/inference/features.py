@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.inference.report import weights
 
 if TYPE_CHECKING:
     from emotion_qwen.inference.reading import Reading
@@ -42,7 +42,7 @@ class ClipFeatures:
     gate: np.ndarray
 
 
-def clip_features(reading: Reading, report: EmotionReport) -> ClipFeatures:
+def clip_features(reading: Reading) -> ClipFeatures:
     """Collect the features of a clip that was read."""
     each, whole = reading.everything()
     width = len(next(one.hidden for one in each if one is not None))
@@ -57,8 +57,11 @@ def clip_features(reading: Reading, report: EmotionReport) -> ClipFeatures:
         return reading.pool(rows, None if own is None else own.double().numpy()).astype(np.float32)
 
     audio = pooled("audio") if reading.hears else None
-    gate = np.array([report.gate["general"], report.gate["emotion"]], np.float32)
-    return ClipFeatures(pooled("visual"), audio, pooled("hidden"), gate)
+    reading.shares(reading.channels)  # with these come the gates
+    gate = weights(reading.gates)
+    return ClipFeatures(
+        pooled("visual"), audio, pooled("hidden"), np.array([gate["general"], gate["emotion"]], np.float32)
+    )
 
 
 class FeatureFile:

@@ -1,9 +1,9 @@
 """Structured thinking: the model says step by step what is seen, heard and said, what it means, and what follows.
 
-The steps are one JSON object that the model writes under a grammar, so that it always parses. Each step but the last
-begins with a few fixed words, which the grammar writes and not the model: a small model that was taught short sentences
-says something to the point after them. The conclusion is one of the label set's names. All of it is generated: it is
-the model's account of itself, and nobody has shown that a label rests on it.
+The steps are one JSON object that the model is held to by a schema, so that it always parses. Each step but the last
+begins with a few fixed words, which the schema prescribes and the model does not choose: a small model that was taught
+short sentences says something to the point after them. The conclusion is one of the label set's names. All of it is
+generated: it is the model's account of itself, and nobody has shown that a label rests on it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.inference.engine import Engine, Sampling, View
-from emotion_qwen.inference.grammar import Choice, Free, Literal, Part, json_object
 from emotion_qwen.taxonomy import LabelSet
 
 FORMS = ("steps",)
-MAX_TOKENS = 40
-"""Of a step, after its beginning."""
+LETTERS = {"en": 160, "zh": 60}
+"""The most letters of a step, after its beginning."""
+_CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+# What breaks lines or turns the direction of writing; a byte order mark; the sign of a character that was lost.
+_UNSEEN = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufffd"
+UNSAFE = '"\\' + _CONTROLS + _UNSEEN
+"""Characters that may not stand in a step: no escape is ever needed, and nothing is hidden."""
 STEPS = {"seen": "picture", "heard": "sound", "said": "words", "meaning": "", "conclusion": ""}
 """Step -> the channel that it is about; a step of a channel that is absent is left out, "" is always there."""
 BEGINNINGS = {
@@ -36,7 +41,7 @@ BEGINNINGS = {
         "meaning": "我觉得这个人很",
     },
 }
-"""The fixed words that a step begins with; they belong to the grammar, not to the model."""
+"""The fixed words that a step begins with; they belong to the schema, not to the model."""
 _ASKED = {
     "en": {
         "all": "Think step by step about what the person feels. Answer as JSON: {steps}.",
@@ -81,7 +86,7 @@ class Reasoning:
             raise SettingsError(unknown_choice("form of reasoning", self.form, FORMS))
 
     def provenance(self, language: str, steps: Collection[str]) -> dict[str, object]:
-        """Say how the steps came about, and which of their words are the grammar's."""
+        """Say how the steps came about, and which of their words are the schema's."""
         begun = {step: text for step, text in BEGINNINGS[language].items() if step in steps}
         return {
             "form": self.form,
@@ -108,8 +113,10 @@ def think(
         Step -> text, in the order of `STEPS`.
     """
     steps = steps_of(channels)
-    grammar = grammar_of(steps, labels, language)
-    (text,) = engine.write([view], question(steps, labels, language), sampling=sampling, grammar=grammar)
+    (text,) = engine.write(
+        [view], question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
+        schema=schema_of(steps, labels, language),
+    )  # fmt: skip
     return {step: told.strip() for step, told in json.loads(text).items()}
 
 
@@ -118,12 +125,33 @@ def steps_of(channels: Collection[str]) -> tuple[str, ...]:
     return tuple(step for step, channel in STEPS.items() if not channel or channel in channels)
 
 
-def grammar_of(steps: Collection[str], labels: LabelSet, language: str) -> tuple[Part, ...]:
-    """Return the grammar of the steps: a beginning and a free slot each, and of the conclusion a choice of labels."""
-    slot = Free(MAX_TOKENS, begins=" " if language == "en" else "")  # an English word is set off by a blank
-    begun: dict[str, tuple[Part, ...]] = {step: (Literal(text), slot) for step, text in BEGINNINGS[language].items()}
-    begun["conclusion"] = (Choice(labels.names(language)),)
-    return json_object({step: begun[step] for step in steps})
+def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[str, Any]:
+    """Return the JSON Schema of the steps: a beginning and free words each, and as conclusion one of the labels."""
+    blank = " " if language == "en" else ""  # an English word is set off by a blank
+    free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[language] - 1}}}"
+    described: dict[str, Any] = {
+        step: {"type": "string", "pattern": f"^{text}{blank}{free}$"} for step, text in BEGINNINGS[language].items()
+    }
+    described["conclusion"] = {"enum": list(labels.names(language))}
+    return {
+        "type": "object",
+        "properties": {step: described[step] for step in steps},
+        "required": list(steps),
+        "additionalProperties": False,
+    }
+
+
+def most_tokens(steps: Collection[str], labels: LabelSet, language: str) -> int:
+    """Return the tokens of the longest answer that the schema allows, written byte by byte, and of its end."""
+    words = " " + "\U0001f600" * LETTERS[language]  # no character has more than its four bytes
+    longest = {step: text + words for step, text in BEGINNINGS[language].items()}
+    longest["conclusion"] = max(labels.names(language), key=lambda name: len(name.encode()))
+    return len(json.dumps({step: longest[step] for step in steps}, ensure_ascii=False).encode()) + 1
+
+
+def _class(letters: str) -> str:
+    """Return the inside of a character class of a regular expression."""
+    return "".join(f"\\{letter}" if letter in "\\]^-" else letter for letter in letters)
 
 
 def question(steps: Collection[str], labels: LabelSet, language: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -24,7 +24,14 @@ from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.render import as_json
 from emotion_qwen.serving import page
 from emotion_qwen.serving.chat import Answer
-from emotion_qwen.serving.description import ANALYZE_BODY, ANALYZE_RESPONSES, ERRORS, describe
+from emotion_qwen.serving.description import (
+    ANALYZE_BODY,
+    ANALYZE_RESPONSES,
+    ERRORS,
+    FEATURES_BODY,
+    MEDIUM_ERRORS,
+    describe,
+)
 from emotion_qwen.serving.failures import ApiError, as_api_error, error_body
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.live import serve_live
@@ -33,11 +40,14 @@ from emotion_qwen.serving.protocol import (
     AnalyzeRequest,
     ChatCompletion,
     ChatRequest,
+    ClipOptions,
+    Features,
+    FeaturesRequest,
     ModelCard,
     ModelList,
     State,
 )
-from emotion_qwen.serving.reports import ReportJob, event
+from emotion_qwen.serving.reports import ReportJob
 from emotion_qwen.serving.security import Guard
 from emotion_qwen.serving.service import Service
 from emotion_qwen.serving.streams import ClientGone, EventStream, while_listening
@@ -118,8 +128,8 @@ class Counted:
             await self.app(scope, receive, sent)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.service.metrics.count("requests_total", route=route, status=str(status))
-            self.service.metrics.time("request_seconds", time.perf_counter() - began, route=route)
+            self.service.metrics.requests.labels(route, str(status)).inc()
+            self.service.metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
 
 
 def _add_state_routes(app: FastAPI, service: Service) -> None:
@@ -142,7 +152,7 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=ERRORS)
     async def metrics() -> Response:
         """Give numbers for Prometheus."""
-        return PlainTextResponse(service.numbers(), media_type="text/plain; version=0.0.4")
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_chat_routes(app: FastAPI, service: Service) -> None:
@@ -177,7 +187,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
         try:
             await while_listening(request, answer.start())
             if body.stream:
-                return EventStream(answer.events())
+                return EventStream(answer.events(), answer.cancel)
             return await while_listening(request, answer.whole())
         except BaseException:
             answer.cancel()
@@ -189,87 +199,81 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
     async def analyze(request: Request, stream: bool = False, page: bool = False) -> Response:
         """Say what the people in a picture, video or sound show: an `EmotionReport`, or with `stream` windows first."""
         service.check_open()
-        job = await _read_job(request, service)
-        try:
+        job = await _read_job(request, service, AnalyzeOptions, AnalyzeRequest)
+        with ExitStack() as ending:
+            ending.callback(job.close)
             if stream:
-                events = await while_listening(request, _begun(job.events(page)))
-                return EventStream(events, job.close)
-            report = await while_listening(request, _whole(service, job))
-        except BaseException:
-            job.close()
-            raise
-        job.close()
-        return Response(report, media_type="application/json")
+                events = job.events(page)
+                first = await while_listening(request, anext(events))  # a refused request gets its status
+                return EventStream(events, ending.pop_all().close, first)
+            report = await while_listening(request, job.whole(job.report))
+        return Response(as_json(report), media_type="application/json")
+
+    @app.post("/v1/emotion/features", tags=["emotion"], openapi_extra=FEATURES_BODY, responses=MEDIUM_ERRORS)
+    async def features(request: Request) -> Features:
+        """Give what a head of your own can be trained on: means of tokens, a hidden state, the gate."""
+        service.check_open()
+        job = await _read_job(request, service, ClipOptions, FeaturesRequest)
+        with closing(job):
+            return await while_listening(request, job.whole(job.features))
 
     @app.websocket("/v1/emotion/live")
     async def live(socket: WebSocket) -> None:
         await serve_live(socket, service)
 
 
-async def _whole(service: Service, job: ReportJob) -> str:
-    async with service.analysis():
-        reading = await job.read(await job.clip())
-        return as_json(await job.report(reading))
-
-
-async def _begun(events: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Wait for the first event, so that a refused request gets its status; later faults become events."""
-    first = await anext(events)
-
-    async def all_of_them() -> AsyncIterator[str]:
-        yield first
-        try:
-            async for one in events:
-                yield one
-        except EmotionQwenError as error:
-            yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
-
-    return all_of_them()
-
-
-async def _read_job(request: Request, service: Service) -> ReportJob:
+async def _read_job(
+    request: Request, service: Service, form_of: type[ClipOptions], json_of: type[FeaturesRequest]
+) -> ReportJob:
     """Read a form with a file, or JSON with parts.
+
+    Args:
+        request: whose body is read.
+        service: the server.
+        form_of: the fields of a form, beside its file.
+        json_of: the same, and parts of content.
 
     Raises:
         ApiError: neither, or one that does not fit.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        try:
-            asked = AnalyzeRequest.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise RequestValidationError(error.errors()) from error
-        options = AnalyzeOptions(**{name: getattr(asked, name) for name in AnalyzeOptions.model_fields})
-        job = ReportJob(service, _checked(options))
-        try:
-            await job.take_parts(asked)
-        except BaseException:
-            job.close()
-            raise
-        return job
+        with _told_as_request():
+            asked = json_of.model_validate_json(await request.body())
+        options = asked.model_dump(include=set(form_of.model_fields))
+        return await _taken(_job(service, options), lambda job: job.take_parts(asked))
     if kind != "multipart/form-data":
         raise ApiError(415, f"content type {kind!r}, expected multipart/form-data or application/json", "unsupported")
     async with request.form(max_files=1, max_fields=FIELDS, max_part_size=2**16) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the form has no file; send one in the field 'file'", "missing", param="file")
-        fields = {name: value for name, value in form.multi_items() if name != "file"}
-        try:
-            options = AnalyzeOptions.model_validate(fields)
-        except ValidationError as error:
-            raise RequestValidationError(error.errors()) from error
-        job = ReportJob(service, _checked(options))
-        try:
-            await job.take_upload(upload)
-        except BaseException:
-            job.close()
-            raise
-        return job
+        with _told_as_request():
+            fields = form_of.model_validate({name: value for name, value in form.multi_items() if name != "file"})
+        return await _taken(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
 
 
-def _checked(options: AnalyzeOptions) -> AnalyzeOptions:
-    label_set(options.labels)  # refused before anything is decoded
-    return options
+@contextmanager
+def _told_as_request() -> Iterator[None]:
+    """Tell what does not fit as FastAPI does of the bodies that it reads itself."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+def _job(service: Service, options: dict[str, Any]) -> ReportJob:
+    label_set(options["labels"])  # refused before anything is written or decoded
+    return ReportJob(service, AnalyzeOptions(**options))
+
+
+async def _taken(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
+    try:
+        await take(job)
+    except BaseException:
+        job.close()
+        raise
+    return job
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -282,22 +286,22 @@ def _add_error_handlers(app: FastAPI) -> None:
             log.error("a request failed: %s", type(error).__name__)
         service: Service = request.app.state.service
         if known.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
-            service.metrics.count("refused_media_total", code=known.code)
+            service.metrics.refused_media.labels(known.code).inc()
         return JSONResponse(known.body, known.status, known.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         told = error.errors()
         places = [".".join(str(part) for part in one.get("loc", ()) if part != "body") for one in told]
-        message = "; ".join(
-            f"{place or 'body'}: {one.get('msg', 'does not fit')}"
-            for place, one in list(zip(places, told, strict=True))[:3]
-        )
-        return JSONResponse(error_body(400, message[:1000], "invalid_request", places[0] if places else None), 400)
+        words = [one.get("msg", "does not fit").removeprefix("Value error, ") for one in told]  # of our own checks
+        message = "; ".join(f"{place}: {word}" if place else word for place, word in zip(places, words, strict=True))
+        return JSONResponse(error_body(400, message[:1000], "invalid_request", (places or [""])[0] or None), 400)
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> Response:
-        body = error_body(error.status_code, str(error.detail), None)
+        missing = "nothing is served at this address; /openapi.json lists what is"
+        message = missing if error.status_code == 404 else str(error.detail)
+        body = error_body(error.status_code, message, None)
         return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(Exception)

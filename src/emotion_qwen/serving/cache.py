@@ -133,6 +133,7 @@ class SlotCache(Cache):
 
     def _fit(self, columns: int) -> None:
         if columns > self.columns:
-            self.columns = -(-max(columns, self.columns * 3 // 2) // BLOCK) * BLOCK
+            wanted = -(-max(columns, self.columns * 3 // 2) // BLOCK) * BLOCK
             for layer in self.layers:
-                layer.grow(self.columns)
+                layer.grow(wanted)
+            self.columns = wanted  # last: if memory ended on the way, some layers are wider than they need be

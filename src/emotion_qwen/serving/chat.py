@@ -7,16 +7,17 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from emotion_qwen.inference.constrained import ANY_OBJECT, Constraint, Grammar
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.serving.grammar import Grammar
+from emotion_qwen.serving.generation import Generation, Piece, Sampling, TokenShare
 from emotion_qwen.serving.media_input import decode_base64, to_file
 from emotion_qwen.serving.protocol import (
     AnswerMessage,
@@ -37,13 +38,14 @@ from emotion_qwen.serving.protocol import (
     Usage,
     VideoPart,
 )
-from emotion_qwen.serving.scheduler import Generation, Piece, QueueFull, Sampling, TokenShare
+from emotion_qwen.serving.scheduler import QueueFull
 from emotion_qwen.serving.service import Service
 
-ENDED = {
-    "timeout": ApiError(504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
-    "error": ApiError(500, "the server failed at this request; its log tells when", "internal_error"),
-    "cancelled": ApiError(503, "the server shut down before the answer was whole", "server_draining", retry_after=5),
+_ENDED: dict[str, tuple[int, str, str]] = {
+    "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
+    "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
+    "error": (500, "the server failed at this request; its log tells when", "internal_error"),
+    "cancelled": (503, "the server shut down before the answer was whole", "server_draining"),
 }
 
 
@@ -58,13 +60,13 @@ async def medium_of(service: Service, part: Part, folder: Path, place: str) -> C
     if isinstance(part, AudioPart):
         path = folder / f"sound-{len(list(folder.iterdir()))}"
         data = await asyncio.to_thread(decode_base64, part.input_audio.data, settings.media_bytes, place)
-        path.write_bytes(data)
+        await asyncio.to_thread(path.write_bytes, data)
     else:
         address = part.image_url if isinstance(part, ImagePart) else part.video_url  # type: ignore[union-attr]
         path = await to_file(address.url, folder, settings, place)
     sound = processor.hearing is not None and not isinstance(part, ImagePart)
     clip = await service.decoders.decode(path, place, processor.settings, sound=sound or isinstance(part, AudioPart))
-    service.metrics.time("decode_seconds", time.perf_counter() - began)
+    service.metrics.decode_seconds.observe(time.perf_counter() - began)
     if isinstance(part, AudioPart):
         if clip.wave is None or not len(clip.wave):
             raise ApiError(400, f"{place} holds no sound; send a sound file", "invalid_media", param=place)
@@ -148,7 +150,7 @@ class Answer:
         self.model = request.model or service.name
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._scheduler = service.scheduler
+        self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
         self.began = time.monotonic()
 
@@ -156,7 +158,7 @@ class Answer:
         """Prepare the media and queue the request.
 
         Raises:
-            ApiError: the request is refused, or the queue is full.
+            ApiError: the request is refused, takes too long, or the queue is full.
         """
         scheduler, request = self._scheduler, self.request
         if request.model not in (None, self.service.name):
@@ -165,17 +167,32 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            messages = await model_messages(self.service, request.messages, request.focus)
-            inputs, grammar = await asyncio.to_thread(self._prepare, messages)
-        length = inputs["input_ids"].shape[1]
-        room = scheduler.context - length
-        wanted = request.wanted_tokens
+            until = self._loop.time() + self.service.settings.request_seconds
+            inputs, constraint = await self.service.in_time(self._inputs(), until)
+        deadline = self.began + self.service.settings.request_seconds
+        generation = Generation(inputs, self._sampling(inputs), self._notify, constraint, deadline)
+        try:
+            scheduler.submit(generation)
+        except QueueFull as error:
+            raise self.service.overloaded("requests") from error
+        self.generation = generation
+        self.service.metrics.prompt_tokens.inc(generation.prompt_tokens)
+
+    def _sampling(self, inputs: dict[str, torch.Tensor]) -> Sampling:
+        """Say how the answer is written.
+
+        Raises:
+            ApiError: prompt and answer are longer than the context.
+        """
+        request, context = self.request, self._scheduler.context
+        length, wanted = inputs["input_ids"].shape[1], request.wanted_tokens
+        room = context - length
         if room < (wanted or 1):
             raise ApiError(
                 400, f"{length} tokens of prompt and {wanted or 1} of answer; the server's context is "
-                f"{scheduler.context} tokens, shorten one of them", "context_length_exceeded", param="messages",
+                f"{context} tokens, shorten one of them", "context_length_exceeded", param="messages",
             )  # fmt: skip
-        sampling = Sampling(
+        return Sampling(
             max_tokens=wanted or min(room, self.service.settings.default_tokens),
             temperature=request.temperature or 0.0,
             top_p=1.0 if request.top_p is None else request.top_p,
@@ -184,27 +201,24 @@ class Answer:
             logprobs=(request.top_logprobs or 0) if request.logprobs else None,
             ignore_eos=request.ignore_eos,
         )
-        deadline = self.began + self.service.settings.request_seconds
-        self.generation = Generation(inputs, sampling, self._notify, grammar, deadline)
-        try:
-            scheduler.submit(self.generation)
-        except QueueFull as error:
-            raise self.service.overloaded("requests") from error
-        self.service.metrics.count("prompt_tokens_total", length)
 
-    def _prepare(self, messages: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], Grammar | None]:
+    async def _inputs(self) -> tuple[dict[str, torch.Tensor], Constraint | None]:
+        messages = await model_messages(self.service, self.request.messages, self.request.focus)
+        return await asyncio.to_thread(self._prepare, messages)
+
+    def _prepare(self, messages: list[dict[str, Any]]) -> tuple[dict[str, torch.Tensor], Constraint | None]:
         processor = self.service.analyzer.engine.processor
         inputs = processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
         form = self.request.response_format
         if form is None or form.type == "text":
             return dict(inputs), None
-        schema = form.json_schema.schema_ if form.json_schema is not None else None
-        return dict(inputs), Grammar(schema, self._scheduler.vocabulary)
+        schema = ANY_OBJECT if form.json_schema is None else form.json_schema.schema_
+        return dict(inputs), Grammar(schema, self._vocabulary).begin()
 
     def _notify(self, piece: Piece) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncGenerator[Piece]:
         """Give what is new until the end.
 
         Raises:
@@ -214,19 +228,20 @@ class Answer:
         while True:
             piece = await self._pieces.get()
             if first:
-                self.service.metrics.time("first_token_seconds", time.monotonic() - self.began)
+                self.service.metrics.first_token_seconds.observe(time.monotonic() - self.began)
                 first = False
-            if piece.finish in ENDED:
-                raise ENDED[piece.finish]
+            if piece.finish in _ENDED:  # a new error each time: one that is raised again would keep every traceback
+                raise ApiError(*_ENDED[piece.finish], retry_after=5 if piece.finish == "cancelled" else None)
             yield piece
             if piece.finish:
                 return
 
     def cancel(self) -> None:
-        """Free the slot."""
-        if self.generation is not None and not self.generation.finished:
-            self.generation.cancel()
-            self.service.metrics.count("cancelled_total")
+        """Free the slot, if the answer is not whole."""
+        generation = self.generation
+        if generation is not None and not generation.finished and not generation.cancelled:
+            generation.cancel()
+            self.service.metrics.cancelled.inc()
 
     async def whole(self) -> ChatCompletion:
         """Return the whole answer."""
@@ -244,8 +259,8 @@ class Answer:
                             logprobs=self._logprobs(shares) if self.request.logprobs else None)],
         )  # fmt: skip
 
-    async def events(self) -> AsyncIterator[str]:
-        """Give the answer as server-sent events; a fault on the way is an event, too."""
+    async def events(self) -> AsyncGenerator[str]:
+        """Give the answer as server-sent events; a fault on the way is an event, too. The caller calls `cancel`."""
         options = self.request.stream_options
         usage = options is not None and options.include_usage
         try:
@@ -261,8 +276,6 @@ class Answer:
             yield "data: [DONE]\n\n"
         except ApiError as error:
             yield f"data: {json.dumps(error.body, ensure_ascii=False)}\n\n"
-        finally:
-            self.cancel()
 
     def _event(self, choice: ChunkChoice | None, usage: Usage | None = None) -> str:
         chunk = ChatChunk(
@@ -288,6 +301,6 @@ class Answer:
         )
 
     def _told(self, token: int, logprob: float) -> dict[str, Any]:
-        piece = self._scheduler.token_bytes[token]
-        name = piece.decode("utf-8", "replace") or self._scheduler.token_name(token)
+        piece = self._vocabulary.texts[token]
+        name = piece.decode("utf-8", "replace") or self._vocabulary.tokenizer.convert_ids_to_tokens(token) or ""
         return {"token": name, "logprob": max(logprob, -9999.0), "bytes": list(piece)}

@@ -9,6 +9,8 @@ import shutil
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,28 @@ JOBS = 500  # after which a process is replaced, whatever the libraries in it ha
 _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
 
+@dataclass(eq=False)
+class _Worker:
+    """A decoding process, and how many jobs it has done."""
+
+    process: Process
+    jobs: int = 0
+
+    async def do(self, line: bytes) -> bool:
+        """Do a job; return whether the process lived to its end."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(line)
+        await self.process.stdin.drain()
+        self.jobs += 1
+        return await self.process.stdout.readline() == b"done\n"
+
+    async def end(self) -> None:
+        """Kill the process and wait until it is gone."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
 class Decoders:
     """Decode in other processes.
 
@@ -34,8 +58,7 @@ class Decoders:
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-serve-"))
         self.died = 0
-        self._idle: asyncio.Queue[Process | None] = asyncio.Queue()
-        self._jobs: dict[int, int] = {}
+        self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
         for _ in range(settings.decoders):
             self._idle.put_nowait(None)  # started when needed
 
@@ -112,17 +135,18 @@ class Decoders:
         return answer["found"]
 
     async def _ask(self, line: bytes, name: str) -> bool:
-        """Give a job to an idle process; return whether it lived to the end."""
-        process = await self._idle.get()
+        """Give a job to an idle process; return whether it lived to the end.
+
+        Raises:
+            ApiError: it took too long.
+        """
+        worker = await self._idle.get()
         whole = False
         try:
-            if process is None or process.returncode is not None:
-                process = await self._start()
-            assert process.stdin is not None and process.stdout is not None
+            if worker is None or worker.process.returncode is not None:
+                worker = _Worker(await self._start())
             try:
-                process.stdin.write(line)
-                await process.stdin.drain()
-                told = await asyncio.wait_for(process.stdout.readline(), self.settings.decode_seconds)
+                whole = await asyncio.wait_for(worker.do(line), self.settings.decode_seconds)
             except (BrokenPipeError, ConnectionResetError):
                 return False
             except TimeoutError as error:
@@ -131,14 +155,12 @@ class Decoders:
                     f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium",
                     "media_refused",
                 ) from error
-            self._jobs[process.pid] = self._jobs.get(process.pid, 0) + 1
-            whole = told == b"done\n"
             return whole
         finally:  # also when the request was cancelled: what a process was doing then, nobody knows
-            if process is not None and (not whole or self._jobs.get(process.pid, 0) >= JOBS):
-                await asyncio.shield(self._end(process))
-                process = None
-            self._idle.put_nowait(process)
+            fit = worker is not None and whole and worker.jobs < JOBS
+            self._idle.put_nowait(worker if fit else None)  # first: nothing may come between a place and its return
+            if worker is not None and not fit:
+                await asyncio.shield(worker.end())
 
     async def _start(self) -> Process:
         limits = json.dumps({"memory": self.settings.decode_bytes, "pixels": self.settings.media_pixels})
@@ -149,19 +171,10 @@ class Decoders:
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, cwd=self.folder,
         )  # fmt: skip
 
-    async def _end(self, process: Process) -> None:
-        self._jobs.pop(process.pid, None)
-        if process.returncode is None:
-            try:
-                process.kill()
-            except ProcessLookupError:
-                return
-            await process.wait()
-
     async def close(self) -> None:
         """End the processes and remove what is left of requests."""
         while not self._idle.empty():
-            process = self._idle.get_nowait()
-            if process is not None:
-                await self._end(process)
+            worker = self._idle.get_nowait()
+            if worker is not None:
+                await worker.end()
         shutil.rmtree(self.folder, ignore_errors=True)

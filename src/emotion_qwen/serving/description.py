@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from emotion_qwen.inference.schema import report_schema
-from emotion_qwen.serving.protocol import AnalyzeOptions, AnalyzeRequest, ErrorBody
+from emotion_qwen.serving.protocol import AnalyzeOptions, AnalyzeRequest, ClipOptions, ErrorBody, FeaturesRequest
 
 _COMPONENT = "#/components/schemas/"
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -29,30 +29,31 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _options_schema() -> dict[str, Any]:
-    schema = AnalyzeOptions.model_json_schema()
+def _body(options: type[ClipOptions], request: type[FeaturesRequest]) -> dict[str, Any]:
+    content = {"multipart/form-data": _form_schema(options), "application/json": _json_schema(request)}
+    return {"requestBody": {"required": True, "content": {kind: {"schema": one} for kind, one in content.items()}}}
+
+
+def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
+    schema = options.model_json_schema()
     properties = {"file": {"type": "string", "contentMediaType": "application/octet-stream"}, **schema["properties"]}
     return {"type": "object", "properties": properties, "required": ["file"], "additionalProperties": False}
 
 
-def _json_schema() -> dict[str, Any]:
-    schema = AnalyzeRequest.model_json_schema(ref_template=_COMPONENT + "{model}")
+def _json_schema(request: type[FeaturesRequest]) -> dict[str, Any]:
+    schema = request.model_json_schema(ref_template=_COMPONENT + "{model}")
     schema.pop("$defs")  # the parts of a message are those of the chat request, which stand among the components
     return schema
 
 
-ANALYZE_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _options_schema()},
-            "application/json": {"schema": _json_schema()},
-        },
-    }
-}
-ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
+ANALYZE_BODY = _body(AnalyzeOptions, AnalyzeRequest)
+FEATURES_BODY = _body(ClipOptions, FeaturesRequest)
+MEDIUM_ERRORS: dict[int | str, dict[str, Any]] = {
     **ERRORS,
     415: {"model": ErrorBody, "description": "Neither a form nor JSON."},
+}
+ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **MEDIUM_ERRORS,
     200: {
         "description": "The report; with `stream` the events clip, window, report, page and error.",
         "content": {

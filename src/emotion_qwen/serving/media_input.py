@@ -30,7 +30,7 @@ async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) ->
     target = folder / f"medium-{len(list(folder.iterdir()))}"
     if scheme == "data":
         data = await asyncio.to_thread(data_of, url, settings.media_bytes, name)
-        target.write_bytes(data)
+        await asyncio.to_thread(target.write_bytes, data)
         return target
     if scheme == "file":
         return local_file(url, settings)

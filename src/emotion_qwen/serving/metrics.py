@@ -1,85 +1,58 @@
-"""Numbers for Prometheus, in its text format (version 0.0.4), without a library: counters, gauges, histograms."""
+"""What a server counts and times, for Prometheus."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-_HELP = {
-    "requests_total": ("counter", "Requests answered, by route and status."),
-    "generated_tokens_total": ("counter", "Tokens written."),
-    "prompt_tokens_total": ("counter", "Tokens of prompts read."),
-    "cancelled_total": ("counter", "Requests whose client went away."),
-    "refused_media_total": ("counter", "Media refused, by code."),
-    "request_seconds": ("histogram", "Time of a request, by route."),
-    "first_token_seconds": ("histogram", "Time to the first token of an answer."),
-    "decode_seconds": ("histogram", "Time to decode the media of a request."),
-    "running": ("gauge", "Answers being written."),
-    "waiting": ("gauge", "Requests waiting for a slot."),
-    "analyses": ("gauge", "Reports being made or waiting."),
-    "decoder_deaths_total": ("counter", "Decoding processes that died at a medium."),
-    "resident_bytes": ("gauge", "Memory of the server process."),
+"""Seconds."""
+NAMESPACE = "emotion_qwen"
+_WATCHED: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], str]] = {
+    "running": (GaugeMetricFamily, "Answers being written."),
+    "waiting": (GaugeMetricFamily, "Requests waiting for a slot."),
+    "analyses": (GaugeMetricFamily, "Reports being made or waiting."),
+    "generated_tokens": (CounterMetricFamily, "Tokens written."),
+    "decoder_deaths": (CounterMetricFamily, "Decoding processes that died at a medium."),
 }
 
 
-class Metrics:
-    """Counts and times of one server; every method may be called from any thread."""
+class Metrics(Collector):
+    """Counts and times of one server; each may be used from any thread.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
-        self._times: dict[str, dict[tuple[tuple[str, str], ...], list[float]]] = {}
+    Args:
+        watched: returns what others count, asked for when somebody reads: the names of `_WATCHED` -> value.
+    """
 
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
-        """Add to a counter."""
-        with self._lock:
-            series = self._values.setdefault(name, {})
-            key = tuple(sorted(labels.items()))
-            series[key] = series.get(key, 0) + by
+    def __init__(self, watched: Callable[[], Mapping[str, float]]) -> None:
+        self._watched = watched
+        registry = self._registry = CollectorRegistry()  # not the process's own: there may be several servers in it
 
-    def time(self, name: str, seconds: float, **labels: str) -> None:
-        """Add to a histogram."""
-        with self._lock:
-            series = self._times.setdefault(name, {})
-            row = series.setdefault(tuple(sorted(labels.items())), [0.0] * (len(BUCKETS) + 2))
-            for number, bound in enumerate(BUCKETS):
-                row[number] += seconds <= bound
-            row[-2] += 1
-            row[-1] += seconds
+        def counter(name: str, told: str, *labels: str) -> Counter:
+            return Counter(name, told, labels, namespace=NAMESPACE, registry=registry)
 
-    def text(self, gauges: Mapping[str, float]) -> str:
-        """Return everything in Prometheus' text format, with values that are known only now."""
-        lines = []
-        with self._lock:
-            values = dict(self._values)
-            values.update({name: {(): value} for name, value in gauges.items()})
-            for name, (kind, told) in _HELP.items():
-                series, times = values.get(name, {}), self._times.get(name, {})
-                if not series and not times:
-                    continue
-                full = f"emotion_qwen_{name}"
-                lines += [f"# HELP {full} {told}", f"# TYPE {full} {kind}"]
-                lines += [f"{full}{_labels(key)} {value:g}" for key, value in sorted(series.items())]
-                for key, row in sorted(times.items()):
-                    bounds = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
-                    lines += [
-                        f"{full}_bucket{_labels((*key, ('le', bound)))} {row[number]:g}"
-                        for number, bound in enumerate(bounds)
-                    ]
-                    lines += [f"{full}_count{_labels(key)} {row[-2]:g}", f"{full}_sum{_labels(key)} {row[-1]:.6g}"]
-        return "\n".join(lines) + "\n"
+        def histogram(name: str, told: str, *labels: str) -> Histogram:
+            return Histogram(name, told, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
 
+        self.requests = counter("requests", "Requests answered, by route and status.", "route", "status")
+        self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts read.")
+        self.cancelled = counter("cancelled", "Requests whose client went away.")
+        self.refused_media = counter("refused_media", "Media refused, by code.", "code")
+        self.request_seconds = histogram("request_seconds", "Time of a request, by route.", "route")
+        self.first_token_seconds = histogram("first_token_seconds", "Time to the first token of an answer.")
+        self.decode_seconds = histogram("decode_seconds", "Time to decode a medium.")
+        ProcessCollector(namespace=NAMESPACE, registry=registry)
+        registry.register(self)
 
-def _labels(pairs: tuple[tuple[str, str], ...]) -> str:
-    return "{" + ",".join(f'{name}="{value}"' for name, value in pairs) + "}" if pairs else ""
+    def collect(self) -> Iterable[Metric]:
+        """Give what others count, as it is now."""
+        for name, value in self._watched().items():
+            family, told = _WATCHED[name]
+            yield family(f"{NAMESPACE}_{name}", told, value=value)
 
-
-def resident_bytes() -> int:
-    """Return the memory of this process; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return 0
-    told = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
-    return int(told[0].split()[1]) * 1024 if told else 0
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)

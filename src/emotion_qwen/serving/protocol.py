@@ -10,10 +10,12 @@ from emotion_qwen.inference.report import ABSTAIN_BELOW
 from emotion_qwen.taxonomy import LABEL_SETS
 
 MOST_TOKENS = 1_000_000
-_UNSUPPORTED = {
-    "frequency_penalty": 0, "presence_penalty": 0, "n": 1, "tools": [], "tool_choice": "none", "logit_bias": {},
-    "functions": [], "modalities": ["text"], "audio": None, "prediction": None, "reasoning_effort": "none",
-    "best_of": 1,
+# What is not served -> the values that ask for nothing, with which it may stand there.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,), "presence_penalty": (0,), "n": (1,), "best_of": (1,), "logit_bias": ({},),
+    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "functions": ([],),
+    "function_call": ("none", "auto"), "modalities": (["text"],), "audio": (), "prediction": (),
+    "reasoning_effort": ("none",), "verbosity": ("medium",), "service_tier": ("auto", "default"),
 }  # fmt: skip
 
 
@@ -148,6 +150,8 @@ class ChatRequest(Wire):
     focus: Literal["whole", "person"] = "whole"
     """With "person", the person seen most stands for a picture or video, as in `emotion-qwen ask`; not OpenAI's."""
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None
 
@@ -159,7 +163,7 @@ class ChatRequest(Wire):
             return values
         check_letters(values)
         for name, neutral in _UNSUPPORTED.items():
-            if name in values and values[name] is not None and values[name] != neutral:
+            if values.get(name) is not None and values[name] not in neutral:
                 raise ValueError(f"{name} is not supported by this server; leave it out")
         return {name: value for name, value in values.items() if name not in _UNSUPPORTED}
 
@@ -185,28 +189,61 @@ class ChatRequest(Wire):
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
 
-class AnalyzeOptions(Wire):
-    """How a report is made."""
+class ClipOptions(Wire):
+    """How a picture, video or sound is read."""
 
     labels: str = Field("dfew7", json_schema_extra={"enum": [*sorted(LABEL_SETS)]})
     language: Literal["en", "zh"] = "en"
     start: float | None = Field(None, ge=0)
     end: float | None = Field(None, gt=0)
     context: str = Field("", max_length=4000)
+
+
+class AnalyzeOptions(ClipOptions):
+    """How a report is made."""
+
     abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
 
 
-class AnalyzeRequest(AnalyzeOptions):
-    """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts that tell the situation."""
+class FeaturesRequest(ClipOptions):
+    """A request to `/v1/emotion/features` as JSON: one picture, video or sound, and texts that tell the situation."""
 
     content: list[Part] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _one_medium(self) -> AnalyzeRequest:
+    def _one_medium(self) -> FeaturesRequest:
         media = [part for part in self.content if part.type != "text"]
         if len(media) != 1:
             raise ValueError(f"content holds {len(media)} media, expected exactly one; send one request for each")
         return self
+
+
+class AnalyzeRequest(FeaturesRequest, AnalyzeOptions):
+    """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts that tell the situation."""
+
+
+class Gate(BaseModel):
+    """Fusion weights of the two experts; zeros without a picture."""
+
+    general: float
+    emotion: float
+
+
+class Features(BaseModel):
+    """Answer of `/v1/emotion/features`, H being the width of the language model; see docs/guides/folders.md."""
+
+    object: Literal["emotion.features"] = "emotion.features"
+    model: str
+    source: str
+    visual: list[float] | None
+    """(H,) mean of the fused visual tokens; null without a picture."""
+    audio: list[float] | None
+    """(H,) mean of the audio tokens; null where nothing is heard, or the model does not hear."""
+    pooled: list[float]
+    """(H,) hidden state of the language model where it decides for the first word of the label."""
+    gate: Gate
+    provenance: dict[str, Any]
+    """What decides over the features, as in a report: weights, label set, prompt, budgets; and what was read."""
 
 
 class TopLogprob(BaseModel):

@@ -1,4 +1,4 @@
-"""A report for a request: decode, find the people, tell windows as they are done, compose."""
+"""A report, or features, for a request: decode, find the people, tell windows as they are done, compose."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.datastructures import UploadFile
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
@@ -22,12 +23,21 @@ from emotion_qwen.inference.render import as_json
 from emotion_qwen.inference.report import named, valence_arousal
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip, EmotionReport
-from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.failures import ApiError, as_api_error
 from emotion_qwen.serving.media_input import to_file
-from emotion_qwen.serving.protocol import AnalyzeOptions, AnalyzeRequest, AudioPart, ImagePart, TextPart
+from emotion_qwen.serving.protocol import (
+    AnalyzeOptions,
+    AudioPart,
+    Features,
+    FeaturesRequest,
+    Gate,
+    ImagePart,
+    TextPart,
+)
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set
 
+Found = TypeVar("Found")
 _CHUNK = 2**20
 
 
@@ -36,7 +46,7 @@ class ReportJob:
 
     Args:
         service: the server.
-        options: labels, language, span, context.
+        options: labels, language, span, context, and when to abstain.
     """
 
     def __init__(self, service: Service, options: AnalyzeOptions) -> None:
@@ -44,7 +54,7 @@ class ReportJob:
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
         self.name = "medium"
-        self.began = time.perf_counter()
+        self.deadline = asyncio.get_running_loop().time() + service.settings.request_seconds
 
     async def take_upload(self, upload: UploadFile) -> None:
         """Write an uploaded file into the request's folder.
@@ -65,7 +75,7 @@ class ReportJob:
         if not total:
             raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
 
-    async def take_parts(self, request: AnalyzeRequest) -> None:
+    async def take_parts(self, request: FeaturesRequest) -> None:
         """Take the medium of a JSON request; errors are those of `media_input`."""
         texts = [part.text for part in request.content if isinstance(part, TextPart)]
         if texts:
@@ -88,13 +98,13 @@ class ReportJob:
             self.path, self.name, analyzer.engine.processor.settings, sound=analyzer.hears, words=words,
             start=self.options.start, end=self.options.end,
         )  # fmt: skip
-        self.service.metrics.time("decode_seconds", time.perf_counter() - began)
+        self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
         return clip
 
-    async def windows(self, reading: Reading) -> AsyncIterator[dict[str, Any]]:
+    async def windows(self, reading: Reading) -> AsyncGenerator[dict[str, Any]]:
         """Give the windows of the timeline as soon as the model has seen all of them."""
         steps = told_windows(reading)
-        while (found := await self.service.in_thread(lambda: next(steps, None))) is not None:
+        while (found := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
             for window in found:
                 yield window
 
@@ -123,6 +133,40 @@ class ReportJob:
             raise found
         return found.report
 
+    async def features(self, reading: Reading) -> Features:
+        """Compute the features; errors are those of `EmotionQwen.features`."""
+        analyzer, options = self.service.analyzer, self.options
+        channels = list(reading.channels)  # of what was read
+        found = await self.service.in_thread(lambda: analyzer.features(reading))
+        clip = reading.prepared.clip
+        provenance = {
+            **analyzer.made_by(options.labels, options.language), "channels": channels, "frames": len(clip.times),
+            "seconds": list(span(clip)), "warnings": list(clip.warnings),
+        }  # fmt: skip
+        general, emotion = _numbers(found.gate) or (0.0, 0.0)
+        return Features(
+            model=self.service.name, source=clip.source, visual=_numbers(found.visual), audio=_numbers(found.audio),
+            pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
+        )  # fmt: skip
+
+    async def whole(self, wanted: Callable[[Reading], Awaitable[Found]]) -> Found:
+        """Decode, find the people, and compose what is wanted, all in the time of one request.
+
+        Args:
+            wanted: `report` or `features` of this job.
+
+        Raises:
+            ApiError: too many wait, or it took too long; otherwise as the steps.
+        """
+        async with self.service.analysis(self.deadline):
+            return await self._in_time(self._steps(wanted))
+
+    async def _steps(self, wanted: Callable[[Reading], Awaitable[Found]]) -> Found:
+        return await wanted(await self.read(await self.clip()))
+
+    async def _in_time(self, work: Awaitable[Found]) -> Found:
+        return await self.service.in_time(work, self.deadline)
+
     async def page(self, report: EmotionReport) -> str:
         """Compose the page of the report, with its medium."""
         assert self.path is not None
@@ -130,19 +174,29 @@ class ReportJob:
         still = report.provenance["seconds"] == [0.0, 0.0]
         return await asyncio.to_thread(compose_page, report, shown, None if still else sound)
 
-    async def events(self, with_page: bool) -> AsyncIterator[str]:
-        """Give windows, the report and its page as server-sent events; a fault on the way is an event, too."""
-        async with self.service.analysis():
-            clip = await self.clip()
+    async def events(self, with_page: bool) -> AsyncGenerator[str]:
+        """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
+
+        Raises:
+            ApiError: before the first event: too many wait, it took too long, or the medium is refused.
+        """
+        # The limit of time stands around every step: around all, it would hold for the task that asks for the first
+        # event, and another task asks for the rest.
+        async with self.service.analysis(self.deadline):
+            clip = await self._in_time(self.clip())
             facts = {"frames": len(clip.times), "seconds": list(span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
-            reading = await self.read(clip)
-            async for window in self.windows(reading):
-                yield event("window", json.dumps(window, ensure_ascii=False))
-            report = await self.report(reading)
-            yield event("report", as_json(report))
-            if with_page:
-                yield event("page", json.dumps({"html": await self.page(report)}))
+            try:
+                reading = await self._in_time(self.read(clip))
+                async with aclosing(self.windows(reading)) as told:
+                    async for window in told:
+                        yield event("window", json.dumps(window, ensure_ascii=False))
+                report = await self._in_time(self.report(reading))
+                yield event("report", as_json(report))
+                if with_page:
+                    yield event("page", json.dumps({"html": await self._in_time(self.page(report))}))
+            except EmotionQwenError as error:
+                yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 
     def close(self) -> None:
         """Delete what was uploaded."""
@@ -184,6 +238,13 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
                 })  # fmt: skip
             told += 1
         yield ready
+
+
+def _numbers(vector: np.ndarray | None) -> list[float] | None:
+    """Return a float32 vector as JSON tells it; None where it is absent, or not a number."""
+    if vector is None or np.isnan(vector).any():
+        return None
+    return [float(f"{number:.8g}") for number in vector.tolist()]
 
 
 def clean_name(name: str | None) -> str:

@@ -7,20 +7,19 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.metrics import Metrics, resident_bytes
+from emotion_qwen.serving.metrics import Metrics
 from emotion_qwen.serving.scheduler import Scheduler
-from emotion_qwen.serving.turns import FairLock, SharedEngine
+from emotion_qwen.serving.turns import SharedEngine, Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -37,10 +36,10 @@ class Service:
 
     def __init__(self, settings: ServeSettings, key: str | None = None) -> None:
         self.settings, self.key = settings, key
-        self.metrics, self.turns = Metrics(), FairLock()
+        self.turns = Turns()
         self.started = int(time.time())
         self.draining = False
-        self.failure: EmotionQwenError | None = None
+        self.failed = False
         self.preparing = 0  # requests whose media are being read
         self.analyses = self.live = 0
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
@@ -49,10 +48,15 @@ class Service:
         self._faces = threading.Lock()
         self._scheduler: Scheduler | None = None
         self._analyzer: EmotionQwen | None = None
+        self.metrics = Metrics(self._watched)
         self.name = self.fingerprint = ""
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load the model and start the scheduler; for a thread of its own."""
+        """Load the model and start the scheduler; for a thread of its own.
+
+        Raises:
+            EmotionQwenError: there is no model, or it cannot be served.
+        """
         settings = self.settings
         try:
             engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
@@ -64,16 +68,15 @@ class Service:
             shared.name = engine.name
             self._analyzer = EmotionQwen(shared)
             self._scheduler = scheduler.start()
-        except EmotionQwenError as error:
-            self.failure = error
-            raise
+        finally:
+            self.failed = self._scheduler is None  # whatever it was: who watches must not wait for ever
 
     @property
     def status(self) -> str:
         """ "ok", or why nothing is served."""
         if self.draining:
             return "draining"
-        if self.failure is not None or (self._scheduler is not None and not self._scheduler.alive):
+        if self.failed or (self._scheduler is not None and not self._scheduler.alive):
             return "failed"
         return "loading" if self._scheduler is None else "ok"
 
@@ -128,24 +131,62 @@ class Service:
             self.preparing -= 1
 
     @asynccontextmanager
-    async def analysis(self) -> AsyncIterator[None]:
+    async def analysis(self, deadline: float | None = None) -> AsyncIterator[None]:
         """Wait for a place to make a report.
 
+        Args:
+            deadline: the loop's time until which is waited; None is for ever.
+
         Raises:
-            ApiError: status 429.
+            ApiError: status 429, or 504.
         """
         if self.analyses >= self.settings.analyses * (1 + WAITING_ANALYSES):
             raise self.overloaded("reports")
         self.analyses += 1
         try:
-            async with self._analysis_slots:
+            await self.in_time(self._analysis_slots.acquire(), deadline)
+            try:
                 yield
+            finally:
+                self._analysis_slots.release()
         finally:
             self.analyses -= 1
 
+    async def in_time(self, work: Awaitable[Found], deadline: float | None) -> Found:
+        """Wait for work, at most until the loop's time is `deadline`; then it is cancelled.
+
+        Raises:
+            ApiError: status 504.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await work
+        except TimeoutError as error:
+            raise ApiError(
+                504, f"the request took longer than {self.settings.request_seconds:g} s; send a shorter medium",
+                "request_timeout",
+            ) from error  # fmt: skip
+
     async def in_thread(self, work: Callable[[], Found]) -> Found:
-        """Do work in one of the threads for reports."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        """Do work in one of the threads for reports.
+
+        A thread cannot be cancelled, but its work ends where it would take its next turn at the model. Until then the
+        thread is not free, so that is waited for.
+        """
+        stop = threading.Event()
+
+        def wanted() -> Found:
+            with self.turns.until(stop):
+                return work()
+
+        job = self.threads.submit(wanted)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            stop.set()
+            if not job.cancelled():
+                await asyncio.wait([asyncio.wrap_future(job)])
+            raise
 
     async def with_faces(self, work: Callable[[], Found]) -> Found:
         """Do work that looks for faces: the detector's network may be used by one thread at a time."""
@@ -156,19 +197,18 @@ class Service:
 
         return await self.in_thread(alone)
 
-    def numbers(self) -> str:
-        """Everything for Prometheus."""
-        gauges: dict[str, float] = {"resident_bytes": resident_bytes(), "analyses": self.analyses}
-        gauges["decoder_deaths_total"] = self.decoders.died
+    def _watched(self) -> dict[str, float]:
+        numbers: dict[str, float] = {"analyses": self.analyses, "decoder_deaths": self.decoders.died}
         if self._scheduler is not None:
-            gauges |= {"running": self._scheduler.running, "waiting": self._scheduler.waiting + self.preparing}
-            gauges["generated_tokens_total"] = self._scheduler.written
-        return self.metrics.text(gauges)
+            numbers |= {"running": self._scheduler.running, "waiting": self._scheduler.waiting + self.preparing}
+            numbers["generated_tokens"] = self._scheduler.written
+        return numbers
 
     async def close(self) -> None:
         """End everything; whoever still waits is cancelled."""
         self.draining = True
         if self._scheduler is not None:
             await asyncio.to_thread(self._scheduler.close)
+        self.turns.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
         await self.decoders.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -47,20 +47,21 @@ async def _stop(*tasks: asyncio.Future) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events; the events' own `finally` runs as soon as the client goes away.
+    """Server-sent events; they end, and are closed, as soon as the client goes away.
 
     Args:
         events: texts of events.
-        close: called at the end, whatever happened.
+        close: called at the end, whatever happened; also if nobody was there to hear the first event.
+        first: an event that was taken from `events` before.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[str], close: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, events: AsyncGenerator[str], close: Callable[[], None], first: str = "") -> None:
         super().__init__()
         del self.headers["content-length"]
         self.headers["x-accel-buffering"] = "no"  # reverse proxies must not collect events
-        self._events, self._close = events, close
+        self._events, self._close, self._first = events, close, first
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send events until they end or the client is gone."""
@@ -69,11 +70,20 @@ class EventStream(Response):
         try:
             await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _stop(stream, gone)
-            self._close()
+            try:
+                await _stop(stream, gone)
+                await self._events.aclose()  # it may have been cancelled while it sent, outside of the events
+            finally:
+                self._close()
 
     async def _send(self, send: Any) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._first:
+            await self._body(send, self._first)
         async for text in self._events:
-            await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._body(send, text)
+        await self._body(send, "", more=False)
+
+    @staticmethod
+    async def _body(send: Any, text: str, more: bool = True) -> None:
+        await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": more})

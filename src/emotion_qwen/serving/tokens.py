@@ -1,56 +1,9 @@
-"""Tokens as bytes, and text as it comes: whole characters only, and nothing that may become a stop string."""
+"""Text as it comes: whole characters only, and nothing that may become a stop string."""
 
 from __future__ import annotations
 
 import codecs
-import functools
 from collections.abc import Sequence
-from typing import Any
-
-from emotion_qwen.errors import CheckpointError
-
-
-@functools.cache
-def _byte_letters() -> dict[str, int]:
-    """Return letter -> byte of byte-level BPE (GPT-2's table): printable bytes stand for themselves."""
-    plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = {chr(byte): byte for byte in plain}
-    others = [byte for byte in range(256) if byte not in set(plain)]
-    return {**letters, **{chr(256 + number): byte for number, byte in enumerate(others)}}
-
-
-class TokenBytes:
-    """The bytes of every token of a byte-level tokenizer.
-
-    Args:
-        tokenizer: the model's.
-        size: rows of the model's output; tokens beyond the tokenizer's are empty.
-
-    Raises:
-        CheckpointError: the tokenizer is not byte-level.
-    """
-
-    def __init__(self, tokenizer: Any, size: int) -> None:
-        letters = _byte_letters()
-        special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-        self.pieces: list[bytes] = [b""] * size
-        for number, name in enumerate(tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), size))))):
-            if number in special or name is None:
-                continue
-            try:
-                self.pieces[number] = bytes(letters[letter] for letter in name)
-            except KeyError as error:
-                raise CheckpointError(
-                    f"token {number} {name!r} is no byte-level token; serving needs a byte-level tokenizer, as "
-                    "Qwen2.5's is"
-                ) from error
-
-    def __getitem__(self, token: int) -> bytes:
-        return self.pieces[token]
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens; special ones are left out, broken characters become U+FFFD."""
-        return b"".join(self.pieces[token] for token in tokens).decode("utf-8", "replace")
 
 
 class Writer:
