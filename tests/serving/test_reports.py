@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import struct
 
 import numpy as np
 import pytest
@@ -112,45 +110,6 @@ def test_the_page_is_whole_and_lets_nothing_in(server):
     texts = [part.split("},")[0] for part in script.split("tagline:")[1:]]
     english, chinese = (set(re.findall(r"(\w+): \"", text)) for text in texts[:2])
     assert english == chinese and len(english) > 20, "every text in both languages"
-
-
-def test_live_pictures_give_a_rolling_report(server, astronaut):
-    async def session() -> list[dict]:
-        told = []
-        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
-            await socket.send(json.dumps({"type": "start", "labels": "dfew7"}))
-            told.append(json.loads(await socket.recv()))
-            await socket.send(struct.pack(">Bd", 0, 0.5) + b"no picture")
-            told.append(json.loads(await socket.recv()))
-            for number in range(4):
-                await socket.send(struct.pack(">Bd", 0, 1.0 + number) + picture_bytes(astronaut))
-            while not told[-1].get("report"):
-                told.append(json.loads(await asyncio.wait_for(socket.recv(), 30)))
-        return told
-
-    ready, error, *_, last = asyncio.run(session())
-    assert ready["type"] == "ready" and error["type"] == "error" and "picture" in error["message"]
-    assert last["type"] == "report" and last["report"]["people"][0]["seen"]
-
-
-@pytest.mark.parametrize("greeting", ["[]", '{"type": "start", "labels": "x"}', "{", '{"type": "start", "no": 1}'])
-def test_a_live_session_that_does_not_greet_is_closed(server, greeting):
-    async def session() -> dict:
-        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
-            await socket.send(greeting)
-            return json.loads(await socket.recv())
-
-    assert asyncio.run(session())["type"] == "error"
-
-
-def test_a_page_elsewhere_cannot_open_a_live_session(server):
-    async def session() -> None:
-        url = f"ws://127.0.0.1:{server.port}/v1/emotion/live"
-        async with websockets.connect(url, origin="https://evil.example") as socket:
-            await socket.recv()
-
-    with pytest.raises((websockets.exceptions.InvalidStatus, websockets.exceptions.ConnectionClosed)):
-        asyncio.run(session())
 
 
 def test_the_document_describes_every_route(server):
