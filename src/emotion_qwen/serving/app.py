@@ -297,6 +297,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI's, around what stopped the reading of a body
+            return await ours(request, error.__cause__)
         body = error_body(error.status_code, str(error.detail), None)
         return JSONResponse(body, error.status_code, error.headers)
 
