@@ -39,7 +39,7 @@ def test_a_wrong_key_is_refused(guarded, given):
 
 
 def test_what_needs_no_key(guarded):
-    for path in ("/health", "/ready", "/", "/page.js", "/openapi.json"):
+    for path in ("/health", "/ready", "/", "/web/main.js", "/openapi.json"):
         assert guarded.http.get(path).status_code == 200
 
 

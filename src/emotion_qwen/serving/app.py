@@ -83,7 +83,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
     _add_report_routes(app, service)
-    page.add_routes(app)
+    page.add_routes(app, settings)
     _add_error_handlers(app)
     return app
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 
-OPEN_PATHS = frozenset(["/", "/health", "/ready", "/page.js", "/page.css", "/openapi.json", "/favicon.ico"])
-OPEN_FOLDERS = ("/examples/",)
+OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/favicon.ico"])
+OPEN_FOLDERS = ("/web/", "/examples/")
 HEADER_BYTES = 32 * 1024  # of path and headers
 LIVE_PATH = "/v1/emotion/live"
 _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1"])
