@@ -122,7 +122,7 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     assert frame.locator("body").evaluate("node => node.getBoundingClientRect().width") == pytest.approx(
         page.locator("#start").bounding_box()["width"], abs=1
     )  # the report's cards stand in line with the page's
-    page.fill("#question", "How does this person feel?")
+    page.fill("#question", "What does the face show?")
     page.click("#send")
     page.wait_for_selector("#send:not([disabled])", timeout=PATIENCE)
     answer = page.inner_text("#turns li.assistant .words")
@@ -156,11 +156,11 @@ def test_the_camera_and_the_microphone_give_a_rolling_report(page, server):
     wait_for_text(page, "#live-voice", "%")
     assert "%" in page.inner_text("#live-face") and page.is_visible("#level")
     assert page.locator("#plane circle.last").count() == 1
+    shoot(page, "serve_live")
     labels = page.locator("#live-bars .name").all_inner_texts()
     page.uncheck("#microphone")
     wait_for_text(page, "#live-voice", "no voice|microphone off")
     assert page.locator("#live-bars .name").all_inner_texts() == labels  # bars stay where they are
-    shoot(page, "serve_live")
     page.click("[data-language=zh]")
     assert page.inner_text("#live-label") == "高兴"
     page.click("#live-stop")

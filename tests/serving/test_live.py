@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import struct
 
 import numpy as np
@@ -137,8 +138,9 @@ def test_nonsense_is_told_and_the_session_goes_on(server, astronaut, name):
 def test_a_session_of_nonsense_ends(server):
     async def run() -> tuple[int, str]:
         async with session(server) as socket:
-            for _ in range(FAULTS):
-                await socket.send("a word")
+            with contextlib.suppress(Closed):
+                for _ in range(FAULTS):
+                    await socket.send("a word")
             return await closed(socket)
 
     assert asyncio.run(run()) == (1008, f"{FAULTS} messages did not fit")
@@ -147,7 +149,8 @@ def test_a_session_of_nonsense_ends(server):
 def test_a_message_that_is_too_large_ends_it(server):
     async def run() -> tuple[int, str]:
         async with session(server) as socket:
-            await socket.send(b"\0" * (LARGEST + 1))
+            with contextlib.suppress(Closed):  # the server need not read it to its end
+                await socket.send(b"\0" * (LARGEST + 1))
             return await closed(socket)
 
     assert asyncio.run(run())[0] == 1009
@@ -226,6 +229,21 @@ def test_one_session_too_many_is_told_and_a_session_has_an_end(small):
 
     asyncio.run(again())
     assert small.process.poll() is None and "Traceback" not in small.log.read_text()
+
+
+def test_the_end_of_the_server_ends_sessions_and_is_no_fault(tmp_path, astronaut):
+    async def run(server) -> tuple[int, str]:
+        async with session(server) as socket:
+            await socket.send(message(0, 1.0, picture_bytes(astronaut)))
+            await told(socket)
+            await socket.send(message(0, 2.0, picture_bytes(astronaut)))
+            server.process.send_signal(signal.SIGTERM)
+            return await closed(socket)
+
+    with serving(tmp_path, "slots=1", "decoders=1", "drain_seconds=5") as server:
+        assert asyncio.run(run(server))[0] == 1012
+        assert server.process.wait(15) == 0
+        assert "Traceback" not in server.log.read_text() and "ERROR" not in server.log.read_text()
 
 
 class Deaf:
