@@ -226,7 +226,12 @@ function draw() {
   byId("live-swatch").style.backgroundColor = unsure ? "transparent" : colour(report.label);
   drawBars(report);
   const alone = Object.fromEntries(report.channels.map((one) => [one.channel, one]));
-  const told = (one) => (one && one.label ? `${labelName(one.label)} ${percent(one.distribution[one.label])}` : "");
+  const threshold = report.uncertainty ? report.uncertainty.threshold : 0;
+  const told = (one) => {
+    if (!one || !one.label) return "";
+    const share = one.distribution[one.label], name = labelName(one.label);
+    return `${share < threshold ? `${say("not_sure")}, ${say("leans", { label: name })}` : name} ${percent(share)}`;
+  };
   byId("live-face").textContent = told(alone.picture) || say("nobody");
   byId("live-voice").textContent = told(alone.sound) || say(voiced === null ? "voice_off" : "voice_none");
   const [valence, arousal] = report.valence_arousal;
