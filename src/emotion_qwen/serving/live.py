@@ -57,7 +57,7 @@ class LiveSession:
         self.service, self.options = service, options
         settings = service.analyzer.engine.processor.settings
         most = min(settings.max_frames, service.settings.media_frames)
-        self.apart = SPAN / min(most, 2 * SPAN * settings.fps)
+        self.apart = max(1 / settings.fps, SPAN / most)  # as clips are sampled
         self.rolling = Rolling(SPAN, self.apart, settings.working_side, most)
         self.folder = service.decoders.new_folder()
         self.fresh = asyncio.Event()
