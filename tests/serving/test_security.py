@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import uvicorn
 
 from emotion_qwen.serving import transport
+from emotion_qwen.serving.app import create_app
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.security import Guard
 from emotion_qwen.serving.transport import PromptProtocol
@@ -102,6 +104,45 @@ def test_a_page_cannot_reach_an_open_server_under_a_name_of_its_own(host, status
     keyed = guard("key", host="0.0.0.0")
     assert ask(keyed, host=host, origin=f"http://{host}")[0] == 401
     assert ask(keyed, host=host, origin=f"http://{host}", authorization="Bearer key")[0] == 200
+
+
+def test_a_listed_origin_is_asked_about_without_a_key_and_may_read_refusals():
+    app = create_app(ServeSettings.of({"origins": ("https://app.example",)}), "key")
+    try:
+        asked = {
+            "host": LOCAL,
+            "access_control_request_method": "POST",
+            "access_control_request_headers": "authorization",
+        }
+        allowed = headers_of(app, "OPTIONS", origin="https://app.example", **asked)
+        assert allowed["access-control-allow-origin"] == "https://app.example" and allowed["status"] == 200
+        assert "authorization" in allowed["access-control-allow-headers"].lower()
+        refused = headers_of(app, "POST", origin="https://app.example", host=LOCAL)
+        assert refused["status"] == 401 and refused["access-control-allow-origin"] == "https://app.example"
+        for method in ("OPTIONS", "POST"):
+            told = headers_of(app, method, origin="https://evil.example", **asked)
+            assert told["status"] in (400, 403) and "access-control-allow-origin" not in told
+    finally:
+        shutil.rmtree(app.state.service.decoders.folder)
+
+
+def headers_of(app, method: str, **headers: str) -> dict:
+    async def run() -> dict:
+        sent: list[dict] = []
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": "/v1/chat/completions", "headers": told, "query_string": b""}
+        await app({**scope, "http_version": "1.1", "scheme": "http", "root_path": ""}, receive, send)
+        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return {**found, "status": sent[0]["status"]}
+
+    return asyncio.run(run())
 
 
 def test_a_body_is_counted_whatever_its_header_says():

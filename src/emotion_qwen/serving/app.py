@@ -73,12 +73,12 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
     )  # fmt: skip
     app.state.service = service
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    if settings.origins:
+    app.add_middleware(Guard, settings=settings, key=key)
+    if settings.origins:  # around the guard: a browser asks first without a key, and may read refusals
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )  # fmt: skip
-    app.add_middleware(Guard, settings=settings, key=key)
     app.add_middleware(Counted, service=service)
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
