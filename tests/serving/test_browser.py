@@ -16,6 +16,7 @@ import av
 import pytest
 from PIL import Image
 from skimage import data
+from tests.serving.conftest import serving
 from tests.serving.test_rolling import RATE, voice
 
 from emotion_qwen.inference.demo import make_demo_clip
@@ -230,6 +231,26 @@ def test_a_busy_or_lost_server_can_be_tried_again(page, fault, said):
     page.click("#fault-again")
     wait_for_report(page)
     assert not page.is_visible("#fault")
+
+
+def test_a_server_with_a_key_asks_for_it_and_goes_on(browser, tmp_path):
+    with serving(tmp_path, "slots=1", "decoders=1", key="the-key") as guarded:
+        page = browser.new_page(locale="en-US")
+        page.goto(guarded.url)
+        page.wait_for_selector("#key-form:not([hidden])")
+        page.click("[data-example='astronaut.jpg']")  # asked for before the key is known
+        page.wait_for_selector("#fault:not([hidden])", timeout=PATIENCE)
+        for given, said in (("wrong", "The key is missing or wrong."), ("the-key", "")):
+            page.fill("#key", given)
+            page.keyboard.press("Enter")
+            page.wait_for_timeout(1000)
+            assert page.inner_text("#fault-text") == said
+        assert not page.is_visible("#key-form") and "nano" in page.inner_text("#model")
+        wait_for_report(page)
+        page.click("#tab-live")
+        page.click("#live-start")
+        page.wait_for_selector("#live-bars li", timeout=PATIENCE)
+        page.close()
 
 
 def test_a_report_can_be_cancelled(page):

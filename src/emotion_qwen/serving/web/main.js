@@ -3,7 +3,7 @@
 import { analyze, example, repeat } from "./report.js";
 import { setHearing, stop } from "./live.js";
 import {
-  askForKey, byId, explain, facts, headers, labelName, language, refusal, say, size, speak, useKey, whenSpoken,
+  askForKey, byId, explain, facts, fail, goOn, headers, key, labelName, language, refusal, say, size, speak, useKey, whenSpoken,
 } from "./shared.js";
 
 let model = null;  // card of the model that is served
@@ -15,6 +15,7 @@ async function greet() {
     const response = await fetch("/v1/models", { headers: headers() });
     if (response.status === 401) {
       askForKey();
+      if (key()) fail(say("invalid_api_key"));
       return;
     }
     if (response.status === 503) {
@@ -55,9 +56,9 @@ function showModel() {
 
 byId("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const work = useKey(byId("key").value.trim());
+  useKey(byId("key").value.trim());
   await greet();
-  if (work && byId("key-form").hidden) work();
+  if (byId("key-form").hidden) goOn();
 });
 
 // ---- languages ----
@@ -100,8 +101,8 @@ function choose(tab) {
 }
 for (const [number, tab] of tabs.entries()) {
   tab.addEventListener("click", () => choose(tab));
-  tab.addEventListener("keydown", ({ key }) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+  tab.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const next = tabs[(number + step + tabs.length) % tabs.length];
     choose(next);

@@ -87,9 +87,13 @@ export function useKey(value) {
   keep("key", value);
   byId("key-form").hidden = true;
   fail("");
+}
+
+/** Do what was asked for before the key was known. */
+export function goOn() {
   const work = afterKey;
   afterKey = null;
-  return work;
+  if (work) work();
 }
 
 export function askForKey() {
