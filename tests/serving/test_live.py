@@ -7,6 +7,8 @@ import contextlib
 import json
 import signal
 import struct
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -287,6 +289,44 @@ def test_who_does_not_speak_or_does_not_read_is_left(monkeypatch, messages, end)
     deaf, service = Deaf(*messages), Open()
     asyncio.run(asyncio.wait_for(serve_live(deaf, service), 5))
     assert deaf.closed == end and service.greeting == service.live == 0
+
+
+def test_while_a_picture_is_decoded_sound_is_heard_and_the_newest_picture_waits(tmp_path):
+    """A decoder that is busy with others must not make live late."""
+
+    class Decoders:
+        decoded: ClassVar[list] = []
+
+        def new_folder(self):
+            return tmp_path
+
+        async def decode(self, path, name, settings):
+            self.decoded.append(path.read_bytes())
+            await asyncio.sleep(0.2)
+            return SimpleNamespace(frames=np.zeros((1, 8, 8, 3), np.uint8))
+
+    settings = SimpleNamespace(max_frames=8, fps=2.0, working_side=64)
+    analyzer = SimpleNamespace(hears=True, engine=SimpleNamespace(processor=SimpleNamespace(settings=settings)))
+    service = SimpleNamespace(analyzer=analyzer, decoders=Decoders(), settings=SimpleNamespace(media_frames=8))
+
+    async def run() -> live.LiveSession:
+        one = live.LiveSession(service, options=None)
+        decoding = asyncio.create_task(forever(one.decode))
+        for number in range(4):
+            one.take(message(0, float(number), b"%d" % number))
+            one.take(message(1, float(number), samples(voice(0.5))))
+            await asyncio.sleep(0.02)
+        assert one.rolling.now == 3.5 and not one.rolling.pictures  # all was heard while the first was decoded
+        await asyncio.sleep(0.5)
+        decoding.cancel()
+        return one
+
+    async def forever(work) -> None:
+        while True:
+            await work()
+
+    one = asyncio.run(run())
+    assert service.decoders.decoded == [b"0", b"3"] and [time for time, _ in one.rolling.pictures] == [0.0, 3.0]
 
 
 def test_live_can_be_switched_off():

@@ -3,8 +3,8 @@
 The first message is JSON: `{"type": "start", "labels", "language", "context", "abstain_below", "key"}`, all but the
 type optional. Then come binary messages: one byte (0 picture, 1 sound), the time in seconds as a big-endian float64,
 and a JPEG, PNG or WebP picture, or 16-bit little-endian mono samples at 16 kHz, the first of which is of that time. Out
-come JSON messages of type `ready`, `report` and `error`. A picture that comes too soon, or while the last one is still
-decoded, is dropped: live means now, not all. `docs/guides/serving.md` tells everything.
+come JSON messages of type `ready`, `report` and `error`. A picture that comes too soon is dropped, and of those that
+come while one is decoded only the last is kept: live means now, not all. `docs/guides/serving.md` tells everything.
 """
 
 from __future__ import annotations
@@ -60,16 +60,15 @@ class LiveSession:
         self.apart = max(1 / settings.fps, SPAN / most)  # as clips are sampled
         self.rolling = Rolling(SPAN, self.apart, settings.working_side, most)
         self.folder = service.decoders.new_folder()
-        self.fresh = asyncio.Event()
-        self.decoding = False
+        self.came, self.fresh = asyncio.Event(), asyncio.Event()  # a picture to decode; something new to report
+        self._picture = (0.0, b"")  # the last that came, with its time
         self._reported = 0.0
 
-    async def take(self, message: bytes) -> None:
+    def take(self, message: bytes) -> None:
         """Take a picture or a piece of sound.
 
         Raises:
-            ApiError: the message has no head, no sensible time or an unknown kind, the sound is longer than `SPAN`, or
-                the picture cannot be read.
+            ApiError: the message has no head, no sensible time or an unknown kind, or the sound is longer than `SPAN`.
         """
         if len(message) <= _HEAD.size:
             raise _fault(f"a message has {len(message)} bytes, expected a kind, a time and data: more than 9")
@@ -80,7 +79,8 @@ class LiveSession:
         if kind == SOUND:
             self._take_sound(when, data)
         elif kind == PICTURE:
-            await self._take_picture(when, data)
+            self._picture = when, data
+            self.came.set()
         else:
             raise _fault(f"a message is of kind {kind}, expected {PICTURE} (picture) or {SOUND} (sound)")
 
@@ -96,19 +96,21 @@ class LiveSession:
         if not self.rolling.looks and abs(self.rolling.now - self._reported) >= APART:
             self.fresh.set()
 
-    async def _take_picture(self, when: float, data: bytes) -> None:
-        if self.decoding or not self.rolling.wants_picture(when):
+    async def decode(self) -> None:
+        """Wait for a picture and decode it, unless it comes too soon after the last one.
+
+        Raises:
+            ApiError: it cannot be read.
+        """
+        await self.came.wait()
+        self.came.clear()
+        when, data = self._picture
+        if not self.rolling.wants_picture(when):
             return
-        self.decoding = True
-        try:
-            path = self.folder / "picture"
-            await asyncio.to_thread(path.write_bytes, data)
-            clip = await self.service.decoders.decode(
-                path, "the picture", self.service.analyzer.engine.processor.settings
-            )
-            self.rolling.add_picture(when, clip.frames[0])
-        finally:
-            self.decoding = False
+        path = self.folder / "picture"
+        await asyncio.to_thread(path.write_bytes, data)
+        clip = await self.service.decoders.decode(path, "the picture", self.service.analyzer.engine.processor.settings)
+        self.rolling.add_picture(when, clip.frames[0])
         self.fresh.set()
 
     async def report(self) -> str | None:
@@ -173,11 +175,12 @@ async def _session(client: _Client, session: LiveSession) -> None:
     Raises:
         _End: the client was silent, sent nonsense or did not listen, or the time is over.
     """
-    tasks = {asyncio.ensure_future(_listen(client, session)), asyncio.ensure_future(_report_on(client, session))}
+    limit = session.service.settings.live_seconds
+    tasks: set[asyncio.Task[None]] = set()
     try:
         facts = {"span": SPAN, "apart": session.apart, "rate": SAMPLE_RATE, "hears": session.service.analyzer.hears}
         await client.send(json.dumps({"type": "ready", **facts}))
-        limit = session.service.settings.live_seconds
+        tasks |= {asyncio.create_task(work(client, session)) for work in (_listen, _decode_on, _report_on)}
         done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             raise _End(1000, f"a session lasts {limit:g} s")
@@ -198,7 +201,7 @@ class _Client:
     """
 
     def __init__(self, socket: WebSocket) -> None:
-        self.socket = socket
+        self.socket, self.faults = socket, 0
 
     async def receive(self, seconds: float, otherwise: _End) -> Any:
         """Receive a message.
@@ -233,6 +236,18 @@ class _Client:
         """Send an error; raises what `send` does."""
         known = as_api_error(error)
         await self.send(json.dumps({"type": "error", "code": known.code, "message": str(known)}, ensure_ascii=False))
+
+    async def blame(self, error: EmotionQwenError) -> None:
+        """Tell of a message that does not fit.
+
+        Raises:
+            _End: it was one too many, or the client does not take it.
+            WebSocketDisconnect: the client is gone.
+        """
+        self.faults += 1
+        await self.tell(error)
+        if self.faults >= FAULTS:
+            raise _End(1008, f"{FAULTS} messages did not fit") from error
 
 
 async def _greeted(client: _Client, service: Service) -> AnalyzeOptions:
@@ -287,18 +302,22 @@ def _options(told: str | None, service: Service) -> AnalyzeOptions:
 
 
 async def _listen(client: _Client, session: LiveSession) -> None:
-    faults = 0
     while True:
         message = await client.receive(IDLE, _End(1001, "idle"))
         try:
             if (data := message.get("bytes")) is None:
                 raise _fault("a message is text, expected bytes: a kind, a time and data")
-            await session.take(data)
+            session.take(data)
         except EmotionQwenError as error:
-            faults += 1
-            await client.tell(error)
-            if faults >= FAULTS:
-                raise _End(1008, f"{FAULTS} messages did not fit") from error
+            await client.blame(error)
+
+
+async def _decode_on(client: _Client, session: LiveSession) -> None:
+    while True:
+        try:
+            await session.decode()
+        except EmotionQwenError as error:
+            await client.blame(error)
 
 
 async def _report_on(client: _Client, session: LiveSession) -> None:
