@@ -93,7 +93,7 @@ class LiveSession:
         if not self.service.analyzer.hears:
             return
         self.rolling.add_sound(when, np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768)
-        if not self.rolling.looks and abs(self.rolling.now - self._reported) >= APART:
+        if self.rolling.only_sounds and abs(self.rolling.now - self._reported) >= APART:
             self.fresh.set()
 
     async def decode(self) -> None:
@@ -119,7 +119,7 @@ class LiveSession:
         began, self._reported = time.perf_counter(), self.rolling.now
         voiced = await asyncio.to_thread(self.rolling.voiced)
         speaks = voiced is not None and voiced >= VOICED
-        if not self.rolling.looks and not speaks:
+        if not self.rolling.looks and not (speaks and self.rolling.only_sounds):
             return None
         clip = self.rolling.clip(with_sound=speaks)
         job = ReportJob(self.service, self.options)

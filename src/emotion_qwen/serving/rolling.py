@@ -87,6 +87,11 @@ class Rolling:
         """Whether there is a picture that is not stale."""
         return bool(self.pictures) and self.pictures[-1][0] > self.now - STALE
 
+    @property
+    def only_sounds(self) -> bool:
+        """Whether sound came for some time, and no picture that is not stale."""
+        return self._heard is not None and not self.looks and self._heard[1] - self._heard[0] >= STALE
+
     def voiced(self) -> float | None:
         """Return the share of the sound that has a pitch, as voices do; None without sound."""
         wave, _ = self._sound()
