@@ -6,6 +6,7 @@ import pytest
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media import read_video, video
+from emotion_qwen.media.sound import read_sound
 from emotion_qwen.media.video import working_size
 from emotion_qwen.settings import ClipSettings
 
@@ -253,6 +254,25 @@ def test_what_cannot_be_read_is_named(tmp_path, kind, message):
     with pytest.raises(MediaError, match=message) as caught:
         read_video(_broken(tmp_path, kind), SETTINGS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile inside.ts\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:3.0,\ninside.ts\n#EXT-X-ENDLIST\n",
+    ],
+    ids=["concat", "hls"],
+)
+def test_a_list_of_other_files_is_refused_also_where_it_is_no_text(tmp_path, name, text):
+    """FFmpeg would follow it: a zero byte is all that tells it from text."""
+    write_video(tmp_path / "inside.ts")
+    (tmp_path / name).write_bytes(text.encode() + b"#\0\n")
+    with pytest.raises(MediaError, match="not a video or picture that FFmpeg can read"):
+        read_video(tmp_path / name, SETTINGS)
+    with pytest.raises(MediaError, match="not a sound or video file that FFmpeg can read"):
+        read_sound(tmp_path / name)
 
 
 def test_working_size():

@@ -39,7 +39,7 @@ def test_a_wrong_key_is_refused(guarded, given):
 
 
 def test_what_needs_no_key(guarded):
-    for path in ("/health", "/ready", "/", "/page.js", "/openapi.json"):
+    for path in ("/health", "/ready", "/", "/web/main.js", "/openapi.json"):
         assert guarded.http.get(path).status_code == 200
 
 
@@ -57,8 +57,9 @@ def test_the_client_and_a_live_session_with_the_key(guarded):
             return await socket.recv()
 
     assert json.loads(asyncio.run(greet(KEY)))["type"] == "ready"
-    with pytest.raises(websockets.exceptions.ConnectionClosed):
-        asyncio.run(greet("wrong"))
+    for wrong in ("wrong", ""):
+        told = json.loads(asyncio.run(greet(wrong)))
+        assert told["type"] == "error" and told["code"] == "invalid_api_key" and KEY not in told["message"]
 
 
 def test_sigterm_under_load_serves_who_is_in_and_nobody_else(guarded):

@@ -150,6 +150,8 @@ HOSTILE: dict[str, tuple[object, dict, set[int]]] = {
     "an unknown part": (chat({"type": "file", "file": {"file_id": "1"}}), {}, {400}),
     "negative length": (chat("a", max_tokens=-1), {}, {400}),
     "endless length": (chat("a", max_tokens=10**30), {}, {400}),
+    "a temperature next to nothing": (chat("a", temperature=5e-324), {}, {200}),
+    "a share next to nothing": (chat("a", top_p=5e-324, temperature=1), {}, {400}),
     "a number beyond 64 bits as seed": (chat("a", seed=2**70), {}, {400}),
     "a hundred thousand words": (chat("word " * 100_000), {}, {400}),
     "a schema that refers to itself": (

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-import struct
 
 import numpy as np
 import pytest
@@ -112,51 +109,12 @@ def test_the_page_is_whole_and_lets_nothing_in(server):
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert "http://" not in page.text and "https://" not in page.text and "{{" not in page.text
-    for name in ("/page.js", "/page.css", "/examples/astronaut.mp4", "/examples/astronaut.jpg"):
+    for name in ("main.js", "live.js", "sound.js", "style.css", "icon.svg"):
+        answer = server.http.get(f"/web/{name}")
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith(("text/", "image/svg"))
+    for name in ("/examples/astronaut.mp4", "/examples/astronaut.jpg", "/favicon.ico"):
         assert server.http.get(name).status_code == 200
-    script = server.http.get("/page.js").text
-    texts = [part.split("},")[0] for part in script.split("tagline:")[1:]]
-    english, chinese = (set(re.findall(r"(\w+): \"", text)) for text in texts[:2])
-    assert english == chinese and len(english) > 20, "every text in both languages"
-
-
-def test_live_pictures_give_a_rolling_report(server, astronaut):
-    async def session() -> list[dict]:
-        told = []
-        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
-            await socket.send(json.dumps({"type": "start", "labels": "dfew7"}))
-            told.append(json.loads(await socket.recv()))
-            await socket.send(struct.pack(">Bd", 0, 0.5) + b"no picture")
-            told.append(json.loads(await socket.recv()))
-            for number in range(4):
-                await socket.send(struct.pack(">Bd", 0, 1.0 + number) + picture_bytes(astronaut))
-            while not told[-1].get("report"):
-                told.append(json.loads(await asyncio.wait_for(socket.recv(), 30)))
-        return told
-
-    ready, error, *_, last = asyncio.run(session())
-    assert ready["type"] == "ready" and error["type"] == "error" and "picture" in error["message"]
-    assert last["type"] == "report" and last["report"]["people"][0]["seen"]
-
-
-@pytest.mark.parametrize("greeting", ["[]", '{"type": "start", "labels": "x"}', "{", '{"type": "start", "no": 1}'])
-def test_a_live_session_that_does_not_greet_is_closed(server, greeting):
-    async def session() -> dict:
-        async with websockets.connect(f"ws://127.0.0.1:{server.port}/v1/emotion/live") as socket:
-            await socket.send(greeting)
-            return json.loads(await socket.recv())
-
-    assert asyncio.run(session())["type"] == "error"
-
-
-def test_a_page_elsewhere_cannot_open_a_live_session(server):
-    async def session() -> None:
-        url = f"ws://127.0.0.1:{server.port}/v1/emotion/live"
-        async with websockets.connect(url, origin="https://evil.example") as socket:
-            await socket.recv()
-
-    with pytest.raises((websockets.exceptions.InvalidStatus, websockets.exceptions.ConnectionClosed)):
-        asyncio.run(session())
+    assert server.http.get("/web/index.html").status_code == server.http.get("/web/no.js").status_code == 404
 
 
 def test_the_document_describes_every_route(server):

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder, written_whole
 from emotion_qwen.media import video as reading
-from emotion_qwen.media.container import open_video
+from emotion_qwen.media.container import open_options, open_video
 from emotion_qwen.media.timeline import Timeline, read_timeline
 
 Paint = Callable[[Image.Image, float], Image.Image]
@@ -74,10 +74,9 @@ def recode_sound(source: Path, out: Path) -> None:
         MediaError: the source cannot be read, holds no sound, or the file cannot be written.
     """
     try:
-        options = {"protocol_whitelist": "file"}
         with (
             written_whole(out) as draft,
-            av.open(str(source.resolve()), options=options) as container,
+            av.open(str(source.resolve()), options=open_options()) as container,
             av.open(str(draft), "w", format="mp4") as target,
         ):
             stream: Any = target.add_stream("aac", rate=SOUND_RATE)

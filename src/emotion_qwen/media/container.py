@@ -1,13 +1,15 @@
 """Opening a video file, and saying in one line why one does not open.
 
 FFmpeg answers most broken files with "Invalid data found"; the reasons worth telling apart are found by looking at the
-first bytes. Text is refused before FFmpeg sees it: a playlist could make it open other files or addresses.
+first bytes. Text is refused before FFmpeg sees it, and so is every format that is a list of other files: a playlist
+could make it open what the sender may not see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import av
@@ -15,6 +17,7 @@ import av.container
 import av.error
 import av.stream
 import av.video.stream
+from av.format import formats_available
 
 from emotion_qwen.errors import MediaError
 
@@ -25,7 +28,17 @@ class NoPicture(MediaError):
     """A file that holds sound and no picture."""
 
 
+# FFmpeg's readers of lists: what they open is named by the file. A list is no text once a zero byte stands behind it.
+_LISTS = {
+    "concat", "dash", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vapoursynth", "vobsub", "webm_dash_manifest",
+}  # fmt: skip
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof"}
+
+
+@cache
+def open_options() -> dict[str, str]:
+    """Return FFmpeg's options for files of strangers: files only, and no format that names other files."""
+    return {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(formats_available - _LISTS))}
 
 
 @contextmanager
@@ -38,9 +51,8 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.vid
     """
     check_readable(path)
     try:
-        # The absolute path keeps names like "a:b.mp4" from being read as a protocol; the whitelist keeps
-        # containers that refer to other places from reaching the network. Tags may be in any encoding.
-        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # The absolute path keeps names like "a:b.mp4" from being read as a protocol. Tags may be in any encoding.
+        container = av.open(str(path.resolve()), options=open_options(), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{str(path)!r}: {_why_unreadable(path, error)}") from error
     try:

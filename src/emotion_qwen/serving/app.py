@@ -83,17 +83,17 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
     )  # fmt: skip
     app.state.service = service
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    if settings.origins:
+    app.add_middleware(Guard, settings=settings, key=key)
+    if settings.origins:  # around the guard: a browser asks first without a key, and may read refusals
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )  # fmt: skip
-    app.add_middleware(Guard, settings=settings, key=key)
     app.add_middleware(Counted, service=service)
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
     _add_report_routes(app, service)
-    page.add_routes(app)
+    page.add_routes(app, settings)
     _add_error_handlers(app)
     return app
 
@@ -299,6 +299,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI's, around what stopped the reading of a body
+            return await ours(request, error.__cause__)
         missing = "nothing is served at this address; /openapi.json lists what is"
         message = missing if error.status_code == 404 else str(error.detail)
         body = error_body(error.status_code, message, None)

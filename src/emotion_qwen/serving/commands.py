@@ -15,7 +15,6 @@ from emotion_qwen.errors import MissingPackage, SettingsError
 from emotion_qwen.serving.limits import KEY_VARIABLE, ServeSettings
 from emotion_qwen.settings import read_yaml
 
-HEADER_BYTES = 32 * 1024
 PATH = click.Path(path_type=Path)
 ENGINES = ("own", "vllm")
 
@@ -58,6 +57,9 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
         from transformers.utils import logging as transformers_logging
 
         from emotion_qwen.serving.app import create_app
+        from emotion_qwen.serving.live import LARGEST
+        from emotion_qwen.serving.security import HEADER_BYTES
+        from emotion_qwen.serving.transport import PromptProtocol
     except ImportError as error:
         raise MissingPackage(
             f"serving needs {error.name!r}, which is not installed; pip install 'emotion-qwen[serve]'"
@@ -77,8 +79,9 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
 
     server = Server(
         uvicorn.Config(
-            app, host=settings.host, port=settings.port, log_level="warning", access_log=False, http="h11",
-            h11_max_incomplete_event_size=HEADER_BYTES, ws_max_size=2**21, ws_max_queue=8, server_header=False,
+            app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
+            http=PromptProtocol, h11_max_incomplete_event_size=HEADER_BYTES, server_header=False,
+            ws_max_size=LARGEST, ws_max_queue=8, ws_per_message_deflate=False,
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)), timeout_keep_alive=15,
             limit_concurrency=settings.queue + settings.slots + 256,
         )

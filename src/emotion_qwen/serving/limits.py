@@ -33,9 +33,14 @@ class ServeSettings(Settings):
     """Length of an answer where the request names none."""
     request_seconds: float = Field(120.0, gt=0)
     """Time for one request, waiting included."""
+    upload_seconds: float = Field(120.0, gt=0)
+    """Time in which the body of a request must have come."""
     analyses: int = Field(2, ge=1)
     """Reports made at once; four times as many may wait."""
     body_bytes: int = Field(64 * MIB, ge=1024)
+    """Size of one request."""
+    bodies_bytes: int = Field(512 * MIB, ge=1024)
+    """Size of all requests that are in, together; more get status 429."""
     media_bytes: int = Field(40 * MIB, ge=1024)
     """Size of one medium."""
     media_seconds: float = Field(600.0, gt=0)
@@ -61,10 +66,14 @@ class ServeSettings(Settings):
     """Serve other machines without an API key."""
     origins: tuple[str, ...] = ()
     """Web origins beside the server's own whose pages may use it."""
+    hosts: tuple[str, ...] = ()
+    """Names by which a server that asks for no key may be called, beside those that nobody outside can give."""
     drain_seconds: float = Field(30.0, ge=0)
     """Time that running requests get after SIGTERM."""
     live: int = Field(4, ge=0)
-    """Live sessions at once."""
+    """Live sessions at once; 0 refuses them."""
+    live_seconds: float = Field(3600.0, gt=0)
+    """Length of one live session."""
 
     @property
     def local(self) -> bool:

@@ -6,12 +6,15 @@ import asyncio
 import base64
 import binascii
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.remote import fetch
+
+_FETCHING = ThreadPoolExecutor(8, "fetching")  # slow servers and names delay each other, and nobody else
 
 
 async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) -> Path:
@@ -39,7 +42,8 @@ async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) ->
             raise ApiError(
                 400, f"{name} is an address, and this server fetches none; send it as data URL or upload", "url_refused"
             )
-        await asyncio.to_thread(fetch, url, target, settings.media_bytes, settings.remote_seconds)
+        asked = (url, target, settings.media_bytes, settings.remote_seconds)
+        await asyncio.get_running_loop().run_in_executor(_FETCHING, fetch, *asked)
         return target
     raise ApiError(400, f"{name} has the scheme {scheme[:16]!r}, expected data, https or file", "url_refused")
 

@@ -1,4 +1,4 @@
-"""The page at `/`: a document, a script, a style, nothing from elsewhere; it uses the same routes as everybody."""
+"""The page at `/`: a document, scripts, a style, nothing from elsewhere; it uses the same routes as everybody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
@@ -15,14 +16,19 @@ from emotion_qwen.inference.colours import colour_of
 from emotion_qwen.inference.demo import make_demo_clip
 from emotion_qwen.inference.page import policy_hashes
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.live import SPAN
+from emotion_qwen.serving.texts import TEXTS
+from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, concept
 
 EXAMPLES = ("astronaut.mp4", "astronaut.jpg")
+SCRIPTS = ("main.js", "shared.js", "report.js", "chat.js", "live.js", "sound.js")
+FILES = {"style.css": "text/css", "icon.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 
 
 @cache
 def _asset(name: str) -> str:
-    return (files("emotion_qwen.serving") / name).read_text(encoding="utf-8")
+    return (files("emotion_qwen.serving") / "web" / name).read_text(encoding="utf-8")
 
 
 def policy() -> str:
@@ -37,25 +43,40 @@ def policy() -> str:
     )  # fmt: skip
 
 
-@cache
-def document() -> str:
-    """Return the page, with the names and colours of all labels."""
+def facts(settings: ServeSettings) -> dict[str, Any]:
+    """Return what the scripts need to know: words, labels with their names, colours and places, and limits."""
     labels = sorted({label for known in LABEL_SETS.values() for label in known.labels})
-    names: dict[str, dict[str, str]] = {}
+    names: dict[str, tuple[str, str]] = {}
     for known in LABEL_SETS.values():
         for label, english, chinese in zip(known.labels, known.names("en"), known.names("zh"), strict=True):
-            names.setdefault(label, {"en": english, "zh": chinese})
-    facts = {
-        "label_sets": list(LABEL_SETS),
+            names.setdefault(label, (english, chinese))
+    return {
+        "texts": TEXTS,
+        "label_sets": {name: {"labels": known.labels, "source": known.source} for name, known in LABEL_SETS.items()},
         "names": names,
         "colours": {label: colour_of(label) for label in labels},
+        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "media_bytes": min(settings.media_bytes, settings.body_bytes),
+        "body_bytes": settings.body_bytes,
+        "live": settings.live > 0,
+        "span": SPAN,
     }
-    return _asset("page.html").replace("FACTS", json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def document(settings: ServeSettings) -> str:
+    """Return the page with its facts."""
+    told = json.dumps(facts(settings), ensure_ascii=False).replace("<", "\\u003c")
+    return _asset("index.html").replace("FACTS", told)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="emotion-qwen-examples-")  # goes when the process ends
 
 
 @cache
 def _example(name: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-examples-"))
+    folder = Path(_folder().name)
     if name == "astronaut.mp4":
         return make_demo_clip(folder / name)
     from PIL import Image
@@ -65,25 +86,23 @@ def _example(name: str) -> Path:
     return folder / name
 
 
-def add_routes(app: FastAPI) -> None:
+def add_routes(app: FastAPI, settings: ServeSettings) -> None:
     """Add the page, its files and the examples."""
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
         headers = {"Content-Security-Policy": policy(), "Permissions-Policy": "camera=(self), microphone=(self)"}
-        return Response(document(), media_type="text/html", headers=headers)
+        return Response(document(settings), media_type="text/html", headers=headers)
 
-    @app.get("/page.js", include_in_schema=False)
-    async def script() -> Response:
-        return Response(_asset("page.js"), media_type="text/javascript")
-
-    @app.get("/page.css", include_in_schema=False)
-    async def style() -> Response:
-        return Response(_asset("page.css"), media_type="text/css")
+    @app.get("/web/{name}", include_in_schema=False)
+    async def file(name: str) -> Response:
+        if name not in FILES:
+            raise ApiError(404, "no such file of the page", "not_found")
+        return Response(_asset(name), media_type=FILES[name])
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:
-        return Response(status_code=204)
+        return Response(_asset("icon.svg"), media_type=FILES["icon.svg"])
 
     @app.get("/examples/{name}", include_in_schema=False)
     def example(name: str) -> Response:

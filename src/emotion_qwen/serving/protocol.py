@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from emotion_qwen.inference.report import ABSTAIN_BELOW
 from emotion_qwen.taxonomy import LABEL_SETS
@@ -139,7 +139,7 @@ class ChatRequest(Wire):
     max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=1e-6, le=1)  # in float32 a smaller one would be 0, and keep no token
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: str | list[str] | None = None
     logprobs: bool = False
@@ -166,6 +166,12 @@ class ChatRequest(Wire):
             if values.get(name) is not None and values[name] not in neutral:
                 raise ValueError(f"{name} is not supported by this server; leave it out")
         return {name: value for name, value in values.items() if name not in _UNSUPPORTED}
+
+    @field_validator("temperature")
+    @classmethod
+    def _cold(cls, value: float | None) -> float | None:
+        """Take what is next to nothing for nothing: in float32 scores divided by it would be infinite."""
+        return 0.0 if value is not None and value < 1e-4 else value
 
     @model_validator(mode="after")
     def _fits(self) -> ChatRequest:

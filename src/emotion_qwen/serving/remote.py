@@ -1,6 +1,7 @@
 """Fetching what a request names: https only, public addresses only, checked after every resolution and redirect.
 
-The address that was checked is the one that is connected to, so a name cannot resolve to another one in between.
+The address that was checked is the one that is connected to, so a name cannot resolve to another one in between. When
+the time is over the connection is cut, wherever it is: a server that sends one byte a second keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -19,6 +22,8 @@ from emotion_qwen.serving.failures import ApiError
 
 REDIRECTS = 3
 _CHUNK = 2**16
+_PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # all that IANA has given out as global unicast (RFC 4291, 2.4)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
 Resolver = Callable[[str], Sequence[str]]
 
 
@@ -36,9 +41,11 @@ def check_address(text: str) -> str:
     address: Any = ipaddress.ip_address(text.partition("%")[0])
     inner = [address]
     if address.version == 6:
-        inner += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in ipaddress.ip_network("64:ff9b::/96"):  # RFC 6052
-            inner.append(ipaddress.ip_address(int(address) & 0xFFFFFFFF))
+        inner += [address.sixtofour, *(address.teredo or ())]
+        if address in _NAT64:
+            inner = [ipaddress.ip_address(int(address) & 0xFFFFFFFF)]
+        elif address not in _PUBLIC_V6:  # mapped, compatible, translated, local: none of them is needed
+            inner = [ipaddress.ip_address("::")]
     if any(one is not None and (not one.is_global or one.is_multicast) for one in inner):
         raise ApiError(400, "the address is not on the public network; give a public https address", "url_refused")
     return str(address)
@@ -67,12 +74,16 @@ class PinnedConnection(http.client.HTTPSConnection):
 
     def __init__(self, host: str, address: str, timeout: float, context: ssl.SSLContext) -> None:
         super().__init__(host, timeout=timeout, context=context)
+        self.wire: socket.socket | None = None
+        """The socket; `sock` forgets it as soon as an answer that ends the connection begins."""
         self._address, self._tls = address, context
 
     def connect(self) -> None:
         """Connect to the address and check the certificate against the name."""
         plain = socket.create_connection((self._address, 443), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        tls = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self.wire = tls
+        tls.do_handshake()
 
 
 def fetch(
@@ -102,23 +113,51 @@ def fetch(
         parts = check_url(url)
         assert parts.hostname is not None
         address = _public_address(parts.hostname, resolver)
-        connection = connect(parts.hostname, address, max(until - time.monotonic(), 0.1), context)
+        connection = connect(parts.hostname, address, _left(until), context)
         try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", path, headers={"User-Agent": "emotion-qwen", "Accept-Encoding": "identity"})
-            response = connection.getresponse()
-            if response.status in (301, 302, 303, 307, 308):
-                url = urljoin(url, response.getheader("Location") or "")
-                continue
-            if response.status != 200:
-                raise ApiError(400, f"the address answered with status {response.status}", "url_failed")
-            _save(response, target, limit, until)
-            return
+            with _cut_off(connection, until):
+                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("GET", path, headers={"User-Agent": "emotion-qwen", "Accept-Encoding": "identity"})
+                response = connection.getresponse()
+                if response.status in (301, 302, 303, 307, 308):
+                    url = urljoin(url, response.getheader("Location") or "")
+                    continue
+                if response.status != 200:
+                    raise ApiError(400, f"the address answered with status {response.status}", "url_failed")
+                _save(response, target, limit, until)
+                return
         except (OSError, http.client.HTTPException, ValueError) as error:
+            _left(until)  # a connection that was cut fails in many ways
             raise ApiError(400, "the address could not be fetched; check that it is reachable", "url_failed") from error
         finally:
             connection.close()
     raise ApiError(400, f"the address redirects more than {REDIRECTS} times; give the last one", "url_refused")
+
+
+def _left(until: float) -> float:
+    """Return the seconds that are left, or say that there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise ApiError(408, "fetching the medium took too long; send it in the request", "url_failed")
+    return left
+
+
+@contextmanager
+def _cut_off(connection: Any, until: float) -> Iterator[None]:
+    """End a connection when the time is over. A socket's own time limit holds for one byte, not for all of them."""
+
+    def cut() -> None:
+        if (wire := getattr(connection, "wire", None)) is not None:
+            with suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(_left(until), cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def _public_address(host: str, resolver: Resolver) -> str:
@@ -147,10 +186,12 @@ def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: f
         raise ApiError(413, f"the medium has {int(told):,} bytes, expected at most {limit:,}", "media_too_large")
     total = 0
     with target.open("wb") as file:
-        while chunk := response.read(_CHUNK):
+        while chunk := response.read1(_CHUNK):  # `read` would wait until a chunk is full
             total += len(chunk)
             if total > limit:
                 raise ApiError(413, f"the medium has more than {limit:,} bytes; give a smaller one", "media_too_large")
-            if time.monotonic() > until:
-                raise ApiError(408, "fetching the medium took too long; send it in the request", "url_failed")
+            _left(until)
             file.write(chunk)
+    _left(until)
+    if told and told.isdigit() and total < int(told):
+        raise ApiError(400, f"the address sent {total:,} of {int(told):,} bytes; try again", "url_failed")

@@ -1,10 +1,19 @@
-"""What every request passes before anything reads it: host, origin, key and size. Plain ASGI: streams stay streams."""
+"""What every request passes before anything reads it: host, origin, key, size, pace. Plain ASGI: streams stay streams.
+
+A page that the user visits is the attacker to think of: the browser reaches servers that nobody outside can. The page
+can send requests to our address (they carry a foreign `Origin`), and it can give its own name our address, so that
+`Origin` and `Host` agree (DNS rebinding). Against the second, a server that asks for no key answers pages only under
+names that nobody outside can give: localhost, addresses, names without a dot, and those that its settings list.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
+import time
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +21,9 @@ from urllib.parse import urlsplit
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 
-OPEN_PATHS = frozenset(["/", "/health", "/ready", "/page.js", "/page.css", "/openapi.json", "/favicon.ico"])
-OPEN_FOLDERS = ("/examples/",)
+OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/favicon.ico"])
+OPEN_FOLDERS = ("/web/", "/examples/")
+HEADER_BYTES = 32 * 1024  # of path and headers
 LIVE_PATH = "/v1/emotion/live"
 _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1"])
 _HEADERS = [
@@ -41,6 +51,7 @@ class Guard:
 
     def __init__(self, app: Any, settings: ServeSettings, key: str | None) -> None:
         self.app, self.settings, self.key = app, settings, key
+        self.held = 0  # bytes of the bodies of all requests that are in
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Check one request or connection."""
@@ -49,19 +60,30 @@ class Guard:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
+            _check_head(scope)
             self._check_host(headers)
             self._check_origin(scope, headers)
             self._check_key(scope, headers)
-            bounded = self._bounded(headers, receive)
+            body = _Body(self, headers, receive)
         except ApiError as error:
             await _refuse(scope, receive, send, error)
             return
-        await self.app(scope, bounded, _with_headers(send) if scope["type"] == "http" else send)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, body.receive, _with_headers(send))
+        finally:
+            self.held -= body.total
 
     def _check_host(self, headers: dict[str, str]) -> None:
-        """A page elsewhere may give its own name our address; a local server without a key answers to its own only."""
-        if self.settings.local and self.key is None and _host(headers) not in _LOCAL_HOSTS:
-            raise ApiError(403, "the server answers to localhost only; call it by that name", "host_refused")
+        if self.key is not None or not self.settings.local:
+            return
+        if _host(headers) not in _LOCAL_HOSTS and _host(headers) not in self.settings.hosts:
+            raise ApiError(
+                403, "the server answers to localhost only; call it so, or list the name in the setting 'hosts'",
+                "host_refused",
+            )  # fmt: skip
 
     def _check_origin(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         origin = headers.get("origin")
@@ -71,6 +93,12 @@ class Guard:
             return
         if urlsplit(origin).netloc != headers.get("host"):
             raise ApiError(403, "pages of other origins may not use this server", "origin_refused")
+        host = _host(headers)
+        if self.key is None and not _cannot_be_given(host) and host not in self.settings.hosts:
+            raise ApiError(
+                403, f"pages may not use the server as {host[:100]!r}; call it by its address, or list the name in "
+                "the setting 'hosts'", "host_refused",
+            )  # fmt: skip
 
     def _check_key(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         path = scope["path"]
@@ -81,29 +109,79 @@ class Guard:
         if kind.lower() != "bearer" or not same_key(given.strip(), self.key):
             raise ApiError(401, "no or a wrong API key; send it as 'Authorization: Bearer KEY'", "invalid_api_key")
 
-    def _bounded(self, headers: dict[str, str], receive: Any) -> Any:
-        limit = self.settings.body_bytes
-        too_large = ApiError(413, f"the request has more than {limit:,} bytes; send less at once", "request_too_large")
+
+class _Body:
+    """The body of one request: counted, and not waited for without end.
+
+    Args:
+        guard: knows the limits, and what all requests hold together.
+        headers: of the request.
+        receive: gives the body.
+
+    Raises:
+        ApiError: the headers say that it is too large.
+    """
+
+    def __init__(self, guard: Guard, headers: dict[str, str], receive: Any) -> None:
+        self.guard, self._receive = guard, receive
+        self.total, self._whole = 0, False
+        self._until = time.monotonic() + guard.settings.upload_seconds
         told = headers.get("content-length", "")
-        if told.isdigit() and int(told) > limit:
-            raise too_large
-        total = 0
+        size = int(told) if told.isascii() and told.isdigit() else 0
+        self._check(size, guard.held + size)
 
-        async def counted() -> Any:
-            nonlocal total
-            message = await receive()
-            if message["type"] == "http.request":
-                total += len(message.get("body", b""))
-                if total > limit:
-                    raise too_large
-            return message
+    async def receive(self) -> Any:
+        """Receive the next message.
 
-        return counted
+        Raises:
+            ApiError: the body is too large or came too slowly, or all bodies together are too large.
+        """
+        if self._whole:  # what comes now only tells that the client has gone
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0))
+        except TimeoutError as error:
+            seconds = self.guard.settings.upload_seconds
+            raise ApiError(
+                408, f"the request did not come within {seconds:g} s; send less at once", "request_too_slow"
+            ) from error
+        if message["type"] == "http.request":
+            size = len(message.get("body", b""))
+            self.total += size
+            self.guard.held += size
+            self._check(self.total, self.guard.held)
+            self._whole = not message.get("more_body", False)
+        return message
+
+    def _check(self, size: int, held: int) -> None:
+        limit, together = self.guard.settings.body_bytes, self.guard.settings.bodies_bytes
+        if size > limit:
+            raise ApiError(413, f"the request has more than {limit:,} bytes; send less at once", "request_too_large")
+        if held > max(together, limit):
+            raise ApiError(429, "too many large requests at once; try again in a moment", "queue_full", retry_after=1)
+
+
+def _cannot_be_given(host: str) -> bool:
+    """Whether no name server of a stranger can make a host name mean this machine."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(".localhost"))
+    return True
+
+
+def _check_head(scope: MutableMapping[str, Any]) -> None:
+    """Refuse headers that are too large; h11's own limit holds only for those that come in several pieces."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > HEADER_BYTES:
+        raise ApiError(431, f"path and headers have more than {HEADER_BYTES:,} bytes; send less", "headers_too_large")
 
 
 def _host(headers: dict[str, str]) -> str:
     try:
-        return (urlsplit(f"//{headers.get('host', '')}").hostname or "").lower()
+        parts = urlsplit(f"//{headers.get('host', '')}")
+        _ = parts.port  # one that is no number makes the whole unreadable
+        return (parts.hostname or "").lower()
     except ValueError:
         return ""
 

@@ -42,6 +42,7 @@ class Service:
         self.failed = False
         self.preparing = 0  # requests whose media are being read
         self.analyses = self.live = 0
+        self.greeting = 0  # live connections that have not said their first message
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
         self.threads = ThreadPoolExecutor(settings.analyses, thread_name_prefix="analysis")
         self.decoders = Decoders(settings)

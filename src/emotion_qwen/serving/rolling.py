@@ -1,0 +1,122 @@
+"""The last seconds of pictures and sound that came one by one, on the sender's clock; never more than that is kept."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from PIL import Image
+
+from emotion_qwen.inference.voice import measure
+from emotion_qwen.media.sound import SAMPLE_RATE
+from emotion_qwen.media.video import working_size
+from emotion_qwen.records import Clip
+
+EARLY = 0.85  # of the asked distance; a browser's timer is not exact, and a picture a little early is no less good
+STALE = 2.0  # seconds without a picture, after which a report is made of sound alone
+VOICED = 0.05  # share of frames with a pitch from which there is a voice to read; of speech it is a third and more
+
+
+class Rolling:
+    """What came in the last seconds.
+
+    Args:
+        span: seconds that are kept.
+        apart: seconds between pictures that are asked for.
+        side: longer side to which pictures are reduced, pixels.
+        most: pictures that are kept.
+    """
+
+    def __init__(self, span: float, apart: float, side: int, most: int) -> None:
+        self.span, self.apart, self.side = span, apart, side
+        self.pictures: deque[tuple[float, np.ndarray]] = deque(maxlen=most)
+        self._wave = np.zeros(round(span * SAMPLE_RATE), dtype=np.float32)  # its last sample is the latest heard
+        self._heard: tuple[float, float] | None = None  # seconds from the first to behind the last sample
+
+    def wants_picture(self, time: float) -> bool:
+        """Whether a picture of that time is one to take: not too soon after the last one."""
+        self._mind_the_clock(time)
+        return not self.pictures or time - self.pictures[-1][0] >= EARLY * self.apart
+
+    def add_picture(self, time: float, picture: np.ndarray) -> None:
+        """Take a picture, (H, W, 3) uint8; one of another size than those before comes from another camera."""
+        height, width = working_size(picture.shape[0], picture.shape[1], self.side)
+        if (height, width) != picture.shape[:2]:
+            picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+        if self.pictures and self.pictures[-1][1].shape != picture.shape:
+            self.pictures.clear()
+        if not self.pictures or time > self.pictures[-1][0]:
+            self.pictures.append((time, picture))
+
+    def add_sound(self, time: float, samples: np.ndarray) -> None:
+        """Lay samples, (S,) float32 at 16 kHz, on the clock; where none came there is silence.
+
+        Args:
+            time: seconds of the first sample.
+            samples: at most as many as fit into the span.
+        """
+        self._mind_the_clock(time)
+        end = time + len(samples) / SAMPLE_RATE
+        first, last = self._heard or (time, time)
+        shift = round((end - last) * SAMPLE_RATE)
+        if shift > 0:
+            kept = max(len(self._wave) - shift, 0)
+            self._wave[:kept] = self._wave[len(self._wave) - kept :].copy()
+            self._wave[kept:] = 0
+            last = end
+        place = len(self._wave) - round((last - time) * SAMPLE_RATE)
+        early = max(-place, 0)  # samples from before the span
+        if early < len(samples):
+            self._wave[place + early : place + len(samples)] = samples[early:]
+        self._heard = (max(min(first, time), last - self.span), last)
+
+    def _mind_the_clock(self, time: float) -> None:
+        """Forget everything if the sender's clock was set back."""
+        if time < self.now - self.span:
+            self.pictures.clear()
+            self._heard = None
+            self._wave[:] = 0
+
+    @property
+    def now(self) -> float:
+        """The latest time that was told; 0 before anything came."""
+        return max(self.pictures[-1][0] if self.pictures else 0.0, self._heard[1] if self._heard else 0.0)
+
+    @property
+    def looks(self) -> bool:
+        """Whether there is a picture that is not stale."""
+        return bool(self.pictures) and self.pictures[-1][0] > self.now - STALE
+
+    @property
+    def only_sounds(self) -> bool:
+        """Whether sound came for some time, and no picture that is not stale."""
+        return self._heard is not None and not self.looks and self._heard[1] - self._heard[0] >= STALE
+
+    def voiced(self) -> float | None:
+        """Return the share of the sound that has a pitch, as voices do; None without sound."""
+        wave, _ = self._sound()
+        return None if wave is None else measure(wave, SAMPLE_RATE).voiced
+
+    def clip(self, *, with_sound: bool) -> Clip:
+        """Put the last seconds together; a stale picture is left out.
+
+        Args:
+            with_sound: take the sound, too.
+        """
+        kept = [one for one in self.pictures if one[0] > self.now - self.span] if self.looks else []
+        times = np.array([time for time, _ in kept])
+        frames = np.stack([picture for _, picture in kept]) if kept else np.zeros((0, 0, 0, 3), np.uint8)
+        wave, start = self._sound() if with_sound else (None, 0.0)
+        lengths = [float(times[-1] - times[0]) if kept else 0.0, 0.0 if wave is None else len(wave) / SAMPLE_RATE]
+        return Clip(
+            frames=frames, times=times, source="live", still=len(times) == 1 and wave is None, duration=max(lengths),
+            size=frames.shape[1:3], wave=wave, sample_rate=0 if wave is None else SAMPLE_RATE, wave_start=start,
+        )  # fmt: skip
+
+    def _sound(self) -> tuple[np.ndarray | None, float]:
+        """Return the sound of the last seconds and the time of its first sample; None if none came in them."""
+        if self._heard is None or self._heard[1] < self.now - self.span:
+            return None, 0.0
+        first, last = self._heard
+        count = min(round((last - first) * SAMPLE_RATE), len(self._wave))
+        return (self._wave[len(self._wave) - count :].copy(), first) if count else (None, 0.0)

@@ -1,0 +1,349 @@
+// The camera and the microphone, and a report of the last seconds again and again.
+
+import {
+  byId, colour, facts, fail, key, labelName, language, percent, Refused, say, signed, whenSpoken,
+} from "./shared.js";
+
+const PICTURE = 0, SOUND = 1;
+const MOST_HISTORY = 60, MOST_TRAIL = 12;
+const QUIET = -60;  // dB of full scale, where the meter begins
+const now = { socket: null, stream: null, sound: null, timer: 0, began: 0, label: "", report: null, trail: [] };
+let hears = false;
+
+const clock = () => (performance.now() - now.began) / 1000;
+
+function packed(kind, when, bytes) {
+  const message = new Uint8Array(9 + bytes.byteLength);
+  const view = new DataView(message.buffer);
+  view.setUint8(0, kind);
+  view.setFloat64(1, when);
+  message.set(new Uint8Array(bytes), 9);
+  return message;
+}
+
+function send(kind, when, bytes) {
+  if (now.socket && now.socket.readyState === WebSocket.OPEN) now.socket.send(packed(kind, when, bytes));
+}
+
+const why = (error) => (error.name in facts.texts ? say(error.name) : error.name);
+const state = (name) => {
+  byId("live-state").dataset.say = name;
+  byId("live-state").textContent = name ? say(name, { span: facts.span }) : "";
+};
+
+function stageSays(name) {
+  byId("stage-words").dataset.say = name;
+  byId("stage-words").textContent = say(name);
+}
+
+// ---- what is sent ----
+
+const VIDEO = { width: { ideal: 640 }, facingMode: "user" };
+// What a browser does to make speech clear would change what a voice shows.
+const AUDIO = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+
+/** Ask for camera and microphone; where only one of them is to be had, that one. */
+async function devices() {
+  const ask = (wanted) => navigator.mediaDevices.getUserMedia(wanted);
+  if (!hears || !byId("microphone").checked) return ask({ video: VIDEO });
+  try {
+    return await ask({ video: VIDEO, audio: AUDIO });
+  } catch (both) {
+    try {
+      const stream = await ask({ video: VIDEO });
+      fail(say("no_microphone", { why: why(both) }));
+      return stream;
+    } catch (camera) {
+      if (camera.name !== "NotFoundError") throw camera;
+      return ask({ audio: AUDIO });
+    }
+  }
+}
+
+/** Send what a microphone hears, with the times of its samples on the session's clock. */
+async function listen(stream) {
+  const rate = 16000;
+  let context = new AudioContext({ sampleRate: rate });
+  let source;
+  try {
+    source = context.createMediaStreamSource(stream);
+  } catch {  // a browser that does not change the rate of a stream; the worklet does, then
+    await context.close();
+    context = new AudioContext();
+    source = context.createMediaStreamSource(stream);
+  }
+  await context.audioWorklet.addModule("/web/sound.js");
+  const pieces = new AudioWorkletNode(context, "pieces", { numberOfOutputs: 0, processorOptions: { rate } });
+  let heard = 0, first = null;
+  pieces.port.onmessage = ({ data }) => {
+    const length = data.byteLength / 2 / rate;
+    const late = clock() - length;
+    if (first === null || Math.abs(first + heard / rate - late) > 0.3) [first, heard] = [late, 0];  // it had stopped
+    send(SOUND, Math.max(first + heard / rate, 0), data);
+    heard += data.byteLength / 2;
+    showLevel(new Int16Array(data));
+  };
+  source.connect(pieces);
+  return { context, stream };
+}
+
+function showLevel(samples) {
+  let power = 0;
+  for (const one of samples) power += one * one;
+  const level = 10 * Math.log10(power / samples.length / 32768 ** 2 + 1e-12);
+  byId("level").value = Math.max(0, 1 - level / QUIET);
+}
+
+async function hear() {
+  const tracks = now.stream.getAudioTracks();
+  byId("level").hidden = !tracks.length;
+  if (tracks.length) now.sound = await listen(new MediaStream(tracks));
+}
+
+async function fallSilent() {
+  const { sound } = now;
+  now.sound = null;
+  byId("level").hidden = true;
+  if (!sound) return;
+  for (const track of sound.stream.getTracks()) {
+    track.stop();
+    if (now.stream) now.stream.removeTrack(track);
+  }
+  await sound.context.close();
+}
+
+function sendPicture() {
+  const camera = byId("camera");
+  if (!camera.videoWidth || !now.socket || now.socket.bufferedAmount > 200000) return;  // live means now, not all
+  const sheet = document.createElement("canvas");
+  sheet.width = camera.videoWidth;
+  sheet.height = camera.videoHeight;
+  sheet.getContext("2d").drawImage(camera, 0, 0);
+  const when = clock();
+  sheet.toBlob(async (blob) => blob && send(PICTURE, when, await blob.arrayBuffer()), "image/jpeg", 0.85);
+}
+
+// ---- the session ----
+
+async function start() {
+  fail("");
+  if (!navigator.mediaDevices) {
+    fail(say("insecure"));
+    return;
+  }
+  byId("live-start").disabled = true;
+  try {
+    now.stream = await devices();
+  } catch (error) {
+    fail(say("no_camera", { why: why(error) }), start);
+    return;
+  } finally {
+    byId("live-start").disabled = false;
+  }
+  Object.assign(now, { began: performance.now(), label: "", report: null, trail: [] });
+  byId("live-line").replaceChildren();
+  byId("live-now").hidden = true;
+  const seen = now.stream.getVideoTracks().length > 0;
+  stageSays(seen ? "live_empty" : "live_sound_only");
+  byId("stage").classList.toggle("on", seen);
+  if (seen) {
+    byId("camera").srcObject = now.stream;
+    await byId("camera").play();
+  }
+  byId("live-start").hidden = byId("live-before").hidden = true;
+  byId("live-stop").hidden = false;
+  byId("live-stop").focus();
+  state("live_wait");
+  open();
+}
+
+function open() {
+  const socket = now.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/emotion/live`);
+  let told = false;  // an error that says why the connection ends
+  socket.onopen = () => socket.send(JSON.stringify(
+    { type: "start", labels: byId("labels").value, language: language(), context: byId("context").value,
+      ...(key() && { key: key() }) }));
+  socket.onmessage = async ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.type === "ready") {
+      now.timer = setInterval(sendPicture, Math.max(1000 * message.apart, 150));
+      await hear();
+    } else if (message.type === "report") {
+      show(message);
+    } else {
+      told = true;
+      fail(new Refused(message).message, message.code === "queue_full" ? start : null);
+    }
+  };
+  socket.onclose = ({ code }) => {
+    if (now.socket !== socket) return;  // we closed it
+    const ends = { 1000: "ended_time", 1001: "ended_idle" };
+    if (!told) fail(say("ended", { why: say(ends[code] || "ended_lost") }), start);
+    stop();
+  };
+}
+
+export function stop() {
+  if (!now.stream) return;
+  clearInterval(now.timer);
+  const { stream, socket } = now;
+  fallSilent();
+  now.stream = now.socket = null;
+  for (const track of stream.getTracks()) track.stop();
+  if (socket) socket.close();
+  byId("camera").srcObject = null;
+  byId("stage").classList.remove("on");
+  stageSays("live_empty");
+  byId("boxes").getContext("2d").clearRect(0, 0, byId("boxes").width, byId("boxes").height);
+  byId("live-stop").hidden = true;
+  byId("live-start").hidden = byId("live-before").hidden = false;
+  if (!byId("pane-live").hidden) byId("live-start").focus();
+  state("");
+}
+
+// ---- what is shown ----
+
+function show({ report, took, voiced }) {
+  state("live_on");
+  now.report = { report, took, voiced };
+  byId("live-now").hidden = false;
+  now.trail = [...now.trail, [...report.valence_arousal, report.label]].slice(-MOST_TRAIL);
+  const part = document.createElement("span");
+  part.style.backgroundColor = colour(report.label);
+  part.title = labelName(report.label);
+  byId("live-line").append(part);
+  while (byId("live-line").children.length > MOST_HISTORY) byId("live-line").firstChild.remove();
+  draw();
+}
+
+function draw() {
+  if (!now.report) return;
+  const { report, took, voiced } = now.report;
+  const unsure = report.uncertainty && report.uncertainty.abstains;
+  const label = unsure ? say("not_sure") : labelName(report.label);
+  if (byId("live-label").textContent !== label) byId("live-label").textContent = label;  // read out when it changes
+  byId("live-share").textContent = unsure ? say("leans", { label: labelName(report.label) }) : percent(report.distribution[report.label]);
+  byId("live-swatch").style.backgroundColor = unsure ? "transparent" : colour(report.label);
+  drawBars(report);
+  const alone = Object.fromEntries(report.channels.map((one) => [one.channel, one]));
+  const threshold = report.uncertainty ? report.uncertainty.threshold : 0;
+  const told = (one) => {
+    if (!one || !one.label) return "";
+    const share = one.distribution[one.label], name = labelName(one.label);
+    return `${share < threshold ? `${say("not_sure")}, ${say("leans", { label: name })}` : name} ${percent(share)}`;
+  };
+  byId("live-face").textContent = told(alone.picture) || say("nobody");
+  byId("live-voice").textContent = told(alone.sound) || say(voiced === null ? "voice_off" : "voice_none");
+  const [valence, arousal] = report.valence_arousal;
+  const count = report.people.length;
+  const seen = count > 1 ? say("people", { count }) : say(count ? "one" : "nobody");
+  byId("live-facts").replaceChildren(...[seen, `${say("valence")} ${signed(valence)}`, `${say("arousal")} ${signed(arousal)}`,
+    say("took", { took: took.toFixed(1) })].map((text) => {
+    const line = document.createElement("span");
+    line.textContent = text;
+    return line;
+  }));
+  drawPlane();
+  drawBoxes(report.people);
+}
+
+/** Bars stay where they are, so that they can be compared from one report to the next. */
+function drawBars(report) {
+  const list = byId("live-bars"), labels = Object.keys(report.distribution);
+  if (list.dataset.labels !== labels.join()) {
+    list.dataset.labels = labels.join();
+    list.replaceChildren(...labels.map((label) => {
+      const row = document.createElement("li");
+      for (const name of ["name", "ground", "value"]) {
+        const part = document.createElement("span");
+        part.className = name;
+        row.append(part);
+      }
+      const fill = document.createElement("span");
+      fill.className = "fill";
+      fill.style.backgroundColor = colour(label);
+      row.children[1].append(fill);
+      return row;
+    }));
+  }
+  for (const [number, label] of labels.entries()) {
+    const row = list.children[number];
+    row.children[0].textContent = labelName(label);
+    row.children[1].firstChild.style.width = percent(report.distribution[label]);
+    row.children[2].textContent = percent(report.distribution[label]);
+    row.classList.toggle("leads", label === report.label);
+  }
+}
+
+function drawn(name, attributes, text = "") {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.textContent = text;
+  return node;
+}
+
+function drawPlane() {
+  const parts = [drawn("circle", { r: 1, class: "edge" }), drawn("path", { d: "M-1 0H1M0-1V1", class: "edge" })];
+  for (const [word, x, y, anchor] of [["excited", 0, -1.1, "middle"], ["calm", 0, 1.24, "middle"], ["pleasant", 1, -0.06, "end"], ["unpleasant", -1, -0.06, "start"]])
+    parts.push(drawn("text", { x, y, "text-anchor": anchor }, say(word)));
+  for (const [number, [valence, arousal, label]] of now.trail.entries()) {
+    const age = now.trail.length - 1 - number;
+    parts.push(drawn("circle", { cx: valence, cy: -arousal, r: age ? 0.05 : 0.1, fill: colour(label), opacity: 1 - age / MOST_TRAIL, class: age ? "" : "last" }));
+  }
+  byId("plane").replaceChildren(...parts);
+}
+
+function drawBoxes(people) {
+  const sheet = byId("boxes"), camera = byId("camera");
+  sheet.width = camera.videoWidth || 640;
+  sheet.height = camera.videoHeight || 480;
+  const pen = sheet.getContext("2d");
+  const scale = sheet.width / Math.max(sheet.clientWidth, 1);  // letters of one size, whatever the camera's
+  pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
+  for (const person of people) {
+    const last = person.seen[person.seen.length - 1];
+    if (!last) continue;
+    let [left, top, right, bottom] = last.box.map((part, number) => part * (number % 2 ? sheet.height : sheet.width));
+    [left, right] = [sheet.width - right, sheet.width - left];  // the picture is shown as in a mirror
+    pen.strokeStyle = pen.fillStyle = colour(person.label);
+    pen.lineWidth = 3 * scale;
+    pen.strokeRect(left, top, right - left, bottom - top);
+    const text = labelName(person.label), width = pen.measureText(text).width + 10 * scale;
+    const above = Math.max(top - 22 * scale, 0);
+    pen.fillRect(left - 1.5 * scale, above, width, 22 * scale);
+    pen.fillStyle = "#000";
+    pen.fillText(text, left + 4 * scale, above + 16 * scale);
+  }
+}
+
+// ---- choices ----
+
+export function setHearing(does) {
+  hears = does;
+  byId("microphone-choice").hidden = !does;
+  byId("deaf").hidden = does;
+}
+
+byId("live-start").addEventListener("click", start);
+byId("live-stop").addEventListener("click", stop);
+byId("microphone").addEventListener("change", async () => {
+  if (!now.stream) return;
+  if (!byId("microphone").checked) {
+    await fallSilent();
+    return;
+  }
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: AUDIO });
+    for (const track of stream.getTracks()) now.stream.addTrack(track);
+    await hear();
+  } catch (error) {
+    byId("microphone").checked = false;
+    fail(say("no_microphone", { why: why(error) }));
+  }
+});
+whenSpoken(() => {
+  byId("live-awaited").textContent = say("live_awaited", { span: facts.span });
+  byId("live-kept").textContent = say("live_kept", { span: facts.span });
+  if (byId("live-state").dataset.say) state(byId("live-state").dataset.say);
+  draw();
+});

@@ -1,0 +1,157 @@
+// A file becomes a report: sent, followed while the model looks, shown with the clip, saved.
+
+import { byId, colour, events, explain, facts, fail, headers, labelName, language, refusal, Refused, say, size, whenSpoken } from "./shared.js";
+import { forget } from "./chat.js";
+
+let running = null;  // AbortController of the report that is being made
+let medium = null;   // the file that the report and the chat are about
+let doing = null;    // [name of a text, its values]: what is said of the progress
+let span = [0, 0];
+const urls = { json: "", page: "" };
+
+function tell(name, values = {}) {
+  doing = name ? [name, values] : null;
+  byId("progress").textContent = name ? say(name, values) : "";
+}
+
+function advance(share) {
+  const bar = byId("windows");
+  bar.classList.toggle("waiting", share === null);
+  if (share === null) bar.removeAttribute("aria-valuenow");
+  else bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
+}
+
+export async function analyze(file, { again = false } = {}) {
+  if (file.size > facts.media_bytes || !file.size) {
+    fail(file.size ? say("large", { size: size(file.size), limit: size(facts.media_bytes) }) : say("empty"));
+    return;
+  }
+  if (running) running.abort();
+  const own = running = new AbortController();
+  medium = file;
+  if (!again) forget(file);
+  begin();
+  const form = new FormData();
+  form.append("file", file, file.name);
+  form.append("labels", byId("labels").value);
+  form.append("language", language());
+  form.append("context", byId("context").value);
+  const began = performance.now();
+  let whole = false;
+  try {
+    const response = await fetch("/v1/emotion/analyze?stream=true&page=true",
+      { method: "POST", body: form, headers: headers(), signal: own.signal });
+    if (!response.ok) throw await refusal(response);
+    for await (const [name, data] of events(response)) {
+      told(name, data, began);
+      whole = name === "page";
+    }
+    if (!whole) throw new Error(say("cut"));
+  } catch (error) {
+    if (own.signal.aborted) return;
+    byId("work").hidden = true;
+    explain(error, () => analyze(file, { again }));
+  } finally {
+    if (running === own) finish();
+  }
+}
+
+function begin() {
+  byId("windows").replaceChildren();
+  for (const id of ["report", "downloads", "chat"]) byId(id).hidden = true;
+  byId("report").removeAttribute("src");  // a hidden report would go on drawing at no width
+  byId("work").hidden = byId("windows").hidden = byId("cancel").hidden = false;
+  byId("start").classList.add("small");
+  byId("awaited").hidden = true;
+  byId("pane-file").setAttribute("aria-busy", "true");
+  tell("sending", { name: medium.name });
+  advance(null);
+  fail("");
+}
+
+function finish() {
+  running = null;
+  byId("cancel").hidden = true;
+  byId("pane-file").removeAttribute("aria-busy");
+}
+
+function told(name, data, began) {
+  const facts = JSON.parse(data);
+  if (name === "error") throw new Refused(facts.error);
+  if (name === "clip") {
+    span = facts.seconds;
+    const seconds = (span[1] - span[0]).toFixed(1);
+    tell(!facts.frames ? "listening" : span[1] > span[0] ? "looking" : "looking_still", { frames: facts.frames, seconds });
+    advance(span[1] > span[0] ? 0 : null);
+  } else if (name === "window") {
+    addWindow(facts);
+  } else if (name === "report") {
+    tell("composing");
+    advance(1);
+    keep("json", JSON.stringify(facts, null, 2), "application/json");
+  } else if (name === "page") {
+    tell("done", { name: medium.name, took: ((performance.now() - began) / 1000).toFixed(1) });
+    keep("page", facts.html, "text/html;charset=utf-8");
+    byId("windows").hidden = true;  // the report has a better timeline
+    byId("downloads").hidden = byId("report").hidden = byId("chat").hidden = false;
+    byId("report").src = urls.page;
+  }
+}
+
+/** Lay a window on the bar where it lies in the clip. */
+function addWindow({ start, end, label }) {
+  const part = document.createElement("span");
+  const length = Math.max(span[1] - span[0], 1e-3);
+  part.style.left = `${100 * (start - span[0]) / length}%`;
+  part.style.width = `${100 * (end - start) / length}%`;
+  part.style.backgroundColor = colour(label);
+  part.title = labelName(label);
+  byId("windows").append(part);
+  advance((end - span[0]) / length);
+}
+
+function keep(name, text, type) {
+  if (urls[name]) URL.revokeObjectURL(urls[name]);
+  urls[name] = URL.createObjectURL(new Blob([text], { type }));
+  const link = byId(`save-${name}`);
+  link.href = urls[name];
+  link.download = `${medium.name.replace(/\.[^.]*$/, "") || "report"}.report.${name === "page" ? "html" : "json"}`;
+}
+
+// The report's page keeps its own margin for those who open it alone; here our own is enough.
+byId("report").addEventListener("load", () => {
+  const inside = byId("report").contentDocument;
+  if (!inside || !inside.body || !byId("report").src) return;
+  inside.body.style.padding = "0";
+  inside.body.style.maxWidth = "none";
+  const fit = () => { byId("report").style.height = `${inside.documentElement.scrollHeight}px`; };
+  new ResizeObserver(fit).observe(inside.body);
+  fit();
+});
+
+byId("cancel").addEventListener("click", () => {
+  if (!running) return;
+  running.abort();
+  finish();
+  byId("windows").hidden = true;
+  tell("cancelled");
+  byId("file").focus();
+});
+
+export async function example(name) {
+  try {
+    const response = await fetch(`/examples/${name}`);
+    if (!response.ok) throw await refusal(response);
+    const blob = await response.blob();
+    await analyze(new File([blob], name, { type: blob.type }));
+  } catch (error) {
+    explain(error, () => example(name));
+  }
+}
+
+/** Make the report anew, for instance in another language: its sentences are in one. */
+export function repeat() {
+  if (medium && (running || !byId("report").hidden)) analyze(medium, { again: true });
+}
+
+whenSpoken(() => { if (doing) tell(...doing); });

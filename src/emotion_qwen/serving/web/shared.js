@@ -1,0 +1,129 @@
+// What all parts of the page share: words in two languages, the key, faults in words, and colours.
+
+export const facts = JSON.parse(document.getElementById("facts").textContent);
+export const byId = (id) => document.getElementById(id);
+const known = { language: stored("language"), key: stored("key") || "" };
+if (known.language !== "en" && known.language !== "zh") known.language = navigator.language.startsWith("zh") ? "zh" : "en";
+
+function stored(name) {
+  try { return sessionStorage.getItem(name); } catch { return null; }  // forbidden in some browsers' private mode
+}
+
+function keep(name, value) {
+  known[name] = value;
+  try { sessionStorage.setItem(name, value); } catch { /* it holds for this page, then */ }
+}
+
+export const language = () => known.language;
+export const key = () => known.key;
+export const headers = () => (known.key ? { Authorization: `Bearer ${known.key}` } : {});
+
+export function say(name, values = {}) {
+  return facts.texts[name][known.language === "zh" ? 1 : 0].replace(/\{(\w+)\}/g, (_, which) => values[which]);
+}
+
+export const labelName = (label) => (facts.names[label] || [label, label])[known.language === "zh" ? 1 : 0];
+export const colour = (label) => facts.colours[label] || "#888888";
+export const percent = (share) => `${Math.round(100 * share)}%`;
+export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+
+export function size(bytes) {
+  return bytes < 2 ** 20 ? `${Math.max(Math.round(bytes / 1024), 1)} KB` : `${(bytes / 2 ** 20).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+}
+
+const spoken = [];  // what to do when the language changes
+export function whenSpoken(work) {
+  spoken.push(work);
+  work();
+}
+
+export function speak(chosen = known.language) {
+  keep("language", chosen);
+  document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
+  for (const node of document.querySelectorAll("[data-say]")) node.textContent = say(node.dataset.say);
+  for (const node of document.querySelectorAll("[data-hint]")) node.placeholder = say(node.dataset.hint);
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", say(node.dataset.label));
+  byId("report").title = say("report");
+  for (const node of document.querySelectorAll("[data-language]"))
+    node.setAttribute("aria-pressed", String(node.dataset.language === chosen));
+  for (const work of spoken) work();
+}
+
+// ---- faults ----
+
+let retry = null;
+export function fail(text, again = null) {
+  byId("fault-text").textContent = text;
+  byId("fault").hidden = !text;
+  byId("fault-again").hidden = !again;
+  retry = again;
+}
+byId("fault-close").addEventListener("click", () => fail(""));
+byId("fault-again").addEventListener("click", () => {
+  const work = retry;
+  fail("");
+  if (work) work();
+});
+
+/** An answer of the server that is no success, in words: ours for its code, and the server's own. */
+export class Refused extends Error {
+  constructor(told) {
+    const code = told && told.code in facts.texts ? told.code : "other";
+    const alone = ["queue_full", "server_loading", "invalid_api_key"].includes(code) || !told || !told.message;
+    // The server speaks English, and more exactly; in Chinese its words follow ours.
+    super(alone ? say(code) : language() === "en" && code !== "other" ? `${told.message}.` : `${say(code)} ${told.message}`);
+    this.code = told ? told.code : "";
+    if (this.code === "invalid_api_key") askForKey();
+  }
+}
+
+export async function refusal(response) {
+  const told = await response.json().catch(() => null);
+  return new Refused((told && told.error) || { message: String(response.status) });
+}
+
+let afterKey = null;
+export function useKey(value) {
+  keep("key", value);
+  byId("key-form").hidden = true;
+  fail("");
+}
+
+/** Do what was asked for before the key was known. */
+export function goOn() {
+  const work = afterKey;
+  afterKey = null;
+  if (work) work();
+}
+
+export function askForKey() {
+  byId("key-form").hidden = false;
+  byId("key").focus();
+}
+
+/** Say what went wrong; `again` is offered where another try makes sense. */
+export function explain(error, again) {
+  const passes = ["queue_full", "server_loading", "internal_error"];
+  if (error.code === "invalid_api_key") afterKey = again;
+  if (error instanceof Refused) fail(error.message, passes.includes(error.code) ? again : null);
+  else if (error instanceof TypeError) fail(say("unreachable"), again);  // how `fetch` says it
+  else fail(error.message, again);
+}
+
+/** Give the server-sent events of an answer as [name, data]. */
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  while (true) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (held + value).split("\n\n");
+    held = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split("\n");
+      const named = lines.find((line) => line.startsWith("event: "));
+      const data = lines.find((line) => line.startsWith("data: "));
+      if (data) yield [named ? named.slice(7) : "message", data.slice(6)];
+    }
+  }
+}
