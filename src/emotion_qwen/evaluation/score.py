@@ -186,7 +186,7 @@ def _rejected(folder: Path) -> dict[str, str]:
     path = folder / REJECTED
     if not path.is_file():
         return {}
-    told = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    told = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
     return {one["id"]: one["reason"] for one in told}
 
 

@@ -75,6 +75,20 @@ def test_mme_pairs_the_two_questions_of_an_image(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_limit_of_mme_counts_images_and_keeps_both_questions(tmp_path, limit):
+    files.write_mme(tmp_path)
+    found = items("mme", tmp_path, limit=limit)
+    assert len(found) == 2 * limit and set(Counter(one.cluster for one in found).values()) == {2}
+    assert TASKS["mme"].score([one.scored() for one in found], []).tally.items == 2 * limit
+
+
+def test_the_file_of_pope_before_october_2023_is_known(tmp_path):
+    files.write_pope_json(tmp_path)
+    (line,) = (line for line in told(TASKS["pope"], tmp_path) if "random with no" in line)
+    assert line.endswith("published 1500 (the authors' file had 1410 before October 2023)")
+
+
 def test_mme_is_scored_in_points_and_as_released(tmp_path):
     files.write_mme(tmp_path)
     asked = [one.scored() for one in items("mme", tmp_path)]

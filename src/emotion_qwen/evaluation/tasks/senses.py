@@ -49,7 +49,8 @@ class VoiceFile:
             asked = emotion_question(self.labels, language)
             for row in evenly(len(voices), limit):
                 label, part = voices.labels[row], {"type": "audio", "audio": voices.waves[row]}
-                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
+                speaker = f"speaker {voices.speakers[row]}"  # voices of one person are not independent
+                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label, cluster=speaker))
         return items
 
 
