@@ -65,6 +65,15 @@ def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkey
     assert "Note: differs: 4 rows; 9 published." in page and "Note: missing: 1 of 4 clips." in page
 
 
+def test_a_fault_of_the_files_is_told_once_and_strange_ids_are_named(task, tmp_path, capsys):
+    model = replies(tmp_path / "a.jsonl", *["happy"] * 6)
+    code, _, err = run(
+        capsys, "--tasks", "toy,dfew", "--data", tmp_path, "--model", model, "--output", tmp_path / "run"
+    )
+    assert code == 1 and err.count("holds no **/test(single-labeled)/set_*.csv") == 1
+    assert f"{model}: 2 ids are of no item that was asked, first 'toy/4'" in err
+
+
 def test_a_page_without_frames(task, tmp_path, capsys):
     model = replies(tmp_path / "a.jsonl", *["sad"] * 4)
     options = ["--tasks", "toy", "--model", model, "--output", tmp_path / "run"]

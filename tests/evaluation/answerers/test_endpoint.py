@@ -34,8 +34,11 @@ def test_a_request_holds_prompt_frames_and_length_of_the_task(tmp_path, monkeypa
     picture, question = body["messages"][1]["content"]
     assert question == {"type": "text", "text": "Question 1: which emotion?"}
     kind, _, data = picture["image_url"]["url"].partition(",")
-    assert kind == "data:image/jpeg;base64"
-    assert abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int) - 21).max() <= 2
+    assert kind == "data:image/png;base64"
+    sent = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert np.array_equal(sent, task.source.made[0].parts[0]["image"]), (
+        "the model sees the picture, not its compression"
+    )
     assert (line.text, line.frames, line.error, line.answerer) == ("happy", 1, "", "m-1") and done.whole
     stored = (tmp_path / "toy").glob("*")
     assert not any("a-key" in path.read_text(encoding="utf-8") for path in stored)
@@ -47,8 +50,20 @@ def test_a_video_is_sent_as_the_frames_of_the_task(tmp_path):
     task = toy([item], frames={"min_frames": 6, "max_frames": 6})
     with scripted_server(lambda body: said("happy")) as (address, requests):
         (line,) = answer_task(at(address), task, tmp_path / "toy").predictions
-    kinds = [part["type"] for part in requests[0][0]["messages"][0]["content"]]
-    assert kinds == ["image_url"] * 6 + ["text", "text"] and line.frames == 6
+    content = requests[0][0]["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["image_url"] * 6 + ["text", "text"] and line.frames == 6
+    assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+def test_no_more_frames_are_sent_than_the_settings_allow(tmp_path):
+    clip = write_clip(tmp_path / "c.mp4", np.full((20, 48, 64, 3), 90, np.uint8))
+    task = toy([emotion_item(1, parts=({"type": "video", "video": clip},))], frames={"fps": 100.0, "max_frames": 8})
+    with scripted_server(lambda body: said("happy")) as (address, _):
+        few = make_answerer(f"openai:{address}#m", endpoint=EndpointSettings.of({"frames": 3}))
+        many = make_answerer(f"openai:{address}#m", endpoint=EndpointSettings.of({"frames": 30}))
+        (line,), (other,) = (answer_task(a, task, tmp_path / n).predictions for a, n in ((few, "few"), (many, "many")))
+    assert line.frames <= 3 < other.frames <= 8, "the smaller number of the task and the settings"
+    assert few.header(task, "test")["settings"] == {"fps": 100.0, "max_frames": 3, "side": 768}
 
 
 def test_faults_are_retried_then_recorded_and_the_rest_goes_on(tmp_path):

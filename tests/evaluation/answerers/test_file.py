@@ -33,6 +33,7 @@ def test_json_lines_with_text_scores_and_error(tmp_path):
         (None, None, "no reply"),
     ]
     assert answerer.repeated == ["toy/1"] and done.failures == 1 and done.missing == 0
+    assert answerer.strays == ["toy/9"], "of no item that was asked"
 
 
 def test_a_table_and_an_item_without_a_line(tmp_path):

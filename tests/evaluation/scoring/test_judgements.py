@@ -22,6 +22,8 @@ ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
         ('{"score": 11}', None),
         ('{"score": 0}', None),
         ('{"score": "7"}', None),
+        ('{"score": 2, "score": 10}', None),
+        ('{"score": 2} {"score": 10}', None),
         ('{"score": true}', None),
         ('{"score": NaN}', None),
         ('{"score": Infinity}', None),

@@ -1,7 +1,8 @@
 """Any OpenAI-compatible endpoint answers, so that other systems get the same prompts, frames and parser.
 
-`POST {address}/chat/completions` with frames as JPEG data URLs, temperature 0. A request that fails is tried again with
-growing pauses; what fails in the end is an error of its item, and the others go on.
+`POST {address}/chat/completions` with temperature 0. A picture is sent as PNG, which loses nothing, frames of a video
+as JPEG, side by side. A request that fails is tried again with growing pauses; what fails in the end is an error
+of its item, and the others go on.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ from emotion_qwen.settings import ClipSettings
 AGAIN = frozenset([408, 409, 425, 429, 500, 502, 503, 504, 529])
 LONGEST_PAUSE = 60.0
 QUALITY = 90
-FRAMES = 16
-"""Frames of a video, at most, where the task says nothing."""
 SIDE = 224
 """Pixels to which the small pictures of a Parquet file are brought."""
 
@@ -143,7 +142,7 @@ class Endpoint:
             "weights": digest(self.client.address),
             "dtype": "",
             "system": digest(task.system),
-            "settings": {"side": self.client.settings.side, "max_frames": FRAMES, **task.frames},
+            "settings": {"side": self.client.settings.side, **self._frame_settings(task)},
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
@@ -179,25 +178,28 @@ class Endpoint:
             elif part["type"] == "audio":
                 raise MediaError("sound is not sent to endpoints; leave the audio parts out")
             else:
-                frames = _frames(part[part["type"]], task)
+                frames = self._frames(part[part["type"]], task)
                 shown += len(frames)
-                content += [_as_url(frame, self.client.settings.side) for frame in frames]
+                content += [_as_url(frame, self.client.settings.side, still=len(frames) == 1) for frame in frames]
         return [*content, {"type": "text", "text": item.question}], shown
 
+    def _frame_settings(self, task: Task) -> dict[str, float]:
+        most = self.client.settings.frames
+        return {**task.frames, "max_frames": min(most, task.frames.get("max_frames", most))}
 
-def _frames(medium: Any, task: Task) -> list[Any]:
-    if isinstance(medium, Stored):
-        return [medium.load()]
-    if isinstance(medium, str | Path):
-        settings = ClipSettings.of({"max_frames": FRAMES, **task.frames}, f"frames of task {task.name}")
-        return list(read_clip(medium, settings).frames)
-    return list(medium.frames) if isinstance(medium, Clip) else [medium]
+    def _frames(self, medium: Any, task: Task) -> list[Any]:
+        if isinstance(medium, Stored):
+            return [medium.load()]
+        if isinstance(medium, str | Path):
+            settings = ClipSettings.of(self._frame_settings(task), f"frames of task {task.name}")
+            return list(read_clip(medium, settings).frames)
+        return list(medium.frames) if isinstance(medium, Clip) else [medium]
 
 
-def _as_url(frame: Any, side: int) -> dict[str, Any]:
+def _as_url(frame: Any, side: int, still: bool) -> dict[str, Any]:
     image = Image.fromarray(frame)
     image.thumbnail((side, side))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=QUALITY)
-    url = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    data, kind = io.BytesIO(), "png" if still else "jpeg"
+    image.save(data, kind, quality=QUALITY)  # PNG has no quality and takes no notice
+    url = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}

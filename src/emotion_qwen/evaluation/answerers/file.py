@@ -45,6 +45,7 @@ class PredictionFile:
         self._rows: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.repeated: list[str] = []
         """Ids that came more than once with an answer; the first counts."""
+        self._used: set[tuple[str, str]] = set()
         for number, row in enumerate(rows, 1):
             self._keep(row, f"{path}, line {number}")
 
@@ -58,6 +59,11 @@ class PredictionFile:
         elif not row.get("error"):
             self.repeated.append(key[0])
 
+    @property
+    def strays(self) -> list[str]:
+        """Ids of which no item was asked for so far."""
+        return [key[0] for key in self._rows if key not in self._used]
+
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Name the file's content; what model wrote it, it does not say."""
         made = {"model": self.name, "weights": self._digest, "dtype": ""}
@@ -70,9 +76,11 @@ class PredictionFile:
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
         """Yield the lines of the items that have one."""
         for item in items:
-            row = self._rows.get((item.id, item.language)) or self._rows.get((item.id, ""))
-            if row is None:
+            key = next((key for key in ((item.id, item.language), (item.id, "")) if key in self._rows), None)
+            if key is None:
                 continue
+            row = self._rows[key]
+            self._used.add(key)
             error, text, scores = str(row.get("error") or ""), row.get("text"), row.get("scores")
             said: dict[str, Any] = {"error": error}
             if not error and isinstance(scores, dict):

@@ -38,7 +38,9 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All scores that both results have, and McNemar's test where every item is right or wrong (else None)."""
+    """All scores that both results have, and McNemar's test; None where an item can be partly right, or where items
+    belong together (one picture, one speaker, one question): the test would take them for independent.
+    """
 
     differences: tuple[Difference, ...]
     mcnemar: McNemar | None
@@ -77,7 +79,7 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
 
 def _mcnemar_of(first: Result, second: Result) -> McNemar | None:
     points = np.array([[a.points, b.points] for a, b in zip(first.judged, second.judged, strict=True)])
-    if not np.isin(points, (0, 1)).all():
+    if not np.isin(points, (0, 1)).all() or len(set(first.table.clusters)) < len(first.judged):
         return None
     return mcnemar(int((points[:, 0] > points[:, 1]).sum()), int((points[:, 0] < points[:, 1]).sum()))
 

@@ -142,6 +142,7 @@ class Table:
         clusters: (N,) names; items of one cluster are drawn together.
         statistic: (D, F) sums to (D, S) scores.
         strata: (N,) names of parts within which clusters are drawn, so that every draw holds all parts; empty for one.
+        shares: whether every score is a share of 0 to 1.
     """
 
     names: tuple[str, ...]
@@ -150,6 +151,7 @@ class Table:
     clusters: tuple[str, ...]
     statistic: Statistic
     strata: tuple[str, ...] = ()
+    shares: bool = False
 
     def by_cluster(self) -> list[np.ndarray]:
         """Return per stratum (C, F) what each of its C clusters adds; a cluster belongs where its first item does."""
@@ -271,11 +273,20 @@ def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
 
 
 def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
-    """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement."""
+    """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement.
+
+    Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the
+    bootstrap's (Clopper and Pearson 1934): 0 of 6 right may still be up to 46 %.
+    """
     generator = np.random.default_rng(seed)
     values = table.statistic(table.rows.sum(axis=0, keepdims=True))[0]
     drawn = table.statistic(sum_of(resampled_sums(part, draws, generator) for part in table.by_cluster()))
     low, high = np.nanquantile(drawn, SURE, axis=0)
+    if table.shares:
+        independent = np.minimum(table.items, len(set(table.clusters)))
+        unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # as a share, this many times in a row by chance
+        high = np.where((values == 0) & (high == 0), 1 - unlikely, high)
+        low = np.where((values == 1) & (low == 1), unlikely, low)
     found = zip(table.names, values, low, high, table.items, strict=True)
     return tuple(Score(name, float(v), float(a), float(b), n) for name, v, a, b, n in found)
 
