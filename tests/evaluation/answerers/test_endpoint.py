@@ -10,7 +10,8 @@ from PIL import Image
 from conftest import write_clip
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.evaluation.answerers import EndpointSettings, make_answerer
-from emotion_qwen.evaluation.predictions import read_all
+from emotion_qwen.evaluation.answerers.local import LocalModel
+from emotion_qwen.evaluation.predictions import read_all, read_header
 from emotion_qwen.evaluation.runner import answer_task
 
 from ..scripted import asked, emotion_item, said, scripted_server, toy
@@ -64,6 +65,39 @@ def test_no_more_frames_are_sent_than_the_settings_allow(tmp_path):
         (line,), (other,) = (answer_task(a, task, tmp_path / n).predictions for a, n in ((few, "few"), (many, "many")))
     assert line.frames <= 3 < other.frames <= 8, "the smaller number of the task and the settings"
     assert few.header(task, "test")["settings"] == {"fps": 100.0, "max_frames": 3, "side": 768}
+
+
+def test_further_fields_are_sent_and_recorded_and_none_replaces_those_of_the_task(tmp_path):
+    settings = {"extra": {"chat_template_kwargs": {"enable_thinking": False}, "temperature": 1, "max_tokens": 9999}}
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        answerer = make_answerer(f"openai:{address}#m", endpoint=EndpointSettings.of(settings))
+        answer_task(answerer, toy([emotion_item(1)]), tmp_path / "toy")
+    body = requests[0][0]
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert (body["temperature"], body["max_tokens"]) == (0, 8)
+    assert read_header(tmp_path / "toy")["settings"]["extra"] == settings["extra"]
+
+
+def test_the_same_weights_say_the_same_by_endpoint_and_here(nano, tmp_path):
+    """Prompt, pixels and length that arrive at an endpoint are those that a model of ours is given."""
+
+    def answer(body):
+        picture, question = body["messages"][0]["content"]
+        data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
+        parts = [{"type": "image", "image": np.asarray(Image.open(io.BytesIO(data)))}]
+        return said(nano.write([parts], [question["text"]], body["max_tokens"])[0])
+
+    rng, items = np.random.default_rng(0), []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(rng.integers(0, 255, (56, 70, 3), dtype=np.uint8)).save(path)
+        items.append(emotion_item(number, parts=({"type": "image", "image": path},)))
+    task = toy(items, "general", max_new_tokens=24)
+    with scripted_server(answer) as (address, _):
+        theirs = answer_task(make_answerer(f"openai:{address}#m"), task, tmp_path / "theirs").predictions
+    ours = answer_task(LocalModel(nano), task, tmp_path / "ours").predictions
+    assert [one.text for one in theirs] == [one.text for one in ours] and len({one.text for one in ours}) > 1
+    assert [(one.asked, one.frames) for one in theirs] == [(one.asked, one.frames) for one in ours]
 
 
 def test_faults_are_retried_then_recorded_and_the_rest_goes_on(tmp_path):

@@ -35,6 +35,8 @@ class EndpointSettings(Settings):
     """Longer side of the frames that are sent, pixels."""
     frames: int = Field(16, ge=1)
     """Frames of a video that are sent, at most."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request, such as `chat_template_kwargs`; none takes the place of the task's."""
 
 
 class Answerer(Protocol):

@@ -75,6 +75,7 @@ class ChatClient:
             RemoteError: no reply after all tries, or the endpoint refuses the request.
         """
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens, **more}
+        body = {**self.settings.extra, **body}
         pause, fault = self.settings.backoff, ""
         for attempt in range(self.settings.retries + 1):
             if attempt:
@@ -134,6 +135,7 @@ class Endpoint:
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
+        extra = {"extra": self.client.settings.extra} if self.client.settings.extra else {}
         return {
             "task": task.column,
             "split": split,
@@ -142,7 +144,7 @@ class Endpoint:
             "weights": digest(self.client.address),
             "dtype": "",
             "system": digest(task.system),
-            "settings": {"side": self.client.settings.side, **self._frame_settings(task)},
+            "settings": {"side": self.client.settings.side, **self._frame_settings(task), **extra},
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
