@@ -141,8 +141,7 @@ def _rows(pair: Pair) -> list[list[str]]:
 
 
 def _told(one: Difference) -> Sequence[str]:
-    share = max(abs(one.first), abs(one.second)) <= 1
-    scale, digits = (100, 1) if share else (1, 2)
+    scale, digits = (100, 1) if one.share else (1, 2)
     first, second, moved, low, high = (
         scale * value
         for value in (one.first, one.second, one.difference.value, one.difference.low, one.difference.high)

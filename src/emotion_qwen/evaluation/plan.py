@@ -113,6 +113,8 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         repeated = getattr(answerer, "repeated", [])
         if repeated:
             outcome.faults.append(f"{name}: {len(repeated)} ids answered more than once, first {repeated[0]!r}")
+        if getattr(answerer, "torn", False):
+            outcome.faults.append(f"{name}: the last line is half written and left out")
         for task in tasks:
             try:
                 _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)

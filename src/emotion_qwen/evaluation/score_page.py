@@ -203,7 +203,7 @@ def _value(score: Score) -> list[str]:
     """Write a score and its interval, both as percent where they are shares."""
     if not np.isfinite(score.value):
         return ["none", ""]
-    if max(score.value, score.high) <= 1:
+    if score.share:
         return [f"{100 * score.value:.1f} %", f"{100 * score.low:.1f} to {100 * score.high:.1f}"]
     return [f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}"]
 

@@ -38,6 +38,12 @@ def test_only_a_whole_mark_in_json_is_read(reply, mark):
     assert read_mark(reply) == mark
 
 
+def test_a_mark_is_no_share():
+    """The lowest mark is 1, which must not be told as 100 %, nor have the interval of a share."""
+    lowest = score_judgements(ITEMS, [Answer(item.id, '{"score": 1}') for item in ITEMS])["mean mark"]
+    assert (lowest.value, lowest.low, lowest.high, lowest.share) == (1, 1, 1, False)
+
+
 def test_means_by_hand():
     # marks 8 and 5, one reply without a mark, one item that the model did not answer: lowest mark 1
     # mean of marked (8 + 5 + 1) / 3; with the unmarked as lowest (8 + 5 + 1 + 1) / 4

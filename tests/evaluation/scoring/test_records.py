@@ -111,13 +111,13 @@ def test_items_of_one_cluster_are_drawn_together():
 def test_six_of_six_are_no_certainty(value, low, high):
     """Every draw is the same there; the exact binomial bound (Clopper and Pearson) is 1 - 0.025 ** (1 / 6) = 0.4593."""
     table = mean_table(np.full(6, value), "abcdef")
-    [score] = draw(replace(table, shares=True))
+    [score] = draw(replace(table, shares=(True,)))
     assert (score.value, score.low, score.high) == pytest.approx((value, low, high), abs=1e-4)
     bound = binomtest(int(6 * value), 6).proportion_ci(0.95, "exact")
     assert (score.low, score.high) == pytest.approx((bound.low, bound.high))
     [score] = draw(table)
     assert (score.low, score.high) == (value, value), "what is no share, such as points, is left as it is"
-    [score] = draw(replace(mean_table(np.full(600, value), "abcdef" * 100), shares=True))
+    [score] = draw(replace(mean_table(np.full(600, value), "abcdef" * 100), shares=(True,)))
     assert (score.low, score.high) == pytest.approx((low, high), abs=1e-4), "600 items of six people are six"
 
 

@@ -7,6 +7,7 @@ would take minutes. A test holds both against each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -135,7 +136,9 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
         return np.concatenate(columns, axis=1)
 
     flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
-    return Table(tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata, shares=True)
+    return Table(
+        tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata, shares=(True,) * len(names)
+    )
 
 
 def _measures(tables: np.ndarray) -> np.ndarray:
@@ -168,4 +171,4 @@ def _with_values_of_scikit_learn(
         "WAF": np.average(f1, weights=support),
         **{f"recall of {name}": share for name, share in zip(present, recall, strict=True)},
     }
-    return tuple(Score(s.name, float(values.get(s.name, s.value)), s.low, s.high, s.items) for s in scores)
+    return tuple(replace(one, value=float(values.get(one.name, one.value))) for one in scores)

@@ -13,12 +13,20 @@ from emotion_qwen.evaluation.scoring.records import Result, sum_of
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of both sets; `difference` is second less first, with its paired 95 % bootstrap interval."""
+    """One score of both sets.
+
+    Attributes:
+        name: of the score.
+        first: its value in the first set; `second` in the second.
+        difference: second less first, with its paired 95 % bootstrap interval.
+        share: see `Score`.
+    """
 
     name: str
     first: float
     second: float
     difference: Estimate
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,9 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
     low, high = np.nanquantile(moved, SURE, axis=0)
     differences = []
     for place, name in enumerate(first.table.names):
-        a, b = first[name].value, second[name].value
-        differences.append(Difference(name, a, b, Estimate(b - a, float(low[place]), float(high[place]))))
+        a, b = first[name], second[name]
+        difference = Estimate(b.value - a.value, float(low[place]), float(high[place]))
+        differences.append(Difference(name, a.value, b.value, difference, a.share))
     return Comparison(tuple(differences), _mcnemar_of(first, second))
 
 

@@ -293,8 +293,11 @@ def parquet_rows(
             raise DataError(f"{path}: has the columns {names}; expected also {', '.join(missing)}")
         kept = [name for name in names if name != picture or _is_text(file, picture, arrow)]
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=kept).to_pylist()
-            there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+            try:
+                rows = file.read_row_group(group, columns=kept).to_pylist()
+                there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+            except (OSError, arrow.ArrowException) as error:
+                raise DataError(f"{path}, row group {group}: cannot be read ({error}); fetch it again") from error
             for number, row in enumerate(rows):
                 if there is not None:
                     row[picture] = there[number]

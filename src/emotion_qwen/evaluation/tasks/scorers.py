@@ -92,7 +92,10 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
 
 def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tuple[ScoredItem, str]]:
     """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
-    texts = {one.id: one.text for one in answers if not one.error and one.scores is None}
+    texts: dict[str, str] = {}
+    for one in answers:
+        if not one.error and one.scores is None:
+            texts.setdefault(one.id, one.text)  # the first of several counts, as in our own scores
     return [(item, texts[item.id]) for item in items if item.id in texts]
 
 
