@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from conftest import write_clip
-from emotion_qwen.errors import SettingsError
+from emotion_qwen.errors import RemoteError, SettingsError
 from emotion_qwen.evaluation.answerers import EndpointSettings, make_answerer
 from emotion_qwen.evaluation.answerers.local import LocalModel
 from emotion_qwen.evaluation.predictions import read_all, read_header
@@ -127,6 +127,29 @@ def test_faults_are_retried_then_recorded_and_the_rest_goes_on(tmp_path):
     assert "answered garbage" in errors["toy/3"] and "no choices[0].message.content" in errors["toy/4"]
     assert "answered 400: bad request; 1 tries" in errors["toy/5"] and "content is a NoneType" in errors["toy/6"]
     assert tries == {0: 1, 1: 3, 2: 3, 3: 3, 4: 3, 5: 1, 6: 3, 7: 2, 8: 1, 9: 1}
+
+
+def test_an_endpoint_where_nobody_is_ends_the_task_and_keeps_what_was_answered(tmp_path):
+    def answer(body):
+        return said("happy") if int(asked(body).split()[1].rstrip(":")) < 3 else (401, "no such key")
+
+    task, folder = toy([emotion_item(number) for number in range(200)]), tmp_path / "toy"
+    with scripted_server(answer) as (address, requests):
+        with pytest.raises(
+            RemoteError, match="50 items in a row had no answer, the last one: .*401: no such key.*given up"
+        ):
+            answer_task(at(address), task, folder)
+        lines = read_all(folder)
+        assert [one.text for one in lines[:3]] == ["happy"] * 3 and sum(bool(one.error) for one in lines) == 50
+        assert len(requests) < 100, "the other hundred are not tried"
+
+
+def test_pictures_that_are_not_there_do_not_end_a_task(tmp_path):
+    gone = ({"type": "image", "image": tmp_path / "gone.jpg"},)
+    items = [*(emotion_item(number, parts=gone) for number in range(60)), emotion_item(60)]
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        done = answer_task(at(address), toy(items), tmp_path / "toy")
+    assert done.failures == 60 and done.predictions[-1].text == "happy" and len(requests) == 1
 
 
 def test_what_failed_is_asked_again_and_the_same_fault_is_not_written_twice(tmp_path):

@@ -34,6 +34,8 @@ from emotion_qwen.settings import ClipSettings
 AGAIN = frozenset([408, 409, 425, 429, 500, 502, 503, 504, 529])
 LONGEST_PAUSE = 60.0
 QUALITY = 90
+LOST = 50
+"""After so many items in a row without an answer nobody is there: thousands more would take hours to fail."""
 SIDE = 224
 """Pixels to which the small pictures of a Parquet file are brought."""
 
@@ -127,6 +129,7 @@ class Endpoint:
 
     def __init__(self, client: ChatClient) -> None:
         self.client, self.name = client, client.model
+        self._lost = 0
 
     @classmethod
     def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
@@ -153,12 +156,25 @@ class Endpoint:
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Ask for several items at a time; a fault is the error of its item."""
-        with ThreadPoolExecutor(self.client.settings.concurrency) as pool:
-            yield from pool.map(lambda item: self._one(task, item), items)
+        """Ask for several items at a time; a fault is the error of its item.
 
-    def _one(self, task: Task, item: Item) -> Prediction:
-        begun, frames = time.perf_counter(), 0
+        Raises:
+            RemoteError: `LOST` items in a row had no answer.
+        """
+        with ThreadPoolExecutor(self.client.settings.concurrency) as pool:
+            for one, lost in pool.map(lambda item: self._one(task, item), items):
+                self._lost = self._lost + 1 if lost else 0
+                yield one
+                if self._lost >= LOST:
+                    self._lost = 0
+                    raise RemoteError(
+                        f"{LOST} items in a row had no answer, the last one: {one.error}; given up, what was answered "
+                        "is kept, run the same command again"
+                    )
+
+    def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:
+        """Return the line of an item, and whether the endpoint was asked in vain."""
+        begun, frames, lost = time.perf_counter(), 0, False
         said: dict[str, Any]
         try:
             content, frames = self._content(task, item)
@@ -166,9 +182,9 @@ class Endpoint:
             messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
             said = {"text": self.client.reply(messages, task.max_new_tokens)}
         except (MediaError, RemoteError) as error:
-            said = {"error": str(error)}
+            said, lost = {"error": str(error)}, isinstance(error, RemoteError)
         seconds = round(time.perf_counter() - begun, 4)
-        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name)
+        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name), lost
 
     def _content(self, task: Task, item: Item) -> tuple[list[dict[str, Any]], int]:
         """Return the parts of the message and the number of frames in it."""
