@@ -54,7 +54,8 @@ def test_a_page_with_everything_beside_every_score(task, tmp_path, capsys):
 def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkeypatch):
     class Found(type(toy([]).source)):
         def findings(self, data, split, languages):
-            return [Finding("differs", "4 rows; 9 published"), Finding("missing", "1 of 4 clips")]
+            told = [("differs", "4 rows; 9 published"), ("missing", "1 of 4 clips"), ("note", "2 songs are not read")]
+            return [Finding(*one) for one in told]
 
     source = Found([emotion_item(n, label) for n, label in enumerate(LABELS)])
     monkeypatch.setitem(TASKS, "toy", replace(toy([]), source=source))
@@ -63,6 +64,7 @@ def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkey
     assert code == 1 and "fault: toy: missing: 1 of 4 clips" in err and "toy: differs: 4 rows; 9 published" in err
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "Note: differs: 4 rows; 9 published." in page and "Note: missing: 1 of 4 clips." in page
+    assert "Note: 2 songs are not read." in page
 
 
 def test_a_fault_of_the_files_is_told_once_and_strange_ids_are_named(task, tmp_path, capsys):

@@ -197,7 +197,8 @@ def _findings(folder: Path) -> list[str]:
     path = folder / FINDINGS
     if not path.is_file():
         return []
-    return [f"{kind}: {text}" for kind, text in json.loads(path.read_text(encoding="utf-8"))]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [text if kind == "note" else f"{kind}: {text}" for kind, text in found]
 
 
 def _marks(

@@ -140,5 +140,7 @@ class Moments:
                 given = tuple(parts[channel] for channel in self.channels)
                 asked, label = emotion_question(self.labels, language), by_concept[meant]
                 name = f"moments/{split}/{index}"
-                items.append(labelled(name, language, given, asked, self.labels, label))
+                # A few voices speak in many moments, which are not independent then.
+                heard = f"voice {voices.ids[voice]}" if "sound" in self.channels else ""
+                items.append(labelled(name, language, given, asked, self.labels, label, cluster=heard))
         return items
