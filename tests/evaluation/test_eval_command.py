@@ -98,7 +98,7 @@ def test_a_page_says_what_is_independent_and_shows_no_empty_columns(tmp_path, ca
     ]
     assert rows_of(overview, "| toy ")[0][5] == "0.0 to 84.2", "two films are two observations: 1 - 0.025 ** (1 / 2)"
     note = "Note: 4 items in 2 groups of one picture, person or question, drawn together; with so few, intervals"
-    assert page.count(f"{note} are rough.") == 2
+    assert page.count(f"{note} are rough and may be too narrow.") == 2
     assert 'Worst answers. All were asked: "Which?"' in page and "| item | right | said |" in page
     assert "anger (75%)" in page, "how sure the model was of what is wrong"
     assert "always happiness, the commonest label: WAR 50.0%" in page

@@ -160,4 +160,4 @@ def _show_tasks(console: Console) -> None:
         console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
         for key in ("needs", "prompts", "options", "licence", "access"):
             if row[key] and row[key] != "ours":
-                console.print(f"    {key}: {row[key]}", markup=False, highlight=False)
+                console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)

@@ -131,7 +131,7 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         if settings.judge:
             _judge(settings, settings.judge, outcome)
         for line in outcome.notes:
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         for line in dict.fromkeys(outcome.faults):
             console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return outcome

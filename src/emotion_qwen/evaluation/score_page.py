@@ -157,7 +157,7 @@ def _groups(column: Column) -> list[str]:
     items, groups = column.result.tally.items, len(set(column.result.table.clusters))
     if groups == items:
         return []
-    rough = "; with so few, intervals are rough" if groups < FEW else ""
+    rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
     return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
 
 

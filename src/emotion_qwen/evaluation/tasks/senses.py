@@ -27,6 +27,9 @@ def _needed(data: Path | None, *files: str) -> Path:
 class VoiceFile:
     """Labelled voices of one Parquet file, heard without picture or words.
 
+    Voices are drawn one by one: two held-out speakers are too few to be drawn, and drawing them made intervals of a
+    tenth of the width. What the interval says holds for these speakers only.
+
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
@@ -49,8 +52,7 @@ class VoiceFile:
             asked = emotion_question(self.labels, language)
             for row in evenly(len(voices), limit):
                 label, part = voices.labels[row], {"type": "audio", "audio": voices.waves[row]}
-                speaker = f"speaker {voices.speakers[row]}"  # voices of one person are not independent
-                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label, cluster=speaker))
+                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
         return items
 
 
