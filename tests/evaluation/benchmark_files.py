@@ -62,13 +62,14 @@ def image(shade: int = 90, name: str | None = None) -> dict:
 
 
 def write_dfew(home: Path) -> Path:
-    """Three of five folds; label 0, an extra column, padded numbers, an id twice, a clip that is not there."""
+    """Three of five folds; label 0, other heads, an id twice; clips padded, in capitals, twice, or not there."""
     write_csv(home / DFEW_FOLDER / "set_1.csv", ["video_name", "label"], [[1, 1], [2, 2], [3, 0], [4, 7]])
     write_csv(home / DFEW_FOLDER / "set_2.csv", ["", "video_name", "label"], [[0, "00005", 3], [1, "00001", 1]])
-    write_csv(home / DFEW_FOLDER / "set_3.csv", ["video_name", "label"], [[6, 5], [7, 4], [8, 6], [9, "happy"]])
+    write_csv(home / DFEW_FOLDER / "set_3.csv", ["order", "label"], [[6, 5], [7, 4], [8, 6], [9, "happy"]])
     write_csv(home / DFEW_FOLDER / "set_9.csv", ["video_name", "label"], [[10, 1]])
-    for name in (1, 2, 5, 6, 7, 8):
-        write_bytes(home / "Clip" / "original" / f"{name}.mp4", clip())
+    for name in ("1.mp4", "00002.mp4", "5.MP4", "00006.mp4", "7.avi", "8.AVI"):
+        write_bytes(home / "Clip" / "original" / name, clip())
+    write_bytes(home / "Clip" / "smaller" / "00001.mp4", clip())
     return home
 
 
@@ -76,32 +77,42 @@ def write_mer2024(home: Path) -> Path:
     rows = [["samplenew3_00000001", "sad"], ["samplenew3_00000002", "worried"], ["samplenew3_00000003", "fear"]]
     write_csv(home / "reference-semi.csv", ["name", "discrete"], [*rows, ["samplenew3_00000001", "sad"]])
     write_csv(home / "reference-noise.csv", ["name", "discrete"], [["samplenew3_00000009", "Happy"]])
-    write_bytes(home / "MER2024_semi" / "samplenew3_00000001.mp4", clip())
+    write_bytes(home / "MER2024_semi" / "samplenew3_00000001.AVI", clip())
     write_bytes(home / "MER2024_noise" / "samplenew3_00000009.mp4", clip())
     return home
 
 
 def write_mafw(home: Path) -> Path:
-    lines = {1: "00001.mp4 anger\n00002.mp4 contempt\n", 2: "00003.mp4 helplessness\n00004.mp4 3\n\n"}
+    lines = {
+        1: "00001.mp4 anger\n00002.mp4 contempt\n",
+        2: "00003.mp4 helplessness\n00004.mp4 3\n\n",
+        6: "1.mp4 fear\n",
+    }
     for number, text in lines.items():
         write_bytes(home / MAFW_FOLDER / f"set_{number}" / "test.txt", text.encode())
-    for name in ("00001", "00002"):
-        write_bytes(home / "data" / "clips" / f"{name}.mp4", clip())
+    for name in ("00001.mp4", "2.AVI"):
+        write_bytes(home / "data" / "clips" / name, clip())
     return home
 
 
 def write_ravdess(home: Path) -> Path:
     for name in ("01-01-01-01-01-01-01", "01-01-06-01-02-01-12", "02-01-06-01-02-01-12", "01-02-03-01-01-01-02"):
         write_bytes(home / f"Actor_{name[-2:]}" / f"{name}.mp4", clip())
+    write_bytes(home / "01-01-05-02-02-02-24.MP4", clip())
     write_bytes(home / "Actor_01" / "03-01-01-01-01-01-01.wav", b"RIFF")
     write_bytes(home / "Actor_01" / "01-01-09-01-01-01-01.mp4", clip())
     write_bytes(home / "holiday.mp4", clip())
     return home
 
 
+def emoset_entry(label: str) -> list[str]:
+    return [label, f"{label}_0", f"image/{label}/{label}_0.jpg", f"annotation/{label}/{label}_0.json"]
+
+
 def write_emoset(home: Path) -> Path:
-    rows: list = [[name, f"image/{name}/{name}_0.jpg", f"annotation/{name}/{name}_0.json"] for name in ("awe", "fear")]
-    rows += [["joy", "image/joy/joy_0.jpg", ""], ["awe"], ["anger", "image/anger/anger_0.jpg", ""]]
+    """Entries as the owners' page has them, one without an id, one without a picture."""
+    rows: list = [emoset_entry("awe"), ["fear", *emoset_entry("fear")[2:]]]
+    rows += [emoset_entry("joy"), ["awe"], ["awe", "awe_1", "annotation/awe_1.json"], emoset_entry("anger")]
     write_bytes(home / "test.json", json.dumps(rows).encode())
     write_bytes(home / "val.json", json.dumps(rows[:1]).encode())
     for name in ("awe", "fear"):
@@ -139,17 +150,12 @@ def write_unibench(home: Path) -> Path:
 
 
 def write_wheels(folder: Path) -> Path:
-    write_csv(
-        folder / "wheel1.csv", ["level1", "level2", "level3"], [["joy", "happy", "excited"], ["sorrow", "sad", "low"]]
-    )
-    write_csv(
-        folder / "format.csv", ["name", "format"], [[word, ""] for word in ("happy", "glad", "excited", "sad", "low")]
-    )
-    write_csv(
-        folder / "synonym.csv",
-        ["word_run1", "synonym_run1"],
-        [["happy", "['glad']"], ["sad", "[]"], ["excited", ""], ["low", ""]],
-    )
+    rings = [["rest", "neutral", "calm"], ["joy", "happy", "excited"], ["sorrow", "sad", "low"]]
+    write_csv(folder / "wheel1.csv", ["level1", "level2", "level3"], rings)
+    words = ("happy", "glad", "excited", "sad", "low", "neutral")
+    write_csv(folder / "format.csv", ["name", "format"], [[word, ""] for word in words])
+    synonyms = [["happy", "['glad']"], ["sad", "[]"], ["excited", ""], ["low", ""], ["neutral", ""]]
+    write_csv(folder / "synonym.csv", ["word_run1", "synonym_run1"], synonyms)
     return folder
 
 

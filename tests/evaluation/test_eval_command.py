@@ -54,7 +54,8 @@ def test_a_page_with_everything_beside_every_score(task, tmp_path, capsys):
 def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkeypatch):
     class Found(type(toy([]).source)):
         def findings(self, data, split, languages):
-            return [Finding("differs", "4 rows; 9 published"), Finding("missing", "1 of 4 clips")]
+            told = [("differs", "4 rows; 9 published"), ("missing", "1 of 4 clips"), ("note", "2 songs are not read")]
+            return [Finding(*one) for one in told]
 
     source = Found([emotion_item(n, label) for n, label in enumerate(LABELS)])
     monkeypatch.setitem(TASKS, "toy", replace(toy([]), source=source))
@@ -63,6 +64,57 @@ def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkey
     assert code == 1 and "fault: toy: missing: 1 of 4 clips" in err and "toy: differs: 4 rows; 9 published" in err
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "Note: differs: 4 rows; 9 published." in page and "Note: missing: 1 of 4 clips." in page
+    assert "Note: 2 songs are not read." in page
+
+
+def test_a_fault_of_the_files_is_told_once_and_strange_ids_are_named(task, tmp_path, capsys):
+    model = replies(tmp_path / "a.jsonl", *["happy"] * 6)
+    code, _, err = run(
+        capsys, "--tasks", "toy,dfew", "--data", tmp_path, "--model", model, "--output", tmp_path / "run"
+    )
+    assert code == 1 and err.count("holds no **/test(single-labeled)/set_*.csv") == 1
+    assert f"{model}: 2 ids are of no item that was asked, first 'toy/4'" in err
+
+
+def rows_of(page: str, start: str) -> list[list[str]]:
+    lines = [line for line in page.splitlines() if line.startswith(start)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_a_page_says_what_is_independent_and_shows_no_empty_columns(tmp_path, capsys, monkeypatch):
+    items = [emotion_item(n, label, question="Which?", cluster=f"film {n // 2}") for n, label in enumerate(LABELS)]
+    monkeypatch.setitem(TASKS, "toy", toy(items))
+    path = tmp_path / "sure.jsonl"
+    told = [{"id": f"toy/{n}", "scores": {"anger": 0.75, "happiness": 0.25}} for n in range(4)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in told), encoding="utf-8")
+    words = replies(tmp_path / "words.jsonl", *["happy"] * 4)
+    options = ["--tasks", "toy", "--model", words, "--model", f"file:{path}", "--output", tmp_path / "run"]
+    assert run(capsys, *options, "--no-frames")[0] == 0
+    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    overview = page[page.index("## Overview") : page.index("## A toy")]
+    assert [row[:5] for row in rows_of(overview, "| toy ")] == [
+        ["toy", "sure", "en", "WAR", "0.0 %"],
+        ["toy", "words", "en", "WAR", "50.0 %"],
+    ]
+    assert rows_of(overview, "| toy ")[0][5] == "0.0 to 84.2", "two films are two observations: 1 - 0.025 ** (1 / 2)"
+    note = "Note: 4 items in 2 groups of one picture, person or question, drawn together; with so few, intervals"
+    assert page.count(f"{note} are rough and may be too narrow.") == 2
+    assert 'Worst answers. All were asked: "Which?"' in page and "| item | right | said |" in page
+    assert "anger (75%)" in page, "how sure the model was of what is wrong"
+    assert "always happiness, the commonest label: WAR 50.0%" in page
+
+
+def test_the_column_of_the_release_says_in_which_wording_it_is_to_be_read(tmp_path, capsys, monkeypatch):
+    found = toy(
+        [emotion_item(0)],
+        as_released=lambda items, answers: {"WAR": 1.0},
+        prompts={"ours": ("en",), "release": ("en",)},
+    )
+    monkeypatch.setitem(TASKS, "toy", found)
+    model = replies(tmp_path / "a.jsonl", "happy")
+    assert run(capsys, "--tasks", "toy", "--model", model, "--output", tmp_path / "run")[0] == 0
+    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "These were made with the wording of the release, which is the column toy.release." in page
 
 
 def test_a_page_without_frames(task, tmp_path, capsys):

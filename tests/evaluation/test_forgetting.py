@@ -36,6 +36,14 @@ def test_domains_are_means_over_tasks_and_the_loss_is_their_general_one(folders)
     assert [header["weights"] for header in found.models] == ["aaaa", "bbbb"] and found.languages == ("en",)
 
 
+def test_tasks_answered_in_words_are_refused(folders):
+    """Neither model has a likeliest choice there: 0 % against 0 %, and nothing would have been forgotten."""
+    with pytest.raises(
+        SettingsError, match="pope, mme: answered in words, and forgetting compares likelihoods; let both"
+    ):
+        compare(*folders, ["fer", "pope", "mme", "cifar"], allow=1.5)
+
+
 def test_classes_are_compared_one_by_one(folders):
     (change,) = compare(*folders, ["cifar"], allow=1).tasks
     assert [(one.name, one.items) for one in change.classes] == [("cat", 100), ("dog", 100)]

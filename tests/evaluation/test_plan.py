@@ -37,6 +37,10 @@ def test_every_model_has_a_folder_of_its_own():
     assert names["nano"] == "nano" and names["file:x/theirs.jsonl"] == "theirs"
     assert names["openai:http://host/v1#org/m:1"] == "org-m-1"
     assert len(set(names.values())) == 5 and names["a/model"].startswith("model-")
+    names = folder_names(["nano", "openai:http://127.0.0.1:8000/v1#nano", "openai:http://127.0.0.1:8000/v2#nano"])
+    assert len(set(names.values())) == 3 and len(names["nano"]) == len("nano-123456")
+    pair = folder_names(["nano", "openai:http://127.0.0.1:8000/v1#nano"])
+    assert pair["openai:http://127.0.0.1:8000/v1#nano"] == "nano-127.0.0.1-8000", "who reads the page must know which"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from emotion_qwen.evaluation.runner import answer_task
 from emotion_qwen.evaluation.score import confusion_of, folders_of, score_folder, score_run, task_of
 from emotion_qwen.evaluation.scoring.records import Judged, ScoredItem
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks.scorers import WheelScores, released_dfew
 
+from . import benchmark_files as files
 from .prediction_files import write_pictures
 from .scripted import emotion_item, toy
 
@@ -118,6 +120,42 @@ def test_what_cannot_be_scored_is_named_and_the_rest_goes_on(run, monkeypatch):
         folders_of(run / "figures")
     monkeypatch.setitem(TASKS, "toy", replace(TASKS["toy"], score=None))
     assert "has no scorer" in score_run(run).unscored["model/toy"]
+
+
+def test_a_scorer_that_lacks_a_setting_is_named_and_the_rest_goes_on(run, monkeypatch):
+    monkeypatch.setitem(TASKS, "bare", replace(toy([emotion_item(0)]), name="bare", score=WheelScores()))
+    path = run.parent / "m.jsonl"
+    path.write_text(json.dumps({"id": "toy/0", "text": "happy"}) + "\n", encoding="utf-8")
+    answer_task(make_answerer(f"file:{path}"), TASKS["bare"], run / "model" / "bare")
+    found = score_run(run)
+    assert len(found.columns) == 1 and "no emotion wheels; give the organisers' folder" in found.unscored["model/bare"]
+
+
+def test_the_release_has_no_column_in_another_language(run, monkeypatch):
+    """Its English labels stand in no Chinese reply; all of them would be wrong."""
+    items = [emotion_item(0, language=language) for language in ("en", "zh")]
+    monkeypatch.setitem(TASKS, "toy", toy(items, as_released=released_dfew))
+    path = run.parent / "both.jsonl"
+    path.write_text(json.dumps({"id": "toy/0", "text": "高兴, happiness"}) + "\n", encoding="utf-8")
+    answer_task(make_answerer(f"file:{path}"), TASKS["toy"], run / "both" / "toy", languages=("en", "zh"))
+    english, chinese = score_folder(run / "both" / "toy")
+    assert english.as_released["WAR"] == 1 and chinese.as_released == {} and chinese.result["WAR"].value == 1
+
+
+def test_wheels_may_come_after_the_answers(tmp_path, monkeypatch):
+    """An hour of replies is not lost because the wheels were forgotten."""
+    files.write_unibench(tmp_path / "data")
+    wheels = str(files.write_wheels(tmp_path / "wheels"))
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({"id": "a1", "text": "glad"}) + "\n", encoding="utf-8")
+    folder, answerer = tmp_path / "run" / "m" / "mer_unibench", make_answerer(f"file:{path}")
+    answer_task(answerer, TASKS["mer_unibench"], folder, data=tmp_path / "data")
+    assert list(score_run(tmp_path / "run").unscored) == ["m/mer_unibench"]
+    task = TASKS["mer_unibench"].with_options(wheels=wheels)
+    answer_task(answerer, task, folder, data=tmp_path / "data", options={"wheels": wheels})
+    assert score_run(tmp_path / "run").columns[0].result["precision"].value == pytest.approx(1 / 3)
+    answer_task(answerer, TASKS["mer_unibench"], folder, data=tmp_path / "data")
+    assert score_run(tmp_path / "run").columns, "what was given once is remembered"
 
 
 def test_a_header_names_wording_and_options(monkeypatch):

@@ -117,3 +117,11 @@ def test_even_spacing_gives_exactly_the_limit():
 def test_real_files_have_every_class(shared_data):
     items = TASKS["cifar"].items(shared_data, side=48, limit=20)
     assert {item.group for item in items} == set(OBJECTS)
+
+
+def test_moments_of_one_voice_belong_together_and_two_speakers_are_too_few_to_be_drawn(shared_data):
+    voices = TASKS["emodb"].items(shared_data, side=48)
+    assert len(voices) == 130 and {one.cluster for one in voices} == {""}
+    heard, seen = (TASKS[name].items(shared_data, side=48, limit=400) for name in ("moments_sound", "moments_picture"))
+    assert len({one.cluster for one in heard}) < 131 and all(one.cluster.startswith("voice emodb/") for one in heard)
+    assert {one.cluster for one in seen} == {""}

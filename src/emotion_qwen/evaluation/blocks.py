@@ -13,8 +13,9 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 66rem; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd }
 h3 { font-size: 1.05rem } .scroll { overflow-x: auto } table { border-collapse: collapse; margin: .6rem 0 }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top }
-th { font-weight: 600 } .left { text-align: left; overflow-wrap: anywhere; max-width: 24rem }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: right; vertical-align: top;
+  white-space: nowrap }
+th { font-weight: 600 } .left { text-align: left; white-space: normal; overflow-wrap: break-word; max-width: 24rem }
 img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem } figure { margin: 1rem 0 }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } th, td { border-color: #333 }
 h2 { border-color: #333 } figcaption { color: #aaa } }

@@ -118,7 +118,14 @@ def _blocks(found: Runs) -> list[Block]:
     ]
     if tests:
         head = ("task", "language", "right in the first only", "right in the second only", "p")
-        blocks += [Heading("McNemar's exact test"), Rows(head, tests, (0, 1))]
+        blocks += [
+            Heading("McNemar's exact test"),
+            Text(
+                "For tasks whose items are independent and right or wrong. Where items share a picture, a person or a "
+                "question, the test would take them for independent; there the interval is to be read."
+            ),
+            Rows(head, tests, (0, 1)),
+        ]
     if found.left_out:
         rows = [[place, why] for place, why in found.left_out.items()]
         blocks += [Heading("Left out"), Rows(("task", "why"), rows, (0, 1))]
@@ -134,8 +141,7 @@ def _rows(pair: Pair) -> list[list[str]]:
 
 
 def _told(one: Difference) -> Sequence[str]:
-    share = max(abs(one.first), abs(one.second)) <= 1
-    scale, digits = (100, 1) if share else (1, 2)
+    scale, digits = (100, 1) if one.share else (1, 2)
     first, second, moved, low, high = (
         scale * value
         for value in (one.first, one.second, one.difference.value, one.difference.low, one.difference.high)

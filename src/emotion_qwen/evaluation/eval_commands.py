@@ -35,7 +35,8 @@ def evaluate() -> None:
     """Run benchmarks, and make scores of the answers.
 
     `emotion-qwen eval FILE.yaml` or `emotion-qwen eval --tasks fer,pope --model A --model B` answers and scores; what
-    was answered before is kept. Exit code 0: all fine; 1: finished, but something failed; 2: could not run.
+    was answered before is kept. `emotion-qwen eval run --help` shows the options, `emotion-qwen eval --list` the tasks,
+    what they need, and where to ask. Exit code 0: all fine; 1: finished, but something failed; 2: could not run.
     """
 
 
@@ -159,4 +160,4 @@ def _show_tasks(console: Console) -> None:
         console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
         for key in ("needs", "prompts", "options", "licence", "access"):
             if row[key] and row[key] != "ours":
-                console.print(f"    {key}: {row[key]}", markup=False, highlight=False)
+                console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)

@@ -128,7 +128,7 @@ def compare(
             prediction counts as wrong for that model.
 
     Raises:
-        SettingsError: no general task.
+        SettingsError: see `check_domains`.
         DataError: predictions are missing, broken, or not comparable.
     """
     check_domains([TASKS[name] for name in tasks])
@@ -149,11 +149,18 @@ def compare(
 
 
 def check_domains(tasks: Sequence[Task]) -> None:
-    """Check that general skill is measured at all.
+    """Check that general skill is measured at all, and by likelihoods.
 
     Raises:
-        SettingsError: no general task.
+        SettingsError: no general task, or one that is answered in words.
     """
+    # Replies in words have no likeliest choice: both models would be wrong everywhere, and nothing lost.
+    words = [task.name for task in tasks if task.answered == "text"]
+    if words:
+        raise SettingsError(
+            f"{', '.join(words)}: answered in words, and forgetting compares likelihoods; let both models answer with "
+            "`emotion-qwen eval` and use `emotion-qwen eval compare`"
+        )
     if not any(task.domain == "general" for task in tasks):
         general = ", ".join(name for name, task in TASKS.items() if task.domain == "general")
         given = ", ".join(task.name for task in tasks)

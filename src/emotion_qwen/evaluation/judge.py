@@ -43,6 +43,8 @@ SCHEMA = {
         },
     },
 }
+_REFUSED_FORM = re.compile(r"answered 4\d\d: .*(?:response_format|json_schema)", re.IGNORECASE)
+"""How endpoints that know no `response_format` refuse it."""
 _FORM = {
     "en": 'Reply with one JSON object and nothing else: {"reason": "one sentence", "score": a whole number 1 to 10}',
     "zh": '只回复一个 JSON 对象，不要任何其他文字：{"reason": "一句话", "score": 1 到 10 的整数}',
@@ -134,10 +136,12 @@ class Judge:
         cache: folder of its replies by content.
         tries: see `JudgeSettings`.
         at_once: prompts sent at a time.
+        identity: what tells it from another judge of the same name: address or weights.
     """
 
-    def __init__(self, name: str, ask: Ask, cache: Path, tries: int = 3, at_once: int = 1) -> None:
+    def __init__(self, name: str, ask: Ask, cache: Path, tries: int = 3, at_once: int = 1, identity: str = "") -> None:
         self.name, self.ask, self.cache, self.tries, self.at_once = name, ask, cache, tries, at_once
+        self.identity = identity
 
     def mark(self, question: str, reference: str, reply: str, language: str) -> dict[str, str]:
         """Return "reply" with "date", or "error" with "date" where the judge did not answer.
@@ -146,10 +150,11 @@ class Judge:
             SettingsError: no such question.
         """
         text = prompt(question, reference, reply, language)
-        path = self.cache / (digest(self.name + text) + ".json")
+        path = self.cache / (digest("\n".join((self.name, self.identity, text))) + ".json")
+        mine = {"judge": self.name, "identity": self.identity, "prompt": text}
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["prompt"] == text and kept["judge"] == self.name:
+            if {key: kept[key] for key in mine} == mine:
                 return {"reply": kept["reply"], "date": kept["date"]}
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not asked yet, or half of a file: ask
@@ -160,7 +165,7 @@ class Judge:
             except RemoteError as error:
                 return {"error": str(error), "date": day}
             if read_mark(said) is not None:
-                record = {"judge": self.name, "date": day, "prompt": text, "reply": said}
+                record = {**mine, "date": day, "reply": said}
                 write_whole(path, json.dumps(record, ensure_ascii=False) + "\n")
                 break
         return {"reply": said, "date": day}
@@ -174,8 +179,9 @@ def prompt(question: str, reference: str, reply: str, language: str) -> str:
     """
     if question not in PROMPTS:
         raise SettingsError(unknown_choice("question to a judge", question, PROMPTS))
-    # A reply that closes the bracket could give the judge an order of its own.
-    told = {name: re.sub("<<<|>>>", "", text) for name, text in (("reference", reference), ("reply", reply))}
+    # A reply that closes the bracket could give the judge an order of its own. Runs are taken out whole: with "<<<" out
+    # of the middle of "><<<>>" a ">>>" would be left.
+    told = {name: re.sub("[<>]{3,}", "", text) for name, text in (("reference", reference), ("reply", reply))}
     return f"{PROMPTS[question][language]}\n\n{_TEXTS[language].format(**told)}{_FORM[language]}"
 
 
@@ -192,9 +198,15 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
         client = ChatClient.at(name.removeprefix(ENDPOINT), settings.endpoint)
 
         def ask(text: str) -> str:
-            return client.reply([{"role": "user", "content": text}], TOKENS, response_format=SCHEMA)
+            messages = [{"role": "user", "content": text}]
+            try:
+                return client.reply(messages, TOKENS, response_format=SCHEMA)
+            except RemoteError as error:
+                if not _REFUSED_FORM.search(str(error)):
+                    raise
+                return client.reply(messages, TOKENS)  # the prompt asks for the form too
 
-        return Judge(client.model, ask, cache, settings.tries, settings.endpoint.concurrency)
+        return Judge(client.model, ask, cache, settings.tries, settings.endpoint.concurrency, client.address)
     from emotion_qwen.inference.engine import Engine
 
     engine = Engine.load(None if name == "nano" else name)
@@ -202,7 +214,8 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
     def write(text: str) -> str:
         return engine.chat([{"role": "user", "content": [{"type": "text", "text": text}]}], TOKENS)
 
-    return Judge(engine.name, write, cache, 1)  # greedy: asked again it says the same
+    # Greedy: asked again it says the same.
+    return Judge(engine.name, write, cache, 1, identity=str(engine.provenance()["weights"]))
 
 
 def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[Judgement]:
@@ -248,16 +261,27 @@ def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
 
 
 def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> int:
-    """Let one or two judges mark the replies of those folders whose tasks want a judge; return the number of faults."""
+    """Let one or two judges mark the replies of those folders whose tasks want a judge; return the number of faults.
+
+    Raises:
+        SettingsError: both judges have one name, or see `make_judge`.
+        DataError: see `judge_folder`.
+    """
     from emotion_qwen.evaluation.score import task_of
 
     wanted = [(folder, task_of(read_header(folder)).judge) for folder in folders]
     wanted = [(folder, questions) for folder, questions in wanted if questions]
-    faults = 0
     if not wanted:
-        return faults
-    for name in filter(None, (settings.model, settings.second)):
-        judge = make_judge(name, settings, settings.cache or run / "judge_cache")
+        return 0
+    names = filter(None, (settings.model, settings.second))
+    judges = [make_judge(name, settings, settings.cache or run / "judge_cache") for name in names]
+    if len({judge.name for judge in judges}) < len(judges):
+        raise SettingsError(
+            f"both judges are called {judges[0].name!r}, so their marks could not be told apart; give the second judge "
+            "another name, or leave it out"
+        )
+    faults = 0
+    for judge in judges:
         for folder, questions in wanted:
             judged = judge_folder(folder, judge, questions)
             faults += sum(bool(one.error) or read_mark(one.reply) is None for one in judged)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 from rich.console import Console
 
 from emotion_qwen.errors import EmotionQwenError, SettingsError
-from emotion_qwen.evaluation.answerers import FILE, Answerer, EndpointSettings, make_answerer
+from emotion_qwen.evaluation.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
 from emotion_qwen.evaluation.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.predictions import FINDINGS, digest, write_whole
 from emotion_qwen.evaluation.runner import Place, answer_task
@@ -112,19 +113,25 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         repeated = getattr(answerer, "repeated", [])
         if repeated:
             outcome.faults.append(f"{name}: {len(repeated)} ids answered more than once, first {repeated[0]!r}")
+        if getattr(answerer, "torn", False):
+            outcome.faults.append(f"{name}: the last line is half written and left out")
         for task in tasks:
             try:
                 _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)
             except EmotionQwenError as error:
                 last = error
-                outcome.faults.append(f"{name}, {task.column}: {error}")
+                known = any(fault.startswith(f"{task.column}: ") and str(error) in fault for fault in outcome.faults)
+                outcome.faults += [] if known else [f"{name}, {task.column}: {error}"]
+        strays = getattr(answerer, "strays", [])
+        if strays:
+            outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
     if not outcome.asked and last is not None:
         raise last
     if place.rank == 0:
         if settings.judge:
             _judge(settings, settings.judge, outcome)
         for line in outcome.notes:
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         for line in dict.fromkeys(outcome.faults):
             console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return outcome
@@ -145,7 +152,8 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")
     data = settings.folder_of(task)
     findings = [(finding.kind, finding.text) for finding in task.check(data, settings.split, languages)]
-    outcome.faults += [f"{task.column}: {kind}: {text}" for kind, text in findings if kind in ("missing", "fault")]
+    outcome.faults += [f"{task.column}: missing: {text}" for kind, text in findings if kind == "missing"]
+    outcome.faults += [f"{task.column}: {text}" for kind, text in findings if kind == "fault"]
     outcome.notes |= {f"{task.column}: {kind}: {text}": None for kind, text in findings if kind == "differs"}
     done = answer_task(
         answerer, task, folder, data=data, languages=languages, split=settings.split, limit=settings.limit,
@@ -166,19 +174,29 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
 
 
 def folder_names(models: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each model: the last part of its name, and a mark where two would share it."""
+    """Return the folder of each model: the last part of its name, and a mark where two would share it.
+
+    The mark of an endpoint is its host, that of others a hash.
+    """
     names = {name: _short(name) for name in models}
     several = {short for short in names.values() if list(names.values()).count(short) > 1}
-    return {name: f"{short}-{digest(name)[:6]}" if short in several else short for name, short in names.items()}
+    named = {name: f"{short}-{_host(name)}" if short in several else short for name, short in names.items()}
+    again = {full for full in named.values() if list(named.values()).count(full) > 1}
+    return {name: f"{names[name]}-{digest(name)[:6]}" if full in again else full for name, full in named.items()}
 
 
 def _short(model: str) -> str:
     if model.startswith(FILE):
         return Path(model.removeprefix(FILE)).stem
-    last = model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in last).strip(".") or digest(
-        model
-    )
+    return _plain(model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name) or digest(model)
+
+
+def _host(model: str) -> str:
+    return _plain(urlsplit(model.removeprefix(ENDPOINT)).netloc) if model.startswith(ENDPOINT) else digest(model)[:6]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".")
 
 
 def device_of_process(device: str) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item
@@ -112,6 +114,9 @@ def read_header(folder: Path) -> dict[str, Any]:
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Write the header into a new folder; in an old one, check that it is the same.
 
+    Options of the task may change, such as the folder of the wheels: what they change in a question, `check_questions`
+    sees.
+
     Raises:
         DataError: the folder holds predictions that were made otherwise.
     """
@@ -121,7 +126,7 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         return
     found = read_header(folder)
     # The same weights may be called by two paths; everything else decides over the answers.
-    other = [key for key in wanted if key != "model" and found.get(key) != wanted[key]]
+    other = [key for key in wanted if key not in ("model", "options") and found.get(key) != wanted[key]]
     if other:
         told = "; ".join(key if key == "settings" else f"{key} {found.get(key)}, now {wanted[key]}" for key in other)
         raise DataError(
@@ -129,10 +134,55 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
+def keep_options(folder: Path, options: Mapping[str, str]) -> None:
+    """Write the options of the task into the header, so that scoring sets them again; none change nothing."""
+    found = read_header(folder)
+    if options and found.get("options") != options:
+        write_whole(
+            folder / HEADER, json.dumps({**found, "options": dict(options)}, indent=2, ensure_ascii=False) + "\n"
+        )
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[TextIO]:
+    """Open a file of lines for appending, and keep other processes from writing it until the end.
+
+    Args:
+        path: made if it is not there.
+        wait: until who holds it is done; else refuse.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a", encoding="utf-8") as file:
+            _lock(file, path, wait)
+            # While this one waited, the file may have been brought together with others and removed.
+            if path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                yield file
+                return
+
+
+def _lock(file: TextIO, path: Path, wait: bool) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes on one folder are not kept apart
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path.parent}: another process is answering into this folder; wait for it, or give another output folder"
+        ) from error
+    except OSError:
+        return  # a file system without locks
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that an interruption leaves the old one or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
 

@@ -12,9 +12,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import Progress
@@ -32,6 +33,8 @@ from emotion_qwen.evaluation.predictions import (
     check_questions,
     claim,
     digest,
+    held,
+    keep_options,
     medium_name,
     read_all,
     read_lines,
@@ -119,7 +122,8 @@ def answer_task(
         place: which process this is; None reads the environment.
 
     Raises:
-        DataError: the folder holds predictions of another model or question, a line is broken, or data is missing.
+        DataError: the folder holds predictions of another model or question, another process is answering into it, a
+            line is broken, or data is missing.
         SettingsError: an unknown split or language.
     """
     place = place or Place.here()
@@ -128,20 +132,19 @@ def answer_task(
         task.items(data, side=answerer.side, languages=languages, split=split, limit=limit), task.answered
     )
     claim(folder, answerer.header(task, split) | ({"options": dict(options)} if options else {}))
-    read_lines(folder / place.lines, mend=True)
-    known = that_count(read_all(folder))
-    check_questions(folder, items, known)
-    if place.rank == 0:
-        write_whole(folder / ITEMS, "".join(map(_described, items)))
-        lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) + "\n" for name, why in rejected.items()]
-        if rejected or (folder / REJECTED).is_file():
-            write_whole(folder / REJECTED, "".join(lines))
     batches = answerer.batches(task, items)
-    if place.world > 1:
-        _done(folder, place.rank, place.world).unlink(missing_ok=True)
-    _answer_batches(answerer, task, folder / place.lines, batches[place.rank :: place.world], known)
-    if place.world > 1:
-        write_whole(_done(folder, place.rank, place.world), _names(items))
+    with held(folder / place.lines, wait=place.world > 1) as file:
+        read_lines(folder / place.lines, mend=True)
+        known = that_count(read_all(folder))
+        check_questions(folder, items, known)
+        if place.rank == 0:
+            _keep_asked(folder, items, rejected)
+            keep_options(folder, options or {})
+        if place.world > 1:
+            _done(folder, place.rank, place.world).unlink(missing_ok=True)
+        _answer_batches(answerer, task, file, batches[place.rank :: place.world], known)
+        if place.world > 1:
+            write_whole(_done(folder, place.rank, place.world), _names(items))
     if place.rank:
         return Answered((), (), {})
     _wait(folder, place.world, _names(items))
@@ -172,6 +175,13 @@ def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, 
     return kept, rejected
 
 
+def _keep_asked(folder: Path, items: Sequence[Item], rejected: Mapping[str, str]) -> None:
+    write_whole(folder / ITEMS, "".join(map(_described, items)))
+    lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) + "\n" for name, why in rejected.items()]
+    if rejected or (folder / REJECTED).is_file():
+        write_whole(folder / REJECTED, "".join(lines))
+
+
 def read_items(folder: Path) -> list[Item]:
     """Read what was asked, for scoring; media are left out but for the name of their file.
 
@@ -199,14 +209,16 @@ def _item(fields: Mapping[str, Any]) -> Item:
 
 
 def _answer_batches(
-    answerer: Answerer, task: Task, path: Path, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
+    answerer: Answerer, task: Task, file: TextIO, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
 ) -> None:
     def waits(item: Item) -> bool:
         old = known.get((item.id, item.language))
         return old is None or bool(old.error)
 
-    bar = Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True)
-    with bar, path.open("a", encoding="utf-8") as file:
+    console = Console(stderr=True)
+    # Where nobody watches, such as in a file of messages, a bar would leave empty lines.
+    bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=not console.is_terminal)
+    with bar:
         step = bar.add_task(f"{answerer.name}: {task.column}", total=sum(map(len, batches)))
         for batch in batches:
             waiting = [item for item in batch if waits(item)]
@@ -257,11 +269,14 @@ def _merge(folder: Path, batches: Sequence[Sequence[Item]], world: int) -> None:
     shards = sorted(folder.glob(SHARDS))
     if not shards:
         return
-    lines = read_all(folder)
-    order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
-    lines.sort(key=lambda one: order.get(one.key, len(order)))  # stable: lines of one item, and strange ones, stay
-    write_whole(folder / LINES, "".join(map(as_line, lines)))
-    for path in shards:
-        path.unlink()
+    with ExitStack() as stack:
+        for path in shards:  # one that starts again meanwhile must not write into a file that is about to go
+            stack.enter_context(held(path, wait=True))
+        lines = read_all(folder)
+        order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
+        lines.sort(key=lambda one: order.get(one.key, len(order)))  # stable: lines of one item, and strange ones, stay
+        write_whole(folder / LINES, "".join(map(as_line, lines)))
+        for path in shards:
+            path.unlink()
     for rank in range(world):
         _done(folder, rank, world).unlink(missing_ok=True)

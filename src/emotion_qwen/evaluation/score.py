@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.judge import Judgement, read_judgements
 from emotion_qwen.evaluation.predictions import (
     FINDINGS,
@@ -27,10 +28,10 @@ from emotion_qwen.evaluation.predictions import (
 from emotion_qwen.evaluation.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
 from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 
-LETTERS = "ABCDEFGHIJ"
 CLASSES = 30
 """A confusion matrix of more classes cannot be read."""
 
@@ -126,7 +127,7 @@ def score_run(run: Path) -> Scored:
     for folder in folders_of(run):
         try:
             found = score_folder(folder)
-        except DataError as error:
+        except (DataError, SettingsError) as error:
             unscored[f"{folder.parent.name}/{folder.name}"] = str(error)
             continue
         columns += found
@@ -159,7 +160,8 @@ def score_folder(folder: Path) -> list[Column]:
         marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
         also |= _marks(scored, answers, marks)
         told = [answer for answer in answers if not answer.error and answer.scores is None]
-        released = task.as_released(scored, told) if task.as_released and told else {}
+        # The release asked in English; its English labels stand in no reply in another language.
+        released = task.as_released(scored, told) if task.as_released and told and language == "en" else {}
         counting = {name: one for (name, _), one in that_count(said).items()}
         notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
         columns.append(
@@ -186,7 +188,7 @@ def _rejected(folder: Path) -> dict[str, str]:
     path = folder / REJECTED
     if not path.is_file():
         return {}
-    told = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    told = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
     return {one["id"]: one["reason"] for one in told}
 
 
@@ -195,7 +197,8 @@ def _findings(folder: Path) -> list[str]:
     path = folder / FINDINGS
     if not path.is_file():
         return []
-    return [f"{kind}: {text}" for kind, text in json.loads(path.read_text(encoding="utf-8"))]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [text if kind == "note" else f"{kind}: {text}" for kind, text in found]
 
 
 def _marks(
@@ -213,25 +216,25 @@ def _marks(
 
 
 def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    """Say how far two judges agree, question by question, on what both have marked."""
-    if len(judged) != 2:
-        return []
+    """Say how far every two judges agree, question by question, on what both have marked."""
     told = []
-    for question in dict.fromkeys(one.question for one in next(iter(judged.values()))):
-        # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
-        pair = [
-            score_judgements(items, [one.answer for one in replies if one.question == question])
-            for replies in judged.values()
-        ]
-        try:
-            found = agreement(*pair)
-        except DataError as error:
-            told.append(f"{question}: {error}")
-            continue
-        told.append(
-            f"{question}: {' and '.join(judged)} agree on {found.items} items to {found.same:.0%} exactly, "
-            f"{found.near:.0%} within one mark, mean distance {found.distance:.2f}, weighted kappa {found.kappa:.2f}"
-        )
+    for pair in combinations(judged, 2):
+        for question in dict.fromkeys(one.question for one in judged[pair[0]]):
+            # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
+            marks = [
+                score_judgements(items, [one.answer for one in judged[judge] if one.question == question])
+                for judge in pair
+            ]
+            try:
+                found = agreement(*marks)
+            except DataError as error:
+                told.append(f"{question}, {' and '.join(pair)}: {error}")
+                continue
+            told.append(
+                f"{question}: {' and '.join(pair)} agree on {found.items} items to {found.same:.0%} exactly, "
+                f"{found.near:.0%} within one mark, mean distance {found.distance:.2f}, "
+                f"weighted kappa {found.kappa:.2f}"
+            )
     return told
 
 

@@ -18,11 +18,14 @@ from emotion_qwen.evaluation.predictions import digest, write_whole
 from emotion_qwen.evaluation.score import Column, Scored, as_record
 from emotion_qwen.evaluation.score_figures import draw_column
 from emotion_qwen.evaluation.scoring.records import Result, Score
+from emotion_qwen.evaluation.task import RELEASE, Task
 
 RECORD, PAGE, WEB, FIGURES = "scores.json", "report.md", "report.html", "figures"
 CLASS = "recall of "
 SHOWN = 2
 """Scores of a column that are printed in the terminal."""
+FEW = 30
+"""Fewer independent groups than these make rough intervals."""
 SAID = 200
 """Letters of a reply that are shown."""
 HEAD = ("model", "language", "score", "value", "95 % interval", "items", "parsed", "coverage", "failed")
@@ -73,8 +76,11 @@ def report_blocks(run: Path, scored: Scored, frames: bool = True) -> list[Block]
         ),
     ]
     if scored.unscored:
-        rows = [[name, why] for name, why in scored.unscored.items()]
-        blocks += [Heading("Not scored"), Rows(("predictions", "why"), rows, (0, 1))]
+        unscored = [[name, why] for name, why in scored.unscored.items()]
+        blocks += [Heading("Not scored"), Rows(("predictions", "why"), unscored, (0, 1))]
+    if len(scored.columns) > 1:
+        rows = [[c.task.column, *_score_rows(c, c.result, _main(c.result)[:1])[0]] for c in scored.columns]
+        blocks += [Heading("Overview"), Rows(("task", *HEAD), rows, (0, 1, 2, 3))]
     for name in dict.fromkeys(column.task.column for column in scored.columns):
         blocks += _task_blocks(run, scored, [column for column in scored.columns if column.task.column == name], frames)
     return blocks
@@ -101,12 +107,19 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: b
     if released:
         blocks += [
             Heading("As released", 3),
-            Text("The authors' arithmetic on the same replies, to be compared with published numbers only."),
+            Text(_as_released(task)),
             Rows(("model", "language", "figure", "value"), released, (0, 1, 2)),
         ]
     for column in columns:
         blocks += _column_blocks(run, column, frames)
     return blocks
+
+
+def _as_released(task: Task) -> str:
+    told = "The authors' arithmetic on the same replies, to be compared with published numbers only."
+    if task.prompt == RELEASE or RELEASE not in task.prompts:
+        return told
+    return f"{told} These were made with the wording of the release, which is the column {task.name}.{RELEASE}."
 
 
 def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
@@ -119,7 +132,7 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
         f"{column.seconds:.1f} s of answering" if column.seconds else "",
     ]
     blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, told)) + ".")]
-    for note in (*column.result.notes, *column.notes):
+    for note in (*column.result.notes, *_groups(column), *column.notes):
         blocks.append(Text(f"Note: {note.rstrip('.')}."))
     gaps = [[why, f"{count:,}"] for why, count in sorted(tally.unread.items(), key=lambda pair: -pair[1])]
     gaps += [["answered more than once", f"{len(tally.duplicates):,}"]] if tally.duplicates else []
@@ -136,15 +149,40 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
     if classes:
         rows = [[s.name.removeprefix(CLASS), *_value(s), f"{s.items:,}"] for s in classes]
         blocks.append(Rows(("class", "recall", "95 % interval", "items"), rows))
-    examples: list[list[str | Path]] = [
-        [e.picture or "", e.item.id, _short(e.item.question), ", ".join(e.judged.item.references), _short(e.said)]
-        for e in worst(column, frames=frames)
-    ]
-    if examples:
-        head = ("frames", "item", "asked", "right", "said")
-        terms = "; the frames are the data set's, whose terms hold for them" if frames else ""
-        blocks += [Text(f"Worst answers{terms}:"), Rows(head, examples, (0, 1, 2, 3, 4))]
-    return blocks
+    return blocks + _worst_blocks(column, frames)
+
+
+def _groups(column: Column) -> list[str]:
+    """Say how many items belong together, where any do: that many are independent."""
+    items, groups = column.result.tally.items, len(set(column.result.table.clusters))
+    if groups == items:
+        return []
+    rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
+    return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
+
+
+def _worst_blocks(column: Column, frames: bool) -> list[Block]:
+    """Show the worst answers; what all of them share, or none has, is no column."""
+    examples = worst(column, frames=frames)
+    if not examples:
+        return []
+    shown, several = any(e.picture for e in examples), len({e.item.question for e in examples}) > 1
+    told = "Worst answers"
+    if shown:
+        told += "; the frames are the data set's, whose terms hold for them"
+    told += "." if several else f'. All were asked: "{_short(examples[0].item.question)}"'
+    head = [*["frames"] * shown, "item", *["asked"] * several, "right", "said"]
+    rows: list[list[str | Path]] = []
+    for e in examples:
+        right, said = ", ".join(e.judged.item.references), f"{_short(e.said)}{_sureness(column, e.item.id)}"
+        rows.append([*[e.picture or ""] * shown, e.item.id, *[_short(e.item.question)] * several, right, said])
+    return [Text(told), Rows(tuple(head), rows, tuple(range(len(head))))]
+
+
+def _sureness(column: Column, name: str) -> str:
+    line = column.lines.get(name)
+    share = line.scores.get(line.predicted) if line and line.scores and line.predicted else None
+    return "" if share is None else f" ({share:.0%})"
 
 
 def _faults(column: Column, count: int = 5) -> list[list[str]]:
@@ -165,7 +203,7 @@ def _value(score: Score) -> list[str]:
     """Write a score and its interval, both as percent where they are shares."""
     if not np.isfinite(score.value):
         return ["none", ""]
-    if max(score.value, score.high) <= 1:
+    if score.share:
         return [f"{100 * score.value:.1f} %", f"{100 * score.low:.1f} to {100 * score.high:.1f}"]
     return [f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}"]
 

@@ -180,7 +180,8 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         "# What nano hears and reads",
         "",
         "Made by `python -m emotion_qwen.evaluation.senses_page`; validation parts only, label likelihood, "
-        "95 % bootstrap intervals. Voices are of speakers that no training heard. [The audio side alone](hearing.md).",
+        "95 % bootstrap intervals over items. Voices are of two speakers that no training heard, so the interval of "
+        "EmoDB says nothing about other speakers. [The audio side alone](hearing.md).",
         "",
         "| question | items | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",

@@ -72,7 +72,12 @@ class Stored:
                 raise MediaError(
                     f"{self.file.name}, picture {self.name}: no base64 ({error}); fetch it again"
                 ) from error
-        value = _pictures(self.file, self.group, self.column)[self.row]
+        try:
+            value = _pictures(self.file, self.group, self.column)[self.row]
+        except (OSError, optional("pyarrow").ArrowException) as error:
+            raise MediaError(
+                f"{self.file.name}, picture {self.name}: cannot be read ({error}); fetch the file again"
+            ) from error
         if isinstance(value, list):
             value = value[0] if value else None
         if isinstance(value, dict):

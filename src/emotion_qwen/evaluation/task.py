@@ -208,11 +208,13 @@ class Task:
             What a reader of the scores must know. A single "missing" finding if nothing can be read at all.
         """
         look = getattr(self.source, "findings", None)
+        needed = getattr(self.score, "missing", str)()
+        found = [Finding("missing", f"{needed}; until then replies are kept, not scored")] if needed else []
         try:
             if look is None:
                 self.source.check(data)
-                return ()
-            return tuple(look(data, self._split(split), languages or self.languages[:1]))
+                return tuple(found)
+            return (*found, *look(data, self._split(split), languages or self.languages[:1]))
         except DataError as error:
             return (Finding("missing", str(error)),)
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ ITEMS = [emotion_item(1), emotion_item(2, "fear"), emotion_item(3)]
 
 def answered(tmp_path, name: str, text: str, items=ITEMS):
     path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     answerer = make_answerer(f"file:{path}")
     return answerer, answer_task(answerer, toy(items), tmp_path / "out")
@@ -33,6 +35,7 @@ def test_json_lines_with_text_scores_and_error(tmp_path):
         (None, None, "no reply"),
     ]
     assert answerer.repeated == ["toy/1"] and done.failures == 1 and done.missing == 0
+    assert answerer.strays == ["toy/9"], "of no item that was asked"
 
 
 def test_a_table_and_an_item_without_a_line(tmp_path):
@@ -50,9 +53,18 @@ def test_lines_by_language(tmp_path):
     assert [one.text for one in done.predictions] == ["happy", "高兴"]
 
 
-def test_a_half_written_last_line_is_left_out(tmp_path):
-    _, done = answered(tmp_path, "theirs.jsonl", '{"id": "toy/1", "text": "happy"}\n{"id": "toy/2", "te')
-    assert [one.id for one in done.predictions] == ["toy/1"]
+def test_a_half_written_last_line_is_left_out_and_told(tmp_path):
+    answerer, done = answered(tmp_path, "theirs.jsonl", '{"id": "toy/1", "text": "happy"}\n{"id": "toy/2", "te')
+    assert [one.id for one in done.predictions] == ["toy/1"] and answerer.torn
+    whole, done = answered(
+        tmp_path / "sub", "whole.jsonl", '{"id": "toy/1", "text": "happy"}\n{"id": "toy/2", "text": ""}'
+    )
+    assert [one.id for one in done.predictions] == ["toy/1", "toy/2"] and not whole.torn, "only the line end is missing"
+
+
+def test_an_id_may_be_a_number(tmp_path):
+    _, done = answered(tmp_path, "theirs.jsonl", '{"id": 0, "text": "happy"}\n', [replace(ITEMS[0], id="0")])
+    assert [one.text for one in done.predictions] == ["happy"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
         ('{"score": 11}', None),
         ('{"score": 0}', None),
         ('{"score": "7"}', None),
+        ('{"score": 2, "score": 10}', None),
+        ('{"score": 2} {"score": 10}', None),
         ('{"score": true}', None),
         ('{"score": NaN}', None),
         ('{"score": Infinity}', None),
@@ -34,6 +36,12 @@ ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
 )
 def test_only_a_whole_mark_in_json_is_read(reply, mark):
     assert read_mark(reply) == mark
+
+
+def test_a_mark_is_no_share():
+    """The lowest mark is 1, which must not be told as 100 %, nor have the interval of a share."""
+    lowest = score_judgements(ITEMS, [Answer(item.id, '{"score": 1}') for item in ITEMS])["mean mark"]
+    assert (lowest.value, lowest.low, lowest.high, lowest.share) == (1, 1, 1, False)
 
 
 def test_means_by_hand():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -58,6 +60,21 @@ def test_soft_points_have_no_mcnemar():
     items = [ScoredItem("1", ("dog", "dog", *["cat"] * 8))]
     found = compare(score_vqa(items, [Answer("1", "dog")]), score_vqa(items, [Answer("1", "cat")]))
     assert found.mcnemar is None and found.differences[0].difference.value == pytest.approx(1 - 0.6)
+
+
+def test_items_of_one_picture_have_no_mcnemar():
+    """The test would take 400 items of 20 pictures for 400 observations; the interval draws the pictures."""
+    items = [replace(item, cluster=str(k // 20)) for k, item in enumerate(ITEMS)]
+    right = np.repeat(np.random.default_rng(1).random(20) < 0.5, 20)
+
+    def result(values):
+        answers = [Answer(i.id, i.references[0] if v else "") for i, v in zip(items, values, strict=True)]
+        return score_labels(items, answers, DFEW)
+
+    found = compare(result(~right), result(right))
+    assert found.mcnemar is None and compare(score(~right), score(right)).mcnemar is not None
+    wide, narrow = found.differences[0].difference, compare(score(~right), score(right)).differences[0].difference
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
 
 
 def test_only_the_same_items_are_compared():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.metrics import bootstrap_interval, resampled_sums
@@ -102,6 +105,20 @@ def test_items_of_one_cluster_are_drawn_together():
     # sqrt(0.25 / 20) = 0.112, times 1.96; sqrt(0.25 / 1000) = 0.016
     assert together.high - together.low == pytest.approx(2 * 1.96 * 0.112, rel=0.12)
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * 0.0158, rel=0.12)
+
+
+@pytest.mark.parametrize(("value", "low", "high"), [(0.0, 0.0, 0.4593), (1.0, 0.5407, 1.0)])
+def test_six_of_six_are_no_certainty(value, low, high):
+    """Every draw is the same there; the exact binomial bound (Clopper and Pearson) is 1 - 0.025 ** (1 / 6) = 0.4593."""
+    table = mean_table(np.full(6, value), "abcdef")
+    [score] = draw(replace(table, shares=(True,)))
+    assert (score.value, score.low, score.high) == pytest.approx((value, low, high), abs=1e-4)
+    bound = binomtest(int(6 * value), 6).proportion_ci(0.95, "exact")
+    assert (score.low, score.high) == pytest.approx((bound.low, bound.high))
+    [score] = draw(table)
+    assert (score.low, score.high) == (value, value), "what is no share, such as points, is left as it is"
+    [score] = draw(replace(mean_table(np.full(600, value), "abcdef" * 100), shares=(True,)))
+    assert (score.low, score.high) == pytest.approx((low, high), abs=1e-4), "600 items of six people are six"
 
 
 def test_strata_are_drawn_each_for_itself():

@@ -1,5 +1,6 @@
 """Readers of labelled clips: DFEW, MER2024, MAFW, RAVDESS."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.scoring.records import Answer
 from emotion_qwen.evaluation.task import OURS, RELEASE
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks import TASKS, mafw
 
 from .. import benchmark_files as files
 
@@ -33,6 +34,8 @@ def test_dfew_reads_the_folds_and_leaves_out_what_cannot_be_used(tmp_path):
         ("8", "disgust", "set_3"),
     ]
     assert found[0].parts[0] == {"type": "video", "video": tmp_path / "Clip" / "original" / "1.mp4"}
+    clips = [one.parts[0]["video"].name for one in found]
+    assert clips == ["1.mp4", "00002.mp4", "4.mp4", "5.MP4", "00006.mp4", "7.avi", "8.AVI"], "however they are written"
     assert found[2].parts[0]["video"] == tmp_path / "4.mp4", "a clip that is not there is asked about all the same"
     chinese = items("dfew", tmp_path, "zh")[0]
     assert chinese.answer == "高兴" and chinese.scored() == found[0].scored()
@@ -48,6 +51,7 @@ def test_dfew_says_exactly_what_is_wrong(tmp_path):
         "differs: rows of set_2: 2, published 2341",
         "differs: rows of set_3: 4, published 2340",
         "missing: 1 of 7 clips are not there: 4",
+        f"note: 1 clips are there more than once; the first is taken, such as {tmp_path}/Clip/original/1.mp4",
         "fault: 1 row(s) left out, label outside 1 to 7 in set_1.csv: 3 (0)",
         "fault: 1 row(s) left out, a second row of an id: 1",
         "fault: 1 row(s) left out, label outside 1 to 7 in set_3.csv: 9 (happy)",
@@ -111,6 +115,7 @@ def test_mer2024_tracks_share_a_folder(tmp_path):
     files.write_mer2024(tmp_path / "mer2024")
     semi, noise = items("mer2024_semi", tmp_path), items("mer2024_noise", tmp_path, "zh")
     assert [(one.id[-1], one.answer) for one in semi] == [("1", "sad"), ("2", "worried")]
+    assert semi[0].parts[0]["video"].name == "samplenew3_00000001.AVI"
     assert (noise[0].answer, noise[0].references) == ("高兴", ("happy",))
     lines = told(TASKS["mer2024_semi"], tmp_path)
     assert lines[0] == "differs: rows of reference-semi.csv: 4, published 1169"
@@ -132,8 +137,13 @@ def test_mafw_reads_names_of_labels_only(tmp_path):
         ("00002", "contempt", "set_1"),
         ("00003", "helplessness", "set_2"),
     ]
+    assert [one.parts[0]["video"].name for one in found] == ["00001.mp4", "2.AVI", "00003.mp4"]
+    assert sum(mafw.SETS.values()) == 9172, "the published number of clips with a single label"
     assert told(TASKS["mafw"], tmp_path) == [
-        "missing: no test.txt of set_3, set_4, set_5; scores are not those of the five folds",
+        "note: set_6/test.txt is none of the five folds and is not read",
+        "missing: no rows of set_3, set_4, set_5; scores are not those of the five folds",
+        "differs: rows of set_1: 2, published 1839",
+        "differs: rows of set_2: 2, published 1837",
         "missing: 1 of 3 clips are not there: 00003",
         "fault: 1 row(s) left out, label outside the eleven in set_2: 00004.mp4 (3, line 2)",
     ]
@@ -142,17 +152,39 @@ def test_mafw_reads_names_of_labels_only(tmp_path):
 def test_ravdess_reads_labels_from_names(tmp_path):
     files.write_ravdess(tmp_path)
     found = items("ravdess", tmp_path)
-    assert [(one.id, one.answer) for one in found] == [
-        ("01-01-01-01-01-01-01", "neutral"),
-        ("01-01-06-01-02-01-12", "fearful"),
+    assert sorted((one.id, one.answer, one.cluster) for one in found) == [
+        ("01-01-01-01-01-01-01", "neutral", "actor 01"),
+        ("01-01-05-02-02-02-24", "angry", "actor 24"),
+        ("01-01-06-01-02-01-12", "fearful", "actor 12"),
     ]
     assert isinstance(found[0].parts[0]["video"], Path)
     lines = told(TASKS["ravdess"], tmp_path)
     assert lines[0].startswith("note: 4 other files are not read: ") and "song 1" in lines[0]
     assert lines[1:] == [
-        "differs: spoken clips with picture and sound: 2, published 1440",
+        "differs: spoken clips with picture and sound: 3, published 1440",
         "fault: 1 row(s) left out, emotion outside 01 to 08: 01-01-09-01-01-01-01.mp4",
     ]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no spoken clip such as 01-01-06-01-02-01-12\.mp4"):
         items("ravdess", tmp_path / "empty")
+
+
+def test_clips_of_one_actor_are_drawn_together(tmp_path):
+    """Forty clips of each of four actors, two of whom are read without fault: a sample of four, not of 160."""
+    for actor, emotion, intensity, statement, again in product((1, 2, 3, 4), (2, 3, 4, 5, 6), (1, 2), (1, 2), (1, 2)):
+        name = "-".join(f"{number:02}" for number in (1, 1, emotion, intensity, statement, again, actor))
+        files.write_bytes(tmp_path / f"{name}.mp4", b"")
+    asked = [one.scored() for one in items("ravdess", tmp_path)]
+    answers = [Answer(one.id, one.references[0] if one.cluster in ("actor 01", "actor 02") else "") for one in asked]
+    score = TASKS["ravdess"].score(asked, answers)["WAR"]
+    assert (score.items, score.value, score.low, score.high) == (160, 0.5, 0.0, 1.0)
+
+
+def test_texts_in_another_encoding_are_named(tmp_path):
+    files.write_bytes(tmp_path / "reference-semi.csv", "name,discrete\n样本一,sad\n".encode("gbk"))
+    with pytest.raises(DataError, match=r"reference-semi\.csv: cannot be read \(.*expected a text in UTF-8"):
+        items("mer2024_semi", tmp_path)
+    folder = tmp_path / files.MAFW_FOLDER / "set_1"
+    files.write_bytes(folder / "test.txt", "00001.mp4 anger 样本一\n".encode("gbk"))
+    with pytest.raises(DataError, match=r"test\.txt: cannot be read"):
+        items("mafw", tmp_path)

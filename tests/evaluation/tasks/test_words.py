@@ -58,15 +58,23 @@ def test_open_vocabulary_needs_the_wheels_by_path(tmp_path):
     assert [(one.id, one.references, len(one.parts)) for one in found] == [
         ("a1", ("happy", "excited"), 2),
         ("a2", ("sad",), 1),
+        ("a3", ("neutral",), 1),
     ]
-    assert told(TASKS["mer_unibench"], tmp_path) == [
-        "differs: clips of ovlabel.csv: 2, published 532",
-        "fault: 1 row(s) left out, no emotion words: a3",
+    assert told(TASKS["mer_unibench"], tmp_path)[:4] == [
+        "missing: no emotion wheels; give the organisers' folder with wheel*.xlsx, format.csv and synonym.xlsx as the "
+        "option wheels; until then replies are kept, not scored",
+        "note: 1 clips without words are neutral, as the organisers read them: a3",
+        "differs: clips of ovlabel.csv: 3, published 532",
+        "missing: 1 of 3 clips are not there: a3",
     ]
-    asked, answers = [one.scored() for one in found], [Answer("a1", "glad"), Answer("a2", "low, excited")]
+    asked, answers = [one.scored() for one in found[:2]], [Answer("a1", "glad"), Answer("a2", "low, excited")]
     with pytest.raises(SettingsError, match="no emotion wheels; give the organisers' folder"):
         TASKS["mer_unibench"].score(asked, answers)
     result = TASKS["mer_unibench"].with_options(wheels=str(wheels)).score(asked, answers)
+    lines = told(TASKS["mer_unibench"].with_options(wheels=str(wheels)), tmp_path)
+    assert not [line for line in lines if "wheels" in line]
+    broken = told(TASKS["mer_unibench"].with_options(wheels=str(tmp_path)), tmp_path)[0]
+    assert broken.startswith("missing: ") and "holds no wheel*.xlsx" in broken
     assert result["precision"].value == 0.75 and result["recall"].value == 1
     with pytest.raises(SettingsError, match="task mer_unibench has no option 'wheel'; its options: wheels"):
         TASKS["mer_unibench"].with_options(wheel="x")
@@ -77,9 +85,8 @@ def test_open_vocabulary_needs_the_wheels_by_path(tmp_path):
 def test_open_vocabulary_without_subtitles_says_so(tmp_path):
     files.write_unibench(tmp_path)
     (tmp_path / "subtitle_eng.csv").unlink()
-    assert (
-        told(TASKS["mer_unibench"], tmp_path)[0] == "missing: no subtitle_eng.csv; clips are asked about without words"
-    )
+    lines = told(TASKS["mer_unibench"], tmp_path)
+    assert lines[1] == "missing: no subtitle_eng.csv; clips are asked about without words"
     assert all(len(one.parts) == 1 for one in items("mer_unibench", tmp_path))
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, MediaError
+from emotion_qwen.evaluation import stored
 from emotion_qwen.evaluation.scoring.records import Answer
 from emotion_qwen.evaluation.stored import loaded
 from emotion_qwen.evaluation.tasks import TASKS
@@ -54,12 +55,30 @@ def test_the_real_questions_of_pope_have_the_published_counts(shared_data):
     assert [finding.kind for finding in findings] == ["missing"] and "500 of 500 pictures" in findings[0].text
 
 
+def test_a_damaged_row_group_is_named_by_the_reader_and_by_the_picture(tmp_path):
+    path = files.write_pope(tmp_path) / "data" / "test-00000-of-00001.parquet"
+    picture = items("pope", tmp_path)[0].parts[0]["image"]
+    data = bytearray(path.read_bytes())
+    data[4 : len(data) // 8] = bytes(len(data) // 8 - 4)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"parquet, row group 0: cannot be read \("):
+        items("pope", tmp_path)
+    stored._pictures.cache_clear()
+    with pytest.raises(MediaError, match=r"picture COCO_val2014_a: cannot be read \("):
+        picture.read()
+    path.unlink()
+    with pytest.raises(MediaError, match=r"picture COCO_val2014_a: cannot be read \("):
+        picture.read()
+
+
 def test_pope_as_released_takes_everything_for_yes(tmp_path):
     files.write_pope(tmp_path)
     asked = [one.scored() for one in items("pope", tmp_path)]
     answers = [Answer(one.id, "maybe") for one in asked]
     assert TASKS["pope"].as_released(asked, answers)["accuracy"] == 0.5
     assert TASKS["pope"].score(asked, answers)["accuracy"].value == 0
+    twice = [*[Answer(one.id, one.references[0]) for one in asked], *answers]
+    assert TASKS["pope"].as_released(asked, twice)["accuracy"] == 1, "the first of several answers counts there too"
 
 
 def test_mme_pairs_the_two_questions_of_an_image(tmp_path):
@@ -75,11 +94,28 @@ def test_mme_pairs_the_two_questions_of_an_image(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_limit_of_mme_counts_images_and_keeps_both_questions(tmp_path, limit):
+    files.write_mme(tmp_path)
+    found = items("mme", tmp_path, limit=limit)
+    assert len(found) == 2 * limit and set(Counter(one.cluster for one in found).values()) == {2}
+    assert TASKS["mme"].score([one.scored() for one in found], []).tally.items == 2 * limit
+
+
+def test_the_file_of_pope_before_october_2023_is_known(tmp_path):
+    files.write_pope_json(tmp_path)
+    (line,) = (line for line in told(TASKS["pope"], tmp_path) if "random with no" in line)
+    assert line.endswith("published 1500 (the authors' file had 1410 before October 2023)")
+
+
 def test_mme_is_scored_in_points_and_as_released(tmp_path):
     files.write_mme(tmp_path)
     asked = [one.scored() for one in items("mme", tmp_path)]
     answers = [Answer(one.id, "The answer is " + one.references[0]) for one in asked]
     assert TASKS["mme"].score(asked, answers)["perception"].value == 400
+    silent = TASKS["mme"].score(asked, [])
+    assert not silent["perception"].share and silent["perception"].high == 0, "points have no bound of a share"
+    assert silent["accuracy of OCR"].share and silent["accuracy of OCR"].high > 0.5
     released = TASKS["mme"].as_released(asked, answers)
     assert released["perception"] == 0, "the release reads four characters, and these are none"
     short = [Answer(one.id, "Yes.") for one in asked]

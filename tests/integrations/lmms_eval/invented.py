@@ -14,7 +14,7 @@ SPLITS = {
     "mer2024_semi_en": 2,
     "mer2024_noise_zh": 1,
     "mafw_en": 3,
-    "ravdess_en": 2,
+    "ravdess_en": 3,
     "emoset_en": 3,
     "emer_en": 3,
     "emer_zh": 3,

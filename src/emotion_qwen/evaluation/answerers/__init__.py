@@ -33,6 +33,10 @@ class EndpointSettings(Settings):
     """Seconds before the first further try; doubled each time, at most a minute."""
     side: int = Field(768, ge=32)
     """Longer side of the frames that are sent, pixels."""
+    frames: int = Field(16, ge=1)
+    """Frames of a video that are sent, at most."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request, such as `chat_template_kwargs`; none takes the place of the task's."""
 
 
 class Answerer(Protocol):

@@ -1,7 +1,8 @@
 """Any OpenAI-compatible endpoint answers, so that other systems get the same prompts, frames and parser.
 
-`POST {address}/chat/completions` with frames as JPEG data URLs, temperature 0. A request that fails is tried again with
-growing pauses; what fails in the end is an error of its item, and the others go on.
+`POST {address}/chat/completions` with temperature 0. A picture is sent as PNG, which loses nothing, frames of a video
+as JPEG, side by side. A request that fails is tried again with growing pauses; what fails in the end is an error
+of its item, and the others go on.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from emotion_qwen.settings import ClipSettings
 AGAIN = frozenset([408, 409, 425, 429, 500, 502, 503, 504, 529])
 LONGEST_PAUSE = 60.0
 QUALITY = 90
-FRAMES = 16
-"""Frames of a video, at most, where the task says nothing."""
+LOST = 50
+"""After so many items in a row without an answer nobody is there: thousands more would take hours to fail."""
 SIDE = 224
 """Pixels to which the small pictures of a Parquet file are brought."""
 
@@ -76,6 +77,7 @@ class ChatClient:
             RemoteError: no reply after all tries, or the endpoint refuses the request.
         """
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens, **more}
+        body = {**self.settings.extra, **body}
         pause, fault = self.settings.backoff, ""
         for attempt in range(self.settings.retries + 1):
             if attempt:
@@ -127,6 +129,7 @@ class Endpoint:
 
     def __init__(self, client: ChatClient) -> None:
         self.client, self.name = client, client.model
+        self._lost = 0
 
     @classmethod
     def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
@@ -135,6 +138,7 @@ class Endpoint:
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
+        extra = {"extra": self.client.settings.extra} if self.client.settings.extra else {}
         return {
             "task": task.column,
             "split": split,
@@ -143,7 +147,7 @@ class Endpoint:
             "weights": digest(self.client.address),
             "dtype": "",
             "system": digest(task.system),
-            "settings": {"side": self.client.settings.side, "max_frames": FRAMES, **task.frames},
+            "settings": {"side": self.client.settings.side, **self._frame_settings(task), **extra},
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
@@ -152,12 +156,25 @@ class Endpoint:
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Ask for several items at a time; a fault is the error of its item."""
-        with ThreadPoolExecutor(self.client.settings.concurrency) as pool:
-            yield from pool.map(lambda item: self._one(task, item), items)
+        """Ask for several items at a time; a fault is the error of its item.
 
-    def _one(self, task: Task, item: Item) -> Prediction:
-        begun, frames = time.perf_counter(), 0
+        Raises:
+            RemoteError: `LOST` items in a row had no answer.
+        """
+        with ThreadPoolExecutor(self.client.settings.concurrency) as pool:
+            for one, lost in pool.map(lambda item: self._one(task, item), items):
+                self._lost = self._lost + 1 if lost else 0
+                yield one
+                if self._lost >= LOST:
+                    self._lost = 0
+                    raise RemoteError(
+                        f"{LOST} items in a row had no answer, the last one: {one.error}; given up, what was answered "
+                        "is kept, run the same command again"
+                    )
+
+    def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:
+        """Return the line of an item, and whether the endpoint was asked in vain."""
+        begun, frames, lost = time.perf_counter(), 0, False
         said: dict[str, Any]
         try:
             content, frames = self._content(task, item)
@@ -165,9 +182,9 @@ class Endpoint:
             messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
             said = {"text": self.client.reply(messages, task.max_new_tokens)}
         except (MediaError, RemoteError) as error:
-            said = {"error": str(error)}
+            said, lost = {"error": str(error)}, isinstance(error, RemoteError)
         seconds = round(time.perf_counter() - begun, 4)
-        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name)
+        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name), lost
 
     def _content(self, task: Task, item: Item) -> tuple[list[dict[str, Any]], int]:
         """Return the parts of the message and the number of frames in it."""
@@ -179,25 +196,28 @@ class Endpoint:
             elif part["type"] == "audio":
                 raise MediaError("sound is not sent to endpoints; leave the audio parts out")
             else:
-                frames = _frames(part[part["type"]], task)
+                frames = self._frames(part[part["type"]], task)
                 shown += len(frames)
-                content += [_as_url(frame, self.client.settings.side) for frame in frames]
+                content += [_as_url(frame, self.client.settings.side, still=len(frames) == 1) for frame in frames]
         return [*content, {"type": "text", "text": item.question}], shown
 
+    def _frame_settings(self, task: Task) -> dict[str, float]:
+        most = self.client.settings.frames
+        return {**task.frames, "max_frames": min(most, task.frames.get("max_frames", most))}
 
-def _frames(medium: Any, task: Task) -> list[Any]:
-    if isinstance(medium, Stored):
-        return [medium.load()]
-    if isinstance(medium, str | Path):
-        settings = ClipSettings.of({"max_frames": FRAMES, **task.frames}, f"frames of task {task.name}")
-        return list(read_clip(medium, settings).frames)
-    return list(medium.frames) if isinstance(medium, Clip) else [medium]
+    def _frames(self, medium: Any, task: Task) -> list[Any]:
+        if isinstance(medium, Stored):
+            return [medium.load()]
+        if isinstance(medium, str | Path):
+            settings = ClipSettings.of(self._frame_settings(task), f"frames of task {task.name}")
+            return list(read_clip(medium, settings).frames)
+        return list(medium.frames) if isinstance(medium, Clip) else [medium]
 
 
-def _as_url(frame: Any, side: int) -> dict[str, Any]:
+def _as_url(frame: Any, side: int, still: bool) -> dict[str, Any]:
     image = Image.fromarray(frame)
     image.thumbnail((side, side))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=QUALITY)
-    url = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    data, kind = io.BytesIO(), "png" if still else "jpeg"
+    image.save(data, kind, quality=QUALITY)  # PNG has no quality and takes no notice
+    url = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}

@@ -39,24 +39,36 @@ class PredictionFile:
         try:
             data = path.read_bytes()
             rows = _table(data.decode("utf-8-sig")) if path.suffix.lower() == ".csv" else _lines(path, data)
+            self.torn = path.suffix.lower() != ".csv" and _is_torn(data)
+            """Whether the last line is half written; it is left out."""
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path}: cannot be read ({error}); expected JSON lines or a CSV table") from error
         self._digest = hashlib.sha256(data).hexdigest()[:16]
         self._rows: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.repeated: list[str] = []
         """Ids that came more than once with an answer; the first counts."""
+        self._used: set[tuple[str, str]] = set()
         for number, row in enumerate(rows, 1):
             self._keep(row, f"{path}, line {number}")
 
     def _keep(self, row: Any, place: str) -> None:
         known = ("text", "scores", "error")
-        if not isinstance(row, dict) or not row.get("id") or not any(row.get(name) is not None for name in known):
+        if (
+            not isinstance(row, dict)
+            or row.get("id") in (None, "")
+            or not any(row.get(name) is not None for name in known)
+        ):
             raise DataError(f"{place}: no answer; expected the keys id and one of {', '.join(known)}")
         key = str(row["id"]), row.get("language") or ""
         if key not in self._rows or self._rows[key].get("error"):
             self._rows[key] = row
         elif not row.get("error"):
             self.repeated.append(key[0])
+
+    @property
+    def strays(self) -> list[str]:
+        """Ids of which no item was asked for so far."""
+        return [key[0] for key in self._rows if key not in self._used]
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Name the file's content; what model wrote it, it does not say."""
@@ -70,9 +82,11 @@ class PredictionFile:
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
         """Yield the lines of the items that have one."""
         for item in items:
-            row = self._rows.get((item.id, item.language)) or self._rows.get((item.id, ""))
-            if row is None:
+            key = next((key for key in ((item.id, item.language), (item.id, "")) if key in self._rows), None)
+            if key is None:
                 continue
+            row = self._rows[key]
+            self._used.add(key)
             error, text, scores = str(row.get("error") or ""), row.get("text"), row.get("scores")
             said: dict[str, Any] = {"error": error}
             if not error and isinstance(scores, dict):
@@ -98,14 +112,22 @@ def _table(text: str) -> list[dict[str, Any]]:
     return [{**row, "scores": None} for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 
+def _is_torn(data: bytes) -> bool:
+    """Say whether the last line was half written: no line end, and no JSON."""
+    last = data.rpartition(b"\n")[2].strip()
+    try:
+        json.loads(last or b"0")
+    except ValueError:
+        return True
+    return False
+
+
 def _lines(path: Path, data: bytes) -> Iterator[Any]:
     whole = data.split(b"\n")
-    for number, line in enumerate(whole, 1):
+    for number, line in enumerate(whole[:-1] if _is_torn(data) else whole, 1):
         if not line.strip():
             continue
         try:
             yield json.loads(line)
         except ValueError as error:
-            if number == len(whole):  # half-written: whoever writes the file was interrupted
-                return
             raise DataError(f"{path}, line {number}: no JSON ({error}); remove the line or the file") from error

@@ -78,7 +78,7 @@ def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, se
         return np.column_stack([ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
 
     names, sizes = ("CircularEval", "plain accuracy", "accuracy of passes"), (len(first), len(first), len(judged))
-    table = Table(names, sizes, rows, clusters_of(judged), statistic)
+    table = Table(names, sizes, rows, clusters_of(judged), statistic, shares=(True,) * len(names))
     return Result(draw(table, seed=seed), tally, judged, table)
 
 
@@ -146,4 +146,5 @@ def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str)
         shares = np.where(drawn, ratio(each[:, :, 1], each[:, :, 0]), np.nan)
         return np.concatenate([whole, np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
 
-    return Table(tuple(names), tuple(sizes), rows.reshape(len(judged), -1), clusters_of(judged), statistic)
+    flat = rows.reshape(len(judged), -1)
+    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, shares=(True,) * len(names))

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,18 @@ def read_mark(text: str) -> int | None:
     """Return the mark of a judge's reply, or None unless it is one JSON object with a whole score of 1 to 10."""
     text = re.sub(r"^\s*```(?:json)?|```\s*$", "", text.strip())
     try:
-        mark = json.loads(text).get("score")
+        mark = json.loads(text, object_pairs_hook=_once).get("score")
     except (ValueError, AttributeError):
         return None
     number = isinstance(mark, int | float) and not isinstance(mark, bool)
     return int(mark) if number and LOWEST <= mark <= HIGHEST and mark == int(mark) else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says one thing twice, such as two scores."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key comes twice")
+    return dict(pairs)
 
 
 def score_judgements(

@@ -7,6 +7,7 @@ would take minutes. A test holds both against each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -78,7 +79,17 @@ def score_labels(
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
     notes = (f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes",) if absent else ()
-    return Result(scores, tally, judged, table, notes)
+    return Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
+
+
+def _commonest(support: np.ndarray, labels: LabelSet) -> str:
+    """Say what always answering the commonest label would reach."""
+    share = support.max() / support.sum()
+    name, f1 = labels.labels[int(support.argmax())], 2 * share / (1 + share)
+    return (
+        f"always {name}, the commonest label: WAR {share:.1%}, UAR {1 / np.count_nonzero(support):.1%}, "
+        f"WAF {share * f1:.1%}"
+    )
 
 
 def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
@@ -125,7 +136,9 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
         return np.concatenate(columns, axis=1)
 
     flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
-    return Table(tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata)
+    return Table(
+        tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata, shares=(True,) * len(names)
+    )
 
 
 def _measures(tables: np.ndarray) -> np.ndarray:
@@ -158,4 +171,4 @@ def _with_values_of_scikit_learn(
         "WAF": np.average(f1, weights=support),
         **{f"recall of {name}": share for name, share in zip(present, recall, strict=True)},
     }
-    return tuple(Score(s.name, float(values.get(s.name, s.value)), s.low, s.high, s.items) for s in scores)
+    return tuple(replace(one, value=float(values.get(one.name, one.value))) for one in scores)

@@ -13,12 +13,20 @@ from emotion_qwen.evaluation.scoring.records import Result, sum_of
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of both sets; `difference` is second less first, with its paired 95 % bootstrap interval."""
+    """One score of both sets.
+
+    Attributes:
+        name: of the score.
+        first: its value in the first set; `second` in the second.
+        difference: second less first, with its paired 95 % bootstrap interval.
+        share: see `Score`.
+    """
 
     name: str
     first: float
     second: float
     difference: Estimate
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,9 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All scores that both results have, and McNemar's test where every item is right or wrong (else None)."""
+    """All scores that both results have, and McNemar's test; None where an item can be partly right, or where items
+    belong together (one picture, one speaker, one question): the test would take them for independent.
+    """
 
     differences: tuple[Difference, ...]
     mcnemar: McNemar | None
@@ -70,14 +80,15 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
     low, high = np.nanquantile(moved, SURE, axis=0)
     differences = []
     for place, name in enumerate(first.table.names):
-        a, b = first[name].value, second[name].value
-        differences.append(Difference(name, a, b, Estimate(b - a, float(low[place]), float(high[place]))))
+        a, b = first[name], second[name]
+        difference = Estimate(b.value - a.value, float(low[place]), float(high[place]))
+        differences.append(Difference(name, a.value, b.value, difference, a.share))
     return Comparison(tuple(differences), _mcnemar_of(first, second))
 
 
 def _mcnemar_of(first: Result, second: Result) -> McNemar | None:
     points = np.array([[a.points, b.points] for a, b in zip(first.judged, second.judged, strict=True)])
-    if not np.isin(points, (0, 1)).all():
+    if not np.isin(points, (0, 1)).all() or len(set(first.table.clusters)) < len(first.judged):
         return None
     return mcnemar(int((points[:, 0] > points[:, 1]).sum()), int((points[:, 0] < points[:, 1]).sum()))
 

@@ -118,13 +118,22 @@ class Tally:
 
 @dataclass(frozen=True)
 class Score:
-    """A named figure with its 95 % bootstrap interval; `items` is its denominator."""
+    """A named figure with its 95 % bootstrap interval.
+
+    Attributes:
+        name: of the figure.
+        value: of it.
+        low: lower end of the interval; `high` the upper one.
+        items: the denominator.
+        share: whether it is a share of 0 to 1; else it is in points, marks or numbers.
+    """
 
     name: str
     value: float
     low: float
     high: float
     items: int
+    share: bool = False
 
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -142,6 +151,7 @@ class Table:
         clusters: (N,) names; items of one cluster are drawn together.
         statistic: (D, F) sums to (D, S) scores.
         strata: (N,) names of parts within which clusters are drawn, so that every draw holds all parts; empty for one.
+        shares: of the S scores, whether each is a share of 0 to 1; empty for none.
     """
 
     names: tuple[str, ...]
@@ -150,6 +160,7 @@ class Table:
     clusters: tuple[str, ...]
     statistic: Statistic
     strata: tuple[str, ...] = ()
+    shares: tuple[bool, ...] = ()
 
     def by_cluster(self) -> list[np.ndarray]:
         """Return per stratum (C, F) what each of its C clusters adds; a cluster belongs where its first item does."""
@@ -271,13 +282,22 @@ def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
 
 
 def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
-    """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement."""
+    """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement.
+
+    Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the
+    bootstrap's (Clopper and Pearson 1934): 0 of 6 right may still be up to 46 %.
+    """
     generator = np.random.default_rng(seed)
     values = table.statistic(table.rows.sum(axis=0, keepdims=True))[0]
     drawn = table.statistic(sum_of(resampled_sums(part, draws, generator) for part in table.by_cluster()))
     low, high = np.nanquantile(drawn, SURE, axis=0)
-    found = zip(table.names, values, low, high, table.items, strict=True)
-    return tuple(Score(name, float(v), float(a), float(b), n) for name, v, a, b, n in found)
+    shares = np.array(table.shares or [False] * len(table.names))
+    independent = np.minimum(table.items, len(set(table.clusters)))
+    unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # as a share, this many times in a row by chance
+    high = np.where(shares & (values == 0) & (high == 0), 1 - unlikely, high)
+    low = np.where(shares & (values == 1) & (low == 1), unlikely, low)
+    found = zip(table.names, values, low, high, table.items, shares, strict=True)
+    return tuple(Score(name, float(v), float(a), float(b), n, bool(s)) for name, v, a, b, n, s in found)
 
 
 def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:

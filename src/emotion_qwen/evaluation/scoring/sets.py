@@ -24,6 +24,7 @@ from emotion_qwen.evaluation.scoring.wheels import Wheels
 from emotion_qwen.matching.answer import EMPTY, answer_part
 from emotion_qwen.matching.statements import plain, stated_concepts
 
+LENGTH = "mean length"
 _SEPARATORS = re.compile(r"[,;/|\n、，；。]|\band\b|(?<!\w)[-*•](?!\w)|\d+[.)]\s")
 _FUNCTION_WORDS = (
     "about above after again also although and any are because been being both but can could did does doing "
@@ -109,7 +110,7 @@ def _overlap_table(
     rows[:, -2], rows[:, -1] = lengths, 1
     several = len(names) > 1
     measures = ("F1", "precision", "recall", "hit rate")
-    labels = [*measures, "mean length", *(f"F1 of {name}" for name in names if several)]
+    labels = [*measures, LENGTH, *(f"F1 of {name}" for name in names if several)]
     counted = [int(rows[:, 4 * place].sum()) for place in range(len(names))]
     sizes = [max(counted)] * 4 + [len(judged)] + counted * several
 
@@ -121,7 +122,8 @@ def _overlap_table(
         columns = [*means, ratio(sums[:, -2], sums[:, -1])]
         return np.column_stack([*columns, f1] if several else columns)
 
-    return Table(tuple(labels), tuple(sizes), rows, clusters_of(judged), statistic)
+    shares = tuple(label != LENGTH for label in labels)
+    return Table(tuple(labels), tuple(sizes), rows, clusters_of(judged), statistic, shares=shares)
 
 
 def score_overlap(

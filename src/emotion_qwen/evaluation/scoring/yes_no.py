@@ -64,7 +64,7 @@ def score_pope(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: 
         return np.concatenate([whole, split[:, :, 3].mean(axis=1, keepdims=True), split.reshape(len(sums), -1)], axis=1)
 
     flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
-    table = Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
+    table = Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata, shares=(True,) * len(names))
     return Result(draw(table, seed=seed), tally, judged, table)
 
 
@@ -132,7 +132,8 @@ def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
         return np.concatenate([*totals, np.stack([scores, plain, plus], axis=2).reshape(len(sums), -1)], axis=1)
 
     flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
-    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata)
+    shares = tuple(name.startswith("accuracy") for name in names)
+    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata, shares)
 
 
 def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:

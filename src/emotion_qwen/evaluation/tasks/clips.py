@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.evaluation.task import RELEASE, Item, labelled
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Reader, Table, lost, media_below
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, Reader, Table
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class Labelled(NamedTuple):
-    """One clip: where it is or should be, its English label, and what scores are broken down by."""
+    """One clip: where it is or should be, its English label, what scores are broken down by, and whom it shows."""
 
     path: Path
     label: str
     group: str
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ class LabelledClips(Reader):
         """Make the item of a clip; a clip that is not there is asked about by the path where it should be."""
         question = self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
         part: dict[str, Any] = {"type": "video", "video": row.path}
-        return labelled(name, language, (part,), question, self.labels, row.label, group=row.group or row.label)
+        more = {"group": row.group or row.label, "cluster": row.person}
+        return labelled(name, language, (part,), question, self.labels, row.label, **more)
 
-    def find_clips(self, table: Table, home: Path, suffix: str = ".mp4") -> None:
-        """Put the path of every clip into its row, and say which are not there."""
-        media = media_below(home, VIDEOS)
-        names = list(table.rows)
-        table.expect_media("clips", lost(media, names), len(names))
-        for name, row in table.rows.items():
-            table.rows[name] = row._replace(path=media.get(name, home / f"{name}{suffix}"))
+
+def put_clips(table: Table, home: Path) -> None:
+    """Put into every row the path of its clip, or where it should be; say which are not there."""
+    found = table.find("clips", Media(home, VIDEOS), table.rows)
+    for name, row in table.rows.items():
+        table.rows[name] = row._replace(path=found.get(name, home / f"{name}.mp4"))
 
 
 def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> None:
@@ -60,3 +61,13 @@ def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> Non
     other = [f"{name} {found[name]}, published {count}" for name, count in published.items() if found[name] != count]
     if other:
         table.say("differs", f"{what}: {'; '.join(other)}")
+
+
+def expect_folds(table: Table, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
+    """Say which folds have no rows, and compare the rows of the others with the published numbers."""
+    absent = [name for name in published if not seen[name]]
+    if absent:
+        table.say("missing", f"no rows of {', '.join(absent)}; scores are not those of the five folds")
+    for name, count in published.items():
+        if seen[name]:
+            table.expect(f"rows of {name}", seen[name], count)

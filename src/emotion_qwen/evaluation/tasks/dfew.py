@@ -1,7 +1,7 @@
 """DFEW (Jiang et al., ACM Multimedia 2020): clips of films, seven labels, five folds.
 
-Read from the owners' `test(single-labeled)/set_1.csv` to `set_5.csv` (`video_name,label`, labels 1 to 7) and from the
-clips `<video_name>.mp4`, anywhere below the folder.
+Read from the owners' `test(single-labeled)/set_1.csv` to `set_5.csv` (`video_name,label`, in some copies `order,label`,
+labels 1 to 7) and from the clips `<video_name>.mp4`, padded with zeros or not, anywhere below the folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, expect_folds, put_clips
 from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_dfew
@@ -20,6 +20,8 @@ from emotion_qwen.taxonomy import label_set
 
 SETS = {"set_1": 2341, "set_2": 2341, "set_3": 2340, "set_4": 2339, "set_5": 2336}
 """Published rows of each fold."""
+NAMES = {"order": "video_name"}
+"""Other heads of the column of clips."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Dfew(LabelledClips):
             if path.stem not in SETS:
                 table.say("note", f"{path.name} is none of the five folds and is not read")
                 continue
-            for row in read_csv(path, ("video_name", "label")):
+            for row in read_csv(path, ("video_name", "label"), aliases=NAMES):
                 name, number = Path(row["video_name"].strip()).stem, row["label"].strip()
                 seen[path.stem] += 1
                 name = str(int(name)) if name.isdecimal() else name  # some copies pad the numbers with zeros
@@ -43,13 +45,8 @@ class Dfew(LabelledClips):
                 table.add(name, Labelled(home, self.labels.labels[int(number) - 1], path.stem))
         if not table.rows:
             raise DataError(f"{str(home)!r}: no row of the five folds can be used; give the owners' CSV files")
-        absent = [name for name, count in seen.items() if not count]
-        if absent:
-            table.say("missing", f"no rows of {', '.join(absent)}; scores are not those of the five folds")
-        for name, count in seen.items():
-            if count:
-                table.expect(f"rows of {name}", count, SETS[name])
-        self.find_clips(table, home)
+        expect_folds(table, seen, SETS)
+        put_clips(table, home)
         return table
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_label_overlap
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Reader, Table, lost, md5, media_below, needed, read_csv
+from emotion_qwen.evaluation.tasks.clips import put_clips
+from emotion_qwen.evaluation.tasks.files import Reader, Table, md5, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import EMER_OURS, EMER_RELEASE, spoken
 from emotion_qwen.matching.statements import stated_concepts
 
@@ -55,10 +56,7 @@ class Emer(Reader):
             table.say("differs", f"{file}: MD5 {found}, that of EMER-v1 begins with {digest}")
         if silent:
             table.say("note", f"{len(silent)} clips without subtitles are asked without words: {', '.join(silent[:5])}")
-        media = media_below(home, VIDEOS)
-        table.expect_media("clips", lost(media, list(table.rows)), len(table.rows))
-        for name, row in table.rows.items():
-            table.rows[name] = row._replace(path=media.get(name, home / f"{name}.mp4"))
+        put_clips(table, home)
         return table
 
     def item(self, name: str, row: Reason, language: str) -> Item:

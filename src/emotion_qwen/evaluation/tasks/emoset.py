@@ -1,24 +1,28 @@
 """EmoSet-118K (Yang et al., ICCV 2023): pictures and the feeling they evoke, eight labels.
 
-Read from the owners' `test.json` or `val.json` (lists of label, picture, annotation) and the pictures below `image`.
+Read from the owners' `test.json` or `val.json` and the pictures below `image`. An entry is `[label, id, picture,
+annotation]`, as their page and their code have it; copies without the id are read too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task, labelled
 from emotion_qwen.evaluation.tasks.clips import Labelled
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_json
+from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table, needed, read_json
 from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
 from emotion_qwen.taxonomy import label_set
 
 LABELS = label_set("mikels8")
 PICTURES_OF = {"test": ("test.json", 17716), "validation": ("val.json", 5905)}
-"""Split -> file and published number of pictures; with 94,481 for training they are 118,102."""
+"""Split -> file and number of pictures; with 94,481 for training they are the published 118,102."""
+UNCONFIRMED = "not confirmed: by the shares 80, 5 and 15 %"
+ENTRY = "[label, id, picture, annotation]"
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,24 @@ class EmoSet(Reader):
         path = needed(home, file, f"EmoSet-118K/{file}")[0]
         rows = read_json(path)
         if not isinstance(rows, list):
-            raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of [label, picture, annotation]")
+            raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of {ENTRY}")
+        loose: Media | None = None
         missing = []
         for number, row in enumerate(rows):
-            if not isinstance(row, list) or len(row) < 2 or not all(isinstance(cell, str) for cell in row[:2]):
-                table.fault("not [label, picture, annotation]", f"entry {number}")
+            name = _picture(row)
+            if name is None:
+                table.fault(f"not {ENTRY}", f"entry {number}")
                 continue
-            label, picture = row[0].strip().lower(), path.parent / row[1]
+            label, picture = row[0].strip().lower(), path.parent / name
             if label not in LABELS.labels:
-                table.fault("label outside the eight", f"{row[1]} ({label or 'empty'})")
+                table.fault("label outside the eight", f"{name} ({label or 'empty'})")
                 continue
             if not picture.is_file():
-                missing.append(row[1])
-            table.add(Path(row[1]).stem, Labelled(picture, label, ""))
-        table.expect(f"pictures of {file}", len(rows), published)
+                loose = loose or Media(path.parent, PICTURES)  # in another folder, or with another suffix
+                picture = loose.get(picture.stem) or picture
+                missing += [] if picture.is_file() else [name]
+            table.add(picture.stem, Labelled(picture, label, ""))
+        table.expect(f"pictures of {file}", len(rows), published, UNCONFIRMED)
         table.expect_media("pictures", missing, len(table.rows))
         return table
 
@@ -53,6 +61,13 @@ class EmoSet(Reader):
         """See `Reader`."""
         part = {"type": "image", "image": row.path}
         return labelled(name, language, (part,), evoked_question(LABELS, language), LABELS, row.label)
+
+
+def _picture(row: Any) -> str | None:
+    """Return the picture of an entry: its first cell behind the label that is named as one."""
+    if not isinstance(row, list) or len(row) < 2 or not all(isinstance(cell, str) for cell in row):
+        return None
+    return next((cell for cell in row[1:] if Path(cell).suffix.lower() in PICTURES), None)
 
 
 TASK = Task(
@@ -66,5 +81,5 @@ TASK = Task(
     splits=("test", "validation"),
     needs="test.json (or val.json) and the folder image of EmoSet-118K",
     licence="non-commercial research and education",
-    access="https://vcc.tech/EmoSet (download there)",
+    access="https://github.com/JingyuanYY/EmoSet (download there)",
 )

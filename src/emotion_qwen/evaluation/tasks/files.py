@@ -12,7 +12,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,26 @@ class Table:
         faults = [Finding("fault", f"{len(n)} row(s) left out, {what}: {some(n)}") for what, n in self._faults.items()]
         return [*self.findings, *faults]
 
-    def expect(self, what: str, found: int, published: int) -> None:
-        """Compare a count with the published one."""
+    def expect(self, what: str, found: int, published: int, remark: str = "") -> None:
+        """Compare a count with the published one; a remark stands behind it, such as where it comes from."""
         if found != published:
-            self.say("differs", f"{what}: {found}, published {published}")
+            self.say("differs", f"{what}: {found}, published {published}" + (f" ({remark})" if remark else ""))
 
     def expect_media(self, what: str, missing: Sequence[str], count: int) -> None:
         """Say which files are not there; their items stay and will have no answer."""
         if missing:
             self.say("missing", f"{len(missing)} of {count} {what} are not there: {some(missing)}")
+
+    def find(self, what: str, media: Media, names: Iterable[str]) -> dict[str, Path]:
+        """Return the files of names, and say which are not there and of which there are several."""
+        wanted = list(dict.fromkeys(names))
+        found = {name: path for name in wanted if (path := media.get(name)) is not None}
+        self.expect_media(what, [name for name in wanted if name not in found], len(wanted))
+        double = [name for name in wanted if media.several(name)]
+        if double:
+            told = f"{len(double)} {what} are there more than once; the first is taken, such as {found[double[0]]}"
+            self.say("note", told)
+        return found
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,10 @@ class Reader(ABC):
     @abstractmethod
     def item(self, name: str, row: Any, language: str) -> Item:
         """Make the item of a row."""
+
+    def together(self, name: str, row: Any) -> str:
+        """Name what a limit takes whole or not at all; the row itself where nothing is said."""
+        return name
 
     def home(self, data: Path | None) -> Path:
         """Return the task's folder.
@@ -134,8 +149,12 @@ class Reader(ABC):
             if not table.rows:
                 why = "; ".join(finding.text for finding in table.told() if finding.kind == "fault") or "there are none"
                 raise DataError(f"{str(self.home(data))!r}: no row can be used ({why}); give the files of this set")
-            rows = list(table.rows.items())
-            items += [self.item(*rows[place], language) for place in evenly(len(rows), limit)]
+            units: dict[str, list[str]] = {}
+            for name, row in table.rows.items():
+                units.setdefault(self.together(name, row), []).append(name)
+            kept = list(units.values())
+            names = [name for place in evenly(len(kept), limit) for name in kept[place]]
+            items += [self.item(name, table.rows[name], language) for name in names]
         return items
 
 
@@ -155,21 +174,39 @@ def needed(home: Path, *patterns: str) -> list[Path]:
     raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder that the owners publish")
 
 
-def read_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8.
+
+    Raises:
+        DataError: it cannot be read, or is in another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a text in UTF-8") from error
+
+
+def read_csv(
+    path: Path, columns: Sequence[str], delimiter: str = ",", aliases: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
     """Read a table with a head; more columns than asked for do no harm.
+
+    Args:
+        path: of the table.
+        columns: that must be there.
+        delimiter: between cells.
+        aliases: other names under which a column comes -> the name here.
 
     Raises:
         DataError: it cannot be read, or lacks a column.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a table in UTF-8") from error
     csv.field_size_limit(1 << 30)  # a field may hold a whole picture in base64
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    head = list(reader.fieldnames or ())
+    reader.fieldnames = [(aliases or {}).get(name, name) for name in head]
+    missing = [column for column in columns if column not in reader.fieldnames]
     if missing:
-        raise DataError(f"{path}: has the columns {reader.fieldnames}; expected also {', '.join(missing)}")
+        raise DataError(f"{path}: has the columns {head}; expected also {', '.join(missing)}")
     return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in reader]
 
 
@@ -190,18 +227,43 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def media_below(home: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    """Return all media files of a folder and below by name without suffix; the first path of a name counts."""
-    found: dict[str, Path] = {}
-    for path in sorted(home.rglob("*")):
-        if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, path)
-    return found
+class Media:
+    """The media files of a folder and below, by name without suffix, in order of their paths.
+
+    A number is found however many zeros stand before it: copies of one set come as `1.mp4` and as `00001.mp4`.
+
+    Args:
+        home: the folder.
+        suffixes: of the files, in lower case; theirs may be in any.
+    """
+
+    def __init__(self, home: Path, suffixes: frozenset[str]) -> None:
+        self._suffixes, self._paths = suffixes, dict[str, Path]()
+        self._again: set[str] = set()
+        for path in sorted(home.rglob("*")):
+            if path.suffix.lower() in suffixes and path.is_file():
+                name = _plain_number(path.stem)
+                if name in self._paths:
+                    self._again.add(name)
+                self._paths.setdefault(name, path)
+
+    def get(self, name: str) -> Path | None:
+        """Return the first file of a name, which may come with its suffix."""
+        found = self._paths.get(_plain_number(name))
+        short = Path(name)
+        return self.get(short.stem) if found is None and short.suffix.lower() in self._suffixes else found
+
+    def several(self, name: str) -> bool:
+        """Say whether there are more files of a name."""
+        return _plain_number(name) in self._again
+
+    def paths(self) -> list[Path]:
+        """Return the first file of every name."""
+        return list(self._paths.values())
 
 
-def lost(media: Mapping[str, Path], names: Sequence[str]) -> list[str]:
-    """Return the names without a file."""
-    return [name for name in names if name not in media]
+def _plain_number(name: str) -> str:
+    return str(int(name)) if name.isascii() and name.isdigit() else name
 
 
 def parquet_rows(
@@ -231,8 +293,11 @@ def parquet_rows(
             raise DataError(f"{path}: has the columns {names}; expected also {', '.join(missing)}")
         kept = [name for name in names if name != picture or _is_text(file, picture, arrow)]
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=kept).to_pylist()
-            there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+            try:
+                rows = file.read_row_group(group, columns=kept).to_pylist()
+                there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+            except (OSError, arrow.ArrowException) as error:
+                raise DataError(f"{path}, row group {group}: cannot be read ({error}); fetch it again") from error
             for number, row in enumerate(rows):
                 if there is not None:
                     row[picture] = there[number]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, compare_labels
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, compare_labels, put_clips
 from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import MER_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_mer
@@ -40,7 +40,7 @@ class Mer2024(LabelledClips):
             table.add(name, Labelled(home, label, ""))
         table.expect(f"rows of {path.name}", len(rows), sum(PUBLISHED[self.track].values()))
         compare_labels(table, path.name, PUBLISHED[self.track])
-        self.find_clips(table, home)
+        put_clips(table, home)
         return table
 
 

@@ -67,6 +67,10 @@ class Mme(Reader):
         question = mme_question(row.question, self.prompt)
         return Item(name, language, (part,), question, ANSWERS, row.answer, row.subtask, cluster=row.picture)
 
+    def together(self, name: str, row: Asked) -> str:
+        """See `Reader`: the two questions of an image are scored together."""
+        return row.picture
+
 
 TASK = Task(
     "mme",

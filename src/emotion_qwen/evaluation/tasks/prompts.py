@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.taxonomy import LabelSet
 
-LETTERS = "ABCDEFGHIJ"
 DFEW_RELEASE = (
     "Analyze the following video content to determine the emotional categories of the characters. Please choose one of "
     "the following words that best matches the emotions of the characters in the video as your answer: [happy, sad, "

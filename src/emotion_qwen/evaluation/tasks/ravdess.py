@@ -13,7 +13,7 @@ from pathlib import Path
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Table, counted, media_below
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, Table, counted
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
 
@@ -25,23 +25,25 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
 
 @dataclass(frozen=True)
 class Ravdess(LabelledClips):
-    """Spoken clips; `group` of an item is the label."""
+    """Spoken clips; `group` of an item is the label, `cluster` the actor: 60 clips of one face are not independent."""
 
     def read(self, home: Path, split: str, language: str) -> Table:
         """See `Reader`."""
         table, others = Table(), []
-        for name, path in media_below(home, VIDEOS | {".wav"}).items():
+        media = Media(home, VIDEOS | {".wav"})
+        for path in sorted(media.paths(), key=lambda one: one.stem):  # the order must not depend on the folders
+            name = path.stem
             parts = _NAME.fullmatch(name)
             if parts is None:
                 others.append("name that is none of RAVDESS")
                 continue
-            modality, channel, emotion, _ = parts.groups()
+            modality, channel, emotion, actor = parts.groups()
             if modality != "01" or channel != "01":
                 others.append(KINDS.get(modality) or "song")
             elif not 1 <= int(emotion) <= len(self.labels.labels):
                 table.fault("emotion outside 01 to 08", path.name)
             else:
-                table.add(name, Labelled(path, self.labels.labels[int(emotion) - 1], ""))
+                table.add(name, Labelled(path, self.labels.labels[int(emotion) - 1], "", f"actor {actor}"))
         if not table.rows:
             raise DataError(
                 f"{str(home)!r} holds no spoken clip such as 01-01-06-01-02-01-12.mp4; give the unpacked archives "
@@ -49,6 +51,7 @@ class Ravdess(LabelledClips):
             )
         if others:
             table.say("note", f"{len(others)} other files are not read: {counted(others)}")
+        table.find("spoken clips", media, table.rows)
         table.expect("spoken clips with picture and sound", len(table.rows), CLIPS)
         return table
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emotion_qwen.evaluation.scoring.choices import score_choices
+from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
-from emotion_qwen.evaluation.tasks.prompts import LETTERS, science_question
+from emotion_qwen.evaluation.tasks.prompts import science_question
 from emotion_qwen.evaluation.tasks.scorers import released_science
 
-PUBLISHED = {"test": (4241, 2017)}
+PUBLISHED = {"test": (4241, 2017), "validation": (4241, 2097)}
 """Split -> rows, and rows with a picture."""
 SEEN, UNSEEN = "with picture", "without picture"
 
@@ -49,10 +50,9 @@ class ScienceQa(Reader):
                 continue
             image = stored(name) if row["image"] else None
             table.add(name, Choice(image, str(row["question"]), (row.get("hint") or "").strip(), options, right))
-        if split in PUBLISHED:
-            seen = sum(row.image is not None for row in table.rows.values())
-            table.expect(f"rows of {split}", count, PUBLISHED[split][0])
-            table.expect(f"rows of {split} with a picture", seen, PUBLISHED[split][1])
+        seen = sum(row.image is not None for row in table.rows.values())
+        table.expect(f"rows of {split}", count, PUBLISHED[split][0])
+        table.expect(f"rows of {split} with a picture", seen, PUBLISHED[split][1])
         return table
 
     def item(self, name: str, row: Choice, language: str) -> Item:
@@ -76,6 +76,6 @@ TASK = Task(
     splits=("test", "validation"),
     prompts={OURS: ("en",), RELEASE: ("en",)},
     needs="test-*.parquet of ScienceQA",
-    licence="CC BY-NC-SA 4.0",
+    licence="CC BY-NC-SA 4.0 by its owners (the copy on the hub says CC BY-SA 4.0)",
     access="https://huggingface.co/datasets/derek-thomas/ScienceQA or modelscope swift/ScienceQA",
 )

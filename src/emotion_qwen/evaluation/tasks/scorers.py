@@ -13,7 +13,7 @@ from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
-from emotion_qwen.evaluation.scoring.wheels import read_wheels
+from emotion_qwen.evaluation.scoring.wheels import Wheels, read_wheels
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
 from emotion_qwen.taxonomy import LabelSet
 
@@ -46,12 +46,23 @@ class WheelScores:
             SettingsError: no folder was given.
             DataError: it does not hold the organisers' files.
         """
+        return score_open_vocabulary(items, answers, self._read())
+
+    def missing(self) -> str:
+        """Say what is missing for scoring; empty if nothing is. Better told before an hour of answers than after it."""
+        try:
+            self._read()
+        except (SettingsError, DataError) as error:
+            return str(error)
+        return ""
+
+    def _read(self) -> Wheels:
         if not self.wheels:
             raise SettingsError(
                 "no emotion wheels; give the organisers' folder with wheel*.xlsx, format.csv and synonym.xlsx "
                 "as the option wheels"
             )
-        return score_open_vocabulary(items, answers, read_wheels(Path(self.wheels)))
+        return read_wheels(Path(self.wheels))
 
 
 def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
@@ -81,7 +92,10 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
 
 def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tuple[ScoredItem, str]]:
     """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
-    texts = {one.id: one.text for one in answers if not one.error and one.scores is None}
+    texts: dict[str, str] = {}
+    for one in answers:
+        if not one.error and one.scores is None:
+            texts.setdefault(one.id, one.text)  # the first of several counts, as in our own scores
     return [(item, texts[item.id]) for item in items if item.id in texts]
 
 

@@ -27,6 +27,9 @@ def _needed(data: Path | None, *files: str) -> Path:
 class VoiceFile:
     """Labelled voices of one Parquet file, heard without picture or words.
 
+    Voices are drawn one by one: two held-out speakers are too few to be drawn, and drawing them made intervals of a
+    tenth of the width. What the interval says holds for these speakers only.
+
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
@@ -139,5 +142,7 @@ class Moments:
                 given = tuple(parts[channel] for channel in self.channels)
                 asked, label = emotion_question(self.labels, language), by_concept[meant]
                 name = f"moments/{split}/{index}"
-                items.append(labelled(name, language, given, asked, self.labels, label))
+                # A few voices speak in many moments, which are not independent then.
+                heard = f"voice {voices.ids[voice]}" if "sound" in self.channels else ""
+                items.append(labelled(name, language, given, asked, self.labels, label, cluster=heard))
         return items

@@ -17,10 +17,9 @@ from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import (
     PICTURES,
+    Media,
     Reader,
     Table,
-    lost,
-    media_below,
     needed,
     parquet_rows,
     read_json,
@@ -58,11 +57,9 @@ def find_pictures(table: Table, home: Path) -> None:
     loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
     if not loose:
         return
-    media = media_below(home, PICTURES)
-    pictures = list(dict.fromkeys(row.picture for row in loose.values()))
-    table.expect_media("pictures", lost(media, pictures), len(pictures))
+    found = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
     for name, row in loose.items():
-        table.rows[name] = row._replace(image=media.get(row.picture, row.image))
+        table.rows[name] = row._replace(image=found.get(row.picture, row.image))
 
 
 @dataclass(frozen=True)
@@ -119,6 +116,6 @@ TASK = Task(
     splits=("validation",),
     prompts={OURS: ("en",), RELEASE: ("en",)},
     needs="validation-*.parquet of lmms-lab/textvqa, or TextVQA_0.5.1_val.json with train_images",
-    licence="CC BY 4.0",
+    licence="CC BY 4.0 for questions and answers; pictures of Open Images under their owners' terms",
     access="https://huggingface.co/datasets/lmms-lab/textvqa or https://textvqa.org/dataset",
 )
