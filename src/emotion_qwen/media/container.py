@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 import av.container
@@ -25,7 +26,22 @@ class NoPicture(MediaError):
     """A file that holds sound and no picture."""
 
 
+# Tags may be in any encoding. PyAV 19 minds none, and does not know the option any more.
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof"}
+
+
+def open_container(source: Path | BinaryIO) -> av.container.InputContainer:
+    """Open a media file, or its bytes, without reach beyond it.
+
+    Raises:
+        av.error.FFmpegError: FFmpeg cannot read it.
+        OSError: it cannot be opened.
+    """
+    # The absolute path keeps names like "a:b.mp4" from being read as a protocol; the whitelist keeps containers that
+    # refer to other places from reaching the network.
+    place = str(source.resolve()) if isinstance(source, Path) else source
+    return av.open(place, "r", options={"protocol_whitelist": "file"}, **_TAGS)
 
 
 @contextmanager
@@ -38,9 +54,7 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.vid
     """
     check_readable(path)
     try:
-        # The absolute path keeps names like "a:b.mp4" from being read as a protocol; the whitelist keeps
-        # containers that refer to other places from reaching the network. Tags may be in any encoding.
-        container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = open_container(path)
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{str(path)!r}: {_why_unreadable(path, error)}") from error
     try:
