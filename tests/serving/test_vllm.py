@@ -113,6 +113,7 @@ class Base(nn.Module):
     """Stands for vLLM's `Qwen2_5_VLForConditionalGeneration`."""
 
     hf_to_vllm_mapper = Mapper(orig_to_new_prefix=PREFIXES)
+    is_multimodal_pruning_enabled = False
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__()
@@ -252,6 +253,13 @@ def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf):
         model.visual(features[:8], grid_thw=grids)
 
 
+def test_thinning_of_videos_is_refused(model_module, deaf, monkeypatch):
+    module, _ = model_module
+    monkeypatch.setattr(Base, "is_multimodal_pruning_enabled", True)
+    with pytest.raises(SettingsError, match="--video-pruning-rate: this model was not trained on thinned videos"):
+        module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
+
+
 def test_grids_are_told_for_one_call_only(model_module, deaf):
     """Else a call that tells none would be weighed by the visuals of the one before."""
     module, _ = model_module
@@ -374,7 +382,7 @@ def test_the_stand_ins_are_as_vllms_sources_say():
 OVERRIDDEN = {
     "model_executor/models/qwen2_5_vl.py": (
         "supports_mm_device_do_normalize = True", "def embed_multimodal(self, **kwargs: object)",
-        "def get_encoder_cudagraph_config(self):", "def get_mm_mapping(self)",
+        "def get_encoder_cudagraph_config(self):", "def get_mm_mapping(self)", "self.is_multimodal_pruning_enabled = (",
     ),
     "model_executor/models/qwen2_vl.py": (
         "def get_image_processor(self, **kwargs: object)", "def get_supported_mm_limits(self)",

@@ -18,7 +18,7 @@ from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGenera
 from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
-from emotion_qwen.errors import ShapeError
+from emotion_qwen.errors import SettingsError, ShapeError
 from emotion_qwen.model.audio import EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
 from emotion_qwen.model.configuration import EmotionQwenConfig
@@ -86,7 +86,11 @@ def tell_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
     EmotionQwenMultiModalProcessor, info=EmotionQwenProcessingInfo, dummy_inputs=EmotionQwenDummyInputs
 )
 class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
-    """Emotion-Qwen on vLLM."""
+    """Emotion-Qwen on vLLM.
+
+    Raises:
+        SettingsError: vLLM is to drop tokens of videos.
+    """
 
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={**OURS, **Qwen2_5_VLForConditionalGeneration.hf_to_vllm_mapper.orig_to_new_prefix}
@@ -97,6 +101,8 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
+        if self.is_multimodal_pruning_enabled:
+            raise SettingsError("--video-pruning-rate: this model was not trained on thinned videos; leave it out")
         config = vllm_config.model_config.hf_config
         self.visual.merger = VisualCompressor(config).eval()
         self.visual.register_forward_pre_hook(tell_grids, with_kwargs=True)
