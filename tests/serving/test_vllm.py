@@ -331,9 +331,20 @@ def test_a_video_that_is_refused_is_a_fault_of_the_request(model_module, gray_cl
     processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
     with pytest.raises(ValueError, match="'the video' is text") as told:
         processing.clip_of(np.frombuffer(b"no video at all" * 9, np.uint8), {}, nano.processor.settings)
-    assert "/tmp" not in str(told.value), "where the file lay is nobody's business"
+    assert "emotion-qwen-" not in str(told.value), "where the file lay is nobody's business"
     monkeypatch.setattr(LIMITS, "VLLM_MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="expected at most 100, reduce it"):
+        processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, nano.processor.settings)
+
+
+def test_a_fault_of_ffmpeg_is_one_of_the_request(model_module, gray_clip, nano, monkeypatch):
+    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+
+    def fail(*_: Any) -> None:
+        raise OverflowError("a timestamp beyond all numbers")
+
+    monkeypatch.setattr(processing, "read_clip", fail)
+    with pytest.raises(ValueError, match=r"the video is damaged \(OverflowError\); save it anew"):
         processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, nano.processor.settings)
 
 

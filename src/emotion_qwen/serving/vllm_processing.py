@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 import torch
 from transformers import BatchFeature
@@ -70,6 +71,8 @@ def _decoded(data: bytes, settings: ClipSettings) -> Clip:
             return read_clip(path, settings)
         except EmotionQwenError as error:
             raise ValueError(str(error).replace(str(path), "the video")) from error
+        except (av.error.FFmpegError, OverflowError, SyntaxError) as error:  # as the decoders of our own server
+            raise ValueError(f"the video is damaged ({type(error).__name__}); save it anew") from error
 
 
 def checked_wave(wave: Any) -> np.ndarray:
