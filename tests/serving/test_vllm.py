@@ -1,14 +1,14 @@
-"""The vLLM plug-in, as far as it can be seen without a GPU.
+"""The vLLM plug-in without vLLM; `test_vllm_engine.py` runs it inside vLLM, where that is installed.
 
-vLLM's own classes need its compiled parts, so stand-ins take their places: they have the modules, and so the names of
-weights, that vLLM 0.33 has. If vLLM's Python sources are there (installed, or a folder named by
-EMOTION_QWEN_VLLM_SOURCES), its real table of names and real mapper are read from them; else those here are
-used, which are copied from that version, and the test of the sources is skipped.
+Stand-ins take the places of vLLM's classes: they have the modules, and so the names of weights, that vLLM 0.33 has. If
+vLLM's Python sources are there (installed, or a folder named by EMOTION_QWEN_VLLM_SOURCES), the stand-ins, the methods
+that are overridden and the options of `vllm serve` are compared with them; else that test is skipped.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -21,14 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
 
 from emotion_qwen.errors import MissingPackage, SettingsError, ShapeError
+from emotion_qwen.media.clip import read_clip
 from emotion_qwen.serving import vllm_plugin
 from emotion_qwen.serving.limits import ServeSettings
 
+LIMITS = types.SimpleNamespace(VLLM_MAX_IMAGE_PIXELS=10**7, VLLM_MAX_AUDIO_DECODE_DURATION_S=60)
 PREFIXES = {
     "model.language_model.": "language_model.model.",
     "model.visual.": "visual.",
@@ -109,15 +113,28 @@ class Base(nn.Module):
     """Stands for vLLM's `Qwen2_5_VLForConditionalGeneration`."""
 
     hf_to_vllm_mapper = Mapper(orig_to_new_prefix=PREFIXES)
+    is_multimodal_pruning_enabled = False
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__()
-        self.visual = Vision(vllm_config.model_config.hf_config)
+        self.visual, self.config = Vision(vllm_config.model_config.hf_config), vllm_config.model_config.hf_config
+
+    @contextlib.contextmanager
+    def _mark_tower_model(self, vllm_config: Any, modalities: Any) -> Any:
+        yield
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str:
+        return f"<{modality}>"
 
 
 class Registry:
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
+        self.loaders: dict[str, tuple[type, str]] = {}
+
+    def register(self, name: str, *, video_processor: str) -> Any:
+        return lambda cls: self.loaders.setdefault(name, (cls, video_processor))
 
     def get_supported_archs(self) -> Iterable[str]:
         return self.known
@@ -133,24 +150,34 @@ class Registry:
 def model_module(monkeypatch):
     """`serving.vllm_model`, imported over stand-ins."""
     registry = Registry()
-    names = ("Qwen2_5_VLDummyInputsBuilder", "Qwen2_5_VLMultiModalProcessor", "Qwen2_5_VLProcessingInfo")
+    empty = lambda *names: {name: type(name, (), {}) for name in names}  # noqa: E731
     modules = {
-        "vllm": {"ModelRegistry": registry},
+        "vllm": {"ModelRegistry": registry, "envs": LIMITS},
         "vllm.model_executor": {},
         "vllm.model_executor.models": {},
+        "vllm.model_executor.models.module_mapping": empty("MultiModelKeys"),
+        "vllm.model_executor.models.qwen2_vl": empty("Qwen2VLMultiModalDataParser"),
         "vllm.model_executor.models.qwen2_5_vl": {
-            **{name: type(name, (), {}) for name in names}, "Qwen2_5_VLForConditionalGeneration": Base,
+            **empty("Qwen2_5_VLDummyInputsBuilder", "Qwen2_5_VLMultiModalProcessor", "Qwen2_5_VLProcessingInfo"),
+            "Qwen2_5_VLForConditionalGeneration": Base,
         },
         "vllm.model_executor.models.utils": {"WeightsMapper": Mapper},
         "vllm.multimodal": {"MULTIMODAL_REGISTRY": registry},
-    }  # fmt: skip
+        "vllm.multimodal.inputs": empty("MultiModalFieldConfig"),
+        "vllm.multimodal.processing": empty("PromptReplacement"),
+        "vllm.multimodal.video": {"VIDEO_LOADER_REGISTRY": registry, **empty("VideoLoader")},
+    }
     for name, content in modules.items():
         module = types.ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "emotion_qwen.serving.vllm_model", raising=False)
-    yield importlib.import_module("emotion_qwen.serving.vllm_model"), registry
-    sys.modules.pop("emotion_qwen.serving.vllm_model", None)
+    ours = [f"emotion_qwen.serving.vllm_{part}" for part in ("model", "processing", "video")]
+    for name in ours:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(ours[0]), registry
+    for name in ours:
+        sys.modules.pop(name, None)
+    VIDEO_PROCESSOR_MAPPING_NAMES.pop("emotion_qwen", None)
 
 
 def config_of(hf_config: Any) -> Any:
@@ -169,20 +196,29 @@ def test_the_entry_point_names_what_registers_the_class(model_module):
     }
     place, _, name = registry.known["EmotionQwenForConditionalGeneration"].partition(":")
     assert place == module.__name__ and hasattr(module, name)
+    loader, known_as = registry.loaders["emotion_qwen"]
+    assert VIDEO_PROCESSOR_MAPPING_NAMES["emotion_qwen"] == known_as, "vLLM finds the loader by this name"
+    data, _ = loader.load_bytes(b"any file", num_frames=32)
+    assert data.dtype == np.uint8 and data.tobytes() == b"any file"
 
 
-def test_every_weight_finds_a_place(model_module, deaf):
-    """Each saved name becomes a parameter's; each parameter of the compressor gets one, whole and of its shape."""
+@pytest.mark.parametrize("which", ["nano", "deaf"])
+def test_every_weight_finds_a_place(model_module, which, request):
+    """Each saved name becomes a parameter's; each parameter of ours gets one, whole and of its shape."""
     module, _ = model_module
+    engine = request.getfixturevalue(which)
     with torch.device("meta"):
-        model = module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
-    own = {name: value.shape for name, value in model.visual.merger.named_parameters(prefix="visual.merger")}
+        model = module.EmotionQwenForVllm(vllm_config=config_of(engine.model.config))
+    own = {
+        name: value.shape for name, value in model.named_parameters() if name.startswith(("visual.merger.", "audio."))
+    }
+    assert any(name.startswith("audio.") for name in own) == (which == "nano")
     mapper, vision = module.EmotionQwenForVllm.hf_to_vllm_mapper, Mapper(orig_to_new_stacked=STACKED)
     places = {name for name, _ in model.named_parameters()}
     reached = set()
-    for name, value in deaf.model.state_dict().items():
+    for name, value in engine.model.state_dict().items():
         new = vision.map_name(mapper.map_name(name))
-        if new.startswith("visual.merger."):
+        if new.startswith(("visual.merger.", "audio.")):
             assert own[new] == value.shape
             reached.add(new)
         elif new.startswith("visual."):
@@ -196,10 +232,10 @@ def test_every_weight_finds_a_place(model_module, deaf):
     assert reached == set(own)
 
 
-def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf):
+def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf, bare):
     module, _ = model_module
     model = module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
-    ours = deaf.model.model.compressor
+    ours = bare.model.compressor
     model.visual.merger.load_state_dict(ours.state_dict())
     grids = [[1, 8, 8], [2, 4, 6], [1, 6, 4]]
     sizes = [t * h * w for t, h, w in grids]
@@ -217,11 +253,108 @@ def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf):
         model.visual(features[:8], grid_thw=grids)
 
 
-def test_a_model_that_hears_is_refused(model_module, nano):
+def test_thinning_of_videos_is_refused(model_module, deaf, monkeypatch):
     module, _ = model_module
-    config = types.SimpleNamespace(vision_config=nano.model.config.vision_config, hearing=object())
-    with pytest.raises(SettingsError, match="does not carry sound; serve this model with --engine own"):
-        module.EmotionQwenForVllm(vllm_config=config_of(config))
+    monkeypatch.setattr(Base, "is_multimodal_pruning_enabled", True)
+    with pytest.raises(SettingsError, match="--video-pruning-rate: this model was not trained on thinned videos"):
+        module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
+
+
+def test_grids_are_told_for_one_call_only(model_module, deaf):
+    """Else a call that tells none would be weighed by the visuals of the one before."""
+    module, _ = model_module
+    merger = module.VisualCompressor(deaf.model.config)
+    merger.expect([[1, 4, 4]])
+    features = torch.randn(16, deaf.model.config.vision_config.hidden_size)
+    merger(features)
+    with pytest.raises(ShapeError, match="16 patch features came for visuals of 0; tell their grids first"):
+        merger(features)
+
+
+def test_sounds_become_tokens_item_by_item(model_module, nano, bare):
+    """Windows of all sounds come in one tensor; `sound_windows` tells where one ends."""
+    module, _ = model_module
+    model = module.EmotionQwenForVllm(vllm_config=config_of(nano.model.config))
+    model.audio.load_state_dict(bare.model.audio.state_dict())
+    torch.manual_seed(0)
+    own = nano.processor(audio=[torch.randn(52_800) / 9, torch.randn(17_600) / 9])
+    with torch.inference_mode():
+        wanted = bare.model.get_audio_features(own["input_features"], own["feature_lengths"]).pooler_output
+        found = model.embed_multimodal(**own, sound_windows=torch.tensor([[2], [1]]))
+    assert [len(one) for one in found] == [17, 6]
+    assert torch.equal(torch.cat(found), torch.cat(wanted))
+
+
+def test_positions_are_those_of_our_model(model_module, nano):
+    """Also after a video, where vLLM's own rule goes on elsewhere, and for a video's sound, which has its clock."""
+    module, _ = model_module
+    model = module.EmotionQwenForVllm(vllm_config=config_of(nano.model.config))
+    grids = {"image": [1, 4, 6], "video": [5, 4, 4]}
+    tokens = {"image": 6, "video": 20, "audio": 7}
+    kinds, features = [], []
+    for kind, told in (("image", 3), ("video", 2), ("audio", 2)):
+        kinds += [0] * told
+        place = types.SimpleNamespace(offset=len(kinds), length=tokens[kind])
+        facts = (
+            {f"{kind}_grid_thw": torch.tensor(grids[kind]), "second_per_grid_ts": torch.tensor(0.7)}
+            if kind in grids
+            else {}
+        )
+        data = {name: types.SimpleNamespace(data=value) for name, value in facts.items()}
+        features.append(types.SimpleNamespace(modality=kind, mm_position=place, data=data))
+        kinds += [{"image": 1, "video": 2, "audio": 3}[kind]] * tokens[kind]
+    kinds += [0] * 4
+    wanted, delta = nano.model.model.get_rope_index(
+        torch.zeros(1, len(kinds), dtype=torch.long), torch.tensor([kinds]), second_per_grid_ts=torch.tensor([0.7]),
+        image_grid_thw=torch.tensor([grids["image"]]), video_grid_thw=torch.tensor([grids["video"]]),
+    )  # fmt: skip
+    found, offset = model.get_mrope_input_positions([0] * len(kinds), features[::-1])
+    assert torch.equal(found, wanted[:, 0]) and offset == int(delta)
+    plain, none = model.get_mrope_input_positions([0] * 5, [])
+    assert plain.tolist() == [[0, 1, 2, 3, 4]] * 3 and none == 0
+
+
+def test_a_video_is_read_as_by_our_own_reader(model_module, gray_clip, nano):
+    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    settings = nano.processor.settings
+    own = read_clip(gray_clip, settings)
+    found = processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, settings)
+    assert np.array_equal(found.frames, own.frames) and np.array_equal(found.times, own.times)
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    told = processing.clip_of(frames, {"fps": 10.0, "frames_indices": [0, 5, 10]}, settings)
+    assert told.times.tolist() == [0.0, 0.5, 1.0] and told.fps == 2.0
+    assert processing.clip_of(frames, {}, settings).fps == settings.fps
+
+
+def test_a_video_that_is_refused_is_a_fault_of_the_request(model_module, gray_clip, nano, monkeypatch):
+    """vLLM answers a ValueError with 400, anything else with 500."""
+    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    with pytest.raises(ValueError, match="'the video' is text") as told:
+        processing.clip_of(np.frombuffer(b"no video at all" * 9, np.uint8), {}, nano.processor.settings)
+    assert "emotion-qwen-" not in str(told.value), "where the file lay is nobody's business"
+    monkeypatch.setattr(LIMITS, "VLLM_MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="expected at most 100, reduce it"):
+        processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, nano.processor.settings)
+
+
+def test_a_fault_of_ffmpeg_is_one_of_the_request(model_module, gray_clip, nano, monkeypatch):
+    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+
+    def fail(*_: Any) -> None:
+        raise OverflowError("a timestamp beyond all numbers")
+
+    monkeypatch.setattr(processing, "read_clip", fail)
+    with pytest.raises(ValueError, match=r"the video is damaged \(OverflowError\); save it anew"):
+        processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, nano.processor.settings)
+
+
+def test_sound_without_scale_is_refused(model_module):
+    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    assert processing.checked_wave([0.5, -1.0]).dtype == np.float32
+    with pytest.raises(ValueError, match="came unscaled; vLLM reads sound well only with 'soundfile'"):
+        processing.checked_wave(np.array([3, -12_000, 9], np.int16))
+    with pytest.raises(ValueError, match="holds no sample"):
+        processing.checked_wave(np.zeros(0))
 
 
 def test_the_stand_ins_are_as_vllms_sources_say():
@@ -257,11 +390,80 @@ def test_the_stand_ins_are_as_vllms_sources_say():
     assert real.map_name("model.compressor.general.ln_q.weight") == "visual.merger.general.ln_q.weight"
 
 
-def test_the_hand_over_composes_vllms_command_and_says_what_is_missing(tmp_path):
+OVERRIDDEN = {
+    "model_executor/models/qwen2_5_vl.py": (
+        "supports_mm_device_do_normalize = True", "def embed_multimodal(self, **kwargs: object)",
+        "def get_encoder_cudagraph_config(self):", "def get_mm_mapping(self)", "self.is_multimodal_pruning_enabled = (",
+    ),
+    "model_executor/models/qwen2_vl.py": (
+        "def get_image_processor(self, **kwargs: object)", "def get_supported_mm_limits(self)",
+        "def get_data_parser(self):", "self, max_pixels: int | None = None",
+    ),
+    "multimodal/processing/processor.py": (
+        "def _get_hf_mm_inputs(", "def _call_hf_processor(", 'hf_data["audio"] = hf_data.pop("audios")',
+    ),
+    "multimodal/processing/context.py": (
+        "def get_supported_mm_processor_kwargs(self)", "def get_mm_max_tokens_per_item(",
+    ),
+    "transformers_utils/processor.py": ("VIDEO_PROCESSOR_MAPPING_NAMES.get(",),
+    "entrypoints/cli/main.py": ('if __name__ == "__main__":',),
+}  # fmt: skip
+
+
+def test_what_is_overridden_is_there_to_be_overridden():
+    """A method that vLLM renames would silently no longer be ours."""
+    found = sources()
+    if found is None:
+        pytest.skip("vLLM's sources are not here; name them by EMOTION_QWEN_VLLM_SOURCES")
+    for place, needles in OVERRIDDEN.items():
+        text = (found / place).read_text(encoding="utf-8")
+        assert not [needle for needle in needles if needle not in text], place
+    options = "".join(path.read_text(encoding="utf-8") for path in (found / "engine").glob("arg_utils.py"))
+    options += "".join(path.read_text(encoding="utf-8") for path in (found / "entrypoints").rglob("cli_args.py"))
+    given = ServeSettings.of({"context": 64, "media_root": ".", "origins": ["http://a"], "dtype": "float16"})
+    for name in [one for one in vllm_plugin.command(given) if one.startswith("--")]:
+        assert f'"{name}"' in options or re.search(rf"^    {name[2:].replace('-', '_')}: ", options, re.M), name
+    variables = (found / "envs.py").read_text(encoding="utf-8")
+    assert not [name for name in vllm_plugin.surroundings(given, "k") if f'"{name}"' not in variables]
+
+
+def test_the_hand_over_composes_vllms_command(tmp_path):
     settings = ServeSettings.of({"model": "my/model", "slots": 8, "context": 2048, "media_root": str(tmp_path)})
     told = " ".join(vllm_plugin.command(settings))
-    assert told.startswith("vllm serve my/model --host 127.0.0.1 --port 8000 --served-model-name model")
-    assert "--max-num-seqs 8 --max-model-len 2048 --allowed-local-media-path" in told
-    if importlib.util.find_spec("vllm") is None:
-        with pytest.raises(MissingPackage, match="--engine vllm needs 'vllm', which is not installed"):
-            vllm_plugin.hand_over(settings, None)
+    assert told.startswith("my/model --host 127.0.0.1 --port 8000 --served-model-name model")
+    assert "--max-num-seqs 8 --max-num-queued-reqs 72" in told and "--max-model-len 2048" in told
+    assert f"--allowed-local-media-path {tmp_path}" in told and "--allowed-origins" not in told
+    assert '--override-generation-config {"temperature": 0.0}' in told, "our default, and no other"
+    assert "--allowed-media-domains nowhere.invalid" in told, "vLLM fetches from everywhere unless told"
+    assert vllm_plugin.surroundings(settings, "secret")["VLLM_API_KEY"] == "secret" and "secret" not in told
+    assert "VLLM_API_KEY" not in vllm_plugin.surroundings(settings, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"allow_remote": True}, "vLLM would fetch any address, private ones too"),
+        ({"device": "cuda:1"}, "choose among GPUs by CUDA_VISIBLE_DEVICES"),
+        ({"decoders": 4, "live": 1}, "decoders, live with --engine vllm: vLLM has no such setting"),
+    ],
+)
+def test_a_setting_that_vllm_cannot_keep_is_refused(values, why):
+    with pytest.raises(SettingsError, match=why):
+        vllm_plugin.command(ServeSettings.of(values))
+
+
+def test_the_hand_over_becomes_vllm_of_the_same_python(monkeypatch):
+    """Not the first `vllm` on the path: that may be of another environment."""
+    became: list[Any] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(os, "execve", lambda *all_of_it: became.extend(all_of_it))
+    vllm_plugin.hand_over(ServeSettings.of({}), "secret")
+    program, arguments, environment = became
+    assert program == sys.executable and arguments[:4] == [program, "-m", "vllm.entrypoints.cli.main", "serve"]
+    assert environment["VLLM_API_KEY"] == "secret" and environment["PATH"] == os.environ["PATH"]
+
+
+def test_without_vllm_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match="--engine vllm needs 'vllm', which is not installed; pip install 'vllm"):
+        vllm_plugin.hand_over(ServeSettings.of({}), None)

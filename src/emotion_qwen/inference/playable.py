@@ -17,15 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import av
-import av.error
 import numpy as np
 from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.film import encoder, written_whole
 from emotion_qwen.inference.recode import recode, recode_sound
-from emotion_qwen.media.container import NoPicture, open_options, open_video, read_head
+from emotion_qwen.media.container import NoPicture, open_container, open_video, read_head
 from emotion_qwen.media.picture import is_animation, is_picture, open_picture, read_picture
 from emotion_qwen.media.sound import read_sound
 from emotion_qwen.media.timeline import read_timeline
@@ -117,7 +115,7 @@ def _picture(media: Path, page: Path, limit: int) -> Playable:
 
 
 def _sound(media: Path, page: Path, limit: int) -> Playable:
-    with av.open(str(media.resolve()), options=open_options(), metadata_errors="replace") as container:
+    with open_container(media) as container:
         codec, name = container.streams.audio[0].codec_context.name, container.format.name
     mime = "audio/mp4" if name.startswith("mov") and codec == "aac" else _ALONE.get(name, "")
     if mime and codec in _SOUNDS | {"pcm_s16le", "pcm_u8"}:

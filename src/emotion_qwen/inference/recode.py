@@ -23,7 +23,7 @@ from rich.progress import Progress
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder, written_whole
 from emotion_qwen.media import video as reading
-from emotion_qwen.media.container import open_options, open_video
+from emotion_qwen.media.container import open_container, open_video
 from emotion_qwen.media.timeline import Timeline, read_timeline
 
 Paint = Callable[[Image.Image, float], Image.Image]
@@ -76,7 +76,7 @@ def recode_sound(source: Path, out: Path) -> None:
     try:
         with (
             written_whole(out) as draft,
-            av.open(str(source.resolve()), options=open_options()) as container,
+            open_container(source) as container,
             av.open(str(draft), "w", format="mp4") as target,
         ):
             stream: Any = target.add_stream("aac", rate=SOUND_RATE)

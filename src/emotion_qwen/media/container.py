@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 import av.container
@@ -28,6 +29,8 @@ class NoPicture(MediaError):
     """A file that holds sound and no picture."""
 
 
+# Tags may be in any encoding. PyAV 19 minds none, and does not know the option any more.
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 # FFmpeg's readers of lists: what they open is named by the file. A list is no text once a zero byte stands behind it.
 _LISTS = {
     "concat", "dash", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vapoursynth", "vobsub", "webm_dash_manifest",
@@ -36,9 +39,21 @@ _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"m
 
 
 @cache
-def open_options() -> dict[str, str]:
+def _options() -> dict[str, str]:
     """Return FFmpeg's options for files of strangers: files only, and no format that names other files."""
     return {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(formats_available - _LISTS))}
+
+
+def open_container(source: Path | BinaryIO) -> av.container.InputContainer:
+    """Open a media file, or its bytes, without reach beyond it.
+
+    Raises:
+        av.error.FFmpegError: FFmpeg cannot read it.
+        OSError: it cannot be opened.
+    """
+    # The absolute path keeps names like "a:b.mp4" from being read as a protocol.
+    place = str(source.resolve()) if isinstance(source, Path) else source
+    return av.open(place, "r", options=_options(), **_TAGS)
 
 
 @contextmanager
@@ -51,8 +66,7 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.vid
     """
     check_readable(path)
     try:
-        # The absolute path keeps names like "a:b.mp4" from being read as a protocol. Tags may be in any encoding.
-        container = av.open(str(path.resolve()), options=open_options(), metadata_errors="replace")
+        container = open_container(path)
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{str(path)!r}: {_why_unreadable(path, error)}") from error
     try:

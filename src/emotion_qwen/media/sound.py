@@ -28,7 +28,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media.container import SNIFF, check_head, check_readable, open_options
+from emotion_qwen.media.container import SNIFF, check_head, check_readable, open_container
 
 SAMPLE_RATE = 16_000  # Hz
 _JITTER = 0.02  # seconds; Matroska rounds its timestamps to milliseconds, and a smaller hole is not heard
@@ -143,9 +143,7 @@ def _open(path: Path | SoundBytes) -> Iterator[InputContainer]:
     else:
         check_readable(path)
     try:
-        place = io.BytesIO(path.data) if isinstance(path, SoundBytes) else str(path.resolve())
-        # Tags in another encoding than UTF-8 are common in old files, and are no reason to refuse one.
-        container = av.open(place, "r", options=open_options(), metadata_errors="replace")
+        container = open_container(io.BytesIO(path.data) if isinstance(path, SoundBytes) else path)
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MediaError(

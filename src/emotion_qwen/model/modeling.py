@@ -37,7 +37,7 @@ LISTED_KEYS = 12
 IGNORE = -100  # a label that is not taught
 SOUND = ("input_features", "feature_lengths")
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features")
-TEXT, VIDEO, AUDIO = 0, 2, 3  # of `mm_token_type_ids`; 1 is image
+TEXT, IMAGE, VIDEO, AUDIO = range(4)  # of `mm_token_type_ids`
 MARKS = 2  # tokens between a video and its sound: the end of one, the start of the other
 
 

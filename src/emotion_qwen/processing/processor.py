@@ -87,6 +87,8 @@ class EmotionQwenProcessor(ProcessorMixin):
         hearing_settings: values of `HearingSettings` that differ from its defaults; None if the model is deaf.
     """
 
+    image_token, video_token, audio_token = PADS
+
     def __init__(
         self, image_processor, tokenizer, chat_template=None, clip_settings=None, hearing_settings=None
     ) -> None:
@@ -124,7 +126,7 @@ class EmotionQwenProcessor(ProcessorMixin):
 
         Args:
             images: pictures of all texts in order: paths, PIL images, (H, W, 3) uint8 arrays or still `Clip`s.
-            text: one rendered chat or several, one pad token per visual or sound.
+            text: one rendered chat or several, one pad token per visual or sound; None prepares the media alone.
             videos: paths or `Clip`s.
             audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
             spans: per text, character spans of what the assistant says; asks for `labels`.
@@ -212,12 +214,16 @@ class EmotionQwenProcessor(ProcessorMixin):
             )
             patches.append(pixels)
             grids.append(grid)
-            seconds.append(shape.temporal_patch_size / (clip.fps or settings.fps))
+            seconds.append(self.seconds_per_grid(clip))
         return {
             "pixel_values_videos": torch.cat(patches),
             "video_grid_thw": torch.cat(grids),
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float32),
         }
+
+    def seconds_per_grid(self, clip: Clip) -> float:
+        """Tell the seconds that one temporal patch of a clip covers."""
+        return self.image_processor.temporal_patch_size / (clip.fps or self.settings.fps)
 
     def _sounds(self, sounds: list[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
         """Return windows of log-mel with their lengths, and the tokens of each sound."""

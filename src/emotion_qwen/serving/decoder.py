@@ -23,7 +23,7 @@ from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media.clip import Sources, read_clip
-from emotion_qwen.media.container import open_options
+from emotion_qwen.media.container import open_container
 from emotion_qwen.media.picture import is_picture, open_picture
 from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.settings import ClipSettings
@@ -61,7 +61,7 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
         return
     with (
         suppress(av.error.FFmpegError, OSError),
-        av.open(str(path), options=open_options(), metadata_errors="replace") as container,
+        open_container(path) as container,
     ):
         lengths = [container.duration / 1e6] if container.duration else []
         for stream in container.streams:

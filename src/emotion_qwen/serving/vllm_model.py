@@ -1,32 +1,48 @@
 """vLLM's Qwen2.5-VL with the Hybrid Compressor in place of its merger. Written against vLLM 0.33; imported only by it.
 
-The vision transformer, the language model, their kernels and the positions are vLLM's. Ours are the compressor, which
-must know where one visual ends and the next begins (its gate decides per visual), the names of its weights, and the
-processor's budgets.
+The vision transformer, the language model and their kernels are vLLM's. Ours are the compressor, which must know where
+one visual ends and the next begins (its gate decides per visual), the audio side, the rule of positions, and the names
+of the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
-from vllm.model_executor.models.qwen2_5_vl import (
-    Qwen2_5_VLDummyInputsBuilder,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLMultiModalProcessor,
-    Qwen2_5_VLProcessingInfo,
-)
+from vllm.model_executor.models.module_mapping import MultiModelKeys
+from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from emotion_qwen.errors import SettingsError, ShapeError
+from emotion_qwen.model.audio import EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
-from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.modeling import AUDIO, IMAGE, TEXT, VIDEO, EmotionQwenModel
+from emotion_qwen.processing.chat import AUDIO_PAD
+from emotion_qwen.serving.vllm_processing import (
+    EmotionQwenDummyInputs,
+    EmotionQwenMultiModalProcessor,
+    EmotionQwenProcessingInfo,
+)
 
-COMPRESSOR = {"model.compressor.": "visual.merger."}  # before vLLM's own prefixes, of which "model." is one
+OURS = {"model.compressor.": "visual.merger.", "model.audio.": "audio."}
+"""Before vLLM's own prefixes, of which "model." is one."""
+KINDS = {"image": IMAGE, "video": VIDEO, "audio": AUDIO}
+FACTS = {"image": ("image_grid_thw",), "video": ("video_grid_thw", "second_per_grid_ts")}
+"""What the rule of positions must know of each visual."""
+
+
+class PositionRule(EmotionQwenModel):
+    """Our model's rule of positions without its weights."""
+
+    def __init__(self, config: EmotionQwenConfig) -> None:
+        torch.nn.Module.__init__(self)  # no other: it would build the model
+        self.config = config
 
 
 class VisualCompressor(HybridCompressor):
@@ -46,9 +62,9 @@ class VisualCompressor(HybridCompressor):
             ShapeError: the features are not those of the visuals that were told.
         """
         features = features.reshape(-1, features.shape[-1])
-        bounds = self.bounds
-        if bounds is None or int(bounds[-1]) * self.merge_unit != len(features):
-            told = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
+        bounds, self.bounds = self.bounds, None  # told anew for every call
+        told = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
+        if bounds is None or told != len(features):
             raise ShapeError(f"{len(features)} patch features came for visuals of {told}; tell their grids first")
         bounds = bounds.to(features.device)
         return self._fuse(features, self.fusion_weights(features, bounds), bounds)
@@ -66,42 +82,77 @@ def tell_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
     visual.merger.expect(grids)
 
 
-class EmotionQwenProcessingInfo(Qwen2_5_VLProcessingInfo):
-    """The model's own processor in the form that vLLM drives: transformers' classes with our budgets and template."""
-
-    def get_hf_processor(self, **kwargs: object) -> Qwen2_5_VLProcessor:
-        """Make transformers' processor from ours."""
-        own = EmotionQwenProcessor.from_pretrained(self.ctx.model_config.model)
-        settings, shape = own.settings, own.image_processor
-        shared = {
-            "patch_size": shape.patch_size,
-            "temporal_patch_size": shape.temporal_patch_size,
-            "merge_size": shape.merge_size,
-        }
-        image = {"shortest_edge": settings.image_min_pixels, "longest_edge": settings.image_max_pixels}
-        video = {"shortest_edge": settings.video_min_pixels, "longest_edge": settings.video_total_pixels}
-        return Qwen2_5_VLProcessor(
-            image_processor=Qwen2VLImageProcessor(**shared, size=image),
-            tokenizer=own.tokenizer,
-            video_processor=Qwen2VLVideoProcessor(**shared, size=video, fps=settings.fps),
-            chat_template=own.chat_template,
-        )
-
-
 @MULTIMODAL_REGISTRY.register_processor(
-    Qwen2_5_VLMultiModalProcessor, info=EmotionQwenProcessingInfo, dummy_inputs=Qwen2_5_VLDummyInputsBuilder
+    EmotionQwenMultiModalProcessor, info=EmotionQwenProcessingInfo, dummy_inputs=EmotionQwenDummyInputs
 )
 class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
-    """Emotion-Qwen on vLLM. Sound is not carried: a model that hears is refused."""
+    """Emotion-Qwen on vLLM.
+
+    Raises:
+        SettingsError: vLLM is to drop tokens of videos.
+    """
 
     hf_to_vllm_mapper = WeightsMapper(
-        orig_to_new_prefix={**COMPRESSOR, **Qwen2_5_VLForConditionalGeneration.hf_to_vllm_mapper.orig_to_new_prefix}
+        orig_to_new_prefix={**OURS, **Qwen2_5_VLForConditionalGeneration.hf_to_vllm_mapper.orig_to_new_prefix}
     )
+    supports_mm_device_do_normalize = False  # our processor has normalised; once more would be once too often
+    supports_multimodal_pruning = False  # the clock of a sound counts the tokens of its video
+    supports_tower_connector_lora = False  # the compressor is made of plain layers
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
+        if self.is_multimodal_pruning_enabled:
+            raise SettingsError("--video-pruning-rate: this model was not trained on thinned videos; leave it out")
         config = vllm_config.model_config.hf_config
-        if config.hearing is not None:
-            raise SettingsError("the vLLM plug-in does not carry sound; serve this model with --engine own")
         self.visual.merger = VisualCompressor(config).eval()
         self.visual.register_forward_pre_hook(tell_grids, with_kwargs=True)
+        self.positions = PositionRule(config)
+        if config.hearing is not None:
+            with self._mark_tower_model(vllm_config, {"audio"}):
+                self.audio = EmotionQwenAudioTower(config.hearing, config.text_config.hidden_size).eval()
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        """Give the text that stands for a medium where the chat template does not place it."""
+        if modality.startswith("audio"):
+            return f"<|audio_start|>{AUDIO_PAD}<|audio_end|>"
+        return super().get_placeholder_str(modality, i)
+
+    def embed_multimodal(self, **kwargs: Any) -> Any:
+        """Encode media of one kind: one (tokens, hidden) tensor each; vLLM sorts them by kind beforehand."""
+        if kwargs.get("input_features") is None:
+            return super().embed_multimodal(**kwargs)
+        windows = self.audio(kwargs["input_features"], kwargs["feature_lengths"]).pooler_output
+        counts = torch.as_tensor(kwargs["sound_windows"]).flatten().tolist()
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        return [torch.cat(windows[end - count : end]) for count, end in zip(counts, ends, strict=True)]
+
+    def get_mrope_input_positions(
+        self, input_tokens: list[int], mm_features: Sequence[Any]
+    ) -> tuple[torch.Tensor, int]:
+        """Compute (3, L) positions and their offset from the number of tokens, by our model's own rule.
+
+        vLLM's own differs: after a video it goes on behind the last moment, transformers behind the longer side.
+        """
+        kinds = torch.full((1, len(input_tokens)), TEXT)
+        told: dict[str, list[torch.Tensor]] = {}
+        for one in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
+            place = one.mm_position
+            kinds[0, place.offset : place.offset + place.length] = KINDS[one.modality]
+            for name in FACTS.get(one.modality, ()):
+                told.setdefault(name, []).append(one.data[name].data)
+        facts = {name: torch.stack(values) for name, values in told.items()}
+        positions, delta = self.positions.get_rope_index(torch.tensor([input_tokens]), kinds, **facts)
+        return positions[:, 0], int(delta)
+
+    def get_encoder_cudagraph_config(self) -> Any:
+        """Offer no kind of media for CUDA graphs: a graph replays without grids, and the gate needs them."""
+        return dataclasses.replace(super().get_encoder_cudagraph_config(), modalities=[])
+
+    def get_mm_mapping(self) -> MultiModelKeys:
+        """Tell the modules of each role."""
+        return MultiModelKeys.from_string_field(
+            language_model="language_model",
+            connector=["visual.merger.", "audio.compressor."],
+            tower_model=["visual.", "audio.encoder."],
+        )

@@ -110,6 +110,20 @@ def test_chats_with_one_and_with_several_pictures(model, nano, pictures):
     assert ours.generate_until(requests) == wanted
 
 
+def test_a_chat_with_a_lost_picture_is_an_empty_reply_and_a_warning(model, nano, pictures, caplog):
+    """And not the end of a run of hours."""
+    chat = theirs(model.EmotionQwenChat(), pictures)
+    words = {"type": "text", "text": QUESTION}
+
+    def request(other):
+        media = [{"type": "image", "url": one} for one in (pictures[0], other)]
+        return Request(("", lambda row: [{"role": "user", "content": [*media, words]}], {}, 0, "theirs", "val"))
+
+    whole, lost, last = chat.generate_until([request(pictures[1]), request("/nowhere/lost.png"), request(pictures[2])])
+    assert whole and last and lost == ""
+    assert "theirs, item 'theirs/val/0': '/nowhere/lost.png' does not exist" in caplog.text
+
+
 @pytest.mark.parametrize("split", ["emoset_en", "goemotions_en"])
 def test_our_rows_are_answered_as_our_benchmarks_are(model, nano, home, split, caplog):
     ours = model.EmotionQwen()

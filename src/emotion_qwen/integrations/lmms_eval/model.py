@@ -14,7 +14,7 @@ from lmms_eval.api.model import lmms
 from rich.console import Console
 from rich.progress import Progress
 
-from emotion_qwen.errors import SettingsError
+from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.evaluation.answerers.local import BATCH, LocalModel
 from emotion_qwen.evaluation.plan import device_of_process
 from emotion_qwen.inference.engine import Engine
@@ -83,7 +83,7 @@ class EmotionQwen(lmms):
         alike: dict[tuple[str, ...], list[Asked]] = {}
         for one in window:
             if one.talk:
-                replies[one] = one.cut(self.engine.chat(one.talk, one.task.max_new_tokens))
+                replies[one] = self._continued(one)
                 advance(1)
             else:
                 alike.setdefault(one.key, []).append(one)
@@ -97,6 +97,13 @@ class EmotionQwen(lmms):
                         replies[by_item[item]] = by_item[item].cut(said.predicted or said.text or "")
                 advance(len(batch))
         return list(replies.values())
+
+    def _continued(self, one: Asked) -> str:
+        try:
+            return one.cut(self.engine.chat(one.talk, one.task.max_new_tokens))
+        except MediaError as error:
+            LOG.warning(f"{one.task.name}, item {one.item.id!r}: {error}")
+            return ""
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Return for every request the loss of the answer, and whether greedy writing begins with it.
