@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from email.utils import formatdate
@@ -166,3 +167,35 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
         path.write_text("{")
         with pytest.raises(DataError, match="is damaged"):
             ask(made)
+
+
+def test_one_refused_call_does_not_take_the_schema_from_the_others(tmp_path):
+    def script(asked):
+        return (400, "picture too large", {}) if "big" in str(asked.payload) else asked.good()
+
+    with ServedTeacher(script) as teacher:
+        made = caller(teacher, tmp_path)
+        with pytest.raises(Refused, match="picture too large"):
+            ask(made, "big")
+        ask(made, "small")
+        assert teacher.requests[-1].payload["response_format"]["type"] == "json_schema"
+
+
+def test_a_key_that_the_endpoint_repeats_is_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("VER_TEST_KEY", "very-secret")
+    with ServedTeacher(lambda _: (401, "bad key very-secret", {})) as teacher, pytest.raises(RemoteError) as caught:
+        ask(caller(teacher, tmp_path))
+    assert "bad key [key]" in str(caught.value)
+
+
+def test_an_address_with_a_password_is_refused(tmp_path):
+    told = TeacherSettings(kind="endpoint", url="https://me:word@example.org/v1", model="m")
+    with pytest.raises(SettingsError, match="holds a name or password"):
+        Caller(told, CallSettings(), tmp_path, Ledger(tmp_path / "ledger.jsonl", CallSettings()))
+
+
+def test_an_answer_that_was_cut_off_says_so_also_from_the_cache(tmp_path):
+    envelope = {"choices": [{"message": {"content": '{"emo'}, "finish_reason": "length"}]}
+    with ServedTeacher(lambda _: (200, json.dumps(envelope), {})) as teacher:
+        made = caller(teacher, tmp_path)
+        assert ask(made).cut and ask(made).cached and ask(made).cut

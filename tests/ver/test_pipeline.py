@@ -14,7 +14,7 @@ from tests.ver.films import colours, write
 from tests.ver.sets import faces, settings, start
 from tests.ver.teachers import ServedTeacher
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, EmotionQwenError
 from emotion_qwen.ver.calls import BudgetSpent
 from emotion_qwen.ver.engines import Processes
 from emotion_qwen.ver.load import load_ver
@@ -220,3 +220,26 @@ def test_a_manifest_tells_licences_and_groups(films, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"path": "x.mp4", "licence": "CC0"}\n')
     with pytest.raises(DataError, match=r"in.jsonl:1: unknown key 'licence'.*Did you mean 'license'"):
         build(settings(tmp_path / "in.jsonl", tmp_path / "set2", "http://x"))
+
+
+def test_a_manifest_that_is_mended_changes_the_set_and_repeats_no_call(films, tmp_path):
+    line = {"path": str(films / "film0.mp4"), "license": "CC0"}
+    with ServedTeacher() as teacher:
+        (tmp_path / "in.jsonl").write_text(json.dumps(line) + "\n")
+        build(settings(tmp_path / "in.jsonl", tmp_path / "set", teacher.url))
+        calls = len(teacher.requests)
+        (tmp_path / "in.jsonl").write_text(json.dumps(line | {"license": "CC-BY-4.0"}) + "\n")
+        made = build(settings(tmp_path / "in.jsonl", tmp_path / "set", teacher.url))
+        assert json.loads((made.output / "stats.json").read_text())["license"] == {"CC-BY-4.0": 1}
+        assert len(teacher.requests) == calls
+
+
+def test_what_would_stop_a_late_step_is_found_before_the_first(films, tmp_path):
+    for changes, match in (
+        ({"select": {"benchmarks": ["nowhere"]}}, "nowhere"),
+        ({"listen": {"whisper": "no-model"}}, "'no-model' is no folder"),
+        ({"check": {"reader": {"kind": "endpoint", "url": "ftp://x", "model": "m"}}}, "ftp://x"),
+    ):
+        with pytest.raises(EmotionQwenError, match=match):
+            build(settings(films, tmp_path / "set", "http://127.0.0.1:9/v1", **changes))
+        assert not (tmp_path / "set" / "work" / "segment.parquet").exists()

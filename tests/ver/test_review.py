@@ -169,3 +169,9 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.run("document.getElementById('export').click()")
         browser.until("document.getElementById('message').textContent.startsWith('written: 1 clips')")
     assert load_ver(made.output, language="en")[0].messages[1]["content"] == "Ann wrote this anew."
+
+
+def test_each_language_is_shown_its_own_words_for_emotions(address):
+    clip = get(address, "/api/clips?reviewer=ann")["clips"][0]["clip"]
+    shown = get(address, f"/api/clip/{clip}?reviewer=ann")
+    assert (shown["en"]["named"], shown["zh"]["named"]) == (["happy"], ["高兴"])

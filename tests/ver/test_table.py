@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.table import Postponed, Table, digest, is_full, read_rows, write_whole
+from emotion_qwen.ver.table import (
+    Postponed,
+    Table,
+    alone,
+    append_line,
+    digest,
+    is_full,
+    read_rows,
+    whole_lines,
+    write_whole,
+)
 
 COLUMNS = {"clip": "text", "value": "count"}
 
@@ -112,3 +123,43 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 def test_what_means_a_full_disk():
     assert is_full(OSError(28, "No space left on device")) and not is_full(OSError(2, "No such file"))
     assert not is_full(ValueError()) and issubclass(Postponed, DataError)
+
+
+def test_a_folder_is_held_by_one_build_and_what_a_killed_one_left_is_removed(tmp_path):
+    clips = tmp_path / "work" / "clips"
+    clips.mkdir(parents=True)
+    for name in (".s-0000000.77.mp4", ".look.parquet.77", "s-0000000.mp4", ".hidden"):
+        (clips / name).write_bytes(b"x")
+    with alone(tmp_path):
+        assert sorted(path.name for path in clips.iterdir()) == [".hidden", "s-0000000.mp4"]
+        with pytest.raises(DataError, match="another build is at work"), alone(tmp_path):
+            pass
+    with alone(tmp_path):  # given back
+        pass
+
+
+def test_a_line_that_finds_no_room_is_taken_back(tmp_path, monkeypatch):
+    path = tmp_path / "lines.jsonl"
+    append_line(path, {"one": 1})
+    opened = type(path).open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:5])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(path), "open", lambda self, *how, **more: Full(opened(self, *how, **more)))
+    with pytest.raises(DataError, match="No space left on device.*free space and run again"):
+        append_line(path, {"two": 2})
+    monkeypatch.undo()
+    assert list(whole_lines(path)) == [{"one": 1}] and path.read_bytes().endswith(b"}\n")
