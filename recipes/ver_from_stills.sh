@@ -44,4 +44,5 @@ for number in range(count):
 (out / "videos.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 PYTHON
 "$PY" -m emotion_qwen.cli ver build configs/ver/nano.yaml source="$out/videos.jsonl" output="$out/set"
-"$PY" -m emotion_qwen.cli train configs/train/nano_ver.yaml data.0.path="$(realpath "$out/set")" output="$out/tuned"
+set=$(realpath "$out/set")
+"$PY" -m emotion_qwen.cli train configs/train/nano_ver.yaml data.0.path="$set" validation.0.path="$set" output="$out/tuned"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.data.importers import ImportOptions, import_manifest, import_samples
 from emotion_qwen.data.manifest import Fault, check_manifest, read_manifest
 from emotion_qwen.errors import DataError, SettingsError

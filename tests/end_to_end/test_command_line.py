@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.cli import main
 
 

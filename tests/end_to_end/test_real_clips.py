@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.evaluation.card import measure
 from emotion_qwen.inference.analyzer import EmotionQwen
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.faces import CenterFaceDetector, Detections

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.inference.engine import NANO, Engine
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.records import Clip

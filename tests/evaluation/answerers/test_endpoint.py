@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.errors import RemoteError, SettingsError
 from emotion_qwen.evaluation.answerers import EndpointSettings, make_answerer
 from emotion_qwen.evaluation.answerers.local import LocalModel

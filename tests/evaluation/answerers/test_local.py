@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from tests.conftest import write_clip
 
-from conftest import write_clip
 from emotion_qwen.evaluation.answerers.local import LocalModel, still
 from emotion_qwen.evaluation.runner import answer_task
 from emotion_qwen.faces import ScriptedDetector
