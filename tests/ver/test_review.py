@@ -159,7 +159,7 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.until(f"{count} === 1 && state.at === 1")
         browser.key("r")
         browser.until("document.getElementById('others').textContent.startsWith('ann: accept')")
-        assert "decided otherwise" in browser.run("document.getElementById('message').textContent")
+        browser.until("document.getElementById('message').textContent.includes('decided otherwise')")
         assert "50 % of 2" in browser.run("document.getElementById('agreement').textContent")
         assert "conflict" in browser.run("document.getElementById('clips').textContent")
         browser.run("document.getElementById('video').currentTime = 0.5")
