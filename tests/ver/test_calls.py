@@ -105,6 +105,35 @@ def test_an_endpoint_without_schemas_is_asked_without(tmp_path):
         assert kinds == ["json_schema", "json_object", "json_object"]
 
 
+def test_one_refused_call_does_not_cost_the_others_their_schema(tmp_path):
+    def script(asked):
+        return (400, "content policy", {}) if "bad" in asked.texts else asked.good()
+
+    with ServedTeacher(script) as teacher:
+        made = caller(teacher, tmp_path, retries=0)
+        with pytest.raises(Refused, match="content policy"):
+            ask(made, "bad")
+        ask(made, "fine")
+        assert teacher.requests[-1].payload["response_format"]["type"] == "json_schema"
+
+
+def test_the_key_goes_to_no_other_host_and_into_no_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("VER_TEST_KEY", "very-secret")
+    seen = []
+    with ServedTeacher() as other:
+        other.server.RequestHandlerClass.do_GET = lambda handler: (
+            seen.append(handler.headers.get("Authorization")), handler.send_error(404)
+        )  # fmt: skip
+        moved = (302, "", {"Location": f"{other.url}/elsewhere"})
+        with ServedTeacher(lambda _: moved) as teacher, pytest.raises(RemoteError):
+            ask(caller(teacher, tmp_path))
+    assert seen == [None]
+    wanted = pytest.raises(RemoteError, match=r"wrong key \[key\]")
+    with ServedTeacher(lambda _: (401, "wrong key very-secret", {})) as teacher, wanted as caught:
+        ask(caller(teacher, tmp_path))
+    assert "very-secret" not in str(caught.value)
+
+
 def test_a_call_that_is_refused_is_named(tmp_path):
     wanted = pytest.raises(Refused, match="picture too large")
     with ServedTeacher(lambda _: (400, "picture too large", {})) as teacher, wanted:
@@ -159,6 +188,9 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
     with pytest.raises(SettingsError, match="teacher url '' and model ''"):
         settings = CallSettings.of({})
         Caller(TeacherSettings(kind="endpoint"), settings, tmp_path, Ledger(tmp_path / "l", settings))
+    with pytest.raises(SettingsError, match="holds a name or password"):
+        told = TeacherSettings(kind="endpoint", url="http://a:b@x/v1", model="m")
+        Caller(told, settings, tmp_path, Ledger(tmp_path / "l", settings))
     with ServedTeacher() as teacher:
         made = caller(teacher, tmp_path)
         ask(made)

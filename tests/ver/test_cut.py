@@ -9,7 +9,7 @@ from tests.ver.films import colours, tone, write
 
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.ver.cut import CutClip, tidy
+from emotion_qwen.ver.cut import CutClip
 from emotion_qwen.ver.segment import KEPT, REJECTED, SegmentVideo
 from emotion_qwen.ver.settings import CutSettings, SegmentSettings
 from emotion_qwen.ver.table import Postponed
@@ -94,10 +94,3 @@ def test_a_full_disk_leaves_the_clip_open_and_nothing_half_written(tmp_path, mon
             cut(row, folder)
     assert not list(folder.iterdir())
     assert cut(row, folder)["status"] == KEPT
-
-
-def test_what_a_killed_run_left_is_removed(tmp_path):
-    (tmp_path / ".s-0000000.77.mp4").write_bytes(b"half")
-    (tmp_path / "s-0000000.mp4").write_bytes(b"whole")
-    tidy(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["s-0000000.mp4"]

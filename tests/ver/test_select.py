@@ -54,7 +54,13 @@ def hashed(name, seed):
 
 def test_duplicates_of_other_videos_are_rejected_and_of_the_same_are_not():
     rows = [hashed("a-0", 1), hashed("a-9", 1), hashed("b-0", 1), hashed("c-0", 2)]
-    assert [row["reason"] for row in select(iter(rows), PLAIN)] == ["", "", "near duplicate of a-0", ""]
+    assert [row["reason"] for row in select(lambda: iter(rows), PLAIN)] == ["", "", "near duplicate of a-0", ""]
+
+
+def test_a_video_that_came_later_gives_way_to_one_that_was_kept():
+    rows = [hashed("a-0", 1), hashed("b-0", 1)]
+    (found,) = select(lambda: iter(rows), PLAIN, {"b-0": "kept"})
+    assert (found["clip"], found["reason"]) == ("a-0", "near duplicate of b-0")
 
 
 def test_hashes_survive_reduction_and_light():
@@ -71,10 +77,10 @@ def test_benchmark_pictures_do_not_come_into_the_set(tmp_path):
     write(tmp_path / "test_001.mp4", frames[:1].repeat(10, 0))
     row = measured(clip="b-0", hashes=json.dumps([f"{picture_hashes(frames[:1])[0]:016x}"] * 4))
     settings = PLAIN.model_copy(update={"benchmarks": (str(tmp_path),)})
-    (found,) = select(iter([row]), settings)
+    (found,) = select(lambda: iter([row]), settings)
     assert found["reason"] == "shows what benchmark file 'test_001.mp4' shows"
     with pytest.raises(DataError, match=r"select.benchmarks: .*nowhere.* does not exist"):
-        list(select(iter([]), PLAIN.model_copy(update={"benchmarks": ("nowhere",)})))
+        list(select(lambda: iter([]), PLAIN.model_copy(update={"benchmarks": ("nowhere",)})))
 
 
 def talking(moves: bool) -> tuple[Clip, FaceTrack, np.ndarray]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.table import Postponed, Table, digest, is_full, read_rows, write_whole
+from emotion_qwen.ver.table import Postponed, Table, alone, append_line, digest, is_full, read_rows, write_whole
 
 COLUMNS = {"clip": "text", "value": "count"}
 
@@ -112,3 +112,42 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 def test_what_means_a_full_disk():
     assert is_full(OSError(28, "No space left on device")) and not is_full(OSError(2, "No such file"))
     assert not is_full(ValueError()) and issubclass(Postponed, DataError)
+
+
+def test_one_build_at_a_time_and_drafts_of_a_killed_one_go(tmp_path):
+    (tmp_path / "work" / "clips").mkdir(parents=True)
+    for name in ("work/clips/.s-0.77.mp4", "work/.look.parquet.77", "work/.build.json.77.1403", ".gitattributes"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "work" / "clips" / "s-0.mp4").write_bytes(b"whole")
+    with alone(tmp_path):
+        left = {path.name for path in tmp_path.rglob("*") if path.is_file()} - {"lock"}
+        assert left == {".gitattributes", "s-0.mp4"}
+        with pytest.raises(DataError, match="another build is at work in"), alone(tmp_path):
+            pass
+    with alone(tmp_path):
+        pass
+
+
+def test_a_line_that_finds_no_room_is_taken_back(tmp_path, monkeypatch):
+    append_line(tmp_path / "a.jsonl", {"a": 1})
+    before, opened = (tmp_path / "a.jsonl").read_bytes(), type(tmp_path).open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:5])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "open", lambda path, mode="r", **more: Full(opened(path, mode, **more)))
+    with pytest.raises(DataError, match=r"No space left on device\); free space and run again"):
+        append_line(tmp_path / "a.jsonl", {"b": 2})
+    monkeypatch.undo()
+    assert (tmp_path / "a.jsonl").read_bytes() == before

@@ -19,19 +19,22 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.table import Postponed, mend, write_whole
+from emotion_qwen.ver.table import Postponed, append_line, mend, whole_lines, write_whole
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
 REFUSED = frozenset({400, 413, 415, 422})
 """Statuses that are about this one call."""
+_FORMS = ("schema", "object", "none")
+_SIMPLER = {"schema": "object", "object": "none"}
 LONGEST_WAIT, LONGEST_ASKED = 60.0, 600.0  # seconds: of our own back-off, and of what an endpoint may ask for
 PICTURE_TOKENS = 800
 """Guess for a picture, to keep a budget before the endpoint tells the true figure."""
@@ -47,13 +50,14 @@ class Refused(RemoteError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint answered: its text, what it cost, and whether it came from the cache."""
+    """What an endpoint answered: its text, what it cost, whether it came from the cache, whether it was cut off."""
 
     text: str
     read: int
     written: int
     seconds: float
     cached: bool
+    cut: bool = False
 
 
 class Ledger:
@@ -75,7 +79,7 @@ class Ledger:
         self._reserved = self._open = 0
         self._lock = threading.Lock()
         mend(path)
-        for line in _whole_lines(path):
+        for line in whole_lines(path):
             self.calls += 1
             self.tokens += line["read"] + line["written"]
             self.seconds += line["seconds"]
@@ -123,16 +127,7 @@ class Ledger:
                 "written": answer.written,
                 "seconds": round(answer.seconds, 3),
             }
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    if path.is_file():
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
+            append_line(self.path, entry)
 
 
 class Caller:
@@ -149,6 +144,11 @@ class Caller:
     """
 
     def __init__(self, teacher: TeacherSettings, settings: CallSettings, folder: Path, ledger: Ledger) -> None:
+        if "@" in urlsplit(teacher.url).netloc:
+            raise SettingsError(
+                "teacher url holds a name or password, and settings are written to disk; put the key into the "
+                "environment variable that key_env names"
+            )
         if not teacher.url.startswith(("http://", "https://")) or not teacher.model:
             raise SettingsError(
                 f"teacher url {teacher.url!r} and model {teacher.model!r}; expected an address such as "
@@ -156,7 +156,7 @@ class Caller:
             )
         self.teacher, self.settings, self.folder, self.ledger = teacher, settings, folder, ledger
         self.stopped = threading.Event()
-        self._structured = teacher.structured
+        self._structured: str = teacher.structured
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}
         self._next = 0.0  # earliest time, monotonic seconds, of the next call
@@ -191,8 +191,7 @@ class Caller:
             answer: Answer | None = None
             try:
                 answer = self._until_answered(payload, schema)
-                kept = {"text": answer.text, "read": answer.read, "written": answer.written, "seconds": answer.seconds}
-                _keep(path, kept)
+                _keep(path, {name: value for name, value in asdict(answer).items() if name != "cached"})
                 return answer
             finally:
                 self.ledger.settle(tokens, answer, self.teacher.model)
@@ -210,19 +209,17 @@ class Caller:
                 self._busy.pop(key, None)
 
     def _until_answered(self, payload: dict[str, Any], schema: dict[str, Any] | None) -> Answer:
-        fault = ""
-        for turn in range(self.settings.retries + 1):
+        fault, turn, kind = "", 0, self._structured if schema else "none"
+        while True:
             self._take_turn()
-            began = time.monotonic()
-            form = self._response_format(schema)
             try:
-                return self._post({**payload, **form}, began)
+                answer = self._post({**payload, **_response_format(kind, schema)})
+                self._learn(kind)
+                return answer
             except urllib.error.HTTPError as error:
-                body = error.read(2000).decode("utf-8", "replace")
-                self.ledger.count(f"status {error.code}")
-                fault = f"{error.code} {' '.join(body.split())[:200]}"
-                if form and error.code in REFUSED:
-                    self._ask_simpler(form)  # many endpoints know no schema
+                fault = self._fault(error)
+                if error.code in REFUSED and kind != "none":
+                    kind = _SIMPLER[kind]  # many endpoints know no schema; this costs no retry
                     continue
                 if error.code in REFUSED:
                     raise Refused(f"{self.teacher.url} will not answer: {fault}") from error
@@ -232,45 +229,54 @@ class Caller:
                         f"environment variable {self.teacher.key_env}"
                     ) from error
                 self._wait(turn, error.headers.get("Retry-After"), everybody=error.code == 429)
-            except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
+            except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
                 name = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
                 self.ledger.count(f"broken answer: {name}")
                 fault = f"{name}: {error}"
                 self._wait(turn, None, everybody=False)
-        self.ledger.count("given up")
-        raise Postponed(f"{self.teacher.url}: no answer after {self.settings.retries + 1} tries; the last: {fault}")
+            turn += 1
+            if turn > self.settings.retries:
+                self.ledger.count("given up")
+                raise Postponed(f"{self.teacher.url}: no answer after {turn} tries; the last: {fault}")
 
-    def _post(self, payload: dict[str, Any], began: float) -> Answer:
-        headers = {"Content-Type": "application/json"}
-        secret = os.environ.get(self.teacher.key_env, "") if self.teacher.key_env else ""
-        if secret:
-            headers["Authorization"] = f"Bearer {secret}"
+    def _secret(self) -> str:
+        return os.environ.get(self.teacher.key_env, "") if self.teacher.key_env else ""
+
+    def _fault(self, error: urllib.error.HTTPError) -> str:
+        """Count a refusal and say what it was; an endpoint may repeat the key, we do not."""
+        self.ledger.count(f"status {error.code}")
+        body = error.read(2000).decode("utf-8", "replace")
+        if secret := self._secret():
+            body = body.replace(secret, "[key]")
+        return f"{error.code} {' '.join(body.split())[:200]}"
+
+    def _learn(self, kind: str) -> None:
+        """Keep the form in which the endpoint answered, if it is simpler than the one it was asked in before.
+
+        Only an answer tells: a call may be refused for a reason of its own, whatever its form.
+        """
+        with self._lock:
+            if _FORMS.index(kind) > _FORMS.index(self._structured):
+                self._structured = kind
+                self.ledger.count(f"asked without {'schema' if kind == 'object' else 'a form'} from here on")
+
+    def _post(self, payload: dict[str, Any]) -> Answer:
+        began = time.monotonic()
         data = json.dumps(payload, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        request = urllib.request.Request(self.teacher.url.rstrip("/") + "/chat/completions", data, headers)
+        address = self.teacher.url.rstrip("/") + "/chat/completions"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+        if secret := self._secret():
+            request.add_unredirected_header("Authorization", f"Bearer {secret}")  # another host must not get it
         with urllib.request.urlopen(request, timeout=self.settings.patience) as response:
             body = json.loads(response.read())
-        text = body["choices"][0]["message"]["content"]
+        choice = body["choices"][0]
+        text = choice["message"]["content"]
         if not isinstance(text, str):
             text = json.dumps(text) if text is not None else ""
         usage = body.get("usage") or {}
         read = int(usage.get("prompt_tokens") or _guess(payload["messages"]))
         written = int(usage.get("completion_tokens") or len(text) // 3)
-        return Answer(text, read, written, time.monotonic() - began, False)
-
-    def _response_format(self, schema: dict[str, Any] | None) -> dict[str, Any]:
-        if schema is None or self._structured == "none":
-            return {}
-        if self._structured == "object":
-            return {"response_format": {"type": "json_object"}}
-        wrapped = {"name": "answer", "strict": True, "schema": schema}
-        return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
-
-    def _ask_simpler(self, form: dict[str, Any]) -> None:
-        """Give up the form that was refused; another thread may have done so already."""
-        was = "schema" if form["response_format"]["type"] == "json_schema" else "object"
-        with self._lock:
-            if self._structured == was:
-                self._structured = "object" if was == "schema" else "none"
+        return Answer(text, read, written, time.monotonic() - began, False, choice.get("finish_reason") == "length")
 
     def _take_turn(self) -> None:
         """Wait until this call may begin: after a pause for all, and in the pace of the rate limit."""
@@ -300,6 +306,13 @@ class Caller:
     def _sleep(self, seconds: float) -> None:
         if self.stopped.wait(max(seconds, 0)):
             raise Postponed("the run is being stopped")
+
+
+def _response_format(kind: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+    if kind == "schema":
+        wrapped = {"name": "answer", "strict": True, "schema": schema}
+        return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
+    return {"response_format": {"type": "json_object"}} if kind == "object" else {}
 
 
 def retry_after(text: str | None) -> float | None:

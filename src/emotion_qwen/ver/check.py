@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from emotion_qwen.errors import MediaError
 from emotion_qwen.taxonomy import concept, label_set
 from emotion_qwen.ver.calls import Caller, Refused
-from emotion_qwen.ver.describe import Description, Teacher, Unusable, _analyzer, _label, read_object
+from emotion_qwen.ver.describe import ALONE, Description, Teacher, Unusable, analyzer, label_of, read_object
 from emotion_qwen.ver.facts import languages_fault, objections, without_emotions
 from emotion_qwen.ver.prompts import READ, UNCLEAR, reading_schema
 from emotion_qwen.ver.segment import KEPT, REJECTED
@@ -59,7 +59,7 @@ class EndpointReader:
             answer = self.caller.ask(messages, reading_schema(labels, language)).text
             try:
                 told = str(read_object(answer).get("emotion", "")).strip()
-                return "unclear" if told in UNCLEAR.values() else _label(told, labels, language)
+                return "unclear" if told in UNCLEAR.values() else label_of(told, labels, language)
             except Unusable as error:
                 fault = str(error)
                 self.caller.ledger.count("unusable reading")
@@ -79,7 +79,8 @@ class LocalReader:
         from emotion_qwen.inference.scoring import label_scores
 
         labels = label_set(self.labels)
-        scores, _ = label_scores(_analyzer(self.model).engine, [{"type": "text", "text": text}], labels, language)
+        with ALONE:
+            scores, _ = label_scores(analyzer(self.model).engine, [{"type": "text", "text": text}], labels, language)
         return labels.labels[int(scores[0].argmax())]
 
 
@@ -98,15 +99,16 @@ class CheckClip:
         found = {language: Description.unpacked(item[language]) for language in self.languages}
         history: list[list[str]] = []
         read: dict[str, str] = {}
-        for turn in range(self.settings.rounds + 1):
+        rounds = self.settings.rounds if self.teacher.revises else 0
+        for turn in range(rounds + 1):
             faults, read = self._against(found, item)
             history.append([f"{language}: {fault}" if language else fault for language, fault in faults])
-            if not faults or turn == self.settings.rounds:
+            if not faults or turn == rounds:
                 break
             try:
                 found |= self._mended(item, faults)
             except (Unusable, Refused, MediaError) as error:
-                history.append([f"no usable revision: {error}"])
+                history[-1].append(f"no usable revision: {error}")
                 break
         left = history[-1]
         label = found[self.languages[0]].emotions[0]

@@ -97,13 +97,12 @@ def estimate(folder: Path, clips: int) -> None:
 @click.option("--export", "only_export", is_flag=True, help="Write the decisions into the set and end.")
 def review(folder: Path, port: int, host: str, only_export: bool) -> None:
     """Review the set in the folder SET in a browser: accept, edit, reject, flag; two reviewers, agreement."""
-    from emotion_qwen.ver.export import export
     from emotion_qwen.ver.pipeline import Build
     from emotion_qwen.ver.review import serve
 
     made = Build.opened(folder)
     if only_export:
-        export(made)
+        made.export()
         click.echo(f"{folder}: {_sentence(made)}")
         return
     serve(made, host, port)

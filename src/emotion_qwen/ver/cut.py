@@ -97,12 +97,6 @@ class Span:
         return self.first * self.unit <= time < self.end * self.unit
 
 
-def tidy(folder: Path) -> None:
-    """Remove what a stopped run left half written."""
-    for draft in folder.glob(".*.mp4"):
-        draft.unlink(missing_ok=True)
-
-
 def _copy(span: Span, out: Path) -> bool:
     """Copy packets; False where that would not give exactly the clip."""
     if span.counted:

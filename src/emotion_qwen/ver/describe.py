@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,6 +29,9 @@ from emotion_qwen.ver.settings import DescribeSettings
 from emotion_qwen.ver.table import Row
 
 COLUMNS = {"clip": "text", "status": "text", "reason": "text", "en": "text", "zh": "text", "teacher": "text"}
+
+ALONE = threading.Lock()
+"""Held while a local model works: where an endpoint is called too, clips are worked on by many threads."""
 
 
 class Unusable(DataError):
@@ -76,6 +80,11 @@ class Teacher(Protocol):
         """What the data card calls it."""
         ...
 
+    @property
+    def revises(self) -> bool:
+        """Whether objections can change what it says."""
+        ...
+
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
         """Describe a clip in "en" or "zh", minding objections to an earlier answer.
 
@@ -117,6 +126,7 @@ class EndpointTeacher:
     caller: Caller
     settings: DescribeSettings
     folder: str
+    revises: bool = True
 
     @property
     def name(self) -> str:
@@ -133,11 +143,15 @@ class EndpointTeacher:
         schema = answer_schema(labels, language)
         fault = ""
         for _ in range(self.settings.repairs + 1):
-            text = self.caller.ask(messages, schema).text
+            answer = self.caller.ask(messages, schema)
+            text = answer.text
             try:
                 return parse(text, labels, language)
             except Unusable as error:
                 fault = str(error)
+                if answer.cut:
+                    most = self.caller.teacher.answer_tokens
+                    fault = f"cut off after {most} tokens, answer_tokens of the teacher may be too few; {fault}"
                 self.caller.ledger.count("unusable answer")
                 messages = [
                     *messages[:2],
@@ -171,7 +185,7 @@ def parse(text: str, labels: LabelSet, language: str) -> Description:
     for key in ("facial_cues", "emotions"):
         if not isinstance(fields[key], list) or not all(isinstance(one, str) for one in fields[key]):
             raise Unusable(f"{key} is {fields[key]!r}; expected a list of texts")
-    emotions = [_label(one, labels, language) for one in fields["emotions"]]
+    emotions = [label_of(one, labels, language) for one in fields["emotions"]]
     if not 1 <= len(emotions) <= 3:
         raise Unusable(f"emotions has {len(emotions)} entries; expected one to three")
     return Description(
@@ -200,7 +214,12 @@ def read_object(text: str) -> dict[str, Any]:
     return fields
 
 
-def _label(text: str, labels: LabelSet, language: str) -> str:
+def label_of(text: str, labels: LabelSet, language: str) -> str:
+    """Return the label that a teacher's word means, spelled as the label set does.
+
+    Raises:
+        Unusable: it means none.
+    """
     for names in (labels.names(language), labels.labels, labels.chinese):
         if text.strip() in names:
             return labels.labels[names.index(text.strip())]
@@ -217,6 +236,7 @@ class LocalTeacher:
     model: str
     settings: DescribeSettings
     folder: str
+    revises: bool = False
 
     @property
     def name(self) -> str:
@@ -225,14 +245,16 @@ class LocalTeacher:
 
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
         """Analyze the clip and compose a description; objections cannot be minded and change nothing."""
-        report = _analyzer(self.model).analyze(
-            Path(self.folder) / item["media"], labels=self.settings.labels, language=language
-        )
+        with ALONE:
+            report = analyzer(self.model).analyze(
+                Path(self.folder) / item["media"], labels=self.settings.labels, language=language
+            )
         return compose(report, item, language)
 
 
 @cache
-def _analyzer(model: str) -> Any:
+def analyzer(model: str) -> Any:
+    """Load a local model, once a process; it serves one thread at a time, which holds `ALONE`."""
     from emotion_qwen.inference.analyzer import EmotionQwen
 
     return EmotionQwen.load(model or None)

@@ -12,9 +12,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Protocol
 
+from emotion_qwen.errors import DataError
 from emotion_qwen.ver.table import Postponed, Row
 
 Work = Callable[[Row], list[Row]]
@@ -56,8 +58,14 @@ class Processes:
                 yield item, attempt(work, item)
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.count, mp_context=context, initializer=_end_with_parent) as pool:
-            yield from _pour(pool, work, items, 2 * self.count)
+        try:
+            with ProcessPoolExecutor(self.count, mp_context=context, initializer=_end_with_parent) as pool:
+                yield from _pour(pool, work, items, 2 * self.count)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a worker process died, killed for its memory or by a damaged file; what is finished is kept, run "
+                "again with workers=1 to see at which item"
+            ) from error
 
 
 @dataclass(frozen=True)

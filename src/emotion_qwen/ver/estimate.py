@@ -12,7 +12,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.ver.calls import PICTURE_TOKENS
 from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.table import read_rows
+from emotion_qwen.ver.table import read_rows, whole_lines
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build
@@ -117,20 +117,14 @@ def extrapolate(folder: Path, clips: int) -> Estimate:
     if not accepted:
         raise DataError(f"set {str(folder)!r} accepted no clip; there is nothing to extrapolate from")
     factor = clips / accepted
-    spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for line in (work / "timing.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        spent[entry["step"]][0] += entry["seconds"]
-        spent[entry["step"]][1] += entry["items"]
-    local = sum(spent[name][0] for name in _DECODING)
-    if settings.describe.teacher.kind == "local":
-        local += spent["describe"][0]
+    steps = [*_DECODING, *(["describe"] if settings.describe.teacher.kind == "local" else [])]
+    items = {name: sum(counted.values()) for name, counted in rows.items()}
+    items["segment"] = len({row["source_id"] for row in read_rows(work / "segment.parquet")})
+    local = sum(items[name] * each for name, each in _seconds_per_item(work).items() if name in steps)
     calls, tokens, seconds = 0, 0, 0.0
-    if (work / "ledger.jsonl").is_file():
-        for line in (work / "ledger.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            calls, tokens = calls + 1, tokens + entry["read"] + entry["written"]
-            seconds += entry["seconds"]
+    for entry in whole_lines(work / "ledger.jsonl"):
+        calls, tokens = calls + 1, tokens + entry["read"] + entry["written"]
+        seconds += entry["seconds"]
     size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     hours = factor * seconds / settings.calls.concurrency / 3600
     if settings.calls.per_minute:
@@ -140,6 +134,15 @@ def extrapolate(folder: Path, clips: int) -> Estimate:
         round(factor * described), round(factor * calls), round(factor * tokens), hours, factor * local / 3600,
         factor * size / 1e9, accepted,
     )  # fmt: skip
+
+
+def _seconds_per_item(work: Path) -> dict[str, float]:
+    """Return step -> seconds of one process an item; a run that was killed told no time, so items count singly."""
+    spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for entry in whole_lines(work / "timing.jsonl"):
+        spent[entry["step"]][0] += entry["seconds"]
+        spent[entry["step"]][1] += entry["items"]
+    return {name: seconds / count for name, (seconds, count) in spent.items() if count}
 
 
 def read_settings(folder: Path) -> BuildSettings:

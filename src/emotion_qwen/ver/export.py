@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +81,8 @@ def export(build: Build) -> None:
 
     out = build.output
     try:
-        count = _link_clips(build)
-        if not count:
+        wanted = _link_clips(build)
+        if not wanted:
             raise DataError(
                 f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} tells the reasons"
             )
@@ -92,6 +91,9 @@ def export(build: Build) -> None:
             _write_list(out / name, (form(sample, out) for sample in samples(build)))
         _write_parquet(build)
         write_card(build)
+        for old in (out / "clips").iterdir():
+            if old.name not in wanted:
+                old.unlink()  # last, so that no file of the set names a clip that is gone
     except OSError as error:
         if is_full(error):
             raise DataError(
@@ -126,24 +128,32 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
     return Sample(f"{row['clip']}/{language}", tuple(messages), {"emotion": label}, entry.split, source, row["license"])
 
 
-def _link_clips(build: Build) -> int:
+def _link_clips(build: Build) -> set[str]:
+    """Link the clips of the set, or copy them where the disk knows no links; return their names."""
     folder = build.output / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {entry.row["media"] for entry in entries(build)}
-    for old in folder.iterdir():
-        if old.name not in wanted:
-            old.unlink()
     for name in sorted(wanted):
-        target = folder / name
-        if target.exists():
+        source, target = build.clips / name, folder / name
+        if target.exists() and _same(source, target):
             continue
-        with suppress(OSError):
-            os.link(build.clips / name, target)
-        if not target.exists():
-            draft = folder / f".{name}"
-            shutil.copyfile(build.clips / name, draft)
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.unlink(missing_ok=True)
+        try:
+            try:
+                os.link(source, draft)
+            except OSError:
+                shutil.copy2(source, draft)
             draft.replace(target)
-    return len(wanted)
+        finally:
+            draft.unlink(missing_ok=True)
+    return wanted
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Say whether a clip of the set is that of the build, and not one that was cut before with other settings."""
+    one, other = source.stat(), target.stat()
+    return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def _plain(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
@@ -188,13 +198,18 @@ def _write_list(path: Path, items: Iterator[Row]) -> None:
         draft.unlink(missing_ok=True)
 
 
-def flat(entry: Entry, languages: tuple[str, ...]) -> Row:
-    """Return one row of the datasets folder: the clip with its whole descent, texts of each language side by side."""
+def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
+    """Return one row of the datasets folder: the clip with its whole descent, texts of each language side by side.
+
+    The source's path begins at the folder of the videos, `root`: where that lies on a machine is nobody's business.
+    """
     row = entry.row
+    whole = Path(row["path"])
+    path = (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
     found: Row = {
         "clip": row["clip"], "video": entry.media, "split": entry.split,
         "emotion": entry.texts[languages[0]]["emotions"][0],
-        "source": row["source"], "source_path": row["path"], "license": row["license"], "group": row["group"],
+        "source": row["source"], "source_path": path, "license": row["license"], "group": row["group"],
         "start": row["start"], "end": row["end"], "first_frame": row["first_frame"], "frames": row["frames"],
         "copied": row["copied"], "people": row["people"], "speaker": row["speaker"], "tracks": row["tracks"],
         "words": row["words"], "prosody": row["prosody"], "teacher": row["teacher"], "read": row["read"],
@@ -217,7 +232,8 @@ def _write_parquet(build: Build) -> None:
     pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
     folder = build.output / "data"
     folder.mkdir(exist_ok=True)
-    languages = build.settings.describe.languages
+    languages, source = build.settings.describe.languages, Path(build.settings.source)
+    root = source if source.is_dir() else source.parent
     writers: dict[str, Any] = {}
     held: dict[str, list[Row]] = {}
     drafts = {split: folder / f".{split}.{os.getpid()}" for split in _SPLIT_COLUMNS}
@@ -231,7 +247,7 @@ def _write_parquet(build: Build) -> None:
 
     try:
         for entry in entries(build):
-            row = flat(entry, languages)
+            row = flat(entry, languages, root)
             schema = schema or pyarrow.schema([(name, _type(name, pyarrow)) for name in row])
             held.setdefault(entry.split, []).append(row)
             if len(held[entry.split]) == BATCH:

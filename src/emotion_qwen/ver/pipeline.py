@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -12,14 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver import check, cut, describe, listen, look, segment, select
 from emotion_qwen.ver.calls import BudgetSpent, Caller, Ledger
 from emotion_qwen.ver.engines import Engine, Processes, Threads, Work
 from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings, TeacherSettings
 from emotion_qwen.ver.sources import find_sources
-from emotion_qwen.ver.table import Postponed, Row, Table, arrow, digest, mend, write_whole
+from emotion_qwen.ver.table import Postponed, Row, Table, alone, append_line, arrow, digest, mend, write_whole
 
 STEPS = ("segment", "cut", "look", "select", "listen", "describe", "check", "export")
 COLUMNS = {
@@ -74,16 +74,39 @@ class Build:
             DataError: some items stay open (the first reason is named), or a table was made with other settings.
             BudgetSpent: the budget is spent.
         """
-        write_whole(self.work / "build.json", self.settings.model_dump_json(indent=2).encode() + b"\n")
-        for name in STEPS[: STEPS.index(until) + 1]:
-            getattr(self, f"_{name}")()
+        self._look_ahead()
+        with alone(self.output):
+            self._write_settings()
+            for name in STEPS[: STEPS.index(until) + 1]:
+                getattr(self, f"_{name}")()
+
+    def _look_ahead(self) -> None:
+        """Find what would stop a step much later, before the first one begins; errors are those of the steps."""
+        label_set(self.settings.describe.labels)
+        chosen = self.settings.check
+        for teacher in (self.settings.describe.teacher, chosen.reader, chosen.second):
+            if teacher is not None and teacher.kind == "endpoint":
+                Caller(teacher, self.settings.calls, self.work / "answers", self.ledger)
+        for name in self.settings.select.benchmarks:
+            select.benchmark_files(name)
+        if self.settings.listen.whisper and not Path(self.settings.listen.whisper).is_dir():
+            raise SettingsError(
+                f"listen.whisper {self.settings.listen.whisper!r} is no folder; give that of a faster-whisper model"
+            )
+
+    def _write_settings(self) -> None:
+        try:
+            write_whole(self.work / "build.json", self.settings.model_dump_json(indent=2).encode() + b"\n")
+        except OSError as error:
+            raise DataError(
+                f"{str(self.work)!r} cannot be written to ({error.strerror}); free space and run again"
+            ) from error
 
     def _segment(self) -> None:
         items = find_sources(self.settings)
-        self._step("segment", lambda: iter(items), segment.SegmentVideo(self.settings.segment), key="source_id")
+        self._step("segment", lambda: iter(items), segment.SegmentVideo(self.settings.segment), key="item")
 
     def _cut(self) -> None:
-        cut.tidy(self.clips)
         self._step("cut", lambda: self.joined("segment"), cut.CutClip(self.settings.cut, str(self.clips)))
 
     def _look(self) -> None:
@@ -97,7 +120,7 @@ class Build:
         table.open()
         decided = {key: found[0]["status"] for key, found in table.known()}
         with closing(table):
-            for row in select.select(self.tables["look"].rows(), self.settings.select, decided):
+            for row in select.select(self.tables["look"].rows, self.settings.select, decided):
                 table.append(row["clip"], [row])
         table.finish(keys)
 
@@ -123,6 +146,15 @@ class Build:
         second = self._teacher(chosen.second) if chosen.second else None
         work = check.CheckClip(self._teacher(told.teacher), reader, second, chosen, told.languages)
         self._step("check", lambda: self.evidence("listen", "describe"), work, self._callers_engine())
+
+    def export(self) -> None:
+        """Write the set again, as reviewers decided.
+
+        Raises:
+            DataError: a build is at work there, or as `export.export` says.
+        """
+        with alone(self.output):
+            self._export()
 
     def _export(self) -> None:
         from emotion_qwen.ver.export import export
@@ -184,9 +216,8 @@ class Build:
                     bar.advance(task)
         if done:
             mend(self.work / "timing.jsonl")
-            entry = {"step": name, "items": done, "seconds": round(time.monotonic() - began, 3)}
-            with (self.work / "timing.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            seconds = (time.monotonic() - began) * (1 if engine else self.settings.workers)
+            append_line(self.work / "timing.jsonl", {"step": name, "items": done, "seconds": round(seconds, 3)})
         self._complain(name, open_items, total)
         table.finish(keys)
 

@@ -7,7 +7,7 @@ with the pictures of the named benchmarks: the same picture twice would teach tw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,23 +77,26 @@ class Seen:
         return best if best and votes[best] >= NEARLY_ALL * len(hashes) else ""
 
 
-def select(rows: Iterator[Row], settings: SelectSettings, decided: dict[str, str] | None = None) -> Iterator[Row]:
+def select(
+    rows: Callable[[], Iterator[Row]], settings: SelectSettings, decided: dict[str, str] | None = None
+) -> Iterator[Row]:
     """Yield one row a clip, in order.
 
     Args:
-        rows: of the look table.
+        rows: gives those of the look table, from the first one, each time it is called.
         settings: what is asked of a clip.
-        decided: clip -> status of those that an earlier run decided; they are remembered and not yielded again.
+        decided: clip -> status of those that an earlier run decided. They are not yielded again, and those it kept
+            are remembered before all others: a video that came later gives way, wherever it stands in the order.
 
     Raises:
         DataError: a benchmark cannot be found.
     """
-    tests, kept = benchmark_pictures(settings), Seen(settings.duplicates)
-    for row in rows:
-        before = (decided or {}).get(row["clip"])
-        if before is not None:
-            if before == KEPT:
-                kept.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
+    tests, kept, before = benchmark_pictures(settings), Seen(settings.duplicates), decided or {}
+    for row in rows() if before else ():
+        if before.get(row["clip"]) == KEPT:
+            kept.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
+    for row in rows():
+        if row["clip"] in before:
             continue
         reason = fault_of(row, settings)
         if not reason:
@@ -116,14 +119,22 @@ def benchmark_pictures(settings: SelectSettings) -> Seen:
     """
     seen = Seen(settings.duplicates)
     for name in settings.benchmarks:
-        try:
-            files = find_media([name])
-        except MediaError as error:
-            raise DataError(f"select.benchmarks: {error}") from error
-        for file in files:
+        for file in benchmark_files(name):
             try:
                 frames = read_clip(file, _LOOK).frames
             except MediaError:
                 continue  # what cannot be read cannot leak
-            seen.add([one for frame in frames for one in picture_hashes(frame[None])], Path(file).name)
+            seen.add([one for frame in frames for one in picture_hashes(frame[None])], file.name)
     return seen
+
+
+def benchmark_files(name: str) -> list[Path]:
+    """Return the media that an entry of `select.benchmarks` names.
+
+    Raises:
+        DataError: a file or folder does not exist, or holds no media.
+    """
+    try:
+        return [Path(file) for file in find_media([name])]
+    except MediaError as error:
+        raise DataError(f"select.benchmarks: {error}") from error

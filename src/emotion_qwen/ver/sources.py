@@ -18,15 +18,20 @@ KEYS = ("path", "license", "source", "group", "known")
 def find_sources(settings: BuildSettings) -> list[Row]:
     """Return one row a video: its id, path, licence, name, group (what may not be divided by a split) and known label.
 
+    What lies in the output folder is no source: it may lie in the folder of the videos.
+
     Raises:
         DataError: the folder or manifest is missing, empty or broken.
     """
-    place = Path(settings.source)
+    place, own = Path(settings.source), Path(settings.output).resolve()
     if place.is_dir():
         files = [
             path
             for path in place.rglob("*")
-            if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in VIDEO_SUFFIXES
+            and not path.name.startswith(".")
+            and not path.resolve().is_relative_to(own)
+            and path.is_file()
         ]
         entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
         root = place
@@ -50,7 +55,8 @@ def find_sources(settings: BuildSettings) -> list[Row]:
             "source": entry.get("source") or _readable(path.name), "group": entry.get("group") or name,
             "known": entry.get("known") or "",
         }  # fmt: skip
-    return list(rows.values())
+    # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
+    return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
 
 
 def _manifest(path: Path) -> list[Row]:
@@ -67,6 +73,9 @@ def _manifest(path: Path) -> list[Row]:
         unknown = [key for key in entry if key not in KEYS]
         if unknown:
             raise DataError(f"{path}:{number}: {unknown_choice('key', unknown[0], KEYS)}")
+        wrong = next((key for key, value in entry.items() if not isinstance(value, str | None)), None)
+        if wrong is not None:
+            raise DataError(f"{path}:{number}: {wrong} is {entry[wrong]!r}; expected text")
         entries.append({**entry, "path": str(path.parent / entry["path"])})
     return entries
 

@@ -11,11 +11,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from emotion_qwen.errors import DataError, MissingPackage
 
@@ -23,6 +26,7 @@ Row = dict[str, Any]
 BATCH = 512
 """Rows in memory at once."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DRAFT = re.compile(r"\..+\.[0-9]+(?:\.[0-9]+)?(?:\.mp4)?")  # hidden, and named by the process that wrote it
 _TYPES = {"text": "string", "number": "float64", "count": "int64", "flag": "bool_"}
 
 
@@ -75,6 +79,24 @@ def write_whole(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a build's folder for this process alone, and remove what a killed one left half written there.
+
+    Raises:
+        DataError: another build is at work there, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "work" / "lock", timeout=0):
+            for path in folder.rglob(".*"):
+                if _DRAFT.fullmatch(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+            yield
+    except Timeout as error:
+        raise DataError(f"another build is at work in {str(folder)!r}; wait for its end, or end it") from error
+
+
 def mend(path: Path) -> None:
     """Cut a half-written last line off a file of lines, so that lines can be appended."""
     if path.is_file() and path.stat().st_size:
@@ -83,6 +105,31 @@ def mend(path: Path) -> None:
             start, tail = file.tell(), file.read()
             if not tail.endswith(b"\n"):
                 file.truncate(start + tail.rfind(b"\n") + 1)
+
+
+def append_line(path: Path, entry: dict[str, Any]) -> None:
+    """Append a JSON line to a file of lines; a line that finds no room is taken back.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    before = path.stat().st_size if path.is_file() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+    except OSError as error:
+        with suppress(OSError):
+            os.truncate(path, before)
+        raise DataError(f"{str(path)!r} cannot be written ({error.strerror}); free space and run again") from error
+
+
+def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a file of lines, none if it is missing; a last line that was half written is no entry."""
+    if path.is_file():
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
 
 
 class Table:
@@ -170,6 +217,8 @@ class Table:
                 for batch in _batches(self._in_order(names, places)):
                     writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
                     count += len(batch)
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())  # the marker must not be on disk before the table
             draft.replace(self.path)
             marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
             write_whole(self.marker, (json.dumps(marker) + "\n").encode())
