@@ -45,10 +45,19 @@ def test_agreement_of_two_reviewers(reviews):
         reviews.add(clip, "ann", one)
         reviews.add(clip, "bob", other)
     reviews.add("e", "ann", "accept")
-    found = agreement(reviews.latest())
+    found = agreement(reviews.history())
     (pair,) = found["pairs"]
     assert (pair["reviewers"], pair["clips"], pair["agree"]) == (["ann", "bob"], 4, 0.75)
     assert pair["kappa"] == pytest.approx((0.75 - 0.5) / 0.5)
+
+
+def test_who_gives_in_after_seeing_the_other_changes_the_set_and_not_the_agreement(reviews):
+    reviews.add("a", "ann", "reject")
+    reviews.add("a", "ann", "accept")  # a slip, mended before bob decided
+    reviews.add("a", "bob", "reject")
+    assert reviews.verdicts()["a"].conflict
+    reviews.add("a", "bob", "accept")  # after ann's decision could be seen
+    assert reviews.verdicts()["a"].keep and agreement(reviews.history())["pairs"][0]["agree"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,7 @@ def test_agreement_of_two_reviewers(reviews):
         (("a", "ann", "accept", {"en": {"description": "x"}}), "expected edits with 'edit' alone"),
         (("a", "ann", "edit", {"fr": {"description": "x"}}), "expected en and zh"),
         (("a", "ann", "edit", {"en": {"label": "x"}}), "with description and reasoning"),
+        (("a", "ann", "edit", {"en": {"description": " "}}), "leave a text empty"),
     ],
 )
 def test_what_does_not_fit_is_refused(reviews, arguments, match):

@@ -106,6 +106,8 @@ class Decisions:
             wrong = [name for name in fields if name not in EDITABLE or not isinstance(fields[name], str)]
             if language not in ("en", "zh") or wrong:
                 raise DataError(f"edits {edits!r}; expected en and zh with {' and '.join(EDITABLE)}")
+            if any(not text.strip() for text in fields.values()):
+                raise DataError(f"edits {edits!r} leave a text empty; reject the clip if nothing can be said of it")
         if (action == "edit") != bool(edits):
             raise DataError(f"action {action!r} with {'' if edits else 'no '}edits; expected edits with 'edit' alone")
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -117,21 +119,30 @@ class Decisions:
             )
         return made
 
-    def latest(self) -> dict[str, dict[str, Decision]]:
-        """Return clip -> reviewer -> latest decision."""
-        found: dict[str, dict[str, Decision]] = {}
+    def history(self, clip: str | None = None) -> dict[str, list[Decision]]:
+        """Return clip -> all decisions about it, the oldest first; of one clip alone if it is given."""
+        found: dict[str, list[Decision]] = {}
+        asked = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
         with self._open() as database:
-            rows = database.execute("SELECT clip, reviewer, action, edits, note, at FROM decisions ORDER BY number")
-            for clip, reviewer, action, edits, note, at in rows:
-                one = Decision(clip, reviewer, action, json.loads(edits), note, at)
-                found.setdefault(clip, {})[reviewer] = one
+            for name, reviewer, action, edits, note, at in database.execute(f"{asked} ORDER BY number", (clip,)):
+                one = Decision(name, reviewer, action, json.loads(edits), note, at)
+                found.setdefault(name, []).append(one)
+        return found
+
+    def latest(self, clip: str | None = None) -> dict[str, dict[str, Decision]]:
+        """Return clip -> reviewer -> latest decision, who decided last at the end; of one clip alone if it is given."""
+        found: dict[str, dict[str, Decision]] = {}
+        for name, decisions in self.history(clip).items():
+            for one in reversed(decisions):
+                found.setdefault(name, {}).setdefault(one.reviewer, one)
+            found[name] = dict(reversed(found[name].items()))
         return found
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
         found = {}
         for clip, by_reviewer in self.latest().items():
-            decisions = tuple(sorted(by_reviewer.values(), key=lambda one: one.at))
+            decisions = tuple(by_reviewer.values())
             keeping = [one for one in decisions if one.action in ("accept", "edit")]
             edits: dict[str, dict[str, str]] = {}
             for one in keeping:
@@ -142,22 +153,40 @@ class Decisions:
         return found
 
 
-def agreement(decisions: dict[str, dict[str, Decision]]) -> dict[str, Any]:
-    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa."""
-    names = sorted({name for by_reviewer in decisions.values() for name in by_reviewer})
+def agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
+    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
+
+    What counts is what the two decided before either could see the other's decision; who then changes his mind changes
+    the set and not the agreement.
+
+    Args:
+        history: clip -> all decisions, the oldest first.
+    """
+    names = sorted({one.reviewer for decisions in history.values() for one in decisions})
     pairs = []
     for number, one in enumerate(names):
         for other in names[number + 1 :]:
-            both = [found for found in decisions.values() if one in found and other in found]
+            both = [found for decisions in history.values() if (found := _unseen(decisions, one, other))]
             if not both:
                 continue
-            left, right = ([_keeps(found[name]) for found in both] for name in (one, other))
+            left, right = ([_keeps(found[place]) for found in both] for place in (0, 1))
             same = sum(a == b for a, b in zip(left, right, strict=True))
             pairs.append(
                 {"reviewers": [one, other], "clips": len(both), "agree": same / len(both),
                  "kappa": cohens_kappa(left, right)}
             )  # fmt: skip
-    return {"reviewers": names, "clips": len(decisions), "pairs": pairs}
+    return {"reviewers": names, "clips": len(history), "pairs": pairs}
+
+
+def _unseen(decisions: list[Decision], one: str, other: str) -> tuple[Decision, Decision] | None:
+    """Return the last decisions of two reviewers before they could see each other's; None if one has not decided."""
+    found: dict[str, Decision] = {}
+    for decision in decisions:
+        if decision.reviewer in (one, other):
+            found[decision.reviewer] = decision
+        if len(found) == 2:
+            return found[one], found[other]
+    return None
 
 
 def _keeps(decision: Decision) -> str:

@@ -81,7 +81,7 @@ class Reviews:
 
     def visible(self, name: str, reviewer: str) -> list[Row]:
         """Return the decisions about a clip that a reviewer may see: none before the own one."""
-        found = self.decisions.latest().get(name, {})
+        found = self.decisions.latest(name).get(name, {})
         return [asdict(one) for one in found.values()] if reviewer in found else []
 
     def decide(self, told: Row) -> list[Row]:
@@ -101,17 +101,16 @@ class Reviews:
 
     def agreed(self, reviewer: str) -> Row:
         """Return the agreement over the clips that this reviewer has decided: others stay unseen."""
-        latest = self.decisions.latest()
-        return agreement({name: found for name, found in latest.items() if reviewer in found})
+        history = self.decisions.history()
+        mine = {name: found for name, found in history.items() if any(one.reviewer == reviewer for one in found)}
+        return agreement(mine)
 
     def export(self) -> Row:
         """Write the decisions into the set; errors are those of `export`."""
-        from emotion_qwen.ver.export import export
-
         with self._lock:
-            export(self.build)
+            self.build.export()
         found = json.loads((self.build.output / "stats.json").read_text(encoding="utf-8"))
-        return {"clips": found["clips"], "hours": found["hours"], "reviews": found["reviews"]}
+        return {"clips": found["clips"], "hours": found["hours"]}  # no agreement: it covers what others alone decided
 
     def media(self, name: str) -> Path | None:
         """Return the file of a clip of this set; None of anything else."""
@@ -188,7 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Take a decision, or export."""
         if not self._own_address():
             return
-        length = int(self.headers.get("Content-Length") or 0)
+        told = self.headers.get("Content-Length") or "0"
+        length = int(told) if told.isdecimal() else LARGEST + 1
         # A page of another site cannot send JSON here without asking first, and is not allowed to.
         if self.headers.get_content_type() != "application/json" or length > LARGEST:
             self.close_connection = True
@@ -248,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
             left = last - first + 1
             while left > 0:
                 block = media.read(min(_BLOCK, left))
+                if not block:
+                    return  # the file has become shorter
                 try:
                     self.wfile.write(block)
                 except (BrokenPipeError, ConnectionResetError):
@@ -262,7 +264,8 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
     low, _, high = header.removeprefix("bytes=").split(",")[0].partition("-")
     try:
         if not low:
-            return max(0, size - int(high)), size - 1
-        return min(int(low), size - 1), min(int(high), size - 1) if high else size - 1
+            return max(0, size - max(1, int(high))), size - 1
+        first, last = min(int(low), size - 1), min(int(high), size - 1) if high else size - 1
+        return (first, last) if 0 <= first <= last else (0, size - 1)
     except ValueError:
         return 0, size - 1

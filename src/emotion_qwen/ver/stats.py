@@ -36,7 +36,7 @@ def figures(build: Build) -> dict[str, Any]:
         inside["emotion"][entry.texts[build.settings.describe.languages[0]]["emotions"][0]] += 1
         inside["split"][entry.split] += 1
         inside["license"][row["license"] or "not stated"] += 1
-        inside["source"][row["source"]] += 1
+        inside["source"][row["source_id"]] += 1
     sources = inside.pop("source")
     ledger = build.ledger
     path = build.output / FILE
@@ -52,7 +52,7 @@ def figures(build: Build) -> dict[str, Any]:
         "rejections": dict(reasons.most_common()),
         "agreement": _agreements(build),
         "cost": {"calls": ledger.calls, "tokens": ledger.tokens, "call_hours": ledger.seconds / 3600},
-        "reviews": agreement(Decisions(path).latest()) if path.is_file() else None,
+        "reviews": agreement(Decisions(path).history()) if path.is_file() else None,
     }
 
 
