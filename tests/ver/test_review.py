@@ -142,6 +142,8 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
     with Browser(tmp_path / "ann") as browser:
         begin(browser, "ann")
         assert browser.run("document.querySelectorAll('textarea').length") == 4
+        chinese = browser.run("document.querySelector('section[lang=zh]').innerText")
+        assert "高兴" in chinese and "描述" in chinese and "happy" not in chinese and "valence" not in chinese
         browser.picture(pictures / "review-open.png")
         browser.key("e")
         browser.until("state.editing")
