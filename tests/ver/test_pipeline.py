@@ -198,6 +198,8 @@ def test_bad_videos_are_named_and_the_rest_is_built(films, tmp_path):
         "no\\udcfftext.mp4",
     }  # the tall one is shorter than a clip may be
     assert "empty (0 bytes)" in reasons["empty.mkv"]
+    told = made.console.file.getvalue().splitlines()
+    assert sum(line.startswith("left out: unreadable: ") for line in told) == 3  # one line each
     assert [sample.source for sample in load_ver(tmp_path / "set", language="en")] == [
         'it\'s "one" film.mp4 0.000-1.200 s'
     ]
