@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A VER set without any endpoint: labelled stills become short moving clips, nano describes them, one tuning run learns
-# from the set. Usage: recipes/ver_from_stills.sh DATA OUT [COUNT]   (DATA holds faces_fer_aligned.parquet)
+# from the set. Usage: recipes/ver_from_stills.sh DATA OUT [COUNT]   (DATA holds the Parquet files of the model card)
 set -euo pipefail
-data=$1 out=$2 count=${3:-260}
-PY=${PY:-python}
+data=$(realpath "${1:?give the folder of the Parquet files}") out=${2:?give a folder for the set} count=${3:-260}
 mkdir -p "$out/videos"
+out=$(realpath "$out")
+cd "$(dirname "$0")/.."
+PY=${PY:-python}
 "$PY" - "$data" "$out" "$count" <<'PYTHON'
 import json, random, sys
 from fractions import Fraction
@@ -44,5 +46,5 @@ for number in range(count):
 (out / "videos.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 PYTHON
 "$PY" -m emotion_qwen.cli ver build configs/ver/nano.yaml source="$out/videos.jsonl" output="$out/set"
-set=$(realpath "$out/set")
-"$PY" -m emotion_qwen.cli train configs/train/nano_ver.yaml data.0.path="$set" validation.0.path="$set" output="$out/tuned"
+"$PY" -m emotion_qwen.cli train configs/train/nano_ver.yaml folder="$data" output="$out/tuned" \
+  data.0.path="$out/set" validation.0.path="$out/set"

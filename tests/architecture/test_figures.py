@@ -44,3 +44,15 @@ def test_nano_is_as_large_as_the_readme_says() -> None:
         count = sum(file.get_tensor(key).numel() for key in keys)
     assert f"{count / 1e6:.1f}" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "src" / "emotion_qwen" / "nano" / "model.safetensors").stat().st_size <= 20e6
+
+
+def test_the_guide_of_ver_quotes_its_results() -> None:
+    text = (ROOT / "docs" / "guides" / "ver.md").read_text(encoding="utf-8")
+    section = " ".join(text.partition("## Training on it")[2].partition("## Limits")[0].split())
+    found = json.loads((ROOT / "docs" / "results" / "ver.json").read_text(encoding="utf-8"))
+    loss, skill, built = found["training"]["held_out_loss_of_the_set"], found["skill_in_percent"], found["set"]
+    assert f"{built['accepted']} clips were accepted" in section and f"the {built['validation']} held-out" in section
+    assert f"from {loss['before']} to {loss['after']}:" in section
+    for name in ("FER2013", "GoEmotions", "EmoDB", "drawn shapes"):
+        row = next(row for task, row in skill.items() if task.lower().startswith(name.lower()))
+        assert re.search(rf"{name}(?: goes)? from {row['before']} % to {row['after']} %", section), name

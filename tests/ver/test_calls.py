@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from email.utils import formatdate
@@ -106,6 +105,35 @@ def test_an_endpoint_without_schemas_is_asked_without(tmp_path):
         assert kinds == ["json_schema", "json_object", "json_object"]
 
 
+def test_one_refused_call_does_not_cost_the_others_their_schema(tmp_path):
+    def script(asked):
+        return (400, "content policy", {}) if "bad" in asked.texts else asked.good()
+
+    with ServedTeacher(script) as teacher:
+        made = caller(teacher, tmp_path, retries=0)
+        with pytest.raises(Refused, match="content policy"):
+            ask(made, "bad")
+        ask(made, "fine")
+        assert teacher.requests[-1].payload["response_format"]["type"] == "json_schema"
+
+
+def test_the_key_goes_to_no_other_host_and_into_no_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("VER_TEST_KEY", "very-secret")
+    seen = []
+    with ServedTeacher() as other:
+        other.server.RequestHandlerClass.do_GET = lambda handler: (
+            seen.append(handler.headers.get("Authorization")), handler.send_error(404)
+        )  # fmt: skip
+        moved = (302, "", {"Location": f"{other.url}/elsewhere"})
+        with ServedTeacher(lambda _: moved) as teacher, pytest.raises(RemoteError):
+            ask(caller(teacher, tmp_path))
+    assert seen == [None]
+    wanted = pytest.raises(RemoteError, match=r"wrong key \[key\]")
+    with ServedTeacher(lambda _: (401, "wrong key very-secret", {})) as teacher, wanted as caught:
+        ask(caller(teacher, tmp_path))
+    assert "very-secret" not in str(caught.value)
+
+
 def test_a_call_that_is_refused_is_named(tmp_path):
     wanted = pytest.raises(Refused, match="picture too large")
     with ServedTeacher(lambda _: (400, "picture too large", {})) as teacher, wanted:
@@ -160,6 +188,9 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
     with pytest.raises(SettingsError, match="teacher url '' and model ''"):
         settings = CallSettings.of({})
         Caller(TeacherSettings(kind="endpoint"), settings, tmp_path, Ledger(tmp_path / "l", settings))
+    with pytest.raises(SettingsError, match="holds a name or password"):
+        told = TeacherSettings(kind="endpoint", url="http://a:b@x/v1", model="m")
+        Caller(told, settings, tmp_path, Ledger(tmp_path / "l", settings))
     with ServedTeacher() as teacher:
         made = caller(teacher, tmp_path)
         ask(made)
@@ -167,35 +198,3 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
         path.write_text("{")
         with pytest.raises(DataError, match="is damaged"):
             ask(made)
-
-
-def test_one_refused_call_does_not_take_the_schema_from_the_others(tmp_path):
-    def script(asked):
-        return (400, "picture too large", {}) if "big" in str(asked.payload) else asked.good()
-
-    with ServedTeacher(script) as teacher:
-        made = caller(teacher, tmp_path)
-        with pytest.raises(Refused, match="picture too large"):
-            ask(made, "big")
-        ask(made, "small")
-        assert teacher.requests[-1].payload["response_format"]["type"] == "json_schema"
-
-
-def test_a_key_that_the_endpoint_repeats_is_not_shown(tmp_path, monkeypatch):
-    monkeypatch.setenv("VER_TEST_KEY", "very-secret")
-    with ServedTeacher(lambda _: (401, "bad key very-secret", {})) as teacher, pytest.raises(RemoteError) as caught:
-        ask(caller(teacher, tmp_path))
-    assert "bad key [key]" in str(caught.value)
-
-
-def test_an_address_with_a_password_is_refused(tmp_path):
-    told = TeacherSettings(kind="endpoint", url="https://me:word@example.org/v1", model="m")
-    with pytest.raises(SettingsError, match="holds a name or password"):
-        Caller(told, CallSettings(), tmp_path, Ledger(tmp_path / "ledger.jsonl", CallSettings()))
-
-
-def test_an_answer_that_was_cut_off_says_so_also_from_the_cache(tmp_path):
-    envelope = {"choices": [{"message": {"content": '{"emo'}, "finish_reason": "length"}]}
-    with ServedTeacher(lambda _: (200, json.dumps(envelope), {})) as teacher:
-        made = caller(teacher, tmp_path)
-        assert ask(made).cut and ask(made).cached and ask(made).cut

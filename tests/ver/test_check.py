@@ -124,6 +124,10 @@ def test_languages_that_disagree_are_both_asked_again(checked):
     row, server, _ = checked(script)
     assert row["status"] == "kept" and rounds(row)[0] == ["languages: 'happy' in English, 'sad' in Chinese"]
     assert sum(one.kind == "describe" for one in server.requests) == 4
+    told = [one.texts for one in server.requests if revised(one)]
+    assert len(told) == 2 and not any(
+        "'sad'" in text or "'happy'" in text for text in told
+    )  # no language tells another
 
 
 def test_a_second_teacher_describes_a_sample_and_decides_nothing(checked):

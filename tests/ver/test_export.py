@@ -68,7 +68,7 @@ def test_the_datasets_folder_holds_the_whole_descent(made):
     rows = parquet.read_table(made.output / "data" / "train.parquet").to_pylist()
     assert len(rows) == 3 and (made.output / rows[0]["video"]).is_file()
     row = rows[0]
-    assert row["source_path"].endswith("film0.mp4") and (row["start"], row["end"]) == (0.0, 1.2)
+    assert row["source_path"] == "film0.mp4" and (row["start"], row["end"]) == (0.0, 1.2)
     assert row["emotions_zh"] == '["happy"]' and "嘴角" in row["description_zh"] and row["valence_en"] == 0.7
     card = (made.output / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: [en, zh]\n") and "path: data/train.parquet" in card

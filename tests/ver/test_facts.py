@@ -48,6 +48,11 @@ def test_a_description_that_fits_passes(language):
         ("zh", {"voice": "声音颤抖。"}, "voice: '声音颤抖。', but the clip has no sound"),
         ("en", {"emotions": ["sad"], "valence": -0.5}, "label: 'sad', but the description says happiness"),
         ("en", {"valence": -0.6}, "valence: -0.60 contradicts 'happy'"),
+        ("en", {"voice": "A calm voice without tremor."}, "voice: 'A calm voice without tremor.', but"),
+        ("zh", {"voice": "声音无力。"}, "voice: '声音无力。', but the clip has no sound"),
+        ("en", {"body": "They look at each other."}, "people: 'look at each other'"),
+        ("zh", {"scene": "A plain room in even and soft light."}, "language: the zh texts are not in Chinese"),
+        ("en", {"scene": "光线均匀的房间"}, "language: the en texts are not in English"),
         ("en", {"description": "Happy."}, "length: the description has 6 characters"),
         ("en", {"reasoning": ""}, "length: there is no reasoning"),
         ("zh", {k: GOOD["en"][k] for k in ("description", "reasoning")}, "language: the zh texts are not in Chinese"),
@@ -67,6 +72,14 @@ def test_what_was_not_measured_is_objected_to(language, changes, begins):
         ("en", "She does not laugh or smile.", False),
         ("zh", "她露出微笑。", True),
         ("zh", "脸上没有笑容。", False),
+        ("en", "She does not frown but smiles.", True),
+        ("en", "No frown, she is smiling.", True),
+        ("en", "She doesn't smile.", False),
+        ("en", 'She says: "Why are you smiling?"', False),
+        ("zh", "她不禁微笑。", True),
+        ("zh", "她忍不住笑了。", True),
+        ("zh", "她无奈地笑着。", True),
+        ("zh", "她不笑了。", False),
     ],
 )
 def test_a_smile_must_be_measured(language, text, objected):
@@ -74,6 +87,20 @@ def test_a_smile_must_be_measured(language, text, objected):
     assert any(fault.startswith("smile: ") for fault in faults) is objected
     assert not any(fault.startswith("smile: ") for fault in against(language, measured(smile=0.6), body=text))
     assert not any(fault.startswith("smile: ") for fault in against(language, measured(smile=None), body=text))
+
+
+@pytest.mark.parametrize(
+    "language, changes",
+    [
+        ("en", {"facial_cues": ["0.2 s: the brows are drawn toward each other"]}),
+        ("en", {"scene": "No other person is seen, and not two women."}),
+        ("en", {"voice": "The clip is silent, no voice can be heard."}),
+        ("zh", {"voice": "没有声音。"}),
+        ("zh", {"facial_cues": ["第 0.2 秒：双唇彼此紧贴"]}),
+    ],
+)
+def test_what_only_sounds_like_a_claim_passes(language, changes):
+    assert against(language, **changes) == []
 
 
 def test_the_speaker_is_the_one_whose_mouth_moves():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from tests.ver.sets import faces, settings, start
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.errors import DataError, EmotionQwenError
+from emotion_qwen.ver import calls, card, pipeline, table
 from emotion_qwen.ver.calls import BudgetSpent
 from emotion_qwen.ver.engines import Processes
 from emotion_qwen.ver.load import load_ver
@@ -196,9 +198,84 @@ def test_bad_videos_are_named_and_the_rest_is_built(films, tmp_path):
         "no\\udcfftext.mp4",
     }  # the tall one is shorter than a clip may be
     assert "empty (0 bytes)" in reasons["empty.mkv"]
+    told = made.console.file.getvalue().splitlines()
+    assert sum(line.startswith("left out: unreadable: ") for line in told) == 3  # one line each
     assert [sample.source for sample in load_ver(tmp_path / "set", language="en")] == [
         'it\'s "one" film.mp4 0.000-1.200 s'
     ]
+
+
+def test_a_disk_that_fills_in_each_step_is_named_and_the_build_goes_on_after(films, tmp_path, monkeypatch):
+    write_whole, append = table.write_whole, Table._write
+    left = [0]
+
+    def full(writes):
+        def write(*arguments):
+            if left[0] == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left[0] -= 1
+            return writes(*arguments)
+
+        return write
+
+    def journal(made, entry):
+        if left[0] == 0:
+            raise DataError("No space left on device; free space and run again")
+        left[0] -= 1
+        append(made, entry)
+
+    for module in (table, pipeline, calls, card):
+        monkeypatch.setattr(module, "write_whole", full(write_whole))
+    monkeypatch.setattr(Table, "_write", journal)
+    with ServedTeacher() as teacher:
+        chosen, stops = settings(films, tmp_path / "set", teacher.url, calls={"concurrency": 1}), 0
+        for writes in range(3, 60):
+            left[0] = writes
+            try:
+                build(chosen)
+                break
+            except DataError as error:
+                assert "No space left on device" in str(error) and "free space" in str(error)
+                stops += 1
+            assert not [path for path in (tmp_path / "set").rglob(".*") if path.is_file()]
+        assert set(teacher.answered.values()) <= {1, 2} and len(teacher.requests) <= 12 + stops
+    assert stops > 3 and len(load_ver(tmp_path / "set")) == 6
+
+
+def test_what_a_manifest_says_can_be_mended_later(films, tmp_path):
+    line = {"path": str(films / "film0.mp4"), "license": "CC0"}
+    with ServedTeacher() as teacher:
+        for licence in ("CC0", "CC-BY-4.0"):
+            (tmp_path / "in.jsonl").write_text(json.dumps({**line, "license": licence}) + "\n")
+            build(settings(tmp_path / "in.jsonl", tmp_path / "set", teacher.url))
+        assert {sample.license for sample in load_ver(tmp_path / "set")} == {"CC-BY-4.0"}
+        assert len(teacher.requests) == 4  # nothing was asked again
+    (tmp_path / "in.jsonl").write_text(json.dumps({**line, "license": 4}) + "\n")
+    with pytest.raises(DataError, match=r"in.jsonl:1: license is 4; expected text"):
+        build(settings(tmp_path / "in.jsonl", tmp_path / "set", "http://x"))
+
+
+def test_a_set_inside_the_folder_of_videos_is_no_source(films, tmp_path):
+    folder = faces(tmp_path / "in", 1)
+    with ServedTeacher() as teacher:
+        for _ in range(2):
+            made = build(settings(folder, folder / "set", teacher.url))
+    assert len(rows(made, "segment")) == 2  # the two shots of the one video
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"describe": {"labels": "dfew8"}}, "dfew8"),
+        ({"check": {"reader": {"kind": "endpoint"}}}, "teacher url ''"),
+        ({"select": {"benchmarks": ["nowhere"]}}, "select.benchmarks: .*nowhere"),
+        ({"listen": {"whisper": "nowhere"}}, "listen.whisper 'nowhere' is no folder"),
+    ],
+)
+def test_what_would_stop_a_late_step_is_named_before_the_first(films, tmp_path, changes, match):
+    with pytest.raises(EmotionQwenError, match=match):
+        build(settings(films, tmp_path / "set", "http://x", **changes))
+    assert not (tmp_path / "set" / "work" / "segment.jsonl").exists()
 
 
 def test_other_settings_and_a_missing_source_are_refused(films, tmp_path):
@@ -220,26 +297,3 @@ def test_a_manifest_tells_licences_and_groups(films, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"path": "x.mp4", "licence": "CC0"}\n')
     with pytest.raises(DataError, match=r"in.jsonl:1: unknown key 'licence'.*Did you mean 'license'"):
         build(settings(tmp_path / "in.jsonl", tmp_path / "set2", "http://x"))
-
-
-def test_a_manifest_that_is_mended_changes_the_set_and_repeats_no_call(films, tmp_path):
-    line = {"path": str(films / "film0.mp4"), "license": "CC0"}
-    with ServedTeacher() as teacher:
-        (tmp_path / "in.jsonl").write_text(json.dumps(line) + "\n")
-        build(settings(tmp_path / "in.jsonl", tmp_path / "set", teacher.url))
-        calls = len(teacher.requests)
-        (tmp_path / "in.jsonl").write_text(json.dumps(line | {"license": "CC-BY-4.0"}) + "\n")
-        made = build(settings(tmp_path / "in.jsonl", tmp_path / "set", teacher.url))
-        assert json.loads((made.output / "stats.json").read_text())["license"] == {"CC-BY-4.0": 1}
-        assert len(teacher.requests) == calls
-
-
-def test_what_would_stop_a_late_step_is_found_before_the_first(films, tmp_path):
-    for changes, match in (
-        ({"select": {"benchmarks": ["nowhere"]}}, "nowhere"),
-        ({"listen": {"whisper": "no-model"}}, "'no-model' is no folder"),
-        ({"check": {"reader": {"kind": "endpoint", "url": "ftp://x", "model": "m"}}}, "ftp://x"),
-    ):
-        with pytest.raises(EmotionQwenError, match=match):
-            build(settings(films, tmp_path / "set", "http://127.0.0.1:9/v1", **changes))
-        assert not (tmp_path / "set" / "work" / "segment.parquet").exists()

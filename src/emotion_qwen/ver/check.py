@@ -17,7 +17,7 @@ from emotion_qwen.taxonomy import concept, label_set
 from emotion_qwen.ver.calls import Caller, Refused
 from emotion_qwen.ver.describe import ALONE, Description, Teacher, Unusable, analyzer, label_of, read_object
 from emotion_qwen.ver.facts import languages_fault, objections, without_emotions
-from emotion_qwen.ver.prompts import READ, UNCLEAR, reading_schema
+from emotion_qwen.ver.prompts import DISAGREE, READ, UNCLEAR, reading_schema
 from emotion_qwen.ver.segment import KEPT, REJECTED
 from emotion_qwen.ver.settings import CheckSettings
 from emotion_qwen.ver.table import Row
@@ -145,7 +145,9 @@ class CheckClip:
         """Ask again for every language that an objection is about; one about both is about both."""
         concerned = [lang for lang in self.languages if any(about in (lang, "") for about, _ in faults)]
         return {
-            lang: self.teacher.describe(item, lang, [fault for about, fault in faults if about in (lang, "")])
+            lang: self.teacher.describe(
+                item, lang, [fault if about else DISAGREE[lang] for about, fault in faults if about in (lang, "")]
+            )
             for lang in concerned
         }
 

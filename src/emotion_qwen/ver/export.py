@@ -204,8 +204,8 @@ def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
     The source's path begins at the folder of the videos, `root`: where that lies on a machine is nobody's business.
     """
     row = entry.row
-    file = Path(row["path"])
-    path = (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+    whole = Path(row["path"])
+    path = (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
     found: Row = {
         "clip": row["clip"], "video": entry.media, "split": entry.split,
         "emotion": entry.texts[languages[0]]["emotions"][0],

@@ -105,6 +105,9 @@ class Build:
     def _segment(self) -> None:
         items = find_sources(self.settings)
         self._step("segment", lambda: iter(items), segment.SegmentVideo(self.settings.segment), key="item")
+        for row in self.tables["segment"].rows():
+            if (row["reason"] or "").startswith("unreadable"):
+                self.console.print(f"left out: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
 
     def _cut(self) -> None:
         self._step("cut", lambda: self.joined("segment"), cut.CutClip(self.settings.cut, str(self.clips)))

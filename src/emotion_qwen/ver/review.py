@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import click
 
 from emotion_qwen.errors import DataError, EmotionQwenError
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.decisions import ACTIONS, FILE, Decision, Decisions, agreement
 from emotion_qwen.ver.table import Row
 
@@ -47,7 +47,8 @@ class Reviews:
         self.build = build
         self.decisions = Decisions(build.output / FILE)
         labels = label_set(build.settings.describe.labels)
-        self._clips = {row["clip"]: _pack(row, labels) for row in build.evidence("listen", "describe", "check")}
+        self.names = {one: dict(zip(labels.labels, labels.names(one), strict=True)) for one in ("en", "zh")}
+        self._clips = {row["clip"]: _pack(row) for row in build.evidence("listen", "describe", "check")}
         self._index = [
             {"clip": name, "label": json.loads(zlib.decompress(data))["label"]} for name, data in self._clips.items()
         ]
@@ -69,7 +70,7 @@ class Reviews:
                     "conflict": own is not None and len({_keeps(one) for one in found.values()}) > 1,
                 }
             )
-        return {"clips": clips, "actions": ACTIONS, "agreement": self.agreed(reviewer)}
+        return {"clips": clips, "actions": ACTIONS, "names": self.names, "agreement": self.agreed(reviewer)}
 
     def clip(self, name: str, reviewer: str) -> Row:
         """Return one clip with its texts and facts, and the decisions that the reviewer may see.
@@ -120,14 +121,10 @@ class Reviews:
         return self.build.clips / name if known else None
 
 
-def _pack(row: Row, labels: LabelSet) -> bytes:
+def _pack(row: Row) -> bytes:
     shown = {name: row[name] for name in _SHOWN}
     for name in _PACKED:
         shown[name] = json.loads(row[name]) if row[name] else None
-    for language in ("en", "zh"):
-        if told := shown[language]:  # the label is spelled alike in every language; a reader wants words
-            known = dict(zip(labels.labels, labels.names(language), strict=True))
-            told["named"] = [known[one] for one in told["emotions"]]
     return zlib.compress(json.dumps({**shown, "media": row["media"]}, ensure_ascii=False).encode())
 
 
