@@ -1,5 +1,6 @@
 # make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
 # make test [ARGS=...]                  run the tests
+# make fresh                            clone into an awkward folder, install there, run every documented command (network)
 # make lint | check | clean             ruff and mypy | lint and test | remove .venv and caches
 # PYTHON=python3.12 make test           choose another Python (3.11 or newer)
 
@@ -12,7 +13,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 override CLIP := $(value CLIP)
 export CLIP
 
-.PHONY: help analyze test lint check clean setup setup-dev
+.PHONY: help analyze test fresh lint check clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,10 @@ analyze: setup
 # Two workers on one core each: with torch's default, every worker would take all cores and both would wait.
 test: setup-dev
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+# What a clone must do anywhere; it takes an hour and installs packages.
+fresh: setup-dev
+	@$(PY) -m pytest -m "slow and network" tests/fresh $(ARGS)
 
 lint: setup-dev
 	$(PY) -m ruff check .

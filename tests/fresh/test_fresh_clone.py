@@ -1,0 +1,149 @@
+"""A fresh clone in an awkward place: its tests can be set up there, and every documented command does what it says.
+
+`make fresh` runs this; it installs packages, so it needs a network and minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from tests.conftest import SHARED
+from tests.documents import ROOT, documented_calls
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+PORT = 8000
+REFUSED = {
+    "whisper-small-ct2": "a speech model that is not at hand",
+    "--device cuda": "a GPU",
+    "configs/train/7b_stage1.yaml folder=data": "a 7B model and its data",
+    "configs/train/7b_stage2.yaml folder=data": "a 7B model and its data",
+    "merge runs/7b": "a 7B run",
+    "ver build configs/ver/build.yaml": "a teacher behind an endpoint",
+    "ver stats my-set": "the set that the teacher would have described",
+    "ver review my-set": "likewise",
+    "ver estimate my-set": "likewise",
+    "--data benchmarks": "benchmark files under their owners' terms",
+    "eval score results/first": "the run on these files",
+    "eval compare": "finished runs",
+    "data import release": "the release's annotations",
+    "data import parquet": "a dataset in Parquet",
+}
+"""Part of a command -> what it needs that is not here. It must say so in one line and exit with code 2."""
+NEEDS_DATA = ("data=data", "--data data", "--data my/data")
+SERVERS = ("serve", "ver review")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """Clone the repository below a folder called `new`, with a space and Chinese in the path, and install it there."""
+    place = tmp_path_factory.mktemp("fresh") / "new" / "a b" / "工" / "emotion-qwen"
+    place.parent.mkdir(parents=True)
+    if SHARED.is_dir():
+        (place.parent / "shared").symlink_to(SHARED.parent, target_is_directory=True)
+    run(["git", "clone", "--quiet", str(ROOT), str(place)], place.parent, 120)
+    done = run(["make", "setup-dev"], place, 1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    script = "import sys; from pathlib import Path; from tests.fresh.workplace import lay_out; lay_out(Path('.'), *map(Path, sys.argv[1:]))"  # noqa: E501
+    data = [str(SHARED)] if SHARED.is_dir() else ["missing"]
+    done = run([".venv/bin/python", "-c", script, *data], place, 300)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command without a home folder, as a service would."""
+    keep = {name: value for name, value in os.environ.items() if name not in ("HOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    return subprocess.run(
+        command, cwd=place, env=keep, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+        check=False,
+    )  # fmt: skip
+
+
+def expected(call: tuple[str, ...]) -> int:
+    text = shlex.join(call)
+    if any(part in text for part in REFUSED) or (not SHARED.is_dir() and any(part in text for part in NEEDS_DATA)):
+        return 2
+    return 0
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in documented_calls() if not shlex.join(call).startswith(SERVERS)], ids=shlex.join
+)
+def test_a_documented_command_does_what_it_says(clone: Path, call: tuple[str, ...]) -> None:
+    if call[:2] == ("eval", "configs/eval/nano.yaml") or call[0] == "forgetting":
+        call = (*call, "limit=8") if call[0] == "eval" else (*call, "--limit", "8")
+    done = run([".venv/bin/emotion-qwen", *call], clone, 900)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == expected(call), done.stderr[-2000:]
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(said) == 1, done.stderr
+
+
+@pytest.mark.parametrize("target", ["analyze", "analyze CLIP=interview.mp4"])
+def test_make_analyze_reports(clone: Path, target: str) -> None:
+    done = run(["make", *shlex.split(target)], clone, 300)
+    assert done.returncode == 0 and "happy" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("call", [call for call in documented_calls() if call[0] == "serve"], ids=shlex.join)
+def test_a_documented_server_becomes_ready_or_says_what_it_lacks(clone: Path, call: tuple[str, ...]) -> None:
+    keep = {name: value for name, value in os.environ.items() if name not in ("HOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    with subprocess.Popen(
+        [".venv/bin/emotion-qwen", *call], cwd=clone, env=keep, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    ) as server:  # fmt: skip
+        port = next((word.rpartition("=")[2] for word in call if word.startswith("port=")), str(PORT))
+        try:
+            deadline = time.monotonic() + 120
+            while server.poll() is None and time.monotonic() < deadline and not healthy(port):
+                time.sleep(0.5)
+            if expected(call) or any("one_gpu" in word for word in call):
+                output = server.communicate(timeout=60)[0] if server.poll() is not None else ""
+                assert server.returncode == 2 and "Traceback" not in output, output
+            else:
+                assert server.poll() is None and healthy(port)
+        finally:
+            server.terminate()
+
+
+def healthy(port: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=4) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def test_the_tests_pass_there_with_read_only_sources(clone: Path) -> None:
+    """The whole suite as somebody who may read the clone and write nothing in it."""
+    options = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
+    command = [str(clone / ".venv/bin/python"), *options]
+    if os.geteuid() == 0 and shutil.which("setpriv"):  # root may write anywhere
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    for folder, names, files in os.walk(clone):
+        names[:] = [name for name in names if name != ".git"]
+        os.chmod(folder, 0o555)
+        for file in files:
+            path = Path(folder, file)
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o555)
+    for folder in (clone, *clone.parents):  # pytest's own folders are for their owner alone
+        if folder.stat().st_mode & 0o055 != 0o055:
+            folder.chmod(0o755)
+    done = run(["env", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", *command], clone, 3600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_it_runs_with_the_python_of_the_clone(clone: Path) -> None:
+    done = run([".venv/bin/python", "-c", "import emotion_qwen; print(emotion_qwen.__file__)"], clone, 60)
+    assert Path(done.stdout.strip()).is_relative_to(clone) and sys.version_info >= (3, 11)
