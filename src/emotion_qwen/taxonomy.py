@@ -122,9 +122,11 @@ _SETS = (
     ),
     _labels(
         "goemotions28",
-        "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval disgust embarrassment excitement fear gratitude grief joy love nervousness optimism pride realization relief remorse sadness surprise neutral",
-        "钦佩 逗乐 愤怒 烦躁 赞同 关怀 困惑 好奇 渴望 失望 反对 厌恶 尴尬 兴奋 恐惧 感激 哀痛 喜悦 喜爱 紧张 乐观 "
-        "自豪 领悟 释然 懊悔 悲伤 惊讶 中性",
+        "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval "
+        "disgust embarrassment excitement fear gratitude grief joy love nervousness optimism pride realization relief "
+        "remorse sadness surprise neutral",
+        "钦佩 逗乐 愤怒 烦躁 赞同 关怀 困惑 好奇 渴望 失望 反对 厌恶 尴尬 兴奋 恐惧 感激 哀痛 喜悦 喜爱 紧张 乐观 自豪 "
+        "领悟 释然 懊悔 悲伤 惊讶 中性",
         "GoEmotions, Demszky et al., ACL 2020",
     ),
 )
