@@ -231,7 +231,12 @@ _CONCEPTS = (
         "contempt, contemptuous, contemptuously, scorn, scornful, scornfully, disdain, disdainful, derision, derisive",
         "轻蔑 蔑视 鄙视 鄙夷 不屑 藐视 瞧不起 看不起",
     ),
-    _concept("helplessness", (-0.7, -0.2, -0.8), "helplessness, helpless, helplessly, powerless", "无助 无奈 无力感"),
+    _concept(
+        "helplessness",
+        (-0.7, -0.2, -0.8),
+        "helplessness, helpless, helplessly, powerless",
+        "无助 无奈 无力感 无能为力",
+    ),
     _concept("amusement", (0.7, 0.4, 0.3), "amusement, amused, amusing, amusedly", "逗乐 好笑 有趣 滑稽 搞笑 娱乐"),
     _concept("boredom", (-0.4, -0.7, -0.3), "boredom, bored, boring, boredly, wearied", "无聊 厌倦 乏味 百无聊赖"),
     _concept("awe", (0.5, 0.5, -0.4), "awe, awed, awestruck, awe-struck", "敬畏 震撼 惊叹 赞叹"),

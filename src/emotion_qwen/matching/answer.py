@@ -1,8 +1,9 @@
 """Which label a reply gives as its answer, or why it gives none. The only place where free text becomes a label.
 
-A reply may argue before it answers. Where it marks its answer (`<answer>`, `\\boxed{}`, a JSON key, "Final answer:",
-最终答案：) only the marked part is read. Elsewhere the whole reply must state exactly one label of the set; two are
-refused, unless words such as "the dominant emotion is" single one out.
+A reply may argue before it answers. Where it marks its answer (`marked`), only the marked part is read. Elsewhere the
+whole reply must state exactly one label of the set. Several are refused, unless the reply itself puts one first
+(`emphasis`) or a phrase such as "I would choose" singles one out. Only where nothing is stated are misspelt words and
+pictographs read (`spelling`).
 """
 
 from __future__ import annotations

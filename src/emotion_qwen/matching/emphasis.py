@@ -62,8 +62,10 @@ _STRONG_AFTER = re.compile(
     r"|by far |far )*"
     r"(?:dominant|dominates?\b|dominating|predominates?\b|prevails?\b|prevailing|strongest|primary|main\b"
     r"|most prominent"
-    r"|stands out|takes over)"
-    r"|[^,。;\n]{0,4}(?:为主|居多|占主导|占上风|占优|\(主要?\)|最为?(?:明显|强烈|突出)|更(?:多|强|明显|强烈|突出))"
+    r"|stands out|takes over|(?:better|best|correct|right) (?:label|choice|fit|match|option|answer)"
+    r"|(?:emotion|feeling|label|one) (?:with|that has) the (?:highest|largest|greatest|strongest))"
+    r"|[^,。;\n]{0,4}(?:为主|居多|占主导|占上风|占优|是(?:最)?(?:主要|主导|首要|突出|明显|强烈)的?(?:情绪|情感|感受)"
+    r"|\(主要?\)|最为?(?:明显|强烈|突出)|更(?:多|强|明显|强烈|突出))"
 )
 _SLIGHT = (
     r"hints?|touch|traces?|tinges?|undertones?|undercurrents?|dash|shades?|flickers?|glimmers?|glimpses?|moments?"
@@ -82,7 +84,7 @@ _WEAK_BEFORE = re.compile(
 _WEAK_AFTER = re.compile(
     r"\s*[(,]?\s*(?:is |as |being |only |in )*(?:secondary|to a lesser (?:extent|degree)|minor|slight(?:ly)?\b|fleeting"
     r"|briefly|less so|less prominent|weaker|in the background|the background|mild(?:ly)?\b)"
-    r"|[^,。;\n]{0,4}(?:为辅|次之|\(次要?\)|较弱|不太明显|较轻|其次)"
+    r"|[^,。;\n]{0,4}(?:为辅|次之|只占|仅占|\(次要?\)|较弱|不太明显|较轻|其次)"
 )
 _LIST = re.compile(r"(?:[\s,、/&;|()\[\]'\"•+-]|\b(?:or|and|as well as|[a-k]|\d{1,2})\b[.)]?|和|或者?|与|及)*")
 _OFFERED = re.compile(
@@ -90,10 +92,13 @@ _OFFERED = re.compile(
     r"|(?:given|provided|following|possible|available|allowed) (?:labels|emotions|categories|words|classes))\b"
     r"|选项|选择|从|在|候选|备选|可选|以下|包括)[^.。!?\n]{0,40}$"
 )
-_OBJECT = re.compile(r"\s+(?:of|at|by|about|for|because of|due to|in view of)\s+(?:[\w'-]+\s+){0,3}")
+_OBJECT = re.compile(
+    r"\s+(?:(?:of|at|by|about|for|because of|due to|in view of)\s+(?:[\w'-]+\s+){0,3}"
+    r"|(?:that|because)\s+(?:[\w'-]+\s+){1,6})"
+)
 _CHINESE_OBJECT = re.compile(r"(?:(?![和与而且又及或还并更])[一-鿿]){0,3}")
 _NOUN_BEHIND = re.compile(r"的(?!表情|样子|情绪|神情|语气|状态|神色|感觉|目光|眼神|心情|反应|$|[,。;])")
-_BECAUSE = re.compile(r"(?:因为?|由于)$")
+_BECAUSE, _THEREFORE = re.compile(r"(?:因为?|由于)[^,。;\n]{0,10}$"), re.compile(r"[^,。;\n]{0,3}(?:而|才)")
 _SHORTEST_OFFER = 3
 
 
@@ -205,11 +210,11 @@ def _without_objects(text: str, mentions: Sequence[LabelMention], _: int) -> lis
     """Leave out what a feeling is about or comes from: "afraid of the angry dog", 因悲伤而愤怒."""
     aside = set()
     for one, other in pairwise(mentions):
-        gap, before = text[one.end : other.start], text[max(0, one.start - 3) : one.start]
+        gap, before = text[one.end : other.start], text[max(0, one.start - 14) : one.start]
         follows = _CHINESE_OBJECT.fullmatch(gap) and _NOUN_BEHIND.match(text, other.end)
         if _OBJECT.fullmatch(gap) or follows:
             aside.add(other)
-        because = _BECAUSE.search(before) and re.search("而|才|所以|,", gap)
+        because = _BECAUSE.search(before) and _THEREFORE.match(gap)
         if because or (before[-1:] in ("对", "被", "为") and _NOUN_BEHIND.match(text, one.end)):
             aside.add(one)
     return [mention for mention in mentions if mention not in aside]

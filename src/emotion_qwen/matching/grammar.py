@@ -63,7 +63,8 @@ _TAKEN_FOR = (
     r"(?:read|take|interpret|see|mistake|think|label|call|assume|expect|suspect|perceive|confuse)"
     r"|(?:though|although|while|even if) (?:it|this|that|he|she|they|one|some|(?:the|his|her) \w+) (?:may|might"
     r"|could|can)"
-    r"|at first (?:glance|sight)|on the surface|superficially|outwardly"
+    r"|(?:first|initially|briefly) (?:considered|thought|suspected)|at first (?:glance|sight)|on the surface"
+    r"|superficially|outwardly"
 )
 _FAR_ENGLISH = (
     r"no|none|nobody|nothing|neither|not that|whether|false that|wonders? (?:if|whether)"
@@ -184,7 +185,7 @@ def chinese() -> Grammar:
         ),
         negator=re.compile(
             f"{_FAR_CHINESE}|不(?:完全|太|怎么|单纯)?(?:像是?|是因为|是由于|是出于|是)|误(?:认|解|判|以)为?(?:是"
-            f"|成)?|会(?:以为|觉得是|认为是)"
+            f"|成)?|(?:会|起初|原本?|本|曾|一度|最初)以为|会(?:觉得是|认为是)"
             "|看似(?=[^。]{0,20}(?:实|其实|但|却))|乍一?看(?:像是?|上去)?|表面上?|比起|相比(?:于|起)?|不同于|区别于"
             "|有别于|不再"
             "|(?:之前|先前|原本|原来|曾经|起初)的?(?=[^。]{0,20}(?:现在|如今|消失|此刻|已))|与其说|而非|并非|没有?"

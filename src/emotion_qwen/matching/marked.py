@@ -162,8 +162,7 @@ def _written(value: Any) -> str | None:
         return value or ""
     if isinstance(value, list):
         parts = [part for one in value if (part := _written(one)) is not None]
-        shares = any(isinstance(one, dict) for one in value)
-        return ("\n" if shares else ", ").join(parts)
+        return ("\n" if any(isinstance(one, dict) for one in value) else ", ").join(parts)
     if not isinstance(value, dict):
         return None
     labels = [one for key, one in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(one, str)]
