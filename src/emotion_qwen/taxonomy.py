@@ -143,61 +143,80 @@ _CONCEPTS = (
         (0.9, 0.4, 0.4),
         "happy, happier, happiest, happiness, happily, joy, joyful, joyfully, joyous, glad, gladness, gladly, "
         "cheerful, cheerfully, cheerfulness, delighted, delight, delightedly, pleased, elated, elation, ecstatic, "
-        "overjoyed, bliss, jubilant",
-        "高兴 开心 快乐 幸福 喜悦 愉快 愉悦 欢乐 欢喜 欣喜 快活 欢快 喜气洋洋 兴高采烈 高高兴兴 "
-        "开开心心 快快乐乐 欢呼雀跃",
+        "overjoyed, bliss, jubilant, blissful, gleeful, gleefully, glee, merry, merriment, jolly, jovial, cheery, "
+        "euphoric, euphoria, exultant, exuberant, jubilation, rapturous, over the moon, on cloud nine, "
+        "in high spirits, tickled pink",
+        "高兴 开心 快乐 幸福 喜悦 愉快 愉悦 欢乐 欢喜 欣喜 快活 欢快 喜气洋洋 兴高采烈 高高兴兴 开开心心 快快乐乐 "
+        "欢呼雀跃 欣喜若狂 喜出望外 眉开眼笑 笑逐颜开 心花怒放 乐呵呵 乐开了花 美滋滋 欢欣 雀跃 欢畅 喜极而泣",
     ),
     _concept(
         "sadness",
         (-0.8, -0.4, -0.5),
         "sad, sadder, saddest, sadness, sadly, saddens, saddened, sorrow, sorrowful, sorrowfully, unhappy, "
         "unhappiness, unhappily, depressed, depression, melancholy, melancholic, gloomy, gloom, miserable, misery, "
-        "heartbroken, dejected, despondent, downcast",
-        "悲伤 伤心 难过 悲痛 悲哀 忧伤 哀伤 沮丧 忧郁 抑郁 心碎 伤感 低落 难受 忧愁",
+        "heartbroken, dejected, despondent, downcast, glum, glumly, crestfallen, forlorn, doleful, woeful, "
+        "woebegone, dispirited, disheartened, heavy-hearted, broken-hearted, brokenhearted, heartache, "
+        "inconsolable, low-spirited, in low spirits, down in the dumps, sorrowing",
+        "悲伤 伤心 难过 悲痛 悲哀 忧伤 哀伤 沮丧 忧郁 抑郁 心碎 伤感 低落 难受 忧愁 心酸 哀愁 愁苦 黯然 垂头丧气 "
+        "郁郁寡欢 消沉 悲凉 痛心 悲切 凄凉",
     ),
     _concept(
         "neutral",
         (0.0, -0.2, 0.0),
-        "neutral, neutrality, neutrally, expressionless, emotionless, unemotional, impassive, deadpan, "
-        "no emotion, no emotions, no strong emotion, no particular emotion, no clear emotion, no specific emotion, "
-        "no visible emotion, no obvious emotion, lack of emotion, without emotion, without any emotion",
+        "neutral, neutrality, neutrally, expressionless, emotionless, unemotional, impassive, deadpan, no emotion, "
+        "no emotions, no strong emotion, no particular emotion, no clear emotion, no specific emotion, "
+        "no visible emotion, no obvious emotion, lack of emotion, without emotion, without any emotion, "
+        "poker-faced, poker face, stone-faced, straight-faced, devoid of emotion, void of emotion, no expression, "
+        "without expression, blank expression, no discernible emotion, no apparent emotion, no noticeable emotion, "
+        "no significant emotion, no strong emotions, no strong feelings, no particular emotions, "
+        "no distinct emotion, lacks emotion, absence of emotion",
         "中性 中立 面无表情 没有任何表情 毫无表情 没有表情 无表情 没有情绪 无情绪 没有明显情绪 没有明显的情绪 "
-        "无明显情绪 没有特别的情绪 没有任何情绪",
+        "无明显情绪 没有特别的情绪 没有任何情绪 没什么表情 没有什么表情 不带表情 无明显表情 没有明显表情 "
+        "没有明显的表情 没什么情绪 毫无情绪 不带情绪 无特别情绪 没有特别情绪",
     ),
     _concept(
         "anger",
         (-0.7, 0.8, 0.4),
         "anger, angers, angry, angrier, angriest, angrily, angered, furious, furiously, fury, rage, enraged, "
-        "infuriated, infuriates, irate, mad, livid, outraged, outrage, wrath, wrathful, indignant, indignation",
-        "愤怒 生气 气愤 恼怒 恼火 发怒 暴怒 发火 怒气 怒火 愤慨 怒不可遏 大怒 大发雷霆 火冒三丈",
+        "infuriated, infuriates, irate, mad, livid, outraged, outrage, wrath, wrathful, indignant, indignation, "
+        "pissed off, pissed, ticked off, fuming, seething, incensed, irately, raging, ire, hopping mad, "
+        "hot under the collar, up in arms, seeing red",
+        "愤怒 生气 气愤 恼怒 恼火 发怒 暴怒 发火 怒气 怒火 愤慨 怒不可遏 大怒 大发雷霆 火冒三丈 气得 气坏 气炸 "
+        "气急败坏 愤恨 愤愤不平 愤然 火大 动怒 生闷气 暴跳如雷 恼羞成怒 愠怒 盛怒 震怒 激怒",
     ),
     _concept(
         "surprise",
         (0.2, 0.8, -0.2),
         "surprise, surprised, surprises, surprising, surprisedly, astonished, astonishment, amazed, amazement, "
-        "shocked, shock, startled, stunned, taken aback",
-        "惊讶 吃惊 大吃一惊 目瞪口呆 惊奇 诧异 震惊 惊愕 惊喜 意外 讶异 错愕",
+        "shocked, shock, startled, stunned, taken aback, astounded, gobsmacked, flabbergasted, dumbfounded, "
+        "dumbstruck, thunderstruck, stupefied, startle, startles, startling, astonish, caught off guard",
+        "惊讶 吃惊 大吃一惊 目瞪口呆 惊奇 诧异 震惊 惊愕 惊喜 意外 讶异 错愕 惊得 惊呆 惊到 惊诧 惊异 愕然 "
+        "瞠目结舌 吃了一惊 大感意外",
     ),
     _concept(
         "disgust",
         (-0.7, 0.3, 0.1),
-        "disgust, disgusts, disgusted, disgusting, disgustedly, revulsion, revolted, repulsed, repulsion, nauseated, "
-        "loathing, aversion",
-        "厌恶 恶心 反感 嫌恶 憎恶 嫌弃 作呕",
+        "disgust, disgusts, disgusted, disgusting, disgustedly, revulsion, revolted, repulsed, repulsion, "
+        "nauseated, loathing, aversion, grossed out, repelled, sickened, revolting, repulsive, repugnance, "
+        "repugnant, abhorrence, distaste",
+        "厌恶 恶心 反感 嫌恶 憎恶 嫌弃 作呕 讨厌 反胃 厌弃 憎厌",
     ),
     _concept(
         "fear",
         (-0.7, 0.7, -0.7),
-        "fear, fears, fearful, fearfully, fearfulness, afraid, scared, scares, scary, frightened, frightens, fright, "
-        "frightening, terrified, terrifying, terror, horrified, horror, panic, panicked, panicking, dread",
-        "恐惧 害怕 惧怕 惊恐 恐慌 惊慌 畏惧 惊吓 胆怯 吓得 魂飞魄散 毛骨悚然",
+        "fear, fears, fearful, fearfully, fearfulness, afraid, scared, scares, scary, frightened, frightens, "
+        "fright, frightening, terrified, terrifying, terror, horrified, horror, panic, panicked, panicking, dread, "
+        "petrified, spooked, freaked out, panic-stricken, terror-stricken, horror-struck, scare, frighten, "
+        "terrify, terrifies, timorous",
+        "恐惧 害怕 惧怕 惊恐 恐慌 惊慌 畏惧 惊吓 胆怯 吓得 魂飞魄散 毛骨悚然 吓坏 吓傻 吓呆 吓哭 惊骇 骇然 惶恐 "
+        "胆战心惊 心惊胆战 心惊肉跳 战战兢兢 惊魂未定 大惊失色 不寒而栗",
     ),
     _concept(
         "worry",
         (-0.5, 0.4, -0.4),
         "worry, worried, worries, worrying, worriedly, anxious, anxiously, anxiety, concerned, uneasy, uneasiness, "
-        "apprehensive, apprehension",
-        "担忧 担心 忧虑 焦虑 不安 忧心 发愁 焦急",
+        "apprehensive, apprehension, fretful",
+        "担忧 担心 忧虑 焦虑 不安 忧心 发愁 焦急 着急 忧心忡忡",
     ),
     _concept(
         "calm",
@@ -209,10 +228,15 @@ _CONCEPTS = (
     _concept(
         "contempt",
         (-0.6, 0.2, 0.5),
-        "contempt, contemptuous, contemptuously, scorn, scornful, scornfully, disdain, disdainful",
-        "轻蔑 蔑视 鄙视 鄙夷 不屑",
+        "contempt, contemptuous, contemptuously, scorn, scornful, scornfully, disdain, disdainful, derision, derisive",
+        "轻蔑 蔑视 鄙视 鄙夷 不屑 藐视 瞧不起 看不起",
     ),
-    _concept("helplessness", (-0.7, -0.2, -0.8), "helplessness, helpless, helplessly, powerless", "无助 无奈 无力感"),
+    _concept(
+        "helplessness",
+        (-0.7, -0.2, -0.8),
+        "helplessness, helpless, helplessly, powerless",
+        "无助 无奈 无力感 无能为力",
+    ),
     _concept("amusement", (0.7, 0.4, 0.3), "amusement, amused, amusing, amusedly", "逗乐 好笑 有趣 滑稽 搞笑 娱乐"),
     _concept("boredom", (-0.4, -0.7, -0.3), "boredom, bored, boring, boredly, wearied", "无聊 厌倦 乏味 百无聊赖"),
     _concept("awe", (0.5, 0.5, -0.4), "awe, awed, awestruck, awe-struck", "敬畏 震撼 惊叹 赞叹"),
@@ -246,7 +270,13 @@ _CONCEPTS = (
     _concept("disapproval", (-0.5, 0.2, 0.3), "disapproval, disapproving, disapprovingly", "反对 不赞成 不认可"),
     _concept("embarrassment", (-0.5, 0.4, -0.6), "embarrassment, embarrassed, ashamed, shame", "尴尬 难堪 羞愧 害羞"),
     _concept("gratitude", (0.7, 0.1, -0.1), "gratitude, grateful, gratefully, thankful", "感激 感恩 感谢"),
-    _concept("grief", (-0.9, 0.0, -0.7), "grief, grieving, mourning, mournful, bereaved", "哀痛 哀悼 悲恸"),
+    _concept(
+        "grief",
+        (-0.9, 0.0, -0.7),
+        "grief, grieving, mourning, mournful, bereaved, grief-stricken, heartrending",
+        "哀痛 哀悼 悲恸",
+        broader="sadness",
+    ),
     _concept("love", (0.9, 0.3, 0.1), "love, loving, lovingly, affection, affectionate", "喜爱 爱意 爱慕 深情"),
     _concept("nervousness", (-0.4, 0.6, -0.5), "nervousness, nervous, nervously, tense, tension", "紧张 忐忑 局促"),
     _concept("optimism", (0.6, 0.2, 0.4), "optimism, optimistic, hopeful, hopefulness", "乐观 充满希望"),
@@ -258,6 +288,27 @@ _CONCEPTS = (
     ),
 )
 CONCEPTS: dict[str, Concept] = {concept.name: concept for concept in _CONCEPTS}
+
+
+PICTOGRAPHS: dict[str, str] = {
+    sign: name
+    for name, signs in (
+        ("happiness", "😀😃😄😁😆😊🙂😍🥰😂🤣😺☺😸"),
+        ("sadness", "😢😭😞😔🙁☹😿😥"),
+        ("neutral", "😐😑😶"),
+        ("anger", "😡😠🤬💢👿"),
+        ("surprise", "😲😮😯🤯"),
+        ("disgust", "🤢🤮"),
+        ("fear", "😱😨😰"),
+        ("worry", "😟"),
+        ("calm", "😌"),
+        ("boredom", "🥱"),
+        ("confusion", "😕"),
+        ("embarrassment", "😳"),
+    )
+    for sign in signs
+}
+"""Pictographs of faces and the concept that the Unicode name or its usual use gives each."""
 
 
 def label_set(name: str) -> LabelSet:

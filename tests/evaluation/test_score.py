@@ -176,3 +176,16 @@ def test_confusion_of_closed_labels_letters_and_nothing_else():
     assert confusion_of([judged("red", "blue", ("red", "blue")), judged("one", "two", ("one", "two"))]) is None
     assert confusion_of([Judged(ScoredItem("i", ("a", "b")), "a", "", 1.0)]) is None
     assert module.CLASSES >= 28, "GoEmotions has 28"
+
+
+def test_repeated_and_unknown_ids_of_a_file_stand_in_the_record_and_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "toy", toy([emotion_item(n, label) for n, label in enumerate(LABELS)]))
+    path = tmp_path / "theirs.jsonl"
+    ids = ["toy/0", "toy/0", "toy/1", "toy/0", "toy/9"]
+    path.write_text("".join(json.dumps({"id": name, "text": "happy"}) + "\n" for name in ids), encoding="utf-8")
+    options = ["--tasks", "toy", "--output", str(tmp_path / "run"), "--model", f"file:{path}"]
+    main(["eval", *options])
+    record = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))["columns"][0]
+    assert record["duplicates"] == ["toy/0"] and record["strays"] == ["toy/9"] and record["groups"] == 5
+    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "answered more than once" in page and "answers to no item that was asked" in page

@@ -16,10 +16,10 @@ from emotion_qwen.taxonomy import LABEL_SETS, label_set
 UNPARSED = "-"
 
 
-def replies() -> list[tuple[str, str | None, str]]:
-    """Read (label set, expected label or None, reply) from the table beside this file."""
+def replies(table: str) -> list[tuple[str, str | None, str]]:
+    """Read (label set, expected label or None, reply) from a table beside this file."""
     rows = []
-    for line in (Path(__file__).parent / "replies.tsv").read_text(encoding="utf-8").split("\n"):
+    for line in (Path(__file__).parent / table).read_text(encoding="utf-8").split("\n"):
         if line and not line.startswith("#"):
             labels, expected, reply = line.split("\t")
             reply = re.sub(r"\\(\\|n)", lambda m: "\n" if m.group(1) == "n" else "\\", reply)
@@ -27,7 +27,9 @@ def replies() -> list[tuple[str, str | None, str]]:
     return rows
 
 
-REPLIES = replies()
+REPLIES = replies("replies.tsv")
+REPORTED = replies("reported_replies.tsv")
+FURTHER = replies("further_replies.tsv")
 
 
 def test_the_table_is_large_bilingual_and_without_repetition() -> None:
@@ -39,11 +41,21 @@ def test_the_table_is_large_bilingual_and_without_repetition() -> None:
     assert 0.3 < unparsed / len(REPLIES) < 0.6
 
 
-@pytest.mark.parametrize(("labels", "expected", "reply"), REPLIES)
+@pytest.mark.parametrize(("labels", "expected", "reply"), REPLIES + REPORTED)
 def test_a_reply_is_read_as_a_careful_reader_would(labels: str, expected: str | None, reply: str) -> None:
     found = read_label(reply, label_set(labels))
     assert found.label == expected
     assert (found.why == "") == (expected is not None)
+
+
+def test_of_300_further_replies_nearly_all_are_right_and_at_most_one_is_wrong() -> None:
+    """The second half is Chinese, pictographs too. A reply without a label that gets one counts as wrong, too."""
+    assert len(FURTHER) == 300
+    chinese = [bool(re.search("[一-鿿]", reply)) for *_, reply in FURTHER]
+    assert sum(chinese[:150]) == 0 and sum(chinese[150:]) >= 148
+    read = [(expected, match_label(reply, label_set(labels))) for labels, expected, reply in FURTHER]
+    assert sum(expected == label for expected, label in read) >= 0.95 * len(FURTHER)
+    assert sum(label not in (expected, None) for expected, label in read) <= 1
 
 
 @pytest.mark.parametrize(

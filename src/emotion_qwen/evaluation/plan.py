@@ -16,7 +16,7 @@ from rich.console import Console
 from emotion_qwen.errors import EmotionQwenError, SettingsError
 from emotion_qwen.evaluation.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
 from emotion_qwen.evaluation.judge import JudgeSettings, judge_run
-from emotion_qwen.evaluation.predictions import FINDINGS, digest, write_whole
+from emotion_qwen.evaluation.predictions import FINDINGS, SURPLUS, digest, write_whole
 from emotion_qwen.evaluation.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
@@ -125,6 +125,8 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         strays = getattr(answerer, "strays", [])
         if strays:
             outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
+        if place.rank == 0 and hasattr(answerer, "repeated"):
+            _tell_surplus(outcome, [settings.output / folders[name] / task.column for task in tasks], repeated, strays)
     if not outcome.asked and last is not None:
         raise last
     if place.rank == 0:
@@ -135,6 +137,15 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         for line in dict.fromkeys(outcome.faults):
             console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return outcome
+
+
+def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
+    """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
+    for folder in places:
+        known = {item.id for item in outcome.asked.get(folder, ())}
+        if known:
+            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in known], "strays": list(strays)}
+            write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
 def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> None:

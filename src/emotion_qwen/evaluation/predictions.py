@@ -21,7 +21,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item
 
 LINES, HEADER, ITEMS = "predictions.jsonl", "task.json", "items.jsonl"
-REJECTED, FINDINGS = "rejected.jsonl", "findings.json"
+REJECTED, FINDINGS, SURPLUS = "rejected.jsonl", "findings.json", "surplus.json"
 SHARDS = "predictions.part*.jsonl"
 """Lines of several processes before they are brought together."""
 Key = tuple[str, str]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from emotion_qwen.evaluation.predictions import (
     FINDINGS,
     HEADER,
     REJECTED,
+    SURPLUS,
     Prediction,
     read_all,
     read_header,
@@ -32,6 +33,8 @@ from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 
+FEW = 30
+"""Fewer independent groups than these make rough intervals."""
 CLASSES = 30
 """A confusion matrix of more classes cannot be read."""
 
@@ -155,7 +158,7 @@ def score_folder(folder: Path) -> list[Column]:
         own = [item for item in items if item.language == language]
         said = [one for one in lines if one.language == language]
         scored, answers = [item.scored() for item in own], as_answers(own, said)
-        result = task.score(scored, answers)
+        result = _with_surplus(task.score(scored, answers), folder)
         also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
         marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
         also |= _marks(scored, answers, marks)
@@ -182,6 +185,17 @@ def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Answe
             scores = None if one.scores is None else known[one.id].scores(one.scores)
             answers.append(Answer(one.id, one.text or "", scores, one.error))
     return answers
+
+
+def _with_surplus(result: Result, folder: Path) -> Result:
+    """Add to a tally what the answerer left out when it wrote the predictions: repeated ids and ids of no item."""
+    path = folder / SURPLUS
+    if not path.is_file():
+        return result
+    surplus, tally = json.loads(path.read_text(encoding="utf-8")), result.tally
+    duplicates = tuple(dict.fromkeys((*tally.duplicates, *surplus["duplicates"])))
+    strays = tuple(dict.fromkeys((*tally.strays, *surplus["strays"])))
+    return replace(result, tally=replace(tally, duplicates=duplicates, strays=strays))
 
 
 def _rejected(folder: Path) -> dict[str, str]:
@@ -267,6 +281,15 @@ def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | Non
     return names, counts
 
 
+def groups_note(result: Result) -> list[str]:
+    """Say how many items belong together, where any do: that many are independent."""
+    items, groups = result.tally.items, len(set(result.table.clusters))
+    if groups == items:
+        return []
+    rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
+    return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
+
+
 def as_record(scored: Scored) -> dict[str, Any]:
     """Return everything as plain values, for `scores.json`."""
     return {
@@ -289,7 +312,7 @@ def _column_record(column: Column) -> dict[str, Any]:
         "also": {name: _result_record(result) for name, result in column.also.items()},
         "as_released": dict(column.as_released),
         "rejected": dict(column.rejected),
-        "notes": [*column.result.notes, *column.notes],
+        "notes": [*column.result.notes, *groups_note(column.result), *column.notes],
     }
 
 
@@ -297,6 +320,7 @@ def _result_record(result: Result) -> dict[str, Any]:
     tally = result.tally
     return {
         "items": tally.items,
+        "groups": len(set(result.table.clusters)),
         "coverage": tally.coverage,
         "parse_rate": tally.parse_rate,
         "failures": tally.failures,

@@ -15,7 +15,7 @@ from emotion_qwen import __version__
 from emotion_qwen.evaluation.blocks import Block, Heading, Picture, Rows, Text, as_html, as_markdown
 from emotion_qwen.evaluation.examples import worst
 from emotion_qwen.evaluation.predictions import digest, write_whole
-from emotion_qwen.evaluation.score import Column, Scored, as_record
+from emotion_qwen.evaluation.score import Column, Scored, as_record, groups_note
 from emotion_qwen.evaluation.score_figures import draw_column
 from emotion_qwen.evaluation.scoring.records import Result, Score
 from emotion_qwen.evaluation.task import RELEASE, Task
@@ -24,8 +24,6 @@ RECORD, PAGE, WEB, FIGURES = "scores.json", "report.md", "report.html", "figures
 CLASS = "recall of "
 SHOWN = 2
 """Scores of a column that are printed in the terminal."""
-FEW = 30
-"""Fewer independent groups than these make rough intervals."""
 SAID = 200
 """Letters of a reply that are shown."""
 HEAD = ("model", "language", "score", "value", "95 % interval", "items", "parsed", "coverage", "failed")
@@ -132,10 +130,11 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
         f"{column.seconds:.1f} s of answering" if column.seconds else "",
     ]
     blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, told)) + ".")]
-    for note in (*column.result.notes, *_groups(column), *column.notes):
+    for note in (*column.result.notes, *groups_note(column.result), *column.notes):
         blocks.append(Text(f"Note: {note.rstrip('.')}."))
     gaps = [[why, f"{count:,}"] for why, count in sorted(tally.unread.items(), key=lambda pair: -pair[1])]
     gaps += [["answered more than once", f"{len(tally.duplicates):,}"]] if tally.duplicates else []
+    gaps += [["answers to no item that was asked", f"{len(tally.strays):,}"]] if tally.strays else []
     gaps += [[f"could not be asked: {name} {why}", "1"] for name, why in list(column.rejected.items())[:10]]
     if gaps:
         blocks.append(Rows(("without a readable answer", "items"), gaps))
@@ -150,15 +149,6 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
         rows = [[s.name.removeprefix(CLASS), *_value(s), f"{s.items:,}"] for s in classes]
         blocks.append(Rows(("class", "recall", "95 % interval", "items"), rows))
     return blocks + _worst_blocks(column, frames)
-
-
-def _groups(column: Column) -> list[str]:
-    """Say how many items belong together, where any do: that many are independent."""
-    items, groups = column.result.tally.items, len(set(column.result.table.clusters))
-    if groups == items:
-        return []
-    rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
-    return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
 
 
 def _worst_blocks(column: Column, frames: bool) -> list[Block]:

@@ -1,17 +1,21 @@
 """Which label a reply gives as its answer, or why it gives none. The only place where free text becomes a label.
 
-A reply may argue before it answers. Where it marks its answer (`<answer>`, `\\boxed{}`, a JSON key, "Final answer:",
-最终答案：) only the marked part is read. Elsewhere the whole reply must state exactly one label of the set; two are
-refused, unless words such as "the dominant emotion is" single one out.
+A reply may argue before it answers. Where it marks its answer (`marked`), only the marked part is read. Elsewhere the
+whole reply must state exactly one label of the set. Several are refused, unless the reply itself puts one first
+(`emphasis`) or a phrase such as "I would choose" singles one out. Only where nothing is stated are misspelt words and
+pictographs read (`spelling`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emotion_qwen.matching.statements import check_language, plain, stated_concepts
+from emotion_qwen.matching.emphasis import LabelMention, put_first
+from emotion_qwen.matching.marked import enclosed, marked
+from emotion_qwen.matching.spelling import mended
+from emotion_qwen.matching.statements import check_language, plain, stated_mentions, without_speech
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 EMPTY, UNFINISHED, REFUSED, NOTHING, SEVERAL = "empty", "unfinished", "refusal", "no label", "several labels"
@@ -32,33 +36,25 @@ class Reading:
 
 
 _THOUGHT_END, _THOUGHT = (re.compile(f"<{slash}think(?:ing)?>", re.IGNORECASE) for slash in ("/", ""))
-_KEYS = "final[_ ]?answer|answer|emotion|label|prediction|category|最终答案|答案|情绪|情感|标签|类别"
-_ENCLOSED = (
-    re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE),
-    re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}"),
-    re.compile(rf"[\"'](?:{_KEYS})[\"']\s*:\s*(\"[^\"]*\"|'[^']*'|\[[^\]]*\])", re.IGNORECASE),
-)
-# Both marks are searched in text as `plain` writes it.
-_MARKED = re.compile(
-    r"\b(?:answer|label|emotion|prediction|conclusion|verdict|classification)(?: label| category)?(?: is)?\s*[:=]"
-    r"|\b(?:final |correct )(?:answer|label|emotion) is\b|\bthe answer is\b"
-    "|(?:答案|情绪|情感|标签|结论|预测|分类)(?:类别|标签|词)?[是为]?\\s*:|答案[是为]|最终的?(?:情绪|情感)[是为]"
-)
 _SINGLED_OUT = re.compile(
     r"\b(?:dominant|primary|main|overall|predominant|prevailing|strongest|best|(?:most )?likel(?:y|iest)) (?:\w+ )?"
     r"(?:emotion|feeling|label|state|mood|expression|category|match|fit|choice|option|word|guess)\b[^.:\n]{0,40}?"
     r"\b(?:is|would be|seems to be|appears to be)\b"
-    r"|\bi(?: would| will|'d|'ll)? (?:choose|pick|select|go with|answer|say|guess)\b"
-    r"|\b(?:therefore|thus|hence|overall|in conclusion|in summary|to sum up|in short)\b"
-    "|主要的?(?:情绪|情感)[是为]|选择?\\s*:|我选择?|综上(?:所述)?|总之|总的来说|因此|所以|最(?:符合|合适|接近)的.{0,3}[是为]"
+    r"|\bthe (?:\w+(?:'s)? )?(?:emotion|feeling|label)(?: \w+){0,5}? (?:is|would be)\b"
+    r"|\bi(?: would| will|'d|'ll)? (?:choose|pick|select|go with|answer|say|guess|classify|label)\b"
+    r"|\b(?:therefore|thus|hence|overall|in conclusion|in summary|to sum up|in short|in fact)\b"
+    "|主要的?(?:情绪|情感)[是为]|选择?\\s*:|我选择?|综上(?:所述)?|总之|总的来说|因此|所以|最(?:符合|合适"
+    "|接近)的.{0,3}[是为]"
+    "|(?:情绪|情感)[是为]"
 )
 _TRIES = 4
 """So many phrases that single out are tried, from the end."""
-_SENTENCES = re.compile(r"[^.;!?。\n]+[.;!?。\n]?")
+_SENTENCES = re.compile(r"(?:[^.;!?。\n]|\.(?=\d))+[.;!?。\n]?")
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e)\b|\bas an ai\b"
     r"|\b(?:can't|cannot|can not|unable to|not able to|impossible to) (?:\w+ )?(?:help|assist|determine|identify|tell"
-    r"|say|see|watch|view|recogni[sz]e|judge|infer|answer)\b|抱歉|对不起|无法|不能(?:回答|判断|识别)|作为.{0,4}(?:人工智能|模型)"
+    r"|say|see|watch|view|recogni[sz]e|judge|infer|answer)\b|抱歉|对不起|无法|不能(?:回答|判断|识别)"
+    r"|作为.{0,4}(?:人工智能|模型)"
 )
 
 
@@ -82,20 +78,28 @@ def read_label(text: str, labels: LabelSet, language: str | None = None) -> Read
     text, why = without_reasoning(text)
     if why:
         return Reading(None, why)
+    inner = enclosed(text)
+    written = plain(without_speech(text) if inner is None else inner)
+    reading = _read(written, labels, language, is_answer=inner is not None)
+    if reading.why in (NOTHING, EMPTY) and language != "zh":
+        corrected = mended(written)
+        if corrected != written:
+            return _read(corrected, labels, language, is_answer=inner is not None)
+    return reading
+
+
+def _read(text: str, labels: LabelSet, language: str | None, is_answer: bool) -> Reading:
+    """Read plain text: all of it where it is the answer, else its marked part if there is one."""
     if not any(letter.isalnum() for letter in text):
-        return Reading(None, EMPTY)
-    enclosed = _enclosed(text)
-    if enclosed is not None:
-        return _reading(_found(enclosed, labels, language), enclosed)
-    written = plain(text)
-    marks = [mark.end() for mark in _MARKED.finditer(written)]
-    if marks:
-        answer = written[marks[-1] :]
-        return _reading(_first_sentence(answer, labels, language), answer)
-    found = _found(written, labels, language)
-    if len(found) > 1:
-        found = _singled_out(written, labels, language) or found
-    return _reading(found, written)
+        return Reading(None, NOTHING if is_answer else EMPTY)
+    parts = [] if is_answer else marked(text)
+    for part in parts:
+        found = _first_sentence(part, labels, language)
+        if found:
+            return _reading(found, part)
+    if parts:
+        return _reading([], parts[0])
+    return _reading(_found(text, labels, language), text)
 
 
 def without_reasoning(text: str) -> tuple[str, str]:
@@ -110,8 +114,8 @@ def answer_part(text: str) -> tuple[str, str]:
     That is what `<answer>`, `\\boxed{}` or a JSON key enclose, else all but the reasoning.
     """
     text, why = without_reasoning(text)
-    enclosed = _enclosed(text)
-    return (text if enclosed is None else enclosed.strip("\"'[] ")), why
+    inner = enclosed(text)
+    return (text if inner is None else inner.strip("\"'[] ")), why
 
 
 def _reading(found: list[str], text: str) -> Reading:
@@ -123,24 +127,26 @@ def _reading(found: list[str], text: str) -> Reading:
 
 
 def _found(text: str, labels: LabelSet, language: str | None) -> list[str]:
-    """Return the labels that a text states; a concept without a label of its own counts for the broader one."""
+    """Return the labels that plain text gives as its answer: one, unless it states several alike.
+
+    A concept without a label of its own counts for the broader one.
+    """
+    mentions = _mentions(text, labels, language)
+    found = put_first(text, mentions, len(labels.labels))
+    return found if len(found) < 2 else _singled_out(text, mentions, len(labels.labels)) or found
+
+
+def _mentions(text: str, labels: LabelSet, language: str | None) -> list[LabelMention]:
     label_of = {concept(label): label for label in labels.labels}
-    stated = stated_concepts(text, language)
-    named = {label_of.get(name) or label_of.get(CONCEPTS[name].broader) for name in stated}
-    return [label for label in labels.labels if label in named]
-
-
-def _enclosed(text: str) -> str | None:
-    """Return what the strongest kind of mark encloses, the last time it does; None without one."""
-    for kind in _ENCLOSED:
-        parts = kind.findall(text)
-        if parts:
-            return parts[-1]
-    return None
+    return [
+        LabelMention(label, one.start, one.end)
+        for one in stated_mentions(text, language)
+        if (label := label_of.get(one.concept) or label_of.get(CONCEPTS[one.concept].broader)) is not None
+    ]
 
 
 def _first_sentence(text: str, labels: LabelSet, language: str | None) -> list[str]:
-    """Return the labels of the first sentence that states any."""
+    """Return the labels of the first paragraph that states any, by its first sentence unless it ranks them."""
     for sentence in _SENTENCES.findall(text):
         found = _found(sentence, labels, language)
         if found:
@@ -148,18 +154,20 @@ def _first_sentence(text: str, labels: LabelSet, language: str | None) -> list[s
     return []
 
 
-def _singled_out(text: str, labels: LabelSet, language: str | None) -> list[str]:
+def _singled_out(text: str, mentions: Sequence[LabelMention], count: int) -> list[str]:
     """Return the one label that the last singling-out phrase names, in its sentence or its first clause, or nothing."""
     for mark in list(_SINGLED_OUT.finditer(text))[: -_TRIES - 1 : -1]:  # the last one first
-        for part in _parts(text[mark.end() :]):
-            found = _found(part, labels, language)
+        for end in _ends(text, mark.end()):
+            found = put_first(text, [m for m in mentions if mark.end() <= m.start and m.end <= end], count)
             if len(found) == 1:
                 return found
     return []
 
 
-def _parts(text: str) -> Iterator[str]:
-    sentence = _SENTENCES.match(text)
+def _ends(text: str, start: int) -> Iterator[int]:
+    """Yield where the sentence that goes on at `start` ends, and where its first clause does."""
+    sentence = _SENTENCES.match(text, start)
     if sentence:
-        yield sentence.group()
-        yield sentence.group().lstrip(" ,").partition(",")[0]
+        yield sentence.end()
+        clause = re.compile(r"[ ,]*[^,]*").match(text, start, sentence.end())
+        yield clause.end() if clause else sentence.end()

@@ -17,12 +17,32 @@ _SIMPLIFIED = str.maketrans(
     "兴愤伤惊讶厌恶惧难过开担忧虑气乐悦欢没无并却爱满奋烦紧张释静躁这个惨绝愉郁闪吓亏显认为觉与说还对断识别装让们会吗",
 )
 _SENTENCE_END = re.compile(r"[.;!?。\n]")
+_GUESS = re.compile(r"\s*(?:possibly|probably|maybe|perhaps|likely|可能|也许|或许|大概|应该)(?![^?]*\bor\b|[^?]*还是)")
+# Speech of others: words of a subtitle, or behind "says"; a single quoted word ("I would say 'sad'") is no speech.
+_QUOTED = (
+    r"(?:[\"“「『](?=[^\"”」』]{0,400}?(?:\s\S|[^\x00-\x7f]{5}))[^\"”」』]{0,400}[\"”」』]"
+    r"|[‘'](?=[^\n]{0,400}?\s)(?:[^\n’']|[’'](?=\w)){0,400}[’'](?!\w))"
+)
+_SPEECH = re.compile(
+    r"(?<=\b)(?:says|said|saying|shouts|shouted|shouting|yells|yelling|screams|screaming|exclaims|exclaimed|exclaiming"
+    r"|whispers|whispering|mutters|cries|crying|asks|asking|replies|replying|remarks|utters|tells \w+|telling \w+"
+    r"|subtitles?|captions?|transcripts?|transcription|dialogue|lyrics|speech|text|utterance|spoken words|words)\b"
+    rf"[^\"“‘'「『.!?;\n]{{0,30}}{_QUOTED}"
+    rf"|(?:说|喊|叫|问|答|字幕|台词|文本|内容|对白|歌词|旁白|原话)[^\"“‘「『。.!?;\n]{{0,12}}{_QUOTED}"
+    r"|\b(?:says|said|saying|shouts|exclaims|whispers|replies)(?:,|:)? ?:? (?=(?:i|i'm|i’m|we|you|my"
+    r"|oh)\b)[^.!?\n…\"”]{0,400}"
+    r"|(?<=[他她人子们])(?:说|喊)[:：]我[^。！？.!?\n；;]{0,80}?(?=[,，。！？.!?\n；;](?:但|可|然而|不过|却)"
+    r"|[。！？.!?\n；;]|$)",
+    re.IGNORECASE,
+)
 # How far one mention looks around, so that a text without a full stop is read in linear time too.
 _SENTENCE, _LONGEST_NEGATOR, _LIST = 400, 40, 30
 
 
 @dataclass(frozen=True)
-class _Mention:
+class Mention:
+    """An emotion word at `text[start:end]`, and the concept that it names."""
+
     concept: str
     start: int
     end: int
@@ -47,6 +67,7 @@ def plain(text: str) -> str:
     # A reply that mixes both languages denies in one what it names in the other.
     text = re.sub(r"(?:并不|并非|不|没有)是?\s*(?=[a-z])", " not ", re.sub(r"而是\s*(?=[a-z])", " but ", text))
     text = re.sub(r"\bnot\s+(?=[一-鿿])", "不", text)
+    text = re.sub(r"\b(?:less|not so much) (\w+(?: \w+)?) (?:than|as)\b", r"not \1 but", text)
     return re.sub(r"[^\S\n]+", " ", text)
 
 
@@ -62,37 +83,57 @@ def stated_concepts(text: str, language: str | None = None) -> set[str]:
     Raises:
         SettingsError: another language.
     """
+    return {mention.concept for mention in stated_mentions(plain(without_speech(text)), language)}
+
+
+def stated_mentions(text: str, language: str | None = None) -> list[Mention]:
+    """Return the emotion words by which plain text (see `plain`) states concepts, in their order.
+
+    Raises:
+        SettingsError: another language than "en", "zh" or None for both.
+    """
     check_language(language)
-    written = plain(text)
-    stated: set[str] = set()
+    stated: list[Mention] = []
     if language != "zh":
-        stated |= _stated(written, english())
+        stated += _stated(text, english())
     if language != "en":
-        stated |= _stated(written, chinese())
-    return stated
+        stated += _stated(text, chinese())
+    return sorted(stated, key=lambda mention: mention.start)
 
 
-def _stated(text: str, grammar: Grammar) -> set[str]:
+def without_speech(text: str) -> str:
+    """Leave out what a text quotes of a person, a subtitle or a transcript: who says "I am happy" need not be happy."""
+    return _SPEECH.sub(" ", text)
+
+
+def _stated(text: str, grammar: Grammar) -> list[Mention]:
     text = grammar.idiom.sub(lambda m: "~" * len(m.group()), text)
     words = concept_of_word()
-    mentions = [_Mention(words[m.group()], m.start(), m.end()) for m in grammar.mention.finditer(text)]
-    stated, denied = set(), False
+    mentions = [Mention(words[m.group()], m.start(), m.end()) for m in grammar.mention.finditer(text)]
+    inside = {place for mention in mentions for place in range(mention.start, mention.end)}
+    # 无 in 无聊 denies nothing.
+    lists = [m.span() for m in grammar.denied_list.finditer(text) if m.start() not in inside]
+    stated, denied = [], False
     for place, mention in enumerate(mentions):
         start = mentions[place - 1].end if place else 0
         if not (denied and _in_denied_list(text, mentions, place, grammar)):
             denied = _denied(text, start, mention, grammar)
-        if not denied and not _asked(text, mention):
-            stated.add(mention.concept)
+        listed = any(begin <= mention.start and mention.end <= end for begin, end in lists)
+        if not denied and not listed and not _asked(text, mention):
+            stated.append(mention)
     return stated
 
 
-def _asked(text: str, mention: _Mention) -> bool:
-    """Say whether the sentence of a mention is a question."""
+def _asked(text: str, mention: Mention) -> bool:
+    """Say whether the sentence of a mention is a question, not a guess such as "Possibly sad?"."""
     end = _SENTENCE_END.search(text, mention.end, mention.end + _SENTENCE)
-    return end is not None and end.group() == "?"
+    if end is None or end.group() != "?":
+        return False
+    beginning = max(text.rfind(sign, max(0, mention.start - _SENTENCE), mention.start) for sign in ".;!?。\n")
+    return not _GUESS.match(text, beginning + 1)
 
 
-def _in_denied_list(text: str, mentions: list[_Mention], place: int, grammar: Grammar) -> bool:
+def _in_denied_list(text: str, mentions: list[Mention], place: int, grammar: Grammar) -> bool:
     """Say whether a mention goes on with the denied list before it, as in "not sad, angry or afraid"."""
     for before, after in pairwise(mentions[place - 1 : place + _LIST]):
         gap = text[before.end : after.start]
@@ -103,7 +144,7 @@ def _in_denied_list(text: str, mentions: list[_Mention], place: int, grammar: Gr
     return False
 
 
-def _denied(text: str, start: int, mention: _Mention, grammar: Grammar) -> bool:
+def _denied(text: str, start: int, mention: Mention, grammar: Grammar) -> bool:
     """Say whether a mention is denied by the words behind it, or before it since `start` in the same clause."""
     if grammar.denied_after.match(text, mention.end):
         return True

@@ -8,6 +8,7 @@ from emotion_qwen.evaluation.scoring import as_released as released
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
+from emotion_qwen.evaluation.tasks.scorers import released_science
 from emotion_qwen.taxonomy import label_set
 
 DFEW, MER = label_set("dfew7"), label_set("mer6")
@@ -103,10 +104,19 @@ def test_readings_of_the_general_harness():
     assert released.scienceqa_reading("Answer: B", ["x", "y"], letters="BACD") == "B"
     assert released.scienceqa_reading("Answer: B", ["x", "y"], letters="ABCD") == "A", "the order of a set decides"
     assert released.scienceqa_reading("the dog", ["dog", "cat"]) == "A"
+    assert released.scienceqa_reading("(C) dog", ["Dog", "Cat", "Bird"]) == "A", "options without case come first"
+    assert released.scienceqa_reading("it is the dog", [" Dog ", "cat"]) == "A"
+    assert released.scienceqa_reading("Cat", ["yes", "no"]) == "A", "letters of its options only"
+    assert released.scienceqa_reading("b", ["x"]) == "other"
+    assert released.scienceqa_reading("E", ["v", "w", "x", "y", "z"]) == "E"
+    five = [ScoredItem("1", ("E",), ("v", "w", "x", "y", "z"))]
+    assert released_science(five, [Answer("1", "E")]) == {"accuracy": 1}
     assert [released.seed_reading(text) for text in ("B", "b. owl", "The answer is B", "Answer: C", "1")] == [
         *("B", "B", "A", "A", "Unknown"),
     ]
     assert released.vqa_right("a big tree", ["a", "dog"]) and released.vqa_right("nothing", ["other"])
+    assert released.vqa_right("Nokia", ["nokia"] * 9 + ["x"]) and released.vqa_right("Nokia", ["Nokia"] * 10)
+    assert released.vqa_right("a big tree", [" Tree "]) and not released.vqa_right("tree", ["Other"])
     assert not released.vqa_right("cow", ["dog"]) and released.emoset_right("not awe", "awe")
     assert released.share([True, False]) == 0.5
 

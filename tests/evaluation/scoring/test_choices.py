@@ -85,3 +85,24 @@ def test_incomplete_questions_are_refused():
         score_circular(passes[:3], [])
     with pytest.raises(DataError, match="item 'x' names no cluster"):
         score_circular([ScoredItem("x", ("A",), OPTIONS)], [])
+
+
+def test_circular_eval_tells_every_ability():
+    # birds: q0 wholly right, q1 wrong in one pass: 1/2; numbers: q2 wholly right: 1. Mean of groups 3/4; all 2/3.
+    items, answers = [], []
+    for number, group in enumerate(("birds", "birds", "numbers")):
+        passes = rotations(ScoredItem(f"q{number}", ("C",), OPTIONS, group=group))
+        items += passes
+        answers += [Answer(one.id, one.references[0]) for one in passes]
+    answers[5] = Answer(items[5].id, "maybe")
+    found = score_circular(items, answers)
+    values = {score.name: score.value for score in found.scores if score.name.startswith("Circular")}
+    assert values == pytest.approx(
+        {
+            "CircularEval": 2 / 3,
+            "CircularEval, mean of groups": 3 / 4,
+            "CircularEval of birds": 1 / 2,
+            "CircularEval of numbers": 1,
+        }
+    )
+    assert found["CircularEval of birds"].items == 2 and found["CircularEval of numbers"].low < 0.2

@@ -18,10 +18,15 @@ ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
         ('{"score": 7, "reason": "close"}', 7),
         ('```json\n{"score": 10}\n```', 10),
         ('{"score": 7.0}', 7),
-        ('{"score": 7.5}', None),
+        ('{"score": 7.5}', 7.5),
+        ('{"Score": 7}', 7),
+        ('{"score": 7, "Score": 8}', None),
+        ('{"score": "high"}', None),
+        ('{"score": [7]}', None),
+        ('{"score": 0.9}', None),
         ('{"score": 11}', None),
         ('{"score": 0}', None),
-        ('{"score": "7"}', None),
+        ('{"score": "7"}', 7),
         ('{"score": 2, "score": 10}', None),
         ('{"score": 2} {"score": 10}', None),
         ('{"score": true}', None),
@@ -34,7 +39,7 @@ ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
         ("", None),
     ],
 )
-def test_only_a_whole_mark_in_json_is_read(reply, mark):
+def test_only_one_mark_in_json_is_read(reply, mark):
     assert read_mark(reply) == mark
 
 

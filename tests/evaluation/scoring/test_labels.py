@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.labels import confusion, score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem, drawn_again
 from emotion_qwen.taxonomy import label_set
 
 DFEW = label_set("dfew7")
@@ -40,6 +42,7 @@ def test_a_table_worked_by_hand():
     assert "recall of fear" not in values and found["recall of happy"].items == 4 and found["WAR"].items == 8
     assert found.notes == (
         "no items of: neutral, surprise, disgust, fear; UAR and macro F1 are means over the other classes",
+        "few items of: happy 4, sad 2, angry 2; UAR and macro F1 depend on each of them",
         # 4 of 8 are happy; F1 of happy 2 * 4 / (8 + 4) = 2/3, times its weight 1/2
         "always happy, the commonest label: WAR 50.0%, UAR 33.3%, WAF 33.3%",
     )
@@ -129,3 +132,47 @@ def test_a_label_outside_the_set_is_refused_in_items_and_unparsed_in_answers():
         score_labels(*case(["worried"], ["sad"]), DFEW)
     found = score_labels(*case(["sad"], ["worried"]), DFEW)
     assert found["WAR"].value == 0 and found.tally.unread == {"no label": 1}
+
+
+def test_where_all_are_right_the_rarest_class_bounds_the_means_over_classes():
+    """One item of fear says next to nothing about its recall (2.5 to 100 %), so UAR may be little over a half."""
+    truth = ["happy"] * 99 + ["fear"]
+    found = score_labels(*case(truth, truth), DFEW)
+    assert found["recall of fear"].low == pytest.approx(0.025)
+    for name, least in (("UAR", 0.025), ("macro F1", 2 * 0.025 / 1.025)):
+        assert found[name].value == found[name].high == 1 and found[name].low <= (1 + least) / 2
+    assert found["UAR"].low > 0.45 and found["WAR"].low == pytest.approx(0.025**0.01)
+
+
+def test_a_rare_class_is_in_every_draw_and_its_recall_bounds_the_upper_end():
+    found = score_labels(*case(["happy"] * 50 + ["fear"] * 2, ["happy"] * 52), DFEW)
+    uar = found["UAR"]
+    # recall of fear 0 of 2 may be up to 84 %, that of happy 50 of 50 as low as 93 %
+    assert uar.value == 0.5 and uar.low == pytest.approx(0.5 - 0.5 * (1 - 0.025**0.02), abs=1e-6)
+    assert uar.high == pytest.approx(0.5 + 0.5 * (1 - 0.025**0.5), abs=1e-6)
+    assert "few items of: fear 2; UAR and macro F1 depend on each of them" in found.notes
+
+
+def test_draws_without_a_class_do_not_count_where_clusters_hold_several_classes():
+    """One of three people shows fear, always missed: draws without that person would score 100 %."""
+    items, answers = case(["happy"] * 9 + ["fear"], ["happy"] * 10)
+    items = [replace(item, cluster=f"person {min(place // 3, 2)}") for place, item in enumerate(items)]
+    table = score_labels(items, answers, DFEW).table
+    assert table.within_classes() is None
+    (drawn,) = drawn_again((table,), 500, 0)
+    uar, war = drawn[:, table.names.index("UAR")], drawn[:, table.names.index("WAR")]
+    assert np.isnan(uar).sum() > 50 and np.nanmax(uar) == 0.5 and war.max() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items_of_fear", [3, 8])
+def test_the_interval_of_uar_covers_with_a_rare_class(items_of_fear):
+    """Recalls 0.7 and 0.6, so UAR 0.65; of 120 runs about 95 % must hold it (before: 0.865 with a rare class)."""
+    rng, covered = np.random.default_rng(items_of_fear), 0
+    truth = ["happy"] * 40 + ["fear"] * items_of_fear
+    for _ in range(120):
+        right = rng.random(len(truth)) < np.where(np.array(truth) == "happy", 0.7, 0.6)
+        given = [t if r else "sad" for t, r in zip(truth, right, strict=True)]
+        rows = score_labels(*case(truth, given), DFEW)
+        covered += rows["UAR"].low <= 0.65 <= rows["UAR"].high
+    assert covered >= 108

@@ -13,6 +13,7 @@ from emotion_qwen.evaluation.metrics import bootstrap_interval, resampled_sums
 from emotion_qwen.evaluation.scoring.records import (
     FAILED,
     MISSING,
+    TIED,
     Answer,
     Read,
     ScoredItem,
@@ -77,6 +78,7 @@ def test_scores_choose_the_likeliest_allowed_choice():
     item = ScoredItem("1", ("a",), allowed=("a", "b"))
     assert likeliest(item, Answer("1", scores={"a": -2.0, "b": -1.0, "c": 0.0})) == Read("b")
     assert likeliest(item, Answer("1", scores={"a": float("nan"), "b": -9.0})) == Read("b")
+    assert likeliest(item, Answer("1", scores={"a": 0.4, "b": 0.4, "c": 9.0})) == Read(None, TIED)
     found = likeliest(item, Answer("1", scores={"a": float("nan"), "c": 1.0}))
     assert found is not None and found.value is None and "allowed" in found.why
     assert likeliest(item, Answer("1", "text")) is None

@@ -58,7 +58,17 @@ def test_only_offered_letters_count():
     [
         *[
             (text, "yes")
-            for text in ("yes", "Yes.", "YES!", "Yes, there is no dog", "Yes it is", "The answer is yes", "**Yes**")
+            for text in (
+                "yes",
+                "Yes.",
+                "YES!",
+                "Yes, there is no dog",
+                "Yes; no cat though",
+                "ＹＥＳ",
+                "Yes it is",
+                "The answer is yes",
+                "**Yes**",
+            )
         ],
         *[
             (text, "yes")
@@ -74,7 +84,17 @@ def test_only_offered_letters_count():
         ],
         *[
             (text, None)
-            for text in ("", "maybe", "nothing", "I cannot tell", "Not sure", "yes and no", "Yes or no", "yes/no")
+            for text in (
+                "",
+                "maybe",
+                "nothing",
+                "I cannot tell",
+                "Not sure",
+                "yes and no",
+                "Yes or no",
+                "yes/no",
+                "Yes no",
+            )
         ],
         *[
             (text, None)
@@ -84,3 +104,11 @@ def test_only_offered_letters_count():
 )
 def test_yes_and_no_are_read_where_they_are_clear(reply, word):
     assert read_yes_no(reply).value == word
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [("Ａ", "A"), ("（Ｂ）", "B"), ("答案：Ｃ", "C"), ("Ｂ．猫", "B"), ("Ｄ", None), ("ｃａｔ", "B")],
+)
+def test_full_width_letters_are_letters(reply, letter):
+    assert read_option(reply, ["dog", "cat", "owl"]).value == letter

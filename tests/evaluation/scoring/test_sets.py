@@ -119,7 +119,7 @@ def test_scores_worked_by_hand(folder):
     assert found["hit rate"].value == 0.75 and found["F1"].items == 4
     assert found["mean length"].value == 7 / 5 and found["mean length"].items == 5
     assert found["F1 of wheel1"].value == found["F1 of wheel2"].value == 0.625
-    assert found.notes == ("1 of 7 given words are outside the vocabulary",)
+    assert found.notes[0] == "1 of 7 given words are outside the vocabulary"
     assert found.tally.failures == 1
 
 
@@ -192,3 +192,33 @@ def test_a_reference_that_names_nothing_is_left_out_and_counted():
     found = score_label_overlap([ScoredItem("1", ("a man",)), ScoredItem("2", ("sad",))], [Answer("2", "sad")])
     assert found["F1"].value == 1 and found["F1"].items == 1
     assert found.notes == ("1 reference texts name nothing that is compared and are left out",)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ('{"emotions": ["glad", "gloomy"]}', ("glad", "gloomy")),
+        ('```json\n["glad", "gloomy"]\n```', ("glad", "gloomy")),
+        ("```\nglad, gloomy\n```", ("glad", "gloomy")),
+        ("Emotions: glad, gloomy", ("glad", "gloomy")),
+        ("**Emotions**: glad; gloomy.", ("glad", "gloomy")),
+        ("The person feels glad and gloomy.", ("glad", "gloomy")),
+        ("1. glad\n2. gloomy", ("glad", "gloomy")),
+        ("情绪：glad、gloomy", ("glad", "gloomy")),
+        ("glad: 0.8, gloomy: 0.2", ("glad", "gloomy")),
+        ('{"glad": 0.8, "gloomy": 0.2}', ("glad", "gloomy")),
+        ("She looks very glad", ("glad",)),
+        ("hungry man, glad", ("hungry man", "glad")),
+        ("he is not glad", ("he is not glad",)),
+    ],
+)
+def test_open_lists_are_read_whole(reply, words):
+    assert words_of(reply, {"glad", "gloomy", "feels"}.__contains__) == words
+
+
+def test_the_wheels_that_were_used_are_named_by_a_checksum(folder):
+    found = score_open_vocabulary([ScoredItem("1", ("glad",))], [Answer("1", "glad")], read_wheels(folder))
+    before = read_wheels(folder).digest
+    assert len(before) == 16 and f"emotion wheels: 2, checksum {before}" in found.notes
+    write_csv(folder / "format.csv", [*FORMS, ("calm", "calmly")])
+    assert read_wheels(folder).digest != before

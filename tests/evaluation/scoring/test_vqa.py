@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
-from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, VQA_V2, normalise, score_vqa, soft_accuracy
+from emotion_qwen.evaluation.scoring.vqa import (
+    TEXT_VQA,
+    VQA_2016,
+    VQA_2021,
+    VQA_V2,
+    normalise,
+    score_vqa,
+    soft_accuracy,
+)
+from emotion_qwen.evaluation.tasks import TASKS
 
 REFERENCE = [
     json.loads(line)
@@ -37,10 +46,39 @@ def test_the_reference_is_large_and_has_every_kind_of_answer():
     assert sum(official != both for *_, official, both in REFERENCE) > 200, "the protocols differ"
 
 
-@pytest.mark.parametrize(("protocol", "column"), [(VQA_V2, 2), (TEXT_VQA, 3)], ids=["VQAv2", "TextVQA"])
+@pytest.mark.parametrize(("protocol", "column"), [(VQA_2016, 2), (TEXT_VQA, 3)], ids=["VQAv2 of 2016", "TextVQA"])
 def test_the_official_accuracy_is_reproduced(protocol, column):
     wrong = [row for row in REFERENCE if abs(soft_accuracy(row[0], row[1], protocol) - row[column]) > 1e-6]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "people", "of_2016", "of_2021", "both"),
+    [
+        ("dog", ["a dog"] * 9 + ["cat"], 0, 1, 1),
+        ("two", ["two"] * 9 + ["3"], 0, 1, 1),
+        ("a dog", ["a dog"] * 10, 0, 1, 1),
+        ("Yes", ["yes"] * 10, 1, 0, 1),
+        ("dog", ["The dog "] * 10, 0, 0, 1),
+        (" dog", ["dog\n"] * 10, 0, 1, 1),
+        ("1,000", ["1000"] * 10, 1, 0, 1),
+        ("1000", ["1,000"] * 9 + ["2"], 1, 1, 1),
+        ("cat", ["a dog"] * 9 + ["cat"], 0.3, 0.3, 0.3),
+    ],
+)
+def test_the_versions_of_the_official_script_differ(answer, people, of_2016, of_2021, both):
+    given = [soft_accuracy(answer, people, protocol) for protocol in (VQA_2016, VQA_2021, VQA_V2)]
+    assert given == pytest.approx([of_2016, of_2021, both])
+
+
+def test_the_task_shows_every_dated_version_beside_its_own():
+    items = [ScoredItem("1", tuple(["a dog"] * 9 + ["cat"]))]
+    task, answers = TASKS["vqav2"], [Answer("1", "dog")]
+    assert task.score(items, answers)["VQA accuracy"].value == 1
+    assert {name: scorer(items, answers)["VQA accuracy"].value for name, scorer in task.also.items()} == {
+        "VQAv2, official script since 2021-03-11 (a013f00)": 1,
+        "VQAv2, official script of 2016 (458a8b2)": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
-from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, score_mme, score_pope
+from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, read_as_pope, score_mme, score_pope
+from emotion_qwen.evaluation.tasks import TASKS
 
 
 def test_pope_by_hand():
@@ -108,3 +109,28 @@ def test_broken_tasks_are_refused():
         score_mme([ScoredItem("1", ("yes",), group="smell", cluster="x")], [])
     with pytest.raises(DataError, match=r"item '1' has the references \('Yes',\); expected \('yes',\)"):
         score_pope([ScoredItem("1", ("Yes",))], [])
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        ("There is not a dog.", "no"),
+        ("The image does not show a dog.", "no"),
+        ("No, it is a cat", "no"),
+        ("NO", "yes"),
+        ("There is a dog. It is not brown.", "yes"),
+        ("Nothing", "yes"),
+        ("Yes; no cat though", "no"),
+    ],
+)
+def test_popes_own_script_reads_sentences_and_calls_the_rest_yes(reply, word):
+    assert read_as_pope(reply).value == word
+
+
+def test_the_task_shows_the_official_reading_of_pope_beside_its_own():
+    items = [ScoredItem("1", ("no",)), ScoredItem("2", ("yes",)), ScoredItem("3", ("yes",))]
+    answers = [Answer("1", "There is not a dog."), Answer("2", "There is a dog.")]
+    task = TASKS["pope"]
+    assert task.score(items, answers)["accuracy"].value == 0
+    (official,) = (scorer(items, answers) for scorer in task.also.values())
+    assert official["accuracy"].value == pytest.approx(2 / 3) and official["recall"].value == 0.5

@@ -113,17 +113,18 @@ def mmbench_right(reply: str, gold: str) -> bool:
     return reply.strip().upper().startswith(gold.upper()) or reply == gold
 
 
-def scienceqa_reading(reply: str, options: Sequence[str], letters: Sequence[str] = "ABCD") -> str:
+def scienceqa_reading(reply: str, options: Sequence[str], letters: Sequence[str] | None = None) -> str:
     """Return the letter behind "The answer is"; else of the first option that stands in it; else a letter in it.
 
-    The script walks through its letters in the order of a Python set, which changes from run to run. `letters` is the
-    order of one such run.
+    Options are compared without case and outer blanks. The script walks through the letters of the options in the order
+    of a Python set, which changes from run to run. `letters` is the order of one such run; None for the alphabet's.
     """
+    letters = [chr(ord("A") + place) for place in range(len(options))] if letters is None else letters
     found = re.search(r"The answer is ([A-D])", reply)
     if found:
         return found.group(1)
     for place, option in enumerate(options):
-        if option in reply:
+        if option.strip().upper() in reply.upper():
             return chr(ord("A") + place)
     for text in (reply, reply.upper()):
         for letter in letters:
@@ -146,10 +147,9 @@ def seed_reading(reply: str) -> str:
 def vqa_right(reply: str, annotators: Sequence[str]) -> bool:
     """Say whether any annotator's answer stands in the reply, also inside a word; "a" stands in nearly all.
 
-    A miss is called "other", so an annotator's "other" makes a miss right.
+    Both are compared without case and outer blanks. A miss is called "other", so an annotator's "other" makes it right.
     """
-    found: str = next((answer for answer in dict.fromkeys(annotators) if answer in reply.lower()), OTHER)
-    return found in annotators
+    return OTHER in annotators or any(answer.strip().lower() in reply.strip().lower() for answer in annotators)
 
 
 def emoset_right(reply: str, gold: str) -> bool:

@@ -49,7 +49,8 @@ def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, se
         seed: of the draws.
 
     Returns:
-        "CircularEval" over questions, "plain accuracy" over the published order alone, "accuracy of passes" over all.
+        "CircularEval" over questions, "plain accuracy" over the published order alone, "accuracy of passes" over all;
+        where there are several groups (MMBench's abilities), CircularEval of each and the mean over them.
 
     Raises:
         DataError: a question does not have as many passes as options, or see `score_choices`.
@@ -69,16 +70,27 @@ def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, se
     for place, one in enumerate(judged):
         first.setdefault(one.item.cluster, place)
         all_right[one.item.cluster] = all_right.get(one.item.cluster, True) and one.points == 1
-    rows = np.zeros((len(judged), 5))  # question, all right, plain right, pass, pass right
+    groups = list(dict.fromkeys(judged[place].item.group for place in first.values()))
+    groups = groups if len(groups) > 1 else []
+    rows = np.zeros((len(judged), 5 + 2 * len(groups)))  # question, all right, plain right, pass, pass right; per group
     rows[:, 3], rows[:, 4] = 1, [one.points for one in judged]
     for name, place in first.items():
         rows[place, :3] = 1, all_right[name], judged[place].points
+        if groups:
+            at = 5 + 2 * groups.index(judged[place].item.group)
+            rows[place, at : at + 2] = 1, all_right[name]
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        return np.column_stack([ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
+        whole = np.column_stack([ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
+        if not groups:
+            return whole
+        return np.concatenate([whole, shares_of_groups(sums[:, 5::2], sums[:, 6::2])], axis=1)
 
-    names, sizes = ("CircularEval", "plain accuracy", "accuracy of passes"), (len(first), len(first), len(judged))
-    table = Table(names, sizes, rows, clusters_of(judged), statistic, shares=(True,) * len(names))
+    names, sizes = ["CircularEval", "plain accuracy", "accuracy of passes"], [len(first), len(first), len(judged)]
+    if groups:
+        names += ["CircularEval, mean of groups", *(f"CircularEval of {group}" for group in groups)]
+        sizes += [len(first), *(int(count) for count in rows[:, 5::2].sum(axis=0))]
+    table = Table(tuple(names), tuple(sizes), rows, clusters_of(judged), statistic, shares=(True,) * len(names))
     return Result(draw(table, seed=seed), tally, judged, table)
 
 
@@ -121,6 +133,15 @@ def _read(item: ScoredItem, answer: Answer) -> Read:
     return chosen
 
 
+def shares_of_groups(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return (D, 1 + G): the mean share over groups and the share of each, from counts and points (D, G) of D draws.
+
+    A small group may be missing from a draw; it is left out of its mean and has no share (nan) there.
+    """
+    shares = np.where(counts > 0, ratio(points, counts), np.nan)
+    return np.concatenate([np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
+
+
 def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str) -> Table:
     """Compose the table of a mean over all items, its mean over groups, and the mean of every group.
 
@@ -142,9 +163,7 @@ def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str)
         whole = ratio(each[:, :, 1].sum(axis=1), each[:, :, 0].sum(axis=1))[:, None]
         if not several:
             return whole
-        drawn = each[:, :, 0] > 0  # a small group may be missing from a draw
-        shares = np.where(drawn, ratio(each[:, :, 1], each[:, :, 0]), np.nan)
-        return np.concatenate([whole, np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
+        return np.concatenate([whole, shares_of_groups(each[:, :, 0], each[:, :, 1])], axis=1)
 
     flat = rows.reshape(len(judged), -1)
     return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, shares=(True,) * len(names))

@@ -1,7 +1,7 @@
 """Marks that a judge gives, 1 to 10 (EMER's clue and label overlap): strict reading, means, agreement of two judges.
 
-Calling a judge is not done here. A judge's reply must be a JSON object with a whole "score" of 1 to 10; "the first
-number of the reply" would take the 1 of "1. The reference says ..." for a mark.
+Calling a judge is not done here. A judge's reply must be a JSON object with a "score" of 1 to 10; "the first number of
+the reply" would take the 1 of "1. The reference says ..." for a mark.
 """
 
 from __future__ import annotations
@@ -33,22 +33,26 @@ LOWEST, HIGHEST = 1, 10
 NO_MARK = "no mark from the judge"
 
 
-def read_mark(text: str) -> int | None:
-    """Return the mark of a judge's reply, or None unless it is one JSON object with a whole score of 1 to 10."""
+def read_mark(text: str) -> float | None:
+    """Return the mark of a judge's reply, or None unless it is one JSON object with one score of 1 to 10.
+
+    The key may be written in any case, the number as text or with a fraction.
+    """
     text = re.sub(r"^\s*```(?:json)?|```\s*$", "", text.strip())
     try:
         mark = json.loads(text, object_pairs_hook=_once).get("score")
-    except (ValueError, AttributeError):
+        number = float("nan") if isinstance(mark, bool) else float(mark)
+    except (ValueError, TypeError, AttributeError):
         return None
-    number = isinstance(mark, int | float) and not isinstance(mark, bool)
-    return int(mark) if number and LOWEST <= mark <= HIGHEST and mark == int(mark) else None
+    return number if LOWEST <= number <= HIGHEST else None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that says one thing twice, such as two scores."""
-    if len(dict(pairs)) < len(pairs):
+    known = {key.strip().lower(): value for key, value in pairs}
+    if len(known) < len(pairs):
         raise ValueError("a key comes twice")
-    return dict(pairs)
+    return known
 
 
 def score_judgements(
@@ -76,9 +80,9 @@ def score_judgements(
 
     given = {answer.id: answer for answer in replies}
     given |= {name: Answer(name, json.dumps({"score": LOWEST})) for name in unanswered}
-    judged, tally = judge(items, given.values(), read, lambda item, mark: int(mark) / HIGHEST)
+    judged, tally = judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
     marked = np.array([one.read is not None for one in judged], dtype=float)
-    marks = np.array([int(one.read or LOWEST) for one in judged], dtype=float)
+    marks = np.array([float(one.read or LOWEST) for one in judged], dtype=float)
     rows = np.column_stack([np.ones(len(judged)), marked, marks, marks * marked])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
@@ -123,9 +127,10 @@ def agreement(first: Result, second: Result) -> Agreement:
     apart = np.abs(one - other)
     kappa = np.nan
     if len(set(one)) > 1 and len(set(other)) > 1:
-        kappa = optional("sklearn.metrics").cohen_kappa_score(one, other, weights="quadratic")
+        whole = (np.rint(side).astype(int) for side in (one, other))  # kappa knows whole marks only
+        kappa = optional("sklearn.metrics").cohen_kappa_score(*whole, weights="quadratic")
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 
 
-def _marks(judged: Sequence[Judged]) -> dict[str, int]:
-    return {one.item.id: int(one.read) for one in judged if one.read is not None}
+def _marks(judged: Sequence[Judged]) -> dict[str, float]:
+    return {one.item.id: float(one.read) for one in judged if one.read is not None}

@@ -13,6 +13,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.metrics import SURE
 from emotion_qwen.evaluation.scoring.records import (
     Answer,
     Judged,
@@ -30,6 +31,10 @@ from emotion_qwen.evaluation.scoring.records import (
 from emotion_qwen.matching.answer import read_label
 from emotion_qwen.taxonomy import LabelSet
 
+OF_CLASSES = ("UAR", "macro F1")
+"""Scores that are means over classes."""
+FEW = 10
+"""A class of fewer items is named in the notes."""
 UNREAD = ""
 """The column of the confusion matrix for items without a readable answer."""
 
@@ -76,10 +81,55 @@ def score_labels(
     judged, tally = judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)
     scores = _with_values_of_scikit_learn(draw(table, seed=seed), judged, labels)
+    scores = _bounded_by_class(scores, judged, labels, table)
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
-    notes = (f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes",) if absent else ()
+    few = [f"{name} {n}" for name, n in zip(labels.labels, support, strict=True) if 0 < n < FEW]
+    notes = [f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes"] if absent else []
+    notes += [f"few items of: {', '.join(few)}; UAR and macro F1 depend on each of them"] if few else []
     return Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
+
+
+def _bounded_by_class(
+    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet, table: Table
+) -> tuple[Score, ...]:
+    """Widen the intervals of UAR and macro F1 by classes that draws cannot vary, as all of their items are alike.
+
+    Where all items of a class are right, or none is, its recall may still be as low, or as high, as the exact binomial
+    bound. How far the score moves when that recall does is added in squares to what the draws say, as variances of
+    independent classes add (Newcombe 1998; Zou and Donner 2008).
+    """
+    counts = confusion(judged, labels).astype(float)
+    truth = [one.item.references[0] for one in judged]
+    down, up = np.zeros(2), np.zeros(2)
+    for place, name in enumerate(labels.labels):
+        items, right = counts[place].sum(), counts[place, place]
+        independent = len({c for c, label in zip(table.clusters, truth, strict=True) if label == name})
+        if not independent or 0 < right < items:
+            continue
+        moved, unlikely = counts.copy(), SURE[0] ** (1 / independent)
+        if right:
+            moved[place, place], moved[place, -1] = items * unlikely, moved[place, -1] + items * (1 - unlikely)
+            down += _of_classes(counts, moved) ** 2
+        else:
+            moved[place] *= unlikely
+            moved[place, place] = items * (1 - unlikely)
+            up += _of_classes(moved, counts) ** 2
+    bounded = []
+    for score in scores:
+        if score.name in OF_CLASSES:
+            at = OF_CLASSES.index(score.name)
+            low = max(0.0, score.value - float(np.hypot(score.value - score.low, np.sqrt(down[at]))))
+            high = min(1.0, score.value + float(np.hypot(score.high - score.value, np.sqrt(up[at]))))
+            score = replace(score, low=low, high=high)
+        bounded.append(score)
+    return tuple(bounded)
+
+
+def _of_classes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+    """Return by how much UAR and macro F1 of one (K, K + 1) table exceed those of another."""
+    measures = _measures(np.stack([better, worse]))[:, 1:3]
+    return measures[0] - measures[1]
 
 
 def _commonest(support: np.ndarray, labels: LabelSet) -> str:
@@ -129,6 +179,8 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(groups), count, count + 1)
         pooled = _measures(each.sum(axis=1))
+        # A draw that lacks a class says nothing about a mean over all classes.
+        pooled[np.isnan(pooled[:, 4 + kept]).any(axis=1), 1:3] = np.nan
         columns = [pooled[:, :4], pooled[:, 4 + kept]]
         if folds:
             by_fold = _measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
@@ -137,7 +189,15 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
 
     flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
     return Table(
-        tuple(names), tuple(map(int, sizes)), flat, clusters_of(judged), statistic, strata, shares=(True,) * len(names)
+        tuple(names),
+        tuple(map(int, sizes)),
+        flat,
+        clusters_of(judged),
+        statistic,
+        strata,
+        shares=(True,) * len(names),
+        classes=tuple(one.item.references[0] for one in judged),
+        by_class=tuple(name in OF_CLASSES or name.startswith("UAR") for name in names),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import DRAWS, SURE, Estimate, resampled_sums
-from emotion_qwen.evaluation.scoring.records import Result, sum_of
+from emotion_qwen.evaluation.metrics import DRAWS, Estimate
+from emotion_qwen.evaluation.scoring.records import Result, drawn_again, interval
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,8 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
             f"{len(first.judged)} items with {len(first.table.names)} scores against {len(second.judged)} with "
             f"{len(second.table.names)}; expected the same items and scorer, score both with one task"
         )
-    generator, width = np.random.default_rng(seed), first.table.rows.shape[1]
-    parts = zip(first.table.by_cluster(), second.table.by_cluster(), strict=True)
-    drawn = sum_of(resampled_sums(np.concatenate(pair, axis=1), draws, generator) for pair in parts)
-    moved = second.table.statistic(drawn[:, width:]) - first.table.statistic(drawn[:, :width])
-    low, high = np.nanquantile(moved, SURE, axis=0)
+    before, after = drawn_again((first.table, second.table), draws, seed)
+    low, high = interval(after - before)
     differences = []
     for place, name in enumerate(first.table.names):
         a, b = first[name], second[name]

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.metrics import DRAWS, SURE, resampled_sums
 
-MISSING, FAILED = "missing", "failed"
-"""Why an item has no answer: no line of that id; a line that holds an error."""
+MISSING, FAILED, TIED = "missing", "failed", "tied scores"
+"""Why an item has no readable answer: no line of that id; a line that holds an error; several likeliest choices."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,9 @@ class Table:
         statistic: (D, F) sums to (D, S) scores.
         strata: (N,) names of parts within which clusters are drawn, so that every draw holds all parts; empty for one.
         shares: of the S scores, whether each is a share of 0 to 1; empty for none.
+        classes: (N,) right classes; empty where there are none.
+        by_class: of the S scores, whether each is a mean over classes, so that every draw must hold all classes: their
+            clusters are drawn within classes, where no cluster has items of two; empty for none.
     """
 
     names: tuple[str, ...]
@@ -161,6 +164,15 @@ class Table:
     statistic: Statistic
     strata: tuple[str, ...] = ()
     shares: tuple[bool, ...] = ()
+    classes: tuple[str, ...] = ()
+    by_class: tuple[bool, ...] = ()
+
+    def within_classes(self) -> Table | None:
+        """Return the table with classes as further strata, or None where a cluster has items of several."""
+        if not any(self.by_class) or len(set(zip(self.clusters, self.classes, strict=True))) > len(set(self.clusters)):
+            return None
+        strata = self.strata or ("",) * len(self.classes)
+        return replace(self, strata=tuple(f"{a}\0{b}" for a, b in zip(strata, self.classes, strict=True)), by_class=())
 
     def by_cluster(self) -> list[np.ndarray]:
         """Return per stratum (C, F) what each of its C clusters adds; a cluster belongs where its first item does."""
@@ -271,14 +283,19 @@ def _first_without_error(answers: Iterable[Answer]) -> tuple[dict[str, Answer], 
 
 
 def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
-    """Return the likeliest allowed choice of an answer that has scores; None where text must be read."""
+    """Return the likeliest allowed choice of an answer that has scores; None where text must be read.
+
+    Of choices that are exactly equally likely none is the answer: taking the first of the set would favour its label.
+    """
     if answer.scores is None:
         return None
     finite = {name: share for name, share in answer.scores.items() if np.isfinite(share)}
     allowed = [name for name in item.allowed or finite if name in finite]
     if not allowed:
         return Read(None, "no score of an allowed choice")
-    return Read(max(allowed, key=finite.__getitem__))
+    best = max(finite[name] for name in allowed)
+    first, *others = [name for name in allowed if finite[name] == best]
+    return Read(None, TIED) if others else Read(first)
 
 
 def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
@@ -287,10 +304,9 @@ def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the
     bootstrap's (Clopper and Pearson 1934): 0 of 6 right may still be up to 46 %.
     """
-    generator = np.random.default_rng(seed)
     values = table.statistic(table.rows.sum(axis=0, keepdims=True))[0]
-    drawn = table.statistic(sum_of(resampled_sums(part, draws, generator) for part in table.by_cluster()))
-    low, high = np.nanquantile(drawn, SURE, axis=0)
+    (drawn,) = drawn_again((table,), draws, seed)
+    low, high = interval(drawn)
     shares = np.array(table.shares or [False] * len(table.names))
     independent = np.minimum(table.items, len(set(table.clusters)))
     unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # as a share, this many times in a row by chance
@@ -298,6 +314,33 @@ def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     low = np.where(shares & (values == 1) & (low == 1), unlikely, low)
     found = zip(table.names, values, low, high, table.items, shares, strict=True)
     return tuple(Score(name, float(v), float(a), float(b), n, bool(s)) for name, v, a, b, n, s in found)
+
+
+def drawn_again(tables: Sequence[Table], draws: int, seed: int) -> list[np.ndarray]:
+    """Return the (D, S) scores of every table in D draws, which are the same for all: tables of the same items."""
+    generator = np.random.default_rng(seed)
+    scores = _drawn(tables, draws, generator)
+    within = [table.within_classes() for table in tables]
+    if all(within):
+        chosen = np.array(tables[0].by_class)
+        for place, inside in enumerate(_drawn([table for table in within if table], draws, generator)):
+            scores[place] = np.where(chosen, inside, scores[place])
+    return scores
+
+
+def _drawn(tables: Sequence[Table], draws: int, generator: np.random.Generator) -> list[np.ndarray]:
+    parts = zip(*(table.by_cluster() for table in tables), strict=True)
+    sums = sum_of(resampled_sums(np.concatenate(same, axis=1), draws, generator) for same in parts)
+    width = tables[0].rows.shape[1]
+    return [table.statistic(sums[:, place * width : (place + 1) * width]) for place, table in enumerate(tables)]
+
+
+def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % interval (S,), (S,) of (D, S) draws; nan where no draw has the score."""
+    known = np.isfinite(drawn).any(axis=0)
+    low, high = np.full((2, drawn.shape[1]), np.nan)
+    low[known], high[known] = np.nanquantile(drawn[:, known], SURE, axis=0)
+    return low, high
 
 
 def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from emotion_qwen.evaluation.scoring.records import Read
@@ -44,6 +45,7 @@ def read_option(text: str, options: Sequence[str]) -> Read:
         return Read(None, why)
     if not any(letter.isalnum() for letter in part):
         return Read(None, EMPTY)
+    part = unicodedata.normalize("NFKC", part)
     offered = LETTERS[: len(options)]
     found: list[str] = []
     for letters in (_whole, _beginning, _behind_a_mark, _standing_alone):
@@ -119,7 +121,7 @@ def _named(text: str, options: Sequence[str]) -> list[int]:
 
 
 def _flat(text: str) -> str:
-    return re.sub(r"[\W_]+", " ", text.lower()).strip()
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).strip()
 
 
 _YES, _NO = r"yes|yeah|yep|是的?|有|对的?", r"no|nope|不是的?|没有|不|否|不对"
@@ -130,6 +132,12 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _NO_ANSWER = re.compile(r"\bno (?:doubt|problem|idea|clue)\b", re.IGNORECASE)
+# "yes and no", "yes/no", a bare "yes no"; not "Yes; no cat though", whose first word answers.
+_BOTH = re.compile(
+    r"\byes\W*(?:\b(?:and|or)\b|/)\W*no\b|\bno\W*(?:\b(?:and|or)\b|/)\W*yes\b"
+    r"|\byes\W+no\W*$|\bno\W+yes\W*$|是或否|是/否",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"\b(?:(?P<yes>yes)|(?P<no>no))\b", re.IGNORECASE)
 
 
@@ -144,8 +152,8 @@ def read_yes_no(text: str) -> Read:
         return Read(None, why)
     if not any(letter.isalnum() for letter in part):
         return Read(None, EMPTY)
-    part = _NO_ANSWER.sub(" ", part)
-    both = re.search(r"\byes\W+(?:and|or|/)?\W*no\b|\bno\W+(?:and|or|/)?\W*yes\b|是或否|是/否", part, re.IGNORECASE)
+    part = _NO_ANSWER.sub(" ", unicodedata.normalize("NFKC", part))
+    both = _BOTH.search(part)
     leading = _LEADING.match(part)
     marked = list(_ANSWER.finditer(part))
     if marked:

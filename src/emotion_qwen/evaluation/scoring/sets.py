@@ -38,14 +38,47 @@ _STOP = frozenset(_FUNCTION_WORDS.split())
 _CHINESE_STOP = frozenset(
     "的了在是和与也就都而及着或一个这那他她它们我你有中上下里为以于被把让从到对说人可能推测视频画面"
 )
+_VERB_FORMS = "feel feels feeling felt look looks looking show showing express expresses expressing"
+_VERBS = frozenset(_VERB_FORMS.split())
+_FENCE = re.compile(r"^\s*```\w*|```\s*$", re.MULTILINE)
+_HEADING = re.compile(
+    r"^[^\n:：,，]{0,40}(?:emotions?|feelings?|labels?|answers?|words?|情绪|情感|标签|答案)[^\n:：,，]{0,20}[:：]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SHARE = re.compile(r"\s*[:=(]\s*[\d.]+\s*%?\s*\)?\s*$")
+_DENIAL = re.compile(r"\b(?:not|no|never|without|nor|neither|lack\w*|rather than|instead of|hardly)\b|n't\b")
 _ENDINGS = re.compile(r"(?<=\w{3})(?:ingly|edly|ings?|ed|ly|es|s)$")
 
 
-def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a list: JSON or Python, or parted by commas, semicolons, slashes, lines or "and"."""
-    part, _ = answer_part(text)
-    words = (re.sub(r"[\[\]{}()\"'“”‘’`*]", " ", word).strip(" .:!?。").lower() for word in _SEPARATORS.split(part))
-    return tuple(dict.fromkeys(" ".join(word.split()) for word in words if word.strip()))
+def words_of(text: str, known: Callable[[str], bool] = lambda word: True) -> tuple[str, ...]:
+    """Return the words of a list: JSON or Python, or parted by commas, semicolons, slashes, lines or "and".
+
+    Args:
+        text: the reply; a heading such as "Emotions:", a fence around JSON and shares behind words are left out.
+        known: whether the vocabulary has a word. A part of several words that it does not have, such as "the person
+            feels happy", counts as the words in it that it has, unless the part denies.
+    """
+    part, _ = answer_part(_FENCE.sub("", text))
+    words: dict[str, None] = {}
+    for piece in _SEPARATORS.split(_HEADING.sub("", part)):
+        plain_piece = re.sub(r"[\[\]{}()\"“”‘`*]|(?<!\w)['’]|['’](?!\w)", " ", _SHARE.sub("", piece))
+        word = " ".join(plain_piece.strip(" .:!?。").lower().split())
+        if word:
+            words |= dict.fromkeys([word] if known(word) else _known_in(word, known) or [word])
+    return tuple(words)
+
+
+def _known_in(piece: str, known: Callable[[str], bool]) -> list[str]:
+    """Return the words of the vocabulary in a piece of a sentence, the longest at each place."""
+    tokens, found, at = piece.split(), [], 0
+    if _DENIAL.search(piece):
+        return []
+    while at < len(tokens):
+        spans = (" ".join(tokens[at : at + length]) for length in range(min(3, len(tokens) - at), 0, -1))
+        word = next((span for span in spans if span not in _STOP | _VERBS and known(span)), None)
+        found += [word] if word else []
+        at += len(word.split()) if word else 1
+    return found
 
 
 def score_open_vocabulary(
@@ -74,18 +107,24 @@ def score_open_vocabulary(
     def groups(words: Iterable[str], wheel: str) -> set[str]:
         return {group for word in words if (group := wheels.group(word, wheel, level)) is not None}
 
+    def known(word: str) -> bool:
+        return any(wheels.group(word, wheel, level) is not None for wheel in names)
+
     judged, tally = judge(items, answers, _read_list, lambda item, text: 0.0)
-    sets, points, unknown = [], [], 0
+    sets, points, lengths, unknown = [], [], [], 0
     for one in judged:
-        given = words_of(one.read or "")
-        unknown += sum(all(wheels.group(word, wheel, level) is None for wheel in names) for word in given)
+        given = words_of(one.read or "", known)
+        unknown += sum(not known(word) for word in given)
+        lengths.append(len(given))
         pairs = [(groups(one.item.references, wheel), groups(given, wheel)) for wheel in names]
         sets.append(pairs)
         points.append(float(np.mean([_f1(*pair) for pair in pairs])))
     judged = tuple(Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
-    lengths = np.array([len(words_of(one.read or "")) for one in judged], dtype=float)
-    notes = (f"{unknown} of {int(lengths.sum())} given words are outside the vocabulary",)
-    table = _overlap_table(judged, sets, names, lengths)
+    notes = (
+        f"{unknown} of {sum(lengths)} given words are outside the vocabulary",
+        f"emotion wheels: {len(names)}, checksum {wheels.digest}",
+    )
+    table = _overlap_table(judged, sets, names, np.array(lengths, dtype=float))
     return Result(draw(table, seed=seed), tally, judged, table, notes)
 
 

@@ -2,7 +2,7 @@
 
 The normalisation is described after the public evaluation tool of VQA and is checked against it (`tests/`). Its odd
 habits are kept, because the published numbers have them: "none" is 0, and punctuation becomes a blank or nothing
-depending on the whole answer.
+depending on the whole answer. What is normalised differs between the versions of that tool, see `Protocol`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
 from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
@@ -22,23 +23,27 @@ ENOUGH = 3
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the two public evaluation tools do differently.
+    """What the public evaluation tools do differently.
 
     Attributes:
         name: of the protocol.
         possessive: take commas and question marks out first and part "'s" from its word.
-        both: normalise annotators' answers as the prediction; else only their punctuation, and only if they differ.
+        people: how annotators' answers are normalised: as the prediction, or their punctuation alone.
+        unanimous: what is normalised where all annotators wrote the same: both sides, the prediction, or neither.
         thousands: what shows that commas group digits.
     """
 
     name: str
-    possessive: bool
-    both: bool
-    thousands: re.Pattern[str]
+    possessive: bool = False
+    people: Literal["whole", "punctuation"] = "whole"
+    unanimous: Literal["both", "prediction", "neither"] = "both"
+    thousands: re.Pattern[str] = re.compile(r"\d,\d")
 
 
-VQA_V2 = Protocol("VQAv2", possessive=False, both=False, thousands=re.compile(r"\d,\d"))
-TEXT_VQA = Protocol("TextVQA", possessive=True, both=True, thousands=re.compile(r"\d,+\d"))
+VQA_V2 = Protocol("VQAv2, both sides normalised")
+VQA_2016 = Protocol("VQAv2, official script of 2016 (458a8b2)", people="punctuation", unanimous="prediction")
+VQA_2021 = Protocol("VQAv2, official script since 2021-03-11 (a013f00)", unanimous="neither")
+TEXT_VQA = Protocol("TextVQA", possessive=True, thousands=re.compile(r"\d,+\d"))
 _REMEMBERED = 1 << 16
 """So many normalised answers are kept: people give the same few over and over."""
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
@@ -87,8 +92,11 @@ def normalise(text: str, protocol: Protocol = VQA_V2) -> str:
     """Write an answer in the form in which answers are compared."""
     if protocol.possessive:
         text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
-    text = text.replace("\n", " ").replace("\t", " ").strip()
-    return plain_words(without_punctuation(text, protocol))
+    return plain_words(without_punctuation(_blanks(text), protocol))
+
+
+def _blanks(text: str) -> str:
+    return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = VQA_V2) -> float:
@@ -97,15 +105,16 @@ def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = V
     Args:
         answer: of the model.
         annotators: all answers of people, usually ten.
-        protocol: VQA_V2 or TEXT_VQA.
+        protocol: which public tool to follow.
     """
-    given = normalise(answer, protocol)
-    if protocol.both:
+    alike = len(set(annotators)) == 1
+    given = _blanks(answer) if alike and protocol.unanimous == "neither" else normalise(answer, protocol)
+    if alike and protocol.unanimous != "both":
+        people = [_blanks(one) if protocol.unanimous == "neither" else one for one in annotators]
+    elif protocol.people == "whole":
         people = [normalise(one, protocol) for one in annotators]
-    elif len(set(annotators)) > 1:
-        people = [without_punctuation(one, protocol) for one in annotators]
     else:
-        people = list(annotators)
+        people = [without_punctuation(one, protocol) for one in annotators]
     same = [one == given for one in people]
     agree = sum(same)
     return sum(min(1.0, (agree - own) / ENOUGH) for own in same) / len(same)

@@ -9,7 +9,9 @@ columns may stand in place of any `.xlsx`.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -32,11 +34,13 @@ class Wheels:
         forms: form of a word -> words ("happily" -> "happy").
         synonyms: word -> words of the wheels.
         rings: wheel -> level -> word of the wheel -> the group it belongs to.
+        digest: first 16 hexadecimal digits of the SHA-256 of what was read; the folders of MER2025 and MER2026 differ.
     """
 
     forms: Mapping[str, tuple[str, ...]]
     synonyms: Mapping[str, tuple[str, ...]]
     rings: Mapping[str, Mapping[str, Mapping[str, str]]]
+    digest: str = ""
 
     def group(self, word: str, wheel: str, level: str = "level1") -> str | None:
         """Return the group of a word on one wheel, or None where the word is not in the vocabulary.
@@ -72,7 +76,9 @@ def read_wheels(folder: Path) -> Wheels:
             for synonym in (*_listed(row.get(key.replace("word_", "synonym_"), "")), word):
                 if word:
                     synonyms.setdefault(synonym, {})[word] = None
-    return Wheels(_frozen(forms), _frozen(synonyms), rings)
+    read = _frozen(forms), _frozen(synonyms), rings
+    written = json.dumps(read, sort_keys=True, ensure_ascii=False).encode()
+    return Wheels(*read, hashlib.sha256(written).hexdigest()[:16])
 
 
 def _frozen(table: dict[str, dict[str, None]]) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -31,16 +31,24 @@ FULL = 200
 """Points of one MME subtask: 100 times accuracy plus 100 times accuracy+."""
 
 
-def score_pope(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_pope(
+    items: Sequence[ScoredItem], answers: Iterable[Answer], *, official: bool = False, seed: int = 0
+) -> Result:
     """Score POPE (Li et al., EMNLP 2023): "yes" is the positive class; `group` names the split.
 
     An answer that cannot be read is neither yes nor no: it is wrong, misses a right yes, and is no false yes. The
     yes-ratio is the share of items that were answered yes, of predictions, not of references.
 
+    Args:
+        items: of one split or several.
+        answers: of the items.
+        official: read texts as POPE's own evaluate.py does (`read_as_pope`), for models that answer in sentences.
+        seed: of the draws.
+
     Raises:
         DataError: a reference other than yes or no, or see `records.judge`.
     """
-    judged, tally = _judge(items, answers)
+    judged, tally = _judge(items, answers, read_as_pope if official else read_yes_no)
     groups = list(dict.fromkeys(one.item.group for one in judged))
     several = len(groups) > 1
     rows = np.zeros((len(judged), len(groups), 5))  # item, right, true yes, yes predicted, yes in truth
@@ -136,12 +144,21 @@ def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
     return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata, shares)
 
 
-def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
+def read_as_pope(text: str) -> Read:
+    """Read a reply as evaluate.py of github.com/AoiDragon/POPE does: "no" by a word, else "yes", whatever it says.
+
+    The first sentence alone counts; the words are "No", "no" and "not" in just this case.
+    """
+    words = text.partition(".")[0].replace(",", "").split(" ")
+    return Read("no" if {"No", "no", "not"} & set(words) else "yes")
+
+
+def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer], read: Callable[[str], Read] = read_yes_no) -> tuple:
     for item in items:
         if item.references not in (("yes",), ("no",)):
             raise DataError(f"item {item.id!r} has the references {item.references}; expected ('yes',) or ('no',)")
-    return judge(items, answers, _read, lambda item, word: float(word == item.references[0]))
 
+    def read_answer(item: ScoredItem, answer: Answer) -> Read:
+        return likeliest(ScoredItem(item.id, item.references, ("yes", "no")), answer) or read(answer.text)
 
-def _read(item: ScoredItem, answer: Answer) -> Read:
-    return likeliest(ScoredItem(item.id, item.references, ("yes", "no")), answer) or read_yes_no(answer.text)
+    return judge(items, answers, read_answer, lambda item, word: float(word == item.references[0]))

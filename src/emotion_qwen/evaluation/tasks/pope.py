@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,7 @@ TASK = Task(
     Pope(("pope", "POPE")),
     answered="text",
     score=score_pope,
+    also={"read as POPE's own script": partial(score_pope, official=True)},
     as_released=released_pope,
     splits=("test",),
     prompts={OURS: ("en",), RELEASE: ("en",)},

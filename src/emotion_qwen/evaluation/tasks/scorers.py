@@ -11,7 +11,6 @@ from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.scoring import as_released
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
-from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
 from emotion_qwen.evaluation.scoring.wheels import Wheels, read_wheels
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
@@ -135,7 +134,7 @@ released_mmbench, released_seed = _by_replies(_mmbench), _by_replies(_seed)
 def released_science(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
     """Accuracy by the release's reading of ScienceQA."""
     pairs = answered(items, answers)
-    read = [as_released.scienceqa_reading(text, item.allowed, LETTERS[:4]) for item, text in pairs]
+    read = [as_released.scienceqa_reading(text, item.allowed) for item, text in pairs]
     right = [letter == item.references[0] for (item, _), letter in zip(pairs, read, strict=True)]
     return {"accuracy": as_released.share(right)} if pairs else {}
 

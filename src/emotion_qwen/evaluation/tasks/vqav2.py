@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.vqa import score_vqa
+from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
 from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows, read_json
@@ -74,6 +75,7 @@ TASK = Task(
     VqaV2(("vqav2", "VQAv2")),
     answered="text",
     score=score_vqa,
+    also={protocol.name: partial(score_vqa, protocol=protocol) for protocol in (VQA_2021, VQA_2016)},
     as_released=released_vqa,
     splits=("validation",),
     prompts={OURS: ("en",), RELEASE: ("en",)},

@@ -1,0 +1,176 @@
+"""Where a reply marks its answer: tags, `\\boxed{}`, JSON, ticked boxes, words such as "Final answer:" or 主要情绪：.
+
+Every mark is of one of three ranks. "Primary emotion" and "final answer" outrank "emotion"; "secondary emotion" and
+"alternative label" mark no answer at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
+_TICKED = re.compile(r"^[\s>*+-]*(?:\[[xX✓✔√]\]|\([xX✓✔√]\)|[☑✅✔✓])[ \t]*(\S.*)$", re.MULTILINE)
+
+_WEAK = (
+    r"second(?:ary)?|third|tertiary|others?|alternat(?:e|ives?)|additional|minor|runner[- ]?up|less likely|next|also"
+    r"|previous|initial|opposite|background|mixed|possible|candidate|wrong|incorrect|excluded"
+    "|次要|其他|其它|备选|次选|第二|第三|辅助|附加|可能|候选|排除"
+)
+_STRONG = (
+    r"final|primary|main|dominant|predominant|leading|overall|best|most likely|top|first|chosen|selected|predicted"
+    "|主要|首要|主导|最终|首选|第一|最可能|预测"
+)
+_KEY = (
+    "answer|label|emotion|feeling|prediction|category|class|classification|conclusion|verdict|response|output|result"
+    "|choice|sentiment|答案|回答|情绪|情感|标签|结论|预测|分类|类别|输出|结果|判断|选择|答"
+)
+# What stands beside an answer in JSON and is none: why it was given and how sure or strong it is.
+_BESIDE = (
+    r"reason|expla|analy|descri|cue|caus|evidence|context|thought|think|intens|confiden|score|probab|valence|arousal"
+    "|change|trend|histor|option|question|理由|原因|分析|描述|依据|强度|置信|概率|变化|选项|问题|思考"
+)
+_WEAK_KEY, _STRONG_KEY, _ANSWER_KEY, _BESIDE_KEY = map(re.compile, (_WEAK, _STRONG, _KEY, _BESIDE))
+_LABEL_KEY, _SHARE_KEY = (
+    re.compile(words)
+    for words in ("label|emotion|name|class|category|情绪|情感|标签", "scor|conf|prob|shar|weight|likel|percent")
+)
+# A JSON text that was cut off or is written with single quotes.
+_PAIR = re.compile(r"[\"']([^\"'\n]{1,40})[\"']\s*:\s*(\"[^\"]*\"|'[^']*'|\[[^\]]*\])")
+_JSON_STARTS, _LONGEST_JSON = 50, 100_000
+"""At most so many braces are tried as the beginning of JSON, in at most so many characters."""
+
+# Marks in running text, searched in what `plain` writes.
+_MARK = re.compile(
+    rf"\b(?P<quality>(?:{_WEAK}|{_STRONG}|correct|recognized|detected|the)(?: \d+| three| two)? )?"
+    rf"(?:{_KEY})s?(?: (?:label|category|class|type|name|result|is))?(?: is)?\s*(?:\([^()\n]{{1,20}}\)\s*)?[:=]"
+    rf"|\b(?P<bare>{_WEAK}|{_STRONG}|best guess|(?:first|second|top) choice)\s*[:=]"
+    r"|\b(?:final |correct )(?:answer|label|emotion) is\b|\bthe answer is\b"
+    r"|^[ \t]*(?:final |my )?(?:answer|conclusion|result|output|prediction|label|response|答案|结论|结果|回答"
+    r"|最终答案)[ \t]*$"
+    rf"|(?P<zh>{_WEAK}|{_STRONG})?的?(?:{_KEY})(?:类别|标签|词|识别|分类|判断"
+    rf"|结果)*(?:\([^()\n]{{1,10}}\))?(?:应该?)?[是为]?\s*:"
+    rf"|(?P<zhbare>{_WEAK}|{_STRONG})\s*:|答案[是为]|最终的?(?:情绪|情感)[是为]",
+    re.MULTILINE,
+)
+_UNDECIDED = re.compile(
+    r"\b(?:unknown|unclear|none|n/a|null|uncertain|undetermined|cannot|can't|not|no)\b|未知|不确定|无法|不能|没有|无"
+)
+
+
+def enclosed(text: str) -> str | None:
+    """Return what a reply encloses as its answer, the last time it does: a tag, a box, JSON, ticked boxes.
+
+    Args:
+        text: a reply as it was written, without its reasoning.
+
+    Returns:
+        The text inside; shares by label one per line as "label: share"; None where nothing is enclosed.
+    """
+    for kind in (_TAG, _BOX):
+        parts = kind.findall(text)
+        if parts:
+            return str(parts[-1])
+    answers = [answer for value in _json_values(text) if (answer := _answer_of(value)) is not None]
+    if answers:
+        return answers[-1]
+    pairs = [(_rank(key), value) for key, value in _PAIR.findall(text) if _is_answer_key(key)]
+    if pairs:
+        best = max(rank for rank, _ in pairs)
+        if best >= 0:
+            return str([value for rank, value in pairs if rank == best][-1])
+    ticked = _TICKED.findall(text)
+    return "\n".join(ticked) if ticked else None
+
+
+def marked(text: str) -> list[str]:
+    """Return the marked parts of plain text, the one that counts first; none where no mark of an answer stands.
+
+    Each part reaches to the next mark. A later mark counts before an earlier one of the same rank. Behind a part that
+    leaves the answer open ("Final answer: unknown") no other counts.
+    """
+    marks = list(_MARK.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)] * bool(marks)
+    ranked = []
+    for place, (mark, end) in enumerate(zip(marks, ends, strict=True)):
+        quality = mark["quality"] or mark["bare"] or mark["zh"] or mark["zhbare"] or ""
+        rank = _rank(quality or ("final" if "final" in mark.group() else ""))
+        if rank >= 0:
+            ranked.append((rank, place, text[mark.end() : end]))
+    parts = []
+    for _, _, part in sorted(ranked, reverse=True):
+        parts.append(part)
+        if _UNDECIDED.search(part.partition("\n")[0]):
+            break
+    return parts
+
+
+def _rank(quality: str) -> int:
+    """Return 1 for a primary or final answer, 0 for an answer, -1 for a secondary or alternative one."""
+    quality = quality.lower().replace("_", " ")
+    if _WEAK_KEY.search(quality) and not re.search(r"\b(?:final|primary)|最终|主要", quality):
+        return -1
+    return int(bool(_STRONG_KEY.search(quality)))
+
+
+def _is_answer_key(key: str) -> bool:
+    key = key.lower()
+    return bool(_ANSWER_KEY.search(key) or _STRONG_KEY.fullmatch(key)) and not _BESIDE_KEY.search(key)
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """Yield the objects and lists of JSON in a text, outermost ones only."""
+    decoder, at, tried = json.JSONDecoder(), 0, 0
+    text = text[:_LONGEST_JSON]
+    while (start := re.compile(r"[{\[]").search(text, at)) is not None and tried < _JSON_STARTS:
+        tried, at = tried + 1, start.start() + 1
+        try:
+            value, at = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        yield value
+
+
+def _answer_of(value: Any) -> str | None:
+    """Return the answer that parsed JSON gives, as text, or None where it gives none."""
+    if isinstance(value, list):
+        return _written(value) if value and all(isinstance(one, str | dict) for one in value) else None
+    if not isinstance(value, dict):
+        return None
+    answers = [(rank, one) for key, one in value.items() if _is_answer_key(key) and (rank := _rank(key)) >= 0]
+    texts = [(rank, text) for rank, one in answers if (text := _written(one)) is not None]
+    if texts:
+        best = max(rank for rank, _ in texts)
+        return next(text for rank, text in texts if rank == best)
+    if value and all(_is_share(one) for one in value.values()):
+        return _written(value)
+    return next((text for one in value.values() if isinstance(one, dict) and (text := _answer_of(one))), None)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) or (
+        isinstance(value, str) and bool(re.fullmatch(r"\s*[\d.]+\s*%?\s*", value))
+    )
+
+
+def _written(value: Any) -> str | None:
+    """Write a JSON value as a line of text or as lines of labels with their shares; None where it is no answer."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list):
+        parts = [part for one in value if (part := _written(one)) is not None]
+        return ("\n" if any(isinstance(one, dict) for one in value) else ", ").join(parts)
+    if not isinstance(value, dict):
+        return None
+    labels = [one for key, one in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(one, str)]
+    shares = [one for key, one in value.items() if _SHARE_KEY.search(key.lower()) and _is_share(one)]
+    if labels:
+        return f"{labels[0]}: {shares[0]}" if shares else labels[0]
+    if all(isinstance(one, bool) for one in value.values()):
+        return "\n".join(key for key, one in value.items() if one)
+    if all(_is_share(one) for one in value.values()):
+        return "\n".join(f"{key}: {one}" for key, one in value.items())
+    return _answer_of(value)
