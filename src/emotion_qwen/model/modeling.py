@@ -363,15 +363,20 @@ def _key_fault(kind: str, keys: Any) -> str:
     return f"{kind.replace('_', ' ')}: {', '.join(names[:LISTED_KEYS])}{more}"
 
 
-def check_folder(path: str | Path) -> None:
+def check_folder(path: str | Path, weights: bool = True) -> None:
     """Check a local model folder before anything is loaded; a name that is no folder is left to the hub.
+
+    Args:
+        path: folder or hub name.
+        weights: look for the weights, too.
 
     Raises:
         CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
     """
     folder = Path(path)
     if not folder.is_dir():
-        if folder.is_absolute() or str(path).startswith(".") or folder.exists():
+        on_hub = str(path).count("/") == 1 and not folder.parent.is_dir()
+        if folder.is_absolute() or str(path).startswith(".") or folder.exists() or not on_hub:
             raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that holds config.json")
         return
     try:
@@ -385,7 +390,8 @@ def check_folder(path: str | Path) -> None:
             f"{folder}: model_type is {config.get('model_type')!r}, expected {EmotionQwenConfig.model_type!r}; "
             f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
         )
-    _check_weights(folder)
+    if weights:
+        _check_weights(folder)
 
 
 def _check_weights(folder: Path) -> None:
