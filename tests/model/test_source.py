@@ -51,6 +51,35 @@ def test_a_folder_that_is_not_there_is_said_without_asking_the_hub(name, cache, 
     assert not cache and time.perf_counter() - began < 2
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-this-name/model", "a\0b"])
+def test_a_name_that_no_file_can_have_is_one_line(name, cache):
+    with pytest.raises(CheckpointError, match="give `nano`, a model folder") as caught:
+        locate(name)
+    assert len(str(caught.value)) < 400 or name[:80] in str(caught.value)
+    assert not cache
+
+
+BROKEN = {
+    "config.json": ["{", "[]", "\ufffe"],
+    "model.safetensors.index.json": ["{", "{}", "[]", '{"weight_map": []}'],
+    "tokenizer.json": ["{", "{}", "[]", ""],
+    "processor_config.json": ["{", "[]"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BROKEN.items() for text in texts])
+def test_a_damaged_file_of_a_model_is_one_line(name, text, tmp_path, capsys):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in NANO.glob("*.*"):
+        if file.is_file() and file.name != name:
+            (folder / file.name).symlink_to(file)
+    (folder / name).write_bytes(text.encode("utf-16")) if "\ufffe" in text else (folder / name).write_text(text)
+    assert main(["ask", "picture.png", "What?", "--model", str(folder)]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert name in error
+
+
 def test_a_hub_name_is_tried_once(cache, monkeypatch):
     with pytest.raises(
         CheckpointError, match=r"'org/name' is neither a folder nor in the cache, .*\(no route to host\)"

@@ -103,4 +103,7 @@ def _misfit(source: ModelSource, reason: str) -> str:
 def _stage_gate(folder: Path | None) -> str | None:
     """Return the gate mode that an adapter was trained with; it may differ from its base's."""
     path = (folder or Path()) / STAGE_PROOF
-    return json.loads(path.read_text(encoding="utf-8")).get("gate") if path.is_file() else None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("gate") if path.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error

@@ -383,21 +383,31 @@ def check_folder(path: str | Path, weights: bool = True) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'}: not valid JSON ({error}); copy the file again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / 'config.json'}: a {type(config).__name__}, no object; copy the file again")
     if config.get("model_type") != EmotionQwenConfig.model_type:
         raise CheckpointError(
             f"{folder}: model_type is {config.get('model_type')!r}, expected {EmotionQwenConfig.model_type!r}; "
             f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
         )
     if weights:
-        _check_weights(folder)
+        check_weights(folder)
 
 
-def _check_weights(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
+    """Check that a folder has its weights as safetensors, all shards of them.
+
+    Raises:
+        CheckpointError: a file is missing, or the index of shards is damaged.
+    """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index}: names no shards ({error}); copy the file again") from error
         absent = [name for name in shards if not (folder / name).is_file()]
         if absent:
             raise CheckpointError(

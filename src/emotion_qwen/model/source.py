@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
 from emotion_qwen.errors import CheckpointError
-from emotion_qwen.model.modeling import check_folder
+from emotion_qwen.model.modeling import check_folder, check_weights
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "nano"
@@ -101,11 +101,14 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
     """
     if name is None or str(name) == NANO_NAME:
         return NANO
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise CheckpointError(f"model {str(name)!r} is a file; {EXPECTED}")
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise CheckpointError(f"model {str(name)!r} is a file; {EXPECTED}")
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, too long, ~ of an unknown user
+        raise CheckpointError(f"model {str(name)[:80]!r} cannot be looked for ({error}); {EXPECTED}") from error
     on_hub = HUB_NAME.fullmatch(str(name)) is not None
     cached = _cached(str(name), weights) if on_hub else None
     if cached is not None:
@@ -170,12 +173,14 @@ def _cached(name: str, weights: bool) -> Path | None:
         folder = Path(snapshot_download(name, allow_patterns=_patterns(weights), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    index = folder / "model.safetensors.index.json"
-    shards = {"model.safetensors"}
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    whole = (folder / "config.json").is_file() and (not weights or all((folder / name).is_file() for name in shards))
-    return folder if whole or (folder / ADAPTER_CONFIG).is_file() else None
+    if (folder / ADAPTER_CONFIG).is_file():
+        return folder
+    try:
+        if weights:
+            check_weights(folder)
+    except CheckpointError:
+        return None  # downloaded in part
+    return folder if (folder / "config.json").is_file() else None
 
 
 def _patterns(weights: bool) -> list[str]:

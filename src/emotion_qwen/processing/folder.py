@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from emotion_qwen.errors import CheckpointError
-from emotion_qwen.model.source import missing_processor_files
+from emotion_qwen.model.source import IMAGE_FILES, missing_processor_files
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
@@ -22,6 +22,8 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
             f"{folder}: no {', no '.join(missing)}; copy the files of tokenizer and image processor from the model "
             "that the weights come from"
         )
+    for name in ("tokenizer.json", "tokenizer_config.json", *IMAGE_FILES):
+        _check_object(folder / name)
     try:
         return EmotionQwenProcessor.from_pretrained(folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -29,6 +31,17 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
         raise CheckpointError(
             f"{folder}: tokenizer or image processor cannot be loaded ({reason}); copy their files again"
         ) from error
+
+
+def _check_object(path: Path) -> None:
+    """Refuse a file that is there and is no JSON object: the tokenizer's own error for it has no type to catch."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    needed = ("model", "added_tokens") if path.name == "tokenizer.json" and path.is_file() else ()
+    if not isinstance(values, dict) or any(key not in values for key in needed):
+        raise CheckpointError(f"{path}: not the content that was expected; copy the file again")
 
 
 def takes_ours(folder: Path) -> bool:
