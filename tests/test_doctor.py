@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from tests.conftest import REPOSITORY
 
 from emotion_qwen import cli, doctor
 from emotion_qwen.doctor import Finding
@@ -50,16 +52,36 @@ def test_packages_are_judged_by_their_requirement() -> None:
         "no-such-package-of-ours>=1.2",
         'numpy>=2; extra == "train"',
         'no-such-trainer; extra == "train"',
+        'no-such-reader; extra == "eval"',
+        'no-such-reader; extra == "serve"',
+        'rich; extra == "serve"',
         'pytest>=8; extra == "dev"',
         'no-such-thing; sys_platform == "none"',
     ]
-    findings = {f.part: f for f in doctor.check_packages(lines)}
-    assert set(findings) == {"click", "rich", "no-such-package-of-ours", "numpy", "no-such-trainer"}
+    needed = [Requirement(line) for line in lines]
+    findings = {f.part: f for f in doctor.check_packages(needed, ["train", "eval", "serve"])}
+    named = {"click", "rich", "no-such-package-of-ours", "numpy", "no-such-trainer", "no-such-reader"}
+    assert set(findings) == named
     assert findings["click"].good and findings["click"].required and not findings["click"].remedy
-    assert not findings["rich"].good and findings["rich"].remedy == 'pip install "rich>=99"'
+    assert findings["rich"].required and not findings["rich"].good
+    assert findings["no-such-package-of-ours"].remedy == 'pip install "no-such-package-of-ours>=1.2"'
     assert findings["no-such-package-of-ours"].found == "missing"
     assert findings["numpy"].good and not findings["numpy"].required
-    assert findings["no-such-trainer"].remedy == 'pip install -e ".[train]"'
+    assert findings["no-such-trainer"].remedy == "pip install 'emotion-qwen[train]'"  # in a clone and outside it
+    assert findings["no-such-reader"].wanted == " for eval, serve"
+    assert findings["no-such-reader"].remedy == "pip install 'emotion-qwen[eval]'"
+
+
+def test_every_extra_of_the_project_is_looked_at() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
+    needed = [Requirement(f'{line}; extra == "{name}"') for name, lines in extras.items() for line in lines]
+    listed = [f.part for f in doctor.check_packages(needed, list(extras))]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {requirement.name for requirement in needed}
+    assert set(doctor.known_extras()) == set(extras)
 
 
 def test_files_are_found_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

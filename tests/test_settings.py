@@ -1,4 +1,5 @@
 import pytest
+from pydantic import Field
 
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.settings import ClipSettings, Settings, read_yaml
@@ -49,3 +50,53 @@ def test_an_override_reaches_into_lists(tmp_path):
     assert read_yaml(path, ["data.1.name=c", "steps.0=7"]) == {"data": [{"name": "a"}, {"name": "c"}], "steps": [7, 2]}
     with pytest.raises(SettingsError, match=r"override 'data\.2\.name=c': '2' is no place in a list of 2"):
         read_yaml(path, ["data.2.name=c"])
+
+
+class Inner(Settings):
+    learning_rate: float = 1.0
+    steps: int = 1
+
+
+class Entry(Settings):
+    path: str = ""
+    weight: float = 1.0
+
+
+class Outer(Settings):
+    inner: Inner = Inner()
+    maybe: Inner | None = None
+    entries: list[Entry] = Field(default_factory=list)
+    named: dict[str, Entry] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"inner": {"lr": 1}}, "unknown key 'inner.lr'; expected one of: learning_rate, steps. "
+                               "Did you mean 'inner.learning_rate'?"),
+        ({"maybe": {"max_steps": 1}}, "unknown key 'maybe.max_steps'; expected one of: learning_rate, steps. "
+                                      "Did you mean 'maybe.steps'?"),
+        ({"entries": [{}, {"wieght": 2}]}, "unknown key 'entries.1.wieght'; expected one of: path, weight. "
+                                           "Did you mean 'entries.1.weight'?"),
+        ({"named": {"a": {"pat": ""}}}, "unknown key 'named.a.pat'; expected one of: path, weight. "
+                                        "Did you mean 'named.a.path'?"),
+        ({"iner": {}}, "unknown key 'iner'; expected one of: entries, inner, maybe, named. Did you mean 'inner'?"),
+        ({"inner": {"xyz": 1}}, "unknown key 'inner.xyz'; expected one of: learning_rate, steps."),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_lists_the_keys_of_its_own_group(values, message):
+    with pytest.raises(SettingsError) as caught:
+        Outer.of(values, "run.yaml")
+    assert str(caught.value) == f"run.yaml: {message}"
+
+
+def test_an_override_steps_only_into_groups(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("stage: hybrid\nadapter:\n", encoding="utf-8")
+    assert read_yaml(path, ["adapter.rank=8", "new.deep.key=1"]) == {
+        "stage": "hybrid", "adapter": {"rank": 8}, "new": {"deep": {"key": 1}},
+    }  # fmt: skip
+    with pytest.raises(SettingsError, match="'stage' is the value 'hybrid', not a group of settings"):
+        read_yaml(path, ["stage.name=x"])
+    with pytest.raises(SettingsError, match="not valid YAML; put it in quotes"):
+        read_yaml(path, ["adapter=[1"])

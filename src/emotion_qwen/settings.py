@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.errors import SettingsError
 
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
@@ -39,10 +40,51 @@ class Settings(BaseModel):
     def _explain(cls, fault: Mapping[str, Any]) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            return unknown_choice("key", key, cls.model_fields)
+            return _unknown_key(key, cls._block(fault["loc"][:-1]).model_fields)
         if fault["type"] == "missing":
             return f"{key} is missing; give it a value"
         return f"{key} = {fault['input']!r}: {fault['msg']}"
+
+    @classmethod
+    def _block(cls, path: Sequence[str | int]) -> type[Settings]:
+        """Return the group of settings at a place, for example ("data", 0); this group where the place is none."""
+        block: type[Settings] = cls
+        for name in path:
+            field = block.model_fields.get(str(name))
+            if field is not None:  # otherwise a place in a list, whose group is known already
+                block = next(_groups(field.annotation), block)
+        return block
+
+
+OTHER_NAMES = {
+    "lr": "learning_rate", "wd": "weight_decay", "decay": "weight_decay", "max_steps": "steps",
+    "warmup_ratio": "warmup", "lr_scheduler_type": "schedule", "scheduler": "schedule", "optimizer": "name",
+    "clip": "max_grad_norm", "grad_clip": "max_grad_norm", "adam_beta2": "beta2", "lora_rank": "rank", "r": "rank",
+    "lora_alpha": "alpha", "lora_dropout": "dropout", "batch_size": "samples",
+    "per_device_train_batch_size": "samples", "gradient_accumulation_steps": "accumulate",
+    "accumulation": "accumulate", "max_length": "max_tokens", "num_workers": "workers", "save_steps": "save_every",
+    "eval_steps": "evaluate_every", "logging_steps": "log_every", "output_dir": "output", "model": "start",
+    "model_name_or_path": "start", "gradient_checkpointing": "checkpointing", "save_total_limit": "keep",
+    "max_pixels": "video_max_pixels", "min_pixels": "video_min_pixels",
+}  # fmt: skip
+"""What other trainers call a setting -> its name here; suggested where a group of settings has it."""
+
+
+def _groups(annotation: Any) -> Iterator[type[Settings]]:
+    """Yield the groups of settings that an annotation such as `list[PartOfData]` or `X | None` holds."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _groups(inner)
+
+
+def _unknown_key(key: str, fields: Iterable[str]) -> str:
+    """Say which keys the group of an unknown dotted key has, and which of them was meant."""
+    names = sorted(fields)
+    group, dot, name = key.rpartition(".")
+    near = [OTHER_NAMES[name]] if OTHER_NAMES.get(name) in names else difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {group + dot + near[0]!r}?" if near else ""
+    return f"unknown key {key!r}; expected one of: {', '.join(names)}.{hint}"
 
 
 class ClipSettings(Settings):
@@ -129,17 +171,24 @@ def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         target: Any = values
         for group in groups:
             target = _step_into(target, group, override)
-        if isinstance(target, list):
-            target[_place(target, name, override)] = yaml.safe_load(text)
-        else:
-            target[name] = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"override {override!r}: the value is not valid YAML; put it in quotes") from error
+        target[_place(target, name, override) if isinstance(target, list) else name] = value
     return values
 
 
 def _step_into(target: Any, group: str, override: str) -> Any:
     if isinstance(target, list):
-        return target[_place(target, group, override)]
-    return target.setdefault(group, {})
+        inner = target[_place(target, group, override)]
+    elif target.get(group) is None:  # absent, or written as `group:` without a value
+        inner = target[group] = {}
+    else:
+        inner = target[group]
+    if not isinstance(inner, dict | list):
+        raise SettingsError(f"override {override!r}: {group!r} is the value {inner!r}, not a group of settings")
+    return inner
 
 
 def _place(values: list[Any], name: str, override: str) -> int:

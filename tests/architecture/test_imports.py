@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
+    ("extras",),
     ("taxonomy", "settings", "console", "nano"),
     ("records", "matching"),
     ("media", "faces", "model"),
@@ -22,6 +23,10 @@ ROWS = (
     ("evaluation", "serving"),
     ("cli", "doctor", "integrations"),
 )
+# What may point up, and why.
+UPWARD = {
+    ("model/__init__.py", "emotion_qwen.processing"): "AutoProcessor has to know our processor as soon as our model",
+}
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -87,7 +92,9 @@ def test_every_import_points_down(path: Path) -> None:
     if path == PACKAGE / "cli.py":
         return  # a table of strings; the test of COMMANDS reads it
     package = ".".join(["emotion_qwen", *path.relative_to(PACKAGE).parts[:-1]])
-    assert not faults(path.read_text(encoding="utf-8"), part, package)
+    allowed = {name for place, name in UPWARD if place == str(path.relative_to(PACKAGE))}
+    found = faults(path.read_text(encoding="utf-8"), part, package)
+    assert not [fault for fault in found if fault.split()[0] not in allowed]
 
 
 @pytest.mark.parametrize(

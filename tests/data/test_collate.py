@@ -1,4 +1,6 @@
 import copy
+import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -123,10 +125,54 @@ def test_too_long_a_sample_is_set_aside_whole(processor, samples):
     batch = collate([samples[0], samples[2]])
     assert len(batch["input_ids"]) == 1 and collate.rejected[0][0] == "c"
     assert "tokens, longer than 60" in collate.rejected[0][1]
-    with pytest.raises(DataError, match=r"2 sample\(s\) cannot be used, 1 allowed \(last: 'c', \d+ tokens"):
-        collate([samples[0], samples[2]])
+    collate([samples[0], samples[2]])  # the same sample in a later turn
+    with pytest.raises(DataError, match=r"2 sample\(s\) cannot be used, 1 allowed \(last: 'twin', \d+ tokens"):
+        collate([samples[0], dataclasses.replace(samples[2], id="twin")])
     with pytest.raises(DataError, match="no sample of a batch is left"):
         SampleBatches(processor, max_tokens=10, max_rejected=9)([samples[0]])
+
+
+def test_a_batch_without_its_long_samples_is_that_of_the_others(processor, samples, nano):
+    """And nothing is decoded twice."""
+    prepared = []
+
+    def prepare(sample):
+        prepared.append(sample.id)
+        return sample
+
+    lengths = {s.id: len(SampleBatches(processor)([s])["input_ids"][0]) for s in samples}
+    limit = sorted(lengths.values())[len(samples) // 2]
+    short = [s for s in samples if lengths[s.id] <= limit]
+    assert 0 < len(short) < len(samples)
+    for pack in (None, limit):
+        places = nano.model.model.get_rope_index if pack else None
+        collate = SampleBatches(processor, places, pack, limit, len(samples), prepare)
+        batch, wanted = collate(samples), SampleBatches(processor, places, pack)(short)
+        assert set(batch) == set(wanted) and all(torch.equal(batch[key], wanted[key]) for key in wanted)
+    assert prepared == 2 * [s.id for s in samples]
+
+
+def test_samples_that_workers_set_aside_are_counted_and_listed_together(processor, samples, tmp_path):
+    from torch.utils.data import DataLoader
+
+    path = tmp_path / "run" / "rejected.jsonl"
+    lengths = {s.id: len(SampleBatches(processor)([s])["input_ids"][0]) for s in samples}
+    limit = sorted(lengths.values())[len(samples) // 2]
+    long = sorted(name for name, length in lengths.items() if length > limit)
+    short = next(s for s in samples if s.id not in long)
+    pairs = [place for number, s in enumerate(samples) if s.id in long for place in (samples.index(short), number)]
+
+    def load(allowed: int) -> list:
+        collate = SampleBatches(processor, max_tokens=limit, max_rejected=allowed, rejections=path)
+        return list(DataLoader(samples, batch_size=2, sampler=pairs, num_workers=2, collate_fn=collate))
+
+    assert len(load(len(long))) == len(long)
+    listed = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sorted(line["id"] for line in listed) == long and all("longer than" in line["reason"] for line in listed)
+    load(len(long))  # a resumed run sees them again and counts each once
+    path.unlink()
+    with pytest.raises(DataError, match=f"{len(long)} sample.s. cannot be used, {len(long) - 1} allowed"):
+        load(len(long) - 1)
 
 
 def test_rows_are_filled_without_cutting():

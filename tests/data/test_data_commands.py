@@ -153,3 +153,18 @@ def test_the_commands_know_every_importer_and_load_nothing_heavy():
     code += "; print({'torch', 'transformers', 'av', 'PIL', 'numpy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()" and "one folder of pictures and videos per label" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "  \n"])
+def test_a_manifest_without_a_sample_is_an_error(text, manifest, tmp_path, capsys):
+    (tmp_path / "empty.jsonl").write_text(text)
+    (tmp_path / "good.jsonl").write_text(line("a", "media/a.png"))
+    for order in (["empty.jsonl"], ["good.jsonl", "empty.jsonl"], ["empty.jsonl", "good.jsonl"]):
+        assert main(["data", "check", *(str(tmp_path / name) for name in order)]) == 2
+        assert "empty.jsonl: no line with a sample" in capsys.readouterr().err
+
+
+def test_an_import_of_nothing_is_an_error(tmp_path, capsys):
+    (tmp_path / "none.json").write_text("[]")
+    assert main(["data", "import", "llava", str(tmp_path / "none.json"), str(tmp_path / "out.jsonl")]) == 2
+    assert "no sample" in capsys.readouterr().err

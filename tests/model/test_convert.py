@@ -175,6 +175,30 @@ def test_values_beyond_float16_are_not_turned_into_infinity(qwen, rewrite):
     refused(source, "model.language_model.norm.weight: values up to 1e+06 do not fit torch.float16", dtype="float16")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [None, "float16"])
+@pytest.mark.parametrize("key", ["model.norm.weight", "visual.merger.ln_q.weight"])
+def test_a_value_that_is_no_number_is_refused(value, dtype, key, qwen, rewrite):
+    def spoil(tensors):
+        tensors[key] = tensors[key].clone()
+        tensors[key][-1] = value
+        return tensors
+
+    refused(rewrite(qwen(), spoil), "weight: 1 value(s) are NaN or infinite; the checkpoint is damaged", dtype=dtype)
+
+
+def test_missing_files_of_the_processor_are_named(qwen, tmp_path, capsys):
+    source = qwen()
+    assert main(["convert", str(source), str(tmp_path / "bare")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"not in {source}: tokenizer.json, processor_config.json or preprocessor_config.json; copy them into" in told
+    for name in ("vocab.json", "merges.txt", "preprocessor_config.json"):
+        (source / name).write_text("{}")
+    assert convert(source, tmp_path / "whole").missing == ()
+    (source / "merges.txt").unlink()
+    assert convert(source, tmp_path / "half").missing == ("tokenizer.json",)
+
+
 def test_chunks_smaller_than_a_tensor_give_the_same_file(qwen, tmp_path, monkeypatch):
     source = qwen()
     convert(source, tmp_path / "one", dtype="bfloat16")

@@ -184,7 +184,7 @@ def test_an_embedding_without_free_rows_is_refused(qwen, whisper):
     (qwen / "config.json").write_text(json.dumps(values))
     refused(whisper()[0], "12 token rows and its tokenizer would have 14 tokens with <|audio_start|>", source=qwen)
     (qwen / "tokenizer.json").unlink()
-    refused(whisper()[0], "no tokenizer and image processor that can be loaded", source=qwen)
+    refused(whisper()[0], "no tokenizer.json; copy the files of tokenizer and image processor", source=qwen)
 
 
 def test_folders_that_do_not_fit_are_refused_in_one_line(whisper, tmp_path):
@@ -244,3 +244,26 @@ def test_the_compressor_is_drawn_alike_every_time(whisper, tmp_path):
     held = engine.model.state_dict()
     assert all(torch.equal(held[key], value.bfloat16().float()) for key, value in drawn.items())
     assert drawn[f"{COMPRESSOR}mlp.0.weight"].std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_converted_folder_gives_our_processor_with_our_template(qwen, tmp_path):
+    """The source's is Qwen's: it needs torchvision, and its template does not mark what the assistant says."""
+    from transformers import AutoProcessor
+
+    values = json.loads((qwen / "preprocessor_config.json").read_text(encoding="utf-8"))
+    (qwen / "preprocessor_config.json").write_text(json.dumps({**values, "processor_class": "Qwen2_5_VLProcessor"}))
+    assert main(["convert", str(qwen), str(tmp_path / "plain")]) == 0
+    loaded = AutoProcessor.from_pretrained(tmp_path / "plain")
+    assert type(loaded).__name__ == "EmotionQwenProcessor" and loaded.chat_template == CHAT_TEMPLATE
+    assert loaded.hearing is None and not (tmp_path / "plain" / "chat_template.json").exists()
+    assert main(["convert", str(tmp_path / "plain"), str(tmp_path / "copy")]) == 0  # a copy, file by file
+    for name in ("tokenizer.json", "processor_config.json", "model.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_a_whisper_that_holds_nan_is_refused(whisper):
+    folder, _ = whisper()
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.encoder.layer_norm.weight"][2] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(folder, "model.audio.encoder.layer_norm.weight: 1 value(s) are NaN or infinite")

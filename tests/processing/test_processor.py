@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +9,7 @@ from transformers import AutoProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.media.clip import read_clip
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Clip
 
@@ -161,7 +165,94 @@ def test_a_deaf_models_processor_refuses_sound(processor):
         deaf.apply_chat_template(chat, tokenize=True)
     ours = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings, {})
     silent = [{"role": "user", "content": [{"type": "audio", "audio": clip(2, 1.0)}]}]
-    with pytest.raises(DataError, match="'made' has no sound; leave its audio part out"):
+    with pytest.raises(DataError, match="'made' has no sound that can be read; leave its audio part out"):
         ours.apply_chat_template(silent, tokenize=True)
     with pytest.raises(SettingsError, match="hearing_settings: unknown key 'mel'.*Did you mean 'mels'"):
         EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, {}, {"mel": 80})
+
+
+def write_wave(path, samples: np.ndarray, rate: int = 16000):
+    import wave as waves
+
+    with waves.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("form", ["str", "Path", "path", "url", "file url"])
+def test_media_parts_take_paths_of_every_kind(processor, tmp_path, gray_clip, form):
+    Image.fromarray(picture(5)).save(tmp_path / "一 张.png")
+    files = {"image": tmp_path / "一 张.png", "video": gray_clip, "audio": write_wave(tmp_path / "a.wav", wave(0.7))}
+
+    def part(kind: str) -> dict:
+        path = files[kind]
+        key = form if form in ("path", "url") else "url" if form == "file url" else kind
+        return {"type": kind, key: path if form == "Path" else f"file://{path}" if form == "file url" else str(path)}
+
+    def prepared(parts: list[dict]):
+        return processor.apply_chat_template([{"role": "user", "content": [*parts, words("What?")]}], tokenize=True)
+
+    given = prepared([part(kind) for kind in files])
+    read = {"image": picture(5), "video": read_clip(gray_clip, processor.settings)}
+    wanted = prepared([{"type": kind, kind: medium} for kind, medium in read.items()] + [part("audio")])
+    assert all(torch.equal(given[key], wanted[key]) for key in wanted)
+    plain = prepared([{"type": "audio", "audio": (wave(0.7) * 32767).astype("<i2").astype(np.float32) / 32768}])
+    assert torch.equal(given["feature_lengths"], plain["feature_lengths"])
+    assert (given["input_features"] - plain["input_features"]).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.invalid/a.png", "HTTP://x/y.wav", "data:image/png;base64,AAAA", "s3://b/c"]
+)
+def test_an_address_is_refused_and_not_fetched(processor, url):
+    for part in ({"type": "image", "url": url}, {"type": "video", "video": url}, {"type": "audio", "path": url}):
+        with pytest.raises(DataError, match="is an address; nothing is fetched here, download it and give its path"):
+            processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True)
+
+
+def test_a_file_without_sound_is_named(processor, tmp_path, gray_clip):
+    for path in (gray_clip, tmp_path / "picture.png"):
+        Image.fromarray(picture(5)).save(tmp_path / "picture.png")
+        part = {"type": "audio", "audio": str(path)}
+        with pytest.raises(DataError, match=rf"{path.name}' has no sound that can be read.*; leave its audio part out"):
+            processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True)
+
+
+def test_the_last_message_can_be_continued(processor):
+    chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "It is"}]
+    assert processor.apply_chat_template(chat, continue_final_message=True).endswith("<|im_start|>assistant\nIt is")
+
+
+def test_transformers_pipeline_answers_as_generate_does(bare, processor):
+    from transformers import pipeline
+
+    chat = [{"role": "user", "content": [image(Image.fromarray(picture(3, 64, 64))), words("What is this?")]}]
+    batch = processor.apply_chat_template([chat], tokenize=True, add_generation_prompt=True)
+    wanted = processor.tokenizer.batch_decode(
+        bare.generate(**batch, max_new_tokens=6, do_sample=False)[:, batch["input_ids"].shape[1] :],
+        skip_special_tokens=True,
+    )
+    ask = pipeline("image-text-to-text", model=bare, processor=processor)
+    (answer,) = ask(text=chat, max_new_tokens=6, return_full_text=False, generate_kwargs={"do_sample": False})
+    assert answer["generated_text"] == wanted[0] != ""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "model",
+        pytest.param("model.configuration", marks=pytest.mark.slow),
+        pytest.param("processing.mel", marks=pytest.mark.slow),
+    ],
+)
+def test_auto_processor_gives_ours_after_any_import(part):
+    code = (
+        f"import emotion_qwen.{part}\nfrom transformers import AutoProcessor\nfrom pathlib import Path\n"
+        "import emotion_qwen\nfolder = Path(emotion_qwen.__file__).parent / 'nano'\n"
+        "print('got', type(AutoProcessor.from_pretrained(folder)).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "got EmotionQwenProcessor" in done.stdout, done.stderr

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -6,12 +7,14 @@ import torch
 from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.training.adapters import add_adapter, load_quantized, merge_adapter
 from emotion_qwen.training.plan import AdapterSettings, read_settings
-from emotion_qwen.training.run import run_stage
+from emotion_qwen.training.run import load_start, run_stage
 from emotion_qwen.training.stages import STAGES, enter_stage, part_digests
 from emotion_qwen.training.trainer import StageTrainer
 
+from .conftest import tiny_config
 from .training_runs import losses
 
 ADAPTER = {"rank": 4, "alpha": 8, "dropout": 0.0}
@@ -68,7 +71,10 @@ def test_merging_refuses_what_does_not_belong(tiny_start, tmp_path):
     with pytest.raises(CheckpointError, match="no adapter_config.json; give the folder"):
         merge_adapter(tiny_start, tiny_start, tmp_path / "out")
     (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "nano"}')
+    with pytest.raises(CheckpointError, match=r"no adapter_model.safetensors; give the folder"):
+        merge_adapter(tmp_path / "adapter", tiny_start, tmp_path / "out")
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=f"{tmp_path / 'adapter'} exists already"):
         merge_adapter(tmp_path / "adapter", tiny_start, tmp_path / "adapter")
 
@@ -92,4 +98,119 @@ def test_a_quantised_language_model_trains_with_adapters(kind, config_file, tiny
     outcome = run_stage(settings)
     assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0]
     assert merge_adapter(outcome.folder, tiny_start, tmp_path / "merged") <= 1e-4
+    assert model.config.quantization_config is not None
     assert torch.isfinite(torch.tensor(losses(tmp_path / "run"))).all()
+
+
+def test_the_audio_side_trains_beside_adapters(processor):
+    torch.manual_seed(0)
+    model = EmotionQwenForConditionalGeneration(tiny_config(processor, audio_config=NANO_HEARING))
+    learning = enter_stage(model, STAGES["tuning"], trains=["language", "audio", "gate"])
+    adapted = add_adapter(model, AdapterSettings.of(ADAPTER), learning)
+    audio = {n: p for n, p in adapted.named_parameters() if ".audio." in n and p.requires_grad}
+    whole = sum(p.numel() for n, p in model.named_parameters() if ".audio." in n and "original_module" not in n)
+    assert sum(p.numel() for p in audio.values()) == whole > 0
+    assert not any("compressor.general" in n and p.requires_grad for n, p in adapted.named_parameters())
+
+
+def test_quantised_weights_leave_the_audio_side_alone_and_multiply_in_the_steps_type(processor, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    torch.manual_seed(0)
+    EmotionQwenForConditionalGeneration(tiny_config(processor, audio_config=NANO_HEARING)).save_pretrained(tmp_path)
+    model = load_quantized(tmp_path, "nf4", torch.bfloat16)
+    kinds = {n: type(m).__name__ for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    assert {kind for name, kind in kinds.items() if ".audio." in name} == {"Linear"}
+    assert {kind for name, kind in kinds.items() if "language_model.layers" in name} == {"Linear4bit"}
+    assert {m.compute_dtype for m in model.modules() if type(m).__name__ == "Linear4bit"} == {torch.bfloat16}
+
+
+@pytest.fixture
+def adapter(tiny_start, tmp_path):
+    """An adapter whose every matrix moves something, as a run saves it, with the base's processor."""
+    from transformers import AutoProcessor
+
+    torch.manual_seed(1)
+    model = EmotionQwenForConditionalGeneration.from_pretrained(tiny_start)
+    adapted = add_adapter(model, AdapterSettings.of(ADAPTER), enter_stage(model, STAGES["tuning"]))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name or ("modules_to_save" in name and ".gate." in name):
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    adapted.save_pretrained(tmp_path / "adapter")
+    AutoProcessor.from_pretrained(tiny_start).save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter" / "stage.json").write_text('{"gate": "emotion"}', encoding="utf-8")
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_folder_loads_as_its_merged_model_does(adapter, tiny_start, tmp_path, capsys):
+    from emotion_qwen.inference.engine import Engine
+
+    assert main(["merge", str(adapter), str(tiny_start), str(tmp_path / "merged")]) == 0
+    direct, merged = Engine.load(adapter, device="cpu"), Engine.load(tmp_path / "merged", device="cpu")
+    ids = torch.arange(5, 45)[None]
+    with torch.no_grad():
+        logits = [engine.model(input_ids=ids).logits for engine in (direct, merged, Engine.load(tiny_start, "cpu"))]
+    assert (logits[0] - logits[1]).abs().max() < 1e-5 < (logits[0] - logits[2]).abs().max()
+    assert [engine.model.config.gate_mode for engine in (direct, merged)] == ["emotion", "emotion"]
+    assert direct.name == str(adapter) and direct.folder == adapter
+
+
+def test_the_tolerance_of_merging_follows_the_size_of_the_logits(adapter, tiny_start, tmp_path, monkeypatch):
+    from emotion_qwen.training import adapters
+
+    large = tmp_path / "large"
+    shutil.copytree(tiny_start, large)
+    model = EmotionQwenForConditionalGeneration.from_pretrained(large)
+    with torch.no_grad():
+        model.model.language_model.norm.weight.mul_(1e6)  # logits of a million differ by more than 1e-4
+    model.save_pretrained(large)
+    assert merge_adapter(adapter, large, tmp_path / "merged") < 1e-4
+    monkeypatch.setattr(adapters, "MERGED_LIKE_ADAPTED", 0.0)
+    with pytest.raises(CheckpointError, match=r"of the largest, at most 0e\+00 is expected"):
+        merge_adapter(adapter, large, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["compressor.gate", "lora_A", "base"])
+def test_values_that_are_no_numbers_are_not_merged(value, where, adapter, tiny_start, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_start, base)
+    path = base / "model.safetensors" if where == "base" else adapter / "adapter_model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if ("visual" if where == "base" else where) in name)
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"NaN.* damaged, take an") as caught:
+        merge_adapter(adapter, base, tmp_path / "merged")
+    assert str(base if where == "base" else adapter) in str(caught.value)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_of_another_model_is_one_line(adapter, tmp_path, capsys):
+    assert main(["merge", str(adapter), "nano", str(tmp_path / "merged")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "the adapter does not fit its base" in error and "give the base that it was trained on" in error
+
+
+def test_an_adapter_whose_keys_are_another_models_is_refused(adapter, tiny_start, tmp_path):
+    """Peft leaves out the keys that it does not know, and draws those that it misses, without an error."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    extra = {
+        name.replace("layers.1.", "layers.7."): value.clone() for name, value in tensors.items() if "layers.1." in name
+    }
+    for changed in ({**tensors, **extra}, dict(list(tensors.items())[1:])):
+        save_file(changed, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(CheckpointError, match=r"does not fit its base .* keys are in one of them only"):
+            merge_adapter(adapter, tiny_start, tmp_path / "merged")
+
+
+def test_a_new_adapter_on_an_adapter_is_refused(adapter, config_file):
+    with pytest.raises(SettingsError, match="is itself an adapter and a new one would lose it; merge it first"):
+        load_start(read_settings(config_file(start=str(adapter), stage="tuning", adapter=ADAPTER)))
+    model, _ = load_start(read_settings(config_file(start=str(adapter))))
+    assert not any("lora" in name for name, _ in model.named_parameters())

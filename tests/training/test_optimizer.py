@@ -9,9 +9,11 @@ from emotion_qwen.training.optimizer import (
     NEWTON_SCHULZ,
     Muon,
     MuonWithAdamW,
+    make_optimizer,
     orthogonal,
     split_parameters,
 )
+from emotion_qwen.training.plan import OptimSettings
 
 
 class Small(nn.Module):
@@ -116,3 +118,11 @@ def test_the_iteration_is_the_quintic_of_the_singular_values(shape):
     wanted = left @ values.diag() @ right
     assert (orthogonal(matrix, torch.float64) - wanted).abs().max() < 1e-12
     assert (orthogonal(matrix, torch.float32) - wanted).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_beta2_of_the_settings_reaches_adamw(name):
+    settings = OptimSettings.of({"name": name, "steps": 1, "beta2": 0.83})
+    optimizer = make_optimizer(Small(), settings, 1e-3)
+    adamw = [part for part in getattr(optimizer, "parts", [optimizer]) if isinstance(part, torch.optim.AdamW)]
+    assert len(adamw) == 1 and {group["betas"] for group in adamw[0].param_groups} == {(0.9, 0.83)}

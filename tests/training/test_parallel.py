@@ -1,5 +1,6 @@
 """Several processes over gloo: data-parallel training equals one process, and the module tree can be sharded."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.manifest import read_manifest
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.training.plan import read_settings
 from emotion_qwen.training.run import run_stage
@@ -99,3 +102,70 @@ def test_the_module_tree_shards_and_the_gathered_checkpoint_reloads(tiny_start, 
     after = part_digests(gathered)
     assert all(before[part] != after[part] for part in ("vision", "general", "language"))
     assert all(torch.isfinite(p).all() for p in gathered.parameters())
+
+
+FILL = """
+import sys, torch, torch.distributed as dist
+from pathlib import Path
+from emotion_qwen.data import feature_filling
+from emotion_qwen.data.features import FeatureCache, media_parts
+from emotion_qwen.errors import DataError
+from emotion_qwen.training import run
+from emotion_qwen.training.ranks import on_rank_zero
+from emotion_qwen.training.plan import make_mixture, read_settings
+from emotion_qwen.training.stages import enter_stage
+config, = sys.argv[1:]
+settings = read_settings(Path(config))
+append = feature_filling.FeatureFiller._append
+def counted(self, batch, features):
+    assert dist.get_rank() == 0, "only one process writes"
+    append(self, batch, features)
+feature_filling.FeatureFiller._append = counted
+run.run_stage(settings)
+def full(): raise DataError("the disk is full")
+try:
+    on_rank_zero(dist.get_rank(), full)
+except DataError as error:
+    assert str(error) == "the disk is full"
+else:
+    raise SystemExit("a rank has not learned of the fault")
+cache = FeatureCache(settings.features)
+model, processor = run.load_start(settings)
+sources = [make_mixture(settings, 2), *run.held_out(settings).values()]
+seen = 0
+for source in sources:
+    for item in (source[place] for place in range(len(source))):
+        sample = getattr(item, "sample", item)
+        for part, plain in zip(media_parts(cache.prepare(sample)), media_parts(sample)):
+            visual, pixels = part["image"], processor([plain["image"]])
+            with torch.no_grad():
+                wanted = model.model.visual(pixels["pixel_values"], pixels["image_grid_thw"]).last_hidden_state
+            assert (visual.features - wanted).abs().max() < 1e-4
+            seen += 1
+assert seen == 6 * 4 * 2 + 16, seen
+"""
+
+
+def test_two_ranks_with_two_workers_each_read_only_right_features(config_file, tmp_path):
+    """And a fault of rank 0 is known to the other."""
+    held = {"name": "held", "domain": "general", "path": "general.jsonl"}
+    path = config_file(
+        features=str(tmp_path / "features"), batch={"samples": 4, "workers": 2}, optim={"steps": 6}, save_every=100,
+        validation=[held], evaluate_every=6, evaluate_samples=16,
+    )  # fmt: skip
+    run_two(FILL, str(path))
+    proof = json.loads((tmp_path / "run" / "model" / "stage.json").read_text(encoding="utf-8"))
+    assert [entry for entry in proof["log"] if "eval_general_loss" in entry]
+
+
+@pytest.mark.slow
+def test_samples_set_aside_by_all_ranks_and_workers_are_listed_once(config_file, chats, processor, tmp_path):
+    samples = list(read_manifest(chats / "general.jsonl"))
+    lengths = {s.id: SampleBatches(processor)([s])["input_ids"].shape[1] for s in samples}
+    limit = sorted(set(lengths.values()))[-2]
+    batch = {"samples": 4, "workers": 2, "max_tokens": limit, "max_rejected": len(samples)}
+    path = config_file(stage="scratch", batch=batch, optim={"steps": 10, "learning_rate": 1e-3}, save_every=100)
+    run_two(TRAIN, "train", str(path))
+    lines = (tmp_path / "run" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    names = sorted(json.loads(line)["id"] for line in lines)
+    assert names == sorted(name for name, length in lengths.items() if length > limit) != []

@@ -1,8 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import preset
 from emotion_qwen.model.presets import NANO_HEARING
@@ -81,8 +83,6 @@ def test_settings_that_contradict_each_other_are_refused(config_file, tmp_path):
 
 @pytest.mark.parametrize("name", ["zero2", "zero3"])
 def test_deepspeed_configurations_are_accepted_by_a_dry_run(name, config_file, capsys):
-    from emotion_qwen.cli import main
-
     path = config_file(strategy={"kind": "deepspeed", "config": str(CONFIGS / f"{name}.json")})
     assert main(["train", str(path), "--dry-run"]) == 0
     assert f"{name} x8" in " ".join(capsys.readouterr().err.split())
@@ -103,8 +103,41 @@ def test_a_deepspeed_configuration_that_would_change_the_run_is_refused(tmp_path
         check_deepspeed(path)
 
 
-def test_a_start_that_is_no_model_is_refused(tmp_path):
+def test_a_start_that_is_no_model_is_refused(config_file, tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
-        read_config(str(tmp_path / "nothing"))
+        read_config(read_settings(config_file(start=str(tmp_path / "nothing"))))
     with pytest.raises(SettingsError, match="unknown size '8b'"):
-        read_config("preset:8b")
+        read_config(read_settings(config_file(start="preset:8b")))
+    with pytest.raises(SettingsError, match="unknown size '8b'"):
+        read_config(read_settings(config_file(start=str(tmp_path / "nothing"), size="8b")))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_has_a_dry_run_without_its_start(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # neither start nor data are here
+    assert main(["train", str(path), "--dry-run"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    settings = read_settings(path)
+    assert f"stage {settings.plan.number} {settings.stage}" in told and "GiB a device" in told
+    if settings.start != "nano":
+        assert f"start {settings.start} is not there yet; planned by size {path.stem.partition('_')[0]}" in told
+    absent = [part.path for part in settings.data if part.path is not None]
+    assert ("data not there yet: " in told) == bool(absent)
+
+
+def test_a_dry_run_reads_no_weights(config_file, tmp_path, tiny_start, capsys):
+    folder = tmp_path / "start"
+    shutil.copytree(tiny_start, folder)
+    (folder / "model.safetensors").unlink()
+    assert main(["train", str(config_file(start=str(folder))), "--dry-run"]) == 0
+    assert "tokens are taught" in capsys.readouterr().err
+
+
+def test_a_start_without_processor_files_is_one_line(config_file, tmp_path, tiny_start, capsys):
+    folder = tmp_path / "start"
+    shutil.copytree(tiny_start, folder)
+    for name in ("tokenizer.json", "processor_config.json"):
+        (folder / name).unlink()
+    assert main(["train", str(config_file(start=str(folder))), "--dry-run"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no tokenizer.json, no processor_config.json or preprocessor_config.json; copy the files" in error

@@ -8,11 +8,15 @@ Qwen2.5-VL: positions with a fourth row in front that restarts at every sample, 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from transformers import BatchFeature
 
 from emotion_qwen.data.mixture import Item
@@ -29,6 +33,8 @@ VISUALS = (
     ("video_grid_thw", ("pixel_values_videos", "video_features"), 2),
 )
 """Grid, tensors with one row per patch, and token type, of either kind of visual."""
+TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
+"""Tensors of a batch with one row per sample and one column per token."""
 
 
 @dataclass
@@ -41,6 +47,8 @@ class SampleBatches:
         pack: tokens of a packed row; None pads.
         max_tokens: longest sample, in tokens; None allows any.
         max_rejected: samples that may be set aside over the whole run before it stops.
+        rejections: JSON lines of the samples that were set aside, to which all ranks and workers of a run append; None
+            counts those of this process alone.
         prepare: turns a sample's media into what the processor takes (decoding, capture, cached features).
     """
 
@@ -50,6 +58,7 @@ class SampleBatches:
     max_tokens: int | None = None
     max_rejected: int = 0
     prepare: Callable[[Sample], Sample] | None = None
+    rejections: Path | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, items: Sequence[Item | Sample]) -> BatchFeature:
@@ -58,31 +67,42 @@ class SampleBatches:
         Raises:
             DataError: more samples were set aside than allowed, or none is left.
         """
-        ready, batch = self._prepared(list(items))
-        lengths = batch["attention_mask"].sum(1)
+        batch = self._prepared(items)
+        lengths = batch["attention_mask"].sum(1).tolist()
         limit = min(n for n in (self.max_tokens, self.pack, 10**9) if n is not None)
-        if int(lengths.max()) > limit:
-            for one, length in zip(ready, lengths.tolist(), strict=True):
+        kept = [row for row, length in enumerate(lengths) if length <= limit]
+        if len(kept) < len(items):
+            for item, length in zip(items, lengths, strict=True):
                 if length > limit:
-                    self._reject(_sample(one), f"{length} tokens, longer than {limit}")
-            ready, batch = self._prepared([one for one, n in zip(ready, lengths.tolist(), strict=True) if n <= limit])
-        if all(isinstance(one, Item) for one in ready):
-            batch["domains"] = _domains(ready, batch)  # type: ignore[arg-type]
+                    self._reject(_sample(item), f"{length} tokens, longer than {limit}")
+            items, batch = [items[row] for row in kept], self._of_rows(batch, kept)
+        if all(isinstance(one, Item) for one in items):
+            batch["domains"] = _domains(items, batch)  # type: ignore[arg-type]
         return self._packed(batch) if self.pack else batch
 
-    def _prepared(self, items: list[Item | Sample]) -> tuple[list[Item | Sample], BatchFeature]:
+    def _prepared(self, items: Sequence[Item | Sample]) -> BatchFeature:
         if not items:
-            raise DataError(f"no sample of a batch is left ({self._last()}); raise max_tokens or mend the data")
+            raise DataError("a batch of no sample; give at least one")
         chats = [list((self.prepare(_sample(i)) if self.prepare else _sample(i)).messages) for i in items]
-        batch = self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
-        return items, batch
+        return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+
+    def _of_rows(self, batch: BatchFeature, rows: list[int]) -> BatchFeature:
+        """Return a right-padded batch of some of its rows, with their media."""
+        if not rows:
+            raise DataError(f"no sample of a batch is left ({self._last()}); raise max_tokens or correct the data")
+        width = int(batch["attention_mask"][rows].sum(1).max())
+        texts = {key: batch[key][rows, :width] for key in TEXTS if key in batch}
+        return BatchFeature({**texts, **_visuals_in_order(batch, rows), **self._sounds_in_order(batch, rows)})
 
     def _reject(self, sample: Sample, reason: str) -> None:
+        if sample.id in [name for name, _ in self.rejected]:
+            return
         self.rejected.append((sample.id, reason))
-        if len(self.rejected) > self.max_rejected:
+        count = len(self.rejected) if self.rejections is None else _write_rejected(self.rejections, sample.id, reason)
+        if count > self.max_rejected:
             raise DataError(
-                f"{len(self.rejected)} sample(s) cannot be used, {self.max_rejected} allowed ({self._last()}); "
-                "mend the data, or raise batch.max_rejected"
+                f"{count} sample(s) cannot be used, {self.max_rejected} allowed ({self._last()}); "
+                "correct the data, or raise batch.max_rejected"
             )
 
     def _last(self) -> str:
@@ -112,7 +132,23 @@ class SampleBatches:
             return {}
         sizes = audio_token_counts(batch["feature_lengths"], hearing.frames_per_token).tolist()
         picked = _in_order(_media_per_sample(batch, AUDIO, sizes), order)
-        return {name: batch[name][picked] for name in ("input_features", "feature_lengths")}
+        return {name: batch[name][picked] for name in ("input_features", "feature_lengths")} if picked else {}
+
+
+def _write_rejected(path: Path, name: str, reason: str) -> int:
+    """Add a sample to the file of a run unless it is there already, and return how many samples the file has.
+
+    Ranks and workers of a run take turns, so the count is that of the whole run; a resumed run counts on.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        if name not in [json.loads(line)["id"] for line in lines]:
+            lines.append(json.dumps({"id": name, "reason": reason}, ensure_ascii=False))
+            staged = path.with_suffix(".part")
+            staged.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            os.replace(staged, path)
+        return len(lines)
 
 
 def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -200,6 +236,10 @@ def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.
         if grid not in batch:
             continue
         picked = _in_order(_visuals_per_sample(batch, grid, kind), order)
+        if domains:
+            told.append(domains.pop(0)[picked])
+        if not picked:  # the samples that are left have none of this kind
+            continue
         patches = batch[grid].prod(-1).tolist()
         ordered[grid] = batch[grid][picked]
         for name in tensors:
@@ -208,8 +248,6 @@ def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.
                 ordered[name] = torch.cat([pieces[visual] for visual in picked])
         if kind == 2:
             ordered["second_per_grid_ts"] = batch["second_per_grid_ts"][picked]
-        if domains:
-            told.append(domains.pop(0)[picked])
     if "domains" in batch:
         ordered["domains"] = torch.cat(told) if told else batch["domains"]
     return ordered

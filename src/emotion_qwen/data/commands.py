@@ -58,6 +58,8 @@ def check(
             )
         print_faults(found.faults)
         list_faults(found.faults, rejected or manifest.parent / REJECTED, {str(manifest)})
+        if not (found.samples or found.faults):
+            raise DataError(f"{manifest}: no line with a sample; expected one JSON object per line")
         together += [*found.samples, *found.faults]
     result = Check.of(together)
     print_counts(result)
@@ -110,6 +112,8 @@ def import_source(
         print(f"and {len(found.faults) - SHOWN} more, see rejected.jsonl")
     print_counts(found)
     print(f"{len(found.samples)} sample(s) written to {output}")
+    if not found.samples:
+        raise DataError(f"{source}: no sample could be imported; check KIND and SOURCE")
 
 
 def print_faults(faults: Sequence[Fault]) -> None:

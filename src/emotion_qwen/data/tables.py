@@ -24,7 +24,8 @@ from emotion_qwen.data.conversations import MEDIA_KEYS, OTHER_MEDIA, SHAREGPT, R
 from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.data.labelled import label_sample
 from emotion_qwen.data.rules import SPLITS
-from emotion_qwen.errors import DataError, MissingPackage, unknown_choice
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.extras import optional
 from emotion_qwen.media.picture import FORMATS
 from emotion_qwen.records import Sample
 
@@ -142,11 +143,7 @@ def _split_of(file: Path, source: Path) -> str | None:
 
 def _open(file: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Return the columns of a file and its rows, class numbers as names."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingPackage(f"{file.name} needs pyarrow ({error}); pip install 'emotion-qwen[train]'") from error
+    pa, pq = optional("pyarrow", "train"), optional("pyarrow.parquet", "train")
 
     def batches() -> Iterator[Any]:
         try:

@@ -45,7 +45,7 @@ def forgetting(
 ) -> int:
     """Compare two models: did emotion training cost general skill?
 
-    BEFORE and AFTER are model folders or hub names; "nano" is the shipped model. Answers are kept in OUTPUT, so an
+    BEFORE and AFTER are nano, model or adapter folders, or hub names. Answers are kept in OUTPUT, so an
     interrupted run goes on. Exit code 1: more general skill was lost than allowed.
     """
     from emotion_qwen.evaluation.extras import optional
@@ -53,6 +53,7 @@ def forgetting(
     from emotion_qwen.evaluation.page import PAGE, show, write_page
     from emotion_qwen.evaluation.task import SPLITS
     from emotion_qwen.evaluation.tasks import chosen_tasks
+    from emotion_qwen.model.source import find_model
 
     chosen = chosen_tasks(tasks)
     check_domains(chosen)
@@ -61,6 +62,8 @@ def forgetting(
     for task in chosen:
         task.source.check(data)
     optional("matplotlib.figure")  # better missed now than after an hour of answers
+    for name in (before, after):
+        find_model(name)
     from emotion_qwen.evaluation.figures import draw_figures
 
     wanted = {"data": data, "languages": LANGUAGE_CHOICES[language], "split": split, "limit": limit}
@@ -84,5 +87,5 @@ def _answer_all(
 
     logging.disable_progress_bar()  # our own progress is over items
     logging.set_verbosity_error()
-    engine = Engine.load(None if model == "nano" else model, device)
+    engine = Engine.load(model, device)
     return {task.name: [one.key for one in predict(engine, task, folder, **wanted)] for task in tasks}

@@ -209,7 +209,7 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
         return Judge(client.model, ask, cache, settings.tries, settings.endpoint.concurrency, client.address)
     from emotion_qwen.inference.engine import Engine
 
-    engine = Engine.load(None if name == "nano" else name)
+    engine = Engine.load(name)
 
     def write(text: str) -> str:
         return engine.chat([{"role": "user", "content": [{"type": "text", "text": text}]}], TOKENS)

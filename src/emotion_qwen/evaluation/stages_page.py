@@ -17,7 +17,7 @@ from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
-from emotion_qwen.training.run import PROOF
+from emotion_qwen.model.source import STAGE_PROOF
 
 STAGE_FOLDERS = (
     "stage0_recite",
@@ -51,7 +51,7 @@ def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str,
     """
     found = {}
     for name in folders:
-        path = runs / name / "model" / PROOF
+        path = runs / name / "model" / STAGE_PROOF
         try:
             found[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:

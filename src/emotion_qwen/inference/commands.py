@@ -29,7 +29,7 @@ VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 
 def _model_options(command: Callable) -> Callable:
     for option in (
-        click.option("--model", default=None, help="Model folder or hub name; the shipped nano if not given."),
+        click.option("--model", default=None, help="nano (the default), a model or adapter folder, or a hub name."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
         click.option("--start", type=float, default=None, help="Read the video from this second on."),

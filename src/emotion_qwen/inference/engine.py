@@ -33,10 +33,12 @@ from emotion_qwen.inference.encoding import (
 from emotion_qwen.inference.products import widen
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
+from emotion_qwen.model.loading import load_model
+from emotion_qwen.model.modeling import MEDIA, SOUND
+from emotion_qwen.model.source import NANO, NANO_NAME, find_model
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.folder import load_processor
 
-NANO = Path(__file__).parents[1] / "nano"
 CALIBRATION = "calibration.json"
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
@@ -105,19 +107,25 @@ class Engine:
         model: in evaluation mode.
         processor: the model's own.
         name: how reports call the model.
+        folder: where its calibration and training facts stand; None looks in the folder of that name.
     """
 
     def __init__(
-        self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor, name: str = "in memory"
+        self,
+        model: EmotionQwenForConditionalGeneration,
+        processor: EmotionQwenProcessor,
+        name: str = "in memory",
+        folder: Path | None = None,
     ) -> None:
         self.model, self.processor, self.name = model.eval(), processor, name
+        self.folder = folder or (NANO if name == NANO_NAME else Path(name))
 
     @classmethod
     def load(cls, name: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engine:
-        """Load a model folder or hub name; None is the shipped nano.
+        """Load a model by its name; None is the shipped nano.
 
         Args:
-            name: folder or hub name.
+            name: "nano", a model folder, an adapter folder (merged into its base), or a hub name.
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
 
@@ -125,33 +133,28 @@ class Engine:
             CheckpointError: no model there, or one that does not fit.
             SettingsError: a device or dtype that does not exist here.
         """
-        source = NANO if name is None else name
         place = _device(device)
         if dtype not in ("auto", *DTYPES):
             raise SettingsError(unknown_choice("dtype", dtype, ("auto", *DTYPES)))
         number = (
             (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
         )
-        check_folder(source)
+        source = find_model(name)
+        processor = load_processor(source.processor)
         try:
-            processor = EmotionQwenProcessor.from_pretrained(source)
-            model = EmotionQwenForConditionalGeneration.from_pretrained(source, dtype=number)
+            model = load_model(source, dtype=number)
         except (OSError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise CheckpointError(
-                f"{source}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
+                f"{source.name}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
             ) from error
         widen(model.to(place))
-        return cls(model, processor, "nano" if name is None else str(name))
+        return cls(model, processor, source.name, source.folder)
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
-
-    @property
-    def _folder(self) -> Path:
-        return NANO if self.name == "nano" else Path(self.name)
 
     def provenance(self) -> dict[str, Any]:
         """Name the model, its number type, and a hash of its configuration and of a sample of every weight."""
@@ -165,12 +168,12 @@ class Engine:
 
     def training_facts(self) -> dict[str, Any]:
         """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""
-        path = self._folder / "training_facts.json"
+        path = self.folder / "training_facts.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def temperature(self, label_set: str) -> float | None:
         """Return the temperature fitted for a label set, kept beside the weights; None where there is none."""
-        path = self._folder / CALIBRATION
+        path = self.folder / CALIBRATION
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return known[label_set]["temperature"] if label_set in known else None
 

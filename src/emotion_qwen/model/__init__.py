@@ -1,7 +1,7 @@
-"""The model. Importing this package registers it with transformers' Auto classes.
+"""The model. Importing this package registers it, and its processor, with transformers' Auto classes.
 
-`AutoConfig`, `AutoModel` and `AutoModelForImageTextToText` know Emotion-Qwen only after this import (or after touching
-a public model name of `emotion_qwen`); nothing is ever loaded as remote code.
+`AutoConfig`, `AutoModel`, `AutoModelForImageTextToText` and `AutoProcessor` know Emotion-Qwen only after this import
+(or after touching a public name of `emotion_qwen`); nothing is ever loaded as remote code.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
@@ -24,3 +24,6 @@ __all__ = [
     "VisualFeatures",
     "preset",
 ]
+
+# Without our processor `AutoProcessor` would return the tokenizer alone, and pictures would be dropped without a word.
+import emotion_qwen.processing  # noqa: E402, F401

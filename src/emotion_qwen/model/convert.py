@@ -27,6 +27,7 @@ from emotion_qwen.model.compressor import GatingNetwork
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
 from emotion_qwen.model.layouts import EMBEDDING, GATE, PARTS, TIED_HEAD, KeyMap, detect_layout, key_map
 from emotion_qwen.model.shards import CODES, DTYPES, OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
+from emotion_qwen.model.source import missing_processor_files
 from emotion_qwen.model.whisper import ENCODER, Ears, new_compressor
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
@@ -63,6 +64,7 @@ class KeyReport:
         size: bytes of all tensors.
         weights: names of the weight files.
         companions: files copied byte for byte.
+        missing: files of tokenizer and image processor that the source lacks; the result cannot be used without them.
     """
 
     source: str
@@ -80,6 +82,7 @@ class KeyReport:
     size: int
     weights: tuple[str, ...]
     companions: tuple[str, ...]
+    missing: tuple[str, ...]
 
     def to_json(self) -> str:
         """Give the report as indented JSON."""
@@ -116,8 +119,9 @@ def convert(
         What became of every key.
 
     Raises:
-        CheckpointError: a source that is incomplete, damaged, pickled, quantised or does not fit its config.json; a
-            target that holds something; a disk that is full. Nothing is left under the target's name then.
+        CheckpointError: a source that is incomplete, damaged (NaN or infinite values, too), pickled, quantised or does
+            not fit its config.json; a target that holds something; a disk that is full. Nothing is left under the
+            target's name then.
         SettingsError: an unknown dtype.
     """
     source, target = Path(source), Path(target)
@@ -330,4 +334,5 @@ def _report(
         size=sum(tensor.nbytes for tensor in tensors),
         weights=tuple(weights),
         companions=companions,
+        missing=tuple(missing_processor_files(folders[0])),
     )

@@ -363,35 +363,51 @@ def _key_fault(kind: str, keys: Any) -> str:
     return f"{kind.replace('_', ' ')}: {', '.join(names[:LISTED_KEYS])}{more}"
 
 
-def check_folder(path: str | Path) -> None:
+def check_folder(path: str | Path, weights: bool = True) -> None:
     """Check a local model folder before anything is loaded; a name that is no folder is left to the hub.
+
+    Args:
+        path: folder or hub name.
+        weights: look for the weights, too.
 
     Raises:
         CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
     """
     folder = Path(path)
     if not folder.is_dir():
-        if folder.is_absolute() or str(path).startswith(".") or folder.exists():
+        on_hub = str(path).count("/") == 1 and not folder.parent.is_dir()
+        if folder.is_absolute() or str(path).startswith(".") or folder.exists() or not on_hub:
             raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that holds config.json")
         return
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'}: not valid JSON ({error}); copy the file again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / 'config.json'}: a {type(config).__name__}, no object; copy the file again")
     if config.get("model_type") != EmotionQwenConfig.model_type:
         raise CheckpointError(
             f"{folder}: model_type is {config.get('model_type')!r}, expected {EmotionQwenConfig.model_type!r}; "
             f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
         )
-    _check_weights(folder)
+    if weights:
+        check_weights(folder)
 
 
-def _check_weights(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
+    """Check that a folder has its weights as safetensors, all shards of them.
+
+    Raises:
+        CheckpointError: a file is missing, or the index of shards is damaged.
+    """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index}: names no shards ({error}); copy the file again") from error
         absent = [name for name in shards if not (folder / name).is_file()]
         if absent:
             raise CheckpointError(

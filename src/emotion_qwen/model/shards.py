@@ -175,12 +175,18 @@ def _write_tensor(file: IO[bytes], tensor: OutputTensor) -> None:
     for piece in tensor.pieces:
         held = piece.dtype if isinstance(piece, torch.Tensor) else DTYPES[piece.code]
         for chunk in _chunks(piece):
-            if held == wanted or not chunk:
+            before = torch.frombuffer(chunk, dtype=held) if chunk else torch.empty(0, dtype=held)
+            wrong = len(before) - int(before.isfinite().sum())
+            if wrong:
+                raise CheckpointError(
+                    f"{tensor.name}: {wrong} value(s) are NaN or infinite; the checkpoint is damaged, take another "
+                    "copy or an earlier one"
+                )
+            if held == wanted:
                 file.write(chunk)
                 continue
-            before = torch.frombuffer(chunk, dtype=held)
             after = before.to(wanted)
-            if not torch.equal(after.isfinite(), before.isfinite()):
+            if not after.isfinite().all():
                 raise CheckpointError(
                     f"{tensor.name}: values up to {before.abs().max():.3g} do not fit {wanted}; "
                     "convert to bfloat16 or float32"
@@ -216,7 +222,8 @@ def write_folder(
         The names of the weight files.
 
     Raises:
-        CheckpointError: a value that does not fit the wanted dtype, or a source that changed meanwhile.
+        CheckpointError: a value that is NaN or infinite or does not fit the wanted dtype, or a source that changed
+            meanwhile.
         OSError: the disk is full or cannot be written.
     """
     shards = split_shards(tensors, max_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,51 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.convert import DTYPE_NAMES, KeyReport
 from emotion_qwen.model.convert import convert as convert_folder
+from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.model.whisper import SEED
+from emotion_qwen.processing.folder import ours_from, save_over, takes_ours
 from emotion_qwen.processing.hearing import convert_with_ears
 
 LISTED = 14
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
-@click.option("--whisper", type=click.Path(path_type=Path), help="Whisper checkpoint folder whose encoder hears.")
+@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder hears.")
 @click.option("--frames-per-token", type=int, default=4, show_default=True, help="Its 20 ms frames to an audio token.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
-    source: Path, target: Path, whisper: Path | None, frames_per_token: int, report: Path | None, **options: Any
+    source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
 ) -> None:
-    """Turn the checkpoint folder SOURCE into the Emotion-Qwen folder TARGET.
+    """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
 
-    SOURCE is a local folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint (of the hub: `hf
-    download NAME --local-dir SOURCE` first), a folder of this package (then a checked copy), or the published
-    Emotion-Qwen as far as its layout is known. The merger becomes both experts and the gate is new, so the result
-    answers as SOURCE does until it is trained. With --whisper it also gets ears: the encoder's weights are copied, the
-    compressor behind it is new and must be trained before sound says anything.
+    SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, a folder of
+    this package (then a checked copy), or the published Emotion-Qwen as far as its layout is known. The merger becomes
+    both experts and the gate is new, so the result answers as SOURCE does until it is trained. With --whisper it also
+    gets ears: the encoder's weights are copied, the compressor behind it is new and must be trained before sound says
+    anything.
     """
     console = Console(stderr=True)
+    folder, ears = locate(source), None if whisper is None else locate(whisper)
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(f"{source} is an adapter; merge it first: emotion-qwen merge {source} BASE TARGET")
     columns = (TextColumn("tensors"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tensors", total=None)
         options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
-        if whisper is None:
-            result = convert_folder(source, target, **options)
+        if ears is None:
+            if takes_ours(folder):
+                options["finish"] = partial(save_over, ours_from(folder))
+            result = convert_folder(folder, target, **options)
         else:
-            result = convert_with_ears(source, target, whisper, frames_per_token=frames_per_token, **options)
+            result = convert_with_ears(folder, target, ears, frames_per_token=frames_per_token, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))
@@ -65,6 +74,14 @@ def print_report(report: KeyReport, console: Console) -> None:
         console.print(
             f"the encoder of {report.ears} is copied as it is; the compressor behind it is new: train it before sound "
             "says anything",
+            markup=False,
+            highlight=False,
+        )
+    if report.missing:
+        console.print(
+            f"not in {report.source}: {', '.join(report.missing)}; copy them into {report.target} from the model that "
+            "the weights come from, before it is used",
+            style="yellow",
             markup=False,
             highlight=False,
         )

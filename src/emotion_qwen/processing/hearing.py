@@ -10,6 +10,7 @@ from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenA
 from emotion_qwen.model.convert import KeyReport, convert, read_config
 from emotion_qwen.model.whisper import audio_config, read_ears
 from emotion_qwen.processing.chat import AUDIO_TOKENS
+from emotion_qwen.processing.folder import load_processor, save_over
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
@@ -39,7 +40,7 @@ def convert_with_ears(
     config = audio_config(values, frames_per_token, str(whisper))
     processor = hearing_processor(source, config)
     ears = read_ears(whisper, values, frames_per_token, processor.audio_token_id)
-    return convert(source, target, ears=ears, finish=lambda folder: _save(processor, folder), **options)
+    return convert(source, target, ears=ears, finish=lambda folder: save_over(processor, folder), **options)
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
@@ -49,13 +50,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
     """
     values = read_config(source)
-    try:
-        old = EmotionQwenProcessor.from_pretrained(source)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{source}: no tokenizer and image processor that can be loaded ({str(error).strip().splitlines()[0]}); a "
-            "model that is to hear needs them, give the whole checkpoint folder"
-        ) from error
+    old = load_processor(source)
     tokenizer = old.tokenizer
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # those it knows stay as they are
     rows = (values.get("text_config") or values).get("vocab_size", 0)
@@ -79,10 +74,3 @@ def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:
         "window_seconds": config.max_source_positions * ENCODER_FRAME_SECONDS,
         "frames_per_token": config.frames_per_token,
     }
-
-
-def _save(processor: EmotionQwenProcessor, folder: Path) -> None:
-    """Save the processor over the source's companions; theirs in older forms would contradict it."""
-    for name in ("chat_template.json", "preprocessor_config.json", "vocab.json", "merges.txt", "added_tokens.json"):
-        (folder / name).unlink(missing_ok=True)
-    processor.save_pretrained(folder)

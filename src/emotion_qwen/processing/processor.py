@@ -7,6 +7,7 @@ through `patches.py`, because transformers' video processor needs torchvision.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from emotion_qwen.errors import DataError, ShapeError
-from emotion_qwen.media.clip import read_clip
+from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.model import EmotionQwenConfig
 from emotion_qwen.model.audio import audio_token_counts
 from emotion_qwen.processing.chat import (
@@ -40,6 +41,8 @@ from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings, HearingSettings
 
 IGNORE = -100
+SOUND = Sources(sound=True)
+REMOTE = re.compile(r"(https?|ftp|s3|gs|hf|data):", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,9 +248,10 @@ class EmotionQwenProcessor(ProcessorMixin):
     def _wave(self, sound: Any) -> torch.Tensor:
         if isinstance(sound, np.ndarray | torch.Tensor):
             return torch.as_tensor(sound, dtype=torch.float32)
-        clip = sound if isinstance(sound, Clip) else read_clip(Path(sound), self.settings)
+        clip = sound if isinstance(sound, Clip) else read_clip(Path(sound), self.settings, sources=SOUND)
         if clip.wave is None:
-            raise DataError(f"{clip.source!r} has no sound; leave its audio part out")
+            why = f" ({'; '.join(clip.warnings)})" if clip.warnings else ""
+            raise DataError(f"{clip.source!r} has no sound that can be read{why}; leave its audio part out")
         return torch.from_numpy(clip.wave)
 
     def apply_chat_template(
@@ -256,6 +260,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         chat_template: str | None = None,
         *,
         add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
         tokenize: bool = False,
         return_dict: bool = True,
         return_labels: bool = False,
@@ -268,6 +273,8 @@ class EmotionQwenProcessor(ProcessorMixin):
                 `{"type": "text", "text": ...}`, `{"type": "image", "image": ...}`, `{"type": "video", "video": ...}`,
                 `{"type": "audio", "audio": ...}`; a video's own sound stands directly behind it. Special tokens inside
                 texts lose their meaning.
+            add_generation_prompt: end with the opening of an assistant's turn.
+            continue_final_message: leave the last turn open, so that it is continued.
             return_labels: add `labels`, -100 everywhere but in what the assistant says, `<|im_end|>` included.
 
         Returns:
@@ -287,6 +294,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             chat_template=template,
             return_assistant_tokens_mask=return_labels,
             add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
         )
         if not tokenize:
             return texts[0] if single else texts
@@ -348,9 +356,11 @@ class EmotionQwenProcessor(ProcessorMixin):
             "pixel_values_videos", "video_grid_thw", "second_per_grid_ts", "input_features", "feature_lengths",
         ]  # fmt: skip
 
-    def post_process_image_text_to_text(self, generated: torch.Tensor, **kwargs: Any) -> list[str]:
-        """Decode generated tokens (B, L) to texts without special tokens."""
-        return self.tokenizer.batch_decode(generated, skip_special_tokens=True, **kwargs)
+    def post_process_image_text_to_text(
+        self, generated_outputs: torch.Tensor, skip_special_tokens: bool = True, **kwargs: Any
+    ) -> list[str]:
+        """Decode generated tokens (B, L) to texts; `kwargs` are those of the tokenizer's `batch_decode`."""
+        return self.tokenizer.batch_decode(generated_outputs, skip_special_tokens=skip_special_tokens, **kwargs)
 
 
 def _harmless(chat: Sequence[dict]) -> list[dict]:
@@ -367,8 +377,11 @@ def _harmless(chat: Sequence[dict]) -> list[dict]:
 
 def _source(part: dict) -> Any:
     for key in (part["type"], "path", "url"):
-        if part.get(key) is not None:
-            return part[key]
+        medium = part.get(key)
+        if isinstance(medium, str) and REMOTE.match(medium):
+            raise DataError(f"{medium[:80]!r} is an address; nothing is fetched here, download it and give its path")
+        if medium is not None:
+            return medium.removeprefix("file://") if isinstance(medium, str) else medium
     raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")
 
 

@@ -100,7 +100,7 @@ class SharedEngine(Engine):
     """
 
     def __init__(self, engine: Engine, turns: Turns) -> None:
-        super().__init__(engine.model, engine.processor, engine.name)
+        super().__init__(engine.model, engine.processor, engine.name, engine.folder)
         self.turns, self._own = turns, engine
 
     @property

@@ -10,10 +10,11 @@ import importlib.util
 import json
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from emotion_qwen.errors import MissingPackage, SettingsError
-from emotion_qwen.inference.engine import NANO
+from emotion_qwen.model.source import NANO, find_model
 from emotion_qwen.serving.limits import MIB, ServeSettings
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
@@ -41,15 +42,19 @@ def register() -> None:
         ModelRegistry.register_model(ARCHITECTURE, MODEL)
 
 
-def command(settings: ServeSettings) -> list[str]:
+def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
     """Compose the arguments of `vllm serve` from our settings.
+
+    Args:
+        settings: of our own server.
+        folder: of the model; None takes its name as it is.
 
     Raises:
         SettingsError: a setting that vLLM has nothing for, or that it could keep only in part.
     """
     _refuse_ours(settings)
     kinds = ("image", "video", "audio")
-    arguments = [settings.model or str(NANO), "--host", settings.host, "--port", str(settings.port)]
+    arguments = [str(folder or settings.model or NANO), "--host", settings.host, "--port", str(settings.port)]
     arguments += ["--served-model-name", (settings.model or "nano").rstrip("/").rpartition("/")[2]]
     arguments += ["--max-num-seqs", str(settings.slots), "--max-num-queued-reqs", str(settings.slots + settings.queue)]
     arguments += ["--shutdown-timeout", str(round(settings.drain_seconds))]
@@ -99,9 +104,16 @@ def hand_over(settings: ServeSettings, key: str | None) -> NoReturn:
 
     Raises:
         MissingPackage: vLLM is not installed.
-        SettingsError: see `command`.
+        CheckpointError: there is no such model.
+        SettingsError: see `command`; or the model is an adapter.
     """
     if importlib.util.find_spec("vllm") is None:
         raise MissingPackage(f"--engine vllm needs 'vllm', which is not installed; {HOW}")
-    arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(settings)]
+    source = find_model(settings.model)
+    if source.adapter is not None:
+        raise SettingsError(
+            f"{source.name} with --engine vllm: vLLM would leave out the experts and the gate of an adapter; merge it "
+            "first: emotion-qwen merge ADAPTER BASE TARGET"
+        )
+    arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(settings, source.base)]
     os.execve(sys.executable, arguments, {**os.environ, **surroundings(settings, key)})

@@ -13,22 +13,19 @@ from typing import Any
 
 import torch
 
-from emotion_qwen.errors import CheckpointError, MissingPackage, SettingsError
+from emotion_qwen.errors import CheckpointError, SettingsError
+from emotion_qwen.extras import optional
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.modeling import check_folder
-from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.model.loading import add_trained_adapter, load_model, merge_into_base
+from emotion_qwen.model.source import ADAPTER_CONFIG, ModelSource, check_adapter, find_model, locate
+from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.training.plan import AdapterSettings
+from emotion_qwen.training.stages import PARTS
 
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
-MERGED_LIKE_ADAPTED = 1e-4  # largest difference of logits allowed after merging, fp32
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingPackage("adapters need the package peft; pip install 'emotion-qwen[train]'") from error
-    return peft
+MERGED_LIKE_ADAPTED = 1e-4  # largest difference of logits allowed after merging, fp32, as a share of the largest logit
+KEPT_WHOLE = ("general", "emotion", "gate", "audio")
+"""Parts that train beside adapters; they are small and saved whole."""
 
 
 def add_adapter(
@@ -51,8 +48,8 @@ def add_adapter(
         raise SettingsError(f"adapters were asked for, but the stage trains {', '.join(learning)}; add `language`")
     if "vision" in learning:
         raise SettingsError("adapters and a learning vision transformer do not go together; take `vision` out")
-    whole = [f"compressor.{part}" for part in ("general", "emotion", "gate") if part in learning]
-    peft = _peft()
+    whole = [prefix.rstrip(".") for part in KEPT_WHOLE if part in learning for prefix in PARTS[part]]
+    peft = optional("peft", "train")
     if settings.quantize:
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     config = peft.LoraConfig(
@@ -66,68 +63,74 @@ def add_adapter(
     return peft.get_peft_model(model, config)
 
 
-def load_quantized(source: Path, kind: str) -> EmotionQwenForConditionalGeneration:
+def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) -> EmotionQwenForConditionalGeneration:
     """Load a model whose language model is quantised to "nf4" or "int8" by bitsandbytes.
 
-    Vision transformer, compressor and output projection stay as they are.
+    Vision transformer, compressor, audio side and output projection stay as they are, float32.
+
+    Args:
+        source: model folder.
+        kind: "nf4" or "int8".
+        dtype: of the products with 4-bit weights; the training step's.
 
     Raises:
         MissingPackage: bitsandbytes is not installed.
     """
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError as error:
-        raise MissingPackage("quantised training needs the package bitsandbytes; pip install bitsandbytes") from error
+    optional("bitsandbytes", "quantize")
     from transformers import BitsAndBytesConfig
 
-    kept = ["model.visual", "model.compressor", "lm_head"]
+    kept = ["model.visual", "model.compressor", "model.audio", "lm_head"]
     config = (
         BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32,
-            llm_int8_skip_modules=kept,
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept
         )
         if kind == "nf4"
         else BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
-    )  # fmt: skip
+    )
     return EmotionQwenForConditionalGeneration.from_pretrained(source, quantization_config=config, dtype=torch.float32)
 
 
 @torch.no_grad()
-def merge_adapter(adapter: Path, base: Path, target: Path, probe: int = 48) -> float:
+def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: int = 48) -> float:
     """Merge an adapter into its base and save the result, once it answers as the adapted model does.
 
     Args:
-        adapter: folder that PEFT saved.
-        base: model folder the adapter was trained on.
+        adapter: folder that PEFT saved, or its hub name.
+        base: name of the model the adapter was trained on, as of `model.source`.
         target: new folder.
         probe: tokens of the probing text.
 
     Returns:
-        The largest difference of logits between the adapted and the merged model, fp32.
+        The largest difference of logits between the adapted and the merged model, fp32, as a share of the largest
+        logit.
 
     Raises:
-        CheckpointError: no adapter or base there, the target exists, or the merged model answers otherwise.
+        CheckpointError: no adapter or base there, the target exists, an adapter that does not fit its base or holds
+            NaN, or a merged model that answers otherwise.
     """
-    if not (adapter / "adapter_config.json").is_file():
-        raise CheckpointError(f"{adapter}: no adapter_config.json; give the folder that a run with `adapter` saved")
+    folder = locate(adapter)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(f"{adapter}: no {ADAPTER_CONFIG}; give the folder that a run with `adapter` saved")
+    check_adapter(folder)
     if target.exists():
         raise CheckpointError(f"{target} exists already; give a folder that does not")
-    check_folder(base)
-    model = EmotionQwenForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
-    adapted = _peft().PeftModel.from_pretrained(model, adapter).eval()
+    whole = find_model(base)
+    source = ModelSource(str(adapter), whole.base, folder)
+    processor = load_processor(source.processor)
+    adapted = add_trained_adapter(load_model(whole, dtype=torch.float32), source).eval()
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, model.config.text_config.vocab_size - 64, (2, probe), generator=generator)
+    ids = torch.randint(5, adapted.config.text_config.vocab_size - 64, (2, probe), generator=generator)
     before = adapted(input_ids=ids).logits
-    merged = adapted.merge_and_unload(safe_merge=True)
-    difference = float((merged(input_ids=ids).logits - before).abs().max())
+    merged = merge_into_base(adapted, source)
+    difference = float((merged(input_ids=ids).logits - before).abs().max() / before.abs().max())
     if not difference <= MERGED_LIKE_ADAPTED:
         raise CheckpointError(
-            f"merged logits differ from adapted ones by {difference:.1e}, at most {MERGED_LIKE_ADAPTED:.0e} is "
-            "expected; the adapter does not belong to this base"
+            f"merged logits differ from adapted ones by {difference:.1e} of the largest, at most "
+            f"{MERGED_LIKE_ADAPTED:.0e} is expected; adapter or base is damaged, take an earlier checkpoint"
         )
     staging = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(staging, ignore_errors=True)
     merged.save_pretrained(staging)
-    EmotionQwenProcessor.from_pretrained(base).save_pretrained(staging)
+    processor.save_pretrained(staging)
     os.replace(staging, target)
     return difference

@@ -72,9 +72,10 @@ class MuonWithAdamW(Optimizer):
 
     Args:
         groups: parameter groups with `params`, `lr`, `weight_decay` and `matrices` (True: Muon).
+        betas: of AdamW; the default is torch's.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999)) -> None:
         groups = [group for group in groups if group["params"]]
         for_muon = [_without_kind(group) for group in groups if group["matrices"]]
         for_adamw = [_without_kind(group) for group in groups if not group["matrices"]]
@@ -82,7 +83,7 @@ class MuonWithAdamW(Optimizer):
         if for_muon:
             self.parts.append(Muon(for_muon))
         if for_adamw:
-            self.parts.append(AdamW(for_adamw))
+            self.parts.append(AdamW(for_adamw, betas=betas))
         super().__init__([{"params": group["params"]} for part in self.parts for group in part.param_groups], {})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
@@ -113,9 +114,10 @@ def make_optimizer(model: nn.Module, settings: OptimSettings, learning_rate: flo
     """
     rates = {prefix: rate for part, rate in settings.rates.items() for prefix in PARTS[part]}
     groups = split_parameters(model, rates, learning_rate, settings.weight_decay)
+    betas = (0.9, settings.beta2)
     if settings.name == "muon":
-        return MuonWithAdamW(groups)
-    return AdamW([_without_kind(group) for group in groups], betas=(0.9, settings.beta2))
+        return MuonWithAdamW(groups, betas)
+    return AdamW([_without_kind(group) for group in groups], betas=betas)
 
 
 def _without_kind(group: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from emotion_qwen.data.mixture import Mixture, Part
 from emotion_qwen.data.parts import read_part
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.presets import NANO_HEARING
+from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
 from emotion_qwen.training.stages import PARTS, Stage, stage, trainable_counts
 
@@ -105,7 +107,9 @@ class TrainSettings(Settings):
 
     stage: str
     start: str
-    """Model folder, "nano" for the shipped one, or `preset:NAME` for random weights."""
+    """Model or adapter folder, "nano" for the shipped one, hub name, or `preset:NAME` for random weights."""
+    size: str | None = None
+    """Named size (`nano`, `3b`, `7b`, ...) by which `--dry-run` plans while the start is not there yet."""
     processor: str | None = None
     """Folder of the processor; the start's own if not given."""
     output: Path
@@ -190,6 +194,12 @@ def open_parts(settings: TrainSettings, parts: list[PartOfData]) -> list[Part]:
     return opened
 
 
+def absent_data(settings: TrainSettings) -> list[str]:
+    """Return the paths of the data, validation included, that do not exist."""
+    paths = [settings.folder / part.path for part in (*settings.data, *settings.validation) if part.path is not None]
+    return list(dict.fromkeys(str(path) for path in paths if not path.exists()))
+
+
 def shares_of(parts: list[PartOfData], replay: float) -> list[float]:
     """Return the share of every part: `replay` for all general parts together, the rest for the emotional ones.
 
@@ -213,20 +223,27 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
     return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
 
 
-def read_config(start: str) -> EmotionQwenConfig:
-    """Read the configuration of a start without its weights.
+def read_config(settings: TrainSettings) -> EmotionQwenConfig:
+    """Read the configuration of a run's start without its weights.
+
+    Where the start is not there yet (it is the output of an earlier stage, or still to be converted), the
+    configuration is that of the run's `size`.
 
     Raises:
-        CheckpointError: the folder is missing or of another kind.
+        CheckpointError: the folder is missing and no size is given, or it is of another kind.
     """
-    if start.startswith("preset:"):
-        return preset(start.removeprefix("preset:"))
-    from emotion_qwen.inference.engine import NANO
-    from emotion_qwen.model.modeling import check_folder
+    if settings.start.startswith("preset:"):
+        return preset(settings.start.removeprefix("preset:"))
+    if not start_is_there(settings):
+        hears = {"audio_config": NANO_HEARING if settings.size == "nano" else {}}
+        return preset(str(settings.size), **(hears if "audio" in settings.plan.trains else {}))
+    return AutoConfig.from_pretrained(find_model(settings.start, weights=False).base)
 
-    folder = NANO if start == "nano" else Path(start)
-    check_folder(folder)
-    return AutoConfig.from_pretrained(folder)
+
+def start_is_there(settings: TrainSettings) -> bool:
+    """Tell whether a run's start can be looked at; a run with a `size` can be planned without it."""
+    start = settings.start
+    return settings.size is None or start.startswith("preset:") or start == NANO_NAME or Path(start).exists()
 
 
 def empty_model(config: EmotionQwenConfig) -> EmotionQwenForConditionalGeneration:

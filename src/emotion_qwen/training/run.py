@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,22 @@ from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
 from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.feature_filling import FeatureFiller
+from emotion_qwen.data.features import FeatureCache
 from emotion_qwen.data.mixture import InLengthOrder, Mixture, Part
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
-from emotion_qwen.inference.engine import NANO
-from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.modeling import check_folder
+from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.loading import load_model
+from emotion_qwen.model.source import STAGE_PROOF, ModelSource, find_model, locate
 from emotion_qwen.prepare import prepare_sample
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.records import Sample
 from emotion_qwen.training.adapters import add_adapter, load_quantized
 from emotion_qwen.training.optimizer import make_optimizer
-from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts, read_config
+from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts
+from emotion_qwen.training.ranks import on_rank_zero, without_worker
 from emotion_qwen.training.stages import enter_stage, part_digests
 from emotion_qwen.training.trainer import (
     POSITION,
@@ -39,7 +44,7 @@ from emotion_qwen.training.trainer import (
     read_position,
 )
 
-PROOF = "stage.json"
+REJECTED = "rejected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
         TrainingError: the loss is no number, a checkpoint cannot be written, or a frozen part has changed.
     """
     last = _checkpoint_to_resume(settings, resume)
+    if last is None and os.environ.get("RANK", "0") == "0":
+        (settings.output / REJECTED).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
     set_seed(settings.seed)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     mixture = make_mixture(settings, processes)
@@ -82,7 +89,10 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     if settings.adapter is not None:
         model = add_adapter(model, settings.adapter, learning)
     trainer = make_trainer(settings, model, processor, mixture)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except DataError as error:
+        raise DataError(without_worker(str(error))) from error
     stop = next(c for c in trainer.callback_handler.callbacks if isinstance(c, StopOnSignal))
     steps = trainer.state.global_step
     if steps < settings.optim.steps:
@@ -106,20 +116,37 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
 
     Raises:
         CheckpointError: no model or processor there, or one that does not fit.
+        SettingsError: new adapters or quantised weights on a start that is itself an adapter.
     """
-    source = NANO if settings.start == "nano" else Path(settings.start)
-    config = read_config(settings.start)
-    where = settings.processor or str(source)
-    try:
-        processor = EmotionQwenProcessor.from_pretrained(where)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{where}: no processor ({str(error).splitlines()[0]}); give `processor`") from error
+    processor = start_processor(settings)
     if settings.start.startswith("preset:"):
-        return EmotionQwenForConditionalGeneration(processor.name_tokens(config)), processor
-    check_folder(source)
-    if settings.adapter is not None and settings.adapter.quantize:
-        return load_quantized(source, settings.adapter.quantize), processor
-    return EmotionQwenForConditionalGeneration.from_pretrained(source, dtype=torch.float32), processor
+        config = processor.name_tokens(preset(settings.start.removeprefix("preset:")))
+        return EmotionQwenForConditionalGeneration(config), processor
+    source = find_model(settings.start)
+    if settings.adapter is None:
+        return load_model(source, dtype=torch.float32), processor
+    if source.adapter is not None:
+        raise SettingsError(
+            f"start {settings.start} is itself an adapter and a new one would lose it; merge it first: "
+            "emotion-qwen merge ADAPTER BASE TARGET"
+        )
+    folder = source.base.resolve()  # kept with the adapter as the name of its base
+    if settings.adapter.quantize:
+        return load_quantized(folder, settings.adapter.quantize, settings.dtype), processor
+    return load_model(ModelSource(source.name, folder), dtype=torch.float32), processor
+
+
+def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
+    """Load the processor of a run: its own, or the start's.
+
+    Raises:
+        CheckpointError: no processor there.
+    """
+    if settings.processor is not None:
+        return load_processor(locate(settings.processor, weights=False))
+    if settings.start.startswith("preset:"):
+        raise CheckpointError(f"start {settings.start} has no processor; give `processor`, for example processor=nano")
+    return load_processor(find_model(settings.start, weights=False).processor)
 
 
 class HeldSamples(Dataset):
@@ -146,15 +173,23 @@ def make_trainer(
     base = model.get_base_model() if settings.adapter is not None else model
     if settings.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    prepare = sample_preparation(settings, base, processor, mixture)
-    shared = {"max_tokens": settings.batch.max_tokens, "max_rejected": settings.batch.max_rejected, "prepare": prepare}
-    collate = SampleBatches(processor, base.model.get_rope_index, settings.batch.pack, **shared)  # type: ignore[arg-type]
     held = held_out(settings)
+    args = training_arguments(settings, bool(held))
+    prepare = sample_preparation(settings, args, base, processor, [mixture, *held.values()])
+    collate = SampleBatches(
+        processor,
+        base.model.get_rope_index,
+        settings.batch.pack,
+        settings.batch.max_tokens,
+        settings.batch.max_rejected,
+        prepare,
+        settings.output / REJECTED,
+    )
     plan = settings.plan
     data = InLengthOrder(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
     trainer = StageTrainer(
         model=model,
-        args=training_arguments(settings, bool(held)),
+        args=args,
         train_dataset=data,  # type: ignore[arg-type]
         eval_dataset=held or None,
         data_collator=collate,
@@ -177,8 +212,13 @@ def held_out(settings: TrainSettings) -> dict[str, HeldSamples]:
     return {domain: HeldSamples(parts, settings.evaluate_samples) for domain, parts in by_domain.items()}
 
 
-def sample_preparation(settings: TrainSettings, base: Any, processor: EmotionQwenProcessor, mixture: Mixture) -> Any:
-    """Return what turns a sample's media into what the processor takes."""
+def sample_preparation(
+    settings: TrainSettings, args: TrainingArguments, base: Any, processor: EmotionQwenProcessor, sources: list[Any]
+) -> Callable[[Sample], Sample]:
+    """Return what turns a sample's media into what the processor takes.
+
+    With `features`, rank 0 first fills the cache from all sources on its own device; the other ranks wait for it.
+    """
     detector = CenterFaceDetector() if settings.capture else None
 
     def prepare(sample: Sample) -> Sample:
@@ -186,11 +226,18 @@ def sample_preparation(settings: TrainSettings, base: Any, processor: EmotionQwe
 
     if settings.features is None:
         return prepare
-    from emotion_qwen.data.features import FeatureCache
+    folder, vision = settings.features, base.model.visual
 
-    cache = FeatureCache(settings.features, base.model.visual, processor, prepare, settings.dtype)
-    cache.fill(mixture)
-    return cache.prepare
+    def fill() -> None:
+        place = next(vision.parameters()).device
+        filler = FeatureFiller(folder, vision.to(args.device), processor, prepare, settings.dtype, settings.capture)
+        try:
+            filler.fill(sources, settings.batch.workers)
+        finally:
+            vision.to(place)
+
+    on_rank_zero(args.process_index, fill)
+    return FeatureCache(folder).prepare
 
 
 def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArguments:
@@ -265,7 +312,7 @@ def _finish(
             shutil.rmtree(staging, ignore_errors=True)
             model.save_pretrained(staging / "model")
             processor.save_pretrained(staging / "model")
-            (staging / "model" / PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+            (staging / "model" / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
             put_in_place(staging / "model", settings.output / "model")
             shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:
@@ -273,14 +320,6 @@ def _finish(
                 f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
                 "make room, then --resume"
             ) from error
-    rejected = getattr(trainer.data_collator, "rejected", [])
-    if rejected:
-        _write_rejected(settings.output / "rejected.jsonl", rejected)
-
-
-def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
-    lines = [json.dumps({"id": name, "reason": reason}, ensure_ascii=False) for name, reason in rejected]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 __all__ = ["DataError", "Outcome", "load_start", "make_trainer", "run_stage"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from emotion_qwen.ver.settings import BuildSettings
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -40,6 +43,7 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
     if until not in STEPS:
         raise SettingsError(unknown_choice("step", until, STEPS))
     chosen = BuildSettings.of(read_yaml(settings, overrides), str(settings))
+    _check_local_models(chosen)
     worker: Engine = Processes(chosen.workers)
     if engine == "ray":
         from emotion_qwen.ver.cluster import RayEngine
@@ -52,6 +56,17 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
         _print_events(made.ledger.events)
     if until == "export":
         click.echo(f"{chosen.output}: {_sentence(made)}")
+
+
+def _check_local_models(settings: BuildSettings) -> None:
+    """Look for the local models of a build before its first step: they are needed hours later."""
+    writers = (settings.describe.teacher, settings.check.reader, settings.check.second)
+    local = {writer.model for writer in writers if writer is not None and writer.kind == "local"}
+    if local:
+        from emotion_qwen.model.source import find_model
+
+        for name in sorted(local):
+            find_model(name or None)
 
 
 @ver.command()

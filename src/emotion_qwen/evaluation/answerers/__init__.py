@@ -71,7 +71,8 @@ def make_answerer(
     """Return who is called by a name.
 
     Args:
-        name: "nano", a model folder or hub name; "openai:http://host/v1#model"; "file:predictions.jsonl" or ".csv".
+        name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
+            "file:predictions.jsonl" or ".csv".
         device: of a model of ours.
         batch: items answered together by a model of ours; None is the default.
         endpoint: how an endpoint is called.
@@ -96,4 +97,4 @@ def make_answerer(
 
     logging.disable_progress_bar()  # our own progress is over items
     logging.set_verbosity_error()
-    return LocalModel(Engine.load(None if name == "nano" else name, device), batch=batch or BATCH)
+    return LocalModel(Engine.load(name, device), batch=batch or BATCH)

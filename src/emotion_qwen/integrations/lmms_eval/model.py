@@ -55,7 +55,7 @@ class EmotionQwen(lmms):
         if others:
             raise SettingsError(f"model_args {', '.join(others)}; expected pretrained, device, dtype, batch_size")
         place = device_of_process("auto" if device in (None, "cuda") else str(device))
-        self.engine = Engine.load(None if pretrained == "nano" else pretrained, place, dtype)
+        self.engine = Engine.load(pretrained, place, dtype)
         self.local = LocalModel(self.engine, batch=_batch(batch_size))
 
     @property

@@ -1,0 +1,281 @@
+"""Filling the feature cache: one process encodes every visual of a run once, on the model's device.
+
+Visuals are read by data-loading workers and encoded in batches bounded by patches. Features reach the disk before the
+lines of the index that name them, so a filling that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from emotion_qwen.data.features import INDEX, MAKER, STORE, FeatureCache, media_parts, read_index, visual_key
+from emotion_qwen.data.mixture import Item, Mixture
+from emotion_qwen.errors import DataError, EmotionQwenError
+from emotion_qwen.model.vision import EmotionQwenVisionTransformer
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.records import Sample
+
+KINDS = {"image": ("pixel_values", "image_grid_thw"), "video": ("pixel_values_videos", "video_grid_thw")}
+PATCHES = 16_384
+"""Patches encoded together, at most; a longer video is encoded alone. Their pixels take about 77 MB."""
+LOCK = "filling.lock"
+Samples = Sequence[Item] | Sequence[Sample] | Mixture | Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """A visual ready for the vision transformer.
+
+    Attributes:
+        key: of the visual.
+        patches: (N, D) float32.
+        grid: times, rows and columns of patches.
+        seconds: per temporal patch; 0 for a picture.
+    """
+
+    key: str
+    patches: np.ndarray
+    grid: list[int]
+    seconds: float
+
+
+@dataclass(eq=False)
+class MissingVisuals(Dataset):
+    """The samples that have visuals which are not stored yet; an item is the pixels of those visuals.
+
+    Attributes:
+        sources: sequences of samples or of items that hold one.
+        read: turns a sample's media given by path into captured clips.
+        processor: the model's own.
+        places: (source, index within it, keys wanted of it).
+    """
+
+    sources: Sequence[Any]
+    read: Callable[[Sample], Sample]
+    processor: EmotionQwenProcessor
+    places: list[tuple[int, int, frozenset[str]]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """The number of visuals."""
+        return sum(len(keys) for _, _, keys in self.places)
+
+    def find(self, known: dict[str, Any], console: Console) -> None:
+        """Look through all samples for visuals that are not known; each is wanted once."""
+        planned = set(known)
+        for number, source in enumerate(self.sources):
+            places = track(range(len(source)), "looking for visuals", console=console, transient=True)
+            for place in places:
+                keys = {visual_key(part) for part in media_parts(_sample(source[place]))} - planned
+                if keys:
+                    self.places.append((number, place, frozenset(keys)))
+                    planned |= keys
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> list[Pixels] | EmotionQwenError:
+        """Return the pixels of one sample's visuals, or why they cannot be read: a worker would add its traceback."""
+        source, place, keys = self.places[number]
+        sample = _sample(self.sources[source][place])
+        named = {visual_key(part): index for index, part in enumerate(media_parts(sample))}
+        try:
+            ready = list(media_parts(self.read(sample)))
+            return [self._pixels(key, ready[index]) for key, index in named.items() if key in keys]
+        except EmotionQwenError as error:
+            return type(error)(f"sample {sample.id!r}: {error}")
+
+    def _pixels(self, key: str, part: dict[str, Any]) -> Pixels:
+        kind = part["type"]
+        medium = [part[kind]]
+        batch = self.processor(images=medium) if kind == "image" else self.processor(videos=medium)
+        pixels, grid = (batch[name] for name in KINDS[kind])
+        seconds = float(batch["second_per_grid_ts"][0]) if kind == "video" else 0.0
+        return Pixels(key, pixels.numpy(), grid[0].tolist(), seconds)
+
+
+class FeatureFiller:
+    """Encode visuals into a cache.
+
+    Args:
+        folder: of the cache; made if it is not there.
+        vision: the frozen vision transformer, on the device that is to encode.
+        processor: the model's own; its settings belong to what is stored.
+        read: turns a sample's media given by path into captured clips.
+        dtype: of the stored features; bfloat16 also encodes in it, as training in bfloat16 does.
+        capture: whether `read` captures faces.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vision: EmotionQwenVisionTransformer,
+        processor: EmotionQwenProcessor,
+        read: Callable[[Sample], Sample],
+        dtype: torch.dtype = torch.float32,
+        capture: bool = False,
+    ) -> None:
+        self.folder, self.vision, self.processor, self.read = folder, vision, processor, read
+        self.dtype, self.capture, self.rows = dtype, capture, 0
+
+    def fill(self, sources: Sequence[Samples], workers: int = 0, console: Console | None = None) -> FeatureCache:
+        """Encode every visual of the samples that is not stored yet; the size is printed first.
+
+        Args:
+            sources: the training data and every part of the validation data.
+            workers: processes that decode.
+            console: of progress and size.
+
+        Returns:
+            The cache, whole.
+
+        Raises:
+            DataError: the folder holds features of another vision transformer, of other settings or another number
+                type; the disk is too small or cannot be written; or a medium cannot be read.
+        """
+        console = console or Console(stderr=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.print(f"{self.folder}: another run is filling the feature cache; waiting for it", markup=False)
+            lock.acquire()
+        try:
+            return self._fill(sources, workers, console)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: features cannot be written ({error}); make room and start again, what is stored stays"
+            ) from error
+        finally:
+            lock.release()
+
+    def _fill(self, sources: Sequence[Samples], workers: int, console: Console) -> FeatureCache:
+        self._check_maker()
+        missing = MissingVisuals(sources, self.read, self.processor)
+        missing.find(self._repair(), console)
+        done = 0
+        for batch in _bounded(_loaded(missing, workers, console)):
+            features = self._encode(batch)
+            if not done:
+                rows = sum(len(feature) for feature in features)
+                self._tell_size(rows * self._row_bytes * missing.count // len(batch), console)
+            self._append(batch, features)
+            done += len(batch)
+        cache = FeatureCache(self.folder)
+        size = self.rows * self._row_bytes / 1e6
+        console.print(
+            f"features of {len(cache.index)} visuals, {size:.1f} MB, {self.folder}", markup=False, highlight=False
+        )
+        return cache
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(self.vision.config.hidden_size) * self.dtype.itemsize
+
+    def _check_maker(self) -> None:
+        settings = [self.processor.clip_settings, self.processor.image_processor.to_dict(), self.capture]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        for name, value in sorted(self.vision.state_dict().items()):
+            digest.update(name.encode() + value.float().cpu().numpy().tobytes())
+        dtype = str(self.dtype).removeprefix("torch.")
+        made_by = {"maker": digest.hexdigest(), "dtype": dtype, "width": self.vision.config.hidden_size}
+        path = self.folder / MAKER
+        if not path.is_file():
+            staged = path.with_suffix(".part")
+            staged.write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+            os.replace(staged, path)
+        elif json.loads(path.read_text(encoding="utf-8")) != made_by:
+            raise DataError(
+                f"{self.folder}: the cached features were made by another vision transformer or with other settings "
+                f"than these ({dtype}); give another `features` folder, or remove this one"
+            )
+
+    def _repair(self) -> dict[str, dict[str, Any]]:
+        """Drop what an interrupted filling left half written, and return the entries that are whole."""
+        entries, whole = read_index(self.folder, self._row_bytes)
+        self.rows = max((entry["first"] + entry["rows"] for entry in entries.values()), default=0)
+        for name, size in ((INDEX, whole), (STORE, self.rows * self._row_bytes)):
+            with (self.folder / name).open("ab") as file:
+                file.truncate(size)
+        return entries
+
+    def _tell_size(self, size: int, console: Console) -> None:
+        free = shutil.disk_usage(self.folder).free
+        console.print(f"the feature cache will grow by about {size / 1e6:.1f} MB; {free / 1e6:.0f} MB are free")
+        if size > free:
+            raise DataError(
+                f"{self.folder}: the feature cache may take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
+                "choose another `features` folder or leave it out"
+            )
+
+    @torch.no_grad()
+    def _encode(self, batch: Sequence[Pixels]) -> list[torch.Tensor]:
+        device = next(self.vision.parameters()).device
+        pixels = torch.from_numpy(np.concatenate([one.patches for one in batch])).to(device)
+        grid = torch.tensor([one.grid for one in batch], device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            encoded = self.vision(pixels, grid).last_hidden_state
+        return list(encoded.to(self.dtype).cpu().split([len(one.patches) for one in batch]))
+
+    def _append(self, batch: Sequence[Pixels], features: Sequence[torch.Tensor]) -> None:
+        """Store features, and then the lines that name them."""
+        lines, blocks = [], []
+        for one, feature in zip(batch, features, strict=True):
+            block = feature.contiguous().view(torch.uint8).numpy().tobytes()
+            entry = {"first": self.rows, "rows": len(feature), "grid": one.grid, "seconds": one.seconds}
+            lines.append(json.dumps({"key": one.key, **entry, "crc": zlib.crc32(block)}).encode() + b"\n")
+            blocks.append(block)
+            self.rows += len(feature)
+        for name, data in ((STORE, blocks), (INDEX, lines)):
+            with (self.folder / name).open("ab") as file:
+                file.writelines(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _loaded(missing: MissingVisuals, workers: int, console: Console) -> Iterator[Pixels]:
+    """Yield the pixels of all missing visuals, read by workers; the first fault ends it."""
+    loader = DataLoader(missing, batch_size=None, num_workers=workers, collate_fn=_as_read)
+    for visuals in track(loader, "vision features", total=len(missing), console=console, transient=True):
+        if isinstance(visuals, EmotionQwenError):
+            raise visuals
+        yield from visuals
+
+
+def _as_read(visuals: Any) -> Any:
+    """Keep numpy arrays: as tensors each would hold a file descriptor until its batch is encoded."""
+    return visuals
+
+
+def _bounded(visuals: Iterator[Pixels]) -> Iterator[list[Pixels]]:
+    """Yield visuals in batches of at most `PATCHES` patches; a larger visual is alone."""
+    batch: list[Pixels] = []
+    held = 0
+    for visual in visuals:
+        if batch and held + len(visual.patches) > PATCHES:
+            yield batch
+            batch, held = [], 0
+        batch.append(visual)
+        held += len(visual.patches)
+    if batch:
+        yield batch
+
+
+def _sample(item: Item | Sample) -> Sample:
+    return item.sample if isinstance(item, Item) else item

@@ -1,0 +1,102 @@
+"""Optional packages: which extra brings which, and the one-line error where one is needed and not installed.
+
+Extras are read from the metadata of the installed distribution, so they cannot disagree with `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+
+from packaging.requirements import Requirement
+
+from emotion_qwen.errors import MissingPackage
+
+DISTRIBUTION = "emotion-qwen"
+DEVELOPMENT = "dev"
+IMPORTED_AS = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+"""Distributions whose import name is not their own with underscores."""
+
+
+def requirements() -> list[Requirement]:
+    """Return the requirements of the installed distribution; none where it is not installed."""
+    try:
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = []
+    return [Requirement(line) for line in lines]
+
+
+def extras_of(requirement: Requirement, extras: list[str]) -> list[str]:
+    """Return those of the extras that bring a requirement; empty for one that is always needed."""
+    marker = requirement.marker
+    if marker is None or marker.evaluate({"extra": ""}):
+        return []
+    return [extra for extra in extras if marker.evaluate({"extra": extra})]
+
+
+def known_extras() -> list[str]:
+    """Return the extras of the installed distribution for users, in the order of its metadata."""
+    try:
+        names = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        names = []
+    return [name for name in names if name != DEVELOPMENT]
+
+
+def install_command(extra: str) -> str:
+    """Return the pip command that adds an extra; pip takes its list from the installed distribution, clone or not."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def missing_package(
+    error: ModuleNotFoundError, extra: str | None = None, certain: bool = False
+) -> MissingPackage | None:
+    """Compose the error for a package that is not installed.
+
+    Args:
+        error: of the failed import.
+        extra: the one to name if it brings the package; otherwise the first that does.
+        certain: the extra brings it, even where the metadata cannot be read.
+
+    Returns:
+        None where a module of this package, or of no name, is missing: that is a fault of the program.
+    """
+    module = (error.name or "").partition(".")[0]
+    if not module or module == __package__:
+        return None
+    extras = known_extras()
+    lines = [r for r in requirements() if IMPORTED_AS.get(r.name, r.name.replace("-", "_")) == module]
+    bringing = [name for requirement in lines for name in extras_of(requirement, extras)]
+    if bringing:
+        chosen = extra if extra in bringing else bringing[0]
+        return MissingPackage(
+            f"package {lines[0].name!r} is not installed; it comes with the extra {chosen!r}: {install_command(chosen)}"
+        )
+    if lines:
+        return MissingPackage(
+            f"package {lines[0].name!r} is not installed; pip install '{lines[0].name}{lines[0].specifier}'"
+        )
+    if extra is not None and certain:
+        return MissingPackage(f"package {module!r} is not installed; {install_command(extra)}")
+    return MissingPackage(f"package {module!r} is not installed; pip install {module}")
+
+
+def optional(module: str, extra: str | None = None) -> ModuleType:
+    """Import a module of an optional package, or one of ours that stands on such a package.
+
+    Args:
+        module: dotted name, for example "matplotlib.pyplot".
+        extra: as of `missing_package`.
+
+    Raises:
+        MissingPackage: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error, extra, certain=True)
+        if missing is None:
+            raise
+        raise missing from error

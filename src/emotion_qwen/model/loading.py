@@ -1,0 +1,109 @@
+"""Loading a model by its source: whole, or as an adapter that is merged into its base."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.extras import optional
+from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.source import ADAPTER_WEIGHTS, STAGE_PROOF, ModelSource
+
+
+def load_model(source: ModelSource, **options: Any) -> EmotionQwenForConditionalGeneration:
+    """Load a model; an adapter is merged into its base.
+
+    Args:
+        source: of `find_model`.
+        options: of `from_pretrained`, for example `dtype`.
+
+    Raises:
+        CheckpointError: weights that do not fit, or an adapter that does not belong to its base.
+        MissingPackage: an adapter came and peft is not installed.
+    """
+    if source.adapter is not None:
+        optional("peft", "train")  # better missed now than after the weights are read
+    model = EmotionQwenForConditionalGeneration.from_pretrained(source.base, **options)
+    _check_numbers(model, source.base)
+    return model if source.adapter is None else merge_into_base(add_trained_adapter(model, source), source)
+
+
+def merge_into_base(adapted: Any, source: ModelSource) -> EmotionQwenForConditionalGeneration:
+    """Merge an adapter into its base, in place.
+
+    Raises:
+        CheckpointError: the result holds NaN or infinite values.
+    """
+    try:
+        merged = adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # NaN in a matrix that the adapter is merged into
+        raise CheckpointError(f"{source.folder}: {error}; the adapter is damaged, take an earlier one") from error
+    _check_numbers(merged, source.folder)
+    return merged
+
+
+def _check_numbers(model: nn.Module, folder: Path) -> None:
+    """Refuse weights that hold NaN or infinite values; the sums are finite where they do not, and need no memory."""
+    suspicious = {n: p for n, p in model.named_parameters() if not p.detach().sum(dtype=torch.float32).isfinite()}
+    wrong = [name for name, parameter in suspicious.items() if not parameter.isfinite().all()]
+    if wrong:
+        raise CheckpointError(
+            f"{folder}: {len(wrong)} tensor(s) hold NaN or infinite values ({', '.join(wrong[:3])}); the checkpoint is "
+            "damaged, take another copy or an earlier one"
+        )
+
+
+def add_trained_adapter(model: EmotionQwenForConditionalGeneration, source: ModelSource) -> Any:
+    """Put a trained adapter on its base.
+
+    Args:
+        model: the base.
+        source: with an adapter.
+
+    Returns:
+        The PEFT model, with the gate mode that the adapter was trained with.
+
+    Raises:
+        CheckpointError: the adapter is damaged or belongs to another model.
+        MissingPackage: peft is not installed.
+    """
+    peft = optional("peft", "train")
+    assert source.adapter is not None
+    path = source.adapter / ADAPTER_WEIGHTS
+    try:
+        adapted = peft.PeftModel.from_pretrained(model, source.adapter)
+        expected = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
+        with safe_open(path, "pt") as file:
+            stored = set(file.keys())
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(_misfit(source, reason)) from error
+    if stored != expected:
+        different = sorted(stored ^ expected)
+        raise CheckpointError(_misfit(source, f"{len(different)} keys are in one of them only, first {different[0]}"))
+    gate = _stage_gate(source.adapter)
+    if gate is not None:
+        adapted.get_base_model().set_gate_mode(gate)
+    return adapted
+
+
+def _misfit(source: ModelSource, reason: str) -> str:
+    return (
+        f"{source.adapter}: the adapter does not fit its base {source.base} ({reason}); give the base that it was "
+        "trained on"
+    )
+
+
+def _stage_gate(folder: Path | None) -> str | None:
+    """Return the gate mode that an adapter was trained with; it may differ from its base's."""
+    path = (folder or Path()) / STAGE_PROOF
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("gate") if path.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error

@@ -1,0 +1,203 @@
+"""From the name of a model to its files: the one resolver of every command.
+
+A name is `nano`, a folder of a whole model, a folder of an adapter (its base is found by the name that it was trained
+on), or `org/name` on the hub, taken from the cache or downloaded once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
+
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.modeling import check_folder, check_weights
+
+NANO = Path(__file__).parents[1] / "nano"
+NANO_NAME = "nano"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+LORA = "LORA"
+STAGE_PROOF = "stage.json"  # written beside the weights at the end of a training
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_SECONDS = 10.0  # for the one question whether the hub can be reached and has the model
+WEIGHTS = "*.safetensors"
+MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Either of these sets makes a tokenizer."""
+IMAGE_FILES = ("processor_config.json", "preprocessor_config.json")
+"""Either of these holds the settings of the image processor."""
+EXPECTED = "give `nano`, a model folder, an adapter folder, or a hub name like org/name"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the files of a model are.
+
+    Attributes:
+        name: as it was given; "nano" for the shipped model.
+        base: folder of the whole model.
+        adapter: folder of the adapter on it, None without one.
+    """
+
+    name: str
+    base: Path
+    adapter: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that was named: where calibration and training facts stand."""
+        return self.adapter or self.base
+
+    @property
+    def processor(self) -> Path:
+        """The folder of the processor: the adapter's own where it has one."""
+        own = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
+        return self.folder if own else self.base
+
+
+def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:
+    """Find the files of a model of ours and check that they are complete; nothing is loaded.
+
+    Args:
+        name: see the module; None is the shipped nano.
+        weights: look for the weights, too; otherwise for the configuration alone.
+
+    Raises:
+        CheckpointError: nothing is there, or it is no model of ours.
+    """
+    folder = locate(name, weights)
+    named = NANO_NAME if folder == NANO else str(name)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        _check_nested(folder)
+        check_folder(folder, weights)
+        return ModelSource(named, folder)
+    base_name = adapter_base(folder)
+    check_adapter(folder, weights)
+    try:
+        base = locate(base_name, weights)
+        check_folder(base, weights)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: the adapter's base {base_name!r} cannot be used ({error}); name the base where it is now as "
+            f"base_model_name_or_path in {ADAPTER_CONFIG}, or merge with `emotion-qwen merge ADAPTER BASE TARGET`"
+        ) from error
+    return ModelSource(named, base, folder)
+
+
+def locate(name: str | Path | None, weights: bool = True) -> Path:
+    """Return the folder of a model, of whatever kind; a hub name is downloaded where it is not cached.
+
+    Args:
+        name: see the module; None is the shipped nano.
+        weights: whether the weights are needed.
+
+    Raises:
+        CheckpointError: there is no such folder, and no such model in the cache or on the hub.
+    """
+    if name is None or str(name) == NANO_NAME:
+        return NANO
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise CheckpointError(f"model {str(name)!r} is a file; {EXPECTED}")
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, too long, ~ of an unknown user
+        raise CheckpointError(f"model {str(name)[:80]!r} cannot be looked for ({error}); {EXPECTED}") from error
+    on_hub = HUB_NAME.fullmatch(str(name)) is not None
+    cached = _cached(str(name), weights) if on_hub else None
+    if cached is not None:
+        return cached
+    if not on_hub or folder.parent.is_dir():  # org/name beside a folder org is a misspelt path
+        raise CheckpointError(f"model folder {str(name)!r} does not exist; {EXPECTED}")
+    return _download(str(name), weights)
+
+
+def adapter_base(folder: Path) -> str:
+    """Return the name of the model that an adapter was trained on.
+
+    Raises:
+        CheckpointError: the configuration cannot be read, is of another kind of adapter or names no base.
+    """
+    path = folder / ADAPTER_CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kind, base = values.get("peft_type", LORA), values.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); copy the file again") from error
+    if kind != LORA:
+        raise CheckpointError(f"{path}: an adapter of type {kind!r}; only {LORA} adapters can be used")
+    if not base:
+        raise CheckpointError(f"{path}: names no base_model_name_or_path; write the name of its base model there")
+    # The shipped model's folder is another on every machine.
+    return NANO_NAME if Path(base).parts[-2:] == NANO.parts[-2:] else str(base)
+
+
+def check_adapter(folder: Path, weights: bool = True) -> None:
+    """Check that an adapter's weights are there, as safetensors: peft would read a pickle, which can run code.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    if weights and not (folder / ADAPTER_WEIGHTS).is_file():
+        raise CheckpointError(f"{folder}: no {ADAPTER_WEIGHTS}; give the folder that a run with `adapter` saved")
+
+
+def missing_processor_files(folder: Path) -> list[str]:
+    """Name the files of tokenizer and image processor that a folder lacks."""
+    missing = []
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
+        missing.append("tokenizer.json")
+    if not any((folder / name).is_file() for name in IMAGE_FILES):
+        missing.append(" or ".join(IMAGE_FILES))
+    return missing
+
+
+def _check_nested(folder: Path) -> None:
+    """Say where the model is if the folder of a run or of checkpoints was given instead."""
+    if (folder / "config.json").is_file():
+        return
+    inner = [path.parent for path in (*folder.glob("*/config.json"), *folder.glob(f"*/{ADAPTER_CONFIG}"))]
+    if inner:
+        raise CheckpointError(f"{folder}: no config.json; a model stands in {sorted(inner)[-1]}, give that folder")
+
+
+def _cached(name: str, weights: bool) -> Path | None:
+    """Return the folder of a hub model in the local cache, None where a file that is needed is not there."""
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_patterns(weights), local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    if (folder / ADAPTER_CONFIG).is_file():
+        return folder
+    try:
+        if weights:
+            check_weights(folder)
+    except CheckpointError:
+        return None  # downloaded in part
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _patterns(weights: bool) -> list[str]:
+    return [*MODEL_FILES, *([WEIGHTS] if weights else [])]
+
+
+def _download(name: str, weights: bool) -> Path:
+    """Download a hub model; a hub that cannot be reached is said after one try."""
+    if constants.HF_HUB_OFFLINE:
+        raise CheckpointError(
+            f"model {name!r} is neither a folder nor in the cache, and HF_HUB_OFFLINE is set; {EXPECTED}"
+        )
+    try:
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+        return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"model {name!r} is neither a folder nor in the cache, and the hub did not give it ({reason}); {EXPECTED}"
+        ) from error

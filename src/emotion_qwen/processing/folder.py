@@ -1,0 +1,78 @@
+"""The processor of a model folder: loaded, or what it lacks said in one line; and saved over another model's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.source import IMAGE_FILES, missing_processor_files
+from emotion_qwen.processing.processor import EmotionQwenProcessor
+
+
+def load_processor(folder: Path) -> EmotionQwenProcessor:
+    """Load the processor of a folder.
+
+    Raises:
+        CheckpointError: files of tokenizer or image processor are missing or damaged.
+    """
+    missing = missing_processor_files(folder)
+    if missing:
+        raise CheckpointError(
+            f"{folder}: no {', no '.join(missing)}; copy the files of tokenizer and image processor from the model "
+            "that the weights come from"
+        )
+    for name in ("tokenizer.json", "tokenizer_config.json", *IMAGE_FILES):
+        _check_object(folder / name)
+    try:
+        return EmotionQwenProcessor.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{folder}: tokenizer or image processor cannot be loaded ({reason}); copy their files again"
+        ) from error
+
+
+def _check_object(path: Path) -> None:
+    """Refuse a file that is there and is no JSON object: the tokenizer's own error for it has no type to catch."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    needed = ("model", "added_tokens") if path.name == "tokenizer.json" and path.is_file() else ()
+    if not isinstance(values, dict) or any(key not in values for key in needed):
+        raise CheckpointError(f"{path}: not the content that was expected; copy the file again")
+
+
+def takes_ours(folder: Path) -> bool:
+    """Tell whether a folder has all files of a processor and they are another model's, for example Qwen2.5-VL's."""
+    path = folder / "processor_config.json"
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8")).get("processor_class") if path.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    return kind != EmotionQwenProcessor.__name__ and not missing_processor_files(folder)
+
+
+def ours_from(folder: Path) -> EmotionQwenProcessor:
+    """Make our processor of another model's tokenizer and image processor, with our chat template.
+
+    The template writes the same text as Qwen2.5-VL's, and marks what the assistant says, which training needs.
+
+    Raises:
+        CheckpointError: as of `load_processor`.
+    """
+    other = load_processor(folder)
+    return EmotionQwenProcessor(
+        other.image_processor,
+        other.tokenizer,
+        clip_settings=other.clip_settings,
+        hearing_settings=other.hearing_settings,
+    )
+
+
+def save_over(processor: EmotionQwenProcessor, folder: Path) -> None:
+    """Save a processor over the files copied from its source; theirs in older forms would contradict it."""
+    for name in ("chat_template.json", "preprocessor_config.json", "vocab.json", "merges.txt", "added_tokens.json"):
+        (folder / name).unlink(missing_ok=True)
+    processor.save_pretrained(folder)

@@ -1,0 +1,66 @@
+"""What `train --dry-run` prints: what learns, what is frozen, the memory it takes, the data and the first batch."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.model.modeling import IGNORE
+from emotion_qwen.training.plan import (
+    TrainSettings,
+    absent_data,
+    empty_model,
+    make_mixture,
+    memory_estimate,
+    read_config,
+    start_is_there,
+)
+from emotion_qwen.training.run import start_processor
+from emotion_qwen.training.stages import enter_stage, trainable_counts
+
+STRATEGIES = (("ddp", 1), ("ddp", 8), ("zero2", 8), ("zero3", 8), ("fsdp", 8))
+
+
+def print_plan(settings: TrainSettings, console: Console) -> None:
+    """Print what learns, what is frozen, and the memory it takes."""
+    plan, model = settings.plan, empty_model(read_config(settings))
+    if not start_is_there(settings):
+        console.print(f"start {settings.start} is not there yet; planned by size {settings.size}", markup=False)
+    enter_stage(model, plan, copy=False)
+    console.print(f"stage {plan.number} {settings.stage}: sees {plan.sees}; gate {plan.gate}", highlight=False)
+    table = Table("part", "learns", "of", "learning rate")
+    rate = f"{plan.learning_rate:g}"
+    for part, (learning, whole) in trainable_counts(model).items():
+        own = settings.optim.rates.get(part)
+        told = ("adapters" if settings.adapter and part == "language" else f"{learning:,}") if learning else "frozen"
+        table.add_row(part, told, f"{whole:,}", (f"{own:g}" if own else rate) if learning else "")
+    console.print(table)
+    needed = ", ".join(
+        f"{kind} x{devices} {memory_estimate(model, devices, kind, settings.adapter):.1f}"
+        for kind, devices in STRATEGIES
+    )
+    console.print(f"GiB a device for weights, gradients and moments: {needed}", highlight=False)
+
+
+def print_data(settings: TrainSettings, console: Console) -> None:
+    """Print the parts of the data, and the shapes of the first batch."""
+    absent = absent_data(settings)
+    if absent:
+        console.print(f"data not there yet: {', '.join(absent)}; give folder=DATA", markup=False, highlight=False)
+        return
+    mixture = make_mixture(settings, 1)
+    table = Table("data", "samples", "share", "seen in this run", "turns")
+    for row in mixture.position(len(mixture))["parts"]:
+        turns = f"{row['seen'] / row['samples']:.2f}"
+        table.add_row(row["name"], f"{row['samples']:,}", f"{row['share']:.1%}", f"{row['seen']:,}", turns)
+    console.print(table)
+    if settings.processor is None and (settings.start.startswith("preset:") or not start_is_there(settings)):
+        console.print("no processor there: the first batch is not shown", highlight=False)
+        return
+    first = [mixture[place] for place in range(min(settings.batch.samples, len(mixture), 8))]
+    batch = SampleBatches(start_processor(settings))(first)
+    for key, value in batch.items():
+        console.print(f"  {key} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}", highlight=False)
+    taught = int((batch["labels"] != IGNORE).sum())
+    console.print(f"  {taught} of {int(batch['attention_mask'].sum())} tokens are taught", highlight=False)
