@@ -14,7 +14,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.training.plan import read_settings
+from emotion_qwen.training.plan import check_deepspeed, read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.stages import part_digests
 from emotion_qwen.training.trainer import latest_checkpoint
@@ -129,6 +129,13 @@ def test_sharding_without_gpus_or_launcher_is_refused_in_one_line(config_file, m
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(SettingsError, match="needs a launcher that starts one process per GPU: torchrun"):
         run_stage(read_settings(path))
+
+
+def test_sharding_that_could_not_save_its_model_is_refused(tmp_path):
+    path = tmp_path / "zero3.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    with pytest.raises(SettingsError, match="stage3_gather_16bit_weights_on_model_save is not true; set it"):
+        check_deepspeed(path)
 
 
 @pytest.mark.gpu

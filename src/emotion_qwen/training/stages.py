@@ -175,7 +175,7 @@ def is_first_rank() -> bool:
     return (torch.distributed.get_rank() if started else int(os.environ.get("RANK", "0"))) == 0
 
 
-def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
+def gathered_state(model: nn.Module) -> dict[str, Any] | None:
     """Gather a sharded model's weights in the first rank's memory; None where nothing is sharded.
 
     Every rank must call it; the others receive an empty state.
