@@ -69,6 +69,16 @@ def test_scores_are_those_of_whole_forward_passes(nano, name):
     assert found.tolist() == pytest.approx(wanted, abs=BOUND, rel=1e-6)
 
 
+def test_one_clip_may_be_both_the_video_and_the_sound_of_a_view(nano):
+    frames, wave = film(2)["video"].frames, sound(2)["audio"]
+    clip = Clip(frames, np.arange(len(frames)) / 2, "film", duration=2.0, wave=wave, sample_rate=RATE)
+    both, apart = (
+        [{"type": "video", "video": clip}, {"type": "audio", "audio": one}, text(QUESTION)] for one in (clip, wave)
+    )
+    scores = [nano.score([view], QUESTION, ANSWERS).log_likelihood for view in (both, apart)]
+    assert torch.allclose(*scores, atol=BOUND)
+
+
 @pytest.mark.parametrize(
     "names", [[n for n in VIEWS if n not in LONG], pytest.param(list(LONG), marks=pytest.mark.slow)]
 )

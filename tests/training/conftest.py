@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState
 
 from emotion_qwen.data.manifest import write_manifest
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.presets import NANO_HEARING
 
 from .training_runs import chat
 
@@ -38,6 +39,18 @@ def tiny_start(tmp_path_factory, processor) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "start"
     torch.manual_seed(3)
     EmotionQwenForConditionalGeneration(tiny_config(processor)).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hearing_start(tmp_path_factory, processor) -> Path:
+    """A folder with a random tiny model that hears; tests must not change it."""
+    folder = tmp_path_factory.mktemp("hearing") / "start"
+    sound = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 24}
+    torch.manual_seed(5)
+    config = tiny_config(processor, audio_config={**NANO_HEARING, **sound})
+    EmotionQwenForConditionalGeneration(config).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Several processes over gloo: data-parallel training equals one process, and the module tree can be sharded."""
+"""Several processes over gloo, with unlike batches: sharing the data, or the model too, equals one process."""
 
 import json
 import os
@@ -12,96 +12,146 @@ import torch
 
 from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.manifest import read_manifest
+from emotion_qwen.cli import main
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.training.plan import read_settings
+from emotion_qwen.training.plan import check_deepspeed, read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.stages import part_digests
+from emotion_qwen.training.trainer import latest_checkpoint
 
+from . import mixed_ranks
 from .training_runs import losses
 
-TRAIN = "import sys; from emotion_qwen.cli import main; sys.exit(main(sys.argv[1:]))"
-SHARD = """
-import sys, torch, torch.distributed as dist
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
-from emotion_qwen.data.collate import SampleBatches
-from emotion_qwen.data.manifest import read_manifest
-from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.processing import EmotionQwenProcessor
-start, manifest, target = sys.argv[1:]
-dist.init_process_group("gloo")
-model = EmotionQwenForConditionalGeneration.from_pretrained(start)
-mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,))
-for block in [*model.model.visual.blocks, *model.model.language_model.layers, model.model.compressor]:
-    fully_shard(block, mesh=mesh)
-fully_shard(model, mesh=mesh)
-assert all(isinstance(p, DTensor) for p in model.parameters())
-samples = list(read_manifest(__import__("pathlib").Path(manifest)))
-mine = samples[dist.get_rank() * 2 : dist.get_rank() * 2 + 2]
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-model.train()
-model(**SampleBatches(EmotionQwenProcessor.from_pretrained(start))(mine), only_taught=True).loss.backward()
-assert all(p.grad is not None and isinstance(p.grad, DTensor) for n, p in model.named_parameters() if ".visual." in n)
-optimizer.step()
-state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-if dist.get_rank() == 0:
-    plain = EmotionQwenForConditionalGeneration.from_pretrained(start)
-    plain.load_state_dict(state)
-    plain.save_pretrained(target)
-dist.barrier()
-dist.destroy_process_group()
-"""
+SCRIPT = Path(mixed_ranks.__file__)
+ALL_PARTS = ["vision", "general", "emotion", "gate", "audio", "language"]
 
 
-def run_two(script: str, *arguments: str, timeout: float = 300) -> None:
-    """Run a script in two processes that know of each other."""
+def run_two(
+    *arguments: str, ranks: int = 2, timeout: float = 300, program: tuple[str, ...] = (str(SCRIPT),)
+) -> None:
+    """Run a program, the script if not told otherwise, in processes that know of each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    shared |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    shared |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [sys.executable, *program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
-        for rank in range(2)
+        for rank in range(ranks)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=timeout)[0] for process in started]
+        printed = [process.communicate(timeout=timeout)[0] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)[-3000:]
+    assert [process.returncode for process in started] == [0] * ranks, "\n".join(printed)[-3000:]
 
 
 @pytest.fixture
-def thirty_steps(config_file):
-    def write(**batch) -> Path:
-        optim = {"steps": 30, "learning_rate": 3e-3}
-        return config_file(stage="scratch", batch=batch, optim=optim, save_every=100)
+def mixed_file(config_file, hearing_start):
+    """Write the settings of a run in which every part learns, from mixed samples."""
+
+    def write(steps: int, samples: int, **changes) -> Path:
+        data = [{"name": "talk", "domain": "general"}, {"name": "faces", "domain": "emotion"}]
+        optim = {"steps": steps, "learning_rate": 3e-3}
+        parts = {"stage": "tuning", "trains": ALL_PARTS, "start": str(hearing_start), "data": data}
+        return config_file(**parts, batch={"samples": samples}, optim=optim, **{"save_every": 1000, **changes})
 
     return write
 
 
-def test_two_processes_equal_one_with_the_same_global_batch(thirty_steps, tmp_path):
-    run_stage(read_settings(thirty_steps(samples=4), (f"output={tmp_path / 'one'}",)))
-    path = thirty_steps(samples=2)
-    run_two(TRAIN, "train", str(path), f"output={tmp_path / 'two'}")
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(one) == len(two) == 30
-    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) <= 1e-4
+def media_of(sample) -> tuple[str, ...]:
+    content = sample.messages[0]["content"]
+    return tuple(part["type"] for part in content if part["type"] != "text")
+
+
+def check_equal(tmp_path: Path, start: Path, kinds: tuple[str, ...], steps: int) -> None:
+    """Compare runs of two ranks with that of one process, and look at the models they left."""
+    one = losses(tmp_path / "one")
+    before = part_digests(EmotionQwenForConditionalGeneration.from_pretrained(start))
+    whole = EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "one" / "model").state_dict()
+    for kind in kinds:
+        found = losses(tmp_path / kind)
+        assert len(one) == len(found) == steps
+        assert max(abs(a - b) for a, b in zip(one, found, strict=True)) <= 1e-4
+        proof = json.loads((tmp_path / kind / "model" / "stage.json").read_text(encoding="utf-8"))
+        model = Engine.load(tmp_path / kind / "model", device="cpu").model
+        assert proof["changed"] == sorted(ALL_PARTS) and proof["parts_before"] == before
+        reloaded = EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / kind / "model")
+        assert part_digests(reloaded) == proof["parts"], "the folder holds what the ranks had"
+        state = reloaded.state_dict()
+        assert state.keys() == whole.keys()
+        assert max((state[name] - whole[name]).abs().max().item() for name in whole) <= 1e-2
+        assert next(model.parameters()).dtype == torch.float32
     assert one[-1] < one[0] - 0.5  # it learned, so the equality says something
 
 
-def test_the_module_tree_shards_and_the_gathered_checkpoint_reloads(tiny_start, chats, tmp_path):
-    run_two(SHARD, str(tiny_start), str(chats / "general.jsonl"), str(tmp_path / "gathered"))
-    gathered = EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "gathered")
-    before = part_digests(EmotionQwenForConditionalGeneration.from_pretrained(tiny_start))
-    after = part_digests(gathered)
-    assert all(before[part] != after[part] for part in ("vision", "general", "language"))
-    assert all(torch.isfinite(p).all() for p in gathered.parameters())
+@pytest.mark.parametrize("steps", [6, pytest.param(30, marks=pytest.mark.slow)])
+def test_two_ranks_with_unlike_batches_equal_one_process(steps, mixed_file, hearing_start, tmp_path):
+    """By DDP, and by `fully_shard`; both leave a model folder that loads, with the proof of what moved."""
+    path = mixed_file(steps, 2)
+    settings = read_settings(path)
+    with mixed_ranks.mixed_parts():
+        mixture = mixed_ranks.plan.make_mixture(settings, 1)
+    pairs = {(media_of(mixture[k].sample), media_of(mixture[k + 1].sample)) for k in range(0, 2 * steps, 2)}
+    assert len({pair for pair in pairs if set(pair[0]) != set(pair[1])}) >= 3, "the ranks read unlike media"
+    mixed_ranks.train(path, f"output={tmp_path / 'one'}")
+    run_two("runs", str(tmp_path), str(mixed_file(steps, 1)), "plain", "sharded")
+    check_equal(tmp_path, hearing_start, ("plain", "sharded"), steps)
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_rank_ends_all_of_them(mixed_file, tmp_path):
+    """None waits for ever, and each says what happened, here or elsewhere."""
+    run_two("faults", str(tmp_path), str(mixed_file(4, 1, save_every=2)), timeout=120)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
+    assert first["data"] == "TrainingError: rank(s) 1 failed while reading its data; their own messages say why"
+    assert second["data"] == "DataError: the sample cannot be read"
+    assert first["loss"] == second["loss"] and "the loss of step 3 is nan on rank(s) 1" in first["loss"]
+    assert "step 2 could not be saved" in first["checkpoint"] and "No space left" in first["checkpoint"]
+    assert "rank(s) 0 failed while saving a checkpoint" in second["checkpoint"]
+    assert "the model could not be saved" in first["model"]
+    assert "rank(s) 0 failed while saving the model" in second["model"]
+    assert first["signal"] == second["signal"] == "checkpoint-3, signal 15"
+    assert latest_checkpoint(tmp_path / "loss").name == "checkpoint-2"
+    assert not (tmp_path / "model" / "model").exists()
+
+
+def test_sharding_without_gpus_or_launcher_is_refused_in_one_line(config_file, monkeypatch, capsys, tmp_path):
+    """Accelerate would run DDP without a word on a CPU, and the trainer would not start without a launcher."""
+    path = config_file(strategy={"kind": "fsdp"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["train", str(path)]) == 2
+    assert "strategy.kind=fsdp needs GPUs: without one, Accelerate would silently run DDP" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(SettingsError, match="needs a launcher that starts one process per GPU: torchrun"):
+        run_stage(read_settings(path))
+
+
+def test_sharding_that_could_not_save_its_model_is_refused(tmp_path):
+    path = tmp_path / "zero3.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    with pytest.raises(SettingsError, match="stage3_gather_16bit_weights_on_model_save is not true; set it"):
+        check_deepspeed(path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_trainer_itself_shards_on_gpus(mixed_file, hearing_start, tmp_path):
+    """Through Accelerate, on as many GPUs as there are, two at most: the same losses as one process."""
+    ranks = min(2, torch.cuda.device_count())
+    path = mixed_file(10, 2)
+    mixed_ranks.train(path, f"output={tmp_path / 'one'}")
+    path = mixed_file(10, 2 // ranks, strategy={"kind": "fsdp"})
+    run_two("runs", str(tmp_path), str(path), "plain", ranks=ranks)
+    check_equal(tmp_path, hearing_start, ("plain",), 10)
 
 
 FILL = """
@@ -153,7 +203,7 @@ def test_two_ranks_with_two_workers_each_read_only_right_features(config_file, t
         features=str(tmp_path / "features"), batch={"samples": 4, "workers": 2}, optim={"steps": 6}, save_every=100,
         validation=[held], evaluate_every=6, evaluate_samples=16,
     )  # fmt: skip
-    run_two(FILL, str(path))
+    run_two(str(path), program=("-c", FILL))
     proof = json.loads((tmp_path / "run" / "model" / "stage.json").read_text(encoding="utf-8"))
     assert [entry for entry in proof["log"] if "eval_general_loss" in entry]
 
@@ -165,7 +215,7 @@ def test_samples_set_aside_by_all_ranks_and_workers_are_listed_once(config_file,
     limit = sorted(set(lengths.values()))[-2]
     batch = {"samples": 4, "workers": 2, "max_tokens": limit, "max_rejected": len(samples)}
     path = config_file(stage="scratch", batch=batch, optim={"steps": 10, "learning_rate": 1e-3}, save_every=100)
-    run_two(TRAIN, "train", str(path))
+    run_two("train", str(path), program=("-m", "emotion_qwen.cli"))
     lines = (tmp_path / "run" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
     names = sorted(json.loads(line)["id"] for line in lines)
     assert names == sorted(name for name, length in lengths.items() if length > limit) != []

@@ -71,3 +71,19 @@ def test_unknown_stage_and_nothing_to_train(tiny):
         stage("emotoin")
     with pytest.raises(SettingsError, match="a stage without a part to train"):
         enter_stage(tiny, STAGES["general"], trains=[])
+
+
+@pytest.mark.parametrize(("mode", "idle"), [("general", "emotion, gate"), ("emotion", "gate, general")])
+def test_a_part_that_the_gate_mode_leaves_out_cannot_learn(config_file, mode, idle):
+    """No gradient would ever reach it; with several processes, DDP would stop at the second step."""
+    path = config_file(gate_mode=mode, trains=["general", "emotion", "gate", "language"])
+    with pytest.raises(SettingsError, match=rf"part\(s\) {idle} cannot learn while the gate mode is '{mode}'"):
+        run_stage(read_settings(path))
+
+
+def test_only_the_first_rank_hashes(tiny, monkeypatch):
+    """Also before the processes have met: 33 GB need not be read by every one of them."""
+    monkeypatch.setenv("RANK", "1")
+    assert part_digests(tiny) == {}
+    monkeypatch.setenv("RANK", "0")
+    assert set(part_digests(tiny)) == {"vision", "general", "emotion", "gate", "language"}

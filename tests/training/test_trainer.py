@@ -259,6 +259,22 @@ def test_the_gate_objective_moves_the_gate(config_file, tmp_path):
     assert with_it[0] > losses(tmp_path / "plain")[0] + 0.3  # the objective starts near log 2
 
 
+def test_the_gate_objective_weighs_the_same_however_a_batch_is_cut(config_file, tmp_path):
+    """Two passes of two pictures that are added up equal one of four: of the objective, too, each adds its share."""
+    gate = {"objective": "domain", "weight": 5.0}
+    for name, batch in (("whole", {"samples": 4}), ("halves", {"samples": 2, "accumulate": 2})):
+        path = config_file(batch=batch, gate=gate, trains=["gate"], optim={"steps": 3, "learning_rate": 1e-3})
+        run_stage(read_settings(path, (f"output={tmp_path / name}",)))
+    pairs = zip(losses(tmp_path / "whole"), losses(tmp_path / "halves"), strict=True)
+    assert max(abs(a - b) for a, b in pairs) <= 1e-5
+
+
+def test_a_fault_elsewhere_stops_this_rank_too(config_file, monkeypatch):
+    monkeypatch.setattr("emotion_qwen.training.trainer.of_all_ranks", lambda number: [number, 0, 1])
+    with pytest.raises(TrainingError, match=r"rank\(s\) 2 failed while reading its data; their own messages say why"):
+        run_stage(read_settings(config_file()))
+
+
 def test_a_batch_of_text_alone_reaches_every_part(tiny, processor):
     from emotion_qwen.data.collate import SampleBatches
 

@@ -41,7 +41,7 @@ def medium_of(part: Part) -> Any:
 
 
 class Encoder:
-    """Turns media into tokens and remembers them by identity, for as long as it lives.
+    """Turns media into tokens and remembers them by kind and identity, for as long as it lives.
 
     Args:
         model: in evaluation mode.
@@ -50,7 +50,9 @@ class Encoder:
 
     def __init__(self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor) -> None:
         self.model, self.processor = model, processor
-        self._known: dict[int, tuple[Any, MediumTokens]] = {}  # holds the medium, or its number would be given again
+        self._known: dict[
+            tuple[str, int], tuple[Any, MediumTokens]
+        ] = {}  # holds the medium, or its number would be given again
 
     def forget(self) -> None:
         """Drop all that was encoded."""
@@ -63,7 +65,11 @@ class Encoder:
         new: dict[str, dict[int, Any]] = {}
         for part in (part for parts in listed for part in parts):
             medium = medium_of(part)
-            if medium is not None and not isinstance(medium, MediumTokens) and id(medium) not in self._known:
+            if (
+                medium is not None
+                and not isinstance(medium, MediumTokens)
+                and (part["type"], id(medium)) not in self._known
+            ):
                 new.setdefault(part["type"], {})[id(medium)] = medium
         for kind, media in new.items():
             step = self._together(kind)
@@ -81,7 +87,7 @@ class Encoder:
         medium = medium_of(part)
         if medium is None or isinstance(medium, MediumTokens):
             return part
-        return {"type": part["type"], part["type"]: self._known[id(medium)][1]}
+        return {"type": part["type"], part["type"]: self._known[part["type"], id(medium)][1]}
 
     def _pass(self, inputs: BatchFeature) -> dict[str, Any]:
         return self.model.encode_media(inputs)
@@ -99,7 +105,7 @@ class Encoder:
         if kind == "video":
             seconds = inputs["second_per_grid_ts"].tolist()
         for medium, *known in zip(media, tokens, grids, seconds, gates, strict=True):
-            self._known[id(medium)] = medium, MediumTokens(*known)
+            self._known[kind, id(medium)] = medium, MediumTokens(*known)
 
 
 def encoder_outputs(views: Sequence[Sequence[Part]]) -> dict[str, VisualFeatures | AudioFeatures]:

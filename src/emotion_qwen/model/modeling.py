@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import itertools
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,45 +166,79 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         kwargs["return_dict"] = True
         return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
 
-    def compress_features(self, features: torch.Tensor, grid_thw: torch.Tensor) -> VisualFeatures:
-        """Compress patch features that were encoded before (a cache of the frozen vision transformer).
+    def encode(
+        self, inputs: Mapping[str, Any], *, call_all: bool = False
+    ) -> tuple[dict[str, Any], torch.Tensor | float]:
+        """Encode all visuals in one call of the vision transformer and the compressor, and all sounds in another.
 
         Args:
-            features: (N, vision hidden) in window order, as `VisualFeatures.last_hidden_state`.
-            grid_thw: (V, 3) of the same visuals.
+            inputs: what the processor returns. Where `image_features` or `video_features` (N, vision hidden), in window
+                order as `VisualFeatures.last_hidden_state`, come instead of pixels, only the compressor reads them.
+            call_all: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that share
+                a sharded model wait for each other in every module, so each must call the same modules in the same
+                order, whatever its batch holds.
+
+        Returns:
+            The keys "image", "video" and "audio", as far as present; and a zero that depends on what blank inputs
+            became, so that the parameters of every encoder have a gradient.
         """
-        shape = self.config.vision_config
-        order, _ = get_vision_window_index(grid_thw, shape.spatial_merge_size, shape.window_size, shape.patch_size)
-        counts = (grid_thw.prod(-1) // shape.spatial_merge_size**2).tolist()
-        encoded = BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=order.split(counts))
-        return self._compress(encoded, grid_thw)
-
-    def touch_missing(self, encoded: Collection[str]) -> torch.Tensor | float:
-        """Return a zero that depends on every parameter of the encoders which a batch did not use.
-
-        A rank whose batch holds no visual, or no sound, would otherwise never call these parts, and the others would
-        wait for it.
-
-        Args:
-            encoded: the kinds of `mm_encoder_outputs` that the batch held.
-        """
-        touched: torch.Tensor | float = 0.0
-        if not {"image", "video"} & set(encoded):
-            touched = touched + self._touch_visuals()
+        visual, unused = self._encode_visuals(inputs, call_all)
+        sounds, lengths = inputs.get("input_features"), inputs.get("feature_lengths")
+        if sounds is not None:
+            return {**visual, "audio": self.get_audio_features(sounds, lengths)}, unused
         shape = self.config.hearing
-        if shape is not None and "audio" not in encoded:
+        if call_all and shape is not None:
             silence = torch.zeros(1, shape.num_mel_bins, shape.mel_frames, device=self.device)
-            tokens = self.get_audio_features(silence, None).pooler_output[0]
-            touched = touched + 0.0 * tokens.float().sum()
-        return touched
+            unused = unused + 0.0 * self.get_audio_features(silence, None).pooler_output[0].float().sum()
+        return visual, unused
 
-    def _touch_visuals(self) -> torch.Tensor:
+    def _encode_visuals(
+        self, inputs: Mapping[str, Any], call_all: bool
+    ) -> tuple[dict[str, VisualFeatures], torch.Tensor | float]:
+        names = {"image": "pixel_values", "video": "pixel_values_videos"}
+        cached = {kind: inputs[f"{kind}_features"] for kind in names if inputs.get(f"{kind}_features") is not None}
+        pixels = {
+            kind: inputs[name] for kind, name in names.items() if kind not in cached and inputs.get(name) is not None
+        }
+        grids = {kind: inputs[f"{kind}_grid_thw"] for kind in (*pixels, *cached)}
+        if call_all and not pixels:
+            pixels = {"blank": self._blank_visual()}
+            side = self.config.vision_config.spatial_merge_size
+            grids = {"blank": torch.tensor([[1, side, side]], device=self.device), **grids}
+        if not grids:
+            return {}, 0.0
+        encoded = self._encode_together(list(pixels.values()), list(cached.values()), list(grids.values()))
+        by_kind = dict(zip(grids, _split(encoded, list(grids.values())), strict=True))
+        blank = by_kind.pop("blank", None)
+        unused = 0.0 if blank is None else 0.0 * torch.cat(blank.pooler_output).float().sum()
+        return {kind: by_kind[kind] for kind in names if kind in by_kind}, unused
+
+    def _blank_visual(self) -> torch.Tensor:
+        """Return the pixels of a visual of one merged token."""
         shape = self.config.vision_config
-        side, weight = shape.spatial_merge_size, self.visual.patch_embed.proj.weight
-        grid = torch.tensor([[1, side, side]], device=weight.device)
-        pixels = weight.new_zeros(side * side, shape.in_channels * shape.temporal_patch_size * shape.patch_size**2)
-        encoded = self.get_image_features(pixels, grid)
-        return 0.0 * sum(part.float().sum() for part in (*encoded.pooler_output, encoded.gate_weights))
+        values = shape.in_channels * shape.temporal_patch_size * shape.patch_size**2
+        return torch.zeros(shape.spatial_merge_size**2, values, device=self.device)
+
+    def _encode_together(
+        self, pixels: list[torch.Tensor], cached: list[torch.Tensor], grids: list[torch.Tensor]
+    ) -> VisualFeatures:
+        """Encode visuals given as pixels, then compress all, cached features last; grids come in that order."""
+        shape = self.config.vision_config
+        features, orders, tokens = list(cached), [], 0
+        if pixels:
+            seen = self.visual(torch.cat(pixels).to(self.visual.dtype), torch.cat(grids[: len(pixels)]))
+            features.insert(0, seen.last_hidden_state)
+            orders.append(seen.pooler_output)
+            tokens = len(seen.pooler_output)
+        if cached:
+            known = torch.cat(grids[len(pixels) :])
+            order, _ = get_vision_window_index(known, shape.spatial_merge_size, shape.window_size, shape.patch_size)
+            orders.append(tokens + order)
+        grid_thw = torch.cat(grids)
+        counts = (grid_thw.prod(-1) // shape.spatial_merge_size**2).tolist()
+        order = torch.cat([order.to(features[0].device) for order in orders])
+        joined = torch.cat([part.to(features[0].dtype) for part in features])
+        return self._compress(BaseModelOutputWithPooling(joined, order.split(counts)), grid_thw)
 
     def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor | None) -> VisualFeatures:
         per_visual = encoded.pooler_output  # our vision transformer's window index, split by transformers
@@ -215,6 +249,17 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             pooler_output=torch.split(tokens, [len(part) for part in per_visual]),
             gate_weights=weights,
         )
+
+
+def _split(encoded: VisualFeatures, grids: list[torch.Tensor]) -> list[VisualFeatures]:
+    """Split encoded visuals into consecutive groups, given by the (V, 3) grids of each."""
+    assert encoded.last_hidden_state is not None and encoded.gate_weights is not None
+    visuals = [len(grid) for grid in grids]
+    features = encoded.last_hidden_state.split([int(grid.prod(-1).sum()) for grid in grids])
+    ends = itertools.accumulate(visuals)
+    tokens = [encoded.pooler_output[end - count : end] for end, count in zip(ends, visuals, strict=True)]
+    gates = encoded.gate_weights.split(visuals)
+    return [VisualFeatures(f, t, gate_weights=g) for f, t, g in zip(features, tokens, gates, strict=True)]
 
 
 def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -262,22 +307,14 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         """
         if "mm_encoder_outputs" in inputs:
             return inputs["mm_encoder_outputs"]  # type: ignore[return-value]
-        encoded: dict[str, Any] = {}
-        ways: dict[str, tuple[str, Callable[..., VisualFeatures]]] = {
-            "image": ("pixel_values", self.model.get_image_features),
-            "video": ("pixel_values_videos", self.model.get_video_features),
-        }
-        for kind, (pixels, encode) in ways.items():
-            if inputs.get(f"{kind}_features") is not None:
-                encoded[kind] = self.model.compress_features(inputs[f"{kind}_features"], inputs[f"{kind}_grid_thw"])
-            elif inputs.get(pixels) is not None:
-                encoded[kind] = encode(inputs[pixels], inputs[f"{kind}_grid_thw"])
-        if inputs.get("input_features") is not None:
-            encoded["audio"] = self.model.get_audio_features(inputs["input_features"], inputs.get("feature_lengths"))
-        return encoded
+        return self.model.encode(inputs)[0]
 
     def _prepare_position_ids_for_generation(self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]) -> Any:
         return super()._prepare_position_ids_for_generation(inputs_tensor, _with_grid(model_kwargs))
+
+    def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
+        """Let `generate` take the two inputs of sound, which the parent's forward does not name."""
+        super()._validate_model_kwargs({name: value for name, value in model_kwargs.items() if name not in SOUND})
 
     @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
     def forward(self, *args: Any, only_taught: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
@@ -291,17 +328,18 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         memory than the language model. Visuals may come as pixels or as cached patch features.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
-        encoded = self.encode_media(inputs)
+        encoded, unused = self.model.encode(inputs, call_all=True)
         left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
         seen = {key: value for key, value in inputs.items() if key not in left_out}
+        embeds = self.get_input_embeddings()(inputs["input_ids"])
+        # added before the language model, so that the backward pass, too, leaves the encoders to the last everywhere
+        seen["inputs_embeds"] = embeds if isinstance(unused, float) else embeds + unused.to(embeds.dtype)
         outputs = self.model(**seen, mm_encoder_outputs=encoded or None, use_cache=False)
         taught = labels != IGNORE
         logits = self.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
         total = F.cross_entropy(logits, labels[taught], reduction="sum")
         loss = total / (taught.sum() if count is None else count)
         gates = [encoded[kind].gate_weights for kind in ("image", "video") if kind in encoded]
-        if self.training:
-            loss = loss + self.model.touch_missing(encoded)
         return TaughtOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 
     def set_gate_mode(self, mode: str) -> None:
@@ -339,19 +377,6 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
                 "turn other checkpoints into one with `emotion-qwen convert`"
             )
         return (model, info) if wants_info else model
-
-
-def _taking_sound(forward: Callable) -> inspect.Signature:
-    """Return the signature of a forward with the two inputs of sound: `generate` refuses what it does not name."""
-    known = inspect.signature(forward)
-    new = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in SOUND]
-    rest = list(known.parameters.values())
-    return known.replace(parameters=[*rest[:-1], *new, rest[-1]])
-
-
-EmotionQwenForConditionalGeneration.forward.__signature__ = _taking_sound(  # type: ignore[attr-defined]
-    EmotionQwenForConditionalGeneration.forward
-)
 
 
 def _key_fault(kind: str, keys: Any) -> str:

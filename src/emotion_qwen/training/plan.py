@@ -295,6 +295,12 @@ def check_deepspeed(path: Path | None) -> dict[str, Any]:
         raise SettingsError(f"{path}: not valid JSON ({error}); mend the file") from error
     if config.get("zero_optimization", {}).get("stage") not in (2, 3):
         raise SettingsError(f"{path}: zero_optimization.stage is missing; expected 2 or 3")
+    gathers = config["zero_optimization"].get("stage3_gather_16bit_weights_on_model_save", False)
+    if config["zero_optimization"]["stage"] == 3 and not gathers:
+        raise SettingsError(
+            f"{path}: zero_optimization.stage3_gather_16bit_weights_on_model_save is not true; set it, or the run "
+            "could not save its model at the end"
+        )
     if "scheduler" in config:
         raise SettingsError(
             f"{path}: it brings a scheduler ({config['scheduler'].get('type')}), which would replace "

@@ -32,7 +32,7 @@ from emotion_qwen.training.adapters import add_adapter, load_quantized
 from emotion_qwen.training.optimizer import make_optimizer
 from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts
 from emotion_qwen.training.ranks import on_rank_zero, without_worker
-from emotion_qwen.training.stages import enter_stage, part_digests
+from emotion_qwen.training.stages import enter_stage, gathered_state, part_digests
 from emotion_qwen.training.trainer import (
     POSITION,
     STAGING,
@@ -75,6 +75,7 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
         DataError: data cannot be read, or differ from what a checkpoint has seen.
         TrainingError: the loss is no number, a checkpoint cannot be written, or a frozen part has changed.
     """
+    check_strategy(settings)
     last = _checkpoint_to_resume(settings, resume)
     if last is None and os.environ.get("RANK", "0") == "0":
         (settings.output / REJECTED).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
@@ -85,7 +86,8 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
         mixture.check_position(read_position(last))
     model, processor = load_start(settings)
     learning = enter_stage(model, settings.plan)
-    before = part_digests(model) if settings.adapter is None else {}
+    proves = settings.adapter is None and settings.strategy.kind != "deepspeed"  # whose shards cannot be hashed
+    before = part_digests(model) if proves else None
     if settings.adapter is not None:
         model = add_adapter(model, settings.adapter, learning)
     trainer = make_trainer(settings, model, processor, mixture)
@@ -99,6 +101,25 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
         return Outcome(latest_checkpoint(settings.output) or settings.output, steps, stop.received)
     _finish(settings, trainer, processor, learning, before)
     return Outcome(settings.output / "model", steps, None)
+
+
+def check_strategy(settings: TrainSettings) -> None:
+    """Refuse to share a model where that would silently be something else.
+
+    Raises:
+        SettingsError: FSDP without a GPU, which Accelerate turns into DDP, or without a launcher.
+    """
+    if settings.strategy.kind != "fsdp":
+        return
+    if not torch.cuda.is_available():
+        raise SettingsError(
+            "strategy.kind=fsdp needs GPUs: without one, Accelerate would silently run DDP; use strategy.kind=ddp here"
+        )
+    if "WORLD_SIZE" not in os.environ:
+        raise SettingsError(
+            "strategy.kind=fsdp needs a launcher that starts one process per GPU: "
+            "torchrun --nproc-per-node GPUS -m emotion_qwen.cli train ..."
+        )
 
 
 def _checkpoint_to_resume(settings: TrainSettings, resume: bool) -> Path | None:
@@ -269,6 +290,7 @@ def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArgu
         adam_beta2=optim.beta2,
         bf16=settings.dtype == torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # every batch reaches every part that learns
         dataloader_num_workers=batch.workers,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,
@@ -291,35 +313,47 @@ def _finish(
     trainer: StageTrainer,
     processor: EmotionQwenProcessor,
     learning: tuple[str, ...],
-    before: dict[str, str],
+    before: dict[str, str] | None,
 ) -> None:
-    """Save the model whole or not at all, with the proof of what moved and what did not."""
+    """Save the model whole or not at all, with the proof of what moved and what did not. Every rank must call it."""
     proof: dict[str, Any] = {"stage": settings.stage, "start": settings.start, "steps": settings.optim.steps}
     proof |= {"trains": list(learning), "gate": settings.plan.gate, "replay": settings.plan.replay}
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if before:
-        after = part_digests(model)
-        changed = sorted(part for part in after if after[part] != before[part])
-        wrong = [part for part in changed if part not in learning]
-        if wrong:
-            raise TrainingError(f"frozen part(s) {', '.join(wrong)} have changed; this is a fault of ours, report it")
-        proof |= {"changed": changed, "parts": after, "parts_before": before}
+    if before is not None:
+        with trainer.known_to_all("comparing the parts of the model"):
+            proof |= _moved(before, part_digests(model), learning)
     proof["log"] = trainer.state.log_history
     proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
+    deepspeed = settings.strategy.kind == "deepspeed"
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if deepspeed else gathered_state(model)
     staging = settings.output / STAGING
-    if trainer.args.should_save:
-        try:
-            shutil.rmtree(staging, ignore_errors=True)
-            model.save_pretrained(staging / "model")
-            processor.save_pretrained(staging / "model")
-            (staging / "model" / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
-            put_in_place(staging / "model", settings.output / "model")
-            shutil.rmtree(staging, ignore_errors=True)
-        except OSError as error:
-            raise TrainingError(
-                f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
-                "make room, then --resume"
-            ) from error
+    with trainer.known_to_all("saving the model"):
+        if trainer.args.should_save:
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+                model.save_pretrained(staging / "model", state_dict=state)
+                processor.save_pretrained(staging / "model")
+                (staging / "model" / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
+                put_in_place(staging / "model", settings.output / "model")
+                shutil.rmtree(staging, ignore_errors=True)
+            except OSError as error:
+                raise TrainingError(
+                    f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
+                    "make room, then --resume"
+                ) from error
+
+
+def _moved(before: dict[str, str], after: dict[str, str], learning: tuple[str, ...]) -> dict[str, Any]:
+    """Compare digests of the model's parts.
+
+    Raises:
+        TrainingError: a part has changed that was not to learn.
+    """
+    changed = sorted(part for part in after if after[part] != before[part])
+    wrong = [part for part in changed if part not in learning]
+    if wrong:
+        raise TrainingError(f"frozen part(s) {', '.join(wrong)} have changed; this is a fault of ours, report it")
+    return {"changed": changed, "parts": after, "parts_before": before}
 
 
 __all__ = ["DataError", "Outcome", "load_start", "make_trainer", "run_stage"]

@@ -7,12 +7,15 @@ The paper names three pre-training stages and a tuning; the table is this projec
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -26,6 +29,8 @@ PARTS = {
     "language": ("model.language_model.", "lm_head."),
 }
 """Part of the model -> prefixes of its parameters' names. A model that does not hear has no part `audio`."""
+LEFT_OUT: dict[str, set[str]] = {"learned": set(), "general": {"emotion", "gate"}, "emotion": {"general", "gate"}}
+"""Gate mode -> parts that no token passes."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,16 @@ def enter_stage(
         The parts that learn.
 
     Raises:
-        SettingsError: a part that does not exist, or none to train.
+        SettingsError: a part that does not exist or that the gate mode leaves out, or none to train.
     """
     learning = tuple(chosen.trains if trains is None else trains)
     if not learning:
         raise SettingsError(f"a stage without a part to train; name at least one of {', '.join(PARTS)}")
+    if idle := sorted(set(learning) & LEFT_OUT[chosen.gate]):
+        raise SettingsError(
+            f"part(s) {', '.join(idle)} cannot learn while the gate mode is {chosen.gate!r}, which leaves them out; "
+            "take them from `trains`, or set gate_mode=learned"
+        )
     found = {part: parameters_of(model, part) for part in {*learning, *(p for pair in chosen.copies for p in pair)}}
     model.set_gate_mode(chosen.gate)
     model.requires_grad_(False)
@@ -144,13 +154,35 @@ def _copy_part(source: dict[str, nn.Parameter], target: dict[str, nn.Parameter],
 
 
 def part_digests(model: nn.Module) -> dict[str, str]:
-    """Return a SHA-256 of every part's parameters, names and bytes: equal digests are bit-equal parts."""
+    """Return a SHA-256 of every part's parameters, names and bytes: equal digests are bit-equal parts.
+
+    Every rank must call it, for sharded parameters are gathered, one at a time. Only the first rank hashes them; the
+    others return nothing.
+    """
     digests: dict[str, Any] = {}
     for name, parameter in sorted(model.named_parameters()):
-        digest = digests.setdefault(part_of(name), hashlib.sha256())
-        digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+        if is_first_rank():
+            digest = digests.setdefault(part_of(name), hashlib.sha256())
+            digest.update(name.encode())
+            digest.update(whole.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def is_first_rank() -> bool:
+    """Tell whether this process is the first of its run, also before the processes have met."""
+    started = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank() if started else int(os.environ.get("RANK", "0"))) == 0
+
+
+def gathered_state(model: nn.Module) -> dict[str, Any] | None:
+    """Gather a sharded model's weights in the first rank's memory; None where nothing is sharded.
+
+    Every rank must call it; the others receive an empty state.
+    """
+    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        return None
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def trainable_counts(model: nn.Module) -> dict[str, tuple[int, int]]:

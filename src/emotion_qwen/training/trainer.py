@@ -6,16 +6,20 @@ no number stops the run at once, and validation tells emotion and general skill 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import gather
 from safetensors import SafetensorError
 from torch import nn
 from torch.optim import Optimizer
@@ -79,15 +83,40 @@ class StageTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Make one step; refuse a loss that is no number."""
+        """Make one step; refuse a loss that is no number, on whichever rank."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
+        losses = self.accelerator.gather(loss.detach().reshape(1))
+        ranks = (~torch.isfinite(losses)).nonzero()[:, 0].tolist()
+        if ranks:
             last = latest_checkpoint(Path(self.args.output_dir))
+            where = f" on rank(s) {_listed(ranks)}" if len(losses) > 1 else ""
             raise TrainingError(
-                f"the loss of step {self.state.global_step + 1} is {loss.item()}; the weights were not changed by it. "
-                f"Last good folder: {last or 'none yet'}. Lower optim.learning_rate or look at the data, then --resume"
+                f"the loss of step {self.state.global_step + 1} is {losses[ranks[0]].item()}{where}; the weights were "
+                f"not changed by it. Last good folder: {last or 'none yet'}. Lower optim.learning_rate or look at the "
+                "data, then --resume"
             )
         return loss
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Read the batches of a step; a fault of one rank's data ends all of them before they wait for each other."""
+        with self.known_to_all("reading its data"):
+            batches = list(itertools.islice(epoch_iterator, num_batches))
+        return super().get_batch_samples(iter(batches), num_batches, device)
+
+    @contextmanager
+    def known_to_all(self, doing: str) -> Iterator[None]:
+        """Let no rank go on if any of them failed inside; each waits here for all.
+
+        Raises:
+            TrainingError: another rank failed; this one's own error passes.
+        """
+        try:
+            yield
+        except Exception:
+            of_all_ranks(1)
+            raise
+        if ranks := [rank for rank, failed in enumerate(of_all_ranks(0)) if failed]:
+            raise TrainingError(f"rank(s) {_listed(ranks)} failed while {doing}; their own messages say why")
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Return the loss and, per sample, whether greedy decoding would give exactly its answers."""
@@ -110,8 +139,10 @@ class StageTrainer(Trainer):
                 shutil.rmtree(staging, ignore_errors=True)
             self.accelerator.wait_for_everyone()
             self.args.output_dir = str(staging)
-            super()._save_checkpoint(model, trial)
-            self._finish(staging / name, final / name)
+            with self.known_to_all("saving a checkpoint"):
+                super()._save_checkpoint(model, trial)
+            with self.known_to_all("saving a checkpoint"):
+                self._finish(staging / name, final / name)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             last = latest_checkpoint(final)
@@ -124,7 +155,6 @@ class StageTrainer(Trainer):
 
     def _finish(self, staged: Path, target: Path) -> None:
         """Give a written checkpoint its name, in one move; then let the oldest go, each in one move too."""
-        self.accelerator.wait_for_everyone()
         if self.args.should_save:
             seen = self.state.global_step * self._samples_per_step()
             (staged / POSITION).write_text(json.dumps(self.mixture.position(seen), indent=1), encoding="utf-8")
@@ -133,10 +163,14 @@ class StageTrainer(Trainer):
             for old in checkpoints(target.parent)[: -self.keep]:
                 os.replace(old, staged.parent / old.name)
             shutil.rmtree(staged.parent, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
 
     def _samples_per_step(self) -> int:
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+
+def of_all_ranks(number: int) -> list[int]:
+    """Return a number of every rank, in their order; each waits here for all."""
+    return gather(torch.tensor([number], device=PartialState().device)).tolist()
 
 
 def gate_loss(kind: str, weights: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
@@ -176,7 +210,8 @@ class StopOnSignal(TrainerCallback):
         signal.signal(number, signal.SIG_DFL)
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Save and stop where a signal came."""
+        """Save and stop on every rank if a signal came to any: alone, one would wait for the others for ever."""
+        self.received = max(of_all_ranks(self.received or 0)) or None
         if self.received is not None:
             control.should_save = control.should_training_stop = True
         return control
@@ -221,6 +256,10 @@ def read_position(checkpoint: Path) -> dict[str, Any]:
         raise TrainingError(
             f"{checkpoint}: {POSITION} cannot be read ({error}); remove the folder and resume from an earlier one"
         ) from error
+
+
+def _listed(ranks: list[int]) -> str:
+    return ", ".join(map(str, ranks))
 
 
 def _flush(folder: Path) -> None:
