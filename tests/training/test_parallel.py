@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from emotion_qwen.cli import main
 from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.manifest import read_manifest
-from emotion_qwen.cli import main
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
