@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
+from tests.disk import room
 
 from emotion_qwen import files
 from emotion_qwen.errors import StorageError
@@ -27,17 +26,6 @@ from emotion_qwen.files import (
     staged,
     write_whole,
 )
-
-
-@contextmanager
-def room(size: int):
-    """Let no file grow beyond `size` bytes: as on a full disk, a write is short first and an error then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names(folder) -> list[str]:

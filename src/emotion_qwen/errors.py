@@ -29,6 +29,10 @@ class StorageError(EmotionQwenError):
     """A file that cannot be written: no room, no permission, or another run that writes to it."""
 
 
+class InferenceError(EmotionQwenError):
+    """An input at which the model failed, for example for lack of memory."""
+
+
 class ShapeError(EmotionQwenError):
     """Tensors whose shapes contradict each other."""
 

@@ -29,6 +29,7 @@ TAIL = 65_536
 """Bytes read at a time while looking for the last line end."""
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _DRAFT = re.compile(rf"\.part-{_HOST}-(\d+)-\d+(?:\.[^.]*)?")
+_ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _numbers = itertools.count()
 _swept: set[Path] = set()
 
@@ -38,12 +39,11 @@ def is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in NO_SPACE
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: BaseException) -> StorageError:
     """Compose the one-line error for a file that cannot be written."""
     remedy = "free space and run again" if is_full(error) else "check the path, its permissions and the disk"
-    return StorageError(
-        f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, what was finished is kept"
-    )
+    reason = getattr(error, "strerror", None) or error
+    return StorageError(f"{str(path)!r} cannot be written ({reason}); {remedy}, what was finished is kept")
 
 
 @contextmanager
@@ -79,8 +79,9 @@ def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
         draft.replace(target)
-    except OSError as error:
-        if is_full(error) or error.filename in {str(draft), str(target), str(target.parent)}:
+    except BaseException as error:  # PyAV's errors are no OSErrors
+        places = {str(draft), str(target), str(target.parent)}
+        if is_full(error) or (isinstance(error, OSError) and error.filename in places):
             raise storage_error(path, error) from error
         raise
     finally:
@@ -127,6 +128,20 @@ def _is_running(process: int) -> bool:
     except OSError:
         return True  # another user's
     return True
+
+
+def printable(name: str | Path) -> str:
+    """Return a file name or text that can be printed and stored: bytes and characters that are no text become escapes.
+
+    A name from another system, such as one in GBK, is no UTF-8; Python holds its bytes as halves of characters.
+    """
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+def named_by(name: str) -> Path:
+    """Return the path that `printable` gave this name to, where a file or folder of the plain name does not exist."""
+    plain = Path(name)
+    return plain if plain.exists() else Path(_ESCAPE.sub(lambda match: chr(int(match[1], 16)), name))
 
 
 def json_line(value: Any) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from emotion_qwen.errors import MediaError, MissingPackage
+from emotion_qwen.files import named_by
 from emotion_qwen.media import video as reading
 from emotion_qwen.media.container import open_video
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles
@@ -71,7 +72,7 @@ class SegmentVideo:
 
     def __call__(self, item: Row) -> list[Row]:
         """Return the rows of one video, in order of time."""
-        path = Path(item["path"])
+        path = named_by(item["path"])
         kept = {name: item.get(name) or "" for name in ("source_id", "path", "source", "license", "group", "known")}
         try:
             shots = find_shots(path, self.settings)
