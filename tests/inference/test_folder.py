@@ -271,14 +271,14 @@ def test_request_names_everything_that_is_asked(analyzer):
     assert replace(Request(), start=1.0).made_by(analyzer) != made
 
 
-def failing(analyzer, monkeypatch, bad, most=16, error=torch.OutOfMemoryError("CUDA out of memory.\nTried")):
+def failing(analyzer, monkeypatch, bad, most=16, error=None):
     """Let the model fail at some clips, and at more than `most` clips together; return the sizes of the batches."""
     read, sizes = analyzer.read, []
 
     def limited(reader, clips, *arguments, **options):
         sizes.append(len(clips))
         if len(clips) > most or any(os.path.basename(clip.clip.source) in bad for clip in clips):
-            raise error
+            raise error or torch.OutOfMemoryError("CUDA out of memory.\nTried")
         return read(reader, clips, *arguments, **options)
 
     monkeypatch.setattr(analyzer, "read", limited)
@@ -331,7 +331,7 @@ def test_a_full_disk_is_an_error_and_leaves_complete_lines(analyzer, clips, tmp_
 def test_a_small_disk_ends_the_command_in_one_line(clips, tmp_path, capsys):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         command = ["analyze", str(clips[0].parent), "--output", str(disk / "r.jsonl"), "--workers", "0"]

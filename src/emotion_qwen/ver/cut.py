@@ -60,7 +60,7 @@ class CutClip:
         except (MediaError, av.error.FFmpegError, OSError) as error:
             if is_full(error) or is_full(error.__cause__ or error):
                 raise storage_error(out, error) from error
-            return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {error}"}]
+            return self.lost(item, str(error))
         return [
             {
                 "clip": item["clip"],
@@ -71,6 +71,10 @@ class CutClip:
                 "reason": "",
             }
         ]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {reason}"}]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Build:
         self.output = Path(settings.output)
         self.work = self.output / "work"
         self.clips = self.work / "clips"
-        self.engine = engine or Processes(settings.workers)
+        self.engine = engine or Processes(settings.workers, settings.item_seconds)
         self.console = console or Console(stderr=True)
         self.tables = {name: Table(self.work, name, COLUMNS[name], given) for name, given in _given(settings).items()}
         self.clips.mkdir(parents=True, exist_ok=True)
