@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from emotion_qwen.client import LengthField
 from emotion_qwen.settings import Settings
 
 
@@ -94,6 +95,8 @@ class CallSettings(Settings):
     """Seconds to wait for one answer."""
     first_wait: float = Field(1.0, ge=0)
     """Seconds before the first retry; doubled each time, up to 60, unless the endpoint says how long."""
+    length_field: LengthField = "auto"
+    """Field that bounds an answer: max_tokens, max_completion_tokens, or auto, which takes what the endpoint wants."""
     max_calls: int = Field(0, ge=0)
     """Answers the set may cost, from its first call on; 0 is without limit."""
     max_tokens: int = Field(0, ge=0)
