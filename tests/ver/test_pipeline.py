@@ -23,6 +23,7 @@ from emotion_qwen.ver.calls import BudgetSpent
 from emotion_qwen.ver.engines import Processes
 from emotion_qwen.ver.load import load_ver
 from emotion_qwen.ver.pipeline import STEPS, Build
+from emotion_qwen.ver.segment import SegmentVideo
 from emotion_qwen.ver.table import Table
 
 pytest.importorskip("scenedetect")
@@ -263,7 +264,7 @@ def test_a_set_inside_the_folder_of_videos_is_no_source(films, tmp_path):
     "changes, match",
     [
         ({"describe": {"labels": "dfew8"}}, "dfew8"),
-        ({"check": {"reader": {"kind": "endpoint"}}}, "teacher url ''"),
+        ({"check": {"reader": {"kind": "endpoint"}}}, "teacher: service ''"),
         ({"select": {"benchmarks": ["nowhere"]}}, "select.benchmarks: .*nowhere"),
         ({"listen": {"whisper": "nowhere"}}, "listen.whisper 'nowhere' is no folder"),
     ],
@@ -293,3 +294,27 @@ def test_a_manifest_tells_licences_and_groups(films, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"path": "x.mp4", "licence": "CC0"}\n')
     with pytest.raises(DataError, match=r"in.jsonl:1: unknown key 'licence'.*Did you mean 'license'"):
         build(settings(tmp_path / "in.jsonl", tmp_path / "set2", "http://x"))
+
+
+class Deadly(SegmentVideo):
+    """A decoder that a file ends."""
+
+    def __call__(self, item):
+        if "kills" in item["path"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(item)
+
+
+def test_a_source_that_ends_its_process_is_left_out_and_stops_no_build(tmp_path, monkeypatch):
+    folder = faces(tmp_path / "in", 1)
+    (folder / "kills.mp4").write_bytes((folder / "film0.mp4").read_bytes() + b"kills")
+    monkeypatch.setattr(pipeline.segment, "SegmentVideo", Deadly)
+    with ServedTeacher() as teacher:
+        chosen = settings(folder, tmp_path / "set", teacher.url)
+        Build(chosen, Processes(2), Console(file=io.StringIO())).run(until="segment")
+        made = build(chosen)  # in this process, which would die of it
+    (lost,) = [row for row in rows(made, "segment") if row["status"] == "rejected"]
+    assert lost["source"] == "kills.mp4" and lost["license"] == "CC-BY-4.0"
+    assert lost["reason"].startswith("unreadable: the process that read it was ended by signal 9")
+    assert "left out: unreadable: the process" in made.console.file.getvalue()
+    assert len(load_ver(tmp_path / "set", language="en")) == 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.client import AGAIN, REFUSED, CallError, ChatClient, Pace, Service
-from emotion_qwen.errors import DataError, RemoteError
+from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.files import append, json_line, mend, write_whole
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
 from emotion_qwen.ver.table import Postponed, entries_of
@@ -154,7 +154,10 @@ class Caller:
             teacher.url, teacher.model, teacher.key_env, settings.patience, settings.retries, settings.first_wait,
             teacher.structured, settings.length_field,
         )  # fmt: skip
-        self.client = ChatClient(service, ledger.pace(teacher.url), ledger.count)
+        try:
+            self.client = ChatClient(service, ledger.pace(teacher.url), ledger.count)
+        except SettingsError as error:
+            raise SettingsError(f"teacher: {error}; or choose kind: local") from error
         self.stopped = self.client.stopped
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}

@@ -15,8 +15,8 @@ class SegmentSettings(Settings):
 
     shortest: float = Field(1.0, gt=0)
     """Seconds; shorter shots are rejected."""
-    longest: float = Field(15.0, gt=0)
-    """Seconds; longer shots are divided, between utterances where there are words."""
+    longest: float = Field(30.0, gt=0)
+    """Seconds; a shot is one clip, and only longer shots are divided, between utterances where there are words."""
     threshold: float = Field(27.0, gt=0)
     """Of PySceneDetect's content detector: mean change of hue, saturation and lightness that makes a cut."""
     side: int = Field(160, ge=32)
