@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 from tests.ver.films import colours, write
 from tests.ver.teachers import GOOD, ServedTeacher
 
+from emotion_qwen.records import MEASURED, Cue, EmotionReport, Episode, Person, Uncertainty
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.calls import Caller, Ledger
-from emotion_qwen.ver.describe import DescribeClip, Description, EndpointTeacher, LocalTeacher, Unusable, parse
+from emotion_qwen.ver.describe import DescribeClip, Description, EndpointTeacher, LocalTeacher, Unusable, compose, parse
 from emotion_qwen.ver.evidence import facts, messages_for, tracks_at
 from emotion_qwen.ver.settings import CallSettings, DescribeSettings, TeacherSettings
 
@@ -121,4 +123,53 @@ def test_our_own_model_composes_what_it_measured(tmp_path, astronaut):
     teacher = LocalTeacher("", DescribeSettings.of({}), str(tmp_path))
     english, chinese = (teacher.describe(ITEM, language) for language in ("en", "zh"))
     assert english.emotions == chinese.emotions == ("happy",) and english.valence > 0
-    assert "happy" in english.description and "高兴" in chinese.description and teacher.name == "nano"
+    assert "shows happiness" in english.description and "高兴" in chinese.description and teacher.name == "nano"
+
+
+def person(number, box, episodes, label="happy", start=0.0, end=9.0):
+    return Person(
+        number, label, {}, start, end, 9, box, {}, episodes=tuple(Episode(*one, 0.0, 0.9) for one in episodes)
+    )
+
+
+def report(people, label, language, **changes):
+    fields = {"valence_arousal": (-0.6, 0.5), "provenance": {"label_set": "dfew7"}, **changes}
+    cue = Cue("picture", 0.0, 9.0, "Mouth: covering this part lowers sad from 94% to 68%.", MEASURED, {"share": 0.94})
+    return EmotionReport("a.mp4", label, {}, tuple(people), {}, "", language, cues=(cue,), **fields)
+
+
+LEFT, RIGHT = (0.1, 0.2, 0.3, 0.6), (0.8, 0.2, 0.95, 0.6)
+
+
+def test_our_own_model_tells_what_was_measured_in_plain_sentences():
+    arc = [("sad", 0.0, 2.5), ("sad", 2.5, 6.2), ("fear", 6.2, 7.9), ("neutral", 7.9, 9.0)]
+    people = [
+        person(0, LEFT, arc, "sad"),
+        person(1, RIGHT, [], "angry", 1.0, 4.0),
+        person(2, LEFT, [], "happy", 3.0, 3.0),
+    ]
+    item = {**ITEM, "people": 3, "speaker": 1, "voice_en": "The voice is low.", "voice_zh": "声音偏低。"}
+    english = compose(report(people, "sad", "en"), item, "en")
+    assert english.facial_cues == (
+        "From 0.0 to 6.2 s, the face of person 1, on the left, shows sadness, then fear until 7.9 s, then a neutral "
+        "expression until 9.0 s.",
+        "From 1.0 to 4.0 s, the face of person 2, on the right, shows anger.",
+        "The face of person 3, on the left, shows happiness.",
+        "The mouth of person 2 moves with the sound.",
+    )
+    assert (english.speaker, english.emotions, english.voice) == (2, ("sad",), "The voice is low.")
+    assert english.description.endswith(
+        'The words are: "So there you are." The expression is unpleasant and excited. Overall, the clip shows sadness.'
+    )
+    chinese = compose(report(people, "sad", "zh"), item, "zh")
+    assert chinese.facial_cues[0] == (
+        "0.0 至 6.2 秒，画面左侧人物 1 的面部表现出悲伤，随后转为恐惧，直到 7.9 秒，随后转为中性表情，直到 9.0 秒。"
+    )
+    for found in (english, chinese):
+        assert not re.search("cover|%|shows (?:sad|happy|angry)\\b", found.texts), "no figures of covered pictures"
+
+
+def test_a_report_without_an_answer_is_no_description():
+    for changes in ({"label": None}, {"label": "sad", "uncertainty": Uncertainty(0.3, 0.9, 1.0, True, 0.4, True)}):
+        with pytest.raises(Unusable, match="the model gives no answer about this clip"):
+            compose(report([], language="en", **changes), ITEM, "en")

@@ -13,8 +13,9 @@ from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.cli import main
 from emotion_qwen.data.parts import read_part
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.ver import export as exporting
+from emotion_qwen.ver.card import card, draw, plain
 from emotion_qwen.ver.commands import ver
 from emotion_qwen.ver.decisions import FILE, Decisions
 from emotion_qwen.ver.estimate import extrapolate, guess
@@ -22,7 +23,7 @@ from emotion_qwen.ver.export import split_of
 from emotion_qwen.ver.load import load_ver
 from emotion_qwen.ver.pipeline import Build
 from emotion_qwen.ver.settings import BuildSettings, ExportSettings
-from emotion_qwen.ver.stats import kind_of
+from emotion_qwen.ver.stats import figures, kind_of
 
 pytest.importorskip("scenedetect")
 
@@ -115,10 +116,10 @@ def test_a_full_disk_leaves_the_old_files_whole(made, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "_write_list", full)
-    with pytest.raises(DataError, match=r"No space left on device\); free space"):
+    with pytest.raises(StorageError, match=r"No space left on device\); free space"):
         exporting.export(made)
     assert (made.output / "release.json").read_bytes() == before
-    assert not [path for path in made.output.rglob(".*") if path.is_file()]
+    assert not list(made.output.rglob(".part-*"))
 
 
 def test_the_commands_tell_figures_and_extrapolate(made):
@@ -160,3 +161,27 @@ def test_what_is_no_set_is_named(tmp_path):
 )
 def test_reasons_are_counted_by_kind(reason, kind):
     assert kind_of(reason) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("CC-BY-4.0", "CC-BY-4.0"),
+        ("a | b\nc\r\n# d", r"a \| b c # d"),
+        ("<img src=x onerror=alert(1)> & more", "&lt;img src=x onerror=alert(1)&gt; &amp; more"),
+        ("![p](y) `code` **b** $x$", r"!\[p\](y) \`code\` \*\*b\*\* \$x\$"),
+        ("back\\|slash\u2028line\udcff", r"back\\\|slash line\\udcff"),
+    ],
+)
+def test_what_others_wrote_stays_on_one_line_of_the_card(text, shown):
+    assert plain(text) == shown
+
+
+def test_licences_and_reasons_break_no_table_and_no_plot(made, tmp_path):
+    found = figures(made)
+    found["license"] = {"MIT\n## Free | <b>now</b>": 2}
+    found["rejections"] = {"costs $5 or $\\frac$\nmore": 3}
+    lines = card(made, found, draw(found, tmp_path)).splitlines()
+    assert r"| MIT ## Free \| &lt;b&gt;now&lt;/b&gt; | 2 |" in lines
+    assert not any(line.startswith("## Free") for line in lines)
+    assert (tmp_path / "rejections.png").stat().st_size > 1000

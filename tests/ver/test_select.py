@@ -63,6 +63,27 @@ def test_a_video_that_came_later_gives_way_to_one_that_was_kept():
     assert (found["clip"], found["reason"]) == ("a-0", "near duplicate of b-0")
 
 
+@pytest.mark.parametrize("alike, twin", [(4, "x-0"), (3, "x-0"), (2, ""), (1, ""), (0, "")])
+def test_a_duplicate_shows_three_of_four_pictures_that_were_seen(alike, twin):
+    known = [0xFFFF << (16 * place) for place in range(4)]
+    seen = Seen(bits=4)
+    seen.add(known, "x-0")
+    seen.add([0x0F0F0F0F0F0F0F0F] * 4, "y-0")
+    others = [0x5555555555555555 ^ (0xF << (8 * place)) for place in range(4)]
+    assert seen.twin([*known[:alike], *others[alike:]]) == twin
+    near = [one ^ 0b1111 for one in known]  # four bits differ
+    assert seen.twin([*near[:alike], *others[alike:]]) == twin
+    far = [one ^ 0b11111 for one in known]
+    assert seen.twin(far) == ""
+
+
+def test_pictures_of_different_places_do_not_add_up():
+    seen, known = Seen(bits=4), [0xFFFF << (16 * place) for place in range(4)]
+    for place, one in enumerate(known):
+        seen.add([one], f"{place}-0")
+    assert seen.twin(known) == ""
+
+
 def test_hashes_survive_reduction_and_light():
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8).repeat(10, 0).repeat(10, 1)
     (one,), (other,) = picture_hashes(picture[None]), picture_hashes((picture[::2, ::2] * 0.8).astype(np.uint8)[None])

@@ -20,31 +20,23 @@ from pydantic import Field
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.answerers import ENDPOINT, EndpointSettings
-from emotion_qwen.evaluation.predictions import digest, read_header, read_predictions, write_whole
+from emotion_qwen.evaluation.predictions import digest, read_header, read_predictions
 from emotion_qwen.evaluation.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import HIGHEST, LOWEST, read_mark
 from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.settings import Settings
 
 TOKENS = 256
 SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "mark",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {
-                "reason": {"type": "string"},
-                "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
-            },
-            "required": ["reason", "score"],
-            "additionalProperties": False,
-        },
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string"},
+        "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
     },
+    "required": ["reason", "score"],
+    "additionalProperties": False,
 }
-_REFUSED_FORM = re.compile(r"answered 4\d\d: .*(?:response_format|json_schema)", re.IGNORECASE)
-"""How endpoints that know no `response_format` refuse it."""
 _FORM = {
     "en": 'Reply with one JSON object and nothing else: {"reason": "one sentence", "score": a whole number 1 to 10}',
     "zh": '只回复一个 JSON 对象，不要任何其他文字：{"reason": "一句话", "score": 1 到 10 的整数}',
@@ -166,7 +158,7 @@ class Judge:
                 return {"error": str(error), "date": day}
             if read_mark(said) is not None:
                 record = {**mine, "date": day, "reply": said}
-                write_whole(path, json.dumps(record, ensure_ascii=False) + "\n")
+                write_whole(path, json_line(record))
                 break
         return {"reply": said, "date": day}
 
@@ -193,20 +185,16 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
         CheckpointError: no model there.
     """
     if name.startswith(ENDPOINT):
-        from emotion_qwen.evaluation.answerers.endpoint import ChatClient
+        from emotion_qwen.evaluation.answerers.endpoint import client_at
 
-        client = ChatClient.at(name.removeprefix(ENDPOINT), settings.endpoint)
+        client = client_at(name.removeprefix(ENDPOINT), settings.endpoint)
 
         def ask(text: str) -> str:
-            messages = [{"role": "user", "content": text}]
-            try:
-                return client.reply(messages, TOKENS, response_format=SCHEMA)
-            except RemoteError as error:
-                if not _REFUSED_FORM.search(str(error)):
-                    raise
-                return client.reply(messages, TOKENS)  # the prompt asks for the form too
+            asked = {**settings.endpoint.extra, "messages": [{"role": "user", "content": text}], "temperature": 0}
+            return client.ask(asked, TOKENS, SCHEMA).text.strip()  # the prompt asks for the form too
 
-        return Judge(client.model, ask, cache, settings.tries, settings.endpoint.concurrency, client.address)
+        service = client.service
+        return Judge(service.model, ask, cache, settings.tries, settings.endpoint.concurrency, service.url)
     from emotion_qwen.inference.engine import Engine
 
     engine = Engine.load(name)
@@ -238,7 +226,7 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
 
     with ThreadPoolExecutor(judge.at_once) as pool:
         judged = list(pool.map(mark, work))
-    lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in judged]
+    lines = [json_line(asdict(one)) for one in judged]
     write_whole(folder / f"judged.{digest(judge.name)}.jsonl", "".join(lines))
     return judged
 

@@ -1,9 +1,6 @@
-"""The process that opens files of strangers. It has a memory limit, no secrets, and may die: `decoders` starts another.
+"""What the process does that opens files of strangers: it has a memory limit, no secrets, and may die.
 
-One JSON line on standard input is one job; its arrays are written into the job's folder, and one line on standard
-output says "done". Nothing here loads the model.
-
-    python -m emotion_qwen.serving.decoder '{"memory": 3221225472, "pixels": 50000000}'
+A job names a file and a folder; arrays are written into the folder, the rest is returned. Nothing here loads the model.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +32,14 @@ class TooLarge(MediaError):
     """A medium beyond the server's limits."""
 
 
-def limit_process(memory: int) -> None:
-    """Bound what this process may take; where the system knows no such limits, only the time limit holds."""
+def limit_process(memory: int, pixels: int) -> None:
+    """Bound what this process may take; where the system knows no such limits, only the time limit holds.
+
+    Args:
+        memory: bytes of address space.
+        pixels: of one picture.
+    """
+    Image.MAX_IMAGE_PIXELS = pixels
     try:
         import resource
     except ImportError:
@@ -123,9 +125,10 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job; a fault of the file is an answer, too."""
+    """Do one job; a fault of the file is an answer, too. Every value is one of JSON."""
     try:
-        return {"found": {"decode": decode, "show": show}[job["task"]](job)}
+        found = {"decode": decode, "show": show}[job["task"]](job)
+        return {"found": json.loads(json.dumps(found, default=_plain, allow_nan=False))}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}
     except MemoryError:
@@ -134,23 +137,6 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"the medium is damaged ({type(error).__name__})", "large": False}
 
 
-def main() -> None:
-    """Serve jobs until standard input ends."""
-    limits = json.loads(sys.argv[1])
-    limit_process(limits["memory"])
-    Image.MAX_IMAGE_PIXELS = int(limits["pixels"])
-    for line in sys.stdin:
-        job = json.loads(line)
-        found = answer(job)
-        text = json.dumps(found, default=_plain, allow_nan=False)
-        (Path(job["folder"]) / "answer.json").write_text(text, encoding="utf-8")
-        print("done", flush=True)
-
-
 def _plain(value: Any) -> Any:
     number = float(value)  # NumPy's own numbers
     return number if math.isfinite(number) else None
-
-
-if __name__ == "__main__":
-    main()

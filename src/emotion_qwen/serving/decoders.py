@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
-import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emotion_qwen.inference.playable import Playable
 from emotion_qwen.records import Clip
-from emotion_qwen.serving.decoder import load_clip
+from emotion_qwen.serving import decoder
+from emotion_qwen.serving.decoder import limit_process, load_clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.settings import ClipSettings
+from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, WorkerLate
 
 JOBS = 500  # after which a process is replaced, whatever the libraries in it have kept
-_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
-
-
-@dataclass(eq=False)
-class _Worker:
-    """A decoding process, and how many jobs it has done."""
-
-    process: Process
-    jobs: int = 0
-
-    async def do(self, line: bytes) -> bool:
-        """Do a job; return whether the process lived to its end."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(line)
-        await self.process.stdin.drain()
-        self.jobs += 1
-        return await self.process.stdout.readline() == b"done\n"
-
-    async def end(self) -> None:
-        """Kill the process and wait until it is gone."""
-        with suppress(ProcessLookupError):
-            self.process.kill()
-        await self.process.wait()
+_PASSED_ON = ("PATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
 
 class Decoders:
@@ -57,10 +34,19 @@ class Decoders:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-serve-"))
-        self.died = 0
-        self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
-        for _ in range(settings.decoders):
-            self._idle.put_nowait(None)  # started when needed
+        isolation = Isolation(
+            setup=partial(limit_process, settings.decode_bytes, settings.media_pixels),
+            environment={name: os.environ[name] for name in _PASSED_ON if name in os.environ},  # no keys
+            trusted=False, folder=self.folder, quiet=True, jobs=JOBS,
+            tries=2,  # a process may have died of something else
+        )  # fmt: skip
+        self._pool = Pool(decoder.answer, settings.decoders, isolation)
+        self._threads = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decoders")
+
+    @property
+    def died(self) -> int:
+        """Processes that died at a medium."""
+        return self._pool.died
 
     def new_folder(self) -> Path:
         """Make a folder for one request; whoever asks removes it."""
@@ -117,64 +103,31 @@ class Decoders:
 
     async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
         limits = {"pixels": self.settings.media_pixels, "seconds": self.settings.media_seconds}
-        line = json.dumps({**job, **limits, "path": str(path), "folder": str(folder)}) + "\n"
-        for last in (False, True):  # a process may have died of something else, so there is a second try
-            if await self._ask(line.encode(), name):
-                break
-            self.died += 1
-            if last:
-                raise ApiError(422, f"{name}: the decoder stopped at this medium; save it anew", "media_refused")
-        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        item = {**job, **limits, "path": str(path), "folder": str(folder)}
+        handle = Job()
+        waiting = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._pool.do, item, self.settings.decode_seconds, handle
+        )
+        try:
+            answer = await waiting
+        except asyncio.CancelledError:  # what the process is doing then, nobody waits for
+            handle.cancel()
+            raise
+        except WorkerLate as error:
+            told = f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium"
+            raise ApiError(422, told, "media_refused") from error
+        except WorkerError as error:
+            told = f"{name}: the decoder stopped at this medium; save it anew"
+            raise ApiError(422, told, "media_refused") from error
         if "error" in answer:
             message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
-            raise (
-                ApiError(413, message, "media_too_large")
-                if answer["large"]
-                else ApiError(400, message, "invalid_media")
-            )
+            if answer["large"]:
+                raise ApiError(413, message, "media_too_large")
+            raise ApiError(400, message, "invalid_media")
         return answer["found"]
-
-    async def _ask(self, line: bytes, name: str) -> bool:
-        """Give a job to an idle process; return whether it lived to the end.
-
-        Raises:
-            ApiError: it took too long.
-        """
-        worker = await self._idle.get()
-        whole = False
-        try:
-            if worker is None or worker.process.returncode is not None:
-                worker = _Worker(await self._start())
-            try:
-                whole = await asyncio.wait_for(worker.do(line), self.settings.decode_seconds)
-            except (BrokenPipeError, ConnectionResetError):
-                return False
-            except TimeoutError as error:
-                raise ApiError(
-                    422,
-                    f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium",
-                    "media_refused",
-                ) from error
-            return whole
-        finally:  # also when the request was cancelled: what a process was doing then, nobody knows
-            fit = worker is not None and whole and worker.jobs < JOBS
-            self._idle.put_nowait(worker if fit else None)  # first: nothing may come between a place and its return
-            if worker is not None and not fit:
-                await asyncio.shield(worker.end())
-
-    async def _start(self) -> Process:
-        limits = json.dumps({"memory": self.settings.decode_bytes, "pixels": self.settings.media_pixels})
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # no keys
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "emotion_qwen.serving.decoder", limits,
-            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, cwd=self.folder,
-        )  # fmt: skip
 
     async def close(self) -> None:
         """End the processes and remove what is left of requests."""
-        while not self._idle.empty():
-            worker = self._idle.get_nowait()
-            if worker is not None:
-                await worker.end()
+        await asyncio.to_thread(self._pool.close)
+        self._threads.shutdown()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emotion_qwen.files import printable, write_whole
 from emotion_qwen.ver.stats import figures
-from emotion_qwen.ver.table import write_whole
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_MARKS = re.compile(r"[\\`*_\[\]|~$]")  # what Markdown reads within a line
 _NAMES = {"en": "English", "zh": "Chinese"}
 
 
@@ -25,9 +28,9 @@ def write_card(build: Build) -> None:
     """
     found = figures(build)
     out = build.output
-    write_whole(out / "stats.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(out / "stats.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     plots = draw(found, out / "plots")
-    write_whole(out / "README.md", card(build, found, plots).encode("utf-8", "backslashreplace"))
+    write_whole(out / "README.md", card(build, found, plots))
 
 
 def card(build: Build, found: dict[str, Any], plots: list[str]) -> str:
@@ -47,13 +50,13 @@ def card(build: Build, found: dict[str, Any], plots: list[str]) -> str:
     second = settings.check.second.model or "local model" if settings.check.second else "none"
     reader = (settings.check.reader.model or "local model") if settings.check.reader else "rules alone"
     return f"""{head}
-# {settings.export.name}
+# {plain(settings.export.name)}
 
 {found["clips"]:,} clips of {found["sources"]:,} videos, {found["hours"]:.2f} hours, each described in {languages}:
 facial cues, body, voice, scene, context, a description with its reasoning, emotions, valence and arousal. Built by
 `emotion-qwen ver build`; every clip names its source file and seconds.
 
-- Teacher: {teacher.model or "nano"} ({teacher.kind}); reader: {reader}; second teacher: {second}.
+- Teacher: {plain(teacher.model or "nano")} ({teacher.kind}); reader: {plain(reader)}; second teacher: {plain(second)}.
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
@@ -86,21 +89,30 @@ build and may be removed.
 """
 
 
+def plain(text: object) -> str:
+    """Return a text from outside (a licence, a name, a reason) on one line, so that Markdown shows it and no more.
+
+    It may stand in a table or a heading: marks, links and HTML lose their meaning, and no line ends.
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in printable(str(text)))
+    return _MARKS.sub(r"\\\g<0>", html.escape(" ".join(shown.split()), quote=False))
+
+
 def _table(name: str, counts: dict[str, int]) -> str:
     if not counts:
         return "none\n"
-    rows = "".join(f"| {str(key).replace('|', '/')} | {count:,} |\n" for key, count in counts.items())
+    rows = "".join(f"| {plain(key)} | {count:,} |\n" for key, count in counts.items())
     return f"| {name} | clips |\n| --- | --- |\n{rows}"
 
 
 def _agreement(found: dict[str, Any]) -> str:
     rows = [
-        f"| teacher and {name} | {one['labels']:,} labels | {one['agree']:.1%} | {_figure(one['kappa'])} |"
+        f"| teacher and {plain(name)} | {one['labels']:,} labels | {one['agree']:.1%} | {_figure(one['kappa'])} |"
         for name, one in found["agreement"].items()
         if name != "check"
     ]
     for pair in (found["reviews"] or {}).get("pairs", []):
-        names = " and ".join(pair["reviewers"])
+        names = " and ".join(map(plain, pair["reviewers"]))
         rows.append(f"| reviewers {names} | {pair['clips']:,} clips | {pair['agree']:.1%} | {_figure(pair['kappa'])} |")
     if not rows:
         return "No second judgement was asked for.\n"
@@ -126,10 +138,12 @@ def draw(found: dict[str, Any], folder: Path) -> list[str]:
         figure = Figure(figsize=(7, 0.8 + 0.32 * len(counts)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        labels = [str(key)[:48] for key in counts]
+        labels = [printable(" ".join(str(key).split()))[:48] for key in counts]
         bars = axes.barh(labels, list(counts.values()), color="#4c72b0")
         axes.bar_label(bars, fmt="{:,.0f}", padding=3)
         axes.invert_yaxis()
+        for label in axes.get_yticklabels():
+            label.set_parse_math(False)  # a dollar sign in a reason is no formula
         axes.set_title(title)
         axes.spines[["top", "right"]].set_visible(False)
         packed = io.BytesIO()

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.inference.phrases import label_name
 from emotion_qwen.matching.answer import match_label
-from emotion_qwen.records import MEASURED, EmotionReport
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.records import EmotionReport, Person
+from emotion_qwen.taxonomy import LabelSet, concept_of_word, label_set
 from emotion_qwen.ver.calls import Caller, Refused
 from emotion_qwen.ver.evidence import messages_for
 from emotion_qwen.ver.prompts import MEND, OBJECT, TEXTS, answer_schema
@@ -117,6 +117,10 @@ class DescribeClip:
         except (Unusable, Refused, MediaError) as error:
             return [{**row, "en": "", "zh": "", "status": REJECTED, "reason": str(error)}]
         return [row]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
 
 
 @dataclass(frozen=True)
@@ -260,20 +264,32 @@ def analyzer(model: str) -> Any:
     return EmotionQwen.load(model or None)
 
 
-_COMPOSED = {
+_COMPOSED: dict[str, dict[str, Any]] = {
     "en": {
-        "seen": "From {start:.1f} to {end:.1f} s the face of person {number} shows {label}.",
+        "seen": "From {start:.1f} to {end:.1f} s, the face of person {number}, {place}, shows {shown}",
+        "still": "The face of person {number}, {place}, shows {shown}",
+        "then": ", then {shown} until {end:.1f} s",
+        "stop": ".",
+        "neutral": "a neutral expression",
+        "place": ("on the left", "in the middle", "on the right"),
+        "moves": "The mouth of person {number} moves with the sound.",
         "said": 'The words are: "{words}".',
-        "sum": "Taken together, the clip shows {label}.",
-        "pleasant": "On the whole the expression is {valence} and {arousal}.",
+        "sum": "Overall, the clip shows {shown}.",
+        "pleasant": "The expression is {valence} and {arousal}.",
         "valence": ("unpleasant", "neither pleasant nor unpleasant", "pleasant"),
         "arousal": ("calm", "moderately excited", "excited"),
     },
     "zh": {
-        "seen": "{start:.1f} 至 {end:.1f} 秒，人物 {number} 的面部表现出{label}。",
+        "seen": "{start:.1f} 至 {end:.1f} 秒，{place}人物 {number} 的面部表现出{shown}",
+        "still": "{place}人物 {number} 的面部表现出{shown}",
+        "then": "，随后转为{shown}，直到 {end:.1f} 秒",
+        "stop": "。",
+        "neutral": "中性表情",
+        "place": ("画面左侧", "画面中间", "画面右侧"),
+        "moves": "人物 {number} 的嘴部随声音活动。",
         "said": "台词是：“{words}”。",
-        "sum": "综合来看，片段表现的是{label}。",
-        "pleasant": "总体上表情{valence}、{arousal}。",
+        "sum": "总体来看，片段表现出{shown}。",
+        "pleasant": "表情{valence}、{arousal}。",
         "valence": ("不愉快", "谈不上愉快或不愉快", "愉快"),
         "arousal": ("平静", "略显激动", "激动"),
     },
@@ -281,14 +297,20 @@ _COMPOSED = {
 
 
 def compose(report: EmotionReport, item: Row, language: str) -> Description:
-    """Put a report into the form of a description, sentence by sentence from what it measured."""
-    told: dict[str, Any] = _COMPOSED[language]
-    label = label_name(report, report.label)
-    seen = [
-        told["seen"].format(start=one.start, end=one.end, number=n, label=label_name(report, one.label))
-        for n, one in enumerate(report.people, 1)
-    ]
-    faces = [cue.text for cue in report.cues if cue.modality == "picture" and cue.kind == MEASURED]
+    """Put a report into the form of a description: plain sentences about what was measured of faces, voice and words.
+
+    What the model says of pictures with a part covered stays out: such figures explain an answer of the model, and are
+    nothing that a description of the clip should teach.
+
+    Raises:
+        Unusable: the report gives no answer.
+    """
+    told = _COMPOSED[language]
+    if report.label is None or (report.uncertainty is not None and report.uncertainty.abstains):
+        raise Unusable("the model gives no answer about this clip")
+    seen = [_person_sentence(report, person, number, told) for number, person in enumerate(report.people, 1)]
+    speaker = item["speaker"] if item["speaker"] is not None else -1
+    moves = [told["moves"].format(number=speaker + 1)] if 0 <= speaker < len(report.people) else []
     words = " ".join(text for _, _, text in json.loads(item["words"] or "[]"))
     context = [told["said"].format(words=words)] if words else []
     valence, arousal = report.valence_arousal
@@ -299,18 +321,45 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
     space = " " if language == "en" else ""
     voice = str(item[f"voice_{language}"] or "")
     spoken = [voice] if voice else []
-    total = told["sum"].format(label=label)
+    total = told["sum"].format(shown=_shown(report, report.label, told))
     return Description(
         people=item["people"],
-        speaker=0,
-        facial_cues=(*seen, *faces),
+        speaker=speaker + 1 if moves else 0,
+        facial_cues=(*seen, *moves),
         body="",
         voice=voice,
         scene="",
         context=space.join(context),
-        reasoning=space.join([*seen, *faces, *spoken, total]),
-        description=space.join([*seen, *faces[:2], *spoken, *context, feeling, total]),
+        reasoning=space.join([*seen, *moves, *spoken, total]),
+        description=space.join([*seen, *moves, *spoken, *context, feeling, total]),
         emotions=(report.label,),
         valence=round(max(-1.0, min(1.0, valence)), 3),
         arousal=round(max(-1.0, min(1.0, arousal)), 3),
     )
+
+
+def _person_sentence(report: EmotionReport, person: Person, number: int, told: dict[str, Any]) -> str:
+    """Say where a person is and what the face shows, one after the other; neighbours of one label are one stretch."""
+    middle = (person.box[0] + person.box[2]) / 2
+    place = told["place"][max(0, min(2, int(middle * 3)))]
+    stretches: list[tuple[str, float]] = []
+    for one in person.episodes:
+        if stretches and stretches[-1][0] == one.label:
+            stretches.pop()
+        stretches.append((one.label, one.offset))
+    stretches = stretches or [(person.label, person.end)]
+    start = person.episodes[0].onset if person.episodes else person.start
+    form = told["seen"] if stretches[-1][1] > start else told["still"]
+    label, end = stretches[0]
+    text = form.format(start=start, end=end, number=number, place=place, shown=_shown(report, label, told))
+    for label, end in stretches[1:]:
+        text += told["then"].format(shown=_shown(report, label, told), end=end)
+    return text + told["stop"]
+
+
+def _shown(report: EmotionReport, label: str, told: dict[str, Any]) -> str:
+    """Return what a face shows as a noun: `happy` is "happiness"."""
+    name = concept_of_word().get(label.lower(), label)
+    if name == "neutral":
+        return told["neutral"]
+    return name if report.language == "en" else label_name(report, label)

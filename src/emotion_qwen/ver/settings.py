@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from emotion_qwen.client import LengthField
 from emotion_qwen.settings import Settings
 
 
@@ -14,8 +15,8 @@ class SegmentSettings(Settings):
 
     shortest: float = Field(1.0, gt=0)
     """Seconds; shorter shots are rejected."""
-    longest: float = Field(15.0, gt=0)
-    """Seconds; longer shots are divided, between utterances where there are words."""
+    longest: float = Field(30.0, gt=0)
+    """Seconds; a shot is one clip, and only longer shots are divided, between utterances where there are words."""
     threshold: float = Field(27.0, gt=0)
     """Of PySceneDetect's content detector: mean change of hue, saturation and lightness that makes a cut."""
     side: int = Field(160, ge=32)
@@ -94,6 +95,8 @@ class CallSettings(Settings):
     """Seconds to wait for one answer."""
     first_wait: float = Field(1.0, ge=0)
     """Seconds before the first retry; doubled each time, up to 60, unless the endpoint says how long."""
+    length_field: LengthField = "auto"
+    """Field that bounds an answer: max_tokens, max_completion_tokens, or auto, which takes what the endpoint wants."""
     max_calls: int = Field(0, ge=0)
     """Answers the set may cost, from its first call on; 0 is without limit."""
     max_tokens: int = Field(0, ge=0)
@@ -151,8 +154,10 @@ class BuildSettings(Settings):
     output: str
     license: str = ""
     """Terms of videos whose manifest line names none."""
-    workers: int = Field(1, ge=1)
-    """Processes that cut, look and listen."""
+    workers: int = Field(2, ge=1)
+    """Processes that cut, look and listen; 1 is that of the build itself, which a damaged video can end."""
+    item_seconds: float = Field(3600.0, gt=0)
+    """Seconds that a process may take for one video or clip before it is left out with the reason."""
     segment: SegmentSettings = SegmentSettings.of({})
     cut: CutSettings = CutSettings.of({})
     select: SelectSettings = SelectSettings.of({})

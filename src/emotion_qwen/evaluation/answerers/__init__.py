@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from emotion_qwen.client import LengthField
 from emotion_qwen.evaluation.predictions import Prediction
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.settings import Settings
@@ -35,6 +36,8 @@ class EndpointSettings(Settings):
     """Longer side of the frames that are sent, pixels."""
     frames: int = Field(16, ge=1)
     """Frames of a video that are sent, at most."""
+    length_field: LengthField = "auto"
+    """Field that bounds an answer: max_tokens, max_completion_tokens, or auto, which takes what the endpoint wants."""
     extra: dict[str, Any] = Field(default_factory=dict)
     """Further fields of every request, such as `chat_template_kwargs`; none takes the place of the task's."""
 

@@ -1,27 +1,22 @@
 """Any OpenAI-compatible endpoint answers, so that other systems get the same prompts, frames and parser.
 
-`POST {address}/chat/completions` with temperature 0. A picture is sent as PNG, which loses nothing, frames of a video
-as JPEG, side by side. A request that fails is tried again with growing pauses; what fails in the end is an error
-of its item, and the others go on.
+Temperature is 0. A picture is sent as PNG, which loses nothing, frames of a video
+as JPEG, side by side. A call without an answer is an error of its item, and the others go on.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
 import io
-import json
-import os
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from emotion_qwen.client import ChatClient, Service
 from emotion_qwen.errors import MediaError, RemoteError, SettingsError
 from emotion_qwen.evaluation.answerers import EndpointSettings
 from emotion_qwen.evaluation.predictions import Prediction, digest, prediction
@@ -31,8 +26,7 @@ from emotion_qwen.media.clip import read_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
 
-AGAIN = frozenset([408, 409, 425, 429, 500, 502, 503, 504, 529])
-LONGEST_PAUSE = 60.0
+OURS = frozenset({"model", "messages", "temperature", "max_tokens", "max_completion_tokens"})
 QUALITY = 90
 LOST = 50
 """After so many items in a row without an answer nobody is there: thousands more would take hours to fail."""
@@ -40,86 +34,21 @@ SIDE = 224
 """Pixels to which the small pictures of a Parquet file are brought."""
 
 
-class ChatClient:
-    """Sends chats to one model of an endpoint.
-
-    Args:
-        address: up to and with `/v1`.
-        model: as the endpoint calls it.
-        settings: key, timeouts and tries.
+def client_at(place: str, settings: EndpointSettings) -> ChatClient:
+    """Return a client for "http://host/v1#model".
 
     Raises:
         SettingsError: the address is none.
     """
-
-    def __init__(self, address: str, model: str, settings: EndpointSettings) -> None:
-        if not address.startswith(("http://", "https://")) or not model:
-            raise SettingsError(
-                f"endpoint {address + '#' + model!r} is no address of a model; write openai:http://host:8000/v1#model"
-            )
-        self.address, self.model, self.settings = address.rstrip("/"), model, settings
-
-    @classmethod
-    def at(cls, place: str, settings: EndpointSettings) -> ChatClient:
-        """Return a client for "http://host/v1#model"."""
-        address, _, model = place.partition("#")
-        return cls(address, model, settings)
-
-    def reply(self, messages: Sequence[Mapping[str, Any]], max_tokens: int, **more: Any) -> str:
-        """Return what the model says; tries again as the settings say.
-
-        Args:
-            messages: in the form of the endpoint.
-            max_tokens: of the reply.
-            more: further fields of the request, such as `response_format`.
-
-        Raises:
-            RemoteError: no reply after all tries, or the endpoint refuses the request.
-        """
-        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens, **more}
-        body = {**self.settings.extra, **body}
-        pause, fault = self.settings.backoff, ""
-        for attempt in range(self.settings.retries + 1):
-            if attempt:
-                time.sleep(min(pause, LONGEST_PAUSE))
-                pause *= 2
-            try:
-                return _content(self._post(json.dumps(body).encode()))
-            except urllib.error.HTTPError as error:
-                fault = f"answered {error.code}: {_said(error)}"
-                if error.code not in AGAIN:
-                    break
-            except (OSError, http.client.HTTPException) as error:  # no connection, a lost one, a timeout
-                fault = f"did not answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
-            except ValueError as error:
-                fault = f"answered garbage ({error})"
-        raise RemoteError(f"{self.address}, model {self.model}: {fault}; {attempt + 1} tries")
-
-    def _post(self, body: bytes) -> Any:
-        headers = {"Content-Type": "application/json"}
-        key = os.environ.get(self.settings.key_variable)
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(f"{self.address}/chat/completions", body, headers)
-        with urllib.request.urlopen(request, timeout=self.settings.timeout) as response:
-            return json.loads(response.read())
-
-
-def _content(answer: Any) -> str:
+    url, _, model = place.partition("#")
     try:
-        text = answer["choices"][0]["message"]["content"]
-    except (LookupError, TypeError):
-        raise ValueError(f"no choices[0].message.content in {str(answer)[:120]!r}") from None
-    if not isinstance(text, str):
-        raise ValueError(f"content is a {type(text).__name__}, expected text")
-    return text.strip()
-
-
-def _said(error: urllib.error.HTTPError) -> str:
-    try:
-        return " ".join(error.read(300).decode("utf-8", "replace").split()) or str(error.reason)
-    except OSError:
-        return str(error.reason)
+        service = Service(
+            url.rstrip("/"), model, settings.key_variable, settings.timeout, settings.retries, settings.backoff,
+            length_field=settings.length_field,
+        )  # fmt: skip
+        return ChatClient(service)
+    except SettingsError as error:
+        raise SettingsError(f"endpoint {place!r}: {error}; write openai:http://host:8000/v1#model") from error
 
 
 class Endpoint:
@@ -127,32 +56,34 @@ class Endpoint:
 
     whole_batches, side = False, SIDE
 
-    def __init__(self, client: ChatClient) -> None:
-        self.client, self.name = client, client.model
+    def __init__(self, client: ChatClient, settings: EndpointSettings) -> None:
+        self.client, self.settings, self.name = client, settings, client.service.model
+        # Fields of the task and of the client are not the user's to replace.
+        self._extra = {name: value for name, value in settings.extra.items() if name not in OURS}
         self._lost = 0
 
     @classmethod
     def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
         """Return the answerer at "http://host/v1#model"."""
-        return cls(ChatClient.at(place, settings))
+        return cls(client_at(place, settings), settings)
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
-        extra = {"extra": self.client.settings.extra} if self.client.settings.extra else {}
+        extra = {"extra": self.settings.extra} if self.settings.extra else {}
         return {
             "task": task.column,
             "split": split,
             "scoring": f"text, temperature 0, at most {task.max_new_tokens} tokens",
             "model": self.name,
-            "weights": digest(self.client.address),
+            "weights": digest(self.client.service.url),
             "dtype": "",
             "system": digest(task.system),
-            "settings": {"side": self.client.settings.side, **self._frame_settings(task), **extra},
+            "settings": {"side": self.settings.side, **self._frame_settings(task), **extra},
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
         """Divide in the order of the items; a batch keeps all connections busy several times."""
-        size = self.client.settings.concurrency * 4
+        size = self.settings.concurrency * 4
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
@@ -161,7 +92,7 @@ class Endpoint:
         Raises:
             RemoteError: `LOST` items in a row had no answer.
         """
-        with ThreadPoolExecutor(self.client.settings.concurrency) as pool:
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
             for one, lost in pool.map(lambda item: self._one(task, item), items):
                 self._lost = self._lost + 1 if lost else 0
                 yield one
@@ -180,7 +111,8 @@ class Endpoint:
             content, frames = self._content(task, item)
             before = [{"role": "system", "content": task.system}] if task.system else []
             messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
-            said = {"text": self.client.reply(messages, task.max_new_tokens)}
+            asked = {**self._extra, "messages": messages, "temperature": 0}
+            said = {"text": self.client.ask(asked, task.max_new_tokens).text.strip()}
         except (MediaError, RemoteError) as error:
             said, lost = {"error": str(error)}, isinstance(error, RemoteError)
         seconds = round(time.perf_counter() - begun, 4)
@@ -198,11 +130,11 @@ class Endpoint:
             else:
                 frames = self._frames(part[part["type"]], task)
                 shown += len(frames)
-                content += [_as_url(frame, self.client.settings.side, still=len(frames) == 1) for frame in frames]
+                content += [_as_url(frame, self.settings.side, still=len(frames) == 1) for frame in frames]
         return [*content, {"type": "text", "text": item.question}], shown
 
     def _frame_settings(self, task: Task) -> dict[str, float]:
-        most = self.client.settings.frames
+        most = self.settings.frames
         return {**task.frames, "max_frames": min(most, task.frames.get("max_frames", most))}
 
     def _frames(self, medium: Any, task: Task) -> list[Any]:

@@ -1,0 +1,327 @@
+"""One client for services that speak OpenAI's chat protocol: retried, paced, and careful with the key.
+
+The key comes from an environment variable, is written nowhere, and goes to the named address alone: a redirect is an
+error that names the new address. A service that is too busy for one call is so for all callers, who wait as long as it
+says. Of the ways in which services ask for JSON and for the length of an answer, the one that is understood is kept.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from emotion_qwen.errors import RemoteError, SettingsError
+
+AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""Statuses after which the same call may succeed."""
+REFUSED = frozenset({400, 413, 415, 422})
+"""Statuses that are about this one call."""
+FORMS = ("schema", "object", "none")
+"""How JSON is asked for: by a schema, as any object, or by the prompt alone."""
+LONGEST_WAIT, LONGEST_ASKED = 60.0, 600.0
+"""Seconds: of the client's own pauses, and of what a service may ask for."""
+LARGEST_ANSWER = 1 << 26
+"""Bytes of an answer."""
+LengthField = Literal["auto", "max_tokens", "max_completion_tokens"]
+
+
+class CallError(RemoteError):
+    """A call without an answer.
+
+    Args:
+        message: what happened, and after how many tries.
+        status: HTTP status of the last try; None where there was none.
+        stopped: whether the client was told to stop.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, stopped: bool = False) -> None:
+        super().__init__(message)
+        self.status, self.stopped = status, stopped
+
+
+@dataclass(frozen=True)
+class Service:
+    """One model of a service, and how it is called.
+
+    Attributes:
+        url: of the service, up to and with `/v1`.
+        model: its name there.
+        key_variable: environment variable that holds the key; without a value calls carry none.
+        timeout: seconds that one try may take.
+        retries: further tries after 408, 409, 429, 5xx, a lost connection, or an answer of another form.
+        first_wait: seconds before the first of them; doubled each time, up to `LONGEST_WAIT`, unless the service says.
+        form: how JSON is asked for at first; see `FORMS`.
+        length_field: name of the field that bounds the answer; "auto" begins with `max_tokens` and takes the other
+            where the service asks for it.
+    """
+
+    url: str
+    model: str
+    key_variable: str = ""
+    timeout: float = 120.0
+    retries: int = 4
+    first_wait: float = 1.0
+    form: str = "schema"
+    length_field: LengthField = "auto"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its text, empty if there is none; tokens read and written if told; seconds; whether it was cut off."""
+
+    text: str
+    read: int | None
+    written: int | None
+    seconds: float
+    cut: bool
+
+
+class Pace:
+    """When calls to a service may begin: in the pace of a rate limit, and not while it asks for a pause.
+
+    Args:
+        per_minute: calls begun per minute; 0 is without limit.
+    """
+
+    def __init__(self, per_minute: int = 0) -> None:
+        self.per_minute = per_minute
+        self._next = 0.0  # earliest time, monotonic seconds, of the next call
+        self._lock = threading.Lock()
+
+    def take_turn(self, sleep: Callable[[float], None]) -> None:
+        """Wait until a call may begin; `sleep` waits for seconds, or raises."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                left = self._next - now
+                if left <= 0:
+                    if self.per_minute:
+                        self._next = max(now, self._next) + 60.0 / self.per_minute
+                    return
+            sleep(min(left, 1.0))
+
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so long."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+class ChatClient:
+    """Calls one model of a service. Safe for threads.
+
+    Args:
+        service: which, and how.
+        pace: shared by all clients of one service.
+        count: told by name of what happens: "status 429", "broken answer: timeout", "given up" ...
+
+    Raises:
+        SettingsError: there is no address or model, or the address holds a password.
+    """
+
+    def __init__(
+        self, service: Service, pace: Pace | None = None, count: Callable[[str], None] = lambda event: None
+    ) -> None:
+        if "@" in urlsplit(service.url).netloc:
+            raise SettingsError(
+                "the address of the service holds a name or password, and settings are written to disk; put the key "
+                "into an environment variable"
+            )
+        if not service.url.startswith(("http://", "https://")) or not service.model:
+            raise SettingsError(
+                f"service {service.url!r} with model {service.model!r} is no address of a model; expected an address "
+                "such as http://localhost:8000/v1 and the name of a model there"
+            )
+        self.service, self.pace, self.count = service, pace or Pace(), count
+        self.stopped = threading.Event()
+        """Set to let calls under way end at their next wait."""
+        self._form = service.form
+        self._length = "max_tokens" if service.length_field == "auto" else service.length_field
+        self._length_told = service.length_field != "auto"
+        self._lock = threading.Lock()
+
+    def ask(self, payload: Mapping[str, Any], tokens: int, schema: Mapping[str, Any] | None = None) -> Reply:
+        """Ask, again where another try may help.
+
+        Args:
+            payload: fields of the request besides the model, the length and the form of the answer.
+            tokens: that the answer may have.
+            schema: JSON schema that the answer has to fit; services that know none are asked without.
+
+        Raises:
+            CallError: no answer.
+        """
+        turn, form = 0, self._form if schema else "none"
+        while True:
+            self.pace.take_turn(self._sleep)
+            self._sleep(0)
+            field = self._length
+            body = {**payload, "model": self.service.model, field: tokens, **_response_format(form, schema)}
+            seconds, status, everybody = None, None, False
+            try:
+                reply = self._post(body)
+                self._learn(form if schema else self._form)
+                return reply
+            except urllib.error.HTTPError as error:
+                status, detail = error.code, self._detail(error)
+                self.count(f"status {status}")
+                fault = f"answered {status}: {detail}"
+                if status in REFUSED and self._takes_other_length(field, detail):
+                    continue
+                if status in REFUSED and form != "none":
+                    form = FORMS[FORMS.index(form) + 1]  # many services know no schema; this costs no try
+                    continue
+                if status not in AGAIN:
+                    raise self._error(fault, turn + 1, status) from error
+                seconds = retry_after(error.headers.get("Retry-After"))
+                everybody = status == 429 or seconds is not None
+            except (OSError, http.client.HTTPException) as error:  # no connection, a lost one, a time-out
+                reason = getattr(error, "reason", None) or error or type(error).__name__
+                late = isinstance(error, TimeoutError) or isinstance(reason, TimeoutError)
+                self.count(f"broken answer: {'timeout' if late else type(error).__name__}")
+                fault = f"did not answer ({reason})"
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                self.count(f"broken answer: {type(error).__name__}")
+                fault = f"answered garbage ({type(error).__name__}: {error})"
+            turn += 1
+            if turn > self.service.retries:
+                self.count("given up")
+                raise self._error(fault, turn, status)
+            self._wait(turn, seconds, everybody)
+
+    def _post(self, body: Mapping[str, Any]) -> Reply:
+        began = time.monotonic()
+        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        address = self.service.url.rstrip("/") + "/chat/completions"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+        if key := self._key():
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        with _OPENER.open(request, timeout=self.service.timeout) as response:
+            answer = json.loads(_read(response, began + self.service.timeout))
+        try:
+            choice = answer["choices"][0]
+            text, cut = choice["message"]["content"], choice.get("finish_reason") == "length"
+            if text is None:  # a refusal in words, or an answer that was cut off before it began
+                text = choice["message"].get("refusal") or ("" if cut else None)
+        except (LookupError, TypeError, AttributeError):
+            raise ValueError(f"no choices[0].message.content in {str(answer)[:120]!r}") from None
+        if not isinstance(text, str):
+            raise ValueError(f"content is a {type(text).__name__}, expected text")
+        usage = answer.get("usage") or {}
+        read, written = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+        seconds = time.monotonic() - began
+        return Reply(text, int(read) if read else None, int(written) if written else None, seconds, cut)
+
+    def _key(self) -> str:
+        key = os.environ.get(self.service.key_variable, "").strip() if self.service.key_variable else ""
+        if not (key.isascii() and key.isprintable()):
+            raise SettingsError(f"the key in {self.service.key_variable} holds characters that no key has; set it anew")
+        return key
+
+    def _detail(self, error: urllib.error.HTTPError) -> str:
+        """Return what a service says of a refusal; it may repeat the key, we do not."""
+        if 300 <= error.code < 400:
+            moved = error.headers.get("Location", "another address")
+            return f"it has moved to {moved}; the key is not sent there, give that address if you trust it"
+        try:
+            text = " ".join(error.read(2000).decode("utf-8", "replace").split())
+        except (OSError, http.client.HTTPException):
+            text = ""
+        return (text or str(error.reason))[:300]
+
+    def _error(self, fault: str, tries: int, status: int | None = None) -> CallError:
+        key = self._key()
+        told = fault.replace(key, "[key]") if key else fault
+        return CallError(f"{self.service.url}, model {self.service.model}: {told}; {tries} tries", status)
+
+    def _takes_other_length(self, field: str, detail: str) -> bool:
+        """Take the other name of the length if a refusal asks for it; return whether to ask again."""
+        with self._lock:
+            if field != self._length:
+                return True  # another thread has learned it meanwhile
+            if self._length_told or "max_completion_tokens" not in detail:
+                return False
+            self._length, self._length_told = "max_completion_tokens", True
+        self.count("asked with max_completion_tokens from here on")
+        return True
+
+    def _learn(self, form: str) -> None:
+        """Keep the form in which the service answered, if it is simpler than the one it was asked in before.
+
+        Only an answer tells: a call may be refused for a reason of its own, whatever its form.
+        """
+        with self._lock:
+            if FORMS.index(form) <= FORMS.index(self._form):
+                return
+            self._form = form
+        self.count(f"asked without {'schema' if form == 'object' else 'a form'} from here on")
+
+    def _wait(self, turn: int, asked: float | None, everybody: bool) -> None:
+        own = min(self.service.first_wait * 2 ** (turn - 1), LONGEST_WAIT) * random.uniform(0.75, 1.25)
+        seconds = own if asked is None else min(asked, LONGEST_ASKED)
+        if everybody:
+            self.pace.pause(seconds)
+        self._sleep(seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopped.wait(max(seconds, 0)):
+            raise CallError("the run is being stopped", stopped=True)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Turns every redirect into an error: neither the key nor what is asked goes to an address nobody named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nowhere."""
+        return
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
+def _read(response: Any, until: float) -> bytes:
+    """Read an answer that may come slowly, but not for ever.
+
+    Raises:
+        TimeoutError: it takes too long.
+        ValueError: it is too large.
+    """
+    data = bytearray()
+    while piece := response.read1(65536):
+        data += piece
+        if time.monotonic() > until:
+            raise TimeoutError("timed out")
+        if len(data) > LARGEST_ANSWER:
+            raise ValueError(f"more than {LARGEST_ANSWER:,} bytes")
+    return bytes(data)
+
+
+def _response_format(form: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    if form == "schema":
+        wrapped = {"name": "answer", "strict": True, "schema": schema}
+        return {"response_format": {"type": "json_schema", "json_schema": wrapped}}
+    return {"response_format": {"type": "json_object"}} if form == "object" else {}
+
+
+def retry_after(text: str | None) -> float | None:
+    """Read the header Retry-After: seconds, or a date; None if it is neither (RFC 9110, 10.2.3)."""
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if seconds == seconds else None
