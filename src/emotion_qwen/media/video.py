@@ -31,6 +31,7 @@ from emotion_qwen.settings import ClipSettings
 __all__ = ["frame_count", "read_video", "working_size"]
 
 _LONG_GAP = 64  # packets; reading over fewer costs less than a seek
+_FORGETFUL = ("apng",)  # decoders that lose the file's header when they are flushed, so they cannot begin again
 _SKIP, _WANT, _DRAIN = 0, 1, 2  # what a needed packet is: only referred to, wanted, the last of its stretch
 
 
@@ -57,13 +58,14 @@ def read_video(
     path = Path(path)
     with open_video(path) as (container, stream):
         timeline = read_timeline(str(path), container, stream)
+        restarts = stream.codec_context.name not in _FORGETFUL
     try:
         wanted = timeline.stamps[choose_frames(timeline, settings, start, end)]
     except MediaError as error:
         raise MediaError(f"{str(path)!r}: {error}") from error
     gathered = _Gathered(len(wanted), settings.working_side)
     try:
-        for stamp, frame in _decode(path, timeline, wanted):
+        for stamp, frame in _decode(path, timeline, wanted, restarts):
             gathered.add(stamp, frame)
     except av.error.FFmpegError as error:
         gathered.fault = reason(error)
@@ -135,10 +137,10 @@ def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> C
     )
 
 
-def _decode(path: Path, timeline: Timeline, wanted: np.ndarray) -> Iterator[tuple[int, VideoFrame]]:
+def _decode(path: Path, timeline: Timeline, wanted: np.ndarray, restarts: bool) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (stamp, frame) of the wanted stamps; a frame that is missing is replaced by the next one, if any."""
     pending = [int(stamp) for stamp in wanted[::-1]]
-    decoded = _all_frames(path) if timeline.counted else _needed_frames(path, _plan(timeline, wanted))
+    decoded = _all_frames(path) if timeline.counted else _needed_frames(path, _plan(timeline, wanted, restarts))
     for stamp, frame in decoded:
         if pending and pending[-1] <= stamp:
             yield stamp, frame
@@ -163,8 +165,8 @@ class _Stretch:
     gap: int
 
 
-def _plan(timeline: Timeline, wanted: np.ndarray) -> list[_Stretch]:
-    """Find the packets to decode: from each wanted frame back to the keyframe it leans on."""
+def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stretch]:
+    """Find the packets to decode: from each wanted frame back to the keyframe it leans on, or to the first of all."""
     order = timeline.decode_order
     needed = np.zeros(len(order), dtype=bool)
     asked = np.isin(order, wanted)
@@ -174,7 +176,7 @@ def _plan(timeline: Timeline, wanted: np.ndarray) -> list[_Stretch]:
         key = bisect_right(keys, place) - 1
         while key > 0 and order[keys[key]] > order[place]:
             key -= 1
-        needed[(keys[key] if key >= 0 else 0) : place + 1] = True
+        needed[(keys[key] if key >= 0 and restarts else 0) : place + 1] = True
     edges = np.flatnonzero(np.diff(np.concatenate([[False], needed, [False]]))).tolist()
     stretches, before = [], 0
     for first, last in zip(edges[::2], edges[1::2], strict=True):
