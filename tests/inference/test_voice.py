@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
+from emotion_qwen.inference import voice
 from emotion_qwen.inference.voice import measure
 
 RATE = 16000
@@ -45,3 +49,39 @@ def test_half_the_amplitude_is_six_decibels_less():
 def test_only_the_voiced_part_counts():
     found = measure(np.concatenate([buzz(180.0, 0.5), np.zeros(RATE // 2, np.float32)]), RATE)
     assert found.pitch == pytest.approx(180.0, rel=0.02) and found.voiced == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("below", "voiced"), [(20, 1.0), (24, 1.0), (26, 0.5), (40, 0.5)])
+def test_frames_far_below_the_loudest_are_not_voiced(below, voiced):
+    quiet = buzz(300.0, 1.0, level=0.3 * 10 ** (-below / 20))
+    found = measure(np.concatenate([buzz(180.0, 1.0), quiet]), RATE)
+    assert found.voiced == pytest.approx(voiced, abs=0.04)
+    assert (found.spread > 1) == (voiced == 1.0)
+
+
+@pytest.mark.parametrize("lag", [36, 45, 80, 131, 200])
+def test_the_period_is_exact_where_it_is_a_whole_number_of_samples(lag):
+    assert measure(buzz(RATE / lag), RATE).pitch == pytest.approx(RATE / lag, rel=1e-9)
+
+
+def test_likeness_is_the_normalised_autocorrelation():
+    frames = np.random.default_rng(0).normal(size=(3, 50))
+    frames[1, :7] = frames[2, -9:] = 1e-3
+    lags = np.arange(1, 49)
+    told = [[x[:-k] @ x[k:] / np.sqrt((x[:-k] @ x[:-k]) * (x[k:] @ x[k:])) for k in lags] for x in frames]
+    assert np.allclose(voice._likeness(frames, lags), told, atol=1e-9)
+
+
+def test_blocks_change_nothing_and_bound_the_memory(monkeypatch):
+    wave = np.concatenate([buzz(180.0, 2.0), buzz(250.0, 2.0, level=0.004), buzz(110.0, 2.0)])
+    whole = measure(wave, RATE)
+    monkeypatch.setattr(voice, "_BLOCK", 7)
+    found = measure(wave, RATE)
+    assert astuple(found) == pytest.approx(astuple(whole), rel=1e-9)
+    monkeypatch.undo()
+    minute = np.tile(wave, 10)
+    tracemalloc.start()
+    measure(minute, RATE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # all frames at once took 3.9 MiB per second

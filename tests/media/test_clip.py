@@ -23,17 +23,33 @@ def test_content_decides_not_the_name(tmp_path):
     assert not clip.still and clip.frames.shape == (4, 48, 64, 3) and clip.times[-1] < 1
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp"])
-def test_animations_are_videos_or_their_first_frame(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_moving_pictures_are_videos_by_their_delays(tmp_path, suffix):
     pictures = [Image.new("RGB", (32, 32), (20 * n, 0, 0)) for n in range(10)]
     path = tmp_path / f"a.{suffix}"
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, lossless=True)
     clip = read_clip(path, SETTINGS)
-    if clip.still:
-        assert suffix == "webp" and clip.warnings == ("animated picture read as its first frame",)
-    else:
-        assert clip.times.tolist() == pytest.approx([0, 0.3, 0.6, 0.9])
-        assert clip.frames[:, 0, 0, 0].tolist() == pytest.approx([0, 60, 120, 180], abs=6)
+    assert clip.times.tolist() == pytest.approx([0, 0.3, 0.6, 0.9]) and clip.duration == pytest.approx(1.0)
+    assert clip.frames[:, 0, 0, 0].tolist() == pytest.approx([0, 60, 120, 180], abs=6)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[20] * 5 + [900] * 5, lossless=True)
+    clip = read_clip(path, SETTINGS)
+    assert clip.times.tolist() == pytest.approx([0, 0.1, 1.0, 1.9, 2.8, 3.7])
+    assert clip.frames[:, 0, 0, 0].tolist() == pytest.approx([0, 100, 120, 140, 160, 180], abs=6)
+    assert len(read_clip(path, SETTINGS, start=1.5, end=3.0).frames) == 2
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_moving_pictures_lie_on_white(tmp_path, suffix):
+    pictures = []
+    for n in range(4):
+        pixels = np.full((32, 48, 4), (200, 10, 60 * n, 0), np.uint8)
+        pixels[:, 24:, 3] = 255
+        pictures.append(Image.fromarray(pixels))
+    path = tmp_path / f"a.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, lossless=True, disposal=2)
+    clip = read_clip(path, SETTINGS)
+    assert len(clip.frames) == 4 and (clip.frames[:, :, 2:20] > 250).all()
+    assert np.abs(clip.frames[2, 5, 40].astype(int) - (200, 10, 120)).max() < 12
 
 
 def test_a_span_of_a_picture(tmp_path):

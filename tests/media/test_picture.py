@@ -1,12 +1,14 @@
 import struct
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media import read_clip, read_picture
-from emotion_qwen.media.picture import is_picture
+from emotion_qwen.media.picture import decode_picture, is_picture
 from emotion_qwen.settings import ClipSettings
 
 SETTINGS = ClipSettings()
@@ -118,3 +120,60 @@ def test_pictures_with_damaged_heads_are_refused_or_read(tmp_path, name, place):
             assert read_clip(path, ClipSettings()).frames.ndim == 4
         except MediaError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.linspace(0, 1, 64, dtype=np.float32), "taken as 0 to 1"),
+        (np.linspace(0, 250, 64, dtype=np.float32), "taken as 0 to 255"),
+        (np.linspace(-3, 900, 64, dtype=np.float32), "numbers from -3 to 900"),
+        (np.linspace(0, 4000, 64).astype(np.uint16), "taken as of 12 bits"),
+        (np.linspace(0, 1000, 64).astype(np.uint16), "taken as of 10 bits"),
+        (np.linspace(0, 65000, 64).astype(np.uint16), ""),
+        (np.linspace(0, 90_000, 64).astype(np.int32), "numbers from 0 to 90000"),
+    ],
+)
+def test_rare_number_types_are_scaled_and_said(tmp_path, values, told):
+    Image.fromarray(np.repeat(values[None], 48, 0)).save(tmp_path / "a.tif")
+    clip = read_picture(tmp_path / "a.tif", SETTINGS)
+    row = clip.frames[0, 5, :, 0].astype(int)
+    assert row[0] < 3 and row[-1] > 240 and np.abs(np.diff(row) - row[-1] / 63).max() < 1.6
+    assert "; ".join(clip.warnings).count(told) if told else not clip.warnings
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_colours_of_twelve_bits_in_sixteen_are_not_black(tmp_path, name):
+    pixels = np.zeros((48, 64, 3), np.uint16)
+    pixels[:, :, 0], pixels[:, :, 1] = np.linspace(0, 4000, 64).astype(np.uint16), 1000
+    cv2.imwrite(str(tmp_path / name), pixels[..., ::-1])
+    clip = read_picture(tmp_path / name, SETTINGS)
+    assert clip.frames[0, 5, -1].tolist() == [249, 62, 0] and "taken as of 12 bits" in clip.warnings[0]
+    cv2.imwrite(str(tmp_path / name), pixels * 16)
+    assert not read_picture(tmp_path / name, SETTINGS).warnings
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg", "a.png", "a.webp"])
+def test_the_size_is_that_of_the_upright_picture(tmp_path, name, tag):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.new("RGB", (40, 30)).save(tmp_path / name, exif=exif)
+    clip = read_picture(tmp_path / name, SETTINGS)
+    assert clip.size == clip.frames.shape[1:3] == ((40, 30) if tag >= 5 else (30, 40))
+
+
+def test_a_png_of_high_dynamic_range_is_said_and_mapped(tmp_path):
+    Image.new("RGB", (40, 30), (148, 148, 148)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    body = b"cICP" + bytes([9, 16, 0, 1])
+    chunk = (4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])  # behind the header
+    clip = read_picture(tmp_path / "a.png", SETTINGS)
+    assert clip.frames[0, 0, 0].tolist() == pytest.approx([246] * 3, abs=4) and "(PQ)" in clip.warnings[0]
+
+
+def test_bytes_that_are_no_picture_are_named_without_pillows_objects():
+    with pytest.raises(MediaError, match=r"^row 7 is no picture that can be read; expected one of JPEG, ") as caught:
+        decode_picture(b"nothing", "row 7")
+    assert "BytesIO" not in str(caught.value)

@@ -3,9 +3,10 @@ import functools
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media import read_video, video
+from emotion_qwen.media import frames, read_video, video
 from emotion_qwen.media.sound import read_sound
 from emotion_qwen.media.video import working_size
 from emotion_qwen.settings import ClipSettings
@@ -165,8 +166,9 @@ def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path, monkeypatch, degr
         def __init__(self, frame):
             self.side_data, self.rotation = Unknown(), frame.rotation
 
-    known = video._orientation
-    monkeypatch.setattr(video, "_orientation", lambda frame: known(Frame(frame)))
+    known = frames.orientation
+    for module in (frames, video):
+        monkeypatch.setattr(module, "orientation", lambda frame: known(Frame(frame)))
     assert np.array_equal(read_video(path, SETTINGS).frames, plain.frames)
 
 
@@ -284,3 +286,59 @@ def test_working_size():
 def test_large_frames_are_reduced(tmp_path):
     clip = read_video(write_video(tmp_path / "l.mp4", count=4, size=(400, 300)), ClipSettings(working_side=100))
     assert clip.frames.shape == (4, 76, 100, 3) and clip.size == (300, 400)
+
+
+def test_frames_are_chosen_by_time_not_by_number(tmp_path):
+    stamps = [round(1000 * n / 60) for n in range(60)] + [1000 * n for n in range(1, 11)]
+    clip = read_video(write_video(tmp_path / "vfr.mkv", count=70, stamps=stamps), SETTINGS)
+    assert (clip.times < 0.99).sum() == 2 and clip.times[2:].tolist() == pytest.approx([*range(1, 11)], abs=0.01)
+    assert levels(clip) == pytest.approx([level(stamps.index(round(1000 * time))) for time in clip.times], abs=3)
+
+
+def test_a_moving_png_is_read_by_ffmpeg_too(tmp_path):
+    """Its decoder forgets the file's header when it is flushed, so it is read from the start."""
+    pictures = [Image.new("RGB", (64, 48), (40 * n,) * 3) for n in range(6)]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], duration=100)
+    clip = read_video(tmp_path / "a.png", SETTINGS)
+    assert clip.times.tolist() == pytest.approx([0, 0.2, 0.3, 0.5]) and levels(clip) == [0, 80, 120, 200]
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("png", "rgba"), ("qtrle", "argb"), ("ffv1", "yuva444p")])
+def test_transparent_videos_lie_on_white(tmp_path, codec, pixels):
+    picture = np.full((48, 64, 4), (200, 10, 60, 0), np.uint8)
+    picture[:, 32:, 3] = 255
+    with av.open(str(tmp_path / "a.mov" if codec != "ffv1" else tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgba")))
+        container.mux(stream.encode())
+    (path,) = tmp_path.iterdir()
+    for settings in (SETTINGS, ClipSettings(working_side=32)):
+        frames = read_video(path, settings).frames
+        width = frames.shape[2]
+        assert (frames[:, :, : width // 2 - 3] > 250).all()
+        assert np.abs(frames[0, 5, -5].astype(int) - (200, 10, 60)).max() < 6
+
+
+@pytest.mark.parametrize(("transfer", "white"), [(16, 0.5807), (18, 0.75)])
+def test_high_dynamic_range_is_brought_into_the_standard_range(tmp_path, transfer, white):
+    """Reference white and half of its light, as PQ and HLG code them, in 10 bits."""
+    ramp = np.repeat(np.linspace(0, 1, 64), 2)
+    codes = (65535 * np.clip(ramp, 0, 1)).astype(np.uint16)
+    codes[:16] = round(65535 * white)
+    frame = av.VideoFrame.from_ndarray(np.broadcast_to(codes[None, :, None], (96, 128, 3)).copy(), "rgb48le")
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv444p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace, context.color_range = transfer, 9, 9, 1
+        for _ in range(2):
+            scaled = frame.reformat(format="yuv444p10le", dst_colorspace=9, dst_color_range=1)
+            container.mux(stream.encode(scaled))
+        container.mux(stream.encode())
+    clip = read_video(tmp_path / "a.mkv", SETTINGS)
+    row = clip.frames[0, 40, :, 1].astype(int)
+    assert row[:16].mean() == pytest.approx(246, abs=4)  # white
+    assert (np.diff(row[16:]) >= -2).all() and row[16] < 45 and row[-1] >= 250
+    assert clip.warnings[0].startswith("2 of 2 frames are of high dynamic range")

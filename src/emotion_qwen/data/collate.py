@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from transformers import BatchFeature
 
 from emotion_qwen.data.mixture import Item
 from emotion_qwen.errors import DataError
+from emotion_qwen.files import write_whole
 from emotion_qwen.model.audio import audio_token_counts
 from emotion_qwen.model.positions import AUDIO
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -145,9 +145,7 @@ def _write_rejected(path: Path, name: str, reason: str) -> int:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         if name not in [json.loads(line)["id"] for line in lines]:
             lines.append(json.dumps({"id": name, "reason": reason}, ensure_ascii=False))
-            staged = path.with_suffix(".part")
-            staged.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            os.replace(staged, path)
+            write_whole(path, "\n".join(lines) + "\n")
         return len(lines)
 
 

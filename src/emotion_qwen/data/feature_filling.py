@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from emotion_qwen.data.features import INDEX, MAKER, STORE, FeatureCache, media_parts, read_index, visual_key
 from emotion_qwen.data.mixture import Item, Mixture
 from emotion_qwen.errors import DataError, EmotionQwenError
+from emotion_qwen.files import write_whole
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
@@ -197,9 +198,7 @@ class FeatureFiller:
         made_by = {"maker": digest.hexdigest(), "dtype": dtype, "width": self.vision.config.hidden_size}
         path = self.folder / MAKER
         if not path.is_file():
-            staged = path.with_suffix(".part")
-            staged.write_text(json.dumps(made_by) + "\n", encoding="utf-8")
-            os.replace(staged, path)
+            write_whole(path, json.dumps(made_by) + "\n")
         elif json.loads(path.read_text(encoding="utf-8")) != made_by:
             raise DataError(
                 f"{self.folder}: the cached features were made by another vision transformer or with other settings "

@@ -15,6 +15,7 @@ LOWEST, HIGHEST = 75.0, 500.0  # Hz, what voices reach
 REPEATS = 0.5  # normalised autocorrelation from which a frame is voiced
 QUIET = 25.0  # dB under the loudest frame below which a frame is not voiced
 _FLOOR = 1e-10
+_BLOCK = 1000  # frames measured at once, 10 s; memory follows it, not the sound
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ def measure(wave: np.ndarray, rate: int) -> Voice:
         wave: (S,) float mono.
         rate: Hz.
     """
-    level = 10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + _FLOOR) if len(wave) else 10 * np.log10(_FLOOR)
     length, step = round(FRAME * rate), round(STEP * rate)
+    parts = (wave[first : first + _BLOCK * step] for first in range(0, len(wave), _BLOCK * step))
+    level = _decibels(sum(float(np.square(part, dtype=np.float64).sum()) for part in parts) / max(len(wave), 1))
     if len(wave) < length:
         return Voice(float(level), 0.0, 0.0, 0.0)
-    frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), length)[::step]  # (F, length)
-    pitches = _pitches(frames - frames.mean(1, keepdims=True), rate)
-    found = pitches[pitches > 0]
+    frames = np.lib.stride_tricks.sliding_window_view(wave, length)[::step]  # (F, length)
+    blocks = [_pitches(frames[first : first + _BLOCK], rate) for first in range(0, len(frames), _BLOCK)]
+    pitches, loudness = np.concatenate(blocks, axis=1)
+    found = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
     if not len(found):
         return Voice(float(level), 0.0, 0.0, 0.0)
     middle = float(np.median(found))
@@ -55,17 +58,27 @@ def measure(wave: np.ndarray, rate: int) -> Voice:
     return Voice(float(level), middle, spread, len(found) / len(pitches))
 
 
-def _pitches(frames: np.ndarray, rate: int) -> np.ndarray:
-    """Return (F,) Hz of each frame, 0 where it is not voiced."""
+def _decibels(power: float | np.ndarray) -> np.ndarray:
+    return 10 * np.log10(power + _FLOOR)
+
+
+def _likeness(frames: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Tell how well (F, N) frames repeat after (L,) lags, samples: normalised autocorrelation, (F, L) in -1..1."""
     length = frames.shape[1]
-    power = (frames**2).sum(1)
-    spectrum = np.fft.rfft(frames, 2 * length)
-    products = np.fft.irfft(np.abs(spectrum) ** 2)[:, :length]  # sum over samples of x(t) x(t + lag)
+    products = np.fft.irfft(np.abs(np.fft.rfft(frames, 2 * length)) ** 2)[:, :length]  # sums of x(t) x(t + lag)
     energy = np.cumsum(frames**2, axis=1)
-    first, last = int(rate / HIGHEST), min(int(rate / LOWEST), length - 2)
-    lags = np.arange(first, last + 1)
-    heads, tails = energy[:, length - 1 - lags], power[:, None] - energy[:, lags - 1]
-    likeness = products[:, lags] / np.sqrt(np.maximum(heads * tails, _FLOOR))  # (F, lags)
+    heads, tails = energy[:, length - 1 - lags], energy[:, -1:] - energy[:, lags - 1]
+    return products[:, lags] / np.sqrt(np.maximum(heads * tails, _FLOOR))
+
+
+def _pitches(frames: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (F,) Hz of each frame, 0 where no period repeats, and (F,) its level in decibels of full scale."""
+    length = frames.shape[1]
+    frames = frames.astype(np.float64)
+    frames -= frames.mean(1, keepdims=True)
+    power = (frames**2).sum(1)
+    lags = np.arange(int(rate / HIGHEST), min(int(rate / LOWEST), length - 2) + 1)
+    likeness = _likeness(frames, lags)
     best = likeness.max(1, keepdims=True)
     # A period's multiples repeat as well as it does; the shortest lag that is nearly the best is the period.
     place = (likeness >= 0.95 * best).argmax(1)
@@ -76,6 +89,5 @@ def _pitches(frames: np.ndarray, rate: int) -> np.ndarray:
         if not climbing.any():
             break
         place = np.where(climbing, after, place)
-    loud = 10 * np.log10(power / length + _FLOOR)
-    voiced = (best[:, 0] >= REPEATS) & (loud >= loud.max() - QUIET) & (power > _FLOOR * length)
-    return np.where(voiced, rate / lags[place], 0.0)
+    voiced = (best[:, 0] >= REPEATS) & (power > _FLOOR * length)
+    return np.where(voiced, rate / lags[place], 0.0), _decibels(power / length)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, printable
+from emotion_qwen.media.animation import read_animation
 from emotion_qwen.media.container import NoPicture, check_readable
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
@@ -70,7 +71,7 @@ def read_clip(
     """Read a picture, a video or a sound; the content decides which, not the name.
 
     Args:
-        path: the file. An animated picture is read as video where FFmpeg can.
+        path: the file. A moving picture is read as a video.
         settings: frame budget and working side.
         start: seconds from the first frame of a video, or from the first sample of a sound.
         end: seconds; frames and sound from here on are left out.
@@ -85,7 +86,7 @@ def read_clip(
     except NoPicture:
         if not sources.listens:
             raise
-        clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), str(path))
+        clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), printable(path))
     if sources.listens:
         clip = _with_sound(clip, path, start, end, sources)
     if sources.recognizer is not None:
@@ -177,11 +178,7 @@ def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end:
     if not is_picture(path):
         return read_video(path, settings, start=start, end=end)
     if is_animation(path):
-        try:
-            return read_video(path, settings, start=start, end=end)
-        except MediaError:
-            if start is not None or end is not None:
-                raise
+        return read_animation(path, settings, start=start, end=end)
     if start is not None or end is not None:
         raise MediaError(f"{str(path)!r} is a picture; start and end apply to videos only, leave them out")
     return read_picture(path, settings)

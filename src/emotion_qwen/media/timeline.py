@@ -71,7 +71,11 @@ def frame_count(total: int, native_fps: float, settings: ClipSettings) -> int:
 
 
 def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | None, end: float | None) -> np.ndarray:
-    """Choose evenly spaced frames, first and last included.
+    """Choose the frames nearest to evenly spaced times, first and last included.
+
+    At a constant frame rate these are evenly spaced frames, as the release takes them. At a variable rate a stretch
+    with few frames gives each of them once, so fewer frames than the budget allows may come. A budget for all frames
+    takes all of them.
 
     Args:
         timeline: of the video.
@@ -97,7 +101,15 @@ def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | Non
     if last <= first:
         first, last = max(last - 1, 0), max(last, 1)
     count = frame_count(last - first, timeline.rate, settings)
-    return np.rint(np.linspace(first, last - 1, count)).astype(np.int64)
+    if count == last - first:
+        return np.arange(first, last)
+    while True:
+        wanted = np.linspace(times[first], times[last - 1], count)
+        places = np.interp(wanted, times[first:last], np.arange(first, last))  # between two frames, the nearer
+        chosen = np.unique(np.rint(places.round(6)).astype(np.int64))
+        if len(chosen) % FRAME_FACTOR == 0 or count == 1:
+            return chosen
+        count -= 1
 
 
 def read_timeline(place: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Timeline:
