@@ -151,6 +151,8 @@ def test_a_rare_class_is_in_every_draw_and_its_recall_bounds_the_upper_end():
     assert uar.value == 0.5 and uar.low == pytest.approx(0.5 - 0.5 * (1 - 0.025**0.02), abs=1e-6)
     assert uar.high == pytest.approx(0.5 + 0.5 * (1 - 0.025**0.5), abs=1e-6)
     assert "few items of: fear 2; UAR and macro F1 depend on each of them" in found.notes
+    (drawn,) = drawn_again((found.table,), 500, 0)
+    assert np.isfinite(drawn[:, found.table.names.index("UAR")]).all(), "fear is in every draw"
 
 
 def test_draws_without_a_class_do_not_count_where_clusters_hold_several_classes():

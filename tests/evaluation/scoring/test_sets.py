@@ -199,7 +199,7 @@ def test_a_reference_that_names_nothing_is_left_out_and_counted():
     [
         ('{"emotions": ["glad", "gloomy"]}', ("glad", "gloomy")),
         ('```json\n["glad", "gloomy"]\n```', ("glad", "gloomy")),
-        ("```\nglad, gloomy\n```", ("glad", "gloomy")),
+        ("```text\nglad, gloomy\n```", ("glad", "gloomy")),
         ("Emotions: glad, gloomy", ("glad", "gloomy")),
         ("**Emotions**: glad; gloomy.", ("glad", "gloomy")),
         ("The person feels glad and gloomy.", ("glad", "gloomy")),
