@@ -149,7 +149,7 @@ def _moment(
     track_ = FaceTrack(0, np.array([0, 1]), box, np.ones(2, dtype=np.float32))
     views = person_views(pixels, picture_side(engine), engine.processor.settings)
     person = PersonPictures(track_, views, np.full(len(views), length / 2))
-    return PreparedClip(clip, clip, (person,), ((0.0, length),))
+    return PreparedClip(clip, clip, (person,), voice=((0.0, length),))
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:

@@ -124,6 +124,8 @@ def analyze(
                 failures.append(found)
                 _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
                 continue
+            for warning in found.report.provenance["warnings"] if as_lines or output else ():
+                print(f"warning: {file}: {warning}", file=sys.stderr, flush=True)
             if not output:
                 _tell(found.report, as_lines, console)
             unsaved += _save_views(views, found.report, file, files)
