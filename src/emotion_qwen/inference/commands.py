@@ -105,6 +105,7 @@ def analyze(
     from emotion_qwen.inference.analyzer import EmotionQwen
     from emotion_qwen.inference.folder import Request, Results, analyze_all
     from emotion_qwen.inference.render import save_picture
+    from emotion_qwen.inference.report import other_language
 
     _quiet()
     asked["reasoning"] = _reasoning(*thought)
@@ -124,8 +125,8 @@ def analyze(
                 failures.append(found)
                 _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
                 continue
-            for warning in found.report.provenance["warnings"] if as_lines or output else ():
-                print(f"warning: {file}: {warning}", file=sys.stderr, flush=True)
+            for warning in other_language(found.report.utterances, language):
+                print(f"warning: {str(file)!r}: {warning}", file=sys.stderr, flush=True)
             if not output:
                 _tell(found.report, as_lines, console)
             unsaved += _save_views(views, found.report, file, files)
