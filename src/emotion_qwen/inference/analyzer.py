@@ -306,7 +306,7 @@ class EmotionQwen:
             words=open_words([text], reading.language),
             rationale=explain(reading, found.episodes, influences, found.leading, text),
             channels=influences,
-            uncertainty=doubt(pooled, reading.temperature, threshold),
+            uncertainty=doubt(pooled, reading.calibrated, threshold),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
             reasoning=thought.steps if thought else {},

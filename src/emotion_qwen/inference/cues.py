@@ -83,7 +83,7 @@ def _covered(reading: Reading, row: int) -> list[View]:
 def _face_cue(reading: Reading, person: PersonPictures, row: int, episode: Episode) -> Cue:
     glimpse, language = reading.glimpses[row], reading.language
     column = reading.labels.labels.index(episode.label)
-    shares = reading.ask(_covered(reading, row))[0][:, column].tolist()
+    shares = reading.ask(_covered(reading, row), PICTURE)[0][:, column].tolist()
     name, box = reading.labels.names(language)[column], box_at(reading, person, glimpse.time)
     falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
     telling = max(falls, key=lambda region: falls[region])

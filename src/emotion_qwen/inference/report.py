@@ -173,6 +173,7 @@ def influence(reading: Reading, pooled: np.ndarray) -> tuple[Channel, ...]:
     Without any channel nothing is known, and all labels have the same share.
     """
     labels, leading = reading.labels, int(pooled.argmax())
+    counts = reading.calibration.weights(reading.channels)
     found = []
     for channel in CHANNELS:
         if channel not in reading.channels:
@@ -184,19 +185,25 @@ def influence(reading: Reading, pooled: np.ndarray) -> tuple[Channel, ...]:
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
         own = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING
-        found.append(Channel(channel, own, named(labels, alone), moved, bool(flat) or own == labels.labels[leading]))
+        agrees = bool(flat) or own == labels.labels[leading]
+        found.append(Channel(channel, own, named(labels, alone), moved, agrees, counts.get(channel)))
     return tuple(found)
 
 
-def doubt(pooled: np.ndarray, temperature: float | None, threshold: float) -> Uncertainty:
-    """Say how far to trust a distribution."""
+def doubt(pooled: np.ndarray, calibrated: bool, threshold: float) -> Uncertainty:
+    """Say how far to trust a distribution.
+
+    Args:
+        pooled: (K,) of the clip.
+        calibrated: whether its shares may be called probabilities.
+        threshold: confidence below which the report abstains.
+    """
     confidence = float(pooled.max())
     entropy = -float((pooled * np.log(np.maximum(pooled, 1e-12))).sum()) / math.log(len(pooled))
     return Uncertainty(
         confidence=confidence,
         entropy=min(max(entropy, 0.0), 1.0),
-        temperature=temperature or 1.0,
-        calibrated=temperature is not None,
+        calibrated=calibrated,
         threshold=threshold,
         abstains=confidence < threshold,
     )
