@@ -42,12 +42,14 @@ class PreparedClip:
         clip: as decoded.
         shown: with captured frames.
         people: as crops.
+        voice: from when to when a voice is active, seconds on the clip's clock, ascending; sound elsewhere is none.
         took: seconds that decoding and finding faces took, where this was measured.
     """
 
     clip: Clip
     shown: Clip
     people: tuple[PersonPictures, ...]
+    voice: tuple[tuple[float, float], ...] = ()
     took: float = 0.0
 
     @property
@@ -101,7 +103,14 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     tracks = track_faces(clip.frames, clip.times, detector)
     captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
     people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
-    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
+    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people, voices(clip))
+
+
+def voices(clip: Clip) -> tuple[tuple[float, float], ...]:
+    """Return from when to when a voice is active, seconds on the clip's clock; nothing without sound."""
+    if clip.wave is None:
+        return ()
+    return ((clip.wave_start, clip.wave_start + len(clip.wave) / clip.sample_rate),)  # until media.voice_activity is in
 
 
 def prepare_sample(sample: Sample, detector: FaceDetector | None, processor: EmotionQwenProcessor) -> Sample:

@@ -1,4 +1,4 @@
-"""Labelled texts from a Parquet file: `id`, `text`, `split` and `ekman` (one of seven emotions, or several) or `label`."""
+"""Labelled texts of a Parquet file: `id`, `text`, `split`, and `ekman` or `label`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Temperature scaling (Guo et al., ICML 2017) divides the scores before the softma
 stays. Here every channel has its own: it is fitted by likelihood on validation items of several tasks that have this
 channel alone, each task with the same weight. A temperature is worth what its tasks are: recordings like those of the
 training make a channel look better than it is, so the default tasks of sound and words come from sources that nano was
-not trained on. Calibration is measured on the half of the items that the temperature was not fitted on, both ways round.
+not trained on. The calibration error is that of either half of the items under a temperature fitted on the other half.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emotion_qwen.errors import CheckpointError, DataError, SettingsError, unkno
 from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.inference.calibration import Calibration, ChannelFit
-from emotion_qwen.inference.engine import NANO, Engine
+from emotion_qwen.inference.engine import Engine
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -87,9 +87,9 @@ def fit_channel(predictions: Mapping[str, Sequence[Prediction]]) -> ChannelFit:
     tasks = {name: _scored(name, lines) for name, lines in predictions.items()}
     halves = {name: _half(lines) for name, lines in predictions.items()}
     fits = [
-        fit_temperature([(s[half == side], r[half == side]) for (s, r), half in zip(tasks.values(), halves.values())])
+        fit_temperature([(s[halves[name] == side], r[halves[name] == side]) for name, (s, r) in tasks.items()])
         for side in (False, True)
-    ]  # fmt: skip
+    ]
     before, after = [], []
     for name, (shares, right) in tasks.items():
         held = np.empty_like(shares)
@@ -196,7 +196,9 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
     "--channel", "chosen", multiple=True, metavar="CHANNEL=TASKS",
     help="Fit this channel on these tasks, e.g. picture=folder; several times. Default: all three on open data.",
 )  # fmt: skip
-@click.option("--sets", default=LABEL_SETS_HELD, show_default=True, help="Label sets whose shares become probabilities.")
+@click.option(
+    "--sets", default=LABEL_SETS_HELD, show_default=True, help="Label sets whose shares become probabilities."
+)
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
 @click.option("--limit", type=int, default=None, help="Answer so many items of each task.")
 @click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep the answers, to go on later.")

@@ -1,4 +1,4 @@
-"""What each channel of a model is worth: a temperature per channel, fitted on validation data and kept with the weights.
+"""The worth of each channel of a model: a temperature fitted on validation data and kept beside the weights.
 
 A channel's scores are divided by its temperature before the softmax. A channel that is often wrong and sure of itself
 gets a high temperature, so that its shares are nearly alike. Channels are combined by multiplying their shares and

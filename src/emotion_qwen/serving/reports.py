@@ -15,9 +15,9 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
-from emotion_qwen.inference.glimpses import span
 from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
+from emotion_qwen.inference.presence import whole_span
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json
 from emotion_qwen.inference.report import named, valence_arousal
@@ -141,7 +141,7 @@ class ReportJob:
         clip = reading.prepared.clip
         provenance = {
             **analyzer.made_by(options.labels, options.language), "channels": channels, "frames": len(clip.times),
-            "seconds": list(span(clip)), "warnings": list(clip.warnings),
+            "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip
         general, emotion = _numbers(found.gate) or (0.0, 0.0)
         return Features(
@@ -184,7 +184,7 @@ class ReportJob:
         # event, and another task asks for the rest.
         async with self.service.analysis(self.deadline):
             clip = await self._in_time(self.clip())
-            facts = {"frames": len(clip.times), "seconds": list(span(clip)), "sound": clip.wave is not None}
+            facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
             try:
                 reading = await self._in_time(self.read(clip))
@@ -214,7 +214,7 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
     A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
     """
     clip = reading.prepared.clip
-    spans = [] if clip.still else windows(*span(clip))
+    spans = [] if clip.still else windows(*whole_span(clip))
     times = np.array([one.time for one in reading.glimpses])
     shares = np.full((len(times), len(reading.labels.labels)), np.nan)
     asked = np.zeros(len(times), dtype=bool)
