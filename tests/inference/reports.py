@@ -145,12 +145,12 @@ def two_people() -> EmotionReport:
             Sentence("The tears at the start are of tension, which the news dissolves.", GENERATED),
         ),
         channels=(
-            Channel("picture", "happy", shares(0.61, 0.2), math.log(1.8), True),
-            Channel("sound", "happy", shares(0.42, 0.3), math.log(1.1), True),
-            Channel("words", "sad", shares(0.2, 0.52), math.log(0.83), False),
+            Channel("picture", "happy", shares(0.61, 0.2), math.log(1.8), True, 0.7),
+            Channel("sound", "happy", shares(0.42, 0.3), math.log(1.1), True, 0.1),
+            Channel("words", "sad", shares(0.2, 0.52), math.log(0.83), False, 0.2),
             Channel("context", "", {}, 0.0, False),
         ),
-        uncertainty=Uncertainty(0.55, 0.62, 1.31, True, 0.4, False),
+        uncertainty=Uncertainty(0.55, 0.62, True, 0.4, False),
         utterances=(
             Utterance(3.0, 5.5, "I was so afraid that it had all been for nothing."),
             Utterance(6.0, 8.4, "And then the letter came."),
@@ -165,7 +165,7 @@ def two_people() -> EmotionReport:
 def abstaining() -> EmotionReport:
     """Return a report that does not know."""
     mine = shares(0.24, 0.22)
-    doubt = Uncertainty(0.24, 0.97, 1.0, False, 0.4, True, "confidence 24% is below 40%")
+    doubt = Uncertainty(0.24, 0.97, False, 0.4, True, "confidence 24% is below 40%")
     return replace(two_people(), label=lead(mine), distribution=mine, uncertainty=doubt, valence_arousal=(0.0, -0.01))
 
 
@@ -244,7 +244,7 @@ def gapped() -> EmotionReport:
 
 def unanswered() -> EmotionReport:
     """Return a report of a photograph in which no face was found."""
-    doubt = Uncertainty(None, None, 1.31, True, 0.4, True, "no face was found")
+    doubt = Uncertainty(None, None, True, 0.4, True, "no face was found")
     return EmotionReport(
         "truck.jpg", None, {}, (), {"general": 0.0, "emotion": 0.0}, "", "en", uncertainty=doubt,
         provenance=provenance(frames=1, fps=None, seconds=[0.0, 0.0], channels=[], warnings=[]),
@@ -254,7 +254,7 @@ def unanswered() -> EmotionReport:
 def unanswered_clip() -> EmotionReport:
     """Return a report of a clip with music and without a person."""
     reason = "no face was found, and no voice is heard"
-    doubt = Uncertainty(None, None, 1.31, True, 0.4, True, reason)
+    doubt = Uncertainty(None, None, True, 0.4, True, reason)
     return replace(
         unanswered(), source="music.mp4", gaps=(Gap(0.0, SECONDS, reason),), uncertainty=doubt,
         provenance=provenance(channels=[], warnings=["no voice is heard in the sound; it counts as absent"]),

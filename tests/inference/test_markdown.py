@@ -30,9 +30,9 @@ def test_what_matters_is_said():
     for expected in (
         "## happy 55%", "`clips/interview.mp4` · valence +0.26", "| happy | `███████████░░░░░░░░░` | 55.0% |",
         "| clip | sad | 0.0–9.0 s | peak 2.5 s, 70% |",
-        "| | shows | | smoothed |", "| 2 | **happy 22%**, sad", "| words | sad 52% | ×0.83 | **",
-        "| context | *gives no answer* | | |", "**sound** `measured` Voice at 241 Hz", "pitch, Hz 241 ·",
-        "- `generated` *“The tears", "1. **observe** `generated`", "- 9.5–12.0 s · It worked!", "temperature 1.31",
+        "| | shows | | smoothed |", "| 2 | **happy 22%**, sad", "| words | sad 52% | 20% | ×0.83 | **",
+        "| context | *gives no answer* | | | |", "**sound** `measured` Voice at 241 Hz", "pitch, Hz 241 ·",
+        "- `generated` *“The tears", "1. **observe** `generated`", "- 9.5–12.0 s · It worked!", "calibrated",
         "**warning**: 2 of 43 frames", '"label_set": "dfew7"', "**A face shows an expression, not what is felt",
     ):  # fmt: skip
         assert expected in text, expected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.inference.cues import text_cues, voice_cues
 from emotion_qwen.inference.reader import Answer
 from emotion_qwen.inference.reading import Reading
@@ -39,7 +40,7 @@ class Script:
         self.rows = rows
         settings = SimpleNamespace(person_weight=1.0)
         self.engine = SimpleNamespace(
-            temperature=lambda labels: 1.0, processor=SimpleNamespace(settings=settings, hearing=object())
+            calibration=Calibration(), processor=SimpleNamespace(settings=settings, hearing=object())
         )
 
     def answers(self, views):
@@ -128,6 +129,7 @@ def tables(prepared: PreparedClip, glimpses: list, shares: dict[tuple[str, ...],
 
     return SimpleNamespace(
         prepared=prepared, glimpses=glimpses, labels=LABELS, language="en", channels=channels, context="an exam",
+        calibration=Calibration(),
         shares=lambda names: np.stack(shares[key(names)]), clip=lambda names: (clips or {})[key(names)],
     )  # fmt: skip
 

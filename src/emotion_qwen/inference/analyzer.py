@@ -359,7 +359,7 @@ class EmotionQwen:
             words=open_words([written.text], language),
             rationale=explain(reading, found, influences, written.text),
             channels=influences,
-            uncertainty=doubt(conclusion, reading.temperature, threshold, language, unread=written.unread),
+            uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
             reasoning=written.thought.steps if written.thought else {},

@@ -136,15 +136,16 @@ def _channels(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     rows = []
     for one in report.channels:
         if not one.label:
-            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | |")
+            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | | |")
             continue
         alone = f"{escape(label_name(report, one.label))} {one.distribution.get(one.label, 0.0):.0%}"
         verdict = say["agrees"] if one.agrees else f"**≠ {say['disagrees']}**"
-        rows.append(f"| {say[one.channel]} | {alone} | {times(math.exp(one.moved))} | {verdict} |")
+        weight = "" if one.weight is None else f"{one.weight:.0%}"
+        rows.append(f"| {say[one.channel]} | {alone} | {weight} | {times(math.exp(one.moved))} | {verdict} |")
     if rows:
         yield f"### {_head('channels', say)}"
-        heads = f"| {say['channel']} | {say['alone']} | {say['moves']} | |"
-        yield "\n".join([heads, "|---|---|--:|---|", *rows])
+        heads = f"| {say['channel']} | {say['alone']} | {say['weight']} | {say['moves']} | |"
+        yield "\n".join([heads, "|---|---|--:|--:|---|", *rows])
 
 
 def _cues(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
@@ -188,12 +189,11 @@ def _trust(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     lines = []
     doubt = report.uncertainty
     if doubt and doubt.confidence is not None:
-        calibrated = say["calibrated"].format(temperature=f"{doubt.temperature:.2f}")
         facts = [
             f"{say['confidence']} {doubt.confidence:.0%}",
             say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
             say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            calibrated if doubt.calibrated else say["uncalibrated"],
+            say["calibrated" if doubt.calibrated else "uncalibrated"],
         ]
         lines.append(f"- {', '.join(facts)}")
     if any(report.gate.values()):

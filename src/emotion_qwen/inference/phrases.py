@@ -63,6 +63,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     "context": ("context", "背景"),
     "alone": ("alone says", "单独判断"),
     "moves": ("moves the answer", "对结论的作用"),
+    "weight": ("weight", "权重"),
+    "weight_help": (
+        "weight: how much the channel counts, by how often it was right on validation data",
+        "权重：按该通道在验证数据上的可靠程度计算",
+    ),
     "agrees": ("agrees", "一致"),
     "disagrees": ("disagrees", "不一致"),
     "nothing": ("gives no answer", "不提供结论"),
@@ -98,7 +103,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "threshold": ("not sure below {threshold}", "低于 {threshold} 时视为不确定"),
     "entropy": ("entropy {entropy} of 1", "熵 {entropy}（最大为 1）"),
-    "calibrated": ("calibrated, temperature {temperature}", "已校准，温度 {temperature}"),
+    "calibrated": ("calibrated", "已校准"),
     "uncalibrated": ("not calibrated: shares are no probabilities", "未校准：份额不是概率"),
     "limits": ("a face shows an expression, not what is felt inside", "人脸显示的是表情，而不是内心的感受"),
     "limits_more": (

@@ -205,25 +205,30 @@ def timeline(
 def _stretch(
     reading: Reading, shares: np.ndarray, rows: Sequence[int], span: Span
 ) -> tuple[list[Moment], tuple[Episode, ...]]:
-    """Compose the timeline of one stretch from the `rows` of its glimpses; a window without any takes the nearest."""
-    labels, cut = reading.labels, windows(*span)
-    times = np.array([reading.glimpses[row].time for row in rows])
-    raw, held = [], []
-    for start, end in cut:
-        near = (times >= start) & (times <= end)
-        near = near if near.any() else np.abs(times - (start + end) / 2) == np.abs(times - (start + end) / 2).min()
-        inside = np.array(rows)[near]
-        raw.append(shares[inside].mean(0))
-        held.append(frozenset().union(*(reading.glimpses[row].channels for row in inside)))
+    """Compose the timeline of one stretch from the `rows` of its glimpses."""
+    labels, cut = reading.labels, window_rows(reading, rows, span)
+    raw = [shares[inside].mean(0) for _, inside in cut]
     soft = smooth(np.stack(raw))
-    moments = [
-        Moment(
-            start, end, labels.labels[int(after.argmax())], named(labels, after), named(labels, before),
-            valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in channels),
-        )
-        for (start, end), before, after, channels in zip(cut, raw, soft, held, strict=True)
-    ]  # fmt: skip
-    return moments, find_episodes(labels.labels, cut, soft)
+    moments = []
+    for ((start, end), inside), before, after in zip(cut, raw, soft, strict=True):
+        held = frozenset().union(*(reading.glimpses[row].channels for row in inside))
+        moments.append(
+            Moment(
+                start, end, labels.labels[int(after.argmax())], named(labels, after), named(labels, before),
+                valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in held),
+            )
+        )  # fmt: skip
+    return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
+
+
+def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
+    """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
+    times = np.array([reading.glimpses[row].time for row in rows])
+    found = []
+    for start, end in windows(*span):
+        away = np.maximum(np.abs(times - (start + end) / 2) - (end - start) / 2, 0.0)  # 0 inside the window
+        found.append(((start, end), np.array(rows)[away <= away.min() + 1e-9].tolist()))
+    return found
 
 
 def describe_person(reading: Reading, person: PersonPictures) -> Person:
@@ -262,6 +267,7 @@ def influence(reading: Reading) -> tuple[Channel, ...]:
     """
     labels, pooled = reading.labels, reading.clip(reading.channels)
     leading = int(pooled.argmax())
+    counts = reading.calibration.weights(reading.channels)
     found = []
     for channel in CHANNELS:
         if channel not in reading.channels:
@@ -273,7 +279,8 @@ def influence(reading: Reading) -> tuple[Channel, ...]:
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
         own = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING
-        found.append(Channel(channel, own, named(labels, alone), moved, bool(flat) or own == labels.labels[leading]))
+        agrees = bool(flat) or own == labels.labels[leading]
+        found.append(Channel(channel, own, named(labels, alone), moved, agrees, counts.get(channel)))
     return tuple(found)
 
 
@@ -283,13 +290,13 @@ def denies_person(text: str) -> bool:
 
 
 def doubt(
-    conclusion: Conclusion, temperature: float | None, threshold: float, language: str, *, unread: bool = False
+    conclusion: Conclusion, calibrated: bool, threshold: float, language: str, *, unread: bool = False
 ) -> Uncertainty:
     """Say how far to trust a conclusion; one without an answer abstains.
 
     Args:
         conclusion: of a clip.
-        temperature: by which scores were divided; None where the model is not calibrated.
+        calibrated: whether its shares may be called probabilities.
         threshold: confidence below which to abstain.
         language: "en" or "zh", of the reason.
         unread: the model does not see a person in the face that shows the answer best; then it abstains, too.
@@ -309,8 +316,7 @@ def doubt(
     return Uncertainty(
         confidence=confidence,
         entropy=entropy,
-        temperature=temperature or 1.0,
-        calibrated=temperature is not None,
+        calibrated=calibrated,
         threshold=threshold,
         abstains=bool(reason),
         reason=reason,

@@ -59,10 +59,10 @@ _BOUNDS: dict[str, Schema] = {
     "Sentence.kind": {"enum": [MEASURED, GENERATED]},
     "Channel.channel": {"enum": list(CHANNELS)},
     "Channel.distribution": _SHARE,
+    "Channel.weight": _SHARE,
     "Uncertainty.confidence": _SHARE,
     "Uncertainty.entropy": _SHARE,
     "Uncertainty.threshold": _SHARE,
-    "Uncertainty.temperature": {"exclusiveMinimum": 0},
 }
 
 

@@ -183,7 +183,7 @@ def channels(report: EmotionReport, say: Words) -> RenderableType | None:
     """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
     if not report.channels:
         return None
-    heads = (say["channel"], say["alone"], say["moves"], "")
+    heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in report.channels:
         if not one.label:
@@ -192,7 +192,8 @@ def channels(report: EmotionReport, say: Words) -> RenderableType | None:
         name, share = label_name(report, one.label), one.distribution.get(one.label, 0.0)
         verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
         alone = Text.assemble(("■ ", colour_of(one.label)), f"{name} {share:.0%}")
-        table.add_row(say[one.channel], alone, times(math.exp(one.moved)), verdict)
+        weight = "" if one.weight is None else f"{one.weight:.0%}"
+        table.add_row(say[one.channel], alone, weight, times(math.exp(one.moved)), verdict)
     return table
 
 
@@ -252,12 +253,11 @@ def trust(report: EmotionReport, say: Words) -> RenderableType:
     lines = []
     doubt = report.uncertainty
     if doubt and doubt.confidence is not None:
-        temperature = f"{doubt.temperature:.2f}"
         facts = [
             f"{say['confidence']} {doubt.confidence:.0%}",
             say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
             say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            say["calibrated"].format(temperature=temperature) if doubt.calibrated else say["uncalibrated"],
+            say["calibrated" if doubt.calibrated else "uncalibrated"],
         ]
         lines.append(Text(", ".join(facts)))
     if any(report.gate.values()):
