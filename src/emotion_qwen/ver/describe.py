@@ -306,7 +306,7 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
         Unusable: the report gives no answer.
     """
     told = _COMPOSED[language]
-    if report.label is None or (report.uncertainty is not None and report.uncertainty.abstains):
+    if report.label is None or report.valence_arousal is None or (report.uncertainty and report.uncertainty.abstains):
         raise Unusable("the model gives no answer about this clip")
     seen = [_person_sentence(report, person, number, told) for number, person in enumerate(report.people, 1)]
     speaker = item["speaker"] if item["speaker"] is not None else -1
