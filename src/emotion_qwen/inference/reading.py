@@ -152,8 +152,11 @@ class Reading:
 
     def frame(self, number: int, time: float) -> np.ndarray:
         """Return the (K,) distribution of one person in the frame of a time in which they were cut out."""
-        rows = [row for row in np.flatnonzero(self.rows_of(number)).tolist() if self.glimpses[row].time == time]
-        return self.shares(PICTURE)[rows].mean(0)
+        return self.shares(PICTURE)[self.rows_at(number, time)].mean(0)
+
+    def rows_at(self, number: int, time: float) -> list[int]:
+        """Return the numbers of the glimpses that show a person at a time."""
+        return [row for row, one in enumerate(self.glimpses) if (one.person, one.time) == (number, time)]
 
     def rows_of(self, number: int) -> np.ndarray:
         """Return (G,) which glimpses show a person."""

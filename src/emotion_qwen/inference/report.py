@@ -38,7 +38,7 @@ ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
 _TEXTS = {
     "en": {
-        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}).",
+        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most around {peak:.1f} s ({share:.0%}, smoothed).",
         "disagrees": "{channel} alone says {own}, not {label}.",
         "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
         "below": "confidence {confidence:.0%} is below {threshold:.0%}",
@@ -48,7 +48,7 @@ _TEXTS = {
         "nothing": "there is nothing to see, to hear or to read",
     },
     "zh": {
-        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（{share:.0%}）。",
+        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒前后最强（平滑后 {share:.0%}）。",
         "disagrees": "仅凭{channel}会是{own}，而不是{label}。",
         "moves": "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
         "below": "置信度 {confidence:.0%} 低于 {threshold:.0%}",
