@@ -25,6 +25,14 @@ class DataError(EmotionQwenError):
     """A training or evaluation record that cannot be used."""
 
 
+class StorageError(EmotionQwenError):
+    """A file that cannot be written: no room, no permission, or another run that writes to it."""
+
+
+class InferenceError(EmotionQwenError):
+    """An input at which the model failed, for example for lack of memory."""
+
+
 class ShapeError(EmotionQwenError):
     """Tensors whose shapes contradict each other."""
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.evaluation import runner
 from emotion_qwen.evaluation.predictions import ITEMS, LINES, REJECTED, prediction, read_all, read_predictions
 from emotion_qwen.evaluation.runner import Place, answer_task, read_items, usable
@@ -105,7 +105,7 @@ def test_processes_share_the_batches_and_the_first_brings_them_together(tmp_path
     done = answer_task(first, task, folder, place=Place(0, 2))
     assert not set(first.asked) & set(second.asked) and done.whole
     assert (folder / LINES).read_bytes() == (tmp_path / "one" / LINES).read_bytes()
-    assert sorted(path.name for path in folder.iterdir()) == [ITEMS, LINES, "task.json"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [ITEMS, LINES, "task.json"]
 
 
 def test_lines_of_processes_that_were_stopped_count_for_any_number_of_processes(tmp_path):
@@ -127,7 +127,7 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path):
 
     class Meddled(Echo):
         def answer(self, task, items):
-            with pytest.raises(DataError, match="another process is answering into this folder; wait for it"):
+            with pytest.raises(StorageError, match="another run is writing to"):
                 answer_task(Echo(), task, folder)
             yield from super().answer(task, items)
 

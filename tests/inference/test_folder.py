@@ -13,11 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.conftest import write_clip
+from tests.disk import room
 
 from emotion_qwen.cli import main
-from emotion_qwen.errors import DataError, MediaError
+from emotion_qwen.errors import DataError, MediaError, StorageError
 from emotion_qwen.faces import CenterFaceDetector, Detections
+from emotion_qwen.files import printable
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.features import FeatureFile, read_features
 from emotion_qwen.inference.folder import Request, Results, analyze_all
@@ -111,7 +114,7 @@ def go_on(analyzer, files, output, request=Request(), features=None) -> list:  #
     waiting = results.waiting(files)
     for file, found in analyze_all(analyzer, waiting, request, workers=0):
         results.add(file, found)
-    results.save()
+    results.close()
     return waiting
 
 
@@ -266,3 +269,111 @@ def test_request_names_everything_that_is_asked(analyzer):
             "recognizer", "reasoning",
     }  # fmt: skip
     assert replace(Request(), start=1.0).made_by(analyzer) != made
+
+
+def failing(analyzer, monkeypatch, bad, most=16, error=None):
+    """Let the model fail at some clips, and at more than `most` clips together; return the sizes of the batches."""
+    read, sizes = analyzer.read, []
+
+    def limited(reader, clips, *arguments, **options):
+        sizes.append(len(clips))
+        if len(clips) > most or any(os.path.basename(clip.clip.source) in bad for clip in clips):
+            raise error or torch.OutOfMemoryError("CUDA out of memory.\nTried")
+        return read(reader, clips, *arguments, **options)
+
+    monkeypatch.setattr(analyzer, "read", limited)
+    return sizes
+
+
+def test_a_fault_of_the_model_costs_its_clip_and_nothing_else(analyzer, clips, tmp_path, monkeypatch):
+    output = tmp_path / "reports.jsonl"
+    with monkeypatch.context() as patched:
+        sizes = failing(analyzer, patched, {"1.mp4"})
+        go_on(analyzer, clips, output)
+        assert sizes == [4, 2, 1, 1, 2], "in halves, down to the one"
+    told = {os.path.basename(line["source"]): line.get("error") for line in lines(output)}
+    assert [name for name, error in told.items() if not error] == ["0.mp4", "3.mp4", "4.mp4"]
+    assert (
+        "1.mp4': the model failed at this clip (OutOfMemoryError: CUDA out of memory. Tried); shorten" in told["1.mp4"]
+    )
+    assert go_on(analyzer, clips, output) == clips[1:3], "only what failed is tried again"
+    assert sum("error" in line for line in lines(output)) == 1
+
+
+def test_a_batch_too_large_for_the_device_is_divided(analyzer, clips, monkeypatch):
+    good = [clips[0], clips[1], clips[3], clips[4]]
+    plain = [found.report for _, found in analyze_all(analyzer, good, Request(), workers=0)]
+    sizes = failing(analyzer, monkeypatch, set(), most=1, error=MemoryError("no room"))
+    divided = [found.report for _, found in analyze_all(analyzer, good, Request(), workers=0)]
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    for one, other in zip(plain, divided, strict=True):
+        same(one, other)
+
+
+def test_a_device_that_is_lost_ends_the_run(analyzer, clips, monkeypatch):
+    failing(analyzer, monkeypatch, {"0.mp4"}, error=torch.AcceleratorError("device-side assert"))
+    with pytest.raises(torch.AcceleratorError):
+        list(analyze_all(analyzer, clips, Request(), workers=0))
+
+
+def test_a_full_disk_is_an_error_and_leaves_complete_lines(analyzer, clips, tmp_path):
+    output = tmp_path / "reports.jsonl"
+    go_on(analyzer, clips[:1], output)
+    first = output.read_bytes()
+    with room(len(first) + 500), pytest.raises(StorageError, match="reports.jsonl' cannot be written .*; free space"):
+        go_on(analyzer, clips, output)
+    assert output.read_bytes() == first
+    go_on(analyzer, clips, output)
+    assert output.read_bytes().startswith(first) and len(lines(output)) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root may mount a small disk")
+def test_a_small_disk_ends_the_command_in_one_line(clips, tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        command = ["analyze", str(clips[0].parent), "--output", str(disk / "r.jsonl"), "--workers", "0"]
+        assert main(command) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("error: ") and "No space left on device" in last and "free space and run again" in last
+        kept = (disk / "r.jsonl").read_bytes()
+        assert kept.endswith(b"\n") and all(json.loads(line) for line in kept.splitlines())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_the_second_run_on_one_output_is_refused_in_one_line(analyzer, clips, tmp_path, capsys):
+    output, path = tmp_path / "reports.jsonl", tmp_path / "out.safetensors"
+    go_on(analyzer, clips[:1], output)
+    before = output.read_bytes()
+    holder = Results(Request().made_by(analyzer), output, path)
+    for target in (["--output", str(output)], ["--features", str(path)]):
+        assert main(["analyze", str(clips[1]), *target]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: another run is writing to ") and line.endswith("or give another output")
+    assert output.read_bytes() == before
+    holder.close()
+    assert main(["analyze", str(clips[0]), "--output", str(output)]) == 0
+
+
+def test_names_that_are_no_text_become_lines_and_rows_and_are_found_again(analyzer, clips, tmp_path):
+    chinese = clips[0].with_name(os.fsdecode("愤怒".encode("gbk") + b".mp4"))
+    clips[0].rename(chinese)
+    bad = clips[2].with_name(os.fsdecode(b"\xb2\xe2.mp4"))
+    clips[2].rename(bad)
+    output, path = tmp_path / "reports.jsonl", tmp_path / "out.safetensors"
+    go_on(analyzer, [chinese, clips[1], bad], output, features=path)
+    assert b"\\udc" in output.read_bytes() and b'"\\udc' not in output.read_bytes().replace(b"\\\\", b"")
+    assert read_features(path)[0] == [line["source"] for line in lines(output)[:2]] == [
+        printable(chinese), str(clips[1])
+    ]  # fmt: skip
+    assert go_on(analyzer, [chinese, clips[1], bad], output, features=path) == [bad]
+
+
+def test_features_have_the_permissions_of_other_files(analyzer, clips, tmp_path):
+    path = tmp_path / "out.safetensors"
+    go_on(analyzer, clips[:1], None, features=path)
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -13,7 +13,7 @@ from footage import write_film, write_sound
 from PIL import Image
 from reports import HOSTILE, KINDS, two_people
 
-from emotion_qwen.errors import DataError, MediaError
+from emotion_qwen.errors import DataError, MediaError, StorageError
 from emotion_qwen.inference.page import write_page
 from emotion_qwen.inference.phrases import PHRASES
 from emotion_qwen.inference.render import as_json
@@ -177,7 +177,7 @@ def test_faults_leave_the_page_before_as_it_was(tmp_path):
         page(tmp_path, two_people(), media=tmp_path / "none.mp4")
     assert (tmp_path / "page.html").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
     (tmp_path / "folder").mkdir()
-    with pytest.raises(MediaError, match=r"folder' cannot be written"):
+    with pytest.raises(StorageError, match=r"folder' is a folder or a device"):
         write_page(two_people(), tmp_path / "folder")
 
 

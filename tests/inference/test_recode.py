@@ -5,7 +5,7 @@ from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference import film
-from emotion_qwen.inference.film import encoder, written_whole
+from emotion_qwen.inference.film import encoder
 from emotion_qwen.inference.recode import recode, recode_sound
 
 
@@ -99,9 +99,6 @@ def test_nothing_is_left_of_a_file_that_failed(tmp_path):
     with pytest.raises(MediaError, match="enough"):
         recode(source, tmp_path / "b.mp4", fail)
     assert (tmp_path / "b.mp4").read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 2
-    with written_whole(tmp_path / "new" / "c.txt") as draft:
-        draft.write_text("whole")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["c.txt"]
 
 
 def test_unknown_kinds_and_missing_encoders_are_named(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def settings(source: Path, output: Path, url: str, **changes: Any) -> BuildSetti
         "segment": {"shortest": 0.8, "longest": 4.0}, "select": {"expressions": False, "most_frames": 12, "side": 160},
         "describe": {"teacher": teacher, "frames": 2, "side": 64}, "check": {"reader": teacher},
         "calls": {"concurrency": 2, "first_wait": 0.01, "retries": 3},
-        "export": {"validation": 0.0, "test": 0.0},
+        "export": {"validation": 0.0, "test": 0.0}, "workers": 1,
     }  # fmt: skip
     for key, value in changes.items():
         values[key] = {**values[key], **value} if isinstance(value, dict) and key in values else value

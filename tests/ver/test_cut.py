@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tests.ver.films import colours, tone, write
 
+from emotion_qwen.errors import StorageError
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.ver.cut import CutClip
 from emotion_qwen.ver.segment import KEPT, REJECTED, SegmentVideo
 from emotion_qwen.ver.settings import CutSettings, SegmentSettings
-from emotion_qwen.ver.table import Postponed
 
 pytest.importorskip("scenedetect")
 ALL = ClipSettings.of({"fps": 1000, "min_frames": 2, "max_frames": 4000})
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_clip_open_and_nothing_half_written(tmp_path, mon
     with monkeypatch.context() as patched:
         patched.setattr(av, "open", full)
         patched.setattr("emotion_qwen.ver.cut._copy", full)
-        with pytest.raises(Postponed, match="no space left to write it"):
+        with pytest.raises(StorageError, match="No space left on device.; free space and run again"):
             cut(row, folder)
     assert not list(folder.iterdir())
     assert cut(row, folder)["status"] == KEPT

@@ -13,7 +13,7 @@ from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.cli import main
 from emotion_qwen.data.parts import read_part
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.ver import export as exporting
 from emotion_qwen.ver.commands import ver
 from emotion_qwen.ver.decisions import FILE, Decisions
@@ -115,10 +115,10 @@ def test_a_full_disk_leaves_the_old_files_whole(made, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "_write_list", full)
-    with pytest.raises(DataError, match=r"No space left on device\); free space"):
+    with pytest.raises(StorageError, match=r"No space left on device\); free space"):
         exporting.export(made)
     assert (made.output / "release.json").read_bytes() == before
-    assert not [path for path in made.output.rglob(".*") if path.is_file()]
+    assert not list(made.output.rglob(".part-*"))
 
 
 def test_the_commands_tell_figures_and_extrapolate(made):

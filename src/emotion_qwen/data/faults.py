@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion_qwen.data.rules import MEDIA, media_of
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, StorageError
+from emotion_qwen.files import staged
 from emotion_qwen.records import Sample
 
 REJECTED = "rejected.jsonl"
@@ -102,20 +102,14 @@ def list_faults(faults: Iterable[Fault], rejected: Path, files: set[str]) -> Non
         ]
         lines = [*kept, *(json.dumps(entry, ensure_ascii=False) for entry in new)]
         if lines:
-            rejected.parent.mkdir(parents=True, exist_ok=True)
             write_lines(rejected, lines)
         else:
             rejected.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, StorageError) as error:
         raise DataError(
-            f"the list of rejected samples cannot be written to {str(rejected)!r} ({error.strerror}); name another "
-            "file (rejected, --rejected)"
+            f"the list of rejected samples cannot be written to {str(rejected)!r} ({error}); name another file "
+            "(rejected, --rejected)"
         ) from error
-
-
-def readable(text: str) -> str:
-    """Return a text that can be printed and stored: halves of characters become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def count(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
@@ -132,15 +126,8 @@ def count(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines of UTF-8 text to a file, whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n", errors="backslashreplace") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        os.chmod(name, 0o644)  # mkstemp's file is for its owner only
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with staged(path) as draft, draft.open("w", encoding="utf-8", newline="\n", errors="backslashreplace") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _lines(path: Path) -> Iterator[str]:

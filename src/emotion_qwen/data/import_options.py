@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from emotion_qwen.data.faults import Fault, readable
+from emotion_qwen.data.faults import Fault
 from emotion_qwen.data.rules import check_sample
 from emotion_qwen.errors import DataError
+from emotion_qwen.files import printable
 from emotion_qwen.records import Sample
 
 Found: TypeAlias = Sample | Fault
@@ -62,7 +63,7 @@ class ImportOptions:
         try:
             return self.accept(make(), line)
         except DataError as error:
-            return Fault(line, readable(identity), readable(str(error)), raw_text(record), str(file))
+            return Fault(line, printable(identity), printable(str(error)), raw_text(record), str(file))
 
 
 def raw_text(record: object) -> str:

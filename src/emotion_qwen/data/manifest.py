@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from emotion_qwen.data.faults import REJECTED, Check, Fault, readable, refuse, write_lines
+from emotion_qwen.data.faults import REJECTED, Check, Fault, refuse, write_lines
 from emotion_qwen.data.rules import (
     MEDIA,
     SPLITS,
@@ -25,6 +25,7 @@ from emotion_qwen.data.rules import (
     sample_of,
 )
 from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.files import printable
 from emotion_qwen.records import Sample
 
 __all__ = ["Acceptance", "Check", "Fault", "check_manifest", "read_manifest", "write_manifest"]
@@ -161,7 +162,7 @@ def _outcome(raw: bytes, number: int, file: str, root: Path, accept: Acceptance)
         accept(sample, number)
     except DataError as error:
         text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        return Fault(number, readable(name), readable(str(error)), text, file)
+        return Fault(number, printable(name), printable(str(error)), text, file)
     return sample
 
 

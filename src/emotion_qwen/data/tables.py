@@ -25,6 +25,7 @@ from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.data.labelled import label_sample
 from emotion_qwen.data.rules import SPLITS
 from emotion_qwen.errors import DataError, MissingPackage, unknown_choice
+from emotion_qwen.files import write_whole
 from emotion_qwen.media.picture import FORMATS
 from emotion_qwen.records import Sample
 
@@ -201,8 +202,5 @@ def _picture_suffix(data: bytes) -> str:
 def _stored(data: bytes, suffix: str, folder: Path) -> str:
     path = folder / (hashlib.sha256(data).hexdigest()[:32] + suffix)
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.write_bytes(data)
-        os.replace(part, path)
+        write_whole(path, data, sync=False)
     return os.path.abspath(path)

@@ -27,6 +27,7 @@ from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
 from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.training.plan import TrainSettings
 from emotion_qwen.training.run import run_stage
@@ -264,7 +265,7 @@ def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Con
 def write_table(found: Mapping[str, Any], folder: Path) -> None:
     """Write `ablation.json` and the page `ablation.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ablation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "ablation.json", json.dumps(found, indent=2) + "\n")
     before, budget = found["before"], found["budget"]
     lines = [
         "# What keeps general skill?",
@@ -285,7 +286,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
             f"| {arm['general']['cifar']} | {arm['general']['shapes']} |"
         )
     lines += ["", *(f"- {note}" for note in NOTES)]
-    (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(folder / "ablation.md", "\n".join(lines) + "\n")
 
 
 @click.command()

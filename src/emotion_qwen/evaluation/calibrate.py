@@ -10,7 +10,6 @@ python -m emotion_qwen.evaluation.calibrate --predictions FOLDER --model MODEL
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from scipy.optimize import minimize_scalar
 from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.predict import Prediction, read_header, read_predictions
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import CALIBRATION
 
 BINS = 15
@@ -123,9 +123,7 @@ def keep(calibration: Calibration, label_sets: Sequence[str], model: Path) -> Pa
     path = model / CALIBRATION
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known.update(dict.fromkeys(label_sets, asdict(calibration)))
-    staged = path.with_suffix(".part")
-    staged.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-    os.replace(staged, path)
+    write_whole(path, json.dumps(known, indent=2) + "\n")
     return path
 
 

@@ -22,6 +22,7 @@ from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.scoring import label_scores
 from emotion_qwen.matching.answer import match_label
@@ -101,7 +102,7 @@ def _percent(share: Any) -> float:
 def write_results(figures: dict[str, Any], folder: Path) -> None:
     """Write `nano.json` and the page `nano.md` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "nano.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / "nano.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     lines = [
         "# What nano measures",
         "",
@@ -123,7 +124,7 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
         for language in LANGUAGES:
             recalled = ", ".join(f"{label} {share}" for label, share in row["recall"][language].items())
             lines += ["", f"Recall by class, {name} ({language.upper()}, %): {recalled}."]
-    (folder / "nano.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(folder / "nano.md", "\n".join(lines) + "\n")
 
 
 @click.command()

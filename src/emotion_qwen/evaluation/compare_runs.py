@@ -14,9 +14,9 @@ from rich.table import Table
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.blocks import Block, Heading, Rows, Text, as_html, as_markdown
-from emotion_qwen.evaluation.predictions import write_whole
 from emotion_qwen.evaluation.score import Column, score_run
 from emotion_qwen.evaluation.scoring.paired import Comparison, Difference, compare
+from emotion_qwen.files import write_whole
 
 PAGE, WEB, RECORD = "comparison.md", "comparison.html", "comparison.json"
 HEAD = ("task", "language", "score", "first", "second", "difference", "95 % interval", "items", "coverage", "parsed")

@@ -15,6 +15,7 @@ from emotion_qwen.evaluation.predictions import digest
 from emotion_qwen.evaluation.score import Column
 from emotion_qwen.evaluation.scoring.records import Judged
 from emotion_qwen.evaluation.task import Item
+from emotion_qwen.files import write_whole
 
 WORST = 8
 FRAMES = 4
@@ -122,5 +123,4 @@ def _write(path: Path, frames: Sequence[Sequence[np.ndarray]]) -> None:
         left += picture.width
     data = io.BytesIO()
     strip.save(data, "JPEG", quality=80)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.getvalue())
+    write_whole(path, data.getvalue(), sync=False)

@@ -20,10 +20,11 @@ from pydantic import Field
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.answerers import ENDPOINT, EndpointSettings
-from emotion_qwen.evaluation.predictions import digest, read_header, read_predictions, write_whole
+from emotion_qwen.evaluation.predictions import digest, read_header, read_predictions
 from emotion_qwen.evaluation.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import HIGHEST, LOWEST, read_mark
 from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.settings import Settings
 
 TOKENS = 256
@@ -166,7 +167,7 @@ class Judge:
                 return {"error": str(error), "date": day}
             if read_mark(said) is not None:
                 record = {**mine, "date": day, "reply": said}
-                write_whole(path, json.dumps(record, ensure_ascii=False) + "\n")
+                write_whole(path, json_line(record))
                 break
         return {"reply": said, "date": day}
 
@@ -238,7 +239,7 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
 
     with ThreadPoolExecutor(judge.at_once) as pool:
         judged = list(pool.map(mark, work))
-    lines = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in judged]
+    lines = [json_line(asdict(one)) for one in judged]
     write_whole(folder / f"judged.{digest(judge.name)}.jsonl", "".join(lines))
     return judged
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.forgetting import POINTS, Change, Forgetting, TaskChange
 from emotion_qwen.evaluation.metrics import DRAWS, Estimate
+from emotion_qwen.files import write_whole
 
 PAGE, RECORD = "forgetting.md", "forgetting.json"
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
@@ -26,8 +27,8 @@ def write_page(found: Forgetting, folder: Path, figures: Mapping[str, Path]) -> 
         folder: exists.
         figures: caption -> picture in that folder, in the order of the page.
     """
-    (folder / RECORD).write_text(json.dumps(as_record(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / PAGE).write_text("\n".join(_page(found, figures)) + "\n", encoding="utf-8")
+    write_whole(folder / RECORD, json.dumps(as_record(found), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / PAGE, "\n".join(_page(found, figures)) + "\n")
 
 
 def as_record(found: Forgetting) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from rich.console import Console
 from emotion_qwen.errors import EmotionQwenError, SettingsError
 from emotion_qwen.evaluation.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
 from emotion_qwen.evaluation.judge import JudgeSettings, judge_run
-from emotion_qwen.evaluation.predictions import FINDINGS, digest, write_whole
+from emotion_qwen.evaluation.predictions import FINDINGS, digest
 from emotion_qwen.evaluation.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
+from emotion_qwen.files import write_whole
 from emotion_qwen.settings import Settings
 
 

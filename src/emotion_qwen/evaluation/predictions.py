@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from emotion_qwen import files
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item
+from emotion_qwen.files import json_line, read_journal, write_whole
 
 LINES, HEADER, ITEMS = "predictions.jsonl", "task.json", "items.jsonl"
 REJECTED, FINDINGS = "rejected.jsonl", "findings.json"
@@ -143,50 +142,6 @@ def keep_options(folder: Path, options: Mapping[str, str]) -> None:
         )
 
 
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[TextIO]:
-    """Open a file of lines for appending, and keep other processes from writing it until the end.
-
-    Args:
-        path: made if it is not there.
-        wait: until who holds it is done; else refuse.
-
-    Raises:
-        DataError: another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with path.open("a", encoding="utf-8") as file:
-            _lock(file, path, wait)
-            # While this one waited, the file may have been brought together with others and removed.
-            if path.is_file() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                yield file
-                return
-
-
-def _lock(file: TextIO, path: Path, wait: bool) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes on one folder are not kept apart
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError as error:
-        raise DataError(
-            f"{path.parent}: another process is answering into this folder; wait for it, or give another output folder"
-        ) from error
-    except OSError:
-        return  # a file system without locks
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
-
-
 def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
     """Read every line of one file; a half-written last line is left out.
 
@@ -195,16 +150,12 @@ def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
         mend: cut the half-written line off the file, so that lines can be appended.
 
     Raises:
-        DataError: a whole line is no prediction.
+        DataError: a complete line is no prediction.
     """
-    try:
-        whole, _, rest = path.read_bytes().rpartition(b"\n")
-    except FileNotFoundError:
-        return []
-    if rest and mend:
-        os.truncate(path, path.stat().st_size - len(rest))
+    if mend:
+        files.mend(path)
     predictions = []
-    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+    for number, (_, line) in enumerate(read_journal(path), 1):
         try:
             fields = json.loads(line)
             gate = fields["gate"]
@@ -245,7 +196,7 @@ def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
 
 def as_line(one: Prediction) -> str:
     """Return the line of a prediction as it stands in the file."""
-    return json.dumps(asdict(one), ensure_ascii=False) + "\n"
+    return json_line(asdict(one))
 
 
 def check_questions(folder: Path, items: Sequence[Item], known: Mapping[Key, Prediction]) -> None:

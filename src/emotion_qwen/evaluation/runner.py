@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -33,15 +33,14 @@ from emotion_qwen.evaluation.predictions import (
     check_questions,
     claim,
     digest,
-    held,
     keep_options,
     medium_name,
     read_all,
     read_lines,
     that_count,
-    write_whole,
 )
 from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.files import append, json_line, locked, write_whole
 
 POLL = 0.05
 PATIENCE = 1800.0
@@ -133,8 +132,9 @@ def answer_task(
     )
     claim(folder, answerer.header(task, split) | ({"options": dict(options)} if options else {}))
     batches = answerer.batches(task, items)
-    with held(folder / place.lines, wait=place.world > 1) as file:
-        read_lines(folder / place.lines, mend=True)
+    lines = folder / place.lines
+    with locked(lines, wait=place.world > 1):
+        read_lines(lines, mend=True)
         known = that_count(read_all(folder))
         check_questions(folder, items, known)
         if place.rank == 0:
@@ -142,7 +142,7 @@ def answer_task(
             keep_options(folder, options or {})
         if place.world > 1:
             _done(folder, place.rank, place.world).unlink(missing_ok=True)
-        _answer_batches(answerer, task, file, batches[place.rank :: place.world], known)
+        _answer_batches(answerer, task, lines, batches[place.rank :: place.world], known)
         if place.world > 1:
             write_whole(_done(folder, place.rank, place.world), _names(items))
     if place.rank:
@@ -177,7 +177,7 @@ def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, 
 
 def _keep_asked(folder: Path, items: Sequence[Item], rejected: Mapping[str, str]) -> None:
     write_whole(folder / ITEMS, "".join(map(_described, items)))
-    lines = [json.dumps({"id": name, "reason": why}, ensure_ascii=False) + "\n" for name, why in rejected.items()]
+    lines = [json_line({"id": name, "reason": why}) for name, why in rejected.items()]
     if rejected or (folder / REJECTED).is_file():
         write_whole(folder / REJECTED, "".join(lines))
 
@@ -200,7 +200,7 @@ def _described(item: Item) -> str:
     fields["parts"] = [
         part if part["type"] == "text" else {"type": part["type"], "file": medium_name(part)} for part in item.parts
     ]
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return json_line(fields)
 
 
 def _item(fields: Mapping[str, Any]) -> Item:
@@ -209,11 +209,15 @@ def _item(fields: Mapping[str, Any]) -> Item:
 
 
 def _answer_batches(
-    answerer: Answerer, task: Task, file: TextIO, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
+    answerer: Answerer, task: Task, lines: Path, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
 ) -> None:
     def waits(item: Item) -> bool:
         old = known.get((item.id, item.language))
         return old is None or bool(old.error)
+
+    def says_more(answer: Prediction) -> bool:  # than the same fault again
+        old = known.get(answer.key)
+        return old is None or not answer.same_as(old)
 
     console = Console(stderr=True)
     # Where nobody watches, such as in a file of messages, a bar would leave empty lines.
@@ -224,16 +228,13 @@ def _answer_batches(
             waiting = [item for item in batch if waits(item)]
             wanted = {(item.id, item.language) for item in waiting}
             asked = batch if answerer.whole_batches and waiting else waiting
-            said = answerer.answer(task, asked) if asked else iter(())
+            answers = answerer.answer(task, asked) if asked else iter(())
+            new = (as_line(one) for one in answers if one.key in wanted and says_more(one))
             if answerer.whole_batches:  # written together, as they were answered
-                said = iter(list(said))
-            for one in said:
-                old = known.get(one.key)
-                if one.key in wanted and not (old and one.same_as(old)):  # the same fault again says nothing new
-                    file.write(as_line(one))
-                    if not answerer.whole_batches:
-                        file.flush()
-            file.flush()
+                append(lines, "".join(new))
+            else:
+                for line in new:
+                    append(lines, line)
             bar.advance(step, len(batch))
 
 
@@ -271,7 +272,7 @@ def _merge(folder: Path, batches: Sequence[Sequence[Item]], world: int) -> None:
         return
     with ExitStack() as stack:
         for path in shards:  # one that starts again meanwhile must not write into a file that is about to go
-            stack.enter_context(held(path, wait=True))
+            stack.enter_context(locked(path, wait=True))
         lines = read_all(folder)
         order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
         lines.sort(key=lambda one: order.get(one.key, len(order)))  # stable: lines of one item, and strange ones, stay

@@ -14,11 +14,12 @@ from rich.table import Table
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.blocks import Block, Heading, Picture, Rows, Text, as_html, as_markdown
 from emotion_qwen.evaluation.examples import worst
-from emotion_qwen.evaluation.predictions import digest, write_whole
+from emotion_qwen.evaluation.predictions import digest
 from emotion_qwen.evaluation.score import Column, Scored, as_record
 from emotion_qwen.evaluation.score_figures import draw_column
 from emotion_qwen.evaluation.scoring.records import Result, Score
 from emotion_qwen.evaluation.task import RELEASE, Task
+from emotion_qwen.files import write_whole
 
 RECORD, PAGE, WEB, FIGURES = "scores.json", "report.md", "report.html", "figures"
 CLASS = "recall of "

@@ -29,6 +29,7 @@ from emotion_qwen.evaluation.figures import AFTER, BEFORE
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.report import influence
@@ -174,7 +175,7 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
     """Write `senses.json`, `senses.md` and `senses.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"tasks": figures, "conflicts": conflict}
-    (folder / "senses.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "senses.json", json.dumps(told, indent=2) + "\n")
     draw(figures, folder / "senses.png")
     lines = [
         "# What nano hears and reads",
@@ -207,7 +208,7 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         f"{conflict['named_of_these']}. In {conflict['others_named']} it named another one, too, because the model had "
         "misread it."
     )
-    (folder / "senses.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(folder / "senses.md", "\n".join(lines) + "\n")
 
 
 def _row(row: dict[str, Any], title: str) -> str:

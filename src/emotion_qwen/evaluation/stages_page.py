@@ -17,6 +17,7 @@ from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
+from emotion_qwen.files import write_whole
 from emotion_qwen.training.run import PROOF
 
 STAGE_FOLDERS = (
@@ -95,7 +96,7 @@ def write_stages(stages: dict[str, dict[str, Any]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["{"] + [f" {json.dumps(name)}: {json.dumps(proof)}," for name, proof in stages.items()]
     lines[-1] = lines[-1].rstrip(",")
-    (folder / "stages.json").write_text("\n".join([*lines, "}", ""]), encoding="utf-8")
+    write_whole(folder / "stages.json", "\n".join([*lines, "}", ""]))
     draw_stages(stages, folder / "stages.png")
     page = [
         "# nano through the stages",
@@ -116,7 +117,7 @@ def write_stages(stages: dict[str, dict[str, Any]], folder: Path) -> None:
             f"| {name} | {proof['steps']} | {', '.join(proof['changed'])} | {', '.join(kept)} | {proof['gate']} "
             f"| {loss} | {' | '.join(shares)} |"
         )
-    (folder / "stages.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    write_whole(folder / "stages.md", "\n".join(page) + "\n")
 
 
 @click.command()

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import MediaError
+from emotion_qwen.files import staged
 from emotion_qwen.inference.colours import DARK, LIGHT, colour_of, ink_on
-from emotion_qwen.inference.film import encoder, written_whole
+from emotion_qwen.inference.film import encoder
 from emotion_qwen.inference.phrases import label_name, phrases
 from emotion_qwen.inference.playhead import Box, box_at, clip_span, columns, moment_at, sampling_step
 from emotion_qwen.inference.recode import recode
@@ -80,7 +81,7 @@ def _draw_still(report: EmotionReport, media: Path, out: Path) -> None:
     picture = Image.fromarray(read_picture(media, ClipSettings.of({}, "picture")).frames[0])
     drawn = Painter(report, picture.size).paint(picture, 0.0)
     try:
-        with written_whole(out) as draft:
+        with staged(out) as draft:
             drawn.save(draft)
     except OSError as error:
         raise MediaError(f"{str(out)!r} cannot be written ({error}); check the folder and the disk") from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ import click
 from rich.console import Console
 from rich.progress import track as progress
 
-from emotion_qwen.errors import EmotionQwenError, MediaError, SettingsError
+from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError
+from emotion_qwen.files import json_line, printable, write_whole
+from emotion_qwen.inference.outputs import check_outputs, view_names, view_path
 from emotion_qwen.media.clip import find_media, read_clip
 from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.settings import ClipSettings
@@ -112,6 +113,12 @@ def analyze(
     analyzer = EmotionQwen.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are for a model that hears
+    named = view_names(files)
+    places = {
+        **{view: [view_path(target, VIEWS[view], file, named) for file in files] for view, target in views.items()},
+        **{name: [path] for name, path in (("output", output), ("features", features), ("picture", picture)) if path},
+    }
+    check_outputs(places, files)
     request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
@@ -119,14 +126,16 @@ def analyze(
     clips = analyze_all(analyzer, waiting, request, workers)
     try:
         for file, found in _followed(clips, len(waiting), len(files)):
-            results.add(file, found)
-            if isinstance(found, MediaError):
+            if isinstance(found, MediaError | InferenceError):
+                results.add(file, found)
                 failures.append(found)
                 _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
                 continue
+            # Views first: a clip whose line is there is not looked at again.
+            unsaved += _save_views(views, found.report, file, named)
+            results.add(file, found)
             if not output:
                 _tell(found.report, as_lines, console)
-            unsaved += _save_views(views, found.report, file, files)
     except KeyboardInterrupt:
         if output:
             told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
@@ -134,7 +143,7 @@ def analyze(
         raise
     finally:
         clips.close()
-        results.save()
+        results.close()
     if picture:
         save_picture(console, picture)
     if output:
@@ -154,12 +163,14 @@ def _count(output: Path) -> int:
     return output.read_bytes().count(b"\n") if output.exists() else 0
 
 
-def _save_views(views: dict[str, Path], report: EmotionReport, file: Path, files: Sequence[Path]) -> list[MediaError]:
+def _save_views(
+    views: Mapping[str, Path], report: EmotionReport, file: Path, named: Mapping[Path, str]
+) -> list[MediaError]:
     """Write every view of a report that is asked for; return what went wrong."""
     failures = []
     for view, target in views.items():
         try:
-            _save_view(view, report, file, _view_path(view, target, file, files))
+            _save_view(view, report, file, view_path(target, VIEWS[view], file, named))
         except MediaError as error:
             failures.append(error)
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -176,32 +187,16 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
     return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
 
 
-def _view_path(view: str, target: Path, file: Path, files: Sequence[Path]) -> Path:
-    """Return `target`, or the place in that folder under the clip's own name; files of one name get numbers.
-
-    Raises:
-        SettingsError: the place is the analyzed file itself.
-    """
-    if len(files) > 1 or target.is_dir():
-        alike = [other for other in files if other.stem == file.stem]
-        number = f"-{alike.index(file) + 1}" if len(alike) > 1 else ""
-        target = target / f"{file.stem}{number}{VIEWS[view] or file.suffix}"
-    if target.exists() and target.samefile(file):
-        raise SettingsError(f"--{view} {str(target)!r} is the analyzed file itself; choose another file or folder")
-    return target
-
-
 def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> None:
     """Write one view of a report."""
     from emotion_qwen.inference.annotate import annotate
     from emotion_qwen.inference.markdown import as_markdown
     from emotion_qwen.inference.page import write_page
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     if view == "html":
         write_page(report, target, media=file)
     elif view == "markdown":
-        target.write_text(as_markdown(report), encoding="utf-8")
+        write_whole(target, as_markdown(report))
     else:
         annotate(report, file, target)
 
@@ -237,7 +232,7 @@ def _tell(report: EmotionReport, as_lines: bool, console: Console) -> None:
 
 def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bool) -> None:
     if as_lines and not alone:
-        print(json.dumps({"source": str(file), "error": str(error)}, ensure_ascii=False), flush=True)
+        print(printable(json_line({"source": printable(file), "error": str(error)})), end="", flush=True)
     else:
         print(f"error: {error}", file=sys.stderr, flush=True)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.files import printable, write_whole
 from emotion_qwen.inference.report import weights
 
 if TYPE_CHECKING:
@@ -99,22 +100,23 @@ class FeatureFile:
         return file["source"] in self.rows and self.rows[file["source"]][0] == file
 
     def save(self) -> None:
-        """Write all rows; the file before stays until the new one is whole."""
-        from safetensors.numpy import save_file
+        """Write all rows; the file before stays until the new one is complete.
 
+        Raises:
+            StorageError: it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        if not self.rows:
+            return
         columns = {
             name: np.stack([values[name] for _, values in self.rows.values()])
             for name in NAMES
             if all(name in values for _, values in self.rows.values())
         }
-        if not self.rows:
-            return
         facts = {"clips": [file for file, _ in self.rows.values()], "made": self.made}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(self.path.name + ".new")
-        told = {name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
-        save_file(columns, str(fresh), metadata={"format": FORMAT, "version": VERSION, **told})
-        fresh.replace(self.path)
+        told = {name: printable(json.dumps(value, ensure_ascii=False)) for name, value in facts.items()}
+        write_whole(self.path, save(columns, metadata={"format": FORMAT, "version": VERSION, **told}))
 
     def _go_on(self, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         if other := differing(self.made, facts["made"]):

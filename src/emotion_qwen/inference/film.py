@@ -1,13 +1,8 @@
-"""A video file being written: kinds and encoders, pictures at their own times, sound copied where it can be.
-
-A file appears under its name only when it is whole.
-"""
+"""A video file being written: kinds and encoders, pictures at their own times, sound copied where it can be."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,18 +66,6 @@ def encoder(out: Path, allowed: tuple[str, ...] | None = None) -> str:
             Codec(name, "w")
             return name
     raise MediaError(f"{str(out)!r}: this PyAV has none of the encoders {', '.join(wanted)}; install PyAV's own wheel")
-
-
-@contextmanager
-def written_whole(out: Path) -> Iterator[Path]:
-    """Give a name beside `out` to write to; it takes `out`'s place at the end, and nothing is left after an error."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
-    try:
-        yield draft
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def decoded(packet: Any) -> list[Any]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from emotion_qwen.errors import DataError, EmotionQwenError, MediaError
+from emotion_qwen.errors import DataError, EmotionQwenError, InferenceError, MediaError
+from emotion_qwen.files import append, json_line, locked, printable, read_journal, write_whole
 from emotion_qwen.inference.analyzer import Analysis, EmotionQwen
 from emotion_qwen.inference.features import FeatureFile, differing
+from emotion_qwen.inference.reader import Reader
 from emotion_qwen.inference.reasoning import Reasoning
 from emotion_qwen.inference.render import as_json, rounded
 from emotion_qwen.inference.report import ABSTAIN_BELOW
@@ -38,8 +41,14 @@ FEWEST = 4
 MOST_WORKERS = 4
 MODEL_CORES = 2
 """Cores that need no process of their own: 64 clips took 10.9 s there without, 16.9 and 14.0 s with one and two."""
+FAULT_LENGTH = 300
+"""Characters of a fault of the model that are told."""
 SAVED_EVERY = 60.0
 """Seconds after which features are written again."""
+
+
+Result = Analysis | MediaError | InferenceError
+"""What was found in a clip, or why nothing could be."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Request:
 
 def analyze_all(
     analyzer: EmotionQwen, files: Sequence[Path], request: Request, workers: int | None = None
-) -> Generator[tuple[Path, Analysis | MediaError], None, None]:
+) -> Generator[tuple[Path, Result], None, None]:
     """Analyze many clips.
 
     Args:
@@ -96,20 +105,49 @@ def analyze_all(
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
     prepared = prepare_all(files, how, workers, ahead=together)
     reader = analyzer.reader(request.labels, request.language, request.about)
+
+    def read(clips: Sequence[PreparedClip]) -> list[Analysis | MediaError]:
+        return analyzer.read(
+            reader, clips, request.labels, request.language, context=request.context,
+            abstain_below=request.abstain_below, reasoning=request.reasoning, about=request.about,
+        )  # fmt: skip
+
     try:
         for group in _groups(prepared, together):
             clips = [clip for _, clip in group if isinstance(clip, PreparedClip)]
-            found = iter(
-                analyzer.read(
-                    reader, clips, request.labels, request.language, context=request.context,
-                    abstain_below=request.abstain_below, reasoning=request.reasoning, about=request.about,
-                )
-            )  # fmt: skip
+            results = iter(_isolated(read, reader, clips))
             for file, clip in group:
-                yield file, clip if isinstance(clip, MediaError) else next(found)
+                yield file, next(results) if isinstance(clip, PreparedClip) else clip
     finally:
         prepared.close()
         torch.set_num_threads(before)
+
+
+def _isolated(
+    read: Callable[[Sequence[PreparedClip]], list[Analysis | MediaError]], reader: Reader, clips: Sequence[PreparedClip]
+) -> list[Result]:
+    """Analyze clips together; where the model fails, in halves, down to the one clip whose error it is."""
+    if not clips:
+        return []
+    try:
+        return list(read(clips))
+    except torch.AcceleratorError:
+        raise  # after it the device does nothing more in this process
+    except (RuntimeError, MemoryError) as error:  # of PyTorch also where a device's memory is full
+        fault = " ".join(f"{type(error).__name__}: {error}".split())[:FAULT_LENGTH]
+    # Out of the handler, so that the error no longer holds the batch in memory.
+    reader.forget()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(clips) == 1:
+        return [
+            InferenceError(
+                f"{clips[0].clip.source!r}: the model failed at this clip ({fault}); shorten it (--start, --end) if "
+                "it takes too much memory, or use another --device"
+            )
+        ]
+    middle = len(clips) // 2
+    return [*_isolated(read, reader, clips[:middle]), *_isolated(read, reader, clips[middle:])]
 
 
 def _groups(prepared: Iterator[tuple[Path, Any]], together: int) -> Iterator[list[tuple[Path, Any]]]:
@@ -130,7 +168,7 @@ def _groups(prepared: Iterator[tuple[Path, Any]], together: int) -> Iterator[lis
 def file_facts(file: Path) -> dict[str, Any]:
     """Return what tells a file from another state of it."""
     state = file.stat()
-    return {"source": str(file), "bytes": state.st_size, "modified": state.st_mtime_ns}
+    return {"source": printable(file), "bytes": state.st_size, "modified": state.st_mtime_ns}
 
 
 class Results:
@@ -143,12 +181,17 @@ class Results:
 
     Raises:
         DataError: one of the files was made otherwise, or holds something else.
+        StorageError: another run writes to one of the files, until it calls `close` or ends.
     """
 
     def __init__(self, made: dict[str, Any], output: Path | None, features: Path | None) -> None:
         self.made, self.output = made, output
-        self.features = FeatureFile(features, made, resume=output is not None) if features else None
-        self.lines = _read_lines(output, made) if output else {}
+        with ExitStack() as held:
+            for path in filter(None, (output, features)):
+                held.enter_context(locked(path))
+            self.features = FeatureFile(features, made, resume=output is not None) if features else None
+            self.lines = _read_lines(output, made) if output else {}
+            self._held = held.pop_all()
         self._saved = time.monotonic()
         self._facts: dict[Path, dict[str, Any]] = {}  # from before the clips are read: they may change meanwhile
 
@@ -163,22 +206,23 @@ class Results:
         left = []
         for file, facts in self._facts.items():
             there = self.features is None or self.features.holds(facts)
-            known = self.lines.get(str(file))
+            known = self.lines.get(facts["source"])
             if known is None or known[0] != facts or not there:
-                self.lines.pop(str(file), None)
+                self.lines.pop(facts["source"], None)
                 left.append(file)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
         text = b"".join(line for _, line in self.lines.values())
         if not self.output.exists() or self.output.read_bytes() != text:
-            fresh = self.output.with_name(self.output.name + ".new")
-            fresh.write_bytes(text)
-            fresh.replace(self.output)
+            write_whole(self.output, text)
         return left
 
-    def add(self, file: Path, found: Analysis | MediaError) -> None:
-        """Keep one result: whole, or not at all."""
-        if isinstance(found, MediaError):
-            self._write({"source": str(file), "error": str(found)})
+    def add(self, file: Path, found: Result) -> None:
+        """Keep one result completely, or not at all.
+
+        Raises:
+            StorageError: the disk allows no more; the lines before are complete.
+        """
+        if not isinstance(found, Analysis):
+            self._write(json_line({"source": printable(file), "error": printable(str(found))}))
             return
         facts = self._facts[file]
         if self.features is not None:
@@ -186,8 +230,8 @@ class Results:
             if time.monotonic() - self._saved > SAVED_EVERY:
                 self.save()
         told = {"asked": self.made["asked"], "file": {name: facts[name] for name in ("bytes", "modified")}}
-        report = replace(found.report, provenance={**found.report.provenance, **told})
-        self._write(as_json(report))
+        report = replace(found.report, source=facts["source"], provenance={**found.report.provenance, **told})
+        self._write(as_json(report) + "\n")
 
     def save(self) -> None:
         """Write the features."""
@@ -195,23 +239,21 @@ class Results:
             self.features.save()
             self._saved = time.monotonic()
 
-    def _write(self, line: str | dict[str, Any]) -> None:
-        if self.output is None:
-            return
-        text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
-        with self.output.open("ab", buffering=0) as file:  # one write per line: an interruption falls between lines
-            file.write((text + "\n").encode())
+    def close(self) -> None:
+        """Write the features, and let other runs write to the files."""
+        with self._held:
+            self.save()
+
+    def _write(self, line: str) -> None:
+        if self.output is not None:
+            append(self.output, line)
 
 
 def _read_lines(path: Path, made: dict[str, Any]) -> dict[str, tuple[dict[str, Any], bytes]]:
     """Read the reports of an output file: source -> (facts of the file, line). Failures and half lines are left out."""
     found: dict[str, tuple[dict[str, Any], bytes]] = {}
-    if not path.exists():
-        return found
     other: list[str] = []
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            continue
+    for number, (_, line) in enumerate(read_journal(path), 1):
         try:
             report = json.loads(line)
             if set(report) == {"source", "error"}:
@@ -224,7 +266,7 @@ def _read_lines(path: Path, made: dict[str, Any]) -> dict[str, tuple[dict[str, A
             ) from error
         if told := differing(made, facts):
             other.append(f"line {number}, {source!r}: {told}")
-        found[source] = file, line
+        found[source] = file, line + b"\n"
     if other:
         raise DataError(
             f"{str(path)!r} holds {len(other)} lines made otherwise ({other[0]}); give another --output or remove it"

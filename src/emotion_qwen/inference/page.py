@@ -20,9 +20,8 @@ from urllib.parse import unquote
 from jinja2 import Environment
 from markupsafe import Markup
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.colours import colour_of, ink_on
-from emotion_qwen.inference.film import written_whole
 from emotion_qwen.inference.phrases import label_name, measure, phrases, ranked, signed, step_name, times
 from emotion_qwen.inference.playable import Playable, playable, wave_peaks
 from emotion_qwen.inference.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
@@ -53,17 +52,14 @@ def write_page(
 
     Raises:
         DataError: a number of the report is not finite.
-        MediaError: the medium cannot be read, or the page cannot be written.
+        MediaError: the medium cannot be read.
+        StorageError: the page cannot be written.
     """
     path = Path(path)
     shown = None if media is None else playable(Path(media), path, embed_limit)
     sound = None if media is None or is_still(report) else wave_peaks(Path(media))
     text = compose_page(report, shown, sound)
-    try:
-        with written_whole(path) as draft:
-            draft.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise MediaError(f"{str(path)!r} cannot be written ({error}); check the folder and the disk") from error
+    write_whole(path, text)
     return path
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.inference.film import encoder, written_whole
+from emotion_qwen.files import staged
+from emotion_qwen.inference.film import encoder
 from emotion_qwen.inference.recode import recode, recode_sound
 from emotion_qwen.media.container import NoPicture, open_container, open_video, read_head
 from emotion_qwen.media.picture import is_animation, is_picture, open_picture, read_picture
@@ -167,7 +168,7 @@ def _copied(made: Playable, draft: Path, page: Path, limit: int) -> Playable:
     if draft.stat().st_size <= limit:
         return replace(made, data=draft.read_bytes())
     beside = page.with_name(f"{page.stem}.copy{draft.suffix}")
-    with written_whole(beside) as whole:
+    with staged(beside) as whole:
         shutil.copyfile(draft, whole)
     return replace(made, address=quote(beside.name))
 

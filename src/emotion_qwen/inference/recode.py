@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder, written_whole
+from emotion_qwen.files import staged
+from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder
 from emotion_qwen.media import video as reading
 from emotion_qwen.media.container import open_container, open_video
 from emotion_qwen.media.timeline import Timeline, read_timeline
@@ -51,7 +52,7 @@ def recode(source: Path, out: Path, paint: Paint, *, quality: int = 20, codec: s
         timeline = read_timeline(str(source), container, stream)
     encoding = ENCODINGS[out.suffix.lower()]
     try:
-        with written_whole(out) as draft, open_video(source) as (container, stream):
+        with staged(out) as draft, open_video(source) as (container, stream):
             with av.open(str(draft), "w", format=encoding.container) as target:
                 film = Film(target, encoding, codec, timeline, quality)
                 _walk(container, stream, timeline, film, paint)
@@ -75,7 +76,7 @@ def recode_sound(source: Path, out: Path) -> None:
     """
     try:
         with (
-            written_whole(out) as draft,
+            staged(out) as draft,
             open_container(source) as container,
             av.open(str(draft), "w", format="mp4") as target,
         ):

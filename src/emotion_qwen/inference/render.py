@@ -18,6 +18,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference import terminal
 from emotion_qwen.inference.phrases import phrases, plain
 from emotion_qwen.records import EmotionReport
@@ -93,8 +94,7 @@ def save_picture(console: Console, path: Path) -> None:
     """Save what a recording console has shown as SVG, without the web addresses that rich writes into it."""
     svg = console.export_svg(title="emotion-qwen analyze")
     svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg), encoding="utf-8")
+    write_whole(path, re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg))
 
 
 def _widened(found: re.Match[str]) -> str:

@@ -26,8 +26,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
+from emotion_qwen.files import append, json_line, mend, write_whole
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.table import Postponed, append_line, mend, whole_lines, write_whole
+from emotion_qwen.ver.table import Postponed, entries_of
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
@@ -79,7 +80,7 @@ class Ledger:
         self._reserved = self._open = 0
         self._lock = threading.Lock()
         mend(path)
-        for line in whole_lines(path):
+        for line in entries_of(path):
             self.calls += 1
             self.tokens += line["read"] + line["written"]
             self.seconds += line["seconds"]
@@ -127,7 +128,7 @@ class Ledger:
                 "written": answer.written,
                 "seconds": round(answer.seconds, 3),
             }
-            append_line(self.path, entry)
+            append(self.path, json_line(entry))
 
 
 class Caller:
@@ -191,7 +192,8 @@ class Caller:
             answer: Answer | None = None
             try:
                 answer = self._until_answered(payload, schema)
-                _keep(path, {name: value for name, value in asdict(answer).items() if name != "cached"})
+                kept = {name: value for name, value in asdict(answer).items() if name != "cached"}
+                write_whole(path, json_line(kept))
                 return answer
             finally:
                 self.ledger.settle(tokens, answer, self.teacher.model)
@@ -345,10 +347,3 @@ def _read_answer(path: Path) -> Answer | None:
         return Answer(**json.loads(path.read_text(encoding="utf-8")), cached=True)
     except (ValueError, TypeError) as error:
         raise DataError(f"cached answer {str(path)!r} is damaged ({error}); remove it and run again") from error
-
-
-def _keep(path: Path, kept: dict[str, Any]) -> None:
-    try:
-        write_whole(path, json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be written ({error.strerror}); free space and run again") from error

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emotion_qwen.files import write_whole
 from emotion_qwen.ver.stats import figures
-from emotion_qwen.ver.table import write_whole
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build
@@ -25,9 +25,9 @@ def write_card(build: Build) -> None:
     """
     found = figures(build)
     out = build.output
-    write_whole(out / "stats.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(out / "stats.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     plots = draw(found, out / "plots")
-    write_whole(out / "README.md", card(build, found, plots).encode("utf-8", "backslashreplace"))
+    write_whole(out / "README.md", card(build, found, plots))
 
 
 def card(build: Build, found: dict[str, Any], plots: list[str]) -> str:

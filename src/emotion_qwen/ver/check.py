@@ -121,6 +121,10 @@ class CheckClip:
             }
         ]  # fmt: skip
 
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
+
     def _against(self, found: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Return (language, objection) of everything, "" for both languages; and what the reader read."""
         faults = [(lang, fault) for lang, one in found.items() for fault in objections(one, item, lang, self.settings)]

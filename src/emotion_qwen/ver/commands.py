@@ -40,7 +40,7 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
     if until not in STEPS:
         raise SettingsError(unknown_choice("step", until, STEPS))
     chosen = BuildSettings.of(read_yaml(settings, overrides), str(settings))
-    worker: Engine = Processes(chosen.workers)
+    worker: Engine = Processes(chosen.workers, chosen.item_seconds)
     if engine == "ray":
         from emotion_qwen.ver.cluster import RayEngine
 

@@ -21,13 +21,14 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.inference.film import ENCODINGS, Film, decoded, encoder, written_whole
+from emotion_qwen.files import is_full, named_by, staged, storage_error
+from emotion_qwen.inference.film import ENCODINGS, Film, decoded, encoder
 from emotion_qwen.inference.recode import upright
 from emotion_qwen.media.container import open_video
 from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.ver.segment import KEPT, REJECTED
 from emotion_qwen.ver.settings import CutSettings
-from emotion_qwen.ver.table import Postponed, Row, is_full
+from emotion_qwen.ver.table import Row
 
 COLUMNS = {"clip": "text", "media": "text", "copied": "flag", "seconds": "number", "status": "text", "reason": "text"}
 _COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
@@ -46,7 +47,7 @@ class CutClip:
         """Return one row.
 
         Raises:
-            Postponed: the disk is full.
+            StorageError: the disk is full.
         """
         out = Path(self.folder) / f"{item['clip']}.mp4"
         span = Span.of(item)
@@ -57,10 +58,9 @@ class CutClip:
             with open_video(out) as (container, stream):
                 seconds = read_timeline(str(out), container, stream).duration
         except (MediaError, av.error.FFmpegError, OSError) as error:
-            cause = error.__cause__ or error
-            if is_full(error) or is_full(cause):
-                raise Postponed(f"clip {item['clip']}: no space left to write it; free space and run again") from error
-            return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {error}"}]
+            if is_full(error) or is_full(error.__cause__ or error):
+                raise storage_error(out, error) from error
+            return self.lost(item, str(error))
         return [
             {
                 "clip": item["clip"],
@@ -71,6 +71,10 @@ class CutClip:
                 "reason": "",
             }
         ]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {reason}"}]
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Span:
     def of(cls, item: Row) -> Span:
         """Read it from a row of the segment table."""
         return cls(
-            Path(item["path"]), item["first_stamp"], item["end_stamp"], Fraction(item["unit"]), item["frames"],
+            named_by(item["path"]), item["first_stamp"], item["end_stamp"], Fraction(item["unit"]), item["frames"],
             item["counted"],
         )  # fmt: skip
 
@@ -110,7 +114,7 @@ def _copy(span: Span, out: Path) -> bool:
         pictures, sounds = _packets(container, stream, sound, span)
         if not pictures:
             return False
-        with written_whole(out) as draft:
+        with staged(out) as draft:
             _mux(draft, stream, sound, pictures, sounds, span)
     with open_video(out) as (container, stream):
         return len(read_timeline(str(out), container, stream).stamps) == span.frames
@@ -171,7 +175,7 @@ def _encode(span: Span, out: Path, quality: int) -> None:
     """Decode the clip's frames and write them anew, with the sound."""
     stamps = np.array([span.first], np.int64)
     length = float((span.end - span.first) * span.unit)
-    with open_video(span.source) as (container, stream), written_whole(out) as draft:
+    with open_video(span.source) as (container, stream), staged(out) as draft:
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         timeline = Timeline(stamps, stamps, stamps[:1], span.unit, length, rate)
         sound = container.streams.best("audio")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.errors import DataError, StorageError, unknown_choice
 from emotion_qwen.ver.agreement import cohens_kappa
 
 ACTIONS = ("accept", "edit", "reject", "flag")
@@ -96,6 +96,7 @@ class Decisions:
 
         Raises:
             DataError: an unknown action, no reviewer, or edits that fit no field.
+            StorageError: the decision cannot be kept.
         """
         if action not in ACTIONS:
             raise DataError(unknown_choice("action", action, ACTIONS))
@@ -112,11 +113,16 @@ class Decisions:
             raise DataError(f"action {action!r} with {'' if edits else 'no '}edits; expected edits with 'edit' alone")
         at = datetime.now(UTC).isoformat(timespec="seconds")
         made = Decision(clip, reviewer.strip(), action, edits, note, at)
-        with self._open() as database:
-            database.execute(
-                "INSERT INTO decisions (clip, reviewer, action, edits, note, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (clip, made.reviewer, action, json.dumps(edits, ensure_ascii=False), note, at),
-            )
+        kept = (clip, made.reviewer, action, json.dumps(edits, ensure_ascii=False), note, at)
+        try:
+            with self._open() as database:
+                database.execute(
+                    "INSERT INTO decisions (clip, reviewer, action, edits, note, at) VALUES (?, ?, ?, ?, ?, ?)", kept
+                )
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the decision cannot be written to {str(self.path)!r} ({error}); free space, then decide again"
+            ) from error
         return made
 
     def history(self, clip: str | None = None) -> dict[str, list[Decision]]:

@@ -118,6 +118,10 @@ class DescribeClip:
             return [{**row, "en": "", "zh": "", "status": REJECTED, "reason": str(error)}]
         return [row]
 
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
+
 
 @dataclass(frozen=True)
 class EndpointTeacher:

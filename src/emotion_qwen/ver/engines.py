@@ -6,20 +6,33 @@ more items than it works on, so memory does not grow with the set. Whatever it i
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.ver.table import Postponed, Row
+from emotion_qwen.workers import Isolation, Pool, WorkerError
 
-Work = Callable[[Row], list[Row]]
+
+class Work(Protocol):
+    """What is done with one item; picklable where processes do it."""
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return the rows of an item.
+
+        Raises:
+            Postponed: the item stays open.
+        """
+        ...
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return the rows of an item at which its process died or took too long."""
+        ...
+
+
 Outcome = tuple[Row, list[Row] | Postponed]
 """The item, and its rows or why it stays open."""
 
@@ -47,25 +60,31 @@ def attempt(work: Work, item: Row) -> list[Row] | Postponed:
 
 @dataclass(frozen=True)
 class Processes:
-    """Some processes of this machine; one is this process itself."""
+    """Some processes of this machine.
+
+    Args:
+        count: how many; 1 is this process itself, which an item that ends it ends too.
+        seconds: that an item may take in a process of its own; None is without limit.
+    """
 
     count: int = 1
+    seconds: float | None = None
 
     def run(self, work: Work, items: Iterable[Row]) -> Iterator[Outcome]:
-        """Do the items; see `Engine`."""
+        """Do the items; an item at which processes die, or take too long, has the rows that `Work.lost` gives it."""
         if self.count == 1:
             for item in items:
                 yield item, attempt(work, item)
             return
-        context = multiprocessing.get_context("spawn")
-        try:
-            with ProcessPoolExecutor(self.count, mp_context=context, initializer=_end_with_parent) as pool:
-                yield from _pour(pool, work, items, 2 * self.count)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a worker process died, killed for its memory or by a damaged file; what is finished is kept, run "
-                "again with workers=1 to see at which item"
-            ) from error
+        # Twice: a process may have died of something else.
+        pool = Pool(work, self.count, Isolation(tries=2))
+        with closing(pool.results(items, ahead=self.count, ordered=False, seconds=self.seconds)) as results:
+            for item, outcome in results:
+                if isinstance(outcome, WorkerError):
+                    outcome = work.lost(item, str(outcome))
+                if isinstance(outcome, EmotionQwenError) and not isinstance(outcome, Postponed):
+                    raise outcome
+                yield item, outcome
 
 
 @dataclass(frozen=True)
@@ -104,16 +123,3 @@ def _finished(waiting: dict[Future[list[Row] | Postponed], Row]) -> Iterator[Out
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in done:
         yield waiting.pop(future), future.result()
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the process that started it is gone, killed or not."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

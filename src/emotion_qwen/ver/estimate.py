@@ -12,7 +12,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.ver.calls import PICTURE_TOKENS
 from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.table import read_rows, whole_lines
+from emotion_qwen.ver.table import entries_of, read_rows
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build
@@ -122,7 +122,7 @@ def extrapolate(folder: Path, clips: int) -> Estimate:
     items["segment"] = len({row["source_id"] for row in read_rows(work / "segment.parquet")})
     local = sum(items[name] * each for name, each in _seconds_per_item(work).items() if name in steps)
     calls, tokens, seconds = 0, 0, 0.0
-    for entry in whole_lines(work / "ledger.jsonl"):
+    for entry in entries_of(work / "ledger.jsonl"):
         calls, tokens = calls + 1, tokens + entry["read"] + entry["written"]
         seconds += entry["seconds"]
     size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
@@ -139,7 +139,7 @@ def extrapolate(folder: Path, clips: int) -> Estimate:
 def _seconds_per_item(work: Path) -> dict[str, float]:
     """Return step -> seconds of one process an item; a run that was killed told no time, so items count singly."""
     spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for entry in whole_lines(work / "timing.jsonl"):
+    for entry in entries_of(work / "timing.jsonl"):
         spent[entry["step"]][0] += entry["seconds"]
         spent[entry["step"]][1] += entry["items"]
     return {name: seconds / count for name, (seconds, count) in spent.items() if count}

@@ -12,18 +12,20 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_qwen.data.manifest import write_manifest
 from emotion_qwen.errors import DataError
+from emotion_qwen.files import staged, storage_error
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.decisions import FILE, Decisions, Verdict
 from emotion_qwen.ver.settings import BuildSettings, ExportSettings
-from emotion_qwen.ver.table import BATCH, Row, arrow, is_full
+from emotion_qwen.ver.table import BATCH, Row, arrow
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build
@@ -75,7 +77,8 @@ def export(build: Build) -> None:
     """Write all forms of a set.
 
     Raises:
-        DataError: nothing was accepted, or the disk takes no more.
+        DataError: nothing was accepted.
+        StorageError: the disk allows no more.
     """
     from emotion_qwen.ver.card import write_card
 
@@ -95,11 +98,7 @@ def export(build: Build) -> None:
             if old.name not in wanted:
                 old.unlink()  # last, so that no file of the set names a clip that is gone
     except OSError as error:
-        if is_full(error):
-            raise DataError(
-                f"the set cannot be written to {str(out)!r} ({error.strerror}); free space and run again"
-            ) from error
-        raise DataError(f"the set cannot be written to {str(out)!r} ({error}); check the folder") from error
+        raise storage_error(out, error) from error
 
 
 def samples(build: Build) -> Iterator[Sample]:
@@ -137,16 +136,12 @@ def _link_clips(build: Build) -> set[str]:
         source, target = build.clips / name, folder / name
         if target.exists() and _same(source, target):
             continue
-        draft = folder / f".{name}.{os.getpid()}"
-        draft.unlink(missing_ok=True)
-        try:
+        with staged(target) as draft:
+            draft.unlink()
             try:
                 os.link(source, draft)
             except OSError:
                 shutil.copy2(source, draft)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
     return wanted
 
 
@@ -187,15 +182,10 @@ def _sharegpt(sample: Sample, out: Path) -> Row:
 
 def _write_list(path: Path, items: Iterator[Row]) -> None:
     """Write a JSON list, an item a line, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for number, item in enumerate(items):
-                file.write((",\n" if number else "[\n") + json.dumps(item, ensure_ascii=False))
-            file.write("\n]\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with staged(path) as draft, draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for number, item in enumerate(items):
+            file.write((",\n" if number else "[\n") + json.dumps(item, ensure_ascii=False))
+        file.write("\n]\n")
 
 
 def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
@@ -231,21 +221,21 @@ def _write_parquet(build: Build) -> None:
     """Write one Parquet file a split, as Hugging Face datasets reads them; a split without clips has no file."""
     pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
     folder = build.output / "data"
-    folder.mkdir(exist_ok=True)
     languages, source = build.settings.describe.languages, Path(build.settings.source)
     root = source if source.is_dir() else source.parent
     writers: dict[str, Any] = {}
     held: dict[str, list[Row]] = {}
-    drafts = {split: folder / f".{split}.{os.getpid()}" for split in _SPLIT_COLUMNS}
     schema = None
 
-    def pour(split: str) -> None:
-        table = pyarrow.Table.from_pylist(held.pop(split), schema=schema)
-        if split not in writers:
-            writers[split] = parquet.ParquetWriter(drafts[split], schema)
-        writers[split].write_table(table)
+    with ExitStack() as stack:  # all files are put in place when all are complete
 
-    try:
+        def pour(split: str) -> None:
+            table = pyarrow.Table.from_pylist(held.pop(split), schema=schema)
+            if split not in writers:
+                draft = stack.enter_context(staged(folder / f"{split}.parquet"))
+                writers[split] = stack.enter_context(parquet.ParquetWriter(draft, schema))
+            writers[split].write_table(table)
+
         for entry in entries(build):
             row = flat(entry, languages, root)
             schema = schema or pyarrow.schema([(name, _type(name, pyarrow)) for name in row])
@@ -256,15 +246,8 @@ def _write_parquet(build: Build) -> None:
             pour(split)
         for writer in writers.values():
             writer.close()
-        for split, draft in drafts.items():
-            target = folder / f"{split}.parquet"
-            if split in writers:
-                draft.replace(target)
-            else:
-                target.unlink(missing_ok=True)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+    for split in set(_SPLIT_COLUMNS) - set(writers):
+        (folder / f"{split}.parquet").unlink(missing_ok=True)
 
 
 def _type(name: str, pyarrow: Any) -> Any:

@@ -93,6 +93,16 @@ class ListenToClip:
             }
         ]  # fmt: skip
 
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return a row without a voice, as for a sound that does not decode; see `engines.Work`."""
+        words = item["words"] or "[]"
+        return [
+            {
+                "clip": item["clip"], "words": words, "words_from": "subtitles" if words != "[]" else "", "prosody": "",
+                "voice_en": in_words(None, "en"), "voice_zh": in_words(None, "zh"),
+            }
+        ]  # fmt: skip
+
 
 def prosody_of(wave: np.ndarray, rate: int) -> Prosody | None:
     """Measure (S,) float mono sound at `rate` Hz; None for silence or nearly none."""

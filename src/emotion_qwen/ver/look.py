@@ -55,8 +55,12 @@ class LookAtClip:
         try:
             clip = read_clip(Path(self.folder) / item["media"], budget, sources=Sources(sound=True))
         except MediaError as error:
-            return [{"clip": item["clip"], "status": REJECTED, "reason": f"unreadable: {error}"}]
+            return self.lost(item, str(error))
         return [{"clip": item["clip"], "status": KEPT, "reason": "", **measure_clip(clip, settings)}]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": f"unreadable: {reason}"}]
 
 
 def measure_clip(clip: Clip, settings: SelectSettings) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.files import append, json_line, locked, mend, remove_drafts, write_whole
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver import check, cut, describe, listen, look, segment, select
 from emotion_qwen.ver.calls import BudgetSpent, Caller, Ledger
@@ -19,7 +20,7 @@ from emotion_qwen.ver.engines import Engine, Processes, Threads, Work
 from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings, TeacherSettings
 from emotion_qwen.ver.sources import find_sources
-from emotion_qwen.ver.table import Postponed, Row, Table, alone, append_line, arrow, digest, mend, write_whole
+from emotion_qwen.ver.table import Postponed, Row, Table, arrow, digest
 
 STEPS = ("segment", "cut", "look", "select", "listen", "describe", "check", "export")
 COLUMNS = {
@@ -48,7 +49,7 @@ class Build:
         self.output = Path(settings.output)
         self.work = self.output / "work"
         self.clips = self.work / "clips"
-        self.engine = engine or Processes(settings.workers)
+        self.engine = engine or Processes(settings.workers, settings.item_seconds)
         self.console = console or Console(stderr=True)
         self.tables = {name: Table(self.work, name, COLUMNS[name], given) for name, given in _given(settings).items()}
         self.clips.mkdir(parents=True, exist_ok=True)
@@ -72,11 +73,12 @@ class Build:
 
         Raises:
             DataError: some items stay open (the first reason is named), or a table was made with other settings.
+            StorageError: another run writes to the folder, or the disk is full.
             BudgetSpent: the budget is spent.
         """
         self._look_ahead()
-        with alone(self.output):
-            self._write_settings()
+        with self._alone():
+            write_whole(self.work / "build.json", self.settings.model_dump_json(indent=2) + "\n")
             for name in STEPS[: STEPS.index(until) + 1]:
                 getattr(self, f"_{name}")()
 
@@ -94,13 +96,12 @@ class Build:
                 f"listen.whisper {self.settings.listen.whisper!r} is no folder; give that of a faster-whisper model"
             )
 
-    def _write_settings(self) -> None:
-        try:
-            write_whole(self.work / "build.json", self.settings.model_dump_json(indent=2).encode() + b"\n")
-        except OSError as error:
-            raise DataError(
-                f"{str(self.work)!r} cannot be written to ({error.strerror}); free space and run again"
-            ) from error
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder for this build alone, and remove what a killed one left half written there."""
+        with locked(self.output):
+            remove_drafts(self.output, below=True)
+            yield
 
     def _segment(self) -> None:
         items = find_sources(self.settings)
@@ -122,9 +123,8 @@ class Build:
             return
         table.open()
         decided = {key: found[0]["status"] for key, found in table.known()}
-        with closing(table):
-            for row in select.select(self.tables["look"].rows, self.settings.select, decided):
-                table.append(row["clip"], [row])
+        for row in select.select(self.tables["look"].rows, self.settings.select, decided):
+            table.append(row["clip"], [row])
         table.finish(keys)
 
     def _listen(self) -> None:
@@ -154,9 +154,9 @@ class Build:
         """Write the set again, as reviewers decided.
 
         Raises:
-            DataError: a build is at work there, or as `export.export` says.
+            StorageError: a build is at work there, or as `export.export` says.
         """
-        with alone(self.output):
+        with self._alone():
             self._export()
 
     def _export(self) -> None:
@@ -204,7 +204,7 @@ class Build:
         began, done, total, self._failures = time.monotonic(), 0, len(keys), 0
         open_items: list[Postponed] = []
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with closing(table), Progress(*columns, console=self.console, transient=True) as bar:
+        with Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(name, total=total, completed=len(known & set(keys)))
             waiting = self._waiting(items(), known, key)
             with closing((engine or self.engine).run(work, waiting)) as outcomes:  # type: ignore[type-var]
@@ -220,7 +220,8 @@ class Build:
         if done:
             mend(self.work / "timing.jsonl")
             seconds = (time.monotonic() - began) * (1 if engine else self.settings.workers)
-            append_line(self.work / "timing.jsonl", {"step": name, "items": done, "seconds": round(seconds, 3)})
+            timing = {"step": name, "items": done, "seconds": round(seconds, 3)}
+            append(self.work / "timing.jsonl", json_line(timing))
         self._complain(name, open_items, total)
         table.finish(keys)
 

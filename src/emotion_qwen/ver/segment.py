@@ -23,6 +23,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from emotion_qwen.errors import MediaError, MissingPackage
+from emotion_qwen.files import named_by
 from emotion_qwen.media import video as reading
 from emotion_qwen.media.container import open_video
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles
@@ -71,13 +72,12 @@ class SegmentVideo:
 
     def __call__(self, item: Row) -> list[Row]:
         """Return the rows of one video, in order of time."""
-        path = Path(item["path"])
-        kept = {name: item.get(name) or "" for name in ("source_id", "path", "source", "license", "group", "known")}
+        path, kept = named_by(item["path"]), _kept(item)
         try:
             shots = find_shots(path, self.settings)
             words, warnings = read_words(path, shots.timeline)
         except MediaError as error:
-            return [{**kept, "clip": f"{item['source_id']}-none", "status": REJECTED, "reason": f"unreadable: {error}"}]
+            return self.lost(item, str(error))
         warnings = [*shots.timeline.warnings, *warnings]
         if shots.decoded < len(shots.timeline.stamps):
             missing = len(shots.timeline.stamps) - shots.decoded
@@ -88,6 +88,11 @@ class SegmentVideo:
             "warnings": json.dumps(warnings, ensure_ascii=False),
         }  # fmt: skip
         return [self._row(common, shots.timeline, words, piece) for piece in divide(shots, words, self.settings)]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        reason = f"unreadable: {reason}"
+        return [{**_kept(item), "clip": f"{item['source_id']}-none", "status": REJECTED, "reason": reason}]
 
     def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], piece: Piece) -> Row:
         times, count = timeline.times, len(timeline.stamps)
@@ -106,6 +111,10 @@ class SegmentVideo:
             "words": json.dumps(said, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
             "reason": piece.reason,
         }  # fmt: skip
+
+
+def _kept(item: Row) -> Row:
+    return {name: item.get(name) or "" for name in ("source_id", "path", "source", "license", "group", "known")}
 
 
 @dataclass(frozen=True)

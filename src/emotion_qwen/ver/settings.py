@@ -151,8 +151,10 @@ class BuildSettings(Settings):
     output: str
     license: str = ""
     """Terms of videos whose manifest line names none."""
-    workers: int = Field(1, ge=1)
-    """Processes that cut, look and listen."""
+    workers: int = Field(2, ge=1)
+    """Processes that cut, look and listen; 1 is that of the build itself, which a damaged video can end."""
+    item_seconds: float = Field(3600.0, gt=0)
+    """Seconds that a process may take for one video or clip before it is left out with the reason."""
     segment: SegmentSettings = SegmentSettings.of({})
     cut: CutSettings = CutSettings.of({})
     select: SelectSettings = SelectSettings.of({})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from emotion_qwen.data.faults import readable
 from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.files import named_by, printable
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.segment import source_id
 from emotion_qwen.ver.settings import BuildSettings
@@ -45,14 +45,14 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         )
     rows: dict[str, Row] = {}
     for entry in entries:
-        path = Path(readable(entry["path"]))  # a name that is no text cannot stand in a table; it will not be found
+        path = printable(entry["path"])  # a name that is no text cannot stand in a table
         try:
-            name = source_id(root, path)
+            name = source_id(root, named_by(path))
         except OSError:
-            name = f"missing-{digest(str(path))[:10]}"  # the first step names and rejects it
+            name = f"missing-{digest(path)[:10]}"  # the first step names and rejects it
         rows[name] = {
-            "source_id": name, "path": str(path), "license": entry.get("license") or settings.license,
-            "source": entry.get("source") or _readable(path.name), "group": entry.get("group") or name,
+            "source_id": name, "path": path, "license": entry.get("license") or settings.license,
+            "source": entry.get("source") or _one_line(Path(path).name), "group": entry.get("group") or name,
             "known": entry.get("known") or "",
         }  # fmt: skip
     # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
@@ -80,6 +80,6 @@ def _manifest(path: Path) -> list[Row]:
     return entries
 
 
-def _readable(name: str) -> str:
+def _one_line(name: str) -> str:
     """Return a file name on one line."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())

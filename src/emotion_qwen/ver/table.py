@@ -7,36 +7,24 @@ all; rows stand in the order of the items, whoever finished first.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from emotion_qwen.errors import DataError, MissingPackage
+from emotion_qwen.files import append, json_line, mend, read_journal, staged, write_whole
 
 Row = dict[str, Any]
 BATCH = 512
 """Rows in memory at once."""
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_DRAFT = re.compile(r"\..+\.[0-9]+(?:\.[0-9]+)?(?:\.mp4)?")  # hidden, and named by the process that wrote it
 _TYPES = {"text": "string", "number": "float64", "count": "int64", "flag": "bool_"}
 
 
 class Postponed(DataError):
     """An item that could not be done now and stays open, for the next run."""
-
-
-def is_full(error: BaseException) -> bool:
-    """Say whether an error means that the disk takes no more."""
-    return getattr(error, "errno", None) in NO_SPACE
 
 
 def arrow(module: str = "pyarrow") -> ModuleType:
@@ -61,75 +49,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut.
-
-    Raises:
-        OSError: as the system says.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{id(data)}")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a build's folder for this process alone, and remove what a killed one left half written there.
-
-    Raises:
-        DataError: another build is at work there, or the folder cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "work" / "lock", timeout=0):
-            for path in folder.rglob(".*"):
-                if _DRAFT.fullmatch(path.name) and path.is_file():
-                    path.unlink(missing_ok=True)
-            yield
-    except Timeout as error:
-        raise DataError(f"another build is at work in {str(folder)!r}; wait for its end, or end it") from error
-
-
-def mend(path: Path) -> None:
-    """Cut a half-written last line off a file of lines, so that lines can be appended."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb+") as file:
-            file.seek(max(0, path.stat().st_size - 65536))
-            start, tail = file.tell(), file.read()
-            if not tail.endswith(b"\n"):
-                file.truncate(start + tail.rfind(b"\n") + 1)
-
-
-def append_line(path: Path, entry: dict[str, Any]) -> None:
-    """Append a JSON line to a file of lines; a line that finds no room is taken back.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    before = path.stat().st_size if path.is_file() else 0
-    try:
-        with path.open("ab") as file:
-            file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-    except OSError as error:
-        with suppress(OSError):
-            os.truncate(path, before)
-        raise DataError(f"{str(path)!r} cannot be written ({error.strerror}); free space and run again") from error
-
-
-def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a file of lines, none if it is missing; a last line that was half written is no entry."""
-    if path.is_file():
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
+def entries_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a file of JSON lines, none if it is missing."""
+    for _, line in read_journal(path):
+        yield json.loads(line)
 
 
 class Table:
@@ -146,7 +69,6 @@ class Table:
         self.name, self.columns, self.given = name, columns, given
         self.path, self.marker = folder / f"{name}.parquet", folder / f"{name}.done"
         self.journal = folder / f"{name}.jsonl"
-        self._file: BinaryIO | None = None
 
     def is_done(self, keys: str) -> bool:
         """Say whether the table is whole for the items whose digest is `keys`.
@@ -161,19 +83,16 @@ class Table:
         return marker.get("keys") == keys
 
     def open(self) -> set[str]:
-        """Open the journal for writing and return the keys of the items it holds.
+        """Make the journal ready for lines and return the keys of the items it holds.
 
         Raises:
-            DataError: it was made with other settings, is damaged, or cannot be written.
+            DataError: it was made with other settings, or is damaged.
+            StorageError: it cannot be written.
         """
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        mend(self.journal)  # a line at which the last run was stopped
         found = {key for key, _, _ in self._entries()}
-        whole = self._whole_size()
-        if self.journal.exists() and self.journal.stat().st_size > whole:
-            os.truncate(self.journal, whole)  # the line at which the last run was stopped
-        self._file = self.journal.open("ab")
-        if not whole:
-            self._write({"given": self.given})
+        if not self.journal.exists() or not self.journal.stat().st_size:
+            append(self.journal, json_line({"given": self.given}))
         return found
 
     def known(self) -> Iterator[tuple[str, list[Row]]]:
@@ -189,45 +108,29 @@ class Table:
         """Keep the rows of one finished item.
 
         Raises:
-            DataError: the disk takes no more; what was kept before is whole.
+            StorageError: the disk allows no more; what was kept before is complete.
         """
-        self._write({"key": key, "rows": rows})
-
-    def close(self) -> None:
-        """Close the journal."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
+        append(self.journal, json_line({"key": key, "rows": rows}))
 
     def finish(self, keys: Iterable[str]) -> int:
         """Write the Parquet file, rows in the order of `keys`, then the marker; return the number of rows.
 
         Raises:
-            DataError: an item is missing, or the disk takes no more.
+            DataError: an item is missing.
+            StorageError: the disk allows no more.
         """
-        self.close()
         places = {key: (start, length) for key, start, length in self._entries()}
         names = list(keys)
         pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
         schema = pyarrow.schema([(name, getattr(pyarrow, _TYPES[kind])()) for name, kind in self.columns.items()])
-        draft, count = self.path.with_name(f".{self.path.name}.{os.getpid()}"), 0
-        try:
-            with parquet.ParquetWriter(draft, schema) as writer:
-                for batch in _batches(self._in_order(names, places)):
-                    writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
-                    count += len(batch)
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())  # the marker must not be on disk before the table
-            draft.replace(self.path)
-            marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
-            write_whole(self.marker, (json.dumps(marker) + "\n").encode())
-        except OSError as error:
-            raise DataError(
-                f"{str(self.path)!r} cannot be written ({error.strerror}); free space and run again"
-            ) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        count = 0
+        # The table is on disk before the marker that says so.
+        with staged(self.path) as draft, parquet.ParquetWriter(draft, schema) as writer:
+            for batch in _batches(self._in_order(names, places)):
+                writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+                count += len(batch)
+        marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
+        write_whole(self.marker, json_line(marker))
         return count
 
     def rows(self) -> Iterator[Row]:
@@ -247,51 +150,20 @@ class Table:
                 for row in json.loads(file.read(places[key][1]))["rows"]:
                     yield {name: row.get(name) for name in self.columns}
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        assert self._file is not None  # opened before
-        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        before = self.journal.stat().st_size
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError as error:
-            self.close()
-            os.truncate(self.journal, before)
-            raise DataError(
-                f"{str(self.journal)!r} cannot be written ({error.strerror}); free space and run again, "
-                "finished items are kept"
-            ) from error
-
     def _entries(self) -> Iterator[tuple[str, int, int]]:
-        """Yield (key, place, length) of the whole lines, the header left out."""
-        if not self.journal.is_file():
-            return
-        place = 0
-        with self.journal.open("rb") as file:
-            for number, line in enumerate(file):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    entry = json.loads(line)
-                    if number == 0:
-                        self._check_given(entry["given"])
-                    else:
-                        yield entry["key"], place, len(line)
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(
-                        f"{str(self.journal)!r}, line {number + 1}: no item ({error}); remove the line, or the file "
-                        "to do the step again"
-                    ) from error
-                place += len(line)
-
-    def _whole_size(self) -> int:
-        if not self.journal.is_file():
-            return 0
-        size = 0
-        with self.journal.open("rb") as file:
-            for line in file:
-                size += len(line) if line.endswith(b"\n") else 0
-        return size
+        """Yield (key, place, length) of the complete lines, the header left out."""
+        for number, (place, line) in enumerate(read_journal(self.journal)):
+            try:
+                entry = json.loads(line)
+                if number == 0:
+                    self._check_given(entry["given"])
+                else:
+                    yield entry["key"], place, len(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{str(self.journal)!r}, line {number + 1}: no item ({error}); remove the line, or the file "
+                    "to do the step again"
+                ) from error
 
     def _check_given(self, found: str | None) -> None:
         if found != self.given:
