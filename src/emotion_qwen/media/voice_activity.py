@@ -100,9 +100,7 @@ def _network(samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple
     inputs = values[:, 0] @ weights["lstm_cell.weight_ih"].T + bias
     outputs = np.empty((len(frames), 128), np.float32)
     for frame, given in enumerate(inputs):
-        gates = (
-            given + weights["lstm_cell.weight_hh"] @ hidden
-        )  # input, forget, new value, output
+        gates = given + weights["lstm_cell.weight_hh"] @ hidden  # input, forget, new value, output
         keep_in, keep_old, keep_out = _sigmoid(gates.reshape(4, 128)[[0, 1, 3]])
         cell = keep_old * cell + keep_in * np.tanh(gates[256:384])
         hidden = keep_out * np.tanh(cell)

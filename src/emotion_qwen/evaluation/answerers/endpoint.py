@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _said(error: urllib.error.HTTPError) -> str:
 class Endpoint:
     """See `Answerer`. Closed questions are answered in words too, and read by the task's parser."""
 
-    whole_batches, side = False, SIDE
+    whole_batches = False
 
     def __init__(self, client: ChatClient) -> None:
         self.client, self.name = client, client.model
@@ -135,6 +136,14 @@ class Endpoint:
     def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
         """Return the answerer at "http://host/v1#model"."""
         return cls(ChatClient.at(place, settings))
+
+    def side_of(self, task: Task) -> int:
+        """See `Answerer`."""
+        return SIDE
+
+    def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """See `Answerer`; nothing is prepared ahead."""
+        return nullcontext()
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
