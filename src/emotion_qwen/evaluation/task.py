@@ -64,6 +64,9 @@ class Item:
     options: tuple[str, ...] = ()
     label_set: str = ""
 
+    def __str__(self) -> str:
+        return self.id
+
     def scored(self) -> ScoredItem:
         """Return what a scorer needs of the item."""
         known = self.options or self.choices

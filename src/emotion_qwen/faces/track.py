@@ -85,8 +85,8 @@ def track_faces(
     if not isinstance(detector, CenterFaceDetector):
         return tuple(_record(person, trail) for person, trail in enumerate(trails))
     if not trails:
-        some = np.unique(np.linspace(0, len(frames) - 1, TURNS_TRIED).round().astype(int)) if len(frames) else []
-        quarter = quarter_of([frames[index] for index in some], detector)
+        some = np.unique(np.linspace(0, max(len(frames) - 1, 0), TURNS_TRIED).round().astype(int))
+        quarter = quarter_of(frames[some] if len(frames) else [], detector)
         if quarter:
             trails = _trails(times, (detect_turned(frame, quarter, detector) for frame in frames), *reached)
     tracks = [_record(person, trail) for person, trail in enumerate(trails)]

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.evaluation.answerers.preparation import ItemPreparation, context_of
 from emotion_qwen.evaluation.predictions import Prediction, digest, medium_name, prediction
@@ -48,6 +50,8 @@ KEPT = 8
 SOUND = Sources(sound=True)
 CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
 """Settings in which no general task gives a model more than the model's own."""
+FEWEST = 16
+"""With fewer items, starting processes takes longer than it saves."""
 MOST_WORKERS = 4
 MODEL_CORES = 2  # as in `inference.folder`
 
@@ -122,11 +126,14 @@ class LocalModel:
         if task.domain != "emotion" or not items:
             yield
             return
-        self._ahead = prepare_all(items, self._preparation, self.workers, ahead=self.batch)
+        prepared = prepare_all(
+            items, self._preparation, self.workers if len(items) >= FEWEST else 0, ahead=self.batch
+        )
+        self._ahead = prepared
         try:
             yield
         finally:
-            self._ahead.close()
+            prepared.close()
             self._ahead = None
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
@@ -184,18 +191,19 @@ class LocalModel:
             {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
             for one in readings
         ]
-        read = [row for row, one in enumerate(readings) if isinstance(one, Reading)]
-        closed = [row for row in read if not self._in_words(task, items[row])]
-        by_reader: dict[int, list[int]] = {}
-        for row in closed:
-            by_reader.setdefault(id(readings[row].reader), []).append(row)
-        for rows in by_reader.values():
-            own = [readings[row] for row in rows]
-            for row, found in zip(rows, self.analyzer.conclude(own[0].reader, own), strict=True):
-                said[row] |= _concluded(items[row], found)
-        written = [row for row in read if row not in set(closed)]
-        for row, text in zip(written, self._texts(task, items, readings, written), strict=True):
-            said[row] |= text
+        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, Reading)]
+        in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
+        by_reader: dict[int, list[tuple[int, Reading]]] = {}
+        for row, reading in able:
+            if not self._in_words(task, items[row]):
+                by_reader.setdefault(id(reading.reader), []).append((row, reading))
+        for pairs in by_reader.values():
+            found = self.analyzer.conclude(pairs[0][1].reader, [reading for _, reading in pairs])
+            for (row, _), conclusion in zip(pairs, found, strict=True):
+                said[row] |= _concluded(items[row], conclusion)
+        asked = [(items[row].question, reading) for row, reading in in_words]
+        for (row, _), reply in zip(in_words, self._replies(task, asked), strict=True):
+            said[row] |= reply
         return said
 
     def _in_words(self, task: Task, item: Item) -> bool:
@@ -205,24 +213,22 @@ class LocalModel:
         usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
         return self.replies or not usual
 
-    def _texts(
-        self, task: Task, items: Sequence[Item], readings: Sequence[Any], rows: Sequence[int]
-    ) -> list[dict[str, Any]]:
-        """Let the model write about the view that `ask` shows; nothing where there is nobody to write about."""
+    def _replies(self, task: Task, asked: Sequence[tuple[str, Reading]]) -> list[dict[str, Any]]:
+        """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
         views: list[View | None] = []
-        for row in rows:
-            reading, seen = readings[row], None
+        for _, reading in asked:
+            view: View | None = None
             if reading.channels and task.about == EVOKED:
-                seen = reading.whole.view(CHANNELS, reading.language)
+                view = reading.whole.view(CHANNELS, reading.language)
             elif reading.channels:
-                seen = self.analyzer.asked_view(reading.prepared, reading.context)
-            views.append(seen)
-        shown = [(view, items[row].question) for row, view in zip(rows, views, strict=True) if view is not None]
+                view = self.analyzer.asked_view(reading.prepared, reading.context)
+            views.append(view)
+        shown = [(view, question) for view, (question, _) in zip(views, asked, strict=True) if view is not None]
         given, questions = [view for view, _ in shown], [question for _, question in shown]
         texts = iter(self.engine.write(given, questions, task.max_new_tokens, system=task.system) if shown else [])
         return [
-            {"unanswered": unanswered(readings[row])} if view is None else {"text": next(texts)}
-            for row, view in zip(rows, views, strict=True)
+            {"unanswered": unanswered(reading)} if view is None else {"text": next(texts)}
+            for view, (_, reading) in zip(views, asked, strict=True)
         ]
 
     def _open(self, item: Item, task: Task) -> Item | str:

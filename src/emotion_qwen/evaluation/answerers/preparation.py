@@ -51,7 +51,7 @@ class ItemPreparation:
         sounds = [part["audio"] for part in item.parts if part["type"] == "audio"]
         if len(visuals) > 1 or len(sounds) > 1:
             raise MediaError(
-                f"{len(visuals)} pictures and {len(sounds)} sounds in one question; models of ours take at most one each"
+                f"{len(visuals)} pictures and {len(sounds)} sounds in a question; models of ours take one each"
             )
         if sounds and not self.sources.sound:
             raise MediaError("the model does not hear; leave the audio parts out or give a model that does")
