@@ -22,7 +22,7 @@ SIDE = 160
 FOUND = 0.2
 """Smallest score of a face in that look, which is known to be there."""
 TURNED_SCORE = 0.6
-"""Smallest `rightness` of a face that is found in a turned picture only. Three more looks would find three times as much
+"""Smallest `rightness` of a face that is found in a turned picture only. Three more looks would find thrice as much
 where there is no face; of 300 CIFAR-10 pictures none reaches this."""
 LEANING = 15.0  # degrees
 """A face that is turned by more is looked at again after it was righted by what was seen first."""
