@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -128,18 +127,6 @@ def keep(calibration: Calibration, label_sets: Sequence[str], model: Path) -> Pa
     return path
 
 
-def _temperature_of(header: Mapping[str, Any], label_sets: Sequence[str]) -> float:
-    """Return the temperature by which the shares of predictions are divided already.
-
-    Raises:
-        DataError: it is not one for all label sets.
-    """
-    known = {header.get("temperatures", {}).get(name, 1.0) for name in label_sets}
-    if len(known) > 1:
-        raise DataError(f"{', '.join(label_sets)} had {len(known)} temperatures; give --sets with one at a time")
-    return known.pop()
-
-
 @click.command()
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="Folder of one task's predictions.")
 @click.option("--model", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of that model.")
@@ -148,10 +135,7 @@ def _temperature_of(header: Mapping[str, Any], label_sets: Sequence[str]) -> flo
 )
 def main(predictions: Path, model: Path, sets: str) -> None:
     """Fit a temperature on a task's predictions and keep it beside the model."""
-    header = read_header(predictions)
-    found = calibrate(read_predictions(predictions), header["task"])
-    # Predictions hold shares as `analyze` gives them, with the temperature that the model had.
-    found = replace(found, temperature=round(found.temperature * _temperature_of(header, sets.split(",")), 4))
+    found = calibrate(read_predictions(predictions), read_header(predictions)["task"])
     path = keep(found, sets.split(","), model)
     click.echo(
         f"temperature {found.temperature:.3f} on {found.items} items: expected calibration error "
