@@ -223,6 +223,8 @@ class Channel:
         distribution: what it alone says; empty where the clip has nothing of it.
         moved: natural logarithm of the clip's label's share with all channels over its share without this one.
         agrees: whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike).
+        weight: how much the channel counts beside the others, 0 to 1, by its reliability on validation data; None where
+            that is unknown and the model weighs the channels itself.
     """
 
     channel: str
@@ -230,6 +232,7 @@ class Channel:
     distribution: dict[str, float]
     moved: float
     agrees: bool
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -239,8 +242,7 @@ class Uncertainty:
     Attributes:
         confidence: the leading label's share after calibration, 0 to 1; None where there is no answer.
         entropy: of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise.
-        temperature: by which scores were divided; 1 where the model is not calibrated.
-        calibrated: whether the temperature was fitted for this model and label set.
+        calibrated: whether every channel of the clip was calibrated for this model and label set.
         threshold: confidence below which the report abstains.
         abstains: whether it does: a label that stands all the same is not an answer.
         reason: why it abstains, in the report's language; "" where it does not.
@@ -248,7 +250,6 @@ class Uncertainty:
 
     confidence: float | None
     entropy: float | None
-    temperature: float
     calibrated: bool
     threshold: float
     abstains: bool

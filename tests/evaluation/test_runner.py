@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 import json
 import os
 import random
@@ -7,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 

@@ -26,11 +26,13 @@ from emotion_qwen.inference.report import (
     Outline,
     conclude,
     cue_views,
+    denies_person,
     doubt,
     explain,
     find_cues,
     influence,
     open_words,
+    other_language,
     outline,
     valence_arousal,
 )
@@ -57,6 +59,15 @@ class Thought:
 
     asked: Reasoning
     steps: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
+
+    text: str = ""
+    thought: Thought | None = None
+    unread: bool = False
 
 
 class EmotionQwen:
@@ -209,7 +220,7 @@ class EmotionQwen:
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
-        told = iter(self._sentences(reader, able, outlines, thinking))
+        written = iter(self._write(reader, able, outlines, thinking))
         done = iter(outlines)
         results: list[Analysis | MediaError] = []
         for reading in readings:
@@ -217,8 +228,7 @@ class EmotionQwen:
                 results.append(_nothing_in(reading))
                 continue
             found = next(done)
-            text, thought = next(told) if found.conclusion.label is not None else ("", None)
-            report = self._report(reading, found, text, abstain_below, thought)
+            report = self._report(reading, found, next(written), abstain_below)
             results.append(Analysis(report, clip_features(reading)))
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
@@ -227,24 +237,24 @@ class EmotionQwen:
                 one.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
 
-    def _sentences(
+    def _write(
         self, reader: Reader, readings: Sequence[Reading], outlines: Sequence[Outline], thinking: Reasoning | None
-    ) -> list[tuple[str, Thought | None]]:
+    ) -> list[Written]:
         """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
-        pairs = [pair for pair in zip(readings, outlines, strict=True) if pair[1].conclusion.label is not None]
-        if not pairs:
-            return []
-        first = pairs[0][0]
-        telling = [self._telling(reading, found) for reading, found in pairs]
-        views = [
-            one.view(reading.channels, reading.language) or [] for (reading, _), one in zip(pairs, telling, strict=True)
-        ]
-        texts = reader.write(views, describe_question(first.language, first.about))
-        thoughts = [
-            self._think(one, view, first.labels.name, first.language, thinking)
-            for one, view in zip(telling, views, strict=True)
-        ]
-        return list(zip(texts, thoughts, strict=True))
+        telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
+        wanted = [(reading, one) for reading, one in zip(readings, telling, strict=True) if one is not None]
+        views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
+        asked = {describe_question(reading.language, reading.about) for reading, _ in wanted}
+        texts = iter(zip(views, reader.write(views, *asked), strict=True) if wanted else ())
+        written = []
+        for reading, one in zip(readings, telling, strict=True):
+            if one is None:
+                written.append(Written())
+                continue
+            view, text = next(texts)
+            unread = one.person is not None and denies_person(text)
+            written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
+        return written
 
     def features(self, reading: Reading) -> ClipFeatures:
         """Return the features of a clip as `tell` does, without the report, which asks for much more.
@@ -329,9 +339,7 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(
-        self, reading: Reading, found: Outline, text: str, threshold: float, thought: Thought | None
-    ) -> EmotionReport:
+    def _report(self, reading: Reading, found: Outline, written: Written, threshold: float) -> EmotionReport:
         conclusion, language = found.conclusion, reading.language
         influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
@@ -340,7 +348,7 @@ class EmotionQwen:
             distribution=conclusion.distribution,
             people=found.people,
             gate=conclusion.gate,
-            summary=text,
+            summary=written.text,
             language=language,
             valence_arousal=valence_arousal(conclusion.distribution) if conclusion.distribution else None,
             timeline=found.timeline,
@@ -348,29 +356,34 @@ class EmotionQwen:
             gaps=found.gaps,
             about=reading.about,
             cues=find_cues(reading, found),
-            words=open_words([text], language),
-            rationale=explain(reading, found, influences, text),
+            words=open_words([written.text], language),
+            rationale=explain(reading, found, influences, written.text),
             channels=influences,
-            uncertainty=doubt(conclusion, reading.temperature, threshold, language),
+            uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            reasoning=thought.steps if thought else {},
-            provenance=self._provenance(reading, thought, conclusion.label),
+            reasoning=written.thought.steps if written.thought else {},
+            provenance=self._provenance(reading, written.thought, conclusion.label),
         )
 
-    def _telling(self, reading: Reading, found: Outline) -> Glimpse:
-        """Return what the model's own sentences are about: the glimpse that shows the answer best."""
+    def _telling(self, reading: Reading, found: Outline) -> Glimpse | None:
+        """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
+        if found.conclusion.label is None or not self._trained_about(reading.about):
+            return None
         if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
             return reading.whole
-        leading = reading.labels.labels.index(str(found.conclusion.label))
+        leading = reading.labels.labels.index(found.conclusion.label)
         return reading.glimpses[int(np.nanargmax(found.shares[:, leading]))]
 
-    def _think(
-        self, telling: Glimpse, view: View, labels: str, language: str, thinking: Reasoning | None
-    ) -> Thought | None:
+    def _trained_about(self, about: str) -> bool:
+        """Whether the model was trained for the question, as it tells; for what people show, all of ours were."""
+        facts = self.engine.training_facts()
+        return about != EVOKED or not facts or EVOKED in facts.get("about", ())
+
+    def _think(self, reading: Reading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
         if thinking is None:
             return None
-        steps = think(self.engine, view, telling.channels, label_set(labels), language, thinking.sampling)
+        steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
         return Thought(thinking, steps)
 
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
@@ -408,11 +421,14 @@ class EmotionQwen:
             facts["warnings"].append(
                 f"the model was never trained for the label set {labels.name!r}; its distribution is a guess"
             )
+        if not self._trained_about(reading.about):
+            facts["warnings"].append("the model was never asked what pictures evoke; its distribution is a guess")
         for channel in reading.channels:
             if channel not in self.trained_channels:
                 facts["warnings"].append(
                     f"the model was never trained for the channel {channel!r}; what it makes of it is a guess"
                 )
+        facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
             facts["warnings"].append("no voice is heard in the sound; it counts as absent")
         if thought is not None and label is not None:

@@ -106,6 +106,7 @@ def analyze(
     from emotion_qwen.inference.analyzer import EmotionQwen
     from emotion_qwen.inference.folder import Request, Results, analyze_all
     from emotion_qwen.inference.render import save_picture
+    from emotion_qwen.inference.report import other_language
 
     _quiet()
     asked["reasoning"] = _reasoning(*thought)
@@ -134,6 +135,8 @@ def analyze(
             # Views first: a clip whose line is there is not looked at again.
             unsaved += _save_views(views, found.report, file, named)
             results.add(file, found)
+            for warning in other_language(found.report.utterances, language):
+                print(f"warning: {str(file)!r}: {warning}", file=sys.stderr, flush=True)
             if not output:
                 _tell(found.report, as_lines, console)
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from emotion_qwen.faces import best_box
 from emotion_qwen.inference.encoding import View
 from emotion_qwen.inference.presence import is_voiced
 from emotion_qwen.inference.reader import BLANK
-from emotion_qwen.inference.reading import Reading
+from emotion_qwen.inference.reading import PICTURE, Reading
 from emotion_qwen.inference.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, Utterance
@@ -89,7 +89,8 @@ def _covered(reading: Reading, row: int) -> list[View]:
 def _face_cue(reading: Reading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
     time, language, still = reading.glimpses[rows[0]].time, reading.language, reading.prepared.clip.still
     column = reading.labels.labels.index(episode.label)
-    each = [reading.ask(_covered(reading, row))[0][:, column] for row in rows]  # a crop, and its mirror image if read
+    # One row is the crop, another its mirror image if that is read.
+    each = [reading.ask(_covered(reading, row), PICTURE)[0][:, column] for row in rows]
     shares = np.mean(each, axis=0).tolist()
     name, box = reading.labels.names(language)[column], box_at(reading, person, time)
     frame = "" if still else _TEXTS[language]["frame"].format(time=time)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion_qwen.inference.presence import Span, appearances, bridged, is_voiced, merged, outside, whole_span
+from emotion_qwen.inference.presence import Span, appearances, bridged, covered, is_voiced, merged, outside, whole_span
 from emotion_qwen.media.subtitles import within
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.processing.chat import TOLD
@@ -22,6 +22,7 @@ from emotion_qwen.records import PEOPLE, Clip, Utterance
 
 AROUND = 1.0  # seconds of sound and words before and after a glimpse
 APART = 1.0  # seconds
+WITHIN = 0.4  # share of the time asked for; at a clip's ends half of it lies in the sound, or a little less
 SILENT = 1e-4  # root mean square of a wave; -80 dB of full scale
 Part = dict[str, Any]
 
@@ -150,8 +151,14 @@ def _touches(utterance: Utterance, start: float, end: float) -> bool:
 
 
 def sound_between(clip: Clip, start: float, end: float) -> np.ndarray | None:
-    """Return the wave from `start` to `end` seconds, moved inwards at the clip's ends; None if it is silent."""
+    """Return the wave from `start` to `end` seconds, moved inwards at the sound's ends.
+
+    None if it is silent, or if less than `WITHIN` of that time lies in the sound: moved further, it would be another's.
+    """
     if clip.wave is None or not len(clip.wave):
+        return None
+    sound = (clip.wave_start, clip.wave_start + len(clip.wave) / clip.sample_rate)
+    if np.isfinite(start) and covered([sound], start, end) < WITHIN * (end - start):
         return None
     first, last = _samples(clip, start, end)
     piece = clip.wave[first:last]

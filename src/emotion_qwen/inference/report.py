@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from emotion_qwen.records import (
     Seen,
     Sentence,
     Uncertainty,
+    Utterance,
 )
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
@@ -38,20 +40,22 @@ ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
 _TEXTS = {
     "en": {
-        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most around {peak:.1f} s ({share:.0%}, smoothed).",
+        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}, smoothed).",
         "disagrees": "{channel} alone says {own}, not {label}.",
         "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
-        "below": "confidence {confidence:.0%} is below {threshold:.0%}",
+        "below": "confidence {confidence} is below {threshold}",
+        "unread": "the face cannot be read; it may be too blurred, too small or turned away",
         "unseen": "no face was found",
         "unheard": "no voice is heard",
         "neither": "no face was found, and no voice is heard",
         "nothing": "there is nothing to see, to hear or to read",
     },
     "zh": {
-        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒前后最强（平滑后 {share:.0%}）。",
+        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（平滑后 {share:.0%}）。",
         "disagrees": "仅凭{channel}会是{own}，而不是{label}。",
         "moves": "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-        "below": "置信度 {confidence:.0%} 低于 {threshold:.0%}",
+        "below": "置信度 {confidence} 低于 {threshold}",
+        "unread": "无法辨认人脸；可能过于模糊、太小或转向一侧",
         "unseen": "没有找到人脸",
         "unheard": "没有听到人声",
         "neither": "没有找到人脸，也没有听到人声",
@@ -62,6 +66,10 @@ _CHANNEL_NAMES = {
     "en": {"picture": "the picture", "sound": "the sound", "words": "the words", "context": "the context"},
     "zh": {"picture": "画面", "sound": "声音", "words": "台词", "context": "背景"},
 }
+_DENIAL = re.compile(
+    r"\b(?:no (?:person|people|one|face)|nobody)\b.{0,20}\b(?:seen|visible|there)\b|(?:看不到|看不见|没有)人",
+    re.IGNORECASE,
+)
 SAYING = 1.5
 """How many times the share of a guess a channel's own label must have for the channel to say anything."""
 TELLING_MOVE = math.log(1.25)
@@ -197,25 +205,30 @@ def timeline(
 def _stretch(
     reading: Reading, shares: np.ndarray, rows: Sequence[int], span: Span
 ) -> tuple[list[Moment], tuple[Episode, ...]]:
-    """Compose the timeline of one stretch from the `rows` of its glimpses; a window without any takes the nearest."""
-    labels, cut = reading.labels, windows(*span)
-    times = np.array([reading.glimpses[row].time for row in rows])
-    raw, held = [], []
-    for start, end in cut:
-        near = (times >= start) & (times <= end)
-        near = near if near.any() else np.abs(times - (start + end) / 2) == np.abs(times - (start + end) / 2).min()
-        inside = np.array(rows)[near]
-        raw.append(shares[inside].mean(0))
-        held.append(frozenset().union(*(reading.glimpses[row].channels for row in inside)))
+    """Compose the timeline of one stretch from the `rows` of its glimpses."""
+    labels, cut = reading.labels, window_rows(reading, rows, span)
+    raw = [shares[inside].mean(0) for _, inside in cut]
     soft = smooth(np.stack(raw))
-    moments = [
-        Moment(
-            start, end, labels.labels[int(after.argmax())], named(labels, after), named(labels, before),
-            valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in channels),
-        )
-        for (start, end), before, after, channels in zip(cut, raw, soft, held, strict=True)
-    ]  # fmt: skip
-    return moments, find_episodes(labels.labels, cut, soft)
+    moments = []
+    for ((start, end), inside), before, after in zip(cut, raw, soft, strict=True):
+        held = frozenset().union(*(reading.glimpses[row].channels for row in inside))
+        moments.append(
+            Moment(
+                start, end, labels.labels[int(after.argmax())], named(labels, after), named(labels, before),
+                valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in held),
+            )
+        )  # fmt: skip
+    return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
+
+
+def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
+    """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
+    times = np.array([reading.glimpses[row].time for row in rows])
+    found = []
+    for start, end in windows(*span):
+        away = np.maximum(np.abs(times - (start + end) / 2) - (end - start) / 2, 0.0)  # 0 inside the window
+        found.append(((start, end), np.array(rows)[away <= away.min() + 1e-9].tolist()))
+    return found
 
 
 def describe_person(reading: Reading, person: PersonPictures) -> Person:
@@ -254,6 +267,7 @@ def influence(reading: Reading) -> tuple[Channel, ...]:
     """
     labels, pooled = reading.labels, reading.clip(reading.channels)
     leading = int(pooled.argmax())
+    counts = reading.calibration.weights(reading.channels)
     found = []
     for channel in CHANNELS:
         if channel not in reading.channels:
@@ -265,25 +279,44 @@ def influence(reading: Reading) -> tuple[Channel, ...]:
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
         own = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING
-        found.append(Channel(channel, own, named(labels, alone), moved, bool(flat) or own == labels.labels[leading]))
+        agrees = bool(flat) or own == labels.labels[leading]
+        found.append(Channel(channel, own, named(labels, alone), moved, agrees, counts.get(channel)))
     return tuple(found)
 
 
-def doubt(conclusion: Conclusion, temperature: float | None, threshold: float, language: str) -> Uncertainty:
-    """Say how far to trust a conclusion; one without an answer abstains."""
+def denies_person(text: str) -> bool:
+    """Whether a sentence, in English or Chinese, says that nobody is to be seen."""
+    return bool(_DENIAL.search(text))
+
+
+def doubt(
+    conclusion: Conclusion, calibrated: bool, threshold: float, language: str, *, unread: bool = False
+) -> Uncertainty:
+    """Say how far to trust a conclusion; one without an answer abstains.
+
+    Args:
+        conclusion: of a clip.
+        calibrated: whether its shares may be called probabilities.
+        threshold: confidence below which to abstain.
+        language: "en" or "zh", of the reason.
+        unread: the model does not see a person in the face that shows the answer best; then it abstains, too.
+    """
+    texts = _TEXTS[language]
     shares = np.array(list(conclusion.distribution.values()))
     confidence = entropy = None
     reason = conclusion.reason
     if conclusion.label is not None:
         confidence = float(shares.max())
         entropy = min(max(-float((shares * np.log(np.maximum(shares, 1e-12))).sum()) / math.log(len(shares)), 0.0), 1.0)
-        if confidence < threshold:
-            reason = _TEXTS[language]["below"].format(confidence=confidence, threshold=threshold)
+        if unread:
+            reason = texts["unread"]
+        elif confidence < threshold:
+            digits = 0 if f"{confidence:.0%}" != f"{threshold:.0%}" else 2
+            reason = texts["below"].format(confidence=f"{confidence:.{digits}%}", threshold=f"{threshold:.{digits}%}")
     return Uncertainty(
         confidence=confidence,
         entropy=entropy,
-        temperature=temperature or 1.0,
-        calibrated=temperature is not None,
+        calibrated=calibrated,
         threshold=threshold,
         abstains=bool(reason),
         reason=reason,
@@ -343,7 +376,23 @@ def explain(reading: Reading, found: Outline, channels: Sequence[Channel], summa
             after = before * math.exp(-channel.moved)
             told.append(texts["moves"].format(channel=name, label=label, before=before, after=after))
     told = [text[:1].upper() + text[1:] for text in told]
-    return (Sentence(summary, GENERATED), *(Sentence(text, MEASURED) for text in told))
+    written = (Sentence(summary, GENERATED),) if summary else ()
+    return (*written, *(Sentence(text, MEASURED) for text in told))
+
+
+def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
+    """Return the warning that words are in another language than the questions, by their script; empty if they are not.
+
+    A letter counts as Chinese if it is a CJK ideograph, any other letter as not: so Chinese words under an English
+    question are told, and words in any alphabet, kana or hangul under a Chinese one. Languages of one alphabet are not
+    told apart.
+    """
+    letters = [letter for one in utterances for letter in one.text if letter.isalpha()]
+    chinese = sum("\u3400" <= letter <= "\u9fff" for letter in letters)
+    if not letters or (2 * chinese > len(letters)) == (language == "zh"):
+        return []
+    script, other = ("another script", "Chinese") if language == "zh" else ("Chinese characters", "English")
+    return [f"the words are in {script}, but the questions in {other}; what the model makes of them is a guess"]
 
 
 def open_words(texts: Sequence[str], language: str) -> tuple[str, ...]:

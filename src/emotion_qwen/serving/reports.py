@@ -15,12 +15,11 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
-from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
 from emotion_qwen.inference.presence import whole_span
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json
-from emotion_qwen.inference.report import named, valence_arousal
+from emotion_qwen.inference.report import answered_spans, named, valence_arousal, window_rows
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
@@ -213,9 +212,11 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
 
     A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
     """
-    clip = reading.prepared.clip
-    spans = [] if clip.still else windows(*whole_span(clip))
-    times = np.array([one.time for one in reading.glimpses])
+    times = [one.time for one in reading.glimpses]
+    spans: list[tuple[tuple[float, float], list[int]]] = []
+    for span in [] if reading.prepared.clip.still else answered_spans(reading):
+        rows = [row for row, time in enumerate(times) if span[0] <= time <= span[1]]
+        spans += window_rows(reading, rows, span) if rows else []
     shares = np.full((len(times), len(reading.labels.labels)), np.nan)
     asked = np.zeros(len(times), dtype=bool)
     told = 0
@@ -223,12 +224,11 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
         shares[rows], asked[rows] = found, True
         ready = []
         while told < len(spans):
-            start, end = spans[told]
-            inside = (times >= start) & (times <= end)
+            (start, end), inside = spans[told]
             if not asked[inside].all():
                 break
-            known = inside & ~np.isnan(shares[:, 0])
-            if known.any():
+            known = [row for row in inside if not np.isnan(shares[row, 0])]
+            if known:
                 distribution = named(reading.labels, shares[known].mean(0))
                 ready.append({
                     "start": round(start, 3), "end": round(end, 3),

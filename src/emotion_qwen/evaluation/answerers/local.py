@@ -38,7 +38,7 @@ from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.records import CHANNELS, EVOKED, Clip
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.taxonomy import LABEL_SETS, LabelSet, label_set
+from emotion_qwen.taxonomy import LabelSet, label_set
 
 BATCH = 64
 """Items that are answered together and written at once; what an interruption can cost."""
@@ -100,7 +100,7 @@ class LocalModel:
         }
         scoring = "likelihood less blank per token" if task.less_blank else "likelihood"
         if emotion:
-            shared |= {"about": task.about, "reads": "as analyze", "temperatures": temperatures(engine)}
+            shared |= {"about": task.about, "reads": "as analyze", "calibration": digest(repr(engine.calibration))}
             scoring = "as analyze: likelihood less blank per token, pooled"
         if task.answered == "text":
             shared["system"] = digest(task.system)
@@ -126,9 +126,7 @@ class LocalModel:
         if task.domain != "emotion" or not items:
             yield
             return
-        prepared = prepare_all(
-            items, self._preparation, self.workers if len(items) >= FEWEST else 0, ahead=self.batch
-        )
+        prepared = prepare_all(items, self._preparation, self.workers if len(items) >= FEWEST else 0, ahead=self.batch)
         self._ahead = prepared
         try:
             yield
@@ -295,12 +293,6 @@ def picture_side(engine: Engine) -> int:
     """Return the side in pixels to which this model's still pictures are brought: that of its person crops."""
     image = engine.processor.image_processor
     return crop_side(engine.processor.settings, image.patch_size * image.merge_size)
-
-
-def temperatures(engine: Engine) -> dict[str, float]:
-    """Return label set -> temperature by which the shares of predictions are divided already, where there is one."""
-    known = {name: engine.temperature(name) for name in LABEL_SETS}
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def budgets(own: ClipSettings, task: Task) -> ClipSettings:
