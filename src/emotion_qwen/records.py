@@ -67,12 +67,14 @@ class FaceTrack:
         frames: (K,) int64 indices into the clip's frames, ascending.
         boxes: (K, 4) float32 x1, y1, x2, y2 in pixels of the clip's frames.
         scores: (K,) float32 detector scores in 0..1.
+        rolls: (K,) float32 degrees clockwise by which the face is turned in the picture; None if it is upright.
     """
 
     person: int
     frames: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    rolls: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.faces import Detections
 from emotion_qwen.taxonomy import label_set
 
 FER7 = label_set("fer7")
@@ -56,6 +57,17 @@ def scripted_server(answer: Callable[[dict], tuple[int, str]]):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def everywhere(frame: np.ndarray) -> Detections:
+    """Find one face that fills the frame."""
+    height, width = frame.shape[:2]
+    return Detections(np.array([[0, 0, width, height]], np.float32), np.array([0.9], np.float32))
+
+
+def nobody(frame: np.ndarray) -> Detections:
+    """Find no face."""
+    return Detections.none()
 
 
 class Made:

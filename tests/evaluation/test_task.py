@@ -23,8 +23,7 @@ def test_the_table_has_both_domains_and_keys_are_names():
     assert all(name == task.name and task.domain in DOMAINS for name, task in TASKS.items())
     general = [name for name, task in TASKS.items() if task.domain == "general"]
     assert general[:4] == ["cifar", "shapes", "pope", "mme"]
-    seen = ["moments", "moments_picture_sound", "moments_picture_words", "moments_picture"]
-    assert [name for name, task in TASKS.items() if task.faces] == ["fer", "lfw", *seen]
+    assert [name for name, task in TASKS.items() if task.about == "evoked"] == ["emoset"]
 
 
 def test_tasks_are_chosen_by_name_once_and_in_order():

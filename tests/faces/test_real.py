@@ -87,3 +87,40 @@ def test_faces_that_fill_a_small_picture_are_found():
     detector = CenterFaceDetector()
     found = [len(detector(picture).scores) for picture in pictures("faces_fer_aligned.parquet", 60)]
     assert sum(count == 1 for count in found) >= 56
+
+
+@needs_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("faces_ferplus.parquet", 190), ("faces_rafdb.parquet", 188), ("faces_lfw_expressions.parquet", 198)],
+)
+def test_faces_of_tight_pictures_are_found(name, least):
+    found = sum(bool(track_faces(p[None], np.zeros(1), CenterFaceDetector())) for p in validation(name, 200))
+    print(f"{name}: {found} of 200 found")
+    assert found >= least
+
+
+@needs_data
+@pytest.mark.slow
+def test_at_most_a_stray_face_in_300_pictures_of_things():
+    pictures_of_things = validation("pictures_cifar10.parquet", 300)
+    found = sum(bool(track_faces(p[None], np.zeros(1), CenterFaceDetector())) for p in pictures_of_things)
+    print(f"CIFAR-10: {found} of 300 show a face")
+    assert found <= 1
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "roll"), [("face_turned_90.jpg", -90), ("face_turned_180.jpg", 180)])
+def test_turned_files_are_righted(name, roll):
+    (track,) = tracks_of(f"trials/{name}")[1]
+    assert abs((float(track.rolls[0]) - roll + 180) % 360 - 180) < 15
+
+
+def validation(name: str, count: int) -> list[np.ndarray]:
+    """Draw pictures of the validation part by a seed; pictures whose voters saw no face are none."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [row for row in parquet.read_table(DATA / name).to_pylist() if row["split"] == "validation"]
+    rows = [row for row in rows if "votes" not in row or row["votes"][9] < 5]
+    chosen = np.random.default_rng(1).permutation(len(rows))[:count]
+    return [np.array(Image.open(io.BytesIO(rows[place]["image"])).convert("RGB")) for place in chosen]

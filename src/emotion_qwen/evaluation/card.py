@@ -18,15 +18,15 @@ import click
 import numpy as np
 
 from emotion_qwen.console import run_command
+from emotion_qwen.evaluation.answerers.local import LocalModel
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
-from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
-from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.evaluation.predict import Prediction, predict
+from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.scoring import label_scores
+from emotion_qwen.inference.reading import Reading
 from emotion_qwen.matching.answer import match_label
-from emotion_qwen.prepare import person_views
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import label_set
 
@@ -62,7 +62,7 @@ def _measure_one(engine: Engine, task: Task, data: Path, predictions: Path, limi
             "interval": [_percent(sure.low), _percent(sure.high)],
             "recall": {name: _percent(share) for name, share in recalls(right, [one.group for one in own]).items()},
         }
-        if task.faces:
+        if task.domain == "emotion":
             told |= _read_back(engine, task, data, own, limit)
         for name, value in told.items():
             result.setdefault(name, {})[language] = value
@@ -73,26 +73,21 @@ def _read_back(
     engine: Engine, task: Task, data: Path, answered: Sequence[Prediction], limit: int | None
 ) -> dict[str, float]:
     """Let the model write about every face, and compare what it names with the likeliest label."""
-    language, side = answered[0].language, picture_side(engine)
-    items = task.items(data, side=side, languages=(language,), limit=limit)
-    shown = _telling_views(engine, items, [one.predicted or "" for one in answered], side)
+    model, language = LocalModel(engine, workers=0), answered[0].language
+    items = task.items(data, side=model.side_of(task), languages=(language,), limit=limit)
+    given = [(item, one.predicted) for item, one in zip(items, answered, strict=True) if one.predicted]
+    readings = model.readings(task, [item for item, _ in given])
+    shown, likely = [], []
+    for reading, (item, predicted) in zip(readings, given, strict=True):
+        if isinstance(reading, Reading) and predicted:
+            # The glimpse that speaks most for the likeliest label, as `analyze` writes about a person.
+            best = int(reading.shares(reading.channels)[:, item.choices.index(predicted)].argmax())
+            shown.append(reading.glimpses[best].view(reading.channels, language) or [])
+            likely.append(item.options[item.choices.index(predicted)])
     written = engine.write(shown, QUESTIONS["describe"][language])
-    english = dict(zip(WRITTEN.names(language), WRITTEN.labels, strict=True))
     named = [match_label(text, WRITTEN, language) for text in written]
-    likely = [english[one.predicted or ""] for one in answered]
     agree = np.mean([n == k for n, k in zip(named, likely, strict=True)])
     return {"written_agrees": _percent(agree), "written_parses": _percent(np.mean([n is not None for n in named]))}
-
-
-def _telling_views(engine: Engine, items: Sequence[Item], predicted: Sequence[str], side: int) -> list[dict[str, Any]]:
-    """Return of every face the view that speaks most for its likeliest label, as `analyze` writes about a person."""
-    views = [person_views(item.parts[0]["image"], side, engine.processor.settings) for item in items]
-    parts = [{"type": "image", "image": np.ascontiguousarray(view)} for one in views for view in one]
-    scores, _ = label_scores(engine, parts, WRITTEN, items[0].language)
-    shares = scores.softmax(-1).reshape(len(items), -1, scores.shape[-1])  # (faces, views, labels)
-    names = WRITTEN.names(items[0].language)
-    best = [int(share[:, names.index(name)].argmax()) for share, name in zip(shares, predicted, strict=True)]
-    return [parts[number * shares.shape[1] + view] for number, view in enumerate(best)]
 
 
 def _percent(share: Any) -> float:

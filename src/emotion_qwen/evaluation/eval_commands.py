@@ -55,6 +55,8 @@ def evaluate() -> None:
 @click.option("--judge", default=None, help="Who marks replies, for tasks that want a judge; named as a model is.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a model of ours answers together.")
+@click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 is none.")
+@click.option("--replies", is_flag=True, default=None, help="Models of ours answer in words where a task wants words.")
 @click.option("--frames/--no-frames", default=None, help="Frames of the worst answers on the page.")
 @click.option("--list", "listed", is_flag=True, help="Show the tasks with what they need, and stop.")
 def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool, **given: Any) -> int:
@@ -138,8 +140,7 @@ def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, An
         if not sign or not dot:
             raise SettingsError(f"option {text!r}; expected TASK.NAME=VALUE")
         values.setdefault("options", {}).setdefault(task, {})[name] = value
-    if given["frames"] is not None:
-        values["frames"] = given["frames"]
+    values |= {key: given[key] for key in ("frames", "replies", "workers") if given[key] is not None}
     if given["judge"]:
         values["judge"] = {**(values.get("judge") or {}), "model": given["judge"]}
     return values

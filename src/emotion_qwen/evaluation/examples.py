@@ -57,7 +57,7 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
     found = []
     for one in wrong[:count]:
         line = column.lines.get(one.item.id)
-        said = "" if line is None else line.error or line.text or line.predicted or ""
+        said = "" if line is None else line.error or line.unanswered or line.text or line.predicted or ""
         item = items[one.item.id]
         found.append(Example(item, one, said, _kept(column.folder, item) if frames else None))
     return found

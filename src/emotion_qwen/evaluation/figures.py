@@ -168,8 +168,7 @@ def _draw_gate(found: Forgetting) -> Any:
             look = {"facecolor": colour, "alpha": 0.45} if filled else {"edgecolor": colour, "linewidth": 2}
             axes.stairs(shares, edges, fill=filled, label=label, **look)
             axes.axvline(weights.mean(), color=colour, linestyle="--", linewidth=1.4)
-        kind = "faces" if one.task.faces else "no faces"
-        axes.set_title(f"{one.task.title} · {kind}", loc="left", fontsize=10, color=INK)
+        axes.set_title(f"{one.task.title} · {one.task.domain}", loc="left", fontsize=10, color=INK)
         axes.set_ylabel("pictures, %", fontsize=9)
         _clean(axes)
     panels[-1, 0].set_xlim(0, 1)

@@ -177,14 +177,14 @@ def _method(found: Forgetting) -> list[str]:
 def _scoring(found: Forgetting) -> list[str]:
     less = [one.task.title for one in found.tasks if one.task.less_blank]
     plain = [one.task.title for one in found.tasks if not one.task.less_blank]
-    faces = [one.task.title for one in found.tasks if one.task.faces]
+    faces = [one.task.title for one in found.tasks if one.task.domain == "emotion"]
     lines = []
     if less:
         lines.append(f"- Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
     if plain:
         lines.append(f"- Compared by the plain likelihood of each choice: {'; '.join(plain)}.")
     if faces:
-        lines.append(f"- Read by the same views of a face as in `analyze`: {'; '.join(faces)}.")
+        lines.append(f"- Read as `analyze` reads: faces, sound and words: {'; '.join(faces)}.")
     return lines
 
 

@@ -49,6 +49,10 @@ class EvalSettings(Settings):
     """Of models of ours: auto, cpu, cuda, cuda:1, mps; with several processes, auto takes one GPU each."""
     batch: int | None = Field(None, ge=1)
     """Items that a model of ours answers together."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that prepare media for a model of ours, ahead of it; None chooses by the number of cores."""
+    replies: bool = False
+    """Let models of ours answer tasks of emotion in words where the task wants words, not as `analyze` does."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
     judge: JudgeSettings | None = None
     frames: bool = True
@@ -105,8 +109,9 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
     for name in settings.models:
         try:
             answerer = make_answerer(
-                name, device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint
-            )
+                name, device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint,
+                workers=settings.workers, replies=settings.replies,
+            )  # fmt: skip
         except EmotionQwenError as error:
             last = error
             outcome.faults.append(f"{name}: {error}")
@@ -181,6 +186,12 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
     if done.failures:
         first = next(one for one in done.predictions if one.error)
         outcome.faults.append(f"{place}: {done.failures} items failed, first {first.id!r}: {first.error}")
+    without = [one for one in done.predictions if one.unanswered]
+    if without:
+        outcome.notes[
+            f"{place}: {len(without)} of {len(done.items)} items have no answer, first {without[0].id!r}: "
+            f"{without[0].unanswered}"
+        ] = None
     if done.missing:
         outcome.faults.append(f"{place}: {done.missing} of {len(done.items)} items have no answer")
 

@@ -41,7 +41,8 @@ class Prediction:
         text: the reply, where the answer is text.
         frames: pictures that were shown.
         seconds: taken by the item, its share of a batch.
-        error: why there is no answer; empty if there is one.
+        error: what went wrong, if there is no answer; such an item is asked again.
+        unanswered: why there is no answer although nothing went wrong, such as that nobody is seen or heard.
         answerer: who answered.
     """
 
@@ -58,6 +59,7 @@ class Prediction:
     frames: int = 0
     seconds: float = 0.0
     error: str = ""
+    unanswered: str = ""
     answerer: str = ""
 
     @property

@@ -128,7 +128,7 @@ def answer_task(
     place = place or Place.here()
     split = split or task.splits[0]
     items, rejected = usable(
-        task.items(data, side=answerer.side, languages=languages, split=split, limit=limit), task.answered
+        task.items(data, side=answerer.side_of(task), languages=languages, split=split, limit=limit), task.answered
     )
     claim(folder, answerer.header(task, split) | ({"options": dict(options)} if options else {}))
     batches = answerer.batches(task, items)
@@ -222,12 +222,14 @@ def _answer_batches(
     console = Console(stderr=True)
     # Where nobody watches, such as in a file of messages, a bar would leave empty lines.
     bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=not console.is_terminal)
-    with bar:
+    waiting = [[item for item in batch if waits(item)] for batch in batches]
+    pairs = [
+        (new, batch if answerer.whole_batches and new else new) for new, batch in zip(waiting, batches, strict=True)
+    ]
+    with bar, answerer.ahead(task, [item for _, asked in pairs for item in asked]):
         step = bar.add_task(f"{answerer.name}: {task.column}", total=sum(map(len, batches)))
-        for batch in batches:
-            waiting = [item for item in batch if waits(item)]
-            wanted = {(item.id, item.language) for item in waiting}
-            asked = batch if answerer.whole_batches and waiting else waiting
+        for (new_items, asked), batch in zip(pairs, batches, strict=True):
+            wanted = {(item.id, item.language) for item in new_items}
             answers = answerer.answer(task, asked) if asked else iter(())
             new = (as_line(one) for one in answers if one.key in wanted and says_more(one))
             if answerer.whole_batches:  # written together, as they were answered

@@ -73,9 +73,9 @@ class Column:
 
     @property
     def whole(self) -> bool:
-        """Whether every item could be asked and was answered."""
+        """Whether every item could be asked, and was answered or has a reason for having no answer."""
         tally = self.result.tally
-        return not self.rejected and tally.answered == tally.items
+        return not self.rejected and tally.answered + tally.unanswered == tally.items
 
     @property
     def seconds(self) -> float:
@@ -162,7 +162,7 @@ def score_folder(folder: Path) -> list[Column]:
         also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
         marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
         also |= _marks(scored, answers, marks)
-        told = [answer for answer in answers if not answer.error and answer.scores is None]
+        told = [one for one in answers if not (one.error or one.unanswered) and one.scores is None]
         # The release asked in English; its English labels stand in no reply in another language.
         released = task.as_released(scored, told) if task.as_released and told and language == "en" else {}
         counting = {name: one for (name, _), one in that_count(said).items()}
@@ -183,7 +183,7 @@ def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Answe
     for one in lines:
         if one.id in known:
             scores = None if one.scores is None else known[one.id].scores(one.scores)
-            answers.append(Answer(one.id, one.text or "", scores, one.error))
+            answers.append(Answer(one.id, one.text or "", scores, one.error, one.unanswered))
     return answers
 
 
@@ -324,6 +324,7 @@ def _result_record(result: Result) -> dict[str, Any]:
         "coverage": tally.coverage,
         "parse_rate": tally.parse_rate,
         "failures": tally.failures,
+        "unanswered": tally.unanswered,
         "unread": dict(tally.unread),
         "duplicates": list(tally.duplicates),
         "strays": list(tally.strays),

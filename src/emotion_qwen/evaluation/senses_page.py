@@ -29,15 +29,16 @@ from emotion_qwen.evaluation.figures import AFTER, BEFORE
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.report import influence
 from emotion_qwen.inference.scoring import label_reader
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.prepare import PersonPictures, PreparedClip, person_views
+from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES
-from emotion_qwen.records import Clip, FaceTrack, Utterance
+from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.taxonomy import label_set
 
 ALONE = ("emodb", "goemotions")
@@ -108,13 +109,13 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         read_texts(data / "text_goemotions.parquet", "validation"),
     )
     rng = np.random.default_rng(0)
-    reader = label_reader(engine, LABELS, "en")
+    reader, detector = label_reader(engine, LABELS, "en"), CenterFaceDetector()
     named = readable = named_readable = false_alarms = 0
     for number in track(range(count), "conflicts", console=console or Console(stderr=True)):
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
         told = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = Reading(reader, _moment(engine, held, told, rng), LABELS, "en")
+        reading = Reading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
         pooled = reading.clip(reading.channels)
         found = {one.channel: one for one in influence(reading) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}
@@ -131,7 +132,11 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
 
 
 def _moment(
-    engine: Engine, held: tuple[Pictures, Voices, Texts], told: dict[str, str], rng: np.random.Generator
+    engine: Engine,
+    held: tuple[Pictures, Voices, Texts],
+    told: dict[str, str],
+    rng: np.random.Generator,
+    detector: FaceDetector,
 ) -> PreparedClip:
     """Build a prepared clip of 2 s whose channels have the given labels."""
     faces, voices, texts = held
@@ -145,12 +150,7 @@ def _moment(
         np.stack([pixels, pixels]), np.array([0.0, length]), "artificial", duration=length, size=pixels.shape[:2],
         wave=wave, sample_rate=SAMPLE_RATE, utterances=said,
     )  # fmt: skip
-    side = float(len(pixels))
-    box = np.array([[0, 0, side, side]] * 2, dtype=np.float32)
-    track_ = FaceTrack(0, np.array([0, 1]), box, np.ones(2, dtype=np.float32))
-    views = person_views(pixels, picture_side(engine), engine.processor.settings)
-    person = PersonPictures(track_, views, np.full(len(views), length / 2))
-    return PreparedClip(clip, clip, (person,), voice=((0.0, length),))
+    return prepare_clip(clip, detector, Budget.of(engine.processor))
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.records import PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 
 DOMAINS = ("emotion", "general")
@@ -35,7 +36,8 @@ class Item:
         parts: the message parts that come before the question, in order: `{"type": "image", "image": ...}` with a path,
             an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path;
             `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for what is told, such as
-            subtitles. Likelihood answerers take at most one picture or video.
+            subtitles; what a person says has the bare words as "words". Models of ours take at most one picture or
+            video.
         question: as the model reads it.
         choices: the answers whose likelihood is compared, in the item's language; empty for a free answer.
         answer: the right one of them, or the first reference.
@@ -46,6 +48,7 @@ class Item:
         cluster: what belongs together: image, video, question; see `ScoredItem`.
         options: what a reader of replies needs in place of the choices, place by place (English labels for Chinese
             choices, the texts behind option letters); empty for the choices.
+        label_set: name of the label set that the choices are; empty if they are none.
     """
 
     id: str
@@ -59,6 +62,10 @@ class Item:
     references: tuple[str, ...] = ()
     cluster: str = ""
     options: tuple[str, ...] = ()
+    label_set: str = ""
+
+    def __str__(self) -> str:
+        return self.id
 
     def scored(self) -> ScoredItem:
         """Return what a scorer needs of the item."""
@@ -95,7 +102,7 @@ class Source(Protocol):
         """Raise DataError now if the items cannot be had from this folder."""
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """Return the items; the arguments are those of `Task.items`."""
 
@@ -113,7 +120,8 @@ class Task:
         title: how pages and figures call it.
         domain: the skill that it tests, one of `DOMAINS`.
         source: of its items.
-        faces: every picture is a person crop, to be read by the views that `analyze` reads (`prepare.person_views`).
+        about: for tasks of emotion, whom models of ours are asked about, one of `records.ABOUT`: "people" as `analyze`
+            is by default, or "evoked".
         less_blank: compare likelihoods less those for an empty picture (`inference.scoring`), not the plain ones.
         answered: how the task wants to be answered: by the likelihood of the choices or by text. Items with choices
             can be answered by likelihood in either case.
@@ -139,7 +147,7 @@ class Task:
     title: str
     domain: str
     source: Source
-    faces: bool = False
+    about: str = PEOPLE
     less_blank: bool = True
     answered: Literal["likelihood", "text"] = "likelihood"
     score: Scorer | None = None
@@ -222,7 +230,7 @@ class Task:
         self,
         data: Path | None,
         *,
-        side: int,
+        side: int | None,
         languages: Sequence[str] = ("en",),
         split: str | None = None,
         limit: int | None = None,
@@ -231,8 +239,8 @@ class Task:
 
         Args:
             data: folder of the files, or one that holds a folder named as the task; a drawn task needs none.
-            side: pixels to which the small pictures of FER2013, LFW and CIFAR-10 are brought, the side that the model
-                was trained on; pictures of other tasks are read as they are.
+            side: pixels to which the small pictures of FER2013, LFW and CIFAR-10 are brought; None leaves them as they
+                are. Pictures of other tasks are read as they are.
             languages: of "en" and "zh"; every item comes once in each.
             split: one of the task's `splits`; None is the first.
             limit: so many items, evenly spaced over a file, the first of a drawn world; None is all.
@@ -271,7 +279,7 @@ def labelled(
     """
     choices = labels.names(language)
     answer = choices[labels.labels.index(label)]
-    known = {"group": label, "references": (label,), "options": labels.labels, **more}
+    known = {"group": label, "references": (label,), "options": labels.labels, "label_set": labels.name, **more}
     return Item(name, language, tuple(parts), question, choices, answer, **known)
 
 

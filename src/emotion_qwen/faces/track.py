@@ -6,18 +6,22 @@ compared, so a person who leaves and comes back is a new track, and two faces th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from emotion_qwen.errors import ShapeError
-from emotion_qwen.faces.detect import FaceDetector, overlaps
+from emotion_qwen.faces.detect import CenterFaceDetector, Detections, FaceDetector, overlaps
+from emotion_qwen.faces.turned import detect_turned, quarter_of, rolls_of
 from emotion_qwen.records import FaceTrack
 
 GROWTH = 2.0
 """Two boxes whose sides differ by more than this factor are two faces."""
 FEW_FRAMES = 4
 """A video shorter than this may show a face only once."""
+TURNS_TRIED = 3
+"""Frames in which faces that are turned by a quarter or more are looked for, where no upright one was found."""
 
 
 @dataclass(eq=False)
@@ -27,11 +31,12 @@ class _Trail:
     frames: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    rolls: list[float] = field(default_factory=list)
     seen: float = 0.0
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
     """Horizontal and vertical, pixels per second."""
 
-    def add(self, frame: int, time: float, box: np.ndarray, score: float) -> None:
+    def add(self, frame: int, time: float, box: np.ndarray, score: float, roll: float) -> None:
         """Append one sighting and learn the speed from it."""
         if self.boxes and time > self.seen:
             measured = (_centres(box) - _centres(self.boxes[-1])) / (time - self.seen)
@@ -39,6 +44,7 @@ class _Trail:
         self.frames.append(frame)
         self.boxes.append(box)
         self.scores.append(score)
+        self.rolls.append(roll)
         self.seen = time
 
     def expected(self, time: float) -> np.ndarray:
@@ -66,32 +72,53 @@ def track_faces(
         lone_score: in a clip of four or more frames a face seen once is kept only from this score on.
 
     Returns:
-        Tracks in order of first appearance, then left to right, numbered from 0.
+        Tracks in order of first appearance, then left to right, numbered from 0. `CenterFaceDetector` also finds turned
+        faces, by quarters only where no upright one is found, and says how far all faces are turned.
 
     Raises:
         ShapeError: frames and times do not belong together.
     """
     if frames.ndim != 4 or times.shape != frames.shape[:1]:
         raise ShapeError(f"frames {frames.shape} with times {times.shape}; expected (T, H, W, 3) with (T,) seconds")
+    reached = (patience, reach, lone_score)
+    trails = _trails(times, (detector(frame) for frame in frames), *reached)
+    if not isinstance(detector, CenterFaceDetector):
+        return tuple(_record(person, trail) for person, trail in enumerate(trails))
+    if not trails:
+        some = np.unique(np.linspace(0, max(len(frames) - 1, 0), TURNS_TRIED).round().astype(int))
+        quarter = quarter_of(frames[some] if len(frames) else [], detector)
+        if quarter:
+            trails = _trails(times, (detect_turned(frame, quarter, detector) for frame in frames), *reached)
+    tracks = [_record(person, trail) for person, trail in enumerate(trails)]
+    return tuple(
+        replace(track, rolls=rolls_of(track, frames, trail.rolls, detector))
+        for track, trail in zip(tracks, trails, strict=True)
+    )
+
+
+def _trails(
+    times: np.ndarray, detections: Iterable[Detections], patience: float, reach: float, lone_score: float
+) -> list[_Trail]:
+    """Join the faces of every frame; see `track_faces`."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     live: list[_Trail] = []
     every: list[_Trail] = []
-    for index, (frame, time) in enumerate(zip(frames, times.tolist(), strict=True)):
+    for index, (found, time) in enumerate(zip(detections, times.tolist(), strict=True)):
         # `patience` counts missed time, so the step to the next frame comes on top; slow sampling never splits a track.
         live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
-        found = detector(frame)
         taken = _continue(live, found.boxes, time, reach)
+        rolls = np.zeros(len(found.scores)) if found.rolls is None else found.rolls
         for number, (box, score) in enumerate(zip(found.boxes, found.scores.tolist(), strict=True)):
             trail = taken.get(number)
             if trail is None:
                 trail = _Trail()
                 live.append(trail)
                 every.append(trail)
-            trail.add(index, time, box, score)
-    if len(frames) >= FEW_FRAMES:
+            trail.add(index, time, box, score, float(rolls[number]))
+    if len(times) >= FEW_FRAMES:
         every = [trail for trail in every if len(trail.frames) > 1 or trail.scores[0] >= lone_score]
     every.sort(key=lambda trail: (trail.frames[0], float(trail.boxes[0][0]), float(trail.boxes[0][1])))
-    return tuple(_record(person, trail) for person, trail in enumerate(every))
+    return every
 
 
 def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) -> dict[int, _Trail]:

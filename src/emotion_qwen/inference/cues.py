@@ -14,13 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from emotion_qwen.faces import best_box
+from emotion_qwen.faces.capture import RIGHTED_FROM
 from emotion_qwen.inference.encoding import View
 from emotion_qwen.inference.presence import is_voiced
 from emotion_qwen.inference.reader import BLANK
 from emotion_qwen.inference.reading import PICTURE, Reading
 from emotion_qwen.inference.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
-from emotion_qwen.records import MEASURED, Cue, Episode, Utterance
+from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
 """Region of an upright face crop -> its first and last row, as shares of the side."""
@@ -103,12 +104,19 @@ def _face_cue(reading: Reading, person: PersonPictures, rows: Sequence[int], epi
         text = _TEXTS[language]["face"].format(label=name, before=shares[0], frame=frame)
     else:
         first, last = REGIONS[telling]
-        box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
+        if not is_righted(person.track, time, reading.prepared.clip.times):  # regions are strips of the upright crop
+            box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
         region = _NAMES.get(language, {}).get(telling, telling.capitalize())
         text = _TEXTS[language]["region"].format(
             region=region, label=name, before=shares[0], after=shares[0] - falls[telling], frame=frame
         )
     return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)
+
+
+def is_righted(track: FaceTrack, time: float, times: np.ndarray) -> bool:
+    """Whether the crop of a face at the seen time nearest to `time` was turned upright; `times` are the clip's."""
+    near = int(np.abs(times[track.frames] - time).argmin())
+    return track.rolls is not None and abs(float(track.rolls[near])) >= RIGHTED_FROM
 
 
 def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:

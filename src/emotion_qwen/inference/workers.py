@@ -6,10 +6,10 @@ handed out next, so memory stays flat. A worker loads neither torch nor a model.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.faces import FaceDetector
@@ -43,14 +43,17 @@ class Preparation:
 Prepared = PreparedClip | EmotionQwenError
 
 
+Source = TypeVar("Source")
+
+
 def prepare_all(
-    files: Sequence[Path], preparation: Preparation, workers: int, ahead: int = 4
-) -> Generator[tuple[Path, Prepared], None, None]:
-    """Prepare files in order.
+    files: Sequence[Source], preparation: Callable[[Source], PreparedClip], workers: int, ahead: int = 4
+) -> Generator[tuple[Source, Prepared], None, None]:
+    """Prepare files, or items of a task, in order.
 
     Args:
-        files: to prepare.
-        preparation: how.
+        files: to prepare; their text is how errors call them.
+        preparation: how; must be able to travel to another process.
         workers: processes; 0 prepares each file when it is asked for, in this process.
         ahead: how many clips may wait.
 
@@ -72,7 +75,7 @@ def prepare_all(
         results.close()
 
 
-def _attempt(preparation: Preparation, file: Path) -> Prepared:
+def _attempt(preparation: Callable[[Source], PreparedClip], file: Source) -> Prepared:
     try:
         return preparation(file)
     except EmotionQwenError as error:  # raised, or told of this clip alone, where it is handed out

@@ -4,12 +4,13 @@ from tests.conftest import write_clip
 
 from emotion_qwen.evaluation.answerers.local import LocalModel, still
 from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.faces import ScriptedDetector
+from emotion_qwen.evaluation.score import as_answers
+from emotion_qwen.evaluation.scoring.labels import score_labels
+from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.media.clip import read_clip
+from emotion_qwen.processing.chat import label_question
 
-from ..scripted import emotion_item, toy
-
-NOBODY = ScriptedDetector([])
+from ..scripted import FER7, emotion_item, everywhere, nobody, toy
 
 
 def clip_items(path, count: int, **changed):
@@ -23,7 +24,7 @@ def test_texts_of_a_batch_are_those_of_single_calls(nano, tmp_path):
         emotion_item(n, parts=({"type": "image", "image": picture},), question="Describe it." + " Briefly." * (n % 2))
         for n, picture in enumerate(pictures)
     ]
-    done = answer_task(LocalModel(nano), toy(items, max_new_tokens=12), tmp_path / "toy")
+    done = answer_task(LocalModel(nano), toy(items, "general", max_new_tokens=12), tmp_path / "toy")
     alone = [nano.write([item.parts], item.question, 12)[0] for item in items]
     assert [one.text for one in done.predictions] == alone and all(one.frames == 1 for one in done.predictions)
 
@@ -43,7 +44,7 @@ def test_what_cannot_be_read_fails_alone(deaf, tmp_path):
     sound = emotion_item(2, parts=({"type": "audio", "audio": np.zeros(16000, np.float32)},))
     for answered in ("text", "likelihood"):
         task = toy([emotion_item(0), missing, sound, emotion_item(3)], answered=answered, less_blank=False)
-        done = answer_task(LocalModel(deaf, detector=NOBODY), task, tmp_path / answered)
+        done = answer_task(LocalModel(deaf, detector=everywhere, workers=0), task, tmp_path / answered)
         errors = [one.error for one in done.predictions]
         assert errors[0] == errors[3] == "" and "gone.mp4" in errors[1] and "does not hear" in errors[2]
         assert all((one.text is None) == (answered == "likelihood") for one in done.predictions if not one.error)
@@ -57,7 +58,7 @@ def test_a_system_message_reaches_the_model(nano, tmp_path, monkeypatch):
         "apply_chat_template",
         lambda s, chats, *a, **k: seen.append(chats) or original(s, chats, *a, **k),
     )
-    answer_task(LocalModel(nano), toy([emotion_item(0)], system="Be short."), tmp_path / "toy")
+    answer_task(LocalModel(nano), toy([emotion_item(0)], "general", system="Be short."), tmp_path / "toy")
     assert seen[0][0][0] == {"role": "system", "content": "Be short."}
 
 
@@ -73,7 +74,7 @@ def test_texts_come_in_buckets_of_alike_length_and_one_file_side_by_side(nano):
 
 @pytest.mark.parametrize("answered", ["text", "likelihood"])
 def test_the_header_says_what_decides(nano, answered):
-    header = LocalModel(nano).header(toy([], answered=answered, frames={"max_frames": 5}), "test")
+    header = LocalModel(nano).header(toy([], "general", answered=answered, frames={"max_frames": 5}), "test")
     said = {"text": "text, greedy, at most 8 tokens", "likelihood": "likelihood less blank per token"}
     assert header["settings"]["video_max_pixels"] == 4096 and header["settings"]["fps"] == 2.0
     assert header["scoring"] == said[answered] and header["settings"]["max_frames"] == 5 and header["split"] == "test"
@@ -99,3 +100,45 @@ def test_a_task_gives_no_model_more_than_it_was_trained_on_but_less(nano, tmp_pa
 def test_a_picture_in_memory_is_a_still_clip():
     clip = still(np.zeros((4, 6, 3), np.uint8), "p")
     assert clip.still and clip.frames.shape == (1, 4, 6, 3) and clip.size == (4, 6) and clip.fps is None
+
+
+def test_emotion_is_asked_under_the_settings_of_analyze(nano):
+    task = toy([], answered="text", frames={"max_frames": 5, "fps": 3.0})
+    header = LocalModel(nano).header(task, "test")
+    assert header["settings"] == nano.processor.settings.model_dump()
+    assert header["about"] == "people" and header["scoring"].startswith("as analyze")
+    assert LocalModel(nano, replies=True).header(task, "test")["scoring"].startswith("text")
+
+
+def test_nobody_seen_or_heard_is_no_answer_and_no_fault(nano, tmp_path):
+    items = [labelled_item(0), labelled_item(1, parts=(spoken_part("en", "What a wonderful day!"),))]
+    done = answer_task(
+        LocalModel(nano, detector=nobody, workers=0), toy(items, answered="likelihood"), tmp_path / "toy"
+    )
+    silent, said = done.predictions
+    assert done.failures == 0 and silent.predicted is None and silent.scores is None and silent.unanswered
+    assert said.predicted and not said.unanswered, "words alone are an answer"
+    tally = score_labels([item.scored() for item in items], as_answers(items, done.predictions), FER7).tally
+    assert (tally.items, tally.answered, tally.unanswered, tally.failures, tally.coverage) == (2, 1, 1, 0, 0.5)
+    again = answer_task(LocalModel(nano, detector=None, workers=0), toy(items, answered="likelihood"), tmp_path / "toy")
+    assert again.predictions == done.predictions, "an item without an answer is not asked again"
+
+
+def test_a_closed_question_is_answered_by_a_label_and_another_in_words(nano, tmp_path):
+    items = [labelled_item(0), labelled_item(1, question="What does the person show, and why?")]
+    label, words = answer_task(LocalModel(nano, 8, everywhere, 0), toy(items), tmp_path / "one").predictions
+    assert label.scores and label.text is None and words.text and words.scores is None
+    both = answer_task(LocalModel(nano, 8, everywhere, 0, replies=True), toy(items), tmp_path / "two").predictions
+    assert all(one.text and one.scores is None for one in both)
+
+
+def test_what_a_picture_evokes_is_asked_of_the_whole_picture(nano, tmp_path):
+    item = labelled_item(0, question=label_question(FER7, "en", "evoked"))
+    model = LocalModel(nano, 8, everywhere, 0)
+    (one,) = answer_task(model, toy([item], about="evoked"), tmp_path / "toy").predictions
+    (alone,) = model.readings(toy([item], about="evoked"), [item])
+    assert one.scores and alone.people == [] and one.frames == 1
+
+
+def labelled_item(number: int, **changed):
+    return emotion_item(number, label_set="fer7", **{"question": label_question(FER7, "en"), **changed})

@@ -6,6 +6,7 @@ Prompt, frames, length and parser are the task's; an answerer only carries them 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,9 +55,8 @@ class Answerer(Protocol):
     name: str
     whole_batches: bool
 
-    @property
-    def side(self) -> int:
-        """Pixels to which the small pictures of a Parquet file are brought."""
+    def side_of(self, task: Task) -> int | None:
+        """Return the pixels to which the small pictures of a Parquet file are brought; None leaves them as they are."""
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer besides the item."""
@@ -64,12 +64,21 @@ class Answerer(Protocol):
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
         """Divide items into batches that are answered together; depends on nothing but the items."""
 
+    def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """Announce the items that will be answered, in this order, so that they can be prepared ahead."""
+
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
         """Yield one prediction an item, in their order; what fails is a prediction with an error."""
 
 
 def make_answerer(
-    name: str, *, device: str = "auto", batch: int | None = None, endpoint: EndpointSettings | None = None
+    name: str,
+    *,
+    device: str = "auto",
+    batch: int | None = None,
+    endpoint: EndpointSettings | None = None,
+    workers: int | None = None,
+    replies: bool = False,
 ) -> Answerer:
     """Return who is called by a name.
 
@@ -79,6 +88,8 @@ def make_answerer(
         device: of a model of ours.
         batch: items answered together by a model of ours; None is the default.
         endpoint: how an endpoint is called.
+        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
+        replies: see `local.LocalModel`.
 
     Raises:
         CheckpointError: no model there, or one that does not fit.
@@ -100,4 +111,4 @@ def make_answerer(
 
     logging.disable_progress_bar()  # our own progress is over items
     logging.set_verbosity_error()
-    return LocalModel(Engine.load(name, device), batch=batch or BATCH)
+    return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)

@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def client_at(place: str, settings: EndpointSettings) -> ChatClient:
 class Endpoint:
     """See `Answerer`. Closed questions are answered in words too, and read by the task's parser."""
 
-    whole_batches, side = False, SIDE
+    whole_batches = False
 
     def __init__(self, client: ChatClient, settings: EndpointSettings) -> None:
         self.client, self.settings, self.name = client, settings, client.service.model
@@ -66,6 +67,14 @@ class Endpoint:
     def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
         """Return the answerer at "http://host/v1#model"."""
         return cls(client_at(place, settings), settings)
+
+    def side_of(self, task: Task) -> int:
+        """See `Answerer`."""
+        return SIDE
+
+    def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """See `Answerer`; nothing is prepared ahead."""
+        return nullcontext()
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""

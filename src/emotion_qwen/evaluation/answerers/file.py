@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class PredictionFile:
         DataError: the file is missing, or a line has no `id` or no answer.
     """
 
-    whole_batches, side = False, SIDE
+    whole_batches = False
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -69,6 +70,14 @@ class PredictionFile:
     def strays(self) -> list[str]:
         """Ids of which no item was asked for so far."""
         return [key[0] for key in self._rows if key not in self._used]
+
+    def side_of(self, task: Task) -> int:
+        """See `Answerer`."""
+        return SIDE
+
+    def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """See `Answerer`; nothing is prepared ahead."""
+        return nullcontext()
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
         """Name the file's content; what model wrote it, it does not say."""

@@ -14,8 +14,9 @@ import numpy as np
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.metrics import DRAWS, SURE, resampled_sums
 
-MISSING, FAILED, TIED = "missing", "failed", "tied scores"
-"""Why an item has no readable answer: no line of that id; a line that holds an error; several likeliest choices."""
+MISSING, FAILED, UNANSWERED, TIED = "missing", "failed", "no answer", "tied scores"
+"""Why an item has no readable answer: no line of that id; a line that holds an error; one that says why there is none;
+several likeliest choices."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,15 @@ class Answer:
         id: of the item.
         text: the reply; not read where there are scores.
         scores: choice -> likelihood or share; the largest of the allowed ones is the answer.
-        error: why there is no answer; empty if there is one.
+        error: what went wrong, if there is no answer.
+        unanswered: why there is no answer although nothing went wrong; the item counts as wrong.
     """
 
     id: str
     text: str = ""
     scores: Mapping[str, float] | None = None
     error: str = ""
+    unanswered: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,11 @@ class Tally:
     def failures(self) -> int:
         """Number of items whose answer is an error."""
         return self.unread.get(FAILED, 0)
+
+    @property
+    def unanswered(self) -> int:
+        """Number of items that have no answer although nothing went wrong."""
+        return self.unread.get(UNANSWERED, 0)
 
 
 @dataclass(frozen=True)
@@ -241,12 +249,14 @@ def judge(
             understood = Read(None, MISSING)
         elif answer.error:
             understood = Read(None, FAILED)
+        elif answer.unanswered:
+            understood = Read(None, UNANSWERED)
         else:
             understood = read(item, answer)
         earned = 0.0 if understood.value is None else points(item, understood.value)
         judged.append(Judged(item, understood.value, understood.why, earned))
     unread = Counter(one.why for one in judged if one.read is None)
-    answered = len(items) - unread[MISSING] - unread[FAILED]
+    answered = len(items) - unread[MISSING] - unread[FAILED] - unread[UNANSWERED]
     parsed = sum(one.read is not None for one in judged)
     known = {item.id for item in items}
     duplicates = tuple(name for name in duplicates if name in known)

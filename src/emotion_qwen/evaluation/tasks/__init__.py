@@ -92,7 +92,6 @@ _OWN: tuple[Task, ...] = (
         "FER2013, 7 emotions",
         "emotion",
         PictureFile(_FACES, _FER7, emotion_question),
-        faces=True,
         needs=_FACES,
         score=_SEEN,
     ),
@@ -101,7 +100,6 @@ _OWN: tuple[Task, ...] = (
         "LFW, happiness or neutral",
         "emotion",
         PictureFile(_LFW, _FER7, emotion_question, 0.85, ("happiness", "neutral")),
-        faces=True,
         needs=_LFW,
         score=_SEEN,
     ),
@@ -198,7 +196,6 @@ _OWN: tuple[Task, ...] = (
             f"Artificial moments, {' and '.join(channels)}",
             "emotion",
             Moments(_FACES, _VOICES, _TEXTS, _FER7, channels),
-            faces="picture" in channels,
             needs=f"{_FACES}, {_VOICES}, {_TEXTS}",
             score=_SEEN,
         )

@@ -14,7 +14,7 @@ from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_label
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
 from emotion_qwen.evaluation.tasks.files import Reader, Table, md5, needed, read_csv
-from emotion_qwen.evaluation.tasks.prompts import EMER_OURS, EMER_RELEASE, spoken
+from emotion_qwen.evaluation.tasks.prompts import EMER_OURS, EMER_RELEASE, spoken_part
 from emotion_qwen.matching.statements import stated_concepts
 
 FILES = {"en": ("gt-eng.csv", "eece3ebf"), "zh": ("gt-chi.csv", "ec9335fc")}
@@ -67,7 +67,7 @@ class Emer(Reader):
         else:
             question = EMER_OURS[language]
             if row.words:
-                parts.append({"type": "text", "text": spoken(language, row.words)})
+                parts.append(spoken_part(language, row.words))
         group = next(iter(stated_concepts(row.emotion)), row.emotion)
         return Item(name, language, tuple(parts), question, (), row.reason, group)
 

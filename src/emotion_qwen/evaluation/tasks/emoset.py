@@ -16,6 +16,7 @@ from emotion_qwen.evaluation.tasks.clips import Labelled
 from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table, needed, read_json
 from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
+from emotion_qwen.records import EVOKED
 from emotion_qwen.taxonomy import label_set
 
 LABELS = label_set("mikels8")
@@ -75,6 +76,7 @@ TASK = Task(
     "EmoSet, 8 evoked emotions",
     "emotion",
     EmoSet(("emoset", "EmoSet-118K", "EmoSet")),
+    about=EVOKED,
     answered="text",
     score=LabelScores(LABELS),
     as_released=released_emoset,

@@ -140,7 +140,7 @@ class Reader(ABC):
         return list(told)
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`; pictures and clips are not brought to a side."""
         items = []

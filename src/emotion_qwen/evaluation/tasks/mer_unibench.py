@@ -15,7 +15,7 @@ from emotion_qwen.evaluation.scoring.sets import words_of
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_csv, some
-from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken
+from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken_part
 from emotion_qwen.evaluation.tasks.scorers import WheelScores
 
 CLIPS = 532
@@ -62,7 +62,7 @@ class OpenVocabulary(Reader):
 
     def item(self, name: str, row: Words, language: str) -> Item:
         """See `Reader`."""
-        told = ({"type": "text", "text": spoken(language, row.said)},) if row.said else ()
+        told = (spoken_part(language, row.said),) if row.said else ()
         parts = ({"type": "video", "video": row.path}, *told)
         answer = ", ".join(row.emotions)
         return Item(name, language, parts, OPEN_OURS[language], (), answer, "", references=row.emotions)

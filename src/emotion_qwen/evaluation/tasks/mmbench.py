@@ -83,7 +83,7 @@ class MmBench(Reader):
         return table
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`; a limit counts questions, and all rotations of a question stay together."""
         items = super().items(data, split, languages, side, limit)

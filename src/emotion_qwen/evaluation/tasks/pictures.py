@@ -9,6 +9,7 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import Item, evenly, labelled
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet
@@ -22,7 +23,7 @@ class PictureFile:
         file: name in the data folder.
         labels: the classes, which are the choices.
         question: composes the closed question from the labels in a language.
-        crop: share of the side kept around the centre.
+        crop: share of the side kept around the centre, where pictures are brought to a side.
         kept: classes whose pictures are asked about, and which may be chosen; empty for all.
     """
 
@@ -40,14 +41,14 @@ class PictureFile:
             raise DataError(f"{str(data / self.file)!r} does not exist; give the folder that holds it with --data")
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`."""
         self.check(data)
         assert data is not None
-        pictures = optional("emotion_qwen.data.pictures").read_pictures(data / self.file, split, side, crop=self.crop)
+        names_of, labels_of, media = self.read(data / self.file, split, side)
         kept = self.kept or self.labels.labels
-        rows = [row for row, name in enumerate(pictures.labels) if name in kept]
+        rows = [row for row, name in enumerate(labels_of) if name in kept]
         rows = [rows[place] for place in evenly(len(rows), limit)]
         items = []
         for language in languages:
@@ -55,10 +56,41 @@ class PictureFile:
             asked = self.question(self.labels, language)
             allowed = tuple(names[name] for name in self.kept)
             for row in rows:
-                part = {"type": "image", "image": pictures.pixels[row]}
-                group = pictures.labels[row]
-                items.append(labelled(pictures.ids[row], language, (part,), asked, self.labels, group, allowed=allowed))
+                part = {"type": "image", "image": media[row]}
+                group = labels_of[row]
+                items.append(labelled(names_of[row], language, (part,), asked, self.labels, group, allowed=allowed))
         return items
+
+    def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
+        """Return ids, labels and pictures of one split: arrays brought to a side, or as they are stored."""
+        if side is not None:
+            pictures = optional("emotion_qwen.data.pictures").read_pictures(path, split, side, crop=self.crop)
+            return pictures.ids, pictures.labels, pictures.pixels
+        return stored_pictures(path, split)
+
+
+def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[Stored]]:
+    """Return ids, labels and places of the pictures of one split of a Parquet file; none is decoded.
+
+    Raises:
+        DataError: a column is missing, or no picture has that split.
+    """
+    parquet = optional("pyarrow.parquet")
+    file = parquet.ParquetFile(path)
+    missing = {"id", "image", "label", "split"} - set(file.schema_arrow.names)
+    if missing:
+        raise DataError(f"{path.name}: missing column(s) {sorted(missing)}; it has {file.schema_arrow.names}")
+    ids, labels, places = [], [], []
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=["id", "label", "split"]).to_pydict()
+        for row, (name, label, part) in enumerate(zip(table["id"], table["label"], table["split"], strict=True)):
+            if part == split:
+                ids.append(name)
+                labels.append(label)
+                places.append(Stored(path, name, row, group))
+    if not ids:
+        raise DataError(f"{path.name}: no picture has split {split!r}; give another --split")
+    return ids, labels, places
 
 
 @dataclass(frozen=True)
@@ -83,7 +115,7 @@ class PastedFaces:
             PictureFile(file, self.labels, emotion_question).check(data)
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`; scenes keep their own side."""
         self.check(data)

@@ -86,6 +86,11 @@ def spoken(language: str, text: str) -> str:
     return TOLD["words"][language].format(text=text)
 
 
+def spoken_part(language: str, text: str) -> dict[str, str]:
+    """Return the message part of what a person says; "words" are the bare words, without "The person says"."""
+    return {"type": "text", "text": spoken(language, text), "words": text}
+
+
 def evoked_question(labels: LabelSet, language: str) -> str:
     """Compose the closed question about the feeling that a picture evokes in who looks at it."""
     from emotion_qwen.processing.chat import label_question

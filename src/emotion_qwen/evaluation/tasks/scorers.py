@@ -93,7 +93,7 @@ def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tup
     """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
     texts: dict[str, str] = {}
     for one in answers:
-        if not one.error and one.scores is None:
+        if not (one.error or one.unanswered) and one.scores is None:
             texts.setdefault(one.id, one.text)  # the first of several counts, as in our own scores
     return [(item, texts[item.id]) for item in items if item.id in texts]
 

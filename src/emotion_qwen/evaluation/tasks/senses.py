@@ -11,7 +11,8 @@ from typing import Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.task import Item, evenly, labelled
-from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
+from emotion_qwen.evaluation.tasks.pictures import PictureFile
+from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken_part
 from emotion_qwen.taxonomy import LabelSet, concept
 
 
@@ -45,7 +46,7 @@ class VoiceFile:
         _needed(data, self.file)
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`."""
         path = _needed(data, self.file) / self.file
@@ -82,7 +83,7 @@ class TextFile:
         _needed(data, self.file)
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`."""
         path = _needed(data, self.file) / self.file
@@ -93,7 +94,7 @@ class TextFile:
             asked = emotion_question(self.labels, language)
             for row in evenly(len(texts), limit):
                 label = by_concept[texts.labels[row]]
-                part = {"type": "text", "text": spoken(language, texts.texts[row])}
+                part = spoken_part(language, texts.texts[row])
                 items.append(labelled(texts.ids[row], language, (part,), asked, self.labels, label))
         return items
 
@@ -123,17 +124,19 @@ class Moments:
         _needed(data, self.faces, self.voices, self.texts)
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`; a limit takes the first ones, whose labels are drawn anyway."""
         folder = _needed(data, self.faces, self.voices, self.texts)
-        faces = optional("emotion_qwen.data.pictures").read_pictures(folder / self.faces, split, side)
+        face_labels, pixels = PictureFile(self.faces, self.labels, emotion_question).read(
+            folder / self.faces, split, side
+        )[1:]
         voices = optional("emotion_qwen.data.voices").read_voices(folder / self.voices, split)
         texts = optional("emotion_qwen.data.texts").read_texts(folder / self.texts, split)
         rows: list[dict[str, list[int]]] = []
-        for held in (faces, voices, texts):
+        for labels in (face_labels, voices.labels, texts.labels):
             rows.append({})
-            for row, label in enumerate(held.labels):
+            for row, label in enumerate(labels):
                 rows[-1].setdefault(concept(label), []).append(row)
         by_concept = {concept(label): label for label in self.labels.labels}
         shared = sorted(set(by_concept).intersection(*rows))
@@ -143,11 +146,11 @@ class Moments:
             meant = shared[index % len(shared)]
             face, voice, text = (rng.choice(own[meant]) for own in rows)
             for language in languages:
-                told = spoken(language, texts.texts[text])
+                told = spoken_part(language, texts.texts[text])
                 parts: dict[str, dict[str, Any]] = {
-                    "picture": {"type": "image", "image": faces.pixels[face]},
+                    "picture": {"type": "image", "image": pixels[face]},
                     "sound": {"type": "audio", "audio": voices.waves[voice]},
-                    "words": {"type": "text", "text": told},
+                    "words": told,
                 }
                 given = tuple(parts[channel] for channel in self.channels)
                 asked, label = emotion_question(self.labels, language), by_concept[meant]

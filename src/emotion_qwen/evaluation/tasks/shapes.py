@@ -23,7 +23,7 @@ class DrawnShapes:
         """See `Source`; scenes need no data."""
 
     def items(
-        self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
         """See `Source`; scenes keep their own side, on which the smallest shape is still to be seen.
 

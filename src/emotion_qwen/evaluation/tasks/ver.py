@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task, labelled
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_text
-from emotion_qwen.evaluation.tasks.prompts import spoken
+from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, language_agreement, score_reasons
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import LabelSet, label_set
@@ -78,7 +78,7 @@ class VerSet(Reader):
         joined = (", " if language == "en" else "、").join(labels.names(language))
         parts = list(row.parts)
         if row.said:
-            parts.append({"type": "text", "text": spoken(language, row.said)})
+            parts.append(spoken_part(language, row.said))
         question = QUESTION[language].format(labels=joined)
         return labelled(name, language, parts, question, labels, row.label, references=(row.label, row.text))
 

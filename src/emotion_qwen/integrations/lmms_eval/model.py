@@ -91,8 +91,8 @@ class EmotionQwen(lmms):
             task, by_item = group[0].task, {one.item: one for one in group}
             for batch in self.local.batches(task, list(by_item)):
                 for item, said in zip(batch, self.local.answer(task, batch), strict=True):
-                    if said.error:
-                        LOG.warning(f"{task.name}, item {item.id!r}: {said.error}")
+                    if said.error or said.unanswered:
+                        LOG.warning(f"{task.name}, item {item.id!r}: {said.error or said.unanswered}")
                     else:  # where a task compares likelihoods, the likeliest choice is the reply
                         replies[by_item[item]] = by_item[item].cut(said.predicted or said.text or "")
                 advance(len(batch))
