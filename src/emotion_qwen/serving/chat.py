@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from emotion_qwen.inference.constrained import ANY_OBJECT, Constraint, Grammar
+from emotion_qwen.inference.sampling import Choice, Sampling
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.serving.generation import Generation, Piece, Sampling, TokenShare
+from emotion_qwen.serving.generation import Generation, Options, Piece, TokenShare
 from emotion_qwen.serving.media_input import decode_base64, to_file
 from emotion_qwen.serving.protocol import (
     AnswerMessage,
@@ -170,7 +171,8 @@ class Answer:
             until = self._loop.time() + self.service.settings.request_seconds
             inputs, constraint = await self.service.in_time(self._inputs(), until)
         deadline = self.began + self.service.settings.request_seconds
-        generation = Generation(inputs, self._sampling(inputs), self._notify, constraint, deadline)
+        options, choice = self._options(inputs), Choice(self._sampling(), constraint)
+        generation = Generation(inputs, self._notify, options, choice, deadline)
         try:
             scheduler.submit(generation)
         except QueueFull as error:
@@ -178,8 +180,8 @@ class Answer:
         self.generation = generation
         self.service.metrics.prompt_tokens.inc(generation.prompt_tokens)
 
-    def _sampling(self, inputs: dict[str, torch.Tensor]) -> Sampling:
-        """Say how the answer is written.
+    def _options(self, inputs: dict[str, torch.Tensor]) -> Options:
+        """Say what is asked of the answer.
 
         Raises:
             ApiError: prompt and answer are longer than the context.
@@ -192,15 +194,17 @@ class Answer:
                 400, f"{length} tokens of prompt and {wanted or 1} of answer; the server's context is "
                 f"{context} tokens, shorten one of them", "context_length_exceeded", param="messages",
             )  # fmt: skip
-        return Sampling(
+        return Options(
             max_tokens=wanted or min(room, self.service.settings.default_tokens),
-            temperature=request.temperature or 0.0,
-            top_p=1.0 if request.top_p is None else request.top_p,
-            seed=request.seed,
             stop=request.stops,
             logprobs=(request.top_logprobs or 0) if request.logprobs else None,
             ignore_eos=request.ignore_eos,
         )
+
+    def _sampling(self) -> Sampling:
+        request = self.request
+        seed = None if request.seed is None else request.seed % 2**63
+        return Sampling(request.temperature or 0.0, seed, 1.0 if request.top_p is None else request.top_p)
 
     async def _inputs(self) -> tuple[dict[str, torch.Tensor], Constraint | None]:
         messages = await model_messages(self.service, self.request.messages, self.request.focus)

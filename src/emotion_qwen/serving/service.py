@@ -19,7 +19,8 @@ from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.metrics import Metrics
 from emotion_qwen.serving.scheduler import Scheduler
-from emotion_qwen.serving.turns import SharedEngine, Turns
+from emotion_qwen.serving.shared import SharedEngine
+from emotion_qwen.serving.turns import Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -62,7 +63,7 @@ class Service:
         try:
             engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
             scheduler = Scheduler(engine, self.turns, settings.slots, settings.queue, settings.context)
-            shared = SharedEngine(engine, self.turns)
+            shared = SharedEngine(scheduler)
             self.fingerprint = f"emotion-qwen-{hashlib.sha256(repr(shared.provenance()).encode()).hexdigest()[:10]}"
             # a folder of this machine is nobody's business
             self.name = "nano" if settings.model is None else settings.model.rstrip("/").rpartition("/")[2]
