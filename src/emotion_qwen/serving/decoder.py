@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def limit_process(memory: int) -> None:
 def check_limits(path: Path, pixels: int, seconds: float) -> None:
     """Read what a file says of itself, and refuse what would be too large before anything is decoded.
 
+    Its length, seconds, goes to standard output: whoever waits for the job waits the longer for a longer medium.
+
     Raises:
         TooLarge: more pixels or seconds than allowed.
         MediaError: a picture that cannot be read.
@@ -72,6 +75,7 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
                 _check_size(video.codec_context.width, video.codec_context.height, pixels)
         if max(lengths, default=0.0) > seconds:
             raise TooLarge(f"the medium lasts {max(lengths):,.0f} s; expected at most {seconds:,.0f} s, cut it first")
+        print(max(lengths, default=0.0), flush=True)
 
 
 def _check_size(width: int, height: int, pixels: int) -> None:
@@ -116,6 +120,7 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
     from emotion_qwen.inference.playable import playable, wave_peaks
 
     path, folder = Path(job["path"]), Path(job["folder"])
+    tempfile.tempdir = str(folder)  # copies go with the job's folder, also those of a process that was killed
     check_limits(path, job["pixels"], job["seconds"])
     shown = playable(path, folder / "page.html", job["limit"])
     (folder / "shown").write_bytes(shown.data)

@@ -19,8 +19,10 @@ from emotion_qwen.records import Clip
 from emotion_qwen.serving.decoder import load_clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.scratch import Scratch
 from emotion_qwen.settings import ClipSettings
 
+MINUTE = 60.0  # seconds of a medium
 JOBS = 500  # after which a process is replaced, whatever the libraries in it have kept
 _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
@@ -32,13 +34,27 @@ class _Worker:
     process: Process
     jobs: int = 0
 
-    async def do(self, line: bytes) -> bool:
-        """Do a job; return whether the process lived to its end."""
+    async def do(self, line: bytes, seconds: float) -> bool:
+        """Do a job; return whether the process lived to its end.
+
+        Args:
+            line: the job.
+            seconds: for a medium of up to a minute; a longer one has in proportion.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(line)
-        await self.process.stdin.drain()
-        self.jobs += 1
-        return await self.process.stdout.readline() == b"done\n"
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(seconds) as limit:
+            self.process.stdin.write(line)
+            await self.process.stdin.drain()
+            self.jobs += 1
+            while (told := await self.process.stdout.readline()) != b"done\n":
+                if not told:
+                    return False
+                limit.reschedule(began + seconds * max(1.0, float(told) / MINUTE))
+        return True
 
     async def end(self) -> None:
         """Kill the process and wait until it is gone."""
@@ -56,7 +72,8 @@ class Decoders:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-serve-"))
+        self._scratch = Scratch()
+        self.folder = self._scratch.folder
         self.died = 0
         self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
         for _ in range(settings.decoders):
@@ -126,7 +143,7 @@ class Decoders:
                 raise ApiError(422, f"{name}: the decoder stopped at this medium; save it anew", "media_refused")
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if "error" in answer:
-            message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
+            message = answer["error"].replace(repr(str(path)), name).replace(str(path), name).replace(f"{folder}{os.sep}", "")
             raise (
                 ApiError(413, message, "media_too_large")
                 if answer["large"]
@@ -146,13 +163,14 @@ class Decoders:
             if worker is None or worker.process.returncode is not None:
                 worker = _Worker(await self._start())
             try:
-                whole = await asyncio.wait_for(worker.do(line), self.settings.decode_seconds)
+                whole = await worker.do(line, self.settings.decode_seconds)
             except (BrokenPipeError, ConnectionResetError):
                 return False
             except TimeoutError as error:
                 raise ApiError(
                     422,
-                    f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium",
+                    f"{name}: decoding took longer than {self.settings.decode_seconds:g} s for each minute; give a "
+                    "smaller medium",
                     "media_refused",
                 ) from error
             return whole
@@ -177,4 +195,4 @@ class Decoders:
             worker = self._idle.get_nowait()
             if worker is not None:
                 await worker.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()
