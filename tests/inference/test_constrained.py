@@ -10,8 +10,8 @@ from llguidance import LLParserLimits
 from emotion_qwen.errors import RequestError
 from emotion_qwen.inference import constrained
 from emotion_qwen.inference.constrained import ANY_OBJECT, Grammar
-from emotion_qwen.inference.sampling import Choice, Choices, Sampling
 from emotion_qwen.inference.reasoning import UNSAFE, most_tokens, schema_of, steps_of
+from emotion_qwen.inference.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.taxonomy import label_set
 
@@ -65,7 +65,7 @@ def fits(name: str, value) -> bool:
 
 def drawn_tokens(grammar: Grammar, temperature: float, seed: int, rows: int = 3, most: int = 400) -> torch.Tensor:
     """Write with logits from a die as `generate` does; a row that has ended is padded."""
-    vocabulary, held = grammar.vocabulary, Choices(Sampling(temperature, seed), grammar)
+    vocabulary, held = grammar.vocabulary, SamplerProcessor(Sampling(temperature, seed), grammar)
     end, dice = vocabulary.tokenizer.eos_token_id, torch.Generator().manual_seed(seed)
     written = torch.zeros(rows, 0, dtype=torch.long)
     ended = torch.zeros(rows, dtype=torch.bool)
@@ -220,7 +220,7 @@ def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
     grammar = Grammar(schema_of(("seen", "conclusion"), label_set("dfew7"), "en"), vocabulary)
     written = drawn_tokens(grammar, 1.5, seed=1, most=1000)
     sampling = Sampling(1.5, seed=2)
-    together, alone = Choices(sampling, grammar), [Choice(sampling, grammar.begin(), row) for row in range(3)]
+    together, alone = SamplerProcessor(sampling, grammar), [Sampler(sampling, grammar.begin(), row) for row in range(3)]
     differ = 0
     for length in range(written.shape[1]):
         scores = torch.randn(3, vocabulary.size, generator=torch.Generator().manual_seed(length))

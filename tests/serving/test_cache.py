@@ -45,7 +45,7 @@ def test_memory_follows_the_sum_of_the_requests_and_is_given_back():
 
 
 def test_requests_that_come_grow_and_go_keep_their_own_states():
-    """600 random events over up to 20 requests: states are those written, memory is within 1.3 times the pages in use."""
+    """600 random events over up to 20 requests: states are as written, memory within 1.3 times the pages in use."""
     chance, cache = torch.Generator().manual_seed(3), PagedCache(LAYERS, torch.device("cpu"))
     known: dict[Row, torch.Tensor] = {}
     for event in range(600):
@@ -55,7 +55,10 @@ def test_requests_that_come_grow_and_go_keep_their_own_states():
             given = prompt(length, event)
             row = cache.admit(given, 0, length)
             known[row] = torch.stack(
-                [torch.stack([s[0, :, :length].transpose(0, 1) for s in (one.keys, one.values)]) for one in given.layers]
+                [
+                    torch.stack([s[0, :, :length].transpose(0, 1) for s in (one.keys, one.values)])
+                    for one in given.layers
+                ]
             )
         elif draw == 2 and known:
             row = list(known)[int(torch.randint(0, len(known), (1,), generator=chance))]

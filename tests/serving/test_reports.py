@@ -69,7 +69,11 @@ def test_a_stream_tells_windows_before_the_report_and_its_page_last(server, film
         ({"files": {"file": ("a.png", b"")}}, 400, "the file is empty"),
         ({"data": {"labels": "dfew7"}, "files": {"other": ("a.png", b"1")}}, 400, "the form has no file"),
         ({"files": {"file": ("a.png", png(1))}, "data": {"labels": "dfew8"}}, 400, "Did you mean 'dfew7'?"),
-        ({"files": {"file": ("a.png", png(1))}, "data": {"language": "de"}}, 400, "language: Input should be 'en' or"),
+        (
+            {"files": {"file": ("a.png", png(1))}, "data": {"language": "de"}},
+            400,
+            "language: \"de\" came, expected 'en' or",
+        ),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "expected multipart/form-data or"),
         ({"files": {"file": ("a.png", png(1))}, "data": {"start": "1"}}, 400, "start and end apply to videos only"),
     ],

@@ -13,7 +13,7 @@ import torch
 from emotion_qwen.errors import RequestError, SettingsError
 from emotion_qwen.inference.constrained import ANY_OBJECT, Grammar
 from emotion_qwen.inference.engine import Engine, _without_media
-from emotion_qwen.inference.sampling import Choice, Sampling
+from emotion_qwen.inference.sampling import Sampler, Sampling
 from emotion_qwen.serving.cache import PagedCache
 from emotion_qwen.serving.generation import Generation, Options, Piece
 from emotion_qwen.serving.scheduler import QueueFull, Scheduler
@@ -71,8 +71,8 @@ class Answer:
         self.pieces: list[Piece] = []
         self.ended = threading.Event()
         drawn = Sampling(**{name: sampling.pop(name) for name in ("temperature", "top_p", "seed") if name in sampling})
-        choice = Choice(drawn, constraint)
-        self.generation = Generation(prepare(engine, content), self.add, Options(**sampling), choice)
+        sampler = Sampler(drawn, constraint)
+        self.generation = Generation(prepare(engine, content), self.add, Options(**sampling), sampler)
 
     def add(self, piece: Piece) -> None:
         self.pieces.append(piece)
@@ -414,7 +414,7 @@ def test_tokens_come_as_often_as_their_share(nano):
     """Of 2000 draws; a share of 0 never comes, and top_p leaves out the tail."""
     logits = torch.tensor([0.0, 1.0, -torch.inf, 2.0])
     for top_p, kept in ((1.0, logits), (0.9, torch.tensor([-torch.inf, 1.0, -torch.inf, 2.0]))):
-        one = Choice(Sampling(temperature=0.7, top_p=top_p, seed=3))
+        one = Sampler(Sampling(temperature=0.7, top_p=top_p, seed=3))
         counts = torch.bincount(torch.tensor([one.choose(logits) for _ in range(2000)]), minlength=4) / 2000
         assert torch.allclose(counts, (kept / 0.7).softmax(-1), atol=0.03) and counts[2] == 0
 

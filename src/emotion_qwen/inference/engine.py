@@ -31,7 +31,7 @@ from emotion_qwen.inference.encoding import (
     size_of,
 )
 from emotion_qwen.inference.products import widen
-from emotion_qwen.inference.sampling import Choice, Choices, Sampling
+from emotion_qwen.inference.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
@@ -234,7 +234,8 @@ class Engine:
         Raises:
             RequestError: answers cannot be held to the schema, or a view is longer than the model's context.
         """
-        texts, sampling = [], sampling or Sampling()
+        texts: list[str] = []
+        sampling = sampling or Sampling()
         grammar = None if schema is None else Grammar(schema, self.vocabulary)
         for _, inputs in self._batches(views, question, system, self.written_together):
             texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
@@ -255,12 +256,12 @@ class Engine:
         first: int = 0,
     ) -> list[str]:
         prompt = inputs["input_ids"].shape[1]
-        greedy = Choice(sampling).greedy and grammar is None
+        greedy = Sampler(sampling).greedy and grammar is None
         tokens = self.model.generate(
             **_without_media(inputs),
             mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
-            logits_processor=LogitsProcessorList([] if greedy else [Choices(sampling, grammar, first)]),
+            logits_processor=LogitsProcessorList([] if greedy else [SamplerProcessor(sampling, grammar, first)]),
             do_sample=False,
         )
         return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]

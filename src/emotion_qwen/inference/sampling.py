@@ -41,7 +41,7 @@ class Sampling:
             raise SettingsError(f"top_p {self.top_p}; expected more than 0 and at most 1")
 
 
-class Choice:
+class Sampler:
     """Chooses the tokens of one answer.
 
     Args:
@@ -101,8 +101,8 @@ class Choice:
             self.constraint.take(token)
 
 
-class Choices(LogitsProcessor):
-    """A logits processor of transformers under which `generate`, told to be greedy, writes what `Choice` chooses.
+class SamplerProcessor(LogitsProcessor):
+    """A logits processor of transformers under which `generate`, told to be greedy, writes what `Sampler` chooses.
 
     Not for beams, whose rows change places.
 
@@ -114,7 +114,7 @@ class Choices(LogitsProcessor):
 
     def __init__(self, sampling: Sampling, grammar: Grammar | None = None, first: int = 0) -> None:
         self._sampling, self._grammar, self._first = sampling, grammar, first
-        self._rows: list[Choice] = []
+        self._rows: list[Sampler] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return (B, V) scores in which only the chosen tokens have a chance.
@@ -128,7 +128,7 @@ class Choices(LogitsProcessor):
                 row.take(token)
         else:
             begin = self._grammar.begin if self._grammar else lambda: None
-            self._rows = [Choice(self._sampling, begin(), self._first + row) for row in range(len(scores))]
+            self._rows = [Sampler(self._sampling, begin(), self._first + row) for row in range(len(scores))]
         chosen = torch.full_like(scores, -torch.inf)
         for number, row in enumerate(self._rows):
             chosen[number, row.choose(scores[number])] = 0

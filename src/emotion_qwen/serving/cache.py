@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Group:
-    """Requests of like length: their (R,) numbers in the batch, (R, L) places, and (R, 1, 1, L) mask of what they see."""
+    """Requests of like length: (R,) numbers in the batch, (R, L) places, (R, 1, 1, L) mask of what each sees."""
 
     members: torch.Tensor
     places: torch.Tensor

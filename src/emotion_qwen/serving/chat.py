@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from emotion_qwen.inference.constrained import ANY_OBJECT, Constraint, Grammar
-from emotion_qwen.inference.sampling import Choice, Sampling
+from emotion_qwen.inference.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.generation import Generation, Options, Piece, TokenShare
@@ -177,8 +177,8 @@ class Answer:
         async with self.service.preparation():
             inputs, constraint = await self.service.in_time(self._inputs(), self._until)
         deadline = self.began + self.service.settings.request_seconds
-        options, choice = self._options(inputs), Choice(self._sampling(), constraint)
-        generation = Generation(inputs, self._notify, options, choice, deadline)
+        options, sampler = self._options(inputs), Sampler(self._sampling(), constraint)
+        generation = Generation(inputs, self._notify, options, sampler, deadline)
         try:
             scheduler.submit(generation)
         except QueueFull as error:

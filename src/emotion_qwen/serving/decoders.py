@@ -143,7 +143,9 @@ class Decoders:
                 raise ApiError(422, f"{name}: the decoder stopped at this medium; save it anew", "media_refused")
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if "error" in answer:
-            message = answer["error"].replace(repr(str(path)), name).replace(str(path), name).replace(f"{folder}{os.sep}", "")
+            message = (
+                answer["error"].replace(repr(str(path)), name).replace(str(path), name).replace(f"{folder}{os.sep}", "")
+            )
             raise (
                 ApiError(413, message, "media_too_large")
                 if answer["large"]

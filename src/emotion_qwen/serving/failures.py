@@ -8,7 +8,6 @@ from typing import Any
 
 from emotion_qwen.errors import DataError, EmotionQwenError, MediaError, RequestError, SettingsError
 
-
 SHOWN = 60  # letters of a value that does not fit
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from emotion_qwen.inference.encoding import ENCODED
-from emotion_qwen.inference.sampling import Choice, Sampling
+from emotion_qwen.inference.sampling import Sampler, Sampling
 from emotion_qwen.serving.cache import Row
 from emotion_qwen.serving.tokens import Writer
 
@@ -64,18 +64,18 @@ class Generation:
     """A request on its way. `cancel` may be called from any thread.
 
     Args:
-        inputs: of one conversation, as the processor returns them, with pixels or with the `ENCODED` media; dropped once
-            they have been read.
+        inputs: of one conversation, as the processor returns them, with pixels or with the `ENCODED` media; dropped
+            once they have been read.
         notify: called with every `Piece`, from the scheduler's thread; must not block.
         options: what is asked of the answer.
-        choice: chooses its tokens.
+        sampler: chooses its tokens.
         deadline: `time.monotonic()` at which it ends.
     """
 
     inputs: dict[str, Any]
     notify: Callable[[Piece], None]
     options: Options = field(default_factory=Options)
-    choice: Choice = field(default_factory=lambda: Choice(Sampling()))
+    sampler: Sampler = field(default_factory=lambda: Sampler(Sampling()))
     deadline: float = math.inf
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)

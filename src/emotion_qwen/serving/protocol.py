@@ -58,7 +58,7 @@ def check_letters(values: Any) -> None:
 
 
 class Wire(BaseModel):
-    """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is no other question."""
+    """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -270,7 +270,8 @@ class FeaturesRequest(ClipOptions):
         letters = len(self.joined_context)
         if letters > CONTEXT_LETTERS:
             raise ValueError(
-                f"context and texts have {letters:,} characters together; expected at most {CONTEXT_LETTERS:,}, shorten them"
+                f"context and texts have {letters:,} characters together; expected at most {CONTEXT_LETTERS:,}, "
+                "shorten them"
             )
         return self
 

@@ -31,6 +31,7 @@ from emotion_qwen.serving.protocol import (
     FeaturesRequest,
     Gate,
     ImagePart,
+    TextPart,
 )
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set

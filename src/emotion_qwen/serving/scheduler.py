@@ -1,8 +1,9 @@
 """Continuous batching: requests come and go while all that are running get one token from every pass of the model.
 
 One thread owns the loop: admit (prefill a few prompts together), copy into the cache, write one token for each request,
-hand out the text that is certain, drop requests that were cancelled. A greedy answer is that of `generate` for the request alone: every row has its own
-positions and sees only itself. A sampled answer depends on its seed and not on its neighbours.
+hand out the text that is certain, drop requests that were cancelled. A greedy answer is that of `generate` for the
+request alone: every row has its own positions and sees only itself. A sampled answer depends on its seed and not on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -289,17 +290,17 @@ class Scheduler:
 
     def _write(self, generation: Generation, logits: torch.Tensor, likeliest: int) -> str | None:
         """Add one token to an answer; return why it ends, if it does."""
-        token = likeliest if generation.choice.greedy else generation.choice.choose(logits)
+        token = likeliest if generation.sampler.greedy else generation.sampler.choose(logits)
         share = generation.share(logits, token)
         generation.tokens.append(token)
         self.written += 1
         if token in self.ends and not generation.options.ignore_eos:
             return "stop"
-        generation.choice.take(token)
+        generation.sampler.take(token)
         text = generation.writer.add(self._texts[token])
         if text or share:
             self._tell(generation, text, share)
-        if generation.writer.stopped or generation.choice.complete:
+        if generation.writer.stopped or generation.sampler.complete:
             return "stop"
         return "length" if len(generation.tokens) >= generation.options.max_tokens else None
 

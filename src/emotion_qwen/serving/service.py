@@ -176,7 +176,8 @@ class Service:
                 return await work
         except TimeoutError as error:
             raise ApiError(
-                504, f"the request took longer than {self.settings.request_seconds:g} s; ask for less, or send a shorter medium",
+                504, f"the request took longer than {self.settings.request_seconds:g} s; send a shorter medium, or ask "
+                "for less",
                 "request_timeout",
             ) from error  # fmt: skip
 

@@ -12,7 +12,7 @@ from emotion_qwen.errors import RequestError
 from emotion_qwen.inference.constrained import Grammar
 from emotion_qwen.inference.encoding import Encoder
 from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.sampling import Choice, Sampling
+from emotion_qwen.inference.sampling import Sampler, Sampling
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -103,8 +103,8 @@ class SharedEngine(Engine):
 
         room = self.context - inputs["input_ids"].shape[1]
         options = Options(max(1, min(max_new_tokens, room)))
-        choice = Choice(sampling, grammar.begin() if grammar else None, first)
-        generation = Generation(dict(inputs), notice, options, choice)
+        sampler = Sampler(sampling, grammar.begin() if grammar else None, first)
+        generation = Generation(dict(inputs), notice, options, sampler)
         self.scheduler.submit(generation, bounded=False)
         try:
             while not ended.wait(POLL):
