@@ -6,6 +6,7 @@ The command line prints the message as one line and exits with code 2; `--debug`
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -61,3 +62,16 @@ def unknown_choice(what: str, value: object, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {value!r}; expected one of: {', '.join(names)}.{hint}"
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""Write a path as text that every file and terminal of UTF-8 can hold.
+
+    On Linux a name may be any bytes, such as a name in GBK out of a Chinese archive. Python holds bytes that are not
+    UTF-8 as surrogates, which no UTF-8 file can hold; here they become escapes (`\udcc4`), as in our messages. Other
+    names stay as they are, so a name that was written down can be compared with `printable` of the path it came from.
+
+    Args:
+        path: as `pathlib` or the command line gives it.
+    """
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")

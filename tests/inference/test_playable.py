@@ -1,4 +1,7 @@
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,3 +129,42 @@ def test_the_wave_follows_the_sound(tmp_path):
     with_film = wave_peaks(write_film(tmp_path / "a.mp4", count=10, sound="aac"))
     assert with_film is not None and with_film["end"] == pytest.approx(1.0, abs=0.1)
     assert wave_peaks(write_film(tmp_path / "silent.mp4", count=4)) is None
+
+
+UNDER_THE_DECODERS_LIMIT = """
+import resource, sys
+from pathlib import Path
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+from emotion_qwen.inference.playable import playable
+
+made = playable(Path(sys.argv[1]), Path(sys.argv[2]), 1 << 30)
+status = Path("/proc/self/status").read_text()
+threads = int(status.split("Threads:")[1].split()[0])
+print(made.copied, threads)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts threads as Linux tells them")
+def test_a_long_copy_fits_the_address_space_of_a_decoder_and_leaves_no_threads(tmp_path):
+    """A scaler per frame left hundreds of threads, and more address space than a decoder of the server may use."""
+    media = write_film(tmp_path / "long.mkv", count=300)
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_THE_DECODERS_LIMIT, str(media), str(tmp_path / "page.html")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    copied, threads = done.stdout.split()
+    assert copied == "320×180" and int(threads) < 20
+
+
+def test_a_copy_that_cannot_be_written_is_named_by_its_medium(tmp_path, monkeypatch):
+    media = write_film(tmp_path / "a.mkv", count=4)
+
+    def full(_self, _picture, _time):
+        raise OSError(28, "No space left on device", "/tmp/inner/copy.mp4")
+
+    monkeypatch.setattr(film.Film, "add_picture", full)
+    with pytest.raises(MediaError, match=r"a copy of '.*a\.mkv' cannot be written \(No space left on device\)") as caught:
+        shown(tmp_path, media)
+    assert "inner" not in str(caught.value)

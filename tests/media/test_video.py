@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.media import read_video, video
+from emotion_qwen.media import frames, read_video, video
 from emotion_qwen.media.sound import read_sound
 from emotion_qwen.media.video import working_size
 from emotion_qwen.settings import ClipSettings
@@ -165,8 +165,9 @@ def test_side_data_of_a_kind_that_pyav_does_not_know(tmp_path, monkeypatch, degr
         def __init__(self, frame):
             self.side_data, self.rotation = Unknown(), frame.rotation
 
-    known = video._orientation
-    monkeypatch.setattr(video, "_orientation", lambda frame: known(Frame(frame)))
+    known = frames.orientation
+    for module in (frames, video):
+        monkeypatch.setattr(module, "orientation", lambda frame: known(Frame(frame)))
     assert np.array_equal(read_video(path, SETTINGS).frames, plain.frames)
 
 

@@ -21,6 +21,7 @@ from emotion_qwen.inference.phrases import label_name, phrases
 from emotion_qwen.inference.playhead import Box, box_at, clip_span, columns, moment_at, sampling_step
 from emotion_qwen.inference.recode import recode
 from emotion_qwen.media.clip import PICTURE_SUFFIXES
+from emotion_qwen.media.container import reason
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.records import EmotionReport, Moment, Person
 from emotion_qwen.settings import ClipSettings
@@ -83,7 +84,7 @@ def _draw_still(report: EmotionReport, media: Path, out: Path) -> None:
         with written_whole(out) as draft:
             drawn.save(draft)
     except OSError as error:
-        raise MediaError(f"{str(out)!r} cannot be written ({error}); check the folder and the disk") from error
+        raise MediaError(f"{str(out)!r} cannot be written ({reason(error)}); check the folder and the disk") from error
 
 
 def _named(out: Path) -> str:

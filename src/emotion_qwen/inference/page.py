@@ -27,6 +27,7 @@ from emotion_qwen.inference.phrases import label_name, measure, phrases, ranked,
 from emotion_qwen.inference.playable import Playable, playable, wave_peaks
 from emotion_qwen.inference.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
 from emotion_qwen.inference.render import as_json
+from emotion_qwen.media.container import reason
 from emotion_qwen.records import EmotionReport
 from emotion_qwen.taxonomy import CONCEPTS, concept
 
@@ -63,7 +64,7 @@ def write_page(
         with written_whole(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise MediaError(f"{str(path)!r} cannot be written ({error}); check the folder and the disk") from error
+        raise MediaError(f"{str(path)!r} cannot be written ({reason(error)}); check the folder and the disk") from error
     return path
 
 

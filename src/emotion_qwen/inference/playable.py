@@ -27,7 +27,6 @@ from emotion_qwen.media.container import NoPicture, open_container, open_video, 
 from emotion_qwen.media.picture import is_animation, is_picture, open_picture, read_picture
 from emotion_qwen.media.sound import read_sound
 from emotion_qwen.media.timeline import read_timeline
-from emotion_qwen.media.video import working_size
 from emotion_qwen.settings import ClipSettings
 
 COPY_SIDE, COPY_QUALITY = 640, 30
@@ -148,18 +147,12 @@ def _small_video(media: Path, page: Path, limit: int) -> Playable:
         suffix, mime, codec = ".mp4", "video/mp4", encoder(Path("copy.mp4"), ("libx264", "libopenh264"))
     except MediaError:
         suffix, mime, codec = ".webm", "video/webm", encoder(Path("copy.webm"))
-    size = (0, 0)
-
-    def shrink(picture: Image.Image, _: float) -> Image.Image:
-        nonlocal size
-        height, width = working_size(picture.height, picture.width, COPY_SIDE)
-        size = (width, height)
-        return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
-
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / f"copy{suffix}"
-        recode(media, draft, shrink, quality=COPY_QUALITY, codec=codec)
-        return _copied(Playable("video", mime, copied=f"{size[0]}×{size[1]}"), draft, page, limit)
+        recode(media, draft, side=COPY_SIDE, quality=COPY_QUALITY, codec=codec, name=f"a copy of {str(media)!r}")
+        with open_video(draft) as (_, stream):
+            size = f"{stream.width}×{stream.height}"
+        return _copied(Playable("video", mime, copied=size), draft, page, limit)
 
 
 def _copied(made: Playable, draft: Path, page: Path, limit: int) -> Playable:

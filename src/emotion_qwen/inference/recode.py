@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import av.error
+import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -22,9 +23,10 @@ from rich.progress import Progress
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder, written_whole
-from emotion_qwen.media import video as reading
-from emotion_qwen.media.container import open_container, open_video
+from emotion_qwen.media.container import open_container, open_video, reason
+from emotion_qwen.media.frames import FrameConverter
 from emotion_qwen.media.timeline import Timeline, read_timeline
+from emotion_qwen.media.video import working_size
 
 Paint = Callable[[Image.Image, float], Image.Image]
 """From an upright picture and its time in seconds to the picture to be written, always of one size."""
@@ -33,15 +35,26 @@ LONG = 600
 """Frames from which progress is shown."""
 
 
-def recode(source: Path, out: Path, paint: Paint, *, quality: int = 20, codec: str | None = None) -> None:
+def recode(
+    source: Path,
+    out: Path,
+    paint: Paint | None = None,
+    *,
+    side: int | None = None,
+    quality: int = 20,
+    codec: str | None = None,
+    name: str | None = None,
+) -> None:
     """Write `source` anew to `out`.
 
     Args:
         source: a video.
         out: written whole or not at all; its suffix chooses the container.
-        paint: called for every picture, in order of time.
+        paint: called for every picture, in order of time; None leaves the pictures as they are.
+        side: longer side to which larger pictures are reduced; None keeps their size.
         quality: constant rate factor of H.264 and VP9; higher is smaller and worse.
         codec: of the pictures; None chooses by `encoder`.
+        name: how messages call `out`, where its path means nothing to the reader.
 
     Raises:
         MediaError: the source cannot be read or has no picture, there is no encoder, or the file cannot be written.
@@ -54,12 +67,13 @@ def recode(source: Path, out: Path, paint: Paint, *, quality: int = 20, codec: s
         with written_whole(out) as draft, open_video(source) as (container, stream):
             with av.open(str(draft), "w", format=encoding.container) as target:
                 film = Film(target, encoding, codec, timeline, quality)
-                _walk(container, stream, timeline, film, paint)
+                _walk(container, stream, timeline, film, _Painted(paint, side))
             if not film.written:
                 raise MediaError(f"{str(source)!r}: none of its frames can be decoded; fetch or record the file again")
     except (av.error.FFmpegError, UnknownCodecError, OSError) as error:
         raise MediaError(
-            f"{str(out)!r} cannot be written ({error}); check the folder, the space on the disk, and PyAV's encoders"
+            f"{name or repr(str(out))} cannot be written ({reason(error)}); check the folder, the space on the disk, "
+            "and PyAV's encoders"
         ) from error
 
 
@@ -86,17 +100,26 @@ def recode_sound(source: Path, out: Path) -> None:
                     target.mux(stream.encode(frame))
             target.mux(stream.encode())
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise MediaError(f"{str(source)!r} cannot be written as AAC ({error}); check that it is a sound") from error
+        raise MediaError(
+            f"{str(source)!r} cannot be written as AAC ({reason(error)}); check that it is a sound"
+        ) from error
 
 
-def upright(frame: VideoFrame) -> Image.Image:
-    """Return a decoded frame as an RGB picture, turned as it is shown: as the model saw it, whose boxes fit it."""
-    # The reader's own turning, so that the two can never differ.
-    pixels = frame.to_ndarray(format="rgb24")
-    return Image.fromarray(reading._upright(pixels, reading._orientation(frame)))
+class _Painted:
+    """Decoded frames as the pictures to be written: the reader's own, whose boxes fit them."""
+
+    def __init__(self, paint: Paint | None, side: int | None) -> None:
+        self._paint, self._side = paint, side
+        self._converter = FrameConverter()
+
+    def of(self, frame: VideoFrame, time: float) -> np.ndarray:
+        """Give the (H, W, 3) uint8 picture of a frame, turned as it is shown."""
+        size = working_size(frame.height, frame.width, self._side) if self._side else None
+        picture = self._converter.rgb(frame, size)
+        return picture if self._paint is None else np.asarray(self._paint(Image.fromarray(picture), time))
 
 
-def _walk(container: InputContainer, picture: VideoStream, timeline: Timeline, film: Film, paint: Paint) -> None:
+def _walk(container: InputContainer, picture: VideoStream, timeline: Timeline, film: Film, painted: _Painted) -> None:
     """Take the source's packets in the file's order, so that picture and sound stay beside each other."""
     picture.thread_type = "AUTO"
     sound: Any = container.streams.best("audio")
@@ -116,6 +139,6 @@ def _walk(container: InputContainer, picture: VideoStream, timeline: Timeline, f
                 number += 1
                 if stamp is not None and stamp >= first:
                     time = (stamp - first) * timeline.unit
-                    film.add_picture(paint(upright(frame), float(time)), time)
+                    film.add_picture(painted.of(frame, float(time)), time)
                     progress.advance(task)
     film.finish()

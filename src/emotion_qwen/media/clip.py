@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media.container import NoPicture, check_readable
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
@@ -85,7 +85,7 @@ def read_clip(
     except NoPicture:
         if not sources.listens:
             raise
-        clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), str(path))
+        clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), printable(path))
     if sources.listens:
         clip = _with_sound(clip, path, start, end, sources)
     if sources.recognizer is not None:

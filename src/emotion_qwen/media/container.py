@@ -133,8 +133,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
                 "an MP4 without its index (no moov box): the recording or download was cut off before the index was "
                 "written; fetch it again"
             )
-        return f"an MP4 whose index is damaged ({_reason(error)}); fetch it again"
-    return f"not a video or picture that FFmpeg can read ({_reason(error)}); check the file with a player"
+        return f"an MP4 whose index is damaged ({reason(error)}); fetch it again"
+    return f"not a video or picture that FFmpeg can read ({reason(error)}); check the file with a player"
 
 
 def _top_boxes(path: Path) -> set[str]:
@@ -174,5 +174,6 @@ def _picture_stream(path: Path, container: av.container.InputContainer) -> av.vi
     return streams[0]
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Say why FFmpeg or the system failed, without the path that their messages carry."""
     return str(getattr(error, "strerror", None) or error)

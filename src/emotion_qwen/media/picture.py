@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media.container import check_readable, read_head
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
@@ -65,7 +65,7 @@ def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
     return Clip(
         frames=np.asarray(picture)[None],
         times=np.zeros(1),
-        source=str(path),
+        source=printable(path),
         still=True,
         size=(height, width),
         warnings=tuple(warnings),
@@ -86,6 +86,8 @@ def decode_picture(data: bytes, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:  # its own message shows where PIL held the bytes
+        raise MediaError(f"{name} is no picture that can be read; expected one of {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, *_DAMAGE) as error:
         raise MediaError(f"{name}: cannot be decoded ({error}); fetch its file again") from error
 

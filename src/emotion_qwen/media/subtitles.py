@@ -13,7 +13,7 @@ import av.error
 import av.stream
 import av.subtitles.stream
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media.captions import to_utterances
 from emotion_qwen.media.container import open_video
 from emotion_qwen.media.cues import Cue, ass_lines, markup_lines, read_cues
@@ -79,7 +79,7 @@ def read_subtitles(path: str | Path, *, duration: float = math.inf) -> Words:
         warnings.append(f"{len(broken)} of {total} cues are left out: their times cannot be read ({broken[0]!r})")
     head = re.split(r"\n\n|\n.*-->", text, maxsplit=1)[0] if text.startswith(("WEBVTT", "[")) else ""
     named = re.search(r"^Language:[ \t]*(\S+)", head, re.MULTILINE) or re.search(f"{_NAME_PARTS}$", path.stem)
-    return _words(cues, warnings, str(path), (named and named[1]) or "")
+    return _words(cues, warnings, printable(path), (named and named[1]) or "")
 
 
 def read_container_subtitles(path: str | Path, *, origin: float, track: int | None = None) -> Words | None:
@@ -102,10 +102,10 @@ def read_container_subtitles(path: str | Path, *, origin: float, track: int | No
         streams = container.streams.subtitles
         number = _choose_track(str(path), streams, track, warnings)
         if number is None:
-            return Words((), tuple(warnings), str(path), "") if streams else None
+            return Words((), tuple(warnings), printable(path), "") if streams else None
         cues = _read_packets(container, streams[number], origin, warnings)
         language = _language(streams[number])
-    return _words(cues, warnings, f"{path}, subtitle track {number}", language)
+    return _words(cues, warnings, f"{printable(path)}, subtitle track {number}", language)
 
 
 def find_subtitles(path: str | Path) -> Path | None:

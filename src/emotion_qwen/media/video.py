@@ -13,20 +13,17 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av.error
-import av.filter
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from emotion_qwen.errors import MediaError
-from emotion_qwen.media.container import open_video
+from emotion_qwen.errors import MediaError, printable
+from emotion_qwen.media.container import open_video, reason
+from emotion_qwen.media.frames import FrameConverter, orientation
 from emotion_qwen.media.timeline import Timeline, choose_frames, frame_count, read_timeline
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
@@ -69,7 +66,7 @@ def read_video(
         for stamp, frame in _decode(path, timeline, wanted):
             gathered.add(stamp, frame)
     except av.error.FFmpegError as error:
-        gathered.fault = str(error)
+        gathered.fault = reason(error)
     if gathered.frames is None or not gathered.stamps:
         raise MediaError(
             f"{str(path)!r}: none of its {len(timeline.stamps)} frames can be decoded "
@@ -95,60 +92,22 @@ class _Gathered:
         self.stamps: list[int] = []
         self.size = (0, 0)
         self.fault = ""
-        self.interlaced = 0
-        self._scaler = VideoReformatter()
-        self._field = _UpperField()
+        self.converter = FrameConverter(fields=True)
 
     def add(self, stamp: int, frame: VideoFrame) -> None:
         """Convert one decoded frame to upright RGB of the working size."""
-        turn = _orientation(frame)
+        swap = orientation(frame)[0]
         height, width = working_size(frame.height, frame.width, self.side)
         if self.frames is not None:  # a stream may change its size; all frames get that of the first
             shape = self.frames.shape[1:3]
-            height, width = shape[::-1] if turn[0] else shape
-        size = (frame.width, frame.height) if turn[0] else (frame.height, frame.width)
-        reduced = (height, width) != (frame.height, frame.width)
-        if frame.interlaced_frame and frame.height > 1:
-            frame, reduced = self._field.of(frame), True
-            self.interlaced += 1
-        # Bicubic widens its kernel when it reduces, so nothing aliases; at equal size only chroma is interpolated.
-        scaled = self._scaler.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            interpolation=Interpolation.BICUBIC if reduced else Interpolation.BILINEAR,
-        )
-        picture = _upright(scaled.to_ndarray(), turn)
+            height, width = shape[::-1] if swap else shape
+        size = (frame.width, frame.height) if swap else (frame.height, frame.width)
+        picture = self.converter.rgb(frame, (height, width))
         if self.frames is None:
             self.frames = np.empty((self.count, *picture.shape), dtype=np.uint8)
             self.size = size
         self.frames[len(self.stamps)] = picture
         self.stamps.append(stamp)
-
-
-class _UpperField:
-    """Takes every second line of a frame, from the first on, colours included."""
-
-    def __init__(self) -> None:
-        self._kind: tuple[int, int, str] | None = None
-        self._graph = av.filter.Graph()
-
-    def of(self, frame: VideoFrame) -> VideoFrame:
-        kind = frame.width, frame.height, frame.format.name
-        if kind != self._kind:  # a stream may change its size
-            self._kind, self._graph = kind, av.filter.Graph()
-            source = self._graph.add_buffer(
-                width=kind[0], height=kind[1], format=frame.format, time_base=Fraction(1, 1000)
-            )
-            field, sink = self._graph.add("field", "type=top"), self._graph.add("buffersink")
-            source.link_to(field)
-            field.link_to(sink)
-            self._graph.configure()
-        self._graph.push(frame)
-        taken = self._graph.pull()
-        assert isinstance(taken, VideoFrame)
-        return taken
 
 
 def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> Clip:
@@ -157,13 +116,18 @@ def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> C
     stamps = np.array(gathered.stamps, dtype=np.int64)
     if found < wanted:
         warnings.append(f"{wanted - found} of {wanted} frames could not be decoded and are left out")
-    if gathered.interlaced:
-        warnings.append(f"{gathered.interlaced} of {found} frames are interlaced; one field of each was read")
+    if gathered.converter.interlaced:
+        warnings.append(f"{gathered.converter.interlaced} of {found} frames are interlaced; one field of each was read")
+    if gathered.converter.high_range:
+        warnings.append(
+            f"{gathered.converter.high_range} of {found} frames are of high dynamic range; they were brought into the "
+            "standard range"
+        )
     assert gathered.frames is not None
     return Clip(
         frames=gathered.frames[:found],
         times=replace(timeline, stamps=np.concatenate([timeline.stamps[:1], stamps])).times[1:],
-        source=str(path),
+        source=printable(path),
         duration=timeline.duration,
         size=gathered.size,
         origin=float(timeline.stamps[0] * timeline.unit) if not timeline.counted else 0.0,
@@ -276,29 +240,3 @@ def _all_frames(path: Path) -> Iterator[tuple[int, VideoFrame]]:
     with open_video(path) as (container, stream):
         stream.thread_type = "AUTO"
         yield from enumerate(container.decode(stream))
-
-
-_TURNS = {90: (True, True, False), 180: (False, True, True), 270: (True, False, True)}
-"""Degrees counterclockwise -> what `_orientation` gives."""
-
-
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Read the display matrix as (swap the axes, then mirror rows, then mirror columns)."""
-    matrix: Any
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV names every kind of side data, and fails at one that FFmpeg knows and it does not
-        return _TURNS.get(frame.rotation % 360, (False, False, False))
-    if matrix is None:
-        return False, False, False
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        return True, b < 0, c < 0
-    return False, d < 0, a < 0
-
-
-def _upright(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
-    swap, rows, columns = turn
-    if swap:
-        picture = picture.transpose(1, 0, 2)
-    return picture[:: -1 if rows else 1, :: -1 if columns else 1]

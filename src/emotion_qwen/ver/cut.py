@@ -22,8 +22,8 @@ from av.video.stream import VideoStream
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.film import ENCODINGS, Film, decoded, encoder, written_whole
-from emotion_qwen.inference.recode import upright
 from emotion_qwen.media.container import open_video
+from emotion_qwen.media.frames import FrameConverter
 from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.ver.segment import KEPT, REJECTED
 from emotion_qwen.ver.settings import CutSettings
@@ -189,6 +189,7 @@ def _encode(span: Span, out: Path, quality: int) -> None:
 def _walk(container: InputContainer, stream: VideoStream, sound: Any, span: Span, film: Film) -> None:
     stream.thread_type = "AUTO"
     number, past = 0, False
+    converter = FrameConverter()  # the reader's own, so that the two can never differ
     if not span.counted:
         with suppress(av.error.FFmpegError):
             container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
@@ -204,7 +205,7 @@ def _walk(container: InputContainer, stream: VideoStream, sound: Any, span: Span
             stamp = number if span.counted else frame.pts
             number += 1
             if stamp is not None and span.first <= stamp < span.end:
-                film.add_picture(upright(frame), (stamp - span.first) * span.unit)
+                film.add_picture(converter.rgb(frame), (stamp - span.first) * span.unit)
             past = past or (stamp is not None and stamp >= span.end)
         if past and sound is None:
             break

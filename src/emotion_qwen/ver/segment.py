@@ -23,10 +23,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from emotion_qwen.errors import MediaError, MissingPackage
-from emotion_qwen.media import video as reading
 from emotion_qwen.media.container import open_video
+from emotion_qwen.media.frames import orientation
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles
 from emotion_qwen.media.timeline import Timeline, read_timeline
+from emotion_qwen.media.video import working_size
 from emotion_qwen.records import Utterance
 from emotion_qwen.ver.settings import SegmentSettings
 from emotion_qwen.ver.table import Row
@@ -219,8 +220,8 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
                 index = number if timeline.counted else places.get(frame.pts if frame.pts is not None else -1)
                 if index is None:
                     continue
-                turn = reading._orientation(frame)  # the reader's own turning, so that the two can never differ
-                height, width = reading.working_size(frame.height, frame.width, side)
+                turn = orientation(frame)  # the reader's own turning, so that the two can never differ
+                height, width = working_size(frame.height, frame.width, side)
                 small = scaler.reformat(
                     frame, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
                 )
