@@ -11,10 +11,11 @@ import time
 import numpy as np
 import psutil
 import pytest
+from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png
 
 from emotion_qwen.media.clip import read_clip
-from emotion_qwen.serving.decoders import Decoders
+from emotion_qwen.serving.decoders import Decoders, _Worker
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.settings import ClipSettings
@@ -60,6 +61,53 @@ def test_a_decoder_that_takes_too_long_is_ended(picture):
     with pytest.raises(ApiError, match="decoding took longer than 0.01 s; give a smaller medium") as caught:
         decode(picture, decode_seconds=0.01)
     assert caught.value.status == 422
+
+
+class Told:
+    """A decoding process that says what it is told to, at times after the job has come."""
+
+    def __init__(self, *lines: tuple[float, bytes]) -> None:
+        self.lines, self.stdin, self.stdout = list(lines), self, self
+
+    def write(self, line: bytes) -> None:
+        pass
+
+    async def drain(self) -> None:
+        pass
+
+    async def readline(self) -> bytes:
+        seconds, line = self.lines.pop(0)
+        await asyncio.sleep(seconds)
+        return line
+
+
+@pytest.mark.parametrize(("length", "whole"), [(b"30.0\n", False), (b"90.0\n", False), (b"240.0\n", True)])
+def test_a_long_medium_has_time_in_proportion_to_its_minutes(length, whole):
+    worker = _Worker(Told((0.0, length), (0.35, b"done\n")))
+    if whole:
+        assert asyncio.run(worker.do(b"", 0.1)) and worker.seconds == pytest.approx(0.4)
+    else:
+        with pytest.raises(TimeoutError):
+            asyncio.run(worker.do(b"", 0.1))
+
+
+@pytest.mark.parametrize(
+    "suffix", ["mkv", pytest.param("mov", marks=pytest.mark.slow), pytest.param("avi", marks=pytest.mark.slow)]
+)
+def test_the_copy_of_a_long_medium_fits_the_limits_as_they_are_set(tmp_path, suffix):
+    """90 s whose page needs a copy, with the memory and the time that a server gives by default."""
+    frames = np.random.default_rng(0).integers(0, 255, (180, 32, 48, 3), dtype=np.uint8)
+    path = write_clip(tmp_path / f"long.{suffix}", frames, fps=2)
+
+    async def run():
+        decoders = Decoders(ServeSettings())
+        try:
+            return await decoders.show(path, "the film", 2**25)
+        finally:
+            await decoders.close()
+
+    shown, _ = asyncio.run(run())
+    assert shown.mime == "video/mp4" and shown.copied == "48×32" and len(shown.data) > 1000
 
 
 def test_a_file_that_never_ends_is_not_waited_for(tmp_path):

@@ -33,6 +33,7 @@ class _Worker:
 
     process: Process
     jobs: int = 0
+    seconds: float = 0.0  # that the present job may take
 
     async def do(self, line: bytes, seconds: float) -> bool:
         """Do a job; return whether the process lived to its end.
@@ -45,7 +46,7 @@ class _Worker:
             TimeoutError: it took longer.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
-        began = asyncio.get_running_loop().time()
+        began, self.seconds = asyncio.get_running_loop().time(), seconds
         async with asyncio.timeout(seconds) as limit:
             self.process.stdin.write(line)
             await self.process.stdin.drain()
@@ -53,7 +54,8 @@ class _Worker:
             while (told := await self.process.stdout.readline()) != b"done\n":
                 if not told:
                     return False
-                limit.reschedule(began + seconds * max(1.0, float(told) / MINUTE))
+                self.seconds = seconds * max(1.0, float(told) / MINUTE)
+                limit.reschedule(began + self.seconds)
         return True
 
     async def end(self) -> None:
@@ -171,8 +173,7 @@ class Decoders:
             except TimeoutError as error:
                 raise ApiError(
                     422,
-                    f"{name}: decoding took longer than {self.settings.decode_seconds:g} s for each minute; give a "
-                    "smaller medium",
+                    f"{name}: decoding took longer than {worker.seconds:g} s; give a smaller medium",
                     "media_refused",
                 ) from error
             return whole

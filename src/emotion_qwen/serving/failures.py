@@ -63,8 +63,10 @@ def told_faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
 
 def place_of(error: Mapping[str, Any], body: Any) -> str:
     """Return where in a request an error is, for example "messages.0.content"."""
-    place, node = [], body
-    loc = [part for part in error.get("loc", ()) if part != "body"]
+    place, node, loc = [], body, list(error.get("loc", ()))
+    if loc and loc[0] in ("query", "path", "header"):
+        return str(loc[-1])
+    loc = loc[1:] if loc and loc[0] == "body" else loc
     for number, part in enumerate(loc):
         inside = isinstance(node, dict) and part in node
         inside |= isinstance(node, list) and isinstance(part, int) and part < len(node)
@@ -108,6 +110,7 @@ _WORDS = {
 
 def _shown(value: Any) -> str:
     """Return a value as JSON, cut where it is long."""
+    value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 

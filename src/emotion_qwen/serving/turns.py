@@ -70,6 +70,10 @@ class Turns(FairLock):
         """Let nobody take turns any more who works in `until`."""
         self._closed = True
 
+    def __enter__(self) -> None:
+        self.check()
+        super().__enter__()
+
     def check(self) -> None:
         """Go on only if somebody waits for this thread's work.
 
@@ -92,7 +96,6 @@ class Turns(FairLock):
             while self.busy() and (left := self._again - time.monotonic()) > 0:
                 self.check()
                 time.sleep(min(left, POLL))
-            self.check()
             with self:
                 began = time.monotonic()
                 yield
