@@ -60,7 +60,7 @@ def check_letters(values: Any) -> None:
 class Wire(BaseModel):
     """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is not ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
