@@ -293,7 +293,9 @@ def test_nothing_overflows(browser, server, width, locale):
     page.close()
 
 
-@pytest.mark.parametrize("page_event", ["", 'event: error\ndata: {"error": {"message": "no encoder", "code": "x"}}\n\n'])
+@pytest.mark.parametrize(
+    "page_event", ["", 'event: error\ndata: {"error": {"message": "no encoder", "code": "x"}}\n\n']
+)
 def test_a_report_stays_when_its_page_fails_or_never_comes(page, server, tmp_path, page_event):
     """The line is cut, or an error comes, behind the report: it can be saved, and questions can be asked."""
     path = clip(tmp_path)

@@ -15,7 +15,7 @@ from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png
 
 from emotion_qwen.media.clip import read_clip
-from emotion_qwen.serving.decoders import Decoders, _Worker
+from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.settings import ClipSettings
@@ -63,32 +63,31 @@ def test_a_decoder_that_takes_too_long_is_ended(picture):
     assert caught.value.status == 422
 
 
-class Told:
-    """A decoding process that says what it is told to, at times after the job has come."""
+@pytest.mark.parametrize(("length", "allowed"), [(0.0, 30.0), (30.0, 30.0), (90.0, 45.0), (600.0, 300.0)])
+@pytest.mark.parametrize("task", ["decode", "show"])
+def test_a_long_medium_has_time_in_proportion_to_its_minutes(picture, monkeypatch, task, length, allowed):
+    times = {}
 
-    def __init__(self, *lines: tuple[float, bytes]) -> None:
-        self.lines, self.stdin, self.stdout = list(lines), self, self
+    async def counted(self, job, path, name, folder, seconds):
+        times[job["task"]] = seconds
+        if job["task"] == "length":
+            return length
+        raise ApiError(400, "as far as this", "invalid_media")
 
-    def write(self, line: bytes) -> None:
-        pass
+    monkeypatch.setattr(Decoders, "_run", counted)
 
-    async def drain(self) -> None:
-        pass
+    async def run():
+        decoders = Decoders(ServeSettings())
+        try:
+            await (
+                decoders.decode(picture, "a", ClipSettings()) if task == "decode" else decoders.show(picture, "a", 1)
+            )
+        finally:
+            await decoders.close()
 
-    async def readline(self) -> bytes:
-        seconds, line = self.lines.pop(0)
-        await asyncio.sleep(seconds)
-        return line
-
-
-@pytest.mark.parametrize(("length", "whole"), [(b"30.0\n", False), (b"90.0\n", False), (b"240.0\n", True)])
-def test_a_long_medium_has_time_in_proportion_to_its_minutes(length, whole):
-    worker = _Worker(Told((0.0, length), (0.35, b"done\n")))
-    if whole:
-        assert asyncio.run(worker.do(b"", 0.1)) and worker.seconds == pytest.approx(0.4)
-    else:
-        with pytest.raises(TimeoutError):
-            asyncio.run(worker.do(b"", 0.1))
+    with pytest.raises(ApiError, match="as far as this"):
+        asyncio.run(run())
+    assert times == {"length": 30.0, task: allowed}
 
 
 @pytest.mark.parametrize(

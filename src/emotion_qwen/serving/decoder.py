@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,10 +48,11 @@ def limit_process(memory: int) -> None:
         resource.setrlimit(getattr(resource, name), (wanted, wanted))
 
 
-def check_limits(path: Path, pixels: int, seconds: float) -> None:
+def check_limits(path: Path, pixels: int, seconds: float) -> float:
     """Read what a file says of itself, and refuse what would be too large before anything is decoded.
 
-    Its length, seconds, goes to standard output: whoever waits for the job waits the longer for a longer medium.
+    Returns:
+        Its length in seconds; 0 for a picture, and where it is not told.
 
     Raises:
         TooLarge: more pixels or seconds than allowed.
@@ -61,7 +61,7 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
     if is_picture(path):
         with open_picture(path) as image:
             _check_size(image.width, image.height, pixels)
-        return
+        return 0.0
     with (
         suppress(av.error.FFmpegError, OSError),
         open_container(path) as container,
@@ -75,12 +75,18 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
                 _check_size(video.codec_context.width, video.codec_context.height, pixels)
         if max(lengths, default=0.0) > seconds:
             raise TooLarge(f"the medium lasts {max(lengths):,.0f} s; expected at most {seconds:,.0f} s, cut it first")
-        print(max(lengths, default=0.0), flush=True)
+        return max(lengths, default=0.0)
+    return 0.0
 
 
 def _check_size(width: int, height: int, pixels: int) -> None:
     if width * height > pixels:
         raise TooLarge(f"the picture has {width}x{height} pixels; expected at most {pixels:,}, reduce it first")
+
+
+def length(job: dict[str, Any]) -> float:
+    """Tell how long a medium is, seconds."""
+    return check_limits(Path(job["path"]), job["pixels"], job["seconds"])
 
 
 def decode(job: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +126,6 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
     from emotion_qwen.inference.playable import playable, wave_peaks
 
     path, folder = Path(job["path"]), Path(job["folder"])
-    tempfile.tempdir = str(folder)  # copies go with the job's folder, also those of a process that was killed
     check_limits(path, job["pixels"], job["seconds"])
     shown = playable(path, folder / "page.html", job["limit"])
     (folder / "shown").write_bytes(shown.data)
@@ -130,7 +135,7 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
 def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; a fault of the file is an answer, too."""
     try:
-        return {"found": {"decode": decode, "show": show}[job["task"]](job)}
+        return {"found": {"length": length, "decode": decode, "show": show}[job["task"]](job)}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}
     except MemoryError:

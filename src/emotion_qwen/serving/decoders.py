@@ -33,30 +33,14 @@ class _Worker:
 
     process: Process
     jobs: int = 0
-    seconds: float = 0.0  # that the present job may take
 
-    async def do(self, line: bytes, seconds: float) -> bool:
-        """Do a job; return whether the process lived to its end.
-
-        Args:
-            line: the job.
-            seconds: for a medium of up to a minute; a longer one has in proportion.
-
-        Raises:
-            TimeoutError: it took longer.
-        """
+    async def do(self, line: bytes) -> bool:
+        """Do a job; return whether the process lived to its end."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        began, self.seconds = asyncio.get_running_loop().time(), seconds
-        async with asyncio.timeout(seconds) as limit:
-            self.process.stdin.write(line)
-            await self.process.stdin.drain()
-            self.jobs += 1
-            while (told := await self.process.stdout.readline()) != b"done\n":
-                if not told:
-                    return False
-                self.seconds = seconds * max(1.0, float(told) / MINUTE)
-                limit.reschedule(began + self.seconds)
-        return True
+        self.process.stdin.write(line)
+        await self.process.stdin.drain()
+        self.jobs += 1
+        return await self.process.stdout.readline() == b"done\n"
 
     async def end(self) -> None:
         """Kill the process and wait until it is gone."""
@@ -119,7 +103,7 @@ class Decoders:
         }  # fmt: skip
         folder = self.new_folder()
         try:
-            found = await self._run(job, path, name, folder)
+            found = await self._timed(job, path, name, folder)
             return await asyncio.to_thread(load_clip, folder, found, name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -128,26 +112,30 @@ class Decoders:
         """Return a medium as a browser plays it, and the drawing of its sound; errors are those of `decode`."""
         folder = self.new_folder()
         try:
-            found = await self._run({"task": "show", "limit": limit}, path, name, folder)
+            found = await self._timed({"task": "show", "limit": limit}, path, name, folder)
             shown = Playable(found["kind"], found["mime"], (folder / "shown").read_bytes(), "", found["copied"])
             return shown, found["sound"]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+    async def _timed(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+        """Do a job in a time in proportion to the minutes of the medium, at least that of one."""
+        seconds = self.settings.decode_seconds
+        length = await self._run({"task": "length"}, path, name, folder, seconds)
+        return await self._run(job, path, name, folder, seconds * max(1.0, length / MINUTE))
+
+    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path, seconds: float) -> Any:
         limits = {"pixels": self.settings.media_pixels, "seconds": self.settings.media_seconds}
         line = json.dumps({**job, **limits, "path": str(path), "folder": str(folder)}) + "\n"
         for last in (False, True):  # a process may have died of something else, so there is a second try
-            if await self._ask(line.encode(), name):
+            if await self._ask(line.encode(), name, seconds):
                 break
             self.died += 1
             if last:
                 raise ApiError(422, f"{name}: the decoder stopped at this medium; save it anew", "media_refused")
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if "error" in answer:
-            message = (
-                answer["error"].replace(repr(str(path)), name).replace(str(path), name).replace(f"{folder}{os.sep}", "")
-            )
+            message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
             raise (
                 ApiError(413, message, "media_too_large")
                 if answer["large"]
@@ -155,7 +143,7 @@ class Decoders:
             )
         return answer["found"]
 
-    async def _ask(self, line: bytes, name: str) -> bool:
+    async def _ask(self, line: bytes, name: str, seconds: float) -> bool:
         """Give a job to an idle process; return whether it lived to the end.
 
         Raises:
@@ -167,13 +155,13 @@ class Decoders:
             if worker is None or worker.process.returncode is not None:
                 worker = _Worker(await self._start())
             try:
-                whole = await worker.do(line, self.settings.decode_seconds)
+                whole = await asyncio.wait_for(worker.do(line), seconds)
             except (BrokenPipeError, ConnectionResetError):
                 return False
             except TimeoutError as error:
                 raise ApiError(
                     422,
-                    f"{name}: decoding took longer than {worker.seconds:g} s; give a smaller medium",
+                    f"{name}: decoding took longer than {seconds:g} s; give a smaller medium",
                     "media_refused",
                 ) from error
             return whole
@@ -186,7 +174,7 @@ class Decoders:
     async def _start(self) -> Process:
         limits = json.dumps({"memory": self.settings.decode_bytes, "pixels": self.settings.media_pixels})
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # no keys
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(self.folder)}
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "emotion_qwen.serving.decoder", limits,
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, cwd=self.folder,
