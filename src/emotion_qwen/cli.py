@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "emotion_qwen.evaluation.commands:forgetting",
         "Compare two models: did emotion training cost general skill?",
     ),
+    "calibrate": (
+        "emotion_qwen.evaluation.calibrate:command",
+        "Fit what each channel of a model is worth on validation data.",
+    ),
     "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
     "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
 }

@@ -26,6 +26,10 @@ class DataError(EmotionQwenError):
     """A training or evaluation record that cannot be used."""
 
 
+class StorageError(EmotionQwenError):
+    """A file that cannot be written: no room, no permission, or another run that writes to it."""
+
+
 class ShapeError(EmotionQwenError):
     """Tensors whose shapes contradict each other."""
 

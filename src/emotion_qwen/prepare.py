@@ -18,6 +18,7 @@ from PIL import Image
 
 from emotion_qwen.faces import FaceDetector, capture, chosen_frames, person_crops, track_faces
 from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.voice_activity import voice_spans
 from emotion_qwen.records import Clip, FaceTrack, Sample
 from emotion_qwen.settings import ClipSettings
 
@@ -43,12 +44,14 @@ class PreparedClip:
         shown: with captured frames.
         people: as crops.
         took: seconds that decoding and finding faces took, where this was measured.
+        voice: from when to when a voice is active, seconds on the clip's clock, ascending and apart.
     """
 
     clip: Clip
     shown: Clip
     people: tuple[PersonPictures, ...]
     took: float = 0.0
+    voice: tuple[tuple[float, float], ...] = ()
 
     @property
     def part(self) -> dict[str, Any]:
@@ -101,7 +104,15 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     tracks = track_faces(clip.frames, clip.times, detector)
     captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
     people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
-    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people)
+    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people, voice=_voices(clip))
+
+
+def _voices(clip: Clip) -> tuple[tuple[float, float], ...]:
+    """Return from when to when a voice is active, seconds on the clip's clock; nothing without sound."""
+    if clip.wave is None:
+        return ()
+    spans = voice_spans(clip.wave, clip.sample_rate)
+    return tuple((clip.wave_start + start, clip.wave_start + end) for start, end in spans)
 
 
 def prepare_sample(sample: Sample, detector: FaceDetector | None, processor: EmotionQwenProcessor) -> Sample:

@@ -99,6 +99,9 @@ class Sample:
 MEASURED, GENERATED = "measured", "generated"
 CHANNELS = ("picture", "sound", "words", "context")
 """What a model can be told of a clip, in the order in which it is told."""
+ABOUT = PEOPLE, WHOLE, EVOKED = "people", "whole", "evoked"
+"""What a report is about: what people show; the same, answered from whole frames and all sound where nobody is found;
+or what the picture evokes in whoever looks at it."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,29 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A stretch of a clip without an answer: from `start` to `end`, seconds, and why, in the report's language."""
+
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Seen:
-    """Where a face was at one time: `box` is x1, y1, x2, y2 as shares of width and height."""
+    """Where a face was at one time, and what it shows in that frame alone.
+
+    Attributes:
+        time: seconds.
+        box: x1, y1, x2, y2 as shares of width and height.
+        score: of the detector, 0 to 1.
+        distribution: label -> share in this frame, by picture alone, not smoothed; empty where no crop of it was read.
+    """
 
     time: float
     box: tuple[float, float, float, float]
     score: float
+    distribution: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,6 +221,8 @@ class Channel:
         distribution: what it alone says; empty where the clip has nothing of it.
         moved: natural logarithm of the clip's label's share with all channels over its share without this one.
         agrees: whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike).
+        weight: how much the channel counts beside the others, 0 to 1, by its reliability on validation data; None where
+            that is unknown and the model weighs the channels itself.
     """
 
     channel: str
@@ -208,6 +230,7 @@ class Channel:
     distribution: dict[str, float]
     moved: float
     agrees: bool
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -215,20 +238,20 @@ class Uncertainty:
     """How far a report trusts itself.
 
     Attributes:
-        confidence: the leading label's share after calibration, 0 to 1.
-        entropy: of the distribution as a share of the largest possible, 0 (certain) to 1.
-        temperature: by which scores were divided; 1 where the model is not calibrated.
-        calibrated: whether the temperature was fitted for this model and label set.
+        confidence: the leading label's share after calibration, 0 to 1; None where there is no answer.
+        entropy: of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise.
+        calibrated: whether every channel of the clip was calibrated for this model and label set.
         threshold: confidence below which the report abstains.
-        abstains: whether it does: the label stands, but is not an answer.
+        abstains: whether it does: a label that stands all the same is not an answer.
+        reason: why it abstains, in the report's language; "" where it does not.
     """
 
-    confidence: float
-    entropy: float
-    temperature: float
+    confidence: float | None
+    entropy: float | None
     calibrated: bool
     threshold: float
     abstains: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,15 +260,17 @@ class EmotionReport:
 
     Attributes:
         source: the path as given.
-        label: of the label set, the likeliest.
-        distribution: label -> share of all channels together.
+        label: of the label set, the likeliest; None where nothing can be answered.
+        distribution: label -> share of all channels together; empty where nothing can be answered.
         people: one of each tracked face, by picture alone; several faces are never merged.
         gate: mean fusion weights, "general" and "emotion".
         summary: the model's own sentence.
         language: "en" or "zh", of all texts.
-        valence_arousal: expected values over the distribution, each in -1..1.
-        timeline: overlapping windows in order of time; empty for a picture.
+        valence_arousal: expected values over the distribution, each in -1..1; None where nothing can be answered.
+        timeline: overlapping windows in order of time; empty for a picture. No window reaches into a gap.
         episodes: stretches of the timeline with one label.
+        gaps: stretches without an answer, in order of time; empty for a picture.
+        about: of `ABOUT`, what was asked.
         cues: what the answer can be checked against.
         words: open words for the emotion, likeliest first, whatever the label set.
         rationale: why, sentence by sentence.
@@ -258,15 +283,17 @@ class EmotionReport:
     """
 
     source: str
-    label: str
+    label: str | None
     distribution: dict[str, float]
     people: tuple[Person, ...]
     gate: dict[str, float]
     summary: str
     language: str
-    valence_arousal: tuple[float, float] = (0.0, 0.0)
+    valence_arousal: tuple[float, float] | None = None
     timeline: tuple[Moment, ...] = ()
     episodes: tuple[Episode, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    about: str = PEOPLE
     cues: tuple[Cue, ...] = ()
     words: tuple[str, ...] = ()
     rationale: tuple[Sentence, ...] = ()

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
-    ("taxonomy", "settings", "console", "nano"),
+    ("taxonomy", "settings", "console", "nano", "files"),
     ("records", "matching"),
     ("media", "faces", "model"),
     ("processing",),

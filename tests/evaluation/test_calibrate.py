@@ -1,4 +1,4 @@
-"""The temperature is found, measured on items it did not see, and kept without harm to what stood there."""
+"""A channel's temperature is found, every task counts alike, and the calibration error is of items it did not see."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import json
 import numpy as np
 import pytest
 
-from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.calibrate import (
-    Calibration,
-    calibrate,
-    expected_calibration_error,
-    fit_temperature,
-    keep,
-    tempered,
-)
+from emotion_qwen.console import run_command
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.evaluation import calibrate
+from emotion_qwen.evaluation.calibrate import expected_calibration_error, fit_channel, fit_temperature, tempered
 from emotion_qwen.evaluation.predict import Prediction
+from emotion_qwen.inference.calibration import Calibration, ChannelFit
 from emotion_qwen.inference.engine import Engine
 
 NAMES = ("sad", "happy", "fear")
+FIT = ChannelFit(1.7, 0.6, 0.1, 0.02, 9, ("fer",))
 
 
-def drawn(count: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+def drawn(count: int, temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw shares that are overconfident by `temperature`, and answers from the honest ones."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     scores = rng.normal(0, 1.5, (count, 3))
     honest = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     answers = np.array([rng.choice(3, p=row) for row in honest])
@@ -50,27 +47,79 @@ def test_the_error_is_the_mean_gap_of_confidence_and_accuracy():
 
 def test_the_temperature_is_found():
     shares, answers = drawn(4000, 2.0)
-    assert fit_temperature(shares, answers) == pytest.approx(2.0, rel=0.08)
+    assert fit_temperature([(shares, answers)]) == pytest.approx(2.0, rel=0.08)
     assert tempered(shares, 1.0) == pytest.approx(shares, abs=1e-5)
     assert tempered(shares, 2.0).argmax(1).tolist() == shares.argmax(1).tolist()
 
 
+def test_a_small_task_counts_as_much_as_a_large_one():
+    large, small = drawn(4000, 1.0), drawn(400, 4.0, seed=1)
+    alike = fit_temperature([large, small])
+    assert fit_temperature([(np.concatenate([large[0], small[0]]), np.concatenate([large[1], small[1]]))]) < 1.3
+    assert 1.5 < alike < 3
+
+
+def test_a_channel_that_knows_nothing_gets_a_temperature_that_silences_it():
+    shares, answers = drawn(3000, 2.0)
+    guessed = np.random.default_rng(3).integers(0, 3, len(answers))
+    assert tempered(shares, fit_temperature([(shares, guessed)])).max() < 0.5
+
+
 def test_calibration_helps_on_items_it_did_not_see():
-    found = calibrate(lines(*drawn(3000, 2.5), languages=("en", "zh")), "fer")
-    assert found.items == 3000 and found.before > 0.12 and found.after < 0.03
-    assert found.temperature == pytest.approx(2.5, rel=0.1)
+    fit = fit_channel({"fer": lines(*drawn(3000, 2.5), languages=("en", "zh")), "lfw": lines(*drawn(1000, 2.5, 1))})
+    assert fit.items == 4000 and fit.tasks == ("fer", "lfw") and fit.before > 0.12 and fit.after < 0.04
+    assert fit.temperature == pytest.approx(2.5, rel=0.1)
 
 
 def test_what_cannot_be_calibrated_is_refused():
-    with pytest.raises(DataError, match=r"1 item\(s\) of 'fer' with 1 numbers of choices; expected two items or more"):
-        calibrate(lines(*drawn(1, 1.0)), "fer")
-    with pytest.raises(DataError, match=r"0 item\(s\) of 'fer'"):
-        calibrate([], "fer")
+    message = r"1 answered item\(s\) of 'fer' with 1 numbers of choices; expected two items or more"
+    with pytest.raises(DataError, match=message):
+        fit_channel({"fer": lines(*drawn(1, 1.0))})
+    with pytest.raises(DataError, match=r"0 answered item\(s\) of 'lfw'"):
+        fit_channel({"lfw": []})
 
 
-def test_a_calibration_is_kept_beside_those_of_other_sets_and_found_again(tmp_path, nano):
-    (tmp_path / "calibration.json").write_text(json.dumps({"mer6": {"temperature": 3.0}}))
-    keep(Calibration(1.7, 0.1, 0.02, 9, "fer"), ("dfew7", "fer7"), tmp_path)
-    engine = Engine(nano.model, nano.processor, str(tmp_path))
-    assert [engine.temperature(name) for name in ("dfew7", "fer7", "mer6", "ekman")] == [1.7, 1.7, 3.0, None]
-    assert not list(tmp_path.glob("*.part"))
+def test_the_command_keeps_the_channels_that_it_did_not_fit(tmp_path, monkeypatch, capsys, nano):
+    Calibration({"sound": FIT}, ("fer7",)).write(tmp_path)
+    calibrated: list[Engine] = []
+
+    def answer(engine, task, output, **options):
+        calibrated.append(engine)
+        assert engine.calibration == Calibration() and options["limit"] == 7
+        return lines(*drawn(500, 2.0))
+
+    monkeypatch.setattr(calibrate, "predict", answer)
+    monkeypatch.setattr(Engine, "load", lambda name: Engine(nano.model, nano.processor, str(name)))
+    arguments = [str(tmp_path), "--channel", "picture=fer,lfw", "--sets", "dfew7", "--limit", "7"]
+    assert run_command(calibrate.command, arguments) == 0
+    known = Calibration.read(tmp_path)
+    assert known.channels["sound"] == FIT and known.channels["picture"].tasks == ("fer", "lfw")
+    assert known.label_sets == ("fer7", "dfew7") and len(calibrated) == 2
+    told = capsys.readouterr().out
+    assert "picture: temperature" in told and "500 items" not in told and "1000 items of fer, lfw" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--channel", "smell=fer"], "smell"),
+        (["--channel", "picture"], "names no task; expected for example picture=fer"),
+        (["--channel", "picture=nothing"], "nothing"),
+        (["--sets", "fer8"], "fer8"),
+    ],
+)
+def test_a_wrong_option_is_one_line(tmp_path, monkeypatch, capsys, nano, arguments, message):
+    monkeypatch.setattr(Engine, "load", lambda name: Engine(nano.model, nano.processor, str(name)))
+    assert run_command(calibrate.command, [str(tmp_path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+
+
+def test_an_unknown_task_names_the_known_ones(tmp_path, nano):
+    with pytest.raises(SettingsError, match="unknown task 'fur'"):
+        calibrate.calibrate(Engine(nano.model, nano.processor, "x"), {"picture": ("fur",)}, None, tmp_path)
+
+
+def test_a_calibration_of_another_form_is_made_anew(tmp_path):
+    (tmp_path / "calibration.json").write_text(json.dumps({"fer7": {"temperature": 1.3}}))
+    assert calibrate._kept(tmp_path) == Calibration()

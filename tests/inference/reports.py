@@ -13,6 +13,7 @@ from emotion_qwen.records import (
     Cue,
     EmotionReport,
     Episode,
+    Gap,
     Moment,
     Person,
     Seen,
@@ -60,6 +61,12 @@ def episodes(turn: float = TURN, start: float = 0.0, end: float = SECONDS) -> tu
     return (Episode("sad", start, turn, start + 2.5, 0.70), Episode("happy", turn, end, end - 3.0, 0.74))
 
 
+def frame_shares(time: float, turn: float = TURN) -> dict[str, float]:
+    """Return what a face shows in one frame: it turns as the windows do, with other numbers."""
+    part = happy_at(time, turn)
+    return shares(0.05 + 0.80 * part, 0.81 - 0.78 * part)
+
+
 def sightings(
     x: float, y: float, side: float, start: float, end: float, hidden: tuple[float, float]
 ) -> tuple[Seen, ...]:
@@ -69,7 +76,8 @@ def sightings(
         time = start + number * STEP
         left, top = x + 0.04 * math.sin(time / 3), y + 0.02 * math.cos(time / 2)
         if not hidden[0] < time < hidden[1]:
-            found.append(Seen(time, (left, top, left + side, top + side * 16 / 9), 0.9))
+            box = (left, top, left + side, top + side * 16 / 9)
+            found.append(Seen(time, box, 0.9, frame_shares(time)))
     return tuple(found)
 
 
@@ -137,12 +145,12 @@ def two_people() -> EmotionReport:
             Sentence("The tears at the start are of tension, which the news dissolves.", GENERATED),
         ),
         channels=(
-            Channel("picture", "happy", shares(0.61, 0.2), math.log(1.8), True),
-            Channel("sound", "happy", shares(0.42, 0.3), math.log(1.1), True),
-            Channel("words", "sad", shares(0.2, 0.52), math.log(0.83), False),
+            Channel("picture", "happy", shares(0.61, 0.2), math.log(1.8), True, 0.7),
+            Channel("sound", "happy", shares(0.42, 0.3), math.log(1.1), True, 0.1),
+            Channel("words", "sad", shares(0.2, 0.52), math.log(0.83), False, 0.2),
             Channel("context", "", {}, 0.0, False),
         ),
-        uncertainty=Uncertainty(0.55, 0.62, 1.31, True, 0.4, False),
+        uncertainty=Uncertainty(0.55, 0.62, True, 0.4, False),
         utterances=(
             Utterance(3.0, 5.5, "I was so afraid that it had all been for nothing."),
             Utterance(6.0, 8.4, "And then the letter came."),
@@ -157,7 +165,7 @@ def two_people() -> EmotionReport:
 def abstaining() -> EmotionReport:
     """Return a report that does not know."""
     mine = shares(0.24, 0.22)
-    doubt = Uncertainty(0.24, 0.97, 1.0, False, 0.4, True)
+    doubt = Uncertainty(0.24, 0.97, False, 0.4, True, "confidence 24% is below 40%")
     return replace(two_people(), label=lead(mine), distribution=mine, uncertainty=doubt, valence_arousal=(0.0, -0.01))
 
 
@@ -181,7 +189,15 @@ def chinese() -> EmotionReport:
 def picture_only() -> EmotionReport:
     """Return a report of a photograph with two people."""
     people = tuple(
-        replace(one, start=0.0, end=0.0, frames=1, seen=(Seen(0.0, one.box, 0.9),), timeline=(), episodes=())
+        replace(
+            one,
+            start=0.0,
+            end=0.0,
+            frames=1,
+            seen=(Seen(0.0, one.box, 0.9, one.distribution),),
+            timeline=(),
+            episodes=(),
+        )
         for one in two()
     )
     still = tuple(replace(one, start=0.0, end=0.0) for one in cues() if one.modality == "picture")
@@ -204,11 +220,54 @@ def sound_only() -> EmotionReport:
 
 
 def nobody_seen() -> EmotionReport:
-    """Return a report of a clip in which no face was found, by picture alone."""
+    """Return a report of a clip in which no face was found, answered from whole frames as asked."""
     full = two_people()
     return replace(
-        full, source="landscape.mp4", people=(), cues=(), words=(), rationale=(), channels=full.channels[:1],
+        full, source="landscape.mp4", about="whole", people=(), cues=(), words=(), rationale=(),
+        channels=full.channels[:1],
         uncertainty=None, utterances=(), context="", reasoning={}, provenance=provenance(warnings=[]),
+    )  # fmt: skip
+
+
+def gapped() -> EmotionReport:
+    """Return a report of a clip in which nobody is seen or heard from 9 s to 13 s."""
+    full, reason = two_people(), "no face was found, and no voice is heard"
+    person = replace(
+        two()[0], seen=sightings(0.62, 0.22, 0.2, 0, SECONDS, (9.0, 13.0)),
+        timeline=(*moments(99.0, 0.0, 9.0), *moments(-99.0, 13.0, SECONDS)),
+    )  # fmt: skip
+    return replace(
+        full, source="gap.mp4", people=(person,), timeline=person.timeline, gaps=(Gap(9.0, 13.0, reason),), cues=(),
+        episodes=(Episode("sad", 0.0, 9.0, 4.0, 0.71), Episode("happy", 13.0, SECONDS, 15.0, 0.73)), utterances=(),
+    )  # fmt: skip
+
+
+def unanswered() -> EmotionReport:
+    """Return a report of a photograph in which no face was found."""
+    doubt = Uncertainty(None, None, True, 0.4, True, "no face was found")
+    return EmotionReport(
+        "truck.jpg", None, {}, (), {"general": 0.0, "emotion": 0.0}, "", "en", uncertainty=doubt,
+        provenance=provenance(frames=1, fps=None, seconds=[0.0, 0.0], channels=[], warnings=[]),
+    )  # fmt: skip
+
+
+def unanswered_clip() -> EmotionReport:
+    """Return a report of a clip with music and without a person."""
+    reason = "no face was found, and no voice is heard"
+    doubt = Uncertainty(None, None, True, 0.4, True, reason)
+    return replace(
+        unanswered(), source="music.mp4", gaps=(Gap(0.0, SECONDS, reason),), uncertainty=doubt,
+        provenance=provenance(channels=[], warnings=["no voice is heard in the sound; it counts as absent"]),
+    )  # fmt: skip
+
+
+def evoked() -> EmotionReport:
+    """Return a report of what a photograph evokes."""
+    full = two_people()
+    return replace(
+        full, source="sunset.jpg", about="evoked", people=(), timeline=(), episodes=(), cues=(), utterances=(),
+        context="", reasoning={}, channels=full.channels[:1], summary="",
+        provenance=provenance(frames=1, fps=None, seconds=[0.0, 0.0], channels=["picture"], warnings=[]),
     )  # fmt: skip
 
 
@@ -231,5 +290,9 @@ KINDS = {
     "picture_only": picture_only,
     "sound_only": sound_only,
     "nobody_seen": nobody_seen,
+    "gapped": gapped,
+    "unanswered": unanswered,
+    "unanswered_clip": unanswered_clip,
+    "evoked": evoked,
     "hostile": hostile,
 }

@@ -11,9 +11,12 @@ from rich.console import Console
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json, show
+from emotion_qwen.inference.report import other_language
 from emotion_qwen.media.clip import Sources
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import EmotionReport, Utterance
+from emotion_qwen.taxonomy import label_set
 
 KEYS = [field.name for field in dataclasses.fields(EmotionReport)]
 
@@ -120,9 +123,85 @@ def test_two_faces_stay_two_people(nano, gray_clip):
     assert [p.frames for p in report.people] == [4, 4] and report.language == "zh"
 
 
-def test_without_a_face_the_frames_answer(analyzer, gray_clip):
+def test_without_a_face_nothing_is_answered_unless_the_whole_picture_is_wanted(analyzer, gray_clip):
     report = analyzer.analyze(gray_clip)
-    assert report.people == () and sum(report.distribution.values()) == pytest.approx(1)
+    assert (report.label, report.distribution, report.valence_arousal, report.people) == (None, {}, None, ())
+    assert (report.timeline, report.episodes, report.cues, report.rationale, report.summary) == ((), (), (), (), "")
+    assert [(gap.start, round(gap.end, 1), gap.reason) for gap in report.gaps] == [(0.0, 0.9, "no face was found")]
+    doubt = report.uncertainty
+    assert doubt.abstains and doubt.reason == "no face was found" and doubt.confidence is None
+    forced = analyzer.analyze(gray_clip, about="whole")
+    assert forced.about == "whole" and sum(forced.distribution.values()) == pytest.approx(1)
+    assert forced.gaps == () and forced.people == () and forced.timeline[0].channels == ("picture",)
+    chinese = analyzer.analyze(gray_clip, language="zh")
+    assert chinese.uncertainty.reason == chinese.gaps[0].reason == "没有找到人脸"
+
+
+def test_what_a_picture_evokes_is_asked_of_all_of_it(analyzer, face_file, monkeypatch):
+    asked = []
+    score = analyzer.engine.score
+    monkeypatch.setattr(
+        analyzer.engine, "score", lambda views, *more: asked.append((views, more)) or score(views, *more)
+    )
+    report = analyzer.analyze(face_file, about="evoked")
+    assert report.about == "evoked" and report.people == () and report.label is not None
+    assert all(question.startswith("Which emotion does the picture evoke?") for _, (question, _) in asked)
+    assert "the model was never asked what pictures evoke" in " ".join(report.provenance["warnings"])
+    assert report.summary == ""  # a sentence about a question it was never trained for would be babble
+    shown = analyzer.analyze(face_file)
+    assert shown.people and report.provenance["prompt"] != shown.provenance["prompt"]
+    with pytest.raises(SettingsError, match="reasoning is about a person"):
+        analyzer.analyze(face_file, about="evoked", reasoning="steps")
+    with pytest.raises(SettingsError, match="unknown about 'all'"):
+        analyzer.analyze(face_file, about="all")
+
+
+def test_words_alone_answer_without_a_person(analyzer, gray_clip, tmp_path):
+    (tmp_path / "said.srt").write_text("1\n00:00:00,000 --> 00:00:00,900\nI am so happy!\n")
+    sources = Sources(words=True, transcript=tmp_path / "said.srt")
+    report = analyzer.analyze(gray_clip, sources=sources)
+    assert report.label is not None and report.people == () and report.gaps == ()
+    assert report.provenance["channels"] == ["words"] and report.timeline[0].channels == ("words",)
+    assert {one.channel for one in report.channels if one.label} == {"words"}
+    assert all(cue.box is None and cue.modality != "picture" for cue in report.cues)
+    told = analyzer.analyze(gray_clip, context="They have just won.")
+    assert told.provenance["channels"] == ["context"] and told.timeline == () and len(told.gaps) == 1
+
+
+def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip, tmp_path):
+    files = [face_file, gray_clip]
+    reader = analyzer.reader("dfew7", "en")
+    readings = [Reading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
+    seen, nothing = analyzer.conclude(reader, readings)
+    report = analyzer.analyze(face_file)
+    assert seen.label == report.label and seen.distribution == pytest.approx(report.distribution, abs=1e-6)
+    assert seen.gate == pytest.approx(report.gate, abs=1e-6) and (seen.channels, seen.people) == (("picture",), (0,))
+    assert (nothing.label, nothing.distribution, nothing.reason) == (None, {}, "no face was found")
+
+
+def test_the_features_of_a_clip_without_an_answer_are_those_of_the_clip(analyzer, gray_clip):
+    reader = analyzer.reader("dfew7", "en")
+    (found,) = analyzer.read(reader, [analyzer.prepare(gray_clip)], "dfew7", "en")
+    assert found.report.label is None
+    assert np.isfinite(found.features.visual).all() and np.isfinite(found.features.pooled).all()
+    assert found.features.gate.sum() == pytest.approx(1)
+
+
+def test_a_face_in_which_the_model_sees_nobody_is_no_answer(analyzer, face_file, monkeypatch):
+    monkeypatch.setattr(analyzer.engine, "write", lambda views, *_, **__: ["No person can be seen."] * len(views))
+    report = analyzer.analyze(face_file)
+    assert len(report.people) == 1 and report.summary == "" and report.uncertainty.abstains
+    assert report.uncertainty.reason.startswith("the face cannot be read")
+    assert all("No person" not in sentence.text for sentence in report.rationale)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "warned"),
+    [("我很难过", "en", True), ("I am sad", "zh", True), ("我很难过", "zh", False), ("I am sad", "en", False),
+     ("OK，我走了再见", "en", True), ("“…” 123", "zh", False)],
+)  # fmt: skip
+def test_words_in_another_script_than_the_questions_are_told(text, language, warned):
+    assert bool(other_language([Utterance(0.0, 1.0, text)], language)) == warned
 
 
 def test_an_untrained_label_set_is_said_to_be_so(analyzer, face_file):
@@ -148,7 +227,7 @@ def test_the_terminal_view_says_what_matters(analyzer, face_file, gray_clip):
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     report = analyzer.analyze(face_file, "mikels8")
     show(report, console)
-    show(dataclasses.replace(analyzer.analyze(gray_clip), language="zh"), console)
+    show(analyzer.analyze(gray_clip, language="zh"), console)
     text = console.export_text()
     for expected in (report.label, "person", "gate: general expert", "never trained", "没有找到人脸", "mikels8"):
         assert expected in text

@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from footage import GREY, read_film, sounds, write_film, write_sound
-from PIL import Image
-from reports import KINDS, abstaining, picture_only, two_people
+from PIL import Image, ImageDraw
+from reports import KINDS, abstaining, frame_shares, picture_only, shares, two_people
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference import annotate as drawing
 from emotion_qwen.inference.annotate import Painter, annotate
 from emotion_qwen.inference.colours import COLOURS
+from emotion_qwen.inference.playhead import moment_at
 from emotion_qwen.records import EmotionReport, Seen
 
 SIZE = (640, 360)
@@ -26,7 +27,7 @@ def near(pixels: np.ndarray, colour: np.ndarray, within: int = 14) -> np.ndarray
 
 def still_face(*times: float) -> EmotionReport:
     """Return a report of one person whose face stands still while it is seen."""
-    person = replace(two_people().people[0], seen=tuple(Seen(time, BOX, 0.9) for time in times))
+    person = replace(two_people().people[0], seen=tuple(Seen(time, BOX, 0.9, frame_shares(time)) for time in times))
     return replace(two_people(), people=(person,))
 
 
@@ -60,6 +61,33 @@ def test_the_strip_stands_under_the_picture_and_turns_with_the_clip():
     assert (head.mean() - sad.min()) / (happy.max() - sad.min()) == pytest.approx(0.75, abs=0.01)
 
 
+def test_a_tag_says_what_the_face_shows_in_the_frame_not_in_the_window(monkeypatch):
+    """At 7.5 s the windows say sad, the frame says happy; between two frames the nearest counts."""
+    sad, happy = shares(0.1, 0.72), shares(0.83, 0.05)
+    seen = (Seen(7.0, BOX, 0.9, sad), Seen(7.5, BOX, 0.9, happy), Seen(8.0, BOX, 0.9))
+    report = replace(still_face(), people=(replace(still_face().people[0], seen=seen),))
+    assert moment_at(report.people[0].timeline, 7.5).label == "sad"
+    drawn = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, **_: drawn.append(text))
+    for time, expected in ((7.0, "1  sad 72%"), (7.2, "1  sad 72%"), (7.3, "1  happy 83%"), (8.0, "1  happy 83%")):
+        drawn.clear()
+        painted(report, time)
+        assert drawn[0] == expected
+
+
+def test_a_gap_has_its_reason_under_the_picture(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, **_: drawn.append(text))
+    painted(KINDS["gapped"](), 11.0, (1280, 720))
+    assert drawn[0] == "no answer: no face was found, and no voice is heard"
+    drawn.clear()
+    painted(KINDS["gapped"](), 11.0, (320, 180))
+    assert drawn[0] == "no answer"
+    drawn.clear()
+    painted(KINDS["unanswered_clip"](), 3.0, (1280, 720))
+    assert drawn[0].startswith("no answer: no face") and "None" not in "".join(drawn)
+
+
 def test_tags_of_near_faces_do_not_cover_each_other():
     painter = Painter(two_people(), SIZE)
     boxes = [(100.0, 100.0, 150.0, 160.0), (130.0, 105.0, 180.0, 160.0), (110.0, 98.0, 170.0, 150.0)]
@@ -74,7 +102,7 @@ def test_tags_of_near_faces_do_not_cover_each_other():
 
 def test_doubt_is_written(monkeypatch):
     assert Painter(abstaining(), SIZE)._whole() == "clip: not sure (happy? 24%)"
-    assert Painter(abstaining(), SIZE)._told(abstaining().people[0], None) == "happy? 55%"
+    assert Painter(KINDS["unanswered"](), SIZE)._whole() == "no answer"
     assert Painter(two_people(), SIZE)._whole() == "clip: happy 55%"
 
 

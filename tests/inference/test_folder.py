@@ -263,6 +263,6 @@ def test_request_names_everything_that_is_asked(analyzer):
     assert set(made["asked"]) == {
         "language", "start", "end", "context", "abstain_below",
         "sound", "words", "audio", "audio_track", "transcript", "subtitle_track",
-            "recognizer", "reasoning",
+            "recognizer", "reasoning", "about",
     }  # fmt: skip
     assert replace(Request(), start=1.0).made_by(analyzer) != made

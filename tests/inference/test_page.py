@@ -102,7 +102,7 @@ def test_what_matters_stands_in_the_page_without_its_script(tmp_path):
         "sad 0.0–9.0 s · peak 2.5, 70%", "seen 4.0–15.0 s · 23 frames",
         "≠ disagrees", "nothing of it in the clip", "×1.80", "pitch, Hz 241",
         "The tears at the start are of tension", "relieved", "observe", "It worked! It really worked.",
-        "Exam results are announced.", "calibrated, temperature 1.31", "emotion expert 0.65", "clip_settings",
+        "Exam results are announced.", "· calibrated", "emotion expert 0.65", "clip_settings",
         "a face shows an expression, not what is felt inside", "The clip itself is not part of this page.",
     ):  # fmt: skip
         assert expected in text, expected

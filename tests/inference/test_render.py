@@ -69,7 +69,8 @@ def test_the_view_says_what_matters():
     for expected in (
         "clips/interview.mp4", "happy  55%", "valence +0.26", "person", "gate: general expert 0.35", "dfew7",
         "warning: 2 of 43 frames", "open words:", "1. observe", "Exam results are announced.", "It worked!",
-        "peak 2.5, 70%", "calibrated, temperature 1.31", "a face shows an expression, not what is felt inside",
+        "episodes, smoothed: ■ sad 0.0–9.0 s (peak 2.5, 70%)",
+        "calibrated", "a face shows an expression, not what is felt inside",
         "pitch, Hz 241 · clip's pitch, Hz 198 · level, dB of full scale −18.4",
     ):  # fmt: skip
         assert expected in text, expected
@@ -104,7 +105,7 @@ def test_the_strip_turns_where_the_clip_does():
 def test_disagreement_and_absence_are_told_by_words():
     text = view(two_people())
     assert "×0.83" in line_of(text, "words") and "≠ disagrees" in line_of(text, "words")
-    assert "= agrees" in line_of(text, "picture") and "nothing of it" in line_of(text, "context")
+    assert "= agrees" in line_of(text, "picture") and "gives no answer" in line_of(text, "context")
 
 
 def test_chinese_reports_speak_chinese():
@@ -120,9 +121,30 @@ def test_a_picture_has_no_time():
 
 
 def test_who_and_what_is_missing_is_said():
-    assert "no face was found" in view(nobody_seen())
+    assert "no face was found" in view(nobody_seen(), 120)
+    assert "Where nobody was found, the whole picture and all sound were read" in view(nobody_seen(), 120)
     sound = view(KINDS["sound_only"]())
-    assert "no picture; the answer comes from what is heard and said" in sound and "gate" not in sound
+    assert "no picture; what is heard and said is read" in sound and "gate" not in sound
+    evoked = view(KINDS["evoked"](), 120)
+    assert "what the picture evokes in whoever looks at it, not what a person shows" in evoked
+    assert "not looked for" in evoked and "no face" not in evoked
+
+
+def test_without_an_answer_there_is_no_number_but_a_reason():
+    text = view(KINDS["unanswered"](), 120)
+    assert "no answer  no face was found" in text and "%" not in text and "valence" not in text
+    clip = view(KINDS["unanswered_clip"](), 120)
+    assert "no answer: 0.0–20.0 s (no face was found, and no voice is heard)" in clip and "%" not in clip
+    assert "····" in line_of(clip, "clip ") and "█" not in clip
+
+
+def test_a_gap_is_empty_in_the_strip_and_has_its_reason():
+    text = view(KINDS["gapped"](), 120)
+    assert "no answer: 9.0–13.0 s (no face was found, and no voice is heard)" in text
+    strip = line_of(text, "clip ")
+    dots = [place for place, letter in enumerate(strip) if letter == "·"]
+    assert strip[dots[0] : dots[-1] + 1] == "·" * len(dots)  # one stretch of 4 in 20 s
+    assert len(dots) == pytest.approx(0.2 * (120 - 4 - len("person 1  ")), abs=2)  # of what the panel leaves
 
 
 def test_text_from_outside_stays_text():

@@ -183,6 +183,32 @@ def test_a_report_whose_medium_cannot_be_shown_has_its_page(report, fault, tmp_p
     assert report.label in page["html"] and "<video" not in page["html"]
 
 
+def test_where_nobody_is_seen_there_is_no_answer_anywhere(server, tmp_path):
+    """A picture, a film with its stream and page, in two languages; `about` asks all the same."""
+    frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
+    film = write_clip(tmp_path / "film.mp4", frames).read_bytes()
+    for name, upload in (("a.png", png(1)), ("film.mp4", film)):
+        for language in ("en", "zh"):
+            sent = {"files": {"file": (name, upload)}, "data": {"language": language}}
+            report = server.http.post("/v1/emotion/analyze", **sent).json()
+            assert report["label"] is report["valence_arousal"] is report["uncertainty"]["confidence"] is None
+            assert report["distribution"] == {} and report["uncertainty"]["abstains"]
+            assert report["uncertainty"]["reason"].isascii() == (language == "en")
+    told = events(server, params={"stream": True, "page": True}, files={"file": ("film.mp4", film)})
+    assert [name for name, _ in told] == ["clip", "report", "page"], "no window has a label"
+    assert told[1][1]["uncertainty"]["reason"] in told[2][1]["html"]
+    for about in ("whole", "evoked"):
+        sent = {"files": {"file": ("a.png", png(1))}, "data": {"about": about}}
+        report = server.http.post("/v1/emotion/analyze", **sent).json()
+        assert report["label"] in report["distribution"] and report["about"] == about
+
+
+def test_a_real_photograph_without_a_person_has_no_label(server, shared_data):
+    for photo in sorted((shared_data / "photos").glob("*.jpg"))[:2]:
+        report = server.http.post("/v1/emotion/analyze", files={"file": ("a.jpg", photo.read_bytes())}).json()
+        assert (report["label"] is None) == (not report["people"])
+
+
 def test_numbers_and_states(server):
     assert server.http.get("/health").json()["status"] == server.http.get("/ready").json()["status"] == "ok"
     text = server.http.get("/metrics").text

@@ -1,4 +1,4 @@
-"""Labelled comments from a Parquet file: `id`, `text`, `ekman` (one of seven emotions, or several) and `split`."""
+"""Labelled texts of a Parquet file: `id`, `text`, `split`, and `ekman` or `label`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from emotion_qwen.data.questions import FEELINGS
 from emotion_qwen.errors import DataError
 
 COLUMNS = ("id", "text", "ekman", "split")
+LABELS = ("ekman", "label")  # the first that a file has
 _CONCEPTS = {"joy": "happiness"}
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Comments that have exactly one label, a key of `FEELINGS`."""
+    """Texts that have exactly one label, a key of `FEELINGS`."""
 
     name: str
     texts: tuple[str, ...]
@@ -27,20 +28,30 @@ class Texts:
         return len(self.labels)
 
 
-def read_texts(path: Path, split: str) -> Texts:
-    """Read the comments of one split; those with several labels are left out.
+def read_texts(path: Path, split: str, source: str = "") -> Texts:
+    """Read the texts of one split; those with several labels, or another one than `FEELINGS`, are left out.
+
+    Args:
+        path: Parquet file with `COLUMNS`; `label` may stand for `ekman`.
+        split: "train" or "validation".
+        source: takes only rows whose column `source` begins so; "" takes all.
 
     Raises:
         DataError: the file is missing, lacks a column, or holds no such comment.
     """
     if not path.is_file():
         raise DataError(f"text file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
-    missing = sorted(set(COLUMNS) - set(pq.read_schema(path).names))
+    columns = pq.read_schema(path).names
+    column = next((name for name in LABELS if name in columns), LABELS[0])
+    needed = {"id", "text", column, "split", *(("source",) if source else ())}
+    missing = sorted(needed - set(columns))
     if missing:
-        raise DataError(f"{path.name}: missing column(s) {missing}; it has {pq.read_schema(path).names}")
+        raise DataError(f"{path.name}: missing column(s) {missing}; it has {columns}")
     rows = []
-    for row in pq.read_table(path, columns=list(COLUMNS)).to_pylist():
-        told = [row["ekman"]] if isinstance(row["ekman"], str) else list(row["ekman"])
+    for row in pq.read_table(path, columns=sorted(needed)).to_pylist():
+        if source and not row["source"].startswith(source):
+            continue
+        told = [row[column]] if isinstance(row[column], str) else list(row[column])
         label = _CONCEPTS.get(told[0], told[0]) if len(told) == 1 else ""
         if row["split"] == split and label in FEELINGS:
             rows.append((row["text"], label, row["id"]))

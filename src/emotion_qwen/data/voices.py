@@ -43,13 +43,16 @@ class Voices:
         return len(self.labels)
 
 
-def read_voices(path: Path, split: str | None = None, *, speakers: Collection[int] | None = None) -> Voices:
+def read_voices(
+    path: Path, split: str | None = None, *, speakers: Collection[int] | None = None, corpus: str = ""
+) -> Voices:
     """Read one split of a voice file, or the voices of some speakers.
 
     Args:
         path: Parquet file with `COLUMNS`.
         split: "train" or "validation"; None takes both.
         speakers: take only these; None takes all.
+        corpus: takes only rows whose column `corpus` begins so; "" takes all.
 
     Raises:
         DataError: the file is missing, lacks a column, holds no such voice, or one that cannot be decoded.
@@ -57,10 +60,12 @@ def read_voices(path: Path, split: str | None = None, *, speakers: Collection[in
     if not path.is_file():
         raise DataError(f"voice file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
     schema = pq.read_schema(path).names
-    missing = sorted(set(COLUMNS) - set(schema))
+    columns = [*COLUMNS, *(("corpus",) if corpus else ())]
+    missing = sorted(set(columns) - set(schema))
     if missing:
         raise DataError(f"{path.name}: missing column(s) {missing}; it has {schema}")
-    rows = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+    rows = pq.read_table(path, columns=columns).to_pylist()
+    rows = [row for row in rows if not corpus or row["corpus"].startswith(corpus)]
     chosen = [row for row in rows if split in (None, row["split"]) and (speakers is None or row["speaker"] in speakers)]
     if not chosen:
         known = sorted({row["split"] for row in rows}), sorted({row["speaker"] for row in rows})

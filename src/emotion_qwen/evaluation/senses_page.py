@@ -115,7 +115,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         told = {channel: other if channel == odd else meant for channel in CHANNELS}
         reading = Reading(reader, _moment(engine, held, told, rng), LABELS, "en")
         pooled = reading.clip(reading.channels)
-        found = {one.channel: one for one in influence(reading, pooled) if one.label}
+        found = {one.channel: one for one in influence(reading) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}
         read = all(found[name].label == label for name, label in told.items())
         with_most = LABELS.labels[int(pooled.argmax())] == meant
@@ -149,7 +149,7 @@ def _moment(
     track_ = FaceTrack(0, np.array([0, 1]), box, np.ones(2, dtype=np.float32))
     views = person_views(pixels, picture_side(engine), engine.processor.settings)
     person = PersonPictures(track_, views, np.full(len(views), length / 2))
-    return PreparedClip(clip, clip, (person,))
+    return PreparedClip(clip, clip, (person,), voice=((0.0, length),))
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:

@@ -16,30 +16,32 @@ from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.inference.engine import Engine, View
 from emotion_qwen.inference.features import ClipFeatures, clip_features
-from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, sound_between, whole
 from emotion_qwen.inference.reader import Reader
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.reasoning import Reasoning, difference, think
 from emotion_qwen.inference.report import (
     ABSTAIN_BELOW,
+    Conclusion,
     Outline,
+    conclude,
     cue_views,
+    denies_person,
     doubt,
     explain,
     find_cues,
     influence,
-    named,
     open_words,
+    other_language,
     outline,
     valence_arousal,
-    weights,
 )
 from emotion_qwen.inference.scoring import label_reader
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
-from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, label_question
-from emotion_qwen.records import CHANNELS, EmotionReport
+from emotion_qwen.processing.chat import LANGUAGES, describe_question, label_question
+from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.taxonomy import label_set
 
 
@@ -57,6 +59,15 @@ class Thought:
 
     asked: Reasoning
     steps: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
+
+    text: str = ""
+    thought: Thought | None = None
+    unread: bool = False
 
 
 class EmotionQwen:
@@ -91,8 +102,12 @@ class EmotionQwen:
         context: str = "",
         abstain_below: float = ABSTAIN_BELOW,
         reasoning: Reasoning | str | None = None,
+        about: str = PEOPLE,
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
+
+        Where nobody is seen, no voice is heard and nothing is said, there is no answer: such a stretch is a gap of the
+        report, and where there is nothing else its label is None.
 
         Args:
             path: video, picture, or a sound for a model that hears.
@@ -103,28 +118,35 @@ class EmotionQwen:
             context: what is known of the situation, in words.
             abstain_below: confidence below which the report abstains.
             reasoning: lets the model think in a form ("steps"); None asks for none.
+            about: "people" asks what people show; "whole" also answers from whole frames and all sound where nobody is
+                found; "evoked" asks what the picture as a whole evokes, and of no person.
 
         Raises:
             MediaError: a file cannot be read, or nothing in it can be analyzed.
-            SettingsError: an unknown label set, language or form of reasoning.
+            SettingsError: an unknown label set, language, form of reasoning or `about`, or reasoning about what is
+                evoked.
         """
-        reader = self.reader(labels, language)
+        reader = self.reader(labels, language, about)
         prepared = self.prepare(path, start=start, end=end, sources=sources)
-        told: dict[str, Any] = {"context": context, "abstain_below": abstain_below, "reasoning": reasoning}
-        (found,) = self.read(reader, [prepared], labels, language, **told)
+        (found,) = self.read(
+            reader, [prepared], labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning,
+            about=about,
+        )  # fmt: skip
         if isinstance(found, MediaError):
             raise found
         return found.report
 
-    def reader(self, labels: str, language: str) -> Reader:
+    def reader(self, labels: str, language: str, about: str = PEOPLE) -> Reader:
         """Return a reader of this model for `read`.
 
         Raises:
-            SettingsError: an unknown label set or language.
+            SettingsError: an unknown label set, language or `about`.
         """
         if language not in LANGUAGES:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
-        return label_reader(self.engine, label_set(labels), language)
+        if about not in ABOUT:
+            raise SettingsError(unknown_choice("about", about, ABOUT))
+        return label_reader(self.engine, label_set(labels), language, about)
 
     def prepare(
         self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
@@ -148,6 +170,7 @@ class EmotionQwen:
         context: str = "",
         abstain_below: float = ABSTAIN_BELOW,
         reasoning: Reasoning | str | None = None,
+        about: str = PEOPLE,
     ) -> list[Analysis | MediaError]:
         """Let the model answer about prepared clips, in batches that go across them.
 
@@ -155,17 +178,30 @@ class EmotionQwen:
         another order (about 1e-6 of a share).
 
         Args:
-            reader: from `reader`, for the same label set and language; its blank pictures serve all later calls, too.
+            reader: from `reader`, for the same label set, language and `about`; its blank pictures serve all later
+                calls, too.
             clips: N clips, as `prepare` returns them.
             labels: name of the label set.
             language: "en" or "zh".
-            context: as in `analyze`; `abstain_below` and `reasoning` likewise.
+            context: as in `analyze`; `abstain_below`, `reasoning` and `about` likewise.
 
         Returns:
             Per clip what was found, or why there is nothing to find in it.
         """
-        readings = [Reading(reader, clip, label_set(labels), language, context) for clip in clips]
+        readings = [Reading(reader, clip, label_set(labels), language, context, about) for clip in clips]
         return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
+
+    def conclude(self, reader: Reader, readings: Sequence[Reading]) -> list[Conclusion | MediaError]:
+        """Conclude about clips as `tell` does, without what the answers rest on: no cues, sentence or reasoning.
+
+        Returns:
+            Per reading of this reader the conclusion, or why nothing in the clip can be analyzed.
+        """
+        able = [reading for reading in readings if not _is_empty(reading)]
+        reader.answers([view for reading in able for view in reading.asked(reading.channels)])
+        results = [_nothing_in(reading) if _is_empty(reading) else conclude(reading) for reading in readings]
+        reader.forget()
+        return results
 
     def tell(
         self,
@@ -178,24 +214,22 @@ class EmotionQwen:
         """Do the work of `read` for readings of one reader; what the reader was asked before is not asked again."""
         began = time.perf_counter()
         thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
-        language, labels = (readings[0].language, readings[0].labels.name) if readings else ("en", "")
-        told = [reading for reading in readings if reading.channels]
-        reader.answers([view for reading in told for view in reading.views()])
-        outlines = [outline(reading) for reading in told]
-        reader.answers([v for reading, found in zip(told, outlines, strict=True) for v in cue_views(reading, found)])
-        telling = [self._telling(reading, found) for reading, found in zip(told, outlines, strict=True)]
-        views = [one.view(reading.channels, language) or [] for reading, one in zip(told, telling, strict=True)]
-        texts = reader.write(views, QUESTIONS["describe"][language]) if told else []
-        thoughts = [self._think(*one, labels, language, thinking) for one in zip(telling, views, strict=True)]
-        done = iter(zip(outlines, texts, thoughts, strict=True))
+        if thinking is not None and any(reading.about == EVOKED for reading in readings):
+            raise SettingsError("reasoning is about a person, --evoked about the picture; leave one of them out")
+        able = [reading for reading in readings if not _is_empty(reading)]
+        reader.answers([view for reading in able for view in reading.views()])
+        outlines = [outline(reading) for reading in able]
+        reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
+        written = iter(self._write(reader, able, outlines, thinking))
+        done = iter(outlines)
         results: list[Analysis | MediaError] = []
         for reading in readings:
-            if reading.channels:
-                found, text, thought = next(done)
-                report = self._report(reading, found, text, abstain_below, thought)
-                results.append(Analysis(report, clip_features(reading)))
-            else:
+            if _is_empty(reading):
                 results.append(_nothing_in(reading))
+                continue
+            found = next(done)
+            report = self._report(reading, found, next(written), abstain_below)
+            results.append(Analysis(report, clip_features(reading)))
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
         for one, reading in zip(results, readings, strict=True):
@@ -203,13 +237,32 @@ class EmotionQwen:
                 one.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
 
+    def _write(
+        self, reader: Reader, readings: Sequence[Reading], outlines: Sequence[Outline], thinking: Reasoning | None
+    ) -> list[Written]:
+        """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
+        telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
+        wanted = [(reading, one) for reading, one in zip(readings, telling, strict=True) if one is not None]
+        views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
+        asked = {describe_question(reading.language, reading.about) for reading, _ in wanted}
+        texts = iter(zip(views, reader.write(views, *asked), strict=True) if wanted else ())
+        written = []
+        for reading, one in zip(readings, telling, strict=True):
+            if one is None:
+                written.append(Written())
+                continue
+            view, text = next(texts)
+            unread = one.person is not None and denies_person(text)
+            written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
+        return written
+
     def features(self, reading: Reading) -> ClipFeatures:
         """Return the features of a clip as `tell` does, without the report, which asks for much more.
 
         Raises:
             MediaError: nothing in the clip can be analyzed.
         """
-        if not reading.channels:
+        if _is_empty(reading):
             raise _nothing_in(reading)
         found = clip_features(reading)
         reading.reader.forget()
@@ -238,7 +291,7 @@ class EmotionQwen:
         Raises:
             MediaError: nothing in the clip can be seen or heard.
         """
-        found = glimpses(prepared, context, hears=self.hears)
+        found = glimpses(prepared, context, hears=self.hears, about=WHOLE)
         if not found:
             raise MediaError(
                 f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
@@ -250,7 +303,7 @@ class EmotionQwen:
             chosen = own[len(own) // 2]
         view = chosen.view(CHANNELS, "en") or []
         if not prepared.people and len(prepared.shown.frames):
-            view = whole(prepared, context, hears=self.hears).view(CHANNELS, "en") or []
+            view = whole(prepared, context, hears=self.hears, about=WHOLE).view(CHANNELS, "en") or []
         return view
 
     @property
@@ -286,52 +339,58 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(
-        self, reading: Reading, found: Outline, text: str, threshold: float, thought: Thought | None
-    ) -> EmotionReport:
-        labels, pooled = reading.labels, found.pooled
-        influences = influence(reading, pooled)
+    def _report(self, reading: Reading, found: Outline, written: Written, threshold: float) -> EmotionReport:
+        conclusion, language = found.conclusion, reading.language
+        influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
             source=reading.prepared.clip.source,
-            label=labels.labels[found.leading],
-            distribution=named(labels, pooled),
+            label=conclusion.label,
+            distribution=conclusion.distribution,
             people=found.people,
-            gate=weights(reading.gates),
-            summary=text,
-            language=reading.language,
-            valence_arousal=valence_arousal(named(labels, pooled)),
+            gate=conclusion.gate,
+            summary=written.text,
+            language=language,
+            valence_arousal=valence_arousal(conclusion.distribution) if conclusion.distribution else None,
             timeline=found.timeline,
             episodes=found.episodes,
+            gaps=found.gaps,
+            about=reading.about,
             cues=find_cues(reading, found),
-            words=open_words([text], reading.language),
-            rationale=explain(reading, found.episodes, influences, found.leading, text),
+            words=open_words([written.text], language),
+            rationale=explain(reading, found, influences, written.text),
             channels=influences,
-            uncertainty=doubt(pooled, reading.temperature, threshold),
+            uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            reasoning=thought.steps if thought else {},
-            provenance=self._provenance(reading, thought, labels.labels[found.leading]),
+            reasoning=written.thought.steps if written.thought else {},
+            provenance=self._provenance(reading, written.thought, conclusion.label),
         )
 
-    def _telling(self, reading: Reading, found: Outline) -> Glimpse:
-        """Return what the model's own sentences are about: the glimpse that shows the answer best."""
-        if not reading.people and len(reading.prepared.shown.frames):
+    def _telling(self, reading: Reading, found: Outline) -> Glimpse | None:
+        """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
+        if found.conclusion.label is None or not self._trained_about(reading.about):
+            return None
+        if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
             return reading.whole
-        return reading.glimpses[int(np.nanargmax(found.shares[:, found.leading]))]
+        leading = reading.labels.labels.index(found.conclusion.label)
+        return reading.glimpses[int(np.nanargmax(found.shares[:, leading]))]
 
-    def _think(
-        self, telling: Glimpse, view: View, labels: str, language: str, thinking: Reasoning | None
-    ) -> Thought | None:
+    def _trained_about(self, about: str) -> bool:
+        """Whether the model was trained for the question, as it tells; for what people show, all of ours were."""
+        facts = self.engine.training_facts()
+        return about != EVOKED or not facts or EVOKED in facts.get("about", ())
+
+    def _think(self, reading: Reading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
         if thinking is None:
             return None
-        steps = think(self.engine, view, telling.channels, label_set(labels), language, thinking.sampling)
+        steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
         return Thought(thinking, steps)
 
-    def made_by(self, labels: str, language: str) -> dict[str, Any]:
+    def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
         processor = self.engine.processor
         chosen, hearing = label_set(labels), processor.hearing
-        asked = processor.chat_template + label_question(chosen, language) + QUESTIONS["describe"][language]
+        asked = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
         return {
             **self._model,
             "label_set": chosen.name,
@@ -340,11 +399,11 @@ class EmotionQwen:
             "hearing_settings": None if hearing is None else hearing.model_dump(),
         }
 
-    def _provenance(self, reading: Reading, thought: Thought | None, label: str) -> dict[str, Any]:
+    def _provenance(self, reading: Reading, thought: Thought | None, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
         trained = self.engine.training_facts().get("label_sets")
         facts = {
-            **self.made_by(labels.name, reading.language),
+            **self.made_by(labels.name, reading.language, reading.about),
             "label_set_trained": None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
@@ -362,14 +421,17 @@ class EmotionQwen:
             facts["warnings"].append(
                 f"the model was never trained for the label set {labels.name!r}; its distribution is a guess"
             )
+        if not self._trained_about(reading.about):
+            facts["warnings"].append("the model was never asked what pictures evoke; its distribution is a guess")
         for channel in reading.channels:
             if channel not in self.trained_channels:
                 facts["warnings"].append(
                     f"the model was never trained for the channel {channel!r}; what it makes of it is a guess"
                 )
+        facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
-            facts["warnings"].append("the sound is silent; it counts as absent")
-        if thought is not None:
+            facts["warnings"].append("no voice is heard in the sound; it counts as absent")
+        if thought is not None and label is not None:
             facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
             differs = difference(thought.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
@@ -378,6 +440,13 @@ class EmotionQwen:
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
+
+
+def _is_empty(reading: Reading) -> bool:
+    """Whether a clip has nothing that could be looked at, heard or read."""
+    clip = reading.prepared.clip
+    silent = not reading.hears or sound_between(clip, -np.inf, np.inf) is None
+    return not reading.channels and not len(clip.frames) and silent
 
 
 def _nothing_in(reading: Reading) -> MediaError:

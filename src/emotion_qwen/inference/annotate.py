@@ -1,7 +1,7 @@
 """A report drawn into its own clip: every person's box with number, label and share, and a strip of time underneath.
 
 The strip stands under the picture and hides nothing of it. Boxes are drawn only where the face was seen; the label in a
-box is that person's at that time, the one beneath the clip's.
+box is what that person shows in the frame, the one beneath the clip's, smoothed over a window.
 """
 
 from __future__ import annotations
@@ -15,15 +15,24 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.inference.colours import DARK, LIGHT, colour_of, ink_on
+from emotion_qwen.inference.colours import DARK, GAP, LIGHT, colour_of, ink_on
 from emotion_qwen.inference.film import encoder, written_whole
-from emotion_qwen.inference.phrases import label_name, phrases
-from emotion_qwen.inference.playhead import Box, box_at, clip_span, columns, moment_at, sampling_step
+from emotion_qwen.inference.phrases import label_name, phrases, ranked
+from emotion_qwen.inference.playhead import (
+    Box,
+    box_at,
+    clip_span,
+    columns,
+    gap_at,
+    moment_at,
+    sampling_step,
+    shown_at,
+)
 from emotion_qwen.inference.recode import recode
 from emotion_qwen.media.clip import PICTURE_SUFFIXES
 from emotion_qwen.media.container import reason
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
-from emotion_qwen.records import EmotionReport, Moment, Person
+from emotion_qwen.records import EmotionReport, Gap, Person
 from emotion_qwen.settings import ClipSettings
 
 WRITTEN_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -108,7 +117,7 @@ class Painter:
         self.line = max(round(self.unit / 8), 2)
         self.font, self.chinese = _font(round(self.unit), report.language == "zh")
         self.say = phrases("zh" if self.chinese else "en")
-        self.timed = bool(report.timeline) and self.span[1] > self.span[0]
+        self.timed = bool(report.timeline or report.gaps) and self.span[1] > self.span[0]
         band = self.unit * (2.9 if self.timed else 1.8)
         self.height = (height + round(band)) // 2 * 2
         self.strip = self._strip(width - 2 * self._margin, round(self.unit * 0.7)) if self.timed else None
@@ -137,13 +146,13 @@ class Painter:
                 yield person, (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
 
     def _draw_person(self, draw: ImageDraw.ImageDraw, person: Person, box: Box, time: float, taken: list[Box]) -> None:
-        moment = moment_at(person.timeline, time)
-        colour = colour_of(moment.label if moment else person.label)
+        label, share = ranked(shown_at(person, time))[0]
+        colour = colour_of(label)
         x1, y1, x2, y2 = box
         for grown, line, ink in ((self.line / 2, self.line * 2, DARK), (0, self.line, colour)):  # a rim, on any ground
             edges = (x1 - grown, y1 - grown, max(x2 + grown, x1), max(y2 + grown, y1))
             draw.rounded_rectangle(edges, self.unit / 3, outline=ink, width=line)
-        text = f"{person.person + 1}  {self._told(person, moment)}"
+        text = f"{person.person + 1}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
         tag = self._tag_place(box, draw.textlength(text, font=self.font) + self.unit * 0.7, self.unit * 1.4, taken)
         taken.append(tag)
         draw.rounded_rectangle(tag, self.unit / 4, fill=colour)
@@ -163,19 +172,22 @@ class Painter:
     def _draw_band(self, drawn: Image.Image, draw: ImageDraw.ImageDraw, time: float) -> None:
         """Draw under the picture: what the clip shows now, what it shows as a whole, the time, and the strip."""
         moment, margin = moment_at(self.report.timeline, time), self._margin
+        gap = None if moment else gap_at(self.report, time)
+        label = moment.label if moment else None if gap else self.report.label
         middle, side = self.size[1] + self.unit * 0.9, self.unit * 0.8
-        x, grey = float(margin), "#B9BEC8"
-        label = moment.label if moment else self.report.label
-        draw.rectangle((x, middle - side / 2, x + side, middle + side / 2), fill=colour_of(label))
-        if moment:
-            now = f"{self._name(moment.label)} {moment.distribution[moment.label]:.0%}"
+        x, grey, whole = float(margin), "#B9BEC8", self._whole()
+        clock = f"{time:.1f} / {self.span[1]:.1f} s" if self.timed else ""
+        room = self.size[0] - 2 * margin - side * 3.4 - self._long(whole) - self._long(clock)
+        now = f"{self._name(moment.label)} {moment.distribution[moment.label]:.0%}" if moment else ""
+        now = self._reason(gap, room) if gap else now
+        draw.rectangle((x, middle - side / 2, x + side, middle + side / 2), fill=colour_of(label) if label else GAP)
+        if now:
             draw.text((x + side * 1.4, middle), now, fill=LIGHT, font=self.font, anchor="lm")
-            x += side * 2 + draw.textlength(now, font=self.font)
+            x += side * 2 + self._long(now)
         x += side * 1.4
-        draw.text((x, middle), self._whole(), fill=grey if moment else LIGHT, font=self.font, anchor="lm")
+        draw.text((x, middle), whole, fill=grey if now else LIGHT, font=self.font, anchor="lm")
         if self.strip is None:
             return
-        clock = f"{time:.1f} / {self.span[1]:.1f} s"
         draw.text((self.size[0] - margin, middle), clock, fill=grey, font=self.font, anchor="rm")
         under = round(self.size[1] + self.unit * 1.75)
         drawn.paste(self.strip, (margin, under))
@@ -185,13 +197,19 @@ class Painter:
         draw.rectangle((place - rim, under - rim, place + rim, under + self.strip.height + rim), fill=DARK)
         draw.rectangle((place - rim / 2, under - rim, place + rim / 2, under + self.strip.height + rim), fill=LIGHT)
 
-    def _told(self, person: Person, moment: Moment | None) -> str:
-        """Return label and share of a person at a time, with a question mark where the report abstains."""
-        label, shares = (moment.label, moment.distribution) if moment else (person.label, person.distribution)
-        return f"{self._name(label)}{'?' if self.unsure else ''} {shares[label]:.0%}"
+    def _long(self, text: str) -> float:
+        return self.font.getlength(text)
+
+    def _reason(self, gap: Gap, room: float) -> str:
+        """Return that there is no answer, and why where there is room and a font for it."""
+        full = f"{self.say['no_answer']}: {gap.reason}"
+        legible = self.chinese or self.report.language != "zh"
+        return full if legible and self._long(full) <= room else self.say["no_answer"]
 
     def _whole(self) -> str:
         """Return the answer for the whole clip, or that there is none."""
+        if self.report.label is None:
+            return "" if self.timed else self.say["no_answer"]
         name, share = self._name(self.report.label), self.report.distribution[self.report.label]
         answer = f"{self.say['not_sure']} ({name}? {share:.0%})" if self.unsure else f"{name} {share:.0%}"
         return f"{self.say['clip']}: {answer}" if self.timed else answer
@@ -202,7 +220,7 @@ class Painter:
     def _strip(self, width: int, height: int) -> Image.Image:
         """Return the clip's labels over time as one band of colour, (height, width)."""
         found = columns(self.report.timeline, *self.span, max(width, 1))
-        row = [tuple(bytes.fromhex((colour_of(one.label) if one else "#3A3F4A")[1:])) for one in found]
+        row = [tuple(bytes.fromhex((colour_of(one.label) if one else GAP)[1:])) for one in found]
         return Image.fromarray(np.tile(np.array(row, np.uint8)[None], (max(height, 1), 1, 1)))
 
 

@@ -47,6 +47,8 @@ COLOURS: dict[str, str] = {
     "remorse": "#5B6FA8",
 }
 DARK, LIGHT = "#111318", "#FFFFFF"
+GAP = "#3A3F4A"
+"""Where there is no answer."""
 
 
 def colour_of(label: str) -> str:

@@ -16,7 +16,7 @@ from rich.progress import track as progress
 
 from emotion_qwen.errors import EmotionQwenError, MediaError, SettingsError
 from emotion_qwen.media.clip import find_media, read_clip
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
 
@@ -69,6 +69,8 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
 @click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
 @click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
+@click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
+@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
@@ -81,6 +83,8 @@ def analyze(
     picture: Path | None,
     abstain_below: float | None,
     demo: bool,
+    whole_picture: bool,
+    evoked: bool,
     **options: Any,
 ) -> int:
     """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
@@ -89,6 +93,8 @@ def analyze(
     if picture and (as_lines or output):
         told = "--json" if as_lines else "--output"
         raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+    if evoked and whole_picture:
+        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     asked = {name: options.pop(name) for name in ("start", "end", "context")}
@@ -99,9 +105,11 @@ def analyze(
     from emotion_qwen.inference.analyzer import EmotionQwen
     from emotion_qwen.inference.folder import Request, Results, analyze_all
     from emotion_qwen.inference.render import save_picture
+    from emotion_qwen.inference.report import other_language
 
     _quiet()
     asked["reasoning"] = _reasoning(*thought)
+    asked["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     analyzer = EmotionQwen.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are for a model that hears
@@ -117,6 +125,8 @@ def analyze(
                 failures.append(found)
                 _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
                 continue
+            for warning in other_language(found.report.utterances, language):
+                print(f"warning: {str(file)!r}: {warning}", file=sys.stderr, flush=True)
             if not output:
                 _tell(found.report, as_lines, console)
             unsaved += _save_views(views, found.report, file, files)

@@ -1,9 +1,10 @@
 """Cues: what an answer can be checked against, each with the measurement that supports it.
 
-A face cue covers a region of the crop with the blank colour and asks again: how far the label's share falls is how much
-the region carries. A voice cue measures level and pitch against the rest of the clip. A cue of words says how far the
-answer moves, while they are said, when they are left out; one of context how far the clip's does. All sentences here
-are composed from the measurements, never written by the model.
+A face cue covers a region of the face with the blank colour, in the frame that shows an episode most, and asks again:
+how far the label's share in that frame falls is how much the region carries. A voice cue measures level and pitch
+against the whole clip, where a voice is active around an episode's peak. A cue of words says how far the answer moves,
+while they are said, when they are left out; one of context how far the clip's does. What moves nothing is no cue. All
+sentences here are composed from the measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from emotion_qwen.faces import best_box
 from emotion_qwen.inference.encoding import View
+from emotion_qwen.inference.presence import is_voiced
 from emotion_qwen.inference.reader import BLANK
 from emotion_qwen.inference.reading import PICTURE, Reading
 from emotion_qwen.inference.voice import Voice, measure
@@ -24,24 +26,28 @@ REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth
 """Region of an upright face crop -> its first and last row, as shares of the side."""
 TELLING = 0.1
 """How far a share must fall for a region to be named."""
+EFFECT = 0.01
+"""How far a share must move for words or context to be a cue."""
 MARGIN = 1.0
 """Seconds of sound before and after an episode's peak that are measured."""
 _NAMES = {"zh": {"brows and eyes": "眉眼", "mouth": "嘴部"}}
 _TEXTS = {
     "en": {
-        "region": "{region}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
-        "face": "The face shows {label} ({before:.0%}); no single part of it carries this alone.",
+        "region": "{region}{frame}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
+        "face": "The face shows {label} ({before:.0%}{frame}); no single part of it carries this alone.",
+        "frame": " in the frame at {time:.1f} s",
         "voice": "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
-        "unvoiced": "Sound without a voice, {level:+.0f} dB against the clip.",
-        "words": "“{said}”: without words {label} would have {after:.0%} instead of {before:.0%}.",
+        "unpitched": "Voice without a steady pitch, {level:+.0f} dB against the clip.",
+        "words": "“{said}”: while this is said, {label} would have {after:.0%} without words instead of {before:.0%}.",
         "context": "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
     },
     "zh": {
-        "region": "{region}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
-        "face": "面部显示{label}（{before:.0%}），没有哪个部分单独决定它。",
+        "region": "{region}{frame}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
+        "face": "面部显示{label}（{before:.0%}{frame}），没有哪个部分单独决定它。",
+        "frame": "（{time:.1f} 秒的画面）",
         "voice": "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
-        "unvoiced": "没有嗓音的声音，音量与全片相差 {level:+.0f} dB。",
-        "words": "“{said}”：没有台词时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "unpitched": "音高不稳定的嗓音，音量与全片相差 {level:+.0f} dB。",
+        "words": "“{said}”：说这句话时，若没有台词，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
         "context": "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
     },
 }
@@ -49,24 +55,24 @@ _TEXTS = {
 
 def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
     """Measure which part of the face carries each episode of a person, at its peak."""
-    return [_face_cue(reading, person, row, episode) for episode, row in _peaks(reading, person, episodes)]
+    return [_face_cue(reading, person, rows, episode) for episode, rows in _peaks(reading, person, episodes)]
 
 
 def covered_views(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
     """Return what `face_cues` asks about, so that it can be asked together with other clips' views."""
-    return [view for _, row in _peaks(reading, person, episodes) for view in _covered(reading, row)]
+    return [view for _, rows in _peaks(reading, person, episodes) for row in rows for view in _covered(reading, row)]
 
 
-def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[tuple[Episode, int]]:
-    """Return the episodes in which a person is seen, each with the glimpse that shows it most."""
+def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+    """Return the episodes in which a person is seen, each with the glimpses of the frame that shows it most."""
     found = []
-    rows = np.flatnonzero(reading.rows_of(person.track.person)).tolist()
-    shares = reading.shares(PICTURE)
+    number = person.track.person
     for episode in episodes:
         column = reading.labels.labels.index(episode.label)
-        inside = [r for r in rows if episode.onset <= reading.glimpses[r].time <= episode.offset]
-        if inside:
-            found.append((episode, max(inside, key=lambda r: shares[r, column])))
+        times = [time for time in np.unique(person.times).tolist() if episode.onset <= time <= episode.offset]
+        if times:
+            peak = max(times, key=lambda time: reading.frame(number, time)[column])
+            found.append((episode, reading.rows_at(number, peak)))
     return found
 
 
@@ -80,24 +86,27 @@ def _covered(reading: Reading, row: int) -> list[View]:
     return reading.covered[row]
 
 
-def _face_cue(reading: Reading, person: PersonPictures, row: int, episode: Episode) -> Cue:
-    glimpse, language = reading.glimpses[row], reading.language
+def _face_cue(reading: Reading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
+    time, language, still = reading.glimpses[rows[0]].time, reading.language, reading.prepared.clip.still
     column = reading.labels.labels.index(episode.label)
-    shares = reading.ask(_covered(reading, row))[0][:, column].tolist()
-    name, box = reading.labels.names(language)[column], box_at(reading, person, glimpse.time)
+    # One row is the crop, another its mirror image if that is read.
+    each = [reading.ask(_covered(reading, row), PICTURE)[0][:, column] for row in rows]
+    shares = np.mean(each, axis=0).tolist()
+    name, box = reading.labels.names(language)[column], box_at(reading, person, time)
+    frame = "" if still else _TEXTS[language]["frame"].format(time=time)
     falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
     telling = max(falls, key=lambda region: falls[region])
     measures = {"share": shares[0]} | {
         f"share without {region}": s for region, s in zip(REGIONS, shares[1:], strict=True)
     }
     if falls[telling] < TELLING:
-        text = _TEXTS[language]["face"].format(label=name, before=shares[0])
+        text = _TEXTS[language]["face"].format(label=name, before=shares[0], frame=frame)
     else:
         first, last = REGIONS[telling]
         box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
         region = _NAMES.get(language, {}).get(telling, telling.capitalize())
         text = _TEXTS[language]["region"].format(
-            region=region, label=name, before=shares[0], after=shares[0] - falls[telling]
+            region=region, label=name, before=shares[0], after=shares[0] - falls[telling], frame=frame
         )
     return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)
 
@@ -119,7 +128,7 @@ def box_at(reading: Reading, person: PersonPictures, time: float) -> tuple[float
 
 
 def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
-    """Measure the voice around each episode's peak against the whole clip."""
+    """Measure the voice around each episode's peak against the whole clip; where no voice is active there is none."""
     clip = reading.prepared.clip
     if clip.wave is None or "sound" not in reading.channels:
         return []
@@ -127,7 +136,7 @@ def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
     if clip.still:
         return [_voice_cue(reading, (episodes[0].onset, episodes[0].offset), whole)]
     spans = [(max(e.onset, e.peak - MARGIN), min(e.offset, e.peak + MARGIN)) for e in episodes]
-    return [_voice_cue(reading, span, whole) for span in spans]
+    return [_voice_cue(reading, span, whole) for span in spans if is_voiced(reading.prepared.voice, *span)]
 
 
 def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue:
@@ -140,7 +149,7 @@ def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue
     text = (
         texts["voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
         if here.voiced > 0
-        else texts["unvoiced"].format(level=louder)
+        else texts["unpitched"].format(level=louder)
     )
     measures = {
         "level, dB of full scale": here.level,
@@ -166,22 +175,24 @@ def text_cues(reading: Reading, column: int) -> list[Cue]:
     if "words" in everything and rest:
         shares, without = reading.shares(everything), reading.shares(rest)
         for one in clip.utterances:
-            said = [row for row, glimpse in enumerate(reading.glimpses) if one.text in glimpse.words]
+            said = [row for row, glimpse in enumerate(reading.glimpses) if one in glimpse.utterances]
             rows = [row for row in said if not np.isnan(without[row, 0])]
             if rows:
                 own = int(shares[rows].mean(0).argmax())
-                found.append(_text_cue(reading, "words", one, own, shares[rows].mean(0), without[rows].mean(0)))
+                found += _text_cue(reading, "words", one, own, shares[rows].mean(0), without[rows].mean(0))
     rest = [name for name in everything if name != "context"]
     if "context" in everything and rest:
         told = Utterance(0.0, clip.duration, reading.context.strip())
-        found.append(_text_cue(reading, "context", told, column, reading.clip(everything), reading.clip(rest)))
+        found += _text_cue(reading, "context", told, column, reading.clip(everything), reading.clip(rest))
     return found
 
 
 def _text_cue(
     reading: Reading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
-) -> Cue:
+) -> list[Cue]:
     before, after = float(shares[column]), float(without[column])
+    if abs(before - after) < EFFECT:
+        return []
     label = reading.labels.names(reading.language)[column]
     text = _TEXTS[reading.language][channel].format(said=told.text, label=label, before=before, after=after)
-    return Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})
+    return [Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})]

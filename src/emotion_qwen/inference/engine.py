@@ -18,6 +18,7 @@ import torch
 from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.inference.constrained import Grammar
 from emotion_qwen.inference.encoding import (
     BATCH,
@@ -38,7 +39,6 @@ from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
 from emotion_qwen.processing import EmotionQwenProcessor
 
 NANO = Path(__file__).parents[1] / "nano"
-CALIBRATION = "calibration.json"
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
 """Views that pass the language model together have about so many tokens at most, padding counted."""
@@ -154,11 +154,14 @@ class Engine:
         path = self._folder / "training_facts.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def temperature(self, label_set: str) -> float | None:
-        """Return the temperature fitted for a label set, kept beside the weights; None where there is none."""
-        path = self._folder / CALIBRATION
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return known[label_set]["temperature"] if label_set in known else None
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What the model's channels are worth, read from beside the weights; empty where it was never calibrated.
+
+        Raises:
+            CheckpointError: the file is damaged; see `Calibration.read`.
+        """
+        return Calibration.read(self._folder)
 
     def encoder(self) -> Encoder:
         """Return an encoder that remembers media; views that passed it may be given instead of plain ones."""

@@ -43,9 +43,9 @@ class ClipFeatures:
 
 
 def clip_features(reading: Reading) -> ClipFeatures:
-    """Collect the features of a clip that was read."""
+    """Collect the features of a clip that was read; where nothing can be answered, those of the clip as a whole."""
     each, whole = reading.everything()
-    width = len(next(one.hidden for one in each if one is not None))
+    width = len(next(one.hidden for one in (*each, whole) if one is not None))
 
     def pooled(name: str) -> np.ndarray:
         rows = np.full((len(each), width), np.nan)
@@ -54,14 +54,19 @@ def clip_features(reading: Reading) -> ClipFeatures:
             if value is not None:
                 rows[row] = value.numpy()
         own = None if whole is None else getattr(whole, name)
-        return reading.pool(rows, None if own is None else own.double().numpy()).astype(np.float32)
+        told = None if own is None else own.double().numpy()
+        return (reading.pool(rows, told) if each else _or_nan(told, width)).astype(np.float32)
 
     audio = pooled("audio") if reading.hears else None
     reading.shares(reading.channels)  # with these come the gates
-    gate = weights(reading.gates)
+    gate = weights(reading.gates if whole is None or each else whole.gate.double().numpy()[None])
     return ClipFeatures(
         pooled("visual"), audio, pooled("hidden"), np.array([gate["general"], gate["emotion"]], np.float32)
     )
+
+
+def _or_nan(values: np.ndarray | None, width: int) -> np.ndarray:
+    return np.full(width, np.nan) if values is None else values
 
 
 class FeatureFile:

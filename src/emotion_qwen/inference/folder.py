@@ -27,6 +27,7 @@ from emotion_qwen.inference.workers import Preparation, prepare_all
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import PreparedClip
+from emotion_qwen.records import PEOPLE
 
 TOGETHER = 16
 """Clips whose views share batches."""
@@ -53,6 +54,7 @@ class Request:
     context: str = ""
     abstain_below: float = ABSTAIN_BELOW
     reasoning: Reasoning | None = None
+    about: str = PEOPLE
 
     def made_by(self, analyzer: EmotionQwen) -> dict[str, Any]:
         """Return all that decides over a line besides the file, as JSON holds it."""
@@ -61,7 +63,7 @@ class Request:
         for name, value in vars(self.sources or analyzer.sources()).items():
             told = value.name if isinstance(value, Recognizer) else value
             asked[name] = told if told is None or isinstance(told, bool | int) else str(told)
-        return rounded({**analyzer.made_by(self.labels, self.language), "asked": asked})
+        return rounded({**analyzer.made_by(self.labels, self.language, self.about), "asked": asked})
 
 
 def analyze_all(
@@ -93,14 +95,14 @@ def analyze_all(
     # Threads wait for each other at every step; one that has no core of its own would hold up the others.
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
     prepared = prepare_all(files, how, workers, ahead=together)
-    reader = analyzer.reader(request.labels, request.language)
+    reader = analyzer.reader(request.labels, request.language, request.about)
     try:
         for group in _groups(prepared, together):
             clips = [clip for _, clip in group if isinstance(clip, PreparedClip)]
             found = iter(
                 analyzer.read(
                     reader, clips, request.labels, request.language, context=request.context,
-                    abstain_below=request.abstain_below, reasoning=request.reasoning,
+                    abstain_below=request.abstain_below, reasoning=request.reasoning, about=request.about,
                 )
             )  # fmt: skip
             for file, clip in group:

@@ -12,7 +12,18 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from emotion_qwen.inference.phrases import label_name, measure, phrases, plain, ranked, signed, step_name, times
+from emotion_qwen.inference.phrases import (
+    about_note,
+    label_name,
+    measure,
+    nobody_note,
+    phrases,
+    plain,
+    ranked,
+    signed,
+    step_name,
+    times,
+)
 from emotion_qwen.inference.playhead import has_picture, is_still
 from emotion_qwen.records import GENERATED, MEASURED, EmotionReport, Episode, Person
 
@@ -45,14 +56,23 @@ def escape(text: str) -> str:
 
 
 def _answer(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
-    name, share = escape(label_name(report, report.label)), report.distribution[report.label]
-    yield f"## {name} {share:.0%}"
-    valence, arousal = (signed(value) for value in report.valence_arousal)
-    yield f"`{plain(report.source).replace('`', chr(39))}` · {say['valence']} {valence} · {say['arousal']} {arousal}"
+    source = f"`{plain(report.source).replace('`', chr(39))}`"
     doubt = report.uncertainty
-    if doubt and doubt.abstains:
-        below = say["below"].format(confidence=f"{doubt.confidence:.0%}", threshold=f"{doubt.threshold:.0%}")
-        yield f"> [!WARNING]\n> **{say['not_sure']}**: {say['leans'].format(label=name)}; {below}."
+    reason = escape(doubt.reason) if doubt and doubt.abstains else ""
+    if report.label is None or report.valence_arousal is None:
+        yield f"## {_head('no_answer', say)}"
+        yield source
+        yield f"> [!WARNING]\n> **{say['no_answer']}**: {reason}."
+    else:
+        name, share = escape(label_name(report, report.label)), report.distribution[report.label]
+        yield f"## {name} {share:.0%}"
+        valence, arousal = (signed(value) for value in report.valence_arousal)
+        whole = "" if is_still(report) else f" · {say['whole_clip']}"
+        yield f"{source} · {say['valence']} {valence} · {say['arousal']} {arousal}{whole}"
+        if doubt and doubt.abstains:
+            yield f"> [!WARNING]\n> **{say['not_sure']}**: {say['leans'].format(label=name)}; {reason}."
+    if note := about_note(report, say):
+        yield f"> [!NOTE]\n> {note}"
     if report.summary:
         yield _sentence(report.summary, GENERATED, say)
 
@@ -63,6 +83,8 @@ def _sentence(text: str, kind: str, say: dict[str, str]) -> str:
 
 
 def _distribution(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+    if not report.distribution:
+        return
     rows = [
         f"| {escape(label_name(report, label))} | `{_bar(share)}` | {share:.1%} |"
         for label, share in ranked(report.distribution)
@@ -85,14 +107,19 @@ def _episodes(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
             peak = f"{say['peak']} {one.peak:.1f} {say['second']}, {one.share:.0%}"
             rows.append(f"| {name} | {label} | {_span(one.onset, one.offset, say)} | {peak} |")
             name = ""
+    name = say["clip"]
+    for gap in report.gaps:
+        rows.append(f"| {name} | *{say['no_answer']}* | {_span(gap.start, gap.end, say)} | {escape(gap.reason)} |")
+        name = ""
     if rows:
         yield f"### {_head('timeline', say)}"
-        yield "\n".join([f"| | {say['feels']} | | |", "|---|---|---|---|", *rows])
+        yield "\n".join([f"| | {say['feels']} | | {say['smoothed']} |", "|---|---|---|---|", *rows])
 
 
 def _people(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     if not report.people:
-        yield f"*{say['nobody'] if has_picture(report) else say['no_picture']}*"
+        note = nobody_note(report, say, pictured=has_picture(report))
+        yield from [f"*{note}*"] if note else []
         return
     rows = []
     for person in report.people:
@@ -109,15 +136,16 @@ def _channels(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     rows = []
     for one in report.channels:
         if not one.label:
-            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | |")
+            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | | |")
             continue
         alone = f"{escape(label_name(report, one.label))} {one.distribution.get(one.label, 0.0):.0%}"
         verdict = say["agrees"] if one.agrees else f"**≠ {say['disagrees']}**"
-        rows.append(f"| {say[one.channel]} | {alone} | {times(math.exp(one.moved))} | {verdict} |")
+        weight = "" if one.weight is None else f"{one.weight:.0%}"
+        rows.append(f"| {say[one.channel]} | {alone} | {weight} | {times(math.exp(one.moved))} | {verdict} |")
     if rows:
         yield f"### {_head('channels', say)}"
-        heads = f"| {say['channel']} | {say['alone']} | {say['moves']} | |"
-        yield "\n".join([heads, "|---|---|--:|---|", *rows])
+        heads = f"| {say['channel']} | {say['alone']} | {say['weight']} | {say['moves']} | |"
+        yield "\n".join([heads, "|---|---|--:|--:|---|", *rows])
 
 
 def _cues(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
@@ -160,13 +188,12 @@ def _told(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
 def _trust(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     lines = []
     doubt = report.uncertainty
-    if doubt:
-        calibrated = say["calibrated"].format(temperature=f"{doubt.temperature:.2f}")
+    if doubt and doubt.confidence is not None:
         facts = [
             f"{say['confidence']} {doubt.confidence:.0%}",
             say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
             say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            calibrated if doubt.calibrated else say["uncalibrated"],
+            say["calibrated" if doubt.calibrated else "uncalibrated"],
         ]
         lines.append(f"- {', '.join(facts)}")
     if any(report.gate.values()):

@@ -54,6 +54,26 @@
     return near.length ? near[0].box : null;
   }
 
+  // What a person shows in the nearest frame in which they were read.
+  function shownAt(person, time) {
+    const read = person.seen.filter((one) => Object.keys(one.distribution ?? {}).length);
+    const near = read.reduce((best, one) => (best && Math.abs(best.time - time) <= Math.abs(one.time - time) ? best : one), null);
+    return near?.distribution ?? person.distribution;
+  }
+
+  const gapAt = (time) => report.gaps.find((one) => one.start <= time && time <= one.end);
+
+  // Windows that follow each other without a gap.
+  function stretches(timeline) {
+    const found = [];
+    for (const one of timeline) {
+      const last = found[found.length - 1];
+      if (last && one.start <= last[last.length - 1].end) last.push(one);
+      else found.push([one]);
+    }
+    return found;
+  }
+
   // A cue's box was measured at one sighting, which the record does not name: it is the one that is just as wide.
   function measuredAt(cue) {
     const person = report.people.find((one) => one.person === cue.person);
@@ -177,10 +197,10 @@
     for (const person of report.people) {
       const box = boxAt(person, state.time);
       if (!box) continue;
-      const moment = momentAt(person.timeline, state.time) ?? person;
-      drawBox(pen, box, colours[moment.label], state.who === person.person ? 4 : 2.5, []);
+      const [label, share] = Object.entries(shownAt(person, state.time)).reduce((best, one) => (one[1] > best[1] ? one : best));
+      drawBox(pen, box, colours[label], state.who === person.person ? 4 : 2.5, []);
       const doubt = report.uncertainty?.abstains ? "?" : "";
-      drawTag(pen, box, `${person.person + 1}  ${names[moment.label]}${doubt} ${percent(moment.distribution[moment.label])}`, moment.label, taken);
+      drawTag(pen, box, `${person.person + 1}  ${names[label]}${doubt} ${percent(share)}`, label, taken);
     }
     const box = state.cue && cueBox(state.cue, state.time);
     if (box) drawBox(pen, box, "#ffffff", 2.5, [6, 4]);
@@ -240,8 +260,10 @@
     };
     drawAxis(picture);
     const subject = chosen();
-    if (subject.timeline.length) lane(say.shares, 110, ...stack(subject.timeline, 110));
-    if (subject.episodes.length) lane(say.episodes, 22, ...subject.episodes.map((one) => episodeBlock(one, 22)));
+    const gaps = subject === report ? report.gaps : [];
+    if (subject.timeline.length) lane(say.shares, 110, ...stretches(subject.timeline).flatMap((part) => stack(part, 110)));
+    const blocks = [...subject.episodes.map((one) => episodeBlock(one, 22)), ...gaps.map((one) => gapBlock(one, 22))];
+    if (blocks.length) lane(say.episodes, 22, ...blocks);
     for (const person of report.people) lane(`${say.person} ${person.person + 1}`, 18, ...presence(person, 18));
     if (aids.sound) lane(say.sound, 34, wave(aids.sound, 34));
     if (report.utterances.length) lane(say.words, 20, ...report.utterances.map((one) => caption(one, 20)));
@@ -295,6 +317,13 @@
     const room = block(one.label, x, width, height);
     room.append(draw("path", { class: "peak", d: `M${across(one.peak) - x} ${height - 9}l4 4l-4 4l-4-4Z` }));
     return titled(room, `${names[one.label]} ${seconds(one.onset)}–${seconds(one.offset)} ${say.second}, ${say.peak} ${seconds(one.peak)}, ${percent(one.share)}`);
+  }
+
+  function gapBlock(one, height) {
+    const [x, width] = [across(one.start), Math.max(across(one.end) - across(one.start), 1)];
+    const text = written(say.no_answer, { class: "inside", x: 8, y: height / 2 + 4 });
+    const room = draw("svg", { class: "gap", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text);
+    return titled(room, `${say.no_answer} ${seconds(one.start)}–${seconds(one.end)} ${say.second}: ${one.reason}`);
   }
 
   // A block of a label's colour with its name, cut off where there is no room.
@@ -365,13 +394,14 @@
 
   function drawPlane() {
     const plane = byId("plane");
+    if (!plane) return;
     const ends = [[say.pleasant, 300, 154, "end"], [say.unpleasant, 20, 154, "start"], [say.excited, 166, 16, "start"], [say.calm, 166, 312, "start"]];
     plane.replaceChildren(
       draw("circle", { class: "axis", cx: 160, cy: 160, r: 140 }), draw("path", { class: "axis", d: "M20 160H300M160 20V300" }),
       ...ends.map(([text, x, y, anchor]) => written(text, { x, y, "text-anchor": anchor })), ...landmarks());
     const subject = chosen();
     const stops = subject.timeline.map((one) => spot(one.valence_arousal));
-    if (stops.length) plane.append(draw("path", { class: "path", d: `M${stops.join("L")}` }));
+    for (const part of stretches(subject.timeline)) plane.append(draw("path", { class: "path", d: `M${part.map((one) => spot(one.valence_arousal)).join("L")}` }));
     stops.forEach(([cx, cy], n) => plane.append(draw("circle", { class: "stop", cx, cy, r: 3.2, fill: colours[subject.timeline[n].label] })));
     const [x, y] = spot(subject.valence_arousal);
     plane.append(draw("path", { class: "mean", d: `M${x - 6} ${y}h12M${x} ${y - 6}v12` }));
@@ -395,7 +425,9 @@
 
   function moveDot(timeline) {
     const dot = document.querySelector("#plane .here");
-    if (!dot || !timeline.length) return;
+    if (!dot) return;
+    dot.setAttribute("visibility", momentAt(timeline, state.time) ? "visible" : "hidden");
+    if (!timeline.length) return;
     let after = timeline.findIndex((one) => centre(one) > state.time);
     if (after < 0) after = timeline.length - 1;
     const [from, to] = [timeline[Math.max(after - 1, 0)], timeline[after]];
@@ -423,7 +455,8 @@
     byId("caption").textContent = words.map((one) => one.text).join(" ");
     const slider = byId("timeline");
     slider.setAttribute("aria-valuenow", seconds(state.time));
-    const answer = moment ? `, ${names[moment.label]} ${percent(moment.distribution[moment.label])}` : "";
+    const gap = moment ? null : gapAt(state.time);
+    const answer = moment ? `, ${names[moment.label]} ${percent(moment.distribution[moment.label])}` : gap ? `, ${say.no_answer}` : "";
     slider.setAttribute("aria-valuetext", `${seconds(state.time)} ${say.second}${answer}`);
     for (const button of all("[data-seek]")) {
       const current = Number(button.dataset.seek) <= state.time && state.time < Number(button.dataset.until);
@@ -442,8 +475,9 @@
       const whole = `${100 * chosen().distribution[row.dataset.label]}%`;
       for (const side of ["x1", "x2"]) row.querySelector(".mark").setAttribute(side, whole);
     }
-    const span = moment && say.window.replace("{start}", seconds(moment.start)).replace("{end}", seconds(moment.end));
-    if (timed) byId("window").textContent = span ?? say.outside;
+    const span = moment && (state.raw ? say.window_raw : say.window).replace("{start}", seconds(moment.start)).replace("{end}", seconds(moment.end));
+    const gap = state.who === null ? gapAt(state.time) : null;
+    if (timed && byId("window")) byId("window").textContent = span ?? (gap ? `${say.no_answer}: ${gap.reason}` : say.outside);
   }
 
   function choose(who) {
@@ -505,7 +539,7 @@
     });
   }
   document.body.classList.add("live");
-  if (timed) byId("now-title").textContent = say.now;
+  if (timed && byId("now-title")) byId("now-title").textContent = say.now;
   byId("boxes").addEventListener("change", drawBoxes);
   buildStage();
   drawPlane();

@@ -23,7 +23,17 @@ from markupsafe import Markup
 from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.colours import colour_of, ink_on
 from emotion_qwen.inference.film import written_whole
-from emotion_qwen.inference.phrases import label_name, measure, phrases, ranked, signed, step_name, times
+from emotion_qwen.inference.phrases import (
+    about_note,
+    label_name,
+    measure,
+    nobody_note,
+    phrases,
+    ranked,
+    signed,
+    step_name,
+    times,
+)
 from emotion_qwen.inference.playable import Playable, playable, wave_peaks
 from emotion_qwen.inference.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
 from emotion_qwen.inference.render import as_json
@@ -81,6 +91,8 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         start=start,
         end=end,
         pictured=has_picture(report),
+        about=about_note(report, aids["say"]),
+        nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
         notes=_notes(report, shown, aids["say"]),
         policy=_policy(style, script),
         style=Markup(style),
@@ -101,7 +113,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
 def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> dict[str, Any]:
     """Return what the script needs beside the report: names, colours, places, and the rules of `playhead`."""
     start, end = clip_span(report)
-    labels = list(dict.fromkeys([*report.distribution, report.label]))
+    labels = list(report.distribution)
     height, width = [*report.provenance.get("size", ()), 0, 0][:2]
     kind = shown.kind if shown else "none" if has_picture(report) else "sound"
     return {

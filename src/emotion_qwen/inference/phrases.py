@@ -5,14 +5,22 @@ Terminal view, page, Markdown and annotated video say the same thing in the same
 
 from __future__ import annotations
 
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import EVOKED, EmotionReport
 from emotion_qwen.taxonomy import LABEL_SETS
 
 PHRASES: dict[str, tuple[str, str]] = {
     # the answer
     "not_sure": ("not sure", "不确定"),
+    "no_answer": ("no answer", "没有结论"),
     "leans": ("leans to {label}, which is not an answer", "偏向{label}，但这不是结论"),
-    "below": ("confidence {confidence} is below {threshold}", "置信度 {confidence} 低于 {threshold}"),
+    "about_whole": (
+        "Where nobody was found, the whole picture and all sound were read, as asked (--whole-picture).",
+        "按要求（--whole-picture），在没有找到人的地方读取了整个画面和全部声音。",
+    ),
+    "about_evoked": (
+        "This is what the picture evokes in whoever looks at it, not what a person shows (--evoked).",
+        "这是图片在观看者心中引起的情绪，而不是画面中的人所表现的情绪（--evoked）。",
+    ),
     "valence": ("valence", "效价"),
     "arousal": ("arousal", "唤醒度"),
     "pleasant": ("pleasant", "愉快"),
@@ -55,9 +63,14 @@ PHRASES: dict[str, tuple[str, str]] = {
     "context": ("context", "背景"),
     "alone": ("alone says", "单独判断"),
     "moves": ("moves the answer", "对结论的作用"),
+    "weight": ("weight", "权重"),
+    "weight_help": (
+        "weight: how much the channel counts, by how often it was right on validation data",
+        "权重：按该通道在验证数据上的可靠程度计算",
+    ),
     "agrees": ("agrees", "一致"),
     "disagrees": ("disagrees", "不一致"),
-    "nothing": ("nothing of it in the clip", "片中没有"),
+    "nothing": ("gives no answer", "不提供结论"),
     "moves_help": (
         "×1.8: with this channel the label's share is 1.8 times what it is without; below ×1 it speaks against it",
         "×1.8：有此通道时，该标签的份额是没有它时的 1.8 倍；小于 ×1 表示此通道不支持该标签",
@@ -66,12 +79,12 @@ PHRASES: dict[str, tuple[str, str]] = {
     "seen": ("seen", "出现"),
     "frames": ("frames", "帧数"),
     "feels": ("shows", "表现为"),
-    "nobody": (
-        "no face was found; the answer comes from the whole picture",
-        "没有找到人脸；结论来自整个画面",
-    ),
-    "no_picture": ("no picture; the answer comes from what is heard and said", "没有画面；结论来自声音和台词"),
+    "nobody": ("no face was found", "没有找到人脸"),
+    "no_picture": ("no picture; what is heard and said is read", "没有画面；读取的是声音和台词"),
+    "unasked": ("not looked for", "未作查找"),
+    "in_frame": ("boxes: this frame alone", "人脸框：仅此帧"),
     "peak": ("peak", "峰值"),
+    "smoothed": ("smoothed", "平滑后"),
     "more": ("{count} more", "另有 {count} 条"),
     # where sentences come from
     "measured": ("measured", "测得"),
@@ -90,7 +103,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "threshold": ("not sure below {threshold}", "低于 {threshold} 时视为不确定"),
     "entropy": ("entropy {entropy} of 1", "熵 {entropy}（最大为 1）"),
-    "calibrated": ("calibrated, temperature {temperature}", "已校准，温度 {temperature}"),
+    "calibrated": ("calibrated", "已校准"),
     "uncalibrated": ("not calibrated: shares are no probabilities", "未校准：份额不是概率"),
     "limits": ("a face shows an expression, not what is felt inside", "人脸显示的是表情，而不是内心的感受"),
     "limits_more": (
@@ -119,7 +132,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "浏览器无法播放此格式；页面显示的是较小的副本（{size}）。",
     ),
     "unplayable": ("This browser cannot play the clip.", "此浏览器无法播放该片段。"),
-    "window": ("window {start}–{end} s", "窗口 {start}–{end} 秒"),
+    "window": ("window {start}–{end} s, smoothed", "窗口 {start}–{end} 秒，平滑后"),
+    "window_raw": ("window {start}–{end} s", "窗口 {start}–{end} 秒"),
     "outside": ("no window here", "此处没有窗口"),
     "second": ("s", "秒"),
     "one_picture": ("picture", "图片"),
@@ -131,6 +145,18 @@ def phrases(language: str) -> dict[str, str]:
     """Return all fixed words in "en" or "zh"."""
     place = 1 if language == "zh" else 0
     return {key: pair[place] for key, pair in PHRASES.items()}
+
+
+def about_note(report: EmotionReport, say: dict[str, str]) -> str:
+    """Return the sentence that marks a report which is not about people alone; "" for one that is."""
+    return say.get(f"about_{report.about}", "")
+
+
+def nobody_note(report: EmotionReport, say: dict[str, str], *, pictured: bool) -> str:
+    """Return what stands in the place of people where there are none; the reason of no answer says it already."""
+    if report.label is None:
+        return ""
+    return say["unasked" if report.about == EVOKED else "nobody" if pictured else "no_picture"]
 
 
 def label_name(report: EmotionReport, label: str) -> str:

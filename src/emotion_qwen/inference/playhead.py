@@ -1,7 +1,8 @@
-"""What holds at one time of a report: the window of its timeline, the faces in the picture, the words.
+"""What holds at one time of a report: the window of its timeline or the gap, the faces and what they show.
 
 One rule for the terminal view, the annotated video and (in the page's script) the page. Of overlapping windows the one
-whose centre is nearest counts. A face is seen between two sightings that are at most `HOLE` sampling steps apart, and
+whose centre is nearest counts. What a face shows at a time is what it shows in the nearest frame that was read, alone
+and not smoothed. A face is seen between two sightings that are at most `HOLE` sampling steps apart, and
 half a step around a sighting that stands alone; in between, its box moves in a straight line.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from emotion_qwen.records import EmotionReport, Moment, Person
+from emotion_qwen.records import EmotionReport, Gap, Moment, Person
 
 Box = tuple[float, float, float, float]
 HOLE = 1.5
@@ -21,25 +22,37 @@ HOLE = 1.5
 def clip_span(report: EmotionReport) -> tuple[float, float]:
     """Return from when to when the report speaks of its clip, in seconds; (0, 0) for a picture."""
     read = [float(time) for time in report.provenance.get("seconds") or ()]
-    spans: list[Any] = [*report.timeline, *report.utterances, *report.people]
+    spans: list[Any] = [*report.timeline, *report.gaps, *report.utterances, *report.people]
     starts, ends = [one.start for one in spans], [one.end for one in (*spans, *report.cues)]
     return min([*read, *starts], default=0.0), max([*read, *ends], default=0.0)
 
 
 def is_still(report: EmotionReport) -> bool:
     """Tell whether the report is of a picture."""
-    return not report.timeline and clip_span(report)[1] <= 0
+    return not report.timeline and not report.gaps and clip_span(report)[1] <= 0
 
 
 def has_picture(report: EmotionReport) -> bool:
-    """Tell whether the clip has a picture; a report that tells nothing of channels is of one that has."""
-    return not report.channels or any(one.label for one in report.channels if one.channel == "picture")
+    """Tell whether the clip has a picture; a report that tells nothing of its frames is of one that has."""
+    return bool(report.people) or report.provenance.get("frames") != 0
 
 
 def moment_at(timeline: Sequence[Moment], time: float) -> Moment | None:
     """Return the window that holds a time, the one with the nearest centre; None where no window does."""
     holding = [one for one in timeline if one.start <= time <= one.end]
     return min(holding, key=lambda one: abs((one.start + one.end) / 2 - time), default=None)
+
+
+def gap_at(report: EmotionReport, time: float) -> Gap | None:
+    """Return the gap that holds a time; None where there is an answer."""
+    return next((one for one in report.gaps if one.start <= time <= one.end), None)
+
+
+def shown_at(person: Person, time: float) -> dict[str, float]:
+    """Return what a person shows at a time: the distribution of the nearest frame in which they were read."""
+    read = [one for one in person.seen if one.distribution]
+    near = min(read, key=lambda one: abs(one.time - time), default=None)
+    return near.distribution if near else person.distribution
 
 
 def columns(timeline: Sequence[Moment], start: float, end: float, count: int) -> list[Moment | None]:

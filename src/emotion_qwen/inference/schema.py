@@ -20,9 +20,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from emotion_qwen import records
-from emotion_qwen.records import CHANNELS, GENERATED, MEASURED, EmotionReport
+from emotion_qwen.records import ABOUT, CHANNELS, GENERATED, MEASURED, EmotionReport
 
-VERSION = "1.0.1"
+VERSION = "2.0.0"
 """Major: a reader of the one before may fail. Minor: something is added. Patch: only descriptions."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,15 +50,19 @@ _BOUNDS: dict[str, Schema] = {
     "Moment.valence_arousal": _SIGNED,
     "Moment.channels": {"enum": list(CHANNELS)},
     "Episode.share": _SHARE,
+    "EmotionReport.about": {"enum": list(ABOUT)},
+    "Gap.start": _SECONDS,
+    "Gap.end": _SECONDS,
+    "Seen.distribution": _SHARE,
     "Cue.modality": {"enum": list(CHANNELS)},
     "Cue.kind": {"enum": [MEASURED, GENERATED]},
     "Sentence.kind": {"enum": [MEASURED, GENERATED]},
     "Channel.channel": {"enum": list(CHANNELS)},
     "Channel.distribution": _SHARE,
+    "Channel.weight": _SHARE,
     "Uncertainty.confidence": _SHARE,
     "Uncertainty.entropy": _SHARE,
     "Uncertainty.threshold": _SHARE,
-    "Uncertainty.temperature": {"exclusiveMinimum": 0},
 }
 
 

@@ -15,12 +15,13 @@ import torch
 from emotion_qwen.inference.engine import Engine, View
 from emotion_qwen.inference.reader import Reader
 from emotion_qwen.processing.chat import label_question
+from emotion_qwen.records import PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 
 
-def label_reader(engine: Engine, labels: LabelSet, language: str) -> Reader:
-    """Return a reader that asks for one of K labels, in "en" or "zh"."""
-    return Reader(engine, label_question(labels, language), labels.names(language))
+def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> Reader:
+    """Return a reader that asks for one of K labels, in "en" or "zh"; `about` is one of `records.ABOUT`."""
+    return Reader(engine, label_question(labels, language, about), labels.names(language))
 
 
 def label_scores(

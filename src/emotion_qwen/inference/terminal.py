@@ -16,7 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from emotion_qwen.inference.colours import colour_of, ink_on
-from emotion_qwen.inference.phrases import label_name, measure, plain, ranked, signed, step_name, times
+from emotion_qwen.inference.phrases import (
+    about_note,
+    label_name,
+    measure,
+    nobody_note,
+    plain,
+    ranked,
+    signed,
+    step_name,
+    times,
+)
 from emotion_qwen.inference.playhead import clip_span, columns, has_picture, is_still
 from emotion_qwen.records import GENERATED, MEASURED, Cue, EmotionReport, Episode, Moment
 
@@ -32,18 +42,26 @@ STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 def headline(report: EmotionReport, say: Words) -> RenderableType:
     """Return the label with its share, or that there is no answer, and the model's own sentence."""
-    name, share = label_name(report, report.label), report.distribution[report.label]
-    valence, arousal = report.valence_arousal
-    line = Text.assemble(("■ ", colour_of(report.label)), (name, "bold"), f"  {share:.0%}")
-    line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
-    lines: list[RenderableType] = [line]
-    doubt = report.uncertainty
-    if doubt and doubt.abstains:
-        below = say["below"].format(confidence=f"{doubt.confidence:.0%}", threshold=f"{doubt.threshold:.0%}")
-        leans = say["leans"].format(label=name)
-        warning = Text.assemble((f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}; {below}", "yellow"))
-        line.stylize("dim")
-        lines.insert(0, warning)
+    doubt, lines = report.uncertainty, list[RenderableType]()
+    reason = doubt.reason if doubt and doubt.abstains else ""
+    if report.label is None or report.valence_arousal is None:
+        lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason}", "yellow")))
+    else:
+        name, share = label_name(report, report.label), report.distribution[report.label]
+        valence, arousal = report.valence_arousal
+        line = Text.assemble(("■ ", colour_of(report.label)), (name, "bold"), f"  {share:.0%}")
+        line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        if not is_still(report):
+            line.append(f"   {say['whole_clip']}", "dim")
+        if doubt and doubt.abstains:
+            leans = say["leans"].format(label=name)
+            lines.append(
+                Text.assemble((f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}; {reason}", "yellow"))
+            )
+            line.stylize("dim")
+        lines.append(line)
+    if note := about_note(report, say):
+        lines.append(Text(note, "yellow"))
     if report.summary:
         lines.append(sentence(report.summary, GENERATED, say))
     return Group(*lines)
@@ -56,8 +74,10 @@ def sentence(text: str, kind: str, say: Words) -> Text:
     return Text.assemble((f"[{say[MEASURED]}] ", "green"), plain(text))
 
 
-def bars(report: EmotionReport, width: int) -> Table:
+def bars(report: EmotionReport, width: int) -> Table | None:
     """Return the distribution as bars, the largest share first."""
+    if not report.distribution:
+        return None
     longest = min(LONGEST_BAR, width - 24)
     table = Table.grid(padding=(0, 2))
     for label, share in ranked(report.distribution):
@@ -70,7 +90,8 @@ def bars(report: EmotionReport, width: int) -> Table:
 def people(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
     """Return a row for each person, or that nobody was seen."""
     if not report.people:
-        return Text(say["nobody" if has_picture(report) else "no_picture"], style="yellow")
+        note = nobody_note(report, say, pictured=has_picture(report))
+        return Text(note, style="yellow") if note else None
     roomy = width >= 96
     extra = [say["valence"], say["arousal"]] if roomy else []
     heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
@@ -89,9 +110,9 @@ def people(report: EmotionReport, say: Words, width: int) -> RenderableType | No
 
 
 def timeline(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
-    """Return the clip and its people as strips of coloured blocks over one time axis, and the clip's episodes."""
+    """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
     start, end = clip_span(report)
-    if not report.timeline or end <= start:
+    if not (report.timeline or report.gaps) or end <= start:
         return None
     rows = [(say["clip"], report.timeline)]
     rows += [(f"{say['person']} {p.person + 1}", p.timeline) for p in report.people if p.timeline]
@@ -107,8 +128,15 @@ def timeline(report: EmotionReport, say: Words, width: int) -> RenderableType | 
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
     if episodes:
-        lines.append(Text.assemble((f"{say['episodes']}: ", "dim")) + Text("; ").join(episodes))
+        lines.append(Text.assemble((f"{say['episodes']}, {say['smoothed']}: ", "dim")) + Text("; ").join(episodes))
+    lines += [Text.assemble((f"{say['no_answer']}: ", "dim"), text) for text in _gaps(report, say)]
     return Group(*lines)
+
+
+def _gaps(report: EmotionReport, say: Words) -> list[str]:
+    told = [f"{_span(one.start, one.end, say)} ({plain(one.reason)})" for one in report.gaps[:LINES]]
+    left = len(report.gaps) - LINES
+    return [*told, say["more"].format(count=left)] if left > 0 else told
 
 
 def _axis(start: float, end: float, length: int, say: Words) -> Text:
@@ -155,7 +183,7 @@ def channels(report: EmotionReport, say: Words) -> RenderableType | None:
     """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
     if not report.channels:
         return None
-    heads = (say["channel"], say["alone"], say["moves"], "")
+    heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in report.channels:
         if not one.label:
@@ -164,7 +192,8 @@ def channels(report: EmotionReport, say: Words) -> RenderableType | None:
         name, share = label_name(report, one.label), one.distribution.get(one.label, 0.0)
         verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
         alone = Text.assemble(("■ ", colour_of(one.label)), f"{name} {share:.0%}")
-        table.add_row(say[one.channel], alone, times(math.exp(one.moved)), verdict)
+        weight = "" if one.weight is None else f"{one.weight:.0%}"
+        table.add_row(say[one.channel], alone, weight, times(math.exp(one.moved)), verdict)
     return table
 
 
@@ -223,13 +252,12 @@ def trust(report: EmotionReport, say: Words) -> RenderableType:
     """Return how certain the answer is, the gate's weights, and the warnings."""
     lines = []
     doubt = report.uncertainty
-    if doubt:
-        temperature = f"{doubt.temperature:.2f}"
+    if doubt and doubt.confidence is not None:
         facts = [
             f"{say['confidence']} {doubt.confidence:.0%}",
             say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
             say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            say["calibrated"].format(temperature=temperature) if doubt.calibrated else say["uncalibrated"],
+            say["calibrated" if doubt.calibrated else "uncalibrated"],
         ]
         lines.append(Text(", ".join(facts)))
     if any(report.gate.values()):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.records import EVOKED, PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 
 IMAGE_PAD, VIDEO_PAD, AUDIO_PAD = PADS = ("<|image_pad|>", "<|video_pad|>", "<|audio_pad|>")
@@ -49,6 +50,14 @@ QUESTIONS = {
         "en": "Say in one sentence how the person feels.",
         "zh": "请用一句话说明这个人的感受。",
     },
+    "label_evoked": {
+        "en": "Which emotion does the picture evoke? Choose one: {labels}.",
+        "zh": "这张图片会引起哪种情绪？请选择一个：{labels}。",
+    },
+    "describe_evoked": {
+        "en": "Say in one sentence which feeling the picture evokes.",
+        "zh": "请用一句话说明这张图片引起的感受。",
+    },
 }
 TOLD = {
     "words": {"en": 'The person says: "{text}" ', "zh": "这个人说：“{text}”"},
@@ -58,10 +67,15 @@ TOLD = {
 LANGUAGES = ("en", "zh")
 
 
-def label_question(labels: LabelSet, language: str) -> str:
-    """Compose the closed question over a label set, in "en" or "zh"."""
+def label_question(labels: LabelSet, language: str, about: str = PEOPLE) -> str:
+    """Compose the closed question over a label set, in "en" or "zh": what is shown, or evoked (`records.ABOUT`)."""
     joined = (", " if language == "en" else "、").join(labels.names(language))
-    return QUESTIONS["label"][language].format(labels=joined)
+    return QUESTIONS["label_evoked" if about == EVOKED else "label"][language].format(labels=joined)
+
+
+def describe_question(language: str, about: str = PEOPLE) -> str:
+    """Return the question for a sentence about a clip, in "en" or "zh"; see `label_question`."""
+    return QUESTIONS["describe_evoked" if about == EVOKED else "describe"][language]
 
 
 def harmless(text: str) -> str:

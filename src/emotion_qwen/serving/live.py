@@ -28,7 +28,7 @@ from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.serving.failures import ApiError, as_api_error, told_faults
 from emotion_qwen.serving.protocol import AnalyzeOptions
 from emotion_qwen.serving.reports import ReportJob
-from emotion_qwen.serving.rolling import VOICED, Rolling
+from emotion_qwen.serving.rolling import Rolling
 from emotion_qwen.serving.security import same_key
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set
@@ -119,7 +119,7 @@ class LiveSession:
         self.fresh.clear()
         began, self._reported = time.perf_counter(), self.rolling.now
         voiced = await asyncio.to_thread(self.rolling.voiced)
-        speaks = voiced is not None and voiced >= VOICED
+        speaks = bool(voiced)
         if not self.rolling.looks and not (speaks and self.rolling.only_sounds):
             return None
         clip = self.rolling.clip(with_sound=speaks)

@@ -249,6 +249,9 @@ class ClipOptions(Wire):
     start: float | None = Field(None, ge=0)
     end: float | None = Field(None, gt=0)
     context: str = Field("", max_length=CONTEXT_LETTERS)
+    about: Literal["people", "whole", "evoked"] = "people"
+    """"people" asks what people show, and nothing is answered where nobody is seen, heard or quoted; "whole" answers there
+    from the whole picture and all sound; "evoked" asks what the picture evokes in whoever looks at it."""
 
 
 class AnalyzeOptions(ClipOptions):

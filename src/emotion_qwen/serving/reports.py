@@ -15,12 +15,11 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from emotion_qwen.errors import EmotionQwenError, MediaError
-from emotion_qwen.inference.glimpses import span
-from emotion_qwen.inference.moments import windows
 from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
+from emotion_qwen.inference.presence import whole_span
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json
-from emotion_qwen.inference.report import named, valence_arousal
+from emotion_qwen.inference.report import answered_spans, named, valence_arousal, window_rows
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
 from emotion_qwen.serving.media_input import to_file
@@ -115,8 +114,9 @@ class ReportJob:
         prepared = await self.service.prepare(clip)
 
         def begin() -> Reading:
-            reader = analyzer.reader(options.labels, options.language)
-            return Reading(reader, prepared, label_set(options.labels), options.language, options.context)
+            reader = analyzer.reader(options.labels, options.language, options.about)
+            labels = label_set(options.labels)
+            return Reading(reader, prepared, labels, options.language, options.context, options.about)
 
         return await self.service.in_thread(begin)
 
@@ -137,8 +137,9 @@ class ReportJob:
         found = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
-            **analyzer.made_by(options.labels, options.language), "channels": channels, "frames": len(clip.times),
-            "seconds": list(span(clip)), "warnings": list(clip.warnings),
+            **analyzer.made_by(options.labels, options.language, options.about), "channels": channels,
+            "frames": len(clip.times),
+            "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip
         general, emotion = _numbers(found.gate) or (0.0, 0.0)
         return Features(
@@ -193,7 +194,7 @@ class ReportJob:
         # event, and another task asks for the rest.
         async with self.service.analysis(self.deadline):
             clip = await self._in_time(self.clip())
-            facts = {"frames": len(clip.times), "seconds": list(span(clip)), "sound": clip.wave is not None}
+            facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
             try:
                 reading = await self._in_time(self.read(clip))
@@ -222,9 +223,11 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
 
     A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
     """
-    clip = reading.prepared.clip
-    spans = [] if clip.still else windows(*span(clip))
-    times = np.array([one.time for one in reading.glimpses])
+    times = [one.time for one in reading.glimpses]
+    spans: list[tuple[tuple[float, float], list[int]]] = []
+    for span in [] if reading.prepared.clip.still else answered_spans(reading):
+        rows = [row for row, time in enumerate(times) if span[0] <= time <= span[1]]
+        spans += window_rows(reading, rows, span) if rows else []
     shares = np.full((len(times), len(reading.labels.labels)), np.nan)
     asked = np.zeros(len(times), dtype=bool)
     told = 0
@@ -232,12 +235,11 @@ def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
         shares[rows], asked[rows] = found, True
         ready = []
         while told < len(spans):
-            start, end = spans[told]
-            inside = (times >= start) & (times <= end)
+            (start, end), inside = spans[told]
             if not asked[inside].all():
                 break
-            known = inside & ~np.isnan(shares[:, 0])
-            if known.any():
+            known = [row for row in inside if not np.isnan(shares[row, 0])]
+            if known:
                 distribution = named(reading.labels, shares[known].mean(0))
                 ready.append({
                     "start": round(start, 3), "end": round(end, 3),

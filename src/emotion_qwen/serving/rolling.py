@@ -7,14 +7,13 @@ from collections import deque
 import numpy as np
 from PIL import Image
 
-from emotion_qwen.inference.voice import measure
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.media.video import working_size
+from emotion_qwen.media.voice_activity import voice_spans
 from emotion_qwen.records import Clip
 
 EARLY = 0.85  # of the asked distance; a browser's timer is not exact, and a picture a little early is no less good
 STALE = 2.0  # seconds without a picture, after which a report is made of sound alone
-VOICED = 0.05  # share of frames with a pitch from which there is a voice to read; of speech it is a third and more
 
 
 class Rolling:
@@ -93,9 +92,11 @@ class Rolling:
         return self._heard is not None and not self.looks and self._heard[1] - self._heard[0] >= STALE
 
     def voiced(self) -> float | None:
-        """Return the share of the sound that has a pitch, as voices do; None without sound."""
+        """Return the share of the sound in which a voice is active; None without sound."""
         wave, _ = self._sound()
-        return None if wave is None else measure(wave, SAMPLE_RATE).voiced
+        if wave is None:
+            return None
+        return sum(end - start for start, end in voice_spans(wave, SAMPLE_RATE)) * SAMPLE_RATE / len(wave)
 
     def clip(self, *, with_sound: bool) -> Clip:
         """Put the last seconds together; a stale picture is left out.

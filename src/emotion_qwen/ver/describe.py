@@ -283,6 +283,9 @@ _COMPOSED = {
 def compose(report: EmotionReport, item: Row, language: str) -> Description:
     """Put a report into the form of a description, sentence by sentence from what it measured."""
     told: dict[str, Any] = _COMPOSED[language]
+    if report.label is None or report.valence_arousal is None:
+        doubt = report.uncertainty
+        raise Unusable(f"nothing can be said of the clip: {doubt.reason if doubt else 'no answer'}")
     label = label_name(report, report.label)
     seen = [
         told["seen"].format(start=one.start, end=one.end, number=n, label=label_name(report, one.label))

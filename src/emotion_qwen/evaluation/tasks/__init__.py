@@ -65,10 +65,14 @@ def _with_terms(task: Task) -> Task:
     return replace(task, licence=licence, access=access)
 
 
-_FER7, _EKMAN, _EMODB7 = label_set("fer7"), label_set("ekman"), label_set("emodb7")
+_FER7, _EKMAN, _EMODB7, _RAVDESS8 = map(label_set, ("fer7", "ekman", "emodb7", "ravdess8"))
 _ALL = ("picture", "sound", "words")
 _FACES, _LFW, _THINGS = "faces_fer_aligned.parquet", "faces_lfw_expressions.parquet", "pictures_cifar10.parquet"
 _VOICES, _TEXTS = "speech_emodb.parquet", "text_goemotions.parquet"
+_RAVDESS, _MORE, _LINES, _CHINESE = (
+    "speech_ravdess.parquet", "speech_more.parquet", "text_dialogue_en.parquet", "text_emotion_zh.parquet",
+)  # fmt: skip
+_CPED = "scutcyr/CPED"
 _SEEN = LabelScores(_FER7)
 _TERMS = {
     _FACES: ("no clear licence, research use; published for the ICML 2013 challenge", "FER2013 on Kaggle"),
@@ -76,6 +80,10 @@ _TERMS = {
     _THINGS: ("citation asked for", "https://www.cs.toronto.edu/~kriz/cifar.html"),
     _VOICES: ("CC0-1.0 as published by audEERING", "http://emodb.bilderbar.info"),
     _TEXTS: ("Apache-2.0", "github.com/google-research/google-research/tree/master/goemotions"),
+    _RAVDESS: ("CC BY-NC-SA 4.0", "zenodo.org/records/1188976"),
+    _MORE: ("nEMO and emotiontts: CC BY-NC-SA 4.0", "github.com/amu-cai/nEMO, github.com/emotiontts"),
+    _LINES: ("scripts of television and DailyDialog (CC BY-NC-SA 4.0), not cleared", "github.com/declare-lab/MELD"),
+    _CHINESE: ("Apache-2.0; dialogues of television series, not cleared", "github.com/scutcyr/CPED"),
 }
 """File of our own layout (`docs/guides/data.md`) -> terms, and where the data come from."""
 _OWN: tuple[Task, ...] = (
@@ -145,6 +153,44 @@ _OWN: tuple[Task, ...] = (
         TextFile(_TEXTS, _EKMAN),
         score=LabelScores(_EKMAN),
         needs=_TEXTS,
+    ),
+    Task(
+        "ravdess_voices",
+        "RAVDESS voices, 8 emotions",
+        "emotion",
+        VoiceFile(_RAVDESS, _RAVDESS8),
+        score=LabelScores(_RAVDESS8),
+        needs=_RAVDESS,
+    ),
+    *(
+        Task(
+            name,
+            f"{title} voices, 7 emotions",
+            "emotion",
+            VoiceFile(_MORE, _FER7, title),
+            score=_SEEN,
+            needs=_MORE,
+        )
+        for name, title in (("nemo", "nEMO"), ("emotiontts", "emotiontts"))
+    ),
+    *(
+        Task(
+            f"{source.lower()}_lines",
+            f"{source} lines alone, 7 emotions",
+            "emotion",
+            TextFile(_LINES, _EKMAN, source, "en"),
+            score=LabelScores(_EKMAN),
+            needs=_LINES,
+        )
+        for source in ("MELD", "DailyDialog", "EmoryNLP")
+    ),
+    Task(
+        "cped_lines",
+        "CPED lines alone, 7 emotions",
+        "emotion",
+        TextFile(_CHINESE, _EKMAN, _CPED, "zh"),
+        score=LabelScores(_EKMAN),
+        needs=_CHINESE,
     ),
     *(
         Task(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import RELEASE
+from emotion_qwen.records import EVOKED
 from emotion_qwen.taxonomy import LabelSet
 
 DFEW_RELEASE = (
@@ -42,10 +43,6 @@ OPEN_OURS = {
     "en": "Which emotions does the person in the video show? List all that apply as English words, separated by "
     "commas, and nothing else.",
     "zh": "视频中的人表现出哪些情绪？请用英文单词列出所有符合的情绪，用逗号隔开，不要写别的内容。",
-}
-EVOKED = {
-    "en": "Which emotion does the picture evoke? Choose one: {labels}.",
-    "zh": "这张图片会引起哪种情绪？请选择一个：{labels}。",
 }
 LETTER = {
     "en": "Answer with the letter of the right option.",
@@ -91,8 +88,9 @@ def spoken(language: str, text: str) -> str:
 
 def evoked_question(labels: LabelSet, language: str) -> str:
     """Compose the closed question about the feeling that a picture evokes in who looks at it."""
-    joined = (", " if language == "en" else "、").join(labels.names(language))
-    return EVOKED[language].format(labels=joined)
+    from emotion_qwen.processing.chat import label_question
+
+    return label_question(labels, language, EVOKED)
 
 
 def lettered(options: Sequence[str], sign: str = "") -> str:

@@ -33,10 +33,12 @@ class VoiceFile:
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
+        corpus: rows whose column `corpus` begins so; "" takes all.
     """
 
     file: str
     labels: LabelSet
+    corpus: str = ""
 
     def check(self, data: Path | None) -> None:
         """See `Source`."""
@@ -46,12 +48,15 @@ class VoiceFile:
         self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
     ) -> list[Item]:
         """See `Source`."""
-        voices = optional("emotion_qwen.data.voices").read_voices(_needed(data, self.file) / self.file, split)
+        path = _needed(data, self.file) / self.file
+        voices = optional("emotion_qwen.data.voices").read_voices(path, split, corpus=self.corpus)
+        by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in languages:
             asked = emotion_question(self.labels, language)
             for row in evenly(len(voices), limit):
-                label, part = voices.labels[row], {"type": "audio", "audio": voices.waves[row]}
+                label = by_concept[concept(voices.labels[row])]
+                part = {"type": "audio", "audio": voices.waves[row]}
                 items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
         return items
 
@@ -63,10 +68,14 @@ class TextFile:
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
+        source: rows whose column `source` begins so; "" takes all.
+        language: of the texts where they are asked about in their own language alone; "" asks in every one.
     """
 
     file: str
     labels: LabelSet
+    source: str = ""
+    language: str = ""
 
     def check(self, data: Path | None) -> None:
         """See `Source`."""
@@ -76,10 +85,11 @@ class TextFile:
         self, data: Path | None, split: str, languages: Sequence[str], side: int, limit: int | None
     ) -> list[Item]:
         """See `Source`."""
-        texts = optional("emotion_qwen.data.texts").read_texts(_needed(data, self.file) / self.file, split)
+        path = _needed(data, self.file) / self.file
+        texts = optional("emotion_qwen.data.texts").read_texts(path, split, self.source)
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
-        for language in languages:
+        for language in (self.language,) if self.language else languages:
             asked = emotion_question(self.labels, language)
             for row in evenly(len(texts), limit):
                 label = by_concept[texts.labels[row]]

@@ -1,0 +1,234 @@
+"""The one writer of files: complete files, journals that only grow, and locks.
+
+A file appears under its name only when it is complete, so an interruption or a full disk leaves the old file or the new
+one. A line of a journal is kept completely or taken back; the half line that a killed run leaves at the end is ignored
+by readers and cut off by `mend`. Two runs never write to one output: the second is refused by `locked`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import StorageError
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
+LONGEST_NAME = 240
+"""Bytes of a file name that still leave room for the ends that a lock adds to it."""
+TAIL = 65_536
+"""Bytes read at a time while looking for the last line end."""
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_DRAFT = re.compile(rf"\.part-{_HOST}-(\d+)-\d+(?:\.[^.]*)?")
+_numbers = itertools.count()
+_swept: set[Path] = set()
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error means that the disk, the quota or the largest file size allows no more."""
+    return getattr(error, "errno", None) in NO_SPACE
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Compose the one-line error for a file that cannot be written."""
+    remedy = "free space and run again" if is_full(error) else "check the path, its permissions and the disk"
+    return StorageError(
+        f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, what was finished is kept"
+    )
+
+
+@contextmanager
+def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield a draft beside `path` with the same suffix; it takes the place of `path` when the block ends.
+
+    The file gets the permissions that the process's umask gives to new files, whatever the library that writes the
+    draft chooses. After an error the draft is removed and `path` is as it was.
+
+    Args:
+        path: a regular file or a name that is free; of a symbolic link the target is replaced. Missing folders are
+            made.
+        sync: wait until the content is on disk, so that it survives a power cut.
+
+    Raises:
+        StorageError: the disk is full, or the folder does not allow the file.
+    """
+    target = Path(os.path.realpath(path))
+    suffix = target.suffix if len(os.fsencode(target.suffix)) < LONGEST_NAME // 4 else ""
+    draft = target.with_name(f".part-{_HOST}-{os.getpid()}-{next(_numbers)}{suffix}")
+    try:
+        if target.exists() and not target.is_file():
+            raise StorageError(f"{str(path)!r} is a folder or a device; expected the name of a file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.parent not in _swept:
+            remove_drafts(target.parent)
+            _swept.add(target.parent)
+        draft.touch()
+        mode = draft.stat().st_mode
+        yield draft
+        draft.chmod(mode)
+        if sync:
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        draft.replace(target)
+    except OSError as error:
+        if is_full(error) or error.filename in {str(draft), str(target), str(target.parent)}:
+            raise storage_error(path, error) from error
+        raise
+    finally:
+        with suppress(OSError):  # as above: its folder may be missing, or be a file
+            draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Write a file so that it is there completely or not at all.
+
+    Args:
+        path: see `staged`.
+        content: text is written as UTF-8; bytes of a file name that are no UTF-8 become escapes such as `\\udcb2`.
+        sync: see `staged`.
+
+    Raises:
+        StorageError: see `staged`.
+    """
+    with staged(path, sync=sync) as draft:
+        draft.write_bytes(_encoded(content))
+
+
+def remove_drafts(folder: Path, *, below: bool = False) -> None:
+    """Remove the drafts that processes of this machine left when they were killed.
+
+    Args:
+        folder: to look in.
+        below: look in the folders below it, too.
+    """
+    if os.name == "nt":  # there os.kill would end the process that it asks about
+        return
+    for path in folder.rglob(".part-*") if below else folder.glob(".part-*"):
+        match = _DRAFT.fullmatch(path.name)
+        if match and not _is_running(int(match[1])):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+def json_line(value: Any) -> str:
+    """Return a value as a line of JSON with its line end; characters are kept as they are."""
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def append(path: Path, lines: str | bytes) -> None:
+    """Append complete lines to a journal, all or none of them.
+
+    Args:
+        path: of the journal; it and its folder are made if they are missing.
+        lines: each with its line end; encoded as in `write_whole`.
+
+    Raises:
+        StorageError: there is no room, or the file cannot be written; the journal is as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                left = memoryview(_encoded(lines))
+                while left:
+                    left = left[file.write(left) :]  # a full disk takes a part and raises nothing until the next call
+            except BaseException:  # an interruption between two parts leaves no half line either
+                os.ftruncate(file.fileno(), before)
+                raise
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def mend(path: Path) -> None:
+    """Cut the half line that a killed run left at the end of a journal, so that lines can be appended.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            place, whole = end, 0
+            while place:
+                start = max(0, place - TAIL)
+                file.seek(start)
+                found = file.read(place - start).rfind(b"\n")
+                if found >= 0:
+                    whole = start + found + 1
+                    break
+                place = start
+            if whole < end:
+                file.truncate(whole)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (place in bytes, line without its end) of every complete line; nothing if there is no file."""
+    if not path.is_file():
+        return
+    place = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield place, line[:-1]
+            place += len(line)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a file or folder for this run alone until the block ends, or the process does.
+
+    The lock is an empty hidden file beside `path`, which stays; on a file system without locks nothing is held.
+
+    Args:
+        path: of an output; it need not exist.
+        wait: until the run that holds it has ended; otherwise refuse.
+
+    Raises:
+        StorageError: another run holds it, or the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(os.path.realpath(path))
+    name = target.name
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    with ExitStack() as held:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(target.with_name(f".{name}.lock"), timeout=-1 if wait else 0))
+        except Timeout as error:
+            raise StorageError(
+                f"another run is writing to {str(path)!r}; wait until it has ended, or give another output"
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise storage_error(path, error) from error
+        yield
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
