@@ -250,8 +250,8 @@ class ClipOptions(Wire):
     end: float | None = Field(None, gt=0)
     context: str = Field("", max_length=CONTEXT_LETTERS)
     about: Literal["people", "whole", "evoked"] = "people"
-    """"people" asks what people show, and nothing is answered where nobody is seen, heard or quoted; "whole" answers there
-    from the whole picture and all sound; "evoked" asks what the picture evokes in whoever looks at it."""
+    """What is asked: "people", what people show, without an answer where nobody is seen, heard or quoted; "whole", the
+    same, answered there from the whole picture and all sound; "evoked", what the picture evokes in whoever sees it."""
 
 
 class AnalyzeOptions(ClipOptions):
