@@ -28,9 +28,7 @@ SCRIPT = Path(mixed_ranks.__file__)
 ALL_PARTS = ["vision", "general", "emotion", "gate", "audio", "language"]
 
 
-def run_two(
-    *arguments: str, ranks: int = 2, timeout: float = 300, program: tuple[str, ...] = (str(SCRIPT),)
-) -> None:
+def run_two(*arguments: str, ranks: int = 2, timeout: float = 300, program: tuple[str, ...] = (str(SCRIPT),)) -> None:
     """Run a program, the script if not told otherwise, in processes that know of each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

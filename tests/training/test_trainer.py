@@ -14,6 +14,7 @@ import yaml
 from emotion_qwen.cli import main
 from emotion_qwen.data.manifest import write_manifest
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
+from emotion_qwen.inference.calibration import Calibration, ChannelFit
 from emotion_qwen.training.plan import read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.trainer import STAGING, StageTrainer, checkpoints, gate_loss, latest_checkpoint
@@ -300,3 +301,13 @@ def test_the_file_of_settings_is_the_one_that_is_read(config_file):
     path = config_file()
     assert read_settings(path, ("optim.steps=17",)).optim.steps == 17
     assert yaml.safe_load(path.read_text())["optim"]["steps"] == 6
+
+
+def test_what_channels_are_worth_survives_training_and_that_shares_are_probabilities_does_not(
+    config_file, tiny_start, tmp_path
+):
+    start = shutil.copytree(tiny_start, tmp_path / "fitted")
+    fit = ChannelFit(1.7, 0.6, 0.1, 0.02, 9, ("fer",))
+    Calibration({"picture": fit}, ("fer7",)).write(start)
+    run_stage(read_settings(config_file(start=str(start), optim={"steps": 1}, save_every=100)))
+    assert Calibration.read(tmp_path / "run" / "model") == Calibration({"picture": fit})

@@ -85,6 +85,13 @@ class Calibration:
         write_whole(path, text)
         return path
 
+    def after_training(self) -> Calibration:
+        """Return what is still known after the model has learned more: its channels count as before.
+
+        Whether its shares are probabilities is no longer known, so no label set is kept.
+        """
+        return Calibration(self.channels)
+
     def temperature(self, channel: str) -> float | None:
         """Return the temperature of a channel; None where none was fitted. Context is read as words are."""
         fit = self.channels.get(channel) or self.channels.get(_READ_LIKE.get(channel, ""))

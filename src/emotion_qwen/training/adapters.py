@@ -15,6 +15,7 @@ import torch
 
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.extras import optional
+from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.loading import add_trained_adapter, load_model, merge_into_base
 from emotion_qwen.model.source import ADAPTER_CONFIG, ModelSource, check_adapter, find_model, locate
@@ -132,5 +133,8 @@ def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: in
     shutil.rmtree(staging, ignore_errors=True)
     merged.save_pretrained(staging)
     processor.save_pretrained(staging)
+    known = Calibration.read(folder)  # what the training kept, or a fit of the adapted model, which answers alike
+    if known.channels:
+        known.write(staging)
     os.replace(staging, target)
     return difference

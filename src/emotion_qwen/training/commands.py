@@ -45,6 +45,8 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool)
 def _tell(outcome: Outcome, settings: TrainSettings, console: Console) -> int:
     if outcome.steps >= settings.optim.steps:
         console.print(f"trained {outcome.steps} steps: {outcome.folder}", markup=False, highlight=False)
+        remedy = f"its shares are not calibrated yet: emotion-qwen calibrate {outcome.folder} --data DATA"
+        console.print(remedy, markup=False, highlight=False)
         return 0
     name = signal.Signals(outcome.signal).name if outcome.signal else "a callback"
     console.print(

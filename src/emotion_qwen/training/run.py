@@ -21,6 +21,7 @@ from emotion_qwen.data.features import FeatureCache
 from emotion_qwen.data.mixture import InLengthOrder, Mixture, Part
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
+from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.loading import load_model
 from emotion_qwen.model.source import STAGE_PROOF, ModelSource, find_model, locate
@@ -333,6 +334,7 @@ def _finish(
                 shutil.rmtree(staging, ignore_errors=True)
                 model.save_pretrained(staging / "model", state_dict=state)
                 processor.save_pretrained(staging / "model")
+                _keep_calibration(settings.start, staging / "model")
                 (staging / "model" / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
                 put_in_place(staging / "model", settings.output / "model")
                 shutil.rmtree(staging, ignore_errors=True)
@@ -341,6 +343,15 @@ def _finish(
                     f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
                     "make room, then --resume"
                 ) from error
+
+
+def _keep_calibration(start: str, model: Path) -> None:
+    """Give the trained model the weights of the start's channels; `emotion-qwen calibrate` fits them anew."""
+    if start.startswith("preset:"):
+        return
+    known = Calibration.read(find_model(start, weights=False).folder)
+    if known.channels:
+        known.after_training().write(model)
 
 
 def _moved(before: dict[str, str], after: dict[str, str], learning: tuple[str, ...]) -> dict[str, Any]:
