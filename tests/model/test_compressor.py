@@ -230,3 +230,11 @@ def test_heads_must_divide_the_width(config):
 def test_mean_per_visual_averages_each_visual():
     rows = torch.arange(10.0).view(5, 2)
     assert mean_per_visual(rows, torch.tensor([0, 2, 5])).tolist() == [[1.0, 2.0], [6.0, 7.0]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_mean_of_many_bfloat16_rows_is_summed_in_float32():
+    """In bfloat16 a sum of 20,000 ones stays at 256, to which one more adds nothing."""
+    rows = torch.ones(20_000, 8, dtype=torch.bfloat16, device="cuda")
+    assert mean_per_visual(rows, torch.tensor([0, 20_000], device="cuda")).tolist() == [[1.0] * 8]
