@@ -240,14 +240,8 @@ def test_transformers_pipeline_answers_as_generate_does(bare, processor):
     assert answer["generated_text"] == wanted[0] != ""
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "model",
-        pytest.param("model.configuration", marks=pytest.mark.slow),
-        pytest.param("processing.mel", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["model", "model.configuration", "processing.mel"])
 def test_auto_processor_gives_ours_after_any_import(part):
     code = (
         f"import emotion_qwen.{part}\nfrom transformers import AutoProcessor\nfrom pathlib import Path\n"
