@@ -130,14 +130,6 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def printable(name: str | Path) -> str:
-    """Return a file name or text that can be printed and stored: bytes and characters that are no text become escapes.
-
-    A name from another system, such as one in GBK, is no UTF-8; Python holds its bytes as halves of characters.
-    """
-    return str(name).encode("utf-8", "backslashreplace").decode()
-
-
 def named_by(name: str) -> Path:
     """Return the path that `printable` gave this name to, where a file or folder of the plain name does not exist."""
     plain = Path(name)

@@ -18,9 +18,8 @@ from tests.conftest import write_clip
 from tests.disk import room
 
 from emotion_qwen.cli import main
-from emotion_qwen.errors import DataError, MediaError, StorageError
+from emotion_qwen.errors import DataError, MediaError, StorageError, printable
 from emotion_qwen.faces import CenterFaceDetector, Detections
-from emotion_qwen.files import printable
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.features import FeatureFile, read_features
 from emotion_qwen.inference.folder import Request, Results, analyze_all

@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 
 from emotion_qwen.data.faults import Fault
 from emotion_qwen.data.rules import check_sample
-from emotion_qwen.errors import DataError
-from emotion_qwen.files import printable
+from emotion_qwen.errors import DataError, printable
 from emotion_qwen.records import Sample
 
 Found: TypeAlias = Sample | Fault

@@ -24,8 +24,7 @@ from emotion_qwen.data.rules import (
     located,
     sample_of,
 )
-from emotion_qwen.errors import DataError, unknown_choice
-from emotion_qwen.files import printable
+from emotion_qwen.errors import DataError, printable, unknown_choice
 from emotion_qwen.records import Sample
 
 __all__ = ["Acceptance", "Check", "Fault", "check_manifest", "read_manifest", "write_manifest"]

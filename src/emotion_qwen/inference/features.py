@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emotion_qwen.errors import DataError
-from emotion_qwen.files import printable, write_whole
+from emotion_qwen.errors import DataError, printable
+from emotion_qwen.files import write_whole
 from emotion_qwen.inference.report import weights
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from emotion_qwen.errors import DataError, EmotionQwenError, InferenceError, MediaError
-from emotion_qwen.files import append, json_line, locked, printable, read_journal, write_whole
+from emotion_qwen.errors import DataError, EmotionQwenError, InferenceError, MediaError, printable
+from emotion_qwen.files import append, json_line, locked, read_journal, write_whole
 from emotion_qwen.inference.analyzer import Analysis, EmotionQwen
 from emotion_qwen.inference.features import FeatureFile, differing
 from emotion_qwen.inference.reader import Reader

@@ -163,7 +163,7 @@ def _copied(made: Playable, draft: Path, page: Path, limit: int) -> Playable:
     beside = page.with_name(f"{page.stem}.copy{draft.suffix}")
     with staged(beside) as whole:
         shutil.copyfile(draft, whole)
-    return replace(made, address=quote(beside.name))
+    return replace(made, address=quote(os.fsencode(beside.name)))
 
 
 def _original(kind: str, mime: str, media: Path, page: Path, limit: int) -> Playable:
@@ -174,6 +174,6 @@ def _original(kind: str, mime: str, media: Path, page: Path, limit: int) -> Play
 
 def _address(media: Path, page: Path) -> str:
     try:
-        return quote(Path(os.path.relpath(media.resolve(), page.resolve().parent)).as_posix())
+        return quote(os.fsencode(Path(os.path.relpath(media.resolve(), page.resolve().parent)).as_posix()))
     except ValueError:  # another drive on Windows: there is no relative way
         return media.resolve().as_uri()

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emotion_qwen.files import printable, write_whole
+from emotion_qwen.errors import printable
+from emotion_qwen.files import write_whole
 from emotion_qwen.ver.stats import figures
 
 if TYPE_CHECKING:

@@ -273,7 +273,7 @@ _COMPOSED: dict[str, dict[str, Any]] = {
         "neutral": "a neutral expression",
         "place": ("on the left", "in the middle", "on the right"),
         "moves": "The mouth of person {number} moves with the sound.",
-        "said": 'The words are: "{words}".',
+        "said": 'The words are: "{words}"',
         "sum": "Overall, the clip shows {shown}.",
         "pleasant": "The expression is {valence} and {arousal}.",
         "valence": ("unpleasant", "neither pleasant nor unpleasant", "pleasant"),
@@ -287,7 +287,7 @@ _COMPOSED: dict[str, dict[str, Any]] = {
         "neutral": "中性表情",
         "place": ("画面左侧", "画面中间", "画面右侧"),
         "moves": "人物 {number} 的嘴部随声音活动。",
-        "said": "台词是：“{words}”。",
+        "said": "台词是：“{words}”",
         "sum": "总体来看，片段表现出{shown}。",
         "pleasant": "表情{valence}、{arousal}。",
         "valence": ("不愉快", "谈不上愉快或不愉快", "愉快"),
@@ -312,7 +312,8 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
     speaker = item["speaker"] if item["speaker"] is not None else -1
     moves = [told["moves"].format(number=speaker + 1)] if 0 <= speaker < len(report.people) else []
     words = " ".join(text for _, _, text in json.loads(item["words"] or "[]"))
-    context = [told["said"].format(words=words)] if words else []
+    ended = words.rstrip("\"'”’」』)）").endswith((".", "!", "?", "…", "。", "！", "？"))
+    context = [told["said"].format(words=words) + ("" if ended else told["stop"])] if words else []
     valence, arousal = report.valence_arousal
     feeling = told["pleasant"].format(
         valence=told["valence"][1 + (valence > 0.25) - (valence < -0.25)],

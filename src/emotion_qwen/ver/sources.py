@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from emotion_qwen.errors import DataError, unknown_choice
-from emotion_qwen.files import named_by, printable
+from emotion_qwen.errors import DataError, printable, unknown_choice
+from emotion_qwen.files import named_by
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.segment import source_id
 from emotion_qwen.ver.settings import BuildSettings
