@@ -165,6 +165,7 @@ def test_a_copy_that_cannot_be_written_is_named_by_its_medium(tmp_path, monkeypa
         raise OSError(28, "No space left on device", "/tmp/inner/copy.mp4")
 
     monkeypatch.setattr(film.Film, "add_picture", full)
-    with pytest.raises(MediaError, match=r"a copy of '.*a\.mkv' cannot be written \(No space left on device\)") as caught:
+    wanted = r"a copy of '.*a\.mkv' cannot be written \(No space left on device\)"
+    with pytest.raises(MediaError, match=wanted) as caught:
         shown(tmp_path, media)
     assert "inner" not in str(caught.value)
