@@ -392,3 +392,18 @@ def test_special_tokens_in_a_text_are_words(folder, processor):
     assert not (batch["mm_token_type_ids"] == 2).any()
     taught = processor.tokenizer.decode(batch["labels"][batch["labels"] != -100])
     assert taught == "< |video_pad|> awe<|im_end|>"
+
+
+def test_media_in_tags_are_read_or_refused(tmp_path):
+    """ms-swift and Qwen-VL write the path into the text; the picture must not be lost without a word."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    source = tmp_path / "tags.jsonl"
+    for text in ("<img>a.jpg</img>How does it feel?", "<audio>a.wav</audio>Well?", "<img>a.jpg How?"):
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": "Calm."}]
+        with source.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"messages": turns}) + "\n")
+    good, sound, lone = import_samples("sharegpt", source, ImportOptions(tmp_path / "media"))
+    assert good.messages[0]["content"] == [
+        {"type": "image", "image": str(tmp_path / "a.jpg")}, {"type": "text", "text": "How does it feel?"},
+    ]  # fmt: skip
+    assert "only pictures and videos are read" in sound.reason and "a lone <img>" in lone.reason

@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 import av
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media import find_media, read_clip
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.settings import ClipSettings
@@ -175,3 +177,13 @@ def test_folders_give_sounds_only_where_they_are_wanted(tmp_path):
     assert [path.name for path in find_media([str(tmp_path)])] == ["b.png"]
     assert [path.name for path in find_media([str(tmp_path)], sounds=True)] == ["a.wav", "b.png"]
     assert [path.name for path in find_media([f"{tmp_path}/../{tmp_path.name}*"], sounds=True)] == ["a.wav", "b.png"]
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are always Unicode")
+def test_a_name_of_other_bytes_than_utf8_is_escaped(tmp_path):
+    name = os.fsdecode("工.png".encode("gbk"))
+    Image.new("RGB", (40, 30)).save(tmp_path / name)
+    clip = read_clip(tmp_path / name, SETTINGS)
+    assert clip.source == f"{tmp_path}/\\udcb9\\udca4.png" == printable(tmp_path / name)
+    clip.source.encode("utf-8")
+    assert printable("工 a.png") == "工 a.png"

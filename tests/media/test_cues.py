@@ -2,6 +2,8 @@ import math
 
 import pytest
 
+from emotion_qwen.media.cues import read_cues
+
 from .words import ASS_HEAD, EXPECTED, cue, plain, read, refusal
 
 # --- formats
@@ -151,3 +153,12 @@ def test_a_transcript_with_spans_keeps_their_ends(tmp_path):
 )
 def test_text_is_freed_of_markup_only(tmp_path, raw, text):
     assert plain(read(tmp_path, cue(1, 2, raw))) == [(1, 2, text)]
+
+
+def test_the_head_of_song_words_is_not_words():
+    text = "[ti:A song]\n[ar:Somebody]\n[offset:0]\n[00:01.00]First\n[00:03.50]Second\n"
+    cues, broken = read_cues(text, ".txt", 9.0)
+    assert [(cue.start, cue.end, cue.lines) for cue in cues] == [
+        (1, 3.5, ["First"]),
+        (3.5, 9, ["Second"]),
+    ] and not broken

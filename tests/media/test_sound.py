@@ -13,6 +13,7 @@ import pytest
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media.container import open_video
+from emotion_qwen.media.level import settled
 from emotion_qwen.media.sound import SAMPLE_RATE, SoundBytes, read_sound, sound_tracks
 from emotion_qwen.media.timeline import read_timeline
 
@@ -527,3 +528,39 @@ def test_a_real_clip_whose_sound_begins_late(clips):
     sound = read_sound(path, origin=origin_of(path))
     assert sound.duration == pytest.approx(6.4, abs=0.03) and sound.warnings == ()
     assert np.flatnonzero(sound.wave)[0] / SAMPLE_RATE == pytest.approx(2.43, abs=0.001)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_channels_that_cancel_each_other_are_not_mixed(tmp_path, half):
+    tone = 0.3 * np.sin(np.arange(32_000) / 9)
+    right = np.where(np.arange(32_000) < 16_000, 1.0, -1.0) * tone if half else -0.9 * tone
+    sound = read_sound(write_wav(tmp_path / "a.wav", np.stack([tone, right], 1).astype("<f4")))
+    assert np.abs(sound.wave - tone).max() < 1e-4
+    assert sound.warnings == ("the channels cancel each other when mixed; channel 1, the loudest, was read",)
+
+
+def test_unrelated_and_single_channels_are_mixed_as_ever(tmp_path):
+    left, right = np.random.default_rng(0).normal(0, 0.1, (2, 32_000))
+    for number, pair in enumerate(([left, right], [left, 0 * left], [left, left])):
+        sound = read_sound(write_wav(tmp_path / f"{number}.wav", np.stack(pair, 1).astype("<f4")))
+        assert sound.warnings == () and np.abs(sound.wave - np.mean(pair, 0)).max() < 1e-5
+
+
+def test_a_constant_offset_is_taken_out(tmp_path):
+    tone = 0.2 * np.sin(2 * np.pi * np.arange(32_000) / 80)
+    for number, pair in enumerate(([tone + 0.3], [tone + 0.3, -tone + 0.3])):
+        sound = settled(read_sound(write_wav(tmp_path / f"{number}.wav", np.stack(pair, 1).astype("<f4"))))
+        assert np.abs(sound.wave - tone).max() < 1e-3
+        assert sound.warnings[-1] == "a constant offset of 0.3 of full scale was taken out of the sound"
+
+
+def test_a_voice_far_too_quiet_or_too_loud_is_brought_to_a_usual_level(tmp_path, shared_data):
+    table = pytest.importorskip("pyarrow.parquet").read_table(shared_data / "speech_emodb.parquet", columns=["audio"])
+    voice = read_sound(SoundBytes(table["audio"][0].as_py(), "voice"))
+    assert voice.warnings == ()
+    for gain, told in ((0.005, "raised by"), (30.0, "lowered by")):
+        sound = settled(read_sound(write_wav(tmp_path / f"{gain}.wav", (gain * voice.wave[:, None]).astype("<f4"))))
+        assert np.abs(sound.wave).max() == pytest.approx(0.5) and told in sound.warnings[0]
+        assert np.corrcoef(sound.wave, voice.wave)[0, 1] > 0.9999
+    noise = np.random.default_rng(0).normal(0, 1e-3, (32_000, 1))
+    assert settled(read_sound(write_wav(tmp_path / "n.wav", noise.astype("<f4")))).warnings == ()

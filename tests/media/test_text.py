@@ -36,6 +36,37 @@ def test_other_encodings_are_guessed_and_named(tmp_path, encoding, name, text):
     assert words.warnings == (f"read as {name} (it is not UTF-8); save it as UTF-8 if its words look wrong",)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "name", "text"),
+    [
+        ("cp932", "cp932", "どうして教えてくれなかったの？ とても悲しい。"),
+        ("euc_jp", "euc_jis_2004", "ありがとうございます。私はとても嬉しいです。"),
+        ("cp949", "cp949", "왜 나한테 말하지 않았어? 정말 기뻐요."),
+        ("cp1251", "windows-1251", "Почему ты не сказал? Мне грустно."),
+        ("koi8_r", "koi8-r", "Почему ты не сказал? Мне грустно."),
+        ("cp1250", "windows-1250", "Dlaczego mi nie powiedziałeś? Jestem bardzo szczęśliwy że cię widzę"),
+        ("cp1253", "windows-1253", "Γιατί δεν μου το είπες; Είμαι πολύ χαρούμενος"),
+        ("cp1254", "windows-1254", "Neden bana söylemedin? Çok mutluyum, ağlıyordu ışık şeker"),
+        ("cp1252", "windows-1252", "Hyvää päivää, äiti. Qué pasó señor? Café déjà vu"),
+    ],
+)
+def test_encodings_of_other_languages_are_found(tmp_path, encoding, name, text):
+    words = read(tmp_path, cue(1, 2, text), encoding=encoding)
+    assert plain(words) == [(1, 2, text)] and f"read as {name} " in words.warnings[0]
+
+
+def test_what_is_in_no_known_encoding_is_refused_unless_it_is_named(tmp_path):
+    data = (cue(1, 2, "好") + "\n" + cue(3, 4, "嗯")).encode("gbk")
+    assert "is in no encoding that can be told; save it as UTF-8, or name its --encoding" in refusal(tmp_path, data)
+    path = tmp_path / "named.srt"
+    path.write_bytes(data)
+    words = read_subtitles(path, encoding="gbk")
+    assert [one.text for one in words.utterances] == ["好", "嗯"] and words.warnings == ()
+    assert read_subtitles(path, encoding="ascii").warnings[0] == "damaged characters: 4 (they are not ascii)"
+    with pytest.raises(MediaError, match="unknown encoding 'gbq'; expected a name such as"):
+        read_subtitles(path, encoding="gbq")
+
+
 def test_damaged_utf8_is_not_taken_for_another_encoding(tmp_path):
     words = read(tmp_path, cue(1, 2, "我很高兴见到你,朋友们").encode() + b"\xe6\x88")
     assert plain(words) == [(1, 2, "我很高兴见到你,朋友们 \ufffd")]

@@ -17,7 +17,7 @@ from typing import Any
 
 from emotion_qwen.data.faults import Fault
 from emotion_qwen.data.import_options import Found, ImportOptions
-from emotion_qwen.data.placeholders import Call, Medium, Piece, Turn, bind
+from emotion_qwen.data.placeholders import Call, Medium, Piece, Turn, bind, tagged
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.records import Sample
 
@@ -157,7 +157,7 @@ def _turn(value: Any, place: str, dialect: Dialect, resolve: Resolve) -> Turn:
         raise DataError(f"{place}: {unknown_choice(who, value[who], dialect.roles)}")
     content = value.get(what)
     if isinstance(content, str):
-        return Turn(dialect.roles[value[who]], (content,), place)
+        return Turn(dialect.roles[value[who]], tuple(tagged(content, place, resolve)), place)
     if not isinstance(content, list):
         raise DataError(f"{place}.{what} is {type(content).__name__}; expected text or a list of parts")
     pieces = tuple(_piece(part, f"{place} part {number}", resolve) for number, part in enumerate(content))

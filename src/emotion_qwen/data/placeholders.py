@@ -8,7 +8,7 @@ first user turn; anything else that does not come out even is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -18,6 +18,9 @@ GENERIC = {"<image>": "image", "<video>": "video"}
 # A line break on either side of a placeholder belongs to it.
 _CALL = r"\n?({})\n?"
 _NUMBERED = r"<(?:image|video)[_ -]?\d*>"
+_TAG = re.compile(r"<(img|image|video|audio)>([^<>]+)</\1>")  # ms-swift and Qwen-VL write the path into the text
+_LONE_TAG = re.compile(r"</?(?:img|audio)>|</(?:image|video)>")
+_TAGS = {"img": "image", "image": "image", "video": "video"}
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,27 @@ class _Supply:
                     f"{medium.call or f'<{medium.kind}>'} where each belongs, or none at all"
                 )
         return left
+
+
+def tagged(text: str, place: str, resolve: Callable[[str, str], str]) -> list[Piece]:
+    """Split a text at media whose paths stand in tags, such as `<img>a.jpg</img>`.
+
+    Raises:
+        DataError: a tag of sound, or one that is not closed: its medium would be lost without a word.
+    """
+    pieces: list[Piece] = []
+    end = 0
+    for tag in _TAG.finditer(text):
+        if tag[1] not in _TAGS:
+            raise DataError(f"{place} holds {tag[0][:40]!r}; only pictures and videos are read, leave the tag out")
+        pieces += [text[end : tag.start()], Medium(_TAGS[tag[1]], resolve(tag[2].strip(), _TAGS[tag[1]]))]
+        end = tag.end()
+    rest = text[end:]
+    if lone := re.search(
+        r"</?(?:img|audio)>|</(?:image|video)>", " ".join(p for p in (*pieces, rest) if isinstance(p, str))
+    ):
+        raise DataError(f"{place} holds a lone {lone[0]}; expected a path between two tags, as <img>a.jpg</img>")
+    return [piece for piece in (*pieces, rest) if piece]
 
 
 def _opened(turn: Turn, names: set[str]) -> Turn:

@@ -134,6 +134,8 @@ class MediaCheck:
                 raise DataError(f"{place}: {self._reasons[key]}")
 
     def _reason(self, kind: str, path: Path) -> str:
+        if path.is_dir():
+            return f"{kind} {str(path)!r} is a folder; expected one file"
         if not path.is_file():
             return (
                 f"{kind} {str(path)!r} does not exist; mend the path, or name the folder that paths start from "

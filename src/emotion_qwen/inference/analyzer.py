@@ -318,6 +318,7 @@ class EmotionQwen:
         transcript: Path | None = None,
         subtitle_track: int | None = None,
         transcribe: Path | None = None,
+        encoding: str | None = None,
     ) -> Sources:
         """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
 
@@ -332,7 +333,7 @@ class EmotionQwen:
         trained = self.trained_channels
         words = "words" in trained or transcript is not None or subtitle_track is not None
         recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)
-        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track, recognizer)
+        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track, recognizer, encoding)
 
     @property
     def trained_channels(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
 
 FAILED = 2
-SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe")
+SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
 VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 """Option -> suffix of its file for each input, where the option names a folder."""
@@ -46,6 +46,7 @@ def _source_options(command: Callable) -> Callable:
         click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
         click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
+        click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
         click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
         click.option("--context", default="", help="What is known of the situation, in your words."),
     ):

@@ -13,6 +13,7 @@ import numpy as np
 from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media.animation import read_animation
 from emotion_qwen.media.container import NoPicture, check_readable
+from emotion_qwen.media.level import settled
 from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
 from emotion_qwen.media.speech import Recognizer
@@ -41,6 +42,7 @@ class Sources:
         transcript: a subtitle file, or text without times.
         subtitle_track: number of the subtitle track, from 0; None is the file's default.
         recognizer: recognises the words of the sound, in place of all other words. The sound is then read in any case.
+        encoding: of the transcript or of the subtitles beside the clip; None finds out.
     """
 
     sound: bool = False
@@ -50,6 +52,7 @@ class Sources:
     transcript: Path | None = None
     subtitle_track: int | None = None
     recognizer: Recognizer | None = None
+    encoding: str | None = None
 
     @property
     def listens(self) -> bool:
@@ -111,6 +114,7 @@ def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, 
         return replace(clip, warnings=(*clip.warnings, f"the sound is left out: {error}"))  # nobody asked for it
     if not len(sound.wave):
         return replace(clip, warnings=(*clip.warnings, *sound.warnings))
+    sound = settled(sound)
     return replace(
         clip,
         wave=sound.wave,
@@ -136,7 +140,7 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
     length = clip.duration or math.inf
     if beside is not None:
         try:
-            words = read_subtitles(beside, duration=length)
+            words = read_subtitles(beside, duration=length, encoding=sources.encoding)
         except MediaError as error:
             if sources.transcript is not None:
                 raise

@@ -11,6 +11,7 @@ import html
 import math
 import re
 from bisect import bisect_right
+from itertools import dropwhile
 from typing import NamedTuple
 
 _ASS_FIELDS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
@@ -18,6 +19,7 @@ _STAMP = r"-?(?:\d{1,4}:)?\d{1,2}:\d{1,2}(?:[.,]\d{1,9})?"
 _TIMING = re.compile(rf"\s*({_STAMP})\s*-{{1,3}}>\s*({_STAMP})(?![\d:])")
 _ASS = re.compile(r"^(\[Script Info\]|\[Events\]|Dialogue:[^,\n]*,\s*-?\d+:\d)", re.MULTILINE | re.IGNORECASE)
 _LINE_STAMP = re.compile(rf"\s*(?:[\[(]\s*({_STAMP})(?:\s*[-–]+>?\s*({_STAMP}))?\s*[\])]|({_STAMP})(?!\S))")
+_LRC_HEAD = re.compile(r"\s*\[(?:ti|ar|al|au|by|re|ve|la|lr|length|offset|tool|id|#)\s*:[^\]]*\]\s*", re.IGNORECASE)
 # No pattern may look ahead over text that another match begins in: time must not grow with the square of the length.
 _MARKUP = re.compile(r"<rt>[^<]*</rt>|</?(?:[A-Za-z]|\d+:)[^<>]*>|\{\\[^{}]*\}")  # rt: how a word is spoken
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
@@ -142,6 +144,8 @@ def _read_ass(text: str, broken: list[str]) -> list[Cue]:
 
 def _read_transcript(text: str, duration: float) -> list[Cue]:
     lines = [line for line in text.split("\n") if line.strip()]
+    if any(map(_LINE_STAMP.match, lines)):  # a head as of LRC files, [ti:...] [ar:...], says what is sung, not words
+        lines = list(dropwhile(_LRC_HEAD.fullmatch, lines))
     stamps = [_LINE_STAMP.match(line) for line in lines]
     if stamps[0] is None or (stamps[0][3] and sum(map(bool, stamps)) < 2):
         return [Cue(0.0, duration, _tidy_lines(text))]

@@ -162,9 +162,11 @@ def _is_animation(image: Image.Image) -> bool:
 
 def _upright_rgb(image: Image.Image, read: Callable[[], bytes], warnings: list[str]) -> Image.Image:
     """Decode a picture as it is shown, its numbers brought to 8 bits; what had to be guessed is added to `warnings`."""
-    deep = ";16" in str(image.tile) and image.mode.startswith(("RGB", "LA"))  # of these, PIL keeps the upper 8 bits
+    deep = ";16" in str(getattr(image, "tile", "")) and image.mode.startswith(
+        ("RGB", "LA")
+    )  # of these, PIL keeps the upper 8 bits
     picture = flat_rgb(ImageOps.exif_transpose(image), warnings)
-    if deep and max(high for _, high in picture.getextrema()) < _DARK:
+    if deep and int(np.asarray(picture).max()) < _DARK:
         picture = flat_rgb(ImageOps.exif_transpose(_all_bits(image, read(), warnings)))
     transfer = _transfer(image, read)
     if transfer in TRANSFERS:

@@ -10,7 +10,6 @@ through the resampler's filter. So channels are mixed here, and only the rate is
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from emotion_qwen.errors import MediaError
+from emotion_qwen.media.channels import Balance, samples_of
 from emotion_qwen.media.container import SNIFF, check_head, check_readable, open_container
 
 SAMPLE_RATE = 16_000  # Hz
@@ -38,10 +38,6 @@ _TAIL = 0.05  # seconds decoded after `end`, for the same filter
 _FAR = 10.0  # seconds; reading over less costs less than a seek
 _SEEKABLE = ("mov", "matroska")  # formats with an index; in others a seek may land beside the time it was asked for
 _DECLARING = ("mov", "flac")  # formats whose header tells the length; for others FFmpeg guesses it from the file size
-# Shares of the channels before they are scaled to sum to 1, as ITU-R BS.775 mixes surround sound down. The channel of
-# low effects carries no speech.
-_SHARES = {"FC": 1.0, "FL": math.sqrt(0.5), "FR": math.sqrt(0.5), "LFE": 0.0, "LFE2": 0.0}
-_SURROUND = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +106,27 @@ def read_sound(
     with _open(path) as container:
         number, tracks, warnings = _choose_track(path, container, track)
     zero = _first_time(path, number) if origin is None else float(origin)
-    placed = _Placed(zero, low, high, _Faults())
-    for time, frame in _frames(path, number, zero + low, placed.faults):
-        if not placed.add(time, frame):
-            break
+    placed = _place(path, number, zero, low, high)
+    if placed.balance.cancelled():
+        alone = placed.balance.loudest()
+        placed = _place(path, number, zero, low, high, alone)
+        warnings.append(f"the channels cancel each other when mixed; channel {alone + 1}, the loudest, was read")
     wave = placed.wave()
     if not len(wave):
         warnings.append(_why_empty(path, placed, behind_is_error=origin is None))
     warnings.extend(placed.faults.warnings(zero, placed.complete))
     return Sound(wave, SAMPLE_RATE, low, len(wave) / SAMPLE_RATE, tuple(warnings), number, tracks)
+
+
+def _place(
+    path: Path | SoundBytes, number: int, zero: float, low: float, high: float, channel: int | None = None
+) -> _Placed:
+    """Read a track whole, all channels mixed or one of them alone."""
+    placed = _Placed(zero, low, high, _Faults(), channel)
+    for time, frame in _frames(path, number, zero + low, placed.faults):
+        if not placed.add(time, frame):
+            break
+    return placed
 
 
 def sound_tracks(path: str | Path) -> int:
@@ -315,8 +323,9 @@ def _why_empty(path: Path | SoundBytes, placed: _Placed, behind_is_error: bool) 
 class _Placed:
     """The decoded sound, resampled run by run, and where each piece belongs."""
 
-    def __init__(self, zero: float, low: float, high: float, faults: _Faults) -> None:
+    def __init__(self, zero: float, low: float, high: float, faults: _Faults, channel: int | None = None) -> None:
         self.zero, self.low, self.high, self.faults = zero, low, high, faults
+        self.balance = Balance(channel)
         self.pieces: list[tuple[int, np.ndarray]] = []  # samples from the clip's zero, wave
         self.complete = False  # sound goes on behind the span
         self._rate = 0  # Hz, of the run at hand; 0 without one
@@ -339,7 +348,8 @@ class _Placed:
         if leap > _LONGEST_SILENCE:
             faults.broken = f"its timestamps leap by {leap:.0f} s"
             return False
-        wave, unlike_numbers = _mix(frame)
+        samples, unlike_numbers = samples_of(frame)
+        wave = self.balance.mix(samples, tuple(one.name for one in frame.layout.channels))
         faults.unlike_numbers += unlike_numbers
         gap = time - ends
         if self._rate and gap < (0 if self._repeating else -_JITTER):
@@ -409,33 +419,3 @@ class _Placed:
             unkept = max(self._from - self._place, 0)
             self.pieces.append((self._place + unkept, frame.to_ndarray()[0, unkept:]))
             self._place += frame.samples
-
-
-def _mix(frame: AudioFrame) -> tuple[np.ndarray, int]:
-    """Mix a frame to (S,) float32 mono, and count the samples that are infinite or not numbers; they become 0."""
-    if frame.format.name.startswith("s64"):  # has no array
-        frame = AudioResampler(format="dblp").resample(frame)[0]
-    samples = frame.to_ndarray()
-    names = tuple(channel.name for channel in frame.layout.channels)
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(names)).T  # (channels, S)
-    unlike_numbers = 0
-    if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            samples = samples.astype(np.float32, copy=False)
-        finite = np.isfinite(samples)
-        if not finite.all():
-            unlike_numbers = int(finite.size - finite.sum())
-            samples = np.where(finite, samples, np.float32(0))
-    else:
-        half = 2.0 ** (samples.dtype.itemsize * 8 - 1)
-        centre = half if samples.dtype.kind == "u" else 0.0
-        samples = ((samples - centre) / half).astype(np.float32)
-    return samples[0] if len(names) == 1 else _shares(names) @ samples, unlike_numbers
-
-
-@functools.cache
-def _shares(names: tuple[str, ...]) -> np.ndarray:
-    """Give each channel's share in the mix, summing to 1, so that a mix is never louder than its loudest channel."""
-    shares = np.array([_SHARES.get(name, _SURROUND) for name in names], dtype=np.float32)
-    return shares / shares.sum() if shares.any() else np.full(len(names), 1 / len(names), dtype=np.float32)

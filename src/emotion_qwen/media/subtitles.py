@@ -44,7 +44,7 @@ class Words:
     language: str
 
 
-def read_subtitles(path: str | Path, *, duration: float = math.inf) -> Words:
+def read_subtitles(path: str | Path, *, duration: float = math.inf, encoding: str | None = None) -> Words:
     """Read a subtitle file or a transcript; the content decides which, not the suffix.
 
     Lines of a cue become one. Markup, drawings and comments are left out, and so are cues without a letter or digit or
@@ -58,18 +58,20 @@ def read_subtitles(path: str | Path, *, duration: float = math.inf) -> Words:
     `[mm:ss --> mm:ss]`), or if it begins with a bare stamp and another line too. What a stamp opens ends where the next
     begins; a line without stamp continues it. Other transcripts are one utterance over the whole clip.
 
-    Bytes are read as their mark says, else as UTF-8, else as GB18030 or Big5 if most characters beyond ASCII stand side
-    by side and are common ones of that set, else as Windows-1252 or Latin-1. What is neither marked nor UTF-8 is named.
+    Bytes are read as their mark says, else as UTF-8, else by the likeliest encoding (`guess_encoding`). What is neither
+    marked nor UTF-8 is named.
 
     Args:
         path: the file.
         duration: seconds of the clip, where a transcript ends; infinite if not known.
+        encoding: of the file; None finds out.
 
     Raises:
-        MediaError: the file is missing, a folder, not readable, too large, not text, empty, or has no cue.
+        MediaError: the file is missing, a folder, not readable, too large, not text, empty, in no known encoding, or
+            has no cue.
     """
     path = Path(path)
-    text, warnings = read_text(path, _EXPECTED)
+    text, warnings = read_text(path, _EXPECTED, encoding)
     cues, broken = read_cues(text, path.suffix.lower(), duration)
     if not cues:
         seen = f"time {broken[0]!r} cannot be read" if broken else f"it begins with {text[:40].splitlines()[0]!r}"
@@ -196,6 +198,9 @@ def _read_packets(
     except av.error.FFmpegError as error:
         warnings.append(f"the subtitle track breaks off after {len(found)} cues ({error.strerror}); the rest is lost")
     encoding, note = guess_encoding(b"\n".join(data for _, _, data in found))
+    if not encoding:
+        warnings.append("the subtitle track is in no encoding that can be told; its words are left out")
+        return []
     warnings.extend([note] if note else [])
     lines = ass_lines if kind in ("ass", "ssa") else markup_lines
     return [Cue(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
@@ -9,10 +10,14 @@ from emotion_qwen.errors import MediaError
 
 MOST_BYTES = 8 * 2**20  # the words of a long film have less than one
 _SAMPLE = 2**16  # bytes that tell the encoding
+_SURE = 0.05  # chardet's confidence; of single words of every script here, none below it was to be relied on
+_EAST_ASIAN = ("gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949")
+_OTHER_SCRIPTS = ("cp1251", "koi8-r", "cp866", "cp1253", "cp1255", "cp1256", "cp874")
+_LATIN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b\x7f-\x84\x86-\x9f]")
 
 
-def read_text(path: Path, expected: str) -> tuple[str, list[str]]:
+def read_text(path: Path, expected: str, encoding: str | None = None) -> tuple[str, list[str]]:
     """Read a whole text file of unknown encoding, without its mark and blank lines before the first word.
 
     Every line ends with a line feed, whatever system the file is from.
@@ -20,12 +25,14 @@ def read_text(path: Path, expected: str) -> tuple[str, list[str]]:
     Args:
         path: the file.
         expected: what it should be, for the messages.
+        encoding: of the file; None finds out.
 
     Returns:
         The text, and a warning if the encoding is a guess or the text is damaged.
 
     Raises:
-        MediaError: the file is missing, a folder, not readable, too large, not text, or empty.
+        MediaError: the file is missing, a folder, not readable, too large, not text, or empty; its encoding is not
+            known, or the one that is named does not exist.
     """
     if path.is_dir():
         raise MediaError(f"{str(path)!r} is a folder; {expected}, give one file")
@@ -36,9 +43,9 @@ def read_text(path: Path, expected: str) -> tuple[str, list[str]]:
         raise MediaError(f"{str(path)!r} does not exist; {expected}, check the path") from error
     except OSError as error:
         raise MediaError(f"{str(path)!r} cannot be read ({error.strerror}); check its permissions") from error
-    encoding, note = guess_encoding(data)
+    name, note = guess_encoding(data) if encoding is None else (_checked(encoding), "")
     # Some converters end lines with CR CR LF, which must not become a blank line.
-    text = data.decode(encoding, "replace").replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
+    text = data.decode(name or "latin-1", "replace").replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     text = text.lstrip("\ufeff\n ")
     if "\0" in text or len(_CONTROL.findall(text)) > 1 + len(text) / 100:
         raise MediaError(f"{str(path)!r} is not text (it begins with {data[:12]!r}); {expected}, saved as UTF-8")
@@ -46,20 +53,35 @@ def read_text(path: Path, expected: str) -> tuple[str, list[str]]:
         raise MediaError(f"{str(path)!r} is larger than {MOST_BYTES >> 20} MiB; {expected}, give one clip's words")
     if not text.strip("\x1a\n\t "):
         raise MediaError(f"{str(path)!r} is empty ({len(data)} bytes); {expected}, save it again or leave it out")
+    if not name:
+        raise MediaError(f"{str(path)!r} is in no encoding that can be told; save it as UTF-8, or name its --encoding")
+    damaged = text.count("\ufffd") if encoding is not None else 0
+    if damaged:
+        note = f"damaged characters: {damaged} (they are not {encoding})"
     return text, [note] if note else []
+
+
+def _checked(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError as error:
+        raise MediaError(
+            f"unknown encoding {encoding!r}; expected a name such as utf-8, gb18030, big5, shift_jis, euc_kr or cp1251"
+        ) from error
 
 
 def guess_encoding(data: bytes) -> tuple[str, str]:
     """Tell the encoding of a text, and what to say about it if it is a guess or the text is damaged.
 
-    It is UTF-16 if a mark says so; UTF-8 if at most one place is broken for every ten characters beyond ASCII; GB18030
-    or Big5 if at least half of those characters are common ones of it, side by side; else Windows-1252 or Latin-1.
+    It is UTF-16 if a mark says so, and UTF-8 if at most one place is broken for every ten characters beyond ASCII. Of
+    other encodings `chardet` finds the likeliest; where it is not sure, words of mostly ASCII letters are Western, and
+    all else is of no known encoding.
 
     Args:
-        data: the bytes; of a long text, the first 64 KiB choose between the Chinese encodings.
+        data: the bytes; `chardet` looks at the first 64 KiB.
 
     Returns:
-        A name that `bytes.decode` knows, and a warning, or "".
+        A name that `bytes.decode` knows, or "" if none fits, and a warning, or "".
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", ""
@@ -67,24 +89,32 @@ def guess_encoding(data: bytes) -> tuple[str, str]:
     broken = len(data.decode("utf-8", "replace")) - len(sound)
     if 10 * broken <= sum(character > "\x7f" for character in sound):
         return "utf-8", f"damaged characters: {broken} (they are not UTF-8)" if broken else ""
-    shares = {
-        name: _common_share(data[:_SAMPLE].decode(name, "replace"), charset, last_row)
-        for name, charset, last_row in (("gb18030", "gb2312", b"\xd7"), ("big5hkscs", "big5", b"\xc6"))
-    }
-    guess = max(shares, key=lambda name: shares[name])  # GB18030 if both are equal
-    if shares[guess] < 0.5:
+    guess = _likeliest(data[:_SAMPLE], _EAST_ASIAN + _OTHER_SCRIPTS + _LATIN)
+    if _is_latin(data[:_SAMPLE]) and guess not in _EAST_ASIAN:
         unused = b"\x81\x8d\x8f\x90\x9d"  # in Windows-1252
-        guess = "latin-1" if set(unused) & set(data) else "windows-1252"
-    return guess, f"read as {guess} (it is not UTF-8); save it as UTF-8 if its words look wrong"
+        guess = _likeliest(data[:_SAMPLE], _LATIN) or ("latin-1" if set(unused) & set(data) else "cp1252")
+    guess = guess.replace("cp125", "windows-125")
+    return guess, f"read as {guess} (it is not UTF-8); save it as UTF-8 if its words look wrong" if guess else ""
 
 
-def _common_share(text: str, charset: str, last_row: bytes) -> float:
-    """Tell the share of characters beyond ASCII that stand side by side and are common.
+def _likeliest(data: bytes, encodings: tuple[str, ...]) -> str:
+    """Return the likeliest of some encodings; "" if it is not likely enough."""
+    import chardet
 
-    GB 2312 and Big5 both list the characters of everyday use first, up to the end of a row, and then the rare ones. A
-    text that is read by the wrong table falls on rare ones or, in a Western language, on single ones between letters.
-    """
-    beyond = [character > "\x7f" for character in f" {text} "]
-    rows = [character.encode(charset, "ignore")[:1] for character in text]
-    common = [b"\x7f" < row <= last_row and (beyond[at] or beyond[at + 2]) for at, row in enumerate(rows)]
-    return sum(common) / max(sum(beyond), 1)
+    likeliest = chardet.detect(
+        data,
+        include_encodings=("ascii", *encodings),
+        prefer_superset=True,
+        compat_names=False,
+        no_match_encoding="ascii",
+    )
+    name = likeliest["encoding"] or "ascii"
+    return "" if name == "ascii" or likeliest["confidence"] < _SURE else name
+
+
+def _is_latin(data: bytes) -> bool:
+    """Tell whether most bytes beyond ASCII are single letters, or two, inside words of ASCII letters."""
+    inside = re.findall(
+        rb"(?<=[A-Za-z])[\x80-\xff]{1,2}(?![\x80-\xff])|(?<![\x80-\xff])[\x80-\xff]{1,2}(?=[A-Za-z])", data
+    )
+    return 2 * sum(map(len, inside)) > len(re.findall(rb"[\x80-\xff]", data))
