@@ -11,7 +11,6 @@ from emotion_qwen.errors import SettingsError, ShapeError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.audio import EmotionQwenAudioTower, audio_token_counts
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
-from emotion_qwen.model.modeling import audio_spans
 
 AUDIO = 7
 SHAPE = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 40, "num_mel_bins": 8}
@@ -111,15 +110,6 @@ def test_generation_continues_as_a_forward_over_all_tokens_would(model, heard, v
 
 def test_silence_behind_a_sound_is_no_token():
     assert audio_token_counts(torch.tensor([1, 10, 11, 40]), 5).tolist() == [1, 1, 2, 4]
-
-
-def test_sound_behind_a_video_is_on_its_clock_and_other_sound_on_its_own():
-    video = [0, *[2] * 12, 0, 0, *[3] * 4, 0]
-    assert audio_spans(video) == [(15, 19, 1)]
-    assert audio_spans([0, *[2] * 12, 0, 0, 0, *[3] * 4, 0]) == [(16, 20, 16)]
-    assert audio_spans([0, *[1] * 12, 0, 0, *[3] * 4]) == [(15, 19, 15)]
-    assert audio_spans([0, 3, 3, 0, 3]) == [(1, 3, 1), (4, 5, 4)]
-    assert audio_spans([0, 0]) == []
 
 
 @torch.no_grad()

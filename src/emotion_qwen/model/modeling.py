@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 from transformers.vision_utils import get_vision_window_index
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.model import positions
 from emotion_qwen.model.audio import AudioFeatures, EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
 from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
@@ -37,8 +37,6 @@ LISTED_KEYS = 12
 IGNORE = -100  # a label that is not taught
 SOUND = ("input_features", "feature_lengths")
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features")
-TEXT, IMAGE, VIDEO, AUDIO = range(4)  # of `mm_token_type_ids`
-MARKS = 2  # tokens between a video and its sound: the end of one, the start of the other
 
 
 @dataclass
@@ -137,29 +135,18 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return embeds.masked_scatter(places[..., None], tokens)
 
     def get_rope_index(
-        self, input_ids: torch.Tensor, mm_token_type_ids: torch.Tensor, *args: Any, **inputs: Any
-    ) -> Any:
-        """Compute (3, B, L) positions and (B, 1) deltas as in transformers, and place audio tokens (type 3) in time.
-
-        Heights and widths of audio tokens go on counting like those of text, so that order is kept. Their temporal
-        position is the time they cover, in the video's unit (`tokens_per_second`), from where the clock begins: with
-        the video, if the sound stands directly behind one, for then it is that video's sound; else with the sound.
-        """
-        heard = mm_token_type_ids == AUDIO
-        shape = self.config.hearing
-        if shape is None or not bool(heard.any()):
-            return super().get_rope_index(input_ids, mm_token_type_ids, *args, **inputs)
-        plain = mm_token_type_ids.masked_fill(heard, TEXT)
-        positions, deltas = super().get_rope_index(input_ids, plain, *args, **inputs)
-        step = shape.seconds_per_token * self.config.vision_config.tokens_per_second
-        for row, kinds in enumerate(mm_token_type_ids.tolist()):
-            for start, stop, origin in audio_spans(kinds):
-                ticks = (torch.arange(stop - start, device=positions.device) * step).floor().to(positions.dtype)
-                positions[0, row, start:stop] = positions[0, row, origin] + ticks
-        lengths = (positions.amax(dim=(0, 2)) + 1)[:, None]
-        present = inputs.get("attention_mask")
-        counts = input_ids.shape[1] if present is None else present.sum(1, keepdim=True)
-        return positions, torch.maximum(deltas, (lengths - counts).to(deltas.dtype))
+        self,
+        input_ids: torch.Tensor,
+        mm_token_type_ids: torch.Tensor,
+        image_grid_thw: torch.Tensor | None = None,
+        video_grid_thw: torch.Tensor | None = None,
+        second_per_grid_ts: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **unused: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute (3, B, L) positions and (B, 1) deltas by the published rule; see `positions.get_rope_index`."""
+        facts = (image_grid_thw, video_grid_thw, second_per_grid_ts, attention_mask)
+        return positions.get_rope_index(self.config, input_ids, mm_token_type_ids, *facts)
 
     def compute_3d_position_ids(self, *args: Any, **inputs: Any) -> torch.Tensor | None:
         """Compute positions as in transformers, also where no visual comes."""
@@ -228,27 +215,6 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             pooler_output=torch.split(tokens, [len(part) for part in per_visual]),
             gate_weights=weights,
         )
-
-
-def audio_spans(kinds: list[int]) -> list[tuple[int, int, int]]:
-    """Find the sounds in the token types of a row.
-
-    Returns:
-        (first token, token after the last, token at which its clock begins) of each. That is the first token of the
-        video (type 2) which ends right before it, with nothing but the two marks between, or its own first token.
-    """
-    runs, place = [], 0
-    for kind, run in itertools.groupby(kinds):
-        begin, place = place, place + len(list(run))
-        runs.append((kind, begin, place))
-    spans = []
-    for number, (kind, begin, end) in enumerate(runs):
-        if kind != AUDIO:
-            continue
-        before = runs[max(number - 2, 0) : number]
-        behind_video = [k for k, _, _ in before] == [VIDEO, TEXT] and before[1][2] - before[1][1] == MARKS
-        spans.append((begin, end, before[0][1] if behind_video else begin))
-    return spans
 
 
 def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ of the weights.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from emotion_qwen.errors import SettingsError, ShapeError
 from emotion_qwen.model.audio import EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
-from emotion_qwen.model.configuration import EmotionQwenConfig
-from emotion_qwen.model.modeling import AUDIO, IMAGE, TEXT, VIDEO, EmotionQwenModel
+from emotion_qwen.model.positions import AUDIO, IMAGE, TEXT, VIDEO, get_rope_index
 from emotion_qwen.processing.chat import AUDIO_PAD
 from emotion_qwen.serving.vllm_processing import (
     EmotionQwenDummyInputs,
@@ -35,14 +35,6 @@ OURS = {"model.compressor.": "visual.merger.", "model.audio.": "audio."}
 KINDS = {"image": IMAGE, "video": VIDEO, "audio": AUDIO}
 FACTS = {"image": ("image_grid_thw",), "video": ("video_grid_thw", "second_per_grid_ts")}
 """What the rule of positions must know of each visual."""
-
-
-class PositionRule(EmotionQwenModel):
-    """Our model's rule of positions without its weights."""
-
-    def __init__(self, config: EmotionQwenConfig) -> None:
-        torch.nn.Module.__init__(self)  # no other: it would build the model
-        self.config = config
 
 
 class VisualCompressor(HybridCompressor):
@@ -106,7 +98,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
         config = vllm_config.model_config.hf_config
         self.visual.merger = VisualCompressor(config).eval()
         self.visual.register_forward_pre_hook(tell_grids, with_kwargs=True)
-        self.positions = PositionRule(config)
+        self.positions = functools.partial(get_rope_index, config)
         if config.hearing is not None:
             with self._mark_tower_model(vllm_config, {"audio"}):
                 self.audio = EmotionQwenAudioTower(config.hearing, config.text_config.hidden_size).eval()
@@ -132,7 +124,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
     ) -> tuple[torch.Tensor, int]:
         """Compute (3, L) positions and their offset from the number of tokens, by our model's own rule.
 
-        vLLM's own differs: after a video it goes on behind the last moment, transformers behind the longer side.
+        It is vLLM's rule, and places the tokens of sound as well.
         """
         kinds = torch.full((1, len(input_tokens)), TEXT)
         told: dict[str, list[torch.Tensor]] = {}
@@ -142,7 +134,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
             for name in FACTS.get(one.modality, ()):
                 told.setdefault(name, []).append(one.data[name].data)
         facts = {name: torch.stack(values) for name, values in told.items()}
-        positions, delta = self.positions.get_rope_index(torch.tensor([input_tokens]), kinds, **facts)
+        positions, delta = self.positions(torch.tensor([input_tokens]), kinds, **facts)
         return positions[:, 0], int(delta)
 
     def get_encoder_cudagraph_config(self) -> Any:
