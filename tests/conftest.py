@@ -21,6 +21,17 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def speech(shared_data) -> np.ndarray:
+    """A real voice: two seconds of acted German speech at 16 kHz, (32000,) float32."""
+    import pyarrow.parquet as pq
+
+    from emotion_qwen.media.sound import SoundBytes, read_sound
+
+    table = pq.read_table(shared_data / "speech_emodb.parquet", columns=["audio"])
+    return read_sound(SoundBytes(table["audio"][0].as_py(), "speech")).wave
+
+
+@pytest.fixture(scope="session")
 def nano():
     """The shipped model, loaded once; tests must not change it."""
     from emotion_qwen.inference.engine import Engine

@@ -1,15 +1,21 @@
 """The shipped model on real clips and pictures; skipped where the folder of real data is absent."""
 
 import io
+import wave as waves
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.conftest import write_clip
+from tests.media.test_voice_activity import voiceless
 
 from emotion_qwen.evaluation.card import measure
 from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.inference.reading import Reading
+from emotion_qwen.prepare import prepare_clip
+from emotion_qwen.records import Clip
+from emotion_qwen.taxonomy import label_set
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,65 @@ def test_the_timeline_turns_from_sad_to_happy_where_a_person_sees_it(analyzer, s
     saddest = max((moment for moment in report.timeline if moment.end < 8), key=lambda m: m.distribution["sad"])
     assert saddest.label == "sad" and "sad" in {episode.label for episode in before}
     assert saddest.valence_arousal[0] < -0.3 and report.timeline[-1].valence_arousal[0] > 0.6
+
+
+def test_the_cartoon_after_the_face_is_a_gap(analyzer, shared_data):
+    """The face ends at 2.3 s; a cartoon with music follows (looked at frame by frame)."""
+    report = analyzer.analyze(shared_data / "clips" / "face_noface.mov")
+    (gap,) = report.gaps
+    assert gap.start == pytest.approx(2.3, abs=0.2) and gap.end == pytest.approx(6.4, abs=0.1)
+    assert gap.reason == "no face was found, and no voice is heard"
+    assert report.label == "happy" and report.timeline[-1].end <= gap.start and report.episodes[-1].offset <= gap.start
+    assert report.provenance["channels"] == ["picture"]
+
+
+def test_no_emotion_is_named_in_a_photograph_without_a_face(analyzer, shared_data):
+    reports = [analyzer.analyze(file) for file in sorted((shared_data / "photos").glob("*.jpg"))]
+    assert len(reports) == 9 and sum(not one.people for one in reports) >= 5
+    for report in reports:
+        assert (report.label is None) == (not report.people)
+        if not report.people:
+            assert report.distribution == {} and report.valence_arousal is None and report.uncertainty.abstains
+
+
+@pytest.mark.slow
+def test_no_emotion_is_named_in_pictures_of_objects(analyzer, shared_data):
+    table = pq.read_table(shared_data / "pictures_cifar10.parquet", columns=["image"]).slice(0, 300).to_pydict()
+    reader = analyzer.reader("dfew7", "en")
+    named = faces = 0
+    for data in table["image"]:
+        frame = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[None]
+        clip = Clip(frame, np.zeros(1), "cifar", still=True, size=frame.shape[1:3])
+        prepared = prepare_clip(clip, analyzer.detector, analyzer.budget)
+        (found,) = analyzer.conclude(reader, [Reading(reader, prepared, label_set("dfew7"), "en")])
+        named += found.label is not None and not found.people
+        faces += bool(found.people)
+    assert named == 0 and faces <= 15
+
+
+def write_wave(path, samples):
+    with waves.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((samples * 32767).clip(-32768, 32767).astype("<i2").tobytes())
+    return path
+
+
+def test_music_hum_noise_and_silence_are_no_voice(analyzer, tmp_path):
+    sounds = voiceless(0, 4) | {"faint noise": voiceless(1, 4)["white noise"] * 0.01}  # -60 dB
+    for name, samples in sounds.items():
+        report = analyzer.analyze(write_wave(tmp_path / f"{name}.wav", samples))
+        assert (report.label, report.distribution, report.provenance["channels"]) == (None, {}, []), name
+        assert report.uncertainty.reason == "no voice is heard" and len(report.gaps) == 1, name
+
+
+def test_a_voice_alone_answers_while_it_speaks(analyzer, speech, tmp_path):
+    """Three seconds of hum, two of a voice, three of hum: only the voice is answered about."""
+    hum = voiceless(0, 3)["hum"] * 0.1
+    report = analyzer.analyze(write_wave(tmp_path / "a.wav", np.concatenate([hum, speech, hum])))
+    assert report.label is not None and report.people == () and report.provenance["channels"] == ["sound"]
+    before, after = report.gaps
+    assert (before.start, after.end) == (0.0, 8.0) and before.end > 2.5 and after.start < 5.5
+    assert report.timeline[0].start >= before.end and report.timeline[-1].end <= after.start
 
 
 def test_two_faces_side_by_side_are_two_people_with_their_own_labels(analyzer, shared_data, tmp_path):

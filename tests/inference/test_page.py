@@ -99,8 +99,8 @@ def test_what_matters_stands_in_the_page_without_its_script(tmp_path):
     text = page(tmp_path, two_people()).text
     for expected in (
         "clips/interview.mp4", "happy 55%", "+0.26", "2 of 43 frames could not be decoded",
-        "sad 0.0–9.0 s · peak 2.5, 70%", "seen 4.0–15.0 s · 23 frames",
-        "≠ disagrees", "nothing of it in the clip", "×1.80", "pitch, Hz 241",
+        "sad 0.0–9.0 s · peak 2.5, 70% smoothed", "boxes: this frame alone", "seen 4.0–15.0 s · 23 frames",
+        "≠ disagrees", "gives no answer", "×1.80", "pitch, Hz 241",
         "The tears at the start are of tension", "relieved", "observe", "It worked! It really worked.",
         "Exam results are announced.", "· calibrated", "emotion expert 0.65", "clip_settings",
         "a face shows an expression, not what is felt inside", "The clip itself is not part of this page.",
@@ -124,8 +124,19 @@ def test_every_kind_shows_only_what_it_has(tmp_path):
     assert "timeline" not in still.inside and not any(a.get("id") == "timeline" for _, a in still.elements)
     sound = page(tmp_path, KINDS["sound_only"]())
     sections = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "no picture; the answer" in sound.text and "<h2>people" not in sections and "<h2>gate" not in sections
+    assert "no picture; what is heard" in sound.text and "<h2>people" not in sections and "<h2>gate" not in sections
     assert "no face was found" in page(tmp_path, KINDS["nobody_seen"]()).text
+
+
+def test_without_an_answer_the_page_has_a_reason_and_no_number(tmp_path):
+    photo = page(tmp_path, KINDS["unanswered"]())
+    assert "no answer no face was found" in photo.text and "valence" not in photo.text and "%" not in photo.text
+    assert not any(a.get("id") in ("bars", "plane") for _, a in photo.elements)
+    clip = page(tmp_path, KINDS["unanswered_clip"]())
+    assert "no answer 0.0–20.0 s · no face was found, and no voice is heard" in clip.text
+    gapped = page(tmp_path, KINDS["gapped"]())
+    assert "no answer 9.0–13.0 s · no face was found, and no voice is heard" in gapped.text
+    assert "what the picture evokes in whoever looks at it" in page(tmp_path, KINDS["evoked"]()).text
 
 
 def test_the_script_asks_only_for_what_is_there(tmp_path):

@@ -80,7 +80,7 @@ def test_pictures_give_a_rolling_report(server, astronaut):
     assert {one["channel"]: bool(one["label"]) for one in last["report"]["channels"]}["sound"] is False
 
 
-def test_a_voice_beside_the_pictures_is_heard_and_noise_is_not(server, astronaut):
+def test_a_voice_beside_the_pictures_is_heard_and_noise_is_not(server, astronaut, speech):
     noise = np.random.default_rng(0).normal(0, 0.02, 2 * RATE)
 
     async def run(wave: np.ndarray) -> dict:
@@ -90,18 +90,29 @@ def test_a_voice_beside_the_pictures_is_heard_and_noise_is_not(server, astronaut
             await socket.send(message(0, 2.0, picture_bytes(astronaut)))
             return await told(socket)
 
-    heard, not_heard = asyncio.run(run(voice(2))), asyncio.run(run(noise))
+    heard, not_heard = asyncio.run(run(speech)), asyncio.run(run(noise))
     sound = {one["channel"]: one for one in heard["report"]["channels"]}["sound"]
     assert sound["label"] and sound["moved"] and heard["voiced"] > 0.5
     assert not {one["channel"]: one for one in not_heard["report"]["channels"]}["sound"]["label"]
-    assert not_heard["voiced"] < 0.05 and not_heard["report"]["people"]
+    assert not_heard["voiced"] == 0 and not_heard["report"]["people"]
 
 
-def test_a_voice_alone_gives_a_report_without_people(server):
+def test_a_camera_that_shows_nobody_gives_no_answer_but_a_reason(server):
+    async def run() -> dict:
+        async with session(server) as socket:
+            await socket.send(message(0, 1.0, picture_bytes(np.full((64, 64, 3), 120, np.uint8))))
+            return await told(socket)
+
+    report = asyncio.run(run())["report"]
+    assert report["label"] is None and report["distribution"] == {} and report["valence_arousal"] is None
+    assert report["uncertainty"]["reason"] == "no face was found"
+
+
+def test_a_voice_alone_gives_a_report_without_people(server, speech):
     async def run() -> dict:
         async with session(server) as socket:
             await socket.send(message(1, 0.0, samples(np.zeros(RATE))))  # silence alone gives none
-            await socket.send(message(1, 1.0, samples(voice(2))))
+            await socket.send(message(1, 1.0, samples(speech)))
             return await told(socket)
 
     report = asyncio.run(run())["report"]

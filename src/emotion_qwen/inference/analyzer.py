@@ -16,7 +16,7 @@ from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.inference.engine import Engine, View
 from emotion_qwen.inference.features import ClipFeatures, clip_features
-from emotion_qwen.inference.glimpses import Glimpse, glimpses, sound_between, whole
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.inference.reader import Reader
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.reasoning import Reasoning, difference, think
@@ -197,9 +197,9 @@ class EmotionQwen:
         Returns:
             Per reading of this reader the conclusion, or why nothing in the clip can be analyzed.
         """
-        able = [reading for reading in readings if not _is_empty(reading)]
+        able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.asked(reading.channels)])
-        results = [_nothing_in(reading) if _is_empty(reading) else conclude(reading) for reading in readings]
+        results = [_nothing_in(reading) if reading.is_empty else conclude(reading) for reading in readings]
         reader.forget()
         return results
 
@@ -216,7 +216,7 @@ class EmotionQwen:
         thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
         if thinking is not None and any(reading.about == EVOKED for reading in readings):
             raise SettingsError("reasoning is about a person, --evoked about the picture; leave one of them out")
-        able = [reading for reading in readings if not _is_empty(reading)]
+        able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
@@ -224,7 +224,7 @@ class EmotionQwen:
         done = iter(outlines)
         results: list[Analysis | MediaError] = []
         for reading in readings:
-            if _is_empty(reading):
+            if reading.is_empty:
                 results.append(_nothing_in(reading))
                 continue
             found = next(done)
@@ -262,7 +262,7 @@ class EmotionQwen:
         Raises:
             MediaError: nothing in the clip can be analyzed.
         """
-        if _is_empty(reading):
+        if reading.is_empty:
             raise _nothing_in(reading)
         found = clip_features(reading)
         reading.reader.forget()
@@ -441,13 +441,6 @@ class EmotionQwen:
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
-
-
-def _is_empty(reading: Reading) -> bool:
-    """Whether a clip has nothing that could be looked at, heard or read."""
-    clip = reading.prepared.clip
-    silent = not reading.hears or sound_between(clip, -np.inf, np.inf) is None
-    return not reading.channels and not len(clip.frames) and silent
 
 
 def _nothing_in(reading: Reading) -> MediaError:

@@ -115,7 +115,8 @@ def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True, abou
         pieces = [sound_between(clip, *span) for span in prepared.voice]
         spoken = [piece for piece in pieces if piece is not None]
         wave = np.concatenate(spoken) if spoken else None
-    return Glimpse(0.0, None, prepared.part, wave, clip.utterances, context.strip())
+    picture = prepared.part if len(prepared.shown.frames) else None
+    return Glimpse(0.0, None, picture, wave, clip.utterances, context.strip())
 
 
 def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Span]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from emotion_qwen.inference.calibration import Calibration, combine
 from emotion_qwen.inference.engine import Engine, View
-from emotion_qwen.inference.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.inference.glimpses import Glimpse, glimpses, sound_between, whole
 from emotion_qwen.inference.reader import Answer, Reader
 from emotion_qwen.inference.scoring import pool
 from emotion_qwen.prepare import PreparedClip
@@ -84,6 +84,13 @@ class Reading:
         """The channels that the clip has, in the order of `CHANNELS`."""
         held = frozenset().union(*(one.channels for one in self.glimpses))
         return tuple(name for name in CHANNELS if name in held)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the clip has nothing that could be looked at, heard or read; silence is nothing."""
+        clip = self.prepared.clip
+        silent = not self.hears or sound_between(clip, -np.inf, np.inf) is None
+        return not self.channels and not len(clip.frames) and silent
 
     @property
     def calibrated(self) -> bool:
