@@ -101,10 +101,9 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     """
     budget = processor if isinstance(processor, Budget) else Budget.of(processor)
     settings = budget.settings
-    tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
+    tracks, shown = captured(clip, detector, settings)
     people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
-    return PreparedClip(clip, dataclasses.replace(clip, frames=captured), people, voice=_voices(clip))
+    return PreparedClip(clip, shown, people, voice=_voices(clip))
 
 
 def _voices(clip: Clip) -> tuple[tuple[float, float], ...]:
@@ -113,6 +112,13 @@ def _voices(clip: Clip) -> tuple[tuple[float, float], ...]:
         return ()
     spans = voice_spans(clip.wave, clip.sample_rate)
     return tuple((clip.wave_start + start, clip.wave_start + end) for start, end in spans)
+
+
+def captured(clip: Clip, detector: FaceDetector, settings: ClipSettings) -> tuple[tuple[FaceTrack, ...], Clip]:
+    """Find the faces of a clip; return their tracks, and the clip with all but them washed out."""
+    tracks = track_faces(clip.frames, clip.times, detector)
+    frames = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
+    return tracks, dataclasses.replace(clip, frames=frames)
 
 
 def prepare_sample(sample: Sample, detector: FaceDetector | None, processor: EmotionQwenProcessor) -> Sample:
@@ -145,9 +151,7 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
     clip = read_clip(part[kind], settings)
     if detector is None:
         return {"type": kind, kind: clip}
-    tracks = track_faces(clip.frames, clip.times, detector)
-    captured = capture(clip.frames, tracks, settings.capture_strength, settings.capture_margin)
-    return {"type": kind, kind: dataclasses.replace(clip, frames=captured)}
+    return {"type": kind, kind: captured(clip, detector, settings)[1]}
 
 
 def _cut_out(clip: Clip, track: FaceTrack, budget: Budget) -> PersonPictures:

@@ -276,7 +276,7 @@ def _f1(pair: _Paired) -> tuple[float, float] | None:
     known, found = pair.known, []
     for language in sorted({language for _, language in pair.keys}):
         keys = [key for key in pair.keys if key[1] == language]
-        if len({tuple(known[key].scores or ()) for key in keys}) != 1:
+        if len({tuple(scores) for key in keys if (scores := known[key].scores)}) != 1:
             return None
         answers = [known[key].answer for key in keys]
         found.append([macro_f1(answers, _predicted(keys, lines)) for lines in pair.lines])

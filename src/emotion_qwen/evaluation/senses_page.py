@@ -73,7 +73,7 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
 
 def _figures(lines: Sequence[Prediction]) -> dict[str, Any]:
     metrics = optional("sklearn.metrics")
-    answers, told = [one.answer for one in lines], [one.predicted for one in lines]
+    answers, told = [one.answer for one in lines], [one.predicted or "" for one in lines]
     labels = sorted(set(answers))
     right = hits(answers, told)
     sure = bootstrap_interval(right)

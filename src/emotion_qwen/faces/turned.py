@@ -110,8 +110,8 @@ def detect_turned(frame: np.ndarray, quarter: int, detector: CenterFaceDetector)
     found = detector(quarter_turned(frame, quarter))
     found = found.among(np.flatnonzero(_is_sure(found)))
     boxes = found.boxes
-    for turn in range(quarter):  # back, a quarter at a time; the picture before this turn has the height `across`
-        across = (width, height)[(quarter - turn) % 2]
+    for turn in range(quarter):  # back, a quarter at a time; `across` is the width before that turn
+        across = (width, height)[(quarter - turn - 1) % 2]
         boxes = np.stack([across - boxes[:, 3], boxes[:, 0], across - boxes[:, 1], boxes[:, 2]], axis=1)
     rolls = None if found.rolls is None else wrapped(found.rolls + 90.0 * quarter).astype(np.float32)
     return Detections(boxes.astype(np.float32), found.scores, rolls, found.strains)
