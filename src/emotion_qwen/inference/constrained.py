@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLParserLimits
-from transformers import LogitsProcessor
 
 from emotion_qwen.errors import RequestError
 from emotion_qwen.inference.vocabulary import Vocabulary
@@ -140,34 +139,6 @@ class Constraint:
         """Return the token that closes what is open; None where it cannot be closed here."""
         tokens = [self._vocabulary.bytes[byte] for byte in ([_QUOTE] if self._in_string else _CLOSING)]
         return next((token for token in tokens if allowed[token]), None)
-
-
-class Constrained(LogitsProcessor):
-    """A logits processor of transformers under which every row writes what the grammar describes, and then ends.
-
-    It works greedily and with any temperature, top-k or top-p; not with beams, whose rows change places.
-
-    Args:
-        grammar: of all rows.
-    """
-
-    def __init__(self, grammar: Grammar) -> None:
-        self._grammar = grammar
-        self._rows: list[Constraint] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return (B, V) scores in which only what fits has a chance.
-
-        Args:
-            input_ids: (B, L), prompt and what was written; one token more with every call.
-            scores: (B, V) logits of the next token.
-        """
-        if self._rows:
-            for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
-                row.take(token)
-        else:
-            self._rows = [self._grammar.begin() for _ in range(len(scores))]
-        return torch.stack([row.hold(one) for row, one in zip(self._rows, scores, strict=True)])
 
 
 def _check_size(schema: Mapping[str, Any]) -> None:

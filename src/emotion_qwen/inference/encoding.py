@@ -24,6 +24,7 @@ BATCH = 32
 PIXELS = BATCH * 1280 * 28 * 28
 """Media that pass the encoders together have at most this area, by their budgets: 32 pictures of the published one."""
 VISUALS = ("image", "video")
+ENCODED = "mm_encoder_outputs"
 # kind -> the processor's argument, its placeholder, its token type
 KINDS = {"image": ("images", IMAGE_PAD, 1), "video": ("videos", VIDEO_PAD, 2), "audio": ("audio", AUDIO_PAD, 3)}
 Part = dict[str, Any]
@@ -47,6 +48,9 @@ class Encoder:
         model: in evaluation mode.
         processor: the model's own.
     """
+
+    together = BATCH
+    """Media that pass the encoders in one batch, at most."""
 
     def __init__(self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor) -> None:
         self.model, self.processor = model, processor
@@ -75,7 +79,7 @@ class Encoder:
     def _together(self, kind: str) -> int:
         settings = self.processor.settings
         area = {"image": settings.image_max_pixels, "video": settings.video_total_pixels}.get(kind, 1)
-        return max(1, min(BATCH, PIXELS // area))
+        return max(1, min(self.together, PIXELS * self.together // BATCH // area))
 
     def _with_tokens(self, part: Part) -> Part:
         medium = medium_of(part)
@@ -110,6 +114,15 @@ def encoder_outputs(views: Sequence[Sequence[Part]]) -> dict[str, VisualFeatures
         if tokens:
             found[kind] = (VisualFeatures if kind in VISUALS else AudioFeatures)(pooler_output=tokens)  # type: ignore[arg-type]
     return found
+
+
+def join_encoded(all_encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join the `mm_encoder_outputs` of several batches, whose rows follow one another in one pass."""
+    joined: dict[str, Any] = {}
+    for kind in dict.fromkeys(kind for encoded in all_encoded for kind in encoded):
+        tokens = [tokens for encoded in all_encoded if kind in encoded for tokens in encoded[kind].pooler_output]
+        joined[kind] = (VisualFeatures if kind in VISUALS else AudioFeatures)(pooler_output=tuple(tokens))
+    return joined
 
 
 def gate_of(parts: Sequence[Part]) -> torch.Tensor:

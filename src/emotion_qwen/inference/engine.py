@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +17,11 @@ from typing import Any
 import torch
 from transformers import BatchFeature, LogitsProcessorList
 
-from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
-from emotion_qwen.inference.constrained import Constrained, Grammar
+from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.inference.constrained import Grammar
 from emotion_qwen.inference.encoding import (
     BATCH,
+    ENCODED,
     VISUALS,
     Encoder,
     Part,
@@ -31,6 +31,7 @@ from emotion_qwen.inference.encoding import (
     size_of,
 )
 from emotion_qwen.inference.products import widen
+from emotion_qwen.inference.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.inference.vocabulary import Vocabulary
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND, check_folder
@@ -42,43 +43,6 @@ DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
 """Views that pass the language model together have about so many tokens at most, padding counted."""
 SAMPLED = 64
-COLDEST, HOTTEST = 0.01, 100.0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How words are drawn.
-
-    Attributes:
-        temperature: 0 takes the likeliest word every time; 0.01 to 100 draws, 1 as the model says.
-        seed: of the draw, 0 to 2**63 - 1; the same seed draws the same words.
-
-    Raises:
-        SettingsError: a number out of range.
-    """
-
-    temperature: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (self.temperature == 0 or COLDEST <= self.temperature <= HOTTEST):
-            raise SettingsError(f"temperature {self.temperature}; expected 0, or {COLDEST} to {HOTTEST:g}")
-        if not 0 <= self.seed < 2**63:
-            raise SettingsError(f"seed {self.seed}; expected 0 to 2**63 - 1")
-
-    @contextmanager
-    def seeded(self, device: torch.device) -> Iterator[None]:
-        """Draw by the seed inside, and leave everybody else's random numbers as they were."""
-        with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=self.temperature > 0):
-            if self.temperature > 0:
-                torch.manual_seed(self.seed)
-            yield
-
-    def settings(self) -> dict[str, Any]:
-        """Return what `generate` is told."""
-        if not self.temperature:
-            return {"do_sample": False}
-        return {"do_sample": True, "temperature": float(self.temperature), "top_k": 0, "top_p": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +108,32 @@ class Engine:
         widen(model.to(place))
         return cls(model, processor, "nano" if name is None else str(name))
 
+    written_together = BATCH
+    """Answers that `write` writes in one batch, at most."""
+    tokens_together = TOKENS
+    """Tokens of views that pass the language model in one batch, about."""
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
+
+    @property
+    def context(self) -> int:
+        """Tokens of question and answer together, at most."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def _check_length(self, tokens: int) -> None:
+        """Refuse a prompt that the model was not made for.
+
+        Raises:
+            RequestError: it has more tokens than the model's context.
+        """
+        if tokens > self.context:
+            raise RequestError(
+                f"{tokens:,} tokens of question; the model's context is {self.context:,} tokens, shorten the text or "
+                "the medium"
+            )
 
     @property
     def _folder(self) -> Path:
@@ -189,6 +175,7 @@ class Engine:
 
         Raises:
             ShapeError: there are more or fewer questions than views, or a view has several visuals.
+            RequestError: a view is longer than the model's context.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
         scores, gates, hidden = [], [], []
@@ -245,13 +232,13 @@ class Engine:
                 is cut, so bound the schema's strings and lists.
 
         Raises:
-            RequestError: answers cannot be held to the schema.
+            RequestError: answers cannot be held to the schema, or a view is longer than the model's context.
         """
-        texts, sampling = [], sampling or Sampling()
+        texts: list[str] = []
+        sampling = sampling or Sampling()
         grammar = None if schema is None else Grammar(schema, self.vocabulary)
-        with sampling.seeded(self.device):
-            for _, inputs in self._batches(views, question, system):
-                texts += self._generate(inputs, max_new_tokens, sampling, grammar)
+        for _, inputs in self._batches(views, question, system, self.written_together):
+            texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
         return texts
 
     @torch.inference_mode()
@@ -261,15 +248,21 @@ class Engine:
         return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
 
     def _generate(
-        self, inputs: BatchFeature, max_new_tokens: int, sampling: Sampling, grammar: Grammar | None = None
+        self,
+        inputs: BatchFeature,
+        max_new_tokens: int,
+        sampling: Sampling,
+        grammar: Grammar | None = None,
+        first: int = 0,
     ) -> list[str]:
         prompt = inputs["input_ids"].shape[1]
+        greedy = Sampler(sampling).greedy and grammar is None
         tokens = self.model.generate(
             **_without_media(inputs),
             mm_encoder_outputs=self.model.encode_media(inputs),
             max_new_tokens=max_new_tokens,
-            logits_processor=LogitsProcessorList([] if grammar is None else [Constrained(grammar)]),
-            **sampling.settings(),
+            logits_processor=LogitsProcessorList([] if greedy else [SamplerProcessor(sampling, grammar, first)]),
+            do_sample=False,
         )
         return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
 
@@ -285,7 +278,7 @@ class Engine:
         return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
 
     def _batches(
-        self, views: Sequence[View], question: str | Sequence[str], system: str = ""
+        self, views: Sequence[View], question: str | Sequence[str], system: str = "", together: int = BATCH
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
         questions = [question] * len(views) if isinstance(question, str) else list(question)
         if len(questions) != len(views):
@@ -294,7 +287,8 @@ class Engine:
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
         before = [{"role": "system", "content": system}] if system else []
-        for rows in _fitting([size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]):
+        sizes = [size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]
+        for rows in _fitting(sizes, together, self.tokens_together):
             batch = encoded[rows]
             chats = [
                 [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
@@ -303,16 +297,17 @@ class Engine:
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"
             ).to(self.device)
-            prepared["mm_encoder_outputs"] = encoder_outputs(batch)
+            self._check_length(prepared["input_ids"].shape[1])
+            prepared[ENCODED] = encoder_outputs(batch)
             yield batch, prepared
 
 
-def _fitting(sizes: Sequence[int]) -> Iterator[slice]:
-    """Cut rows of given sizes into batches of at most `BATCH` rows and, with padding, about `TOKENS` tokens."""
+def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> Iterator[slice]:
+    """Cut rows of given sizes into batches of at most `most` rows and, with padding, about `tokens` tokens."""
     start, longest = 0, 0
     for row, size in enumerate(sizes):
         longest = max(longest, size)
-        if row > start and (row - start == BATCH or (row - start + 1) * longest > TOKENS):
+        if row > start and (row - start == most or (row - start + 1) * longest > tokens):
             yield slice(start, row)
             start, longest = row, size
     if sizes:
@@ -320,7 +315,7 @@ def _fitting(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:
-    encoded = (*MEDIA, *SOUND, "mm_encoder_outputs")
+    encoded = (*MEDIA, *SOUND, ENCODED)
     return {key: value for key, value in inputs.items() if key not in encoded}
 
 

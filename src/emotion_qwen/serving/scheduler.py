@@ -1,8 +1,9 @@
 """Continuous batching: requests come and go while all that are running get one token from every pass of the model.
 
-One thread owns the loop: admit (prefill a few prompts together), copy into rows of the cache, decode all rows, hand out
-what is sure, drop who has gone. A greedy answer is that of `generate` for the request alone: every row has its own
-positions and sees only itself. A sampled answer depends on its seed and not on its neighbours.
+One thread owns the loop: admit (prefill a few prompts together), copy into the cache, write one token for each request,
+hand out the text that is certain, drop requests that were cancelled. A greedy answer is that of `generate` for the
+request alone: every row has its own positions and sees only itself. A sampled answer depends on its seed and not on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from emotion_qwen.errors import EmotionQwenError, RequestError, SettingsError
+from emotion_qwen.inference.encoding import ENCODED, join_encoded
 from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model.modeling import MEDIA, SOUND
-from emotion_qwen.serving.cache import SlotCache
+from emotion_qwen.serving.cache import PagedCache, Row, use_pages
 from emotion_qwen.serving.generation import Generation, Piece, TokenShare
 from emotion_qwen.serving.turns import Turns
 
@@ -57,11 +60,13 @@ class Scheduler:
         self.engine, self.turns, self.slots, self.queue = engine, turns, slots, queue
         self.context = min(context or text.max_position_embeddings, text.max_position_embeddings)
         self.ends, self._texts = frozenset(engine.ends), engine.vocabulary.texts
-        self._cache = SlotCache(text.num_hidden_layers, slots, engine.device)
-        self._running: list[Generation] = []  # by row of the cache
+        use_pages(text)
+        self._cache = PagedCache(text.num_hidden_layers, engine.device)
+        self._running: list[Generation] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
         self._closing = self._ending = False
+        turns.busy = lambda: bool(self._running or self._waiting)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self.steps = self.written = 0
 
@@ -80,14 +85,19 @@ class Scheduler:
         self._thread.start()
         return self
 
-    def submit(self, generation: Generation) -> None:
+    def submit(self, generation: Generation, *, bounded: bool = True) -> None:
         """Queue a request.
+
+        Args:
+            generation: the request.
+            bounded: refuse it when the queue is full; False where its number is bounded elsewhere.
 
         Raises:
             QueueFull: as many wait as may, or the scheduler closes.
         """
         with self._changed:
-            if self._closing or len(self._waiting) >= self.queue + max(self.slots - self.running, 0):
+            full = bounded and len(self._waiting) >= self.queue + max(self.slots - self.running, 0)
+            if self._closing or full:
                 raise QueueFull(f"{len(self._waiting)} requests wait, the queue holds {self.queue}; try again later")
             self._waiting.append(generation)
             self._changed.notify()
@@ -115,8 +125,8 @@ class Scheduler:
         except BaseException:
             with self._changed:
                 self._closing = True
-            for one in [*self._running, *self._waiting]:
-                self._tell(one, "", finish="error")
+            for generation in [*self._running, *self._waiting]:
+                self._tell(generation, "", finish="error")
             raise
 
     @torch.inference_mode()
@@ -129,10 +139,10 @@ class Scheduler:
                 if self._running:
                     self._step()
             except FAULTS as error:
-                log.error("a pass of the model failed: %s", str(error).splitlines()[0] if str(error) else type(error))
-                while self._running:
-                    self._end(0, "error")
-                self._cache = SlotCache(len(self._cache.layers), self.slots, self.engine.device)
+                log.error("the scheduler failed: %s", str(error).splitlines()[0] if str(error) else type(error))
+                for generation in [*self._running]:
+                    self._end(generation, "error")
+                self._cache = PagedCache(len(self._cache.layers), self.engine.device)
 
     def _await_work(self) -> bool:
         with self._changed:
@@ -142,64 +152,63 @@ class Scheduler:
                 self._changed.wait()
         return True
 
-    def _over(self, one: Generation) -> str | None:
+    def _reason_to_end(self, generation: Generation) -> str | None:
         """Return why an answer ends here although it is not whole; None if it goes on."""
-        if one.cancelled or self._ending:
+        if generation.cancelled or self._ending:
             return "cancelled"
-        return "timeout" if time.monotonic() > one.deadline else None
+        return "timeout" if time.monotonic() > generation.deadline else None
 
     def _drop_waiting(self) -> None:
-        """Take out of the queue who has gone or ran out of time."""
+        """Take those requests out of the queue that were cancelled or ran out of time."""
         with self._changed:
-            gone = [(one, finish) for one in self._waiting if (finish := self._over(one))]
-        for one, finish in gone:
-            self._leave_queue(one)
-            self._tell(one, "", finish=finish)
+            dropped = [(waiting, finish) for waiting in self._waiting if (finish := self._reason_to_end(waiting))]
+        for waiting, finish in dropped:
+            self._leave_queue(waiting)
+            self._tell(waiting, "", finish=finish)
 
     def _drop_running(self) -> None:
-        """Free the rows of those who have gone or ran out of time."""
-        for row in reversed(range(len(self._running))):
-            if finish := self._over(self._running[row]):
-                self._end(row, finish)
+        """End those answers that were cancelled or ran out of time."""
+        for generation in [*self._running]:
+            if finish := self._reason_to_end(generation):
+                self._end(generation, finish)
 
-    def _leave_queue(self, one: Generation) -> None:
+    def _leave_queue(self, generation: Generation) -> None:
         with self._changed:
-            self._waiting.remove(one)
+            self._waiting.remove(generation)
 
     def _admit(self) -> None:
-        """Read the prompts of those who wait, as far as there are rows; they stay in the queue until they have one."""
+        """Read the prompts of those who wait, as far as there are slots; they stay in the queue until they have one."""
         chosen: list[Generation] = []
         tokens = 0
         with self._changed:
-            for one in itertools.islice(self._waiting, min(self.slots - len(self._running), PREFILLED_TOGETHER)):
-                tokens += one.prompt_tokens
-                if chosen and tokens > PREFILL_TOKENS:
+            for waiting in itertools.islice(self._waiting, min(self.slots - len(self._running), PREFILLED_TOGETHER)):
+                tokens += waiting.prompt_tokens
+                if chosen and (tokens > PREFILL_TOKENS or waiting.encoded != chosen[0].encoded):
                     break
-                chosen.append(one)
+                chosen.append(waiting)
         if not chosen or self._admit_together(chosen):
             return
-        for one in chosen:  # the fault is one request's; the others must not pay for it
-            if not self._admit_together([one]):
-                self._leave_queue(one)
-                self._tell(one, "", finish="error")
+        for waiting in chosen:  # the fault is one request's; the others must not pay for it
+            if not self._admit_together([waiting]):
+                self._leave_queue(waiting)
+                self._tell(waiting, "", finish="error")
 
     def _admit_together(self, chosen: Sequence[Generation]) -> bool:
         """Give requests a row and their first token; return False, and leave all as it was, if that cannot be."""
-        first = len(self._running)
         try:
             logits = self._prefill(chosen)
         except FAULTS as error:
-            while self._cache.running > first:
-                self._cache.release(self._cache.running - 1)
+            for generation in chosen:
+                self._release(generation)
             if len(chosen) == 1:
                 log.error("a prompt could not be read: %s", type(error).__name__)
             return False
         with self._changed:
-            for one in chosen:
-                self._waiting.remove(one)
-                self._running.append(one)
-                one.inputs = {}  # pixels may be many
-        self._take(logits, range(first, len(self._running)))
+            for generation in chosen:
+                self._waiting.remove(generation)
+                self._running.append(generation)
+                generation.inputs = {}  # pixels may be many
+        self._take(logits, chosen)
         return True
 
     def _prefill(self, chosen: Sequence[Generation]) -> torch.Tensor:
@@ -208,27 +217,54 @@ class Scheduler:
         Returns:
             (B, vocabulary) logits of their first tokens.
         """
-        inputs = join_inputs([one.inputs for one in chosen], self.engine.device)
+        inputs = join_inputs([generation.inputs for generation in chosen], self.engine.device)
         model = self.engine.model
         with self.turns:
             encoded = model.encode_media(inputs)
-            seen = {key: value for key, value in inputs.items() if key not in MEDIA and key not in SOUND}
+            seen = {key: value for key, value in inputs.items() if key not in (*MEDIA, *SOUND, ENCODED)}
             outputs = model.model(**seen, mm_encoder_outputs=encoded or None, use_cache=True)
             last = inputs["attention_mask"].sum(1) - 1
             rows = torch.arange(len(chosen), device=last.device)
             logits = model.lm_head(outputs.last_hidden_state[rows, last]).float()
             deltas = model.model.rope_deltas.flatten().tolist()  # state of the module: read before anybody else's turn
-        for number, one in enumerate(chosen):
-            one.delta = int(deltas[number])
-            self._cache.admit(outputs.past_key_values, number, one.prompt_tokens)
+        for number, generation in enumerate(chosen):
+            generation.delta = int(deltas[number])
+            generation.row = self._cache.admit(outputs.past_key_values, number, generation.prompt_tokens)
         return logits
 
     def _step(self) -> None:
         """Write one token for everybody."""
+        for generation in [*self._running]:
+            try:
+                self._cache.extend(_row(generation))
+            except FAULTS as error:  # there is no memory for this one to grow
+                log.error("an answer of %d tokens could not grow: %s", _row(generation).length, type(error).__name__)
+                self._end(generation, "error")
+        if self._running:
+            self.steps += 1
+            self._advance(sorted(self._running, key=lambda generation: _row(generation).length))
+
+    def _advance(self, chosen: Sequence[Generation]) -> None:
+        """Write one token for some answers; where a pass fails, for each half, until it is known whose fault it was."""
+        try:
+            logits = self._pass(chosen)
+        except FAULTS as error:
+            log.error("a pass for %d answers failed: %s", len(chosen), type(error).__name__)
+            if len(chosen) == 1:
+                self._end(chosen[0], "error")
+                return
+            self._advance(chosen[: len(chosen) // 2])
+            self._advance(chosen[len(chosen) // 2 :])
+            return
+        self._take(logits, chosen)
+
+    def _pass(self, chosen: Sequence[Generation]) -> torch.Tensor:
+        """Return the (B, vocabulary) logits of the next tokens of some answers."""
         model, device = self.engine.model, self.engine.device
-        tokens = torch.tensor([[one.tokens[-1]] for one in self._running], device=device)
-        places = [length + one.delta for length, one in zip(self._cache.lengths, self._running, strict=True)]
-        mask = self._cache.begin_step()
+        rows = [_row(generation) for generation in chosen]
+        tokens = torch.tensor([[generation.tokens[-1]] for generation in chosen], device=device)
+        places = [row.length + generation.delta for row, generation in zip(rows, chosen, strict=True)]
+        mask = self._cache.begin_step(rows)
         with self.turns:
             outputs = model.model.language_model(
                 input_ids=tokens,
@@ -238,62 +274,71 @@ class Scheduler:
                 use_cache=True,
             )
             logits = model.lm_head(outputs.last_hidden_state[:, -1]).float()
-        self.steps += 1
-        self._take(logits, range(len(self._running)))
+        self._cache.end_step(rows)
+        return logits
 
-    def _take(self, logits: torch.Tensor, rows: range) -> None:
-        """Choose the next token of the given rows from their (B, vocabulary) logits; rows that end are freed."""
+    def _take(self, logits: torch.Tensor, chosen: Sequence[Generation]) -> None:
+        """Choose the next tokens of some answers from (B, vocabulary) logits; those that end give their row back."""
         likeliest = logits.argmax(-1).tolist()
-        ended: list[tuple[int, str]] = []
-        for number, row in enumerate(rows):
+        for number, generation in enumerate(chosen):
             try:
-                finish = self._write(self._running[row], logits[number], likeliest[number])
+                finish = self._write(generation, logits[number], likeliest[number])
             except RequestError:  # of this request's schema; nobody else is concerned
                 finish = "schema"
             if finish:
-                ended.append((row, finish))
-        for row, finish in reversed(ended):
-            self._end(row, finish)
+                self._end(generation, finish)
 
-    def _write(self, one: Generation, logits: torch.Tensor, likeliest: int) -> str | None:
+    def _write(self, generation: Generation, logits: torch.Tensor, likeliest: int) -> str | None:
         """Add one token to an answer; return why it ends, if it does."""
-        token = likeliest if one.plain else one.choose(logits)
-        share = one.share(logits, token)
-        one.tokens.append(token)
+        token = likeliest if generation.sampler.greedy else generation.sampler.choose(logits)
+        share = generation.share(logits, token)
+        generation.tokens.append(token)
         self.written += 1
-        if token in self.ends and not one.sampling.ignore_eos:
+        if token in self.ends and not generation.options.ignore_eos:
             return "stop"
-        if one.constraint is not None:
-            one.constraint.take(token)
-        text = one.writer.add(self._texts[token])
+        generation.sampler.take(token)
+        text = generation.writer.add(self._texts[token])
         if text or share:
-            self._tell(one, text, share)
-        if one.writer.stopped or (one.constraint is not None and one.constraint.complete):
+            self._tell(generation, text, share)
+        if generation.writer.stopped or generation.sampler.complete:
             return "stop"
-        return "length" if len(one.tokens) >= one.sampling.max_tokens else None
+        return "length" if len(generation.tokens) >= generation.options.max_tokens else None
 
-    def _end(self, row: int, finish: str) -> None:
-        one, last = self._running[row], self._running.pop()
-        if last is not one:
-            self._running[row] = last
+    def _end(self, generation: Generation, finish: str) -> None:
+        self._running.remove(generation)
         try:
-            self._cache.release(row)
+            self._release(generation)
         finally:  # whatever became of the row, somebody waits for the end
-            self._tell(one, one.writer.close() if finish in ("stop", "length") else "", finish=finish)
+            self._tell(generation, generation.writer.close() if finish in ("stop", "length") else "", finish=finish)
 
-    def _tell(self, one: Generation, text: str, share: TokenShare | None = None, finish: str | None = None) -> None:
-        one.finished = finish is not None
+    def _release(self, generation: Generation) -> None:
+        if generation.row is not None:
+            self._cache.release(generation.row)
+            generation.row = None
+
+    def _tell(
+        self, generation: Generation, text: str, share: TokenShare | None = None, finish: str | None = None
+    ) -> None:
+        generation.finished = finish is not None
         try:
-            one.notify(Piece(text, (share,) if share else (), finish, len(one.tokens)))
+            generation.notify(Piece(text, (share,) if share else (), finish, len(generation.tokens)))
         except RuntimeError:  # the reader's event loop is gone
-            one.cancel()
+            generation.cancel()
 
 
-def join_inputs(all_inputs: Sequence[dict[str, torch.Tensor]], device: torch.device) -> dict[str, torch.Tensor]:
+def _row(generation: Generation) -> Row:
+    assert generation.row is not None  # of all that run
+    return generation.row
+
+
+def join_inputs(all_inputs: Sequence[dict[str, Any]], device: torch.device) -> dict[str, Any]:
     """Join the inputs of single conversations: texts padded on the right, media one after another."""
-    joined: dict[str, torch.Tensor] = {}
+    joined: dict[str, Any] = {}
     length = max(inputs["input_ids"].shape[1] for inputs in all_inputs)
-    for key in dict.fromkeys(key for inputs in all_inputs for key in inputs):
+    encoded = [inputs[ENCODED] for inputs in all_inputs if ENCODED in inputs]
+    if encoded:
+        joined[ENCODED] = join_encoded(encoded)
+    for key in dict.fromkeys(key for inputs in all_inputs for key in inputs if key != ENCODED):
         values = [inputs[key] for inputs in all_inputs if key in inputs]
         if key in ("input_ids", "attention_mask", "mm_token_type_ids"):
             values = [torch.nn.functional.pad(value, (0, length - value.shape[1])) for value in values]

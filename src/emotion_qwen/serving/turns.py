@@ -6,18 +6,15 @@ A plain lock is not fair: the thread that decodes in a loop would take it again 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from transformers import BatchFeature
 
 from emotion_qwen.errors import EmotionQwenError
-from emotion_qwen.inference.encoding import Encoder
-from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.vocabulary import Vocabulary
-from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.processing import EmotionQwenProcessor
+
+YIELD = 3.0
+"""While answers are written, a report leaves the model alone for so many times as long as it had it."""
+POLL = 0.02  # seconds between looks at whether work is still wanted
 
 
 class FairLock:
@@ -44,12 +41,21 @@ class Stopped(EmotionQwenError):
 
 
 class Turns(FairLock):
-    """The turns at one model. Work that nobody waits for any more ends where it would take its next turn."""
+    """The turns at one model.
+
+    Passes that write answers come at once. Passes of reports come beside them: while answers are being written, they
+    leave the model alone for `YIELD` times as long as they had it. Work that nobody waits for any more ends where it
+    would take its next turn.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.busy: Callable[[], bool] = lambda: False
+        """Whether answers are being written; set by whoever writes them."""
         self._work = threading.local()
         self._closed = False
+        self._beside = FairLock()
+        self._again = 0.0  # monotonic time from which a report may use the model beside answers
 
     @contextmanager
     def until(self, stop: threading.Event) -> Iterator[None]:
@@ -65,62 +71,33 @@ class Turns(FairLock):
         self._closed = True
 
     def __enter__(self) -> None:
+        self.check()
+        super().__enter__()
+
+    def check(self) -> None:
+        """Go on only if somebody waits for this thread's work.
+
+        Raises:
+            Stopped: nobody does.
+        """
         stop = getattr(self._work, "stop", None)
         if stop is not None and (stop.is_set() or self._closed):
             raise Stopped("nobody waits for this any more")
-        super().__enter__()
 
+    @contextmanager
+    def beside_answers(self) -> Iterator[None]:
+        """Take a turn for a report.
 
-class SharedEncoder(Encoder):
-    """An encoder whose model others use, too: every batch of media waits for its turn, but is prepared before.
-
-    Args:
-        model: in evaluation mode.
-        processor: the model's own.
-        turns: shared with all other users of the model.
-    """
-
-    def __init__(
-        self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor, turns: Turns
-    ) -> None:
-        super().__init__(model, processor)
-        self._turns = turns
-
-    def _pass(self, inputs: BatchFeature) -> dict[str, Any]:
-        with self._turns:
-            return super()._pass(inputs)
-
-
-class SharedEngine(Engine):
-    """An engine whose model others use, too: every batch waits for its turn, and others come between two of them.
-
-    Args:
-        engine: whose model, processor and name are used.
-        turns: shared with all other users of the model.
-    """
-
-    def __init__(self, engine: Engine, turns: Turns) -> None:
-        super().__init__(engine.model, engine.processor, engine.name)
-        self.turns, self._own = turns, engine
-
-    @property
-    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
-        """The tokens of the model; one table for all."""
-        return self._own.vocabulary
-
-    def encoder(self) -> Encoder:
-        """Return an encoder as `Engine.encoder` does."""
-        return SharedEncoder(self.model, self.processor, self.turns)
-
-    def _score_batch(self, *args: Any) -> Any:
-        with self.turns:
-            return super()._score_batch(*args)
-
-    def _generate(self, *args: Any, **options: Any) -> Any:
-        with self.turns:
-            return super()._generate(*args, **options)
-
-    def provenance(self) -> dict[str, Any]:
-        """Name the model as `Engine.provenance` does."""
-        with self.turns:
-            return super().provenance()
+        Raises:
+            Stopped: nobody waits for it any more.
+        """
+        self.check()
+        with self._beside:
+            while self.busy() and (left := self._again - time.monotonic()) > 0:
+                self.check()
+                time.sleep(min(left, POLL))
+            with self:
+                began = time.monotonic()
+                yield
+                ended = time.monotonic()
+            self._again = ended + YIELD * (ended - began)
