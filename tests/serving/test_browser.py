@@ -291,3 +291,41 @@ def test_nothing_overflows(browser, server, width, locale):
     page.wait_for_selector("#live-bars li", timeout=PATIENCE)
     assert overflow(page) == 0
     page.close()
+
+
+@pytest.mark.parametrize(
+    "page_event", ["", 'event: error\ndata: {"error": {"message": "no encoder", "code": "x"}}\n\n']
+)
+def test_a_report_stays_when_its_page_fails_or_never_comes(page, server, tmp_path, page_event):
+    """The line is cut, or an error comes, behind the report: it can be saved, and questions can be asked."""
+    path = clip(tmp_path)
+    report = server.http.post("/v1/emotion/analyze", files={"file": (path.name, path.read_bytes())}, timeout=120).text
+    facts = json.dumps({"frames": 2, "seconds": [0, 2], "sound": False})
+    sent = f"event: clip\ndata: {facts}\n\nevent: report\ndata: {report}\n\n{page_event}"
+    page.route(
+        "**/v1/emotion/analyze*",
+        lambda route: route.fulfill(status=200, content_type="text/event-stream", body=sent),
+    )
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#downloads:not([hidden])", timeout=PATIENCE)
+    assert page.inner_text("#fault-text").startswith("The report was made, but not its page: ")
+    assert page.is_visible("#save-json") and not page.is_visible("#save-page") and page.is_visible("#chat")
+    with page.expect_download() as saved:
+        page.click("#save-json")
+    assert json.loads(Path(saved.value.path()).read_text())["label"] == json.loads(report)["label"]
+    shoot(page, "serve_without_page")
+
+
+def test_a_medium_that_needs_a_copy_is_shown(page, tmp_path):
+    frames = [data.astronaut()[row : row + 320, 80:400] for row in range(0, 60, 2)]
+    path = tmp_path / "phone.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 320
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    page.set_input_files("#file", path)
+    frame = wait_for_report(page)
+    assert frame.locator("video").count() == 1 and not page.is_visible("#fault")
+    shoot(page, "serve_copy")

@@ -57,7 +57,11 @@ def test_parts_with_words_give_those_of_the_context(server, nano, astronaut, tmp
     ("request_", "status", "told"),
     [
         ({"json": {"content": [text_part("only words")]}}, 400, "content holds 0 media, expected exactly one"),
-        ({"json": {"content": [image_part(png(1))], "abstain_below": 0.5}}, 400, "abstain_below: Extra inputs are not"),
+        (
+            {"json": {"content": [image_part(png(1))], "abstain_below": 0.5}},
+            400,
+            "abstain_below: unknown field; leave it",
+        ),
         ({"files": {"file": ("a.png", b"")}}, 400, "the file is empty"),
         ({"files": {"file": ("a.png", b"no picture at all")}}, 400, "a.png is text"),
         ({"files": {"file": ("a.png", png(1))}, "data": {"labels": "dfew8"}}, 400, "Did you mean 'dfew7'?"),

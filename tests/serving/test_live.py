@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import struct
 from types import SimpleNamespace
@@ -307,7 +308,10 @@ def test_while_a_picture_is_decoded_sound_is_heard_and_the_newest_picture_waits(
 
     settings = SimpleNamespace(max_frames=8, fps=2.0, working_side=64)
     analyzer = SimpleNamespace(hears=True, engine=SimpleNamespace(processor=SimpleNamespace(settings=settings)))
-    service = SimpleNamespace(analyzer=analyzer, decoders=Decoders(), settings=SimpleNamespace(media_frames=8))
+    service = SimpleNamespace(
+        analyzer=analyzer, decoders=Decoders(), settings=SimpleNamespace(media_frames=8), deadline=lambda: math.inf,
+        in_time=lambda work, until: work,
+    )  # fmt: skip
 
     async def run() -> live.LiveSession:
         one = live.LiveSession(service, options=None)

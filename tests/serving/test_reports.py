@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 
 import numpy as np
 import pytest
 from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png, text_part, video_part
 
+from emotion_qwen.errors import MediaError
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.render import as_json
+from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.protocol import AnalyzeOptions
+from emotion_qwen.serving.reports import ReportJob
+from emotion_qwen.serving.service import Service
 
 websockets = pytest.importorskip("websockets", reason="needs the extra serve")
 
@@ -69,7 +77,11 @@ def test_a_stream_tells_windows_before_the_report_and_its_page_last(server, film
         ({"files": {"file": ("a.png", b"")}}, 400, "the file is empty"),
         ({"data": {"labels": "dfew7"}, "files": {"other": ("a.png", b"1")}}, 400, "the form has no file"),
         ({"files": {"file": ("a.png", png(1))}, "data": {"labels": "dfew8"}}, 400, "Did you mean 'dfew7'?"),
-        ({"files": {"file": ("a.png", png(1))}, "data": {"language": "de"}}, 400, "language: Input should be 'en' or"),
+        (
+            {"files": {"file": ("a.png", png(1))}, "data": {"language": "de"}},
+            400,
+            "language: \"de\" came, expected 'en' or",
+        ),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "expected multipart/form-data or"),
         ({"files": {"file": ("a.png", png(1))}, "data": {"start": "1"}}, 400, "start and end apply to videos only"),
     ],
@@ -88,6 +100,87 @@ def test_a_question_about_a_person_is_asked_as_the_command_asks(server, nano, as
         [image_part(path.read_bytes()), text_part(asked)], max_tokens=64, extra_body={"focus": "person"}
     )
     assert answer.choices[0].message.content.strip() == EmotionQwen(nano).ask(path, asked)
+
+
+@pytest.mark.parametrize("focus", [None, "auto", "whole"])
+def test_a_face_is_looked_at_unless_the_whole_is_asked_for(server, nano, astronaut, focus):
+    picture = {"type": "image", "image": astronaut}
+    content = [image_part(picture_bytes(astronaut)), text_part("Describe the picture.")]
+    options = {} if focus is None else {"extra_body": {"focus": focus}}
+    told = server.chat(content, max_tokens=24, **options).choices[0].message.content.strip()
+    whole = nano.write([picture], "Describe the picture.", 24)[0]
+    assert (told == whole) == (focus == "whole")
+
+
+def test_a_real_face_is_described_as_a_person(server, shared_data):
+    """The guide's own example, and the same picture without looking for the face."""
+    content = [image_part((shared_data / "clips" / "single_face.jpg").read_bytes())]
+    for asked in ("Which emotion does the person show?", "Describe the picture."):
+        told = server.chat([*content, text_part(asked)], max_tokens=24).choices[0].message.content
+        assert "face" in told or "person" in told, told
+
+
+def test_text_beyond_the_limit_is_refused_in_one_line_while_a_chat_goes_on(server):
+    text = "It rains and rains. " * 11_500  # 230 kB
+    chat = server.chat("Hello", max_tokens=4000, stream=True, logprobs=True, extra_body={"ignore_eos": True})
+    next(iter(chat))
+    for path in ("analyze", "features"):
+        content = [image_part(png(1)), text_part(text)]
+        began = time.monotonic()
+        answer = server.http.post(f"/v1/emotion/{path}", json={"content": content})
+        assert answer.status_code == 400 and time.monotonic() - began < 5
+        told = answer.json()["error"]["message"]
+        assert "context and texts have 229,999 characters together; expected at most 4,000" in told and "\n" not in told
+    assert server.metric("running") == 1 and len([next(chat) for _ in range(20)]) == 20, "the chat goes on"
+    chat.close()
+    server.wait_for("running", 0)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["mkv", pytest.param("mov", marks=pytest.mark.slow), pytest.param("avi", marks=pytest.mark.slow)]
+)
+def test_the_page_of_a_medium_that_needs_a_copy_shows_it(server, tmp_path, suffix):
+    frames = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
+    film = write_clip(tmp_path / f"film.{suffix}", frames)
+    upload = {"file": (film.name, film.read_bytes())}
+    told = events(server, params={"stream": True, "page": True}, files=upload)
+    assert [name for name, _ in told][-2:] == ["report", "page"]
+    assert told[-1][1]["missing"] == "" and "video/mp4" in told[-1][1]["html"]
+
+
+@pytest.fixture(scope="module")
+def report(nano, tmp_path_factory, astronaut):
+    path = tmp_path_factory.mktemp("face") / "face.png"
+    path.write_bytes(picture_bytes(astronaut))
+    return EmotionQwen(nano).analyze(path)
+
+
+@pytest.mark.parametrize(
+    "fault", [ApiError(422, "the medium took too long", "media_refused"), MediaError("no encoder here"), None]
+)
+def test_a_report_whose_medium_cannot_be_shown_has_its_page(report, fault, tmp_path):
+    """The third one never comes: the page is made while there is still time for it."""
+
+    class Decoders:
+        folder = tmp_path
+
+        def new_folder(self):
+            return self.folder
+
+        async def show(self, *_):
+            await asyncio.sleep(0 if fault else 60)
+            raise fault
+
+    async def run():
+        service = Service(ServeSettings.of({"request_seconds": 2.0}))
+        service.decoders = Decoders()
+        job = ReportJob(service, AnalyzeOptions())
+        job.path = tmp_path / "film.mkv"
+        return await service.in_time(job.page(report), job.deadline)
+
+    page = asyncio.run(run())
+    assert page["missing"] == (str(fault) if fault else page["missing"]) and page["missing"]
+    assert report.label in page["html"] and "<video" not in page["html"]
 
 
 def test_numbers_and_states(server):

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from emotion_qwen.errors import CheckpointError
+from emotion_qwen.faces import CenterFaceDetector, Detections, detect
+from emotion_qwen.prepare import Budget
+from emotion_qwen.records import Clip
+from emotion_qwen.serving.chat import Answer
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.service import Service
 from emotion_qwen.serving.turns import Stopped
+from emotion_qwen.settings import ClipSettings
 
 
 def run(work, **settings):
@@ -53,6 +61,72 @@ def test_work_of_a_client_that_left_ends_at_its_next_turn_and_frees_its_thread()
     assert run(work) < 1.0
 
 
+def clip_of(count: int) -> Clip:
+    return Clip(np.zeros((count, 32, 32, 3), np.uint8), np.arange(count) / 2, "film")
+
+
+def analyzer_with(detector) -> SimpleNamespace:
+    return SimpleNamespace(detector=detector, budget=Budget(ClipSettings(), 28))
+
+
+def test_finding_faces_ends_with_the_time_of_its_request():
+    """100 frames of 50 ms each, for a request that has 0.2 s."""
+    seen = []
+
+    def slow(frame):
+        seen.append(frame)
+        time.sleep(0.05)
+        return Detections.none()
+
+    async def work(service: Service) -> float:
+        service._analyzer = analyzer_with(slow)
+        began = time.monotonic()
+        with pytest.raises(ApiError, match="took longer than 0.2 s"):
+            await service.in_time(service.prepare(clip_of(100)), service.deadline())
+        return time.monotonic() - began
+
+    assert run(work, request_seconds=0.2) < 1.5 and len(seen) < 20
+
+
+def test_faces_of_two_requests_are_found_at_once():
+    """Each frame waits for one of the other clip: behind one lock they would wait for ever."""
+    together = threading.Barrier(2)
+
+    def waiting(frame):
+        together.wait(5)
+        return Detections.none()
+
+    async def work(service: Service) -> list:
+        service._analyzer = analyzer_with(waiting)
+        return await asyncio.gather(*[service.prepare(clip_of(3)) for _ in range(2)])
+
+    assert len(run(work, analyses=1)) == 2
+
+
+def test_every_thread_finds_faces_with_a_network_of_its_own(astronaut):
+    detector = CenterFaceDetector()
+    wanted = detector(astronaut)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(detector, [astronaut] * 6))
+        networks = set(pool.map(lambda _: id(detect._network()), range(6)))
+    assert all(np.array_equal(one.boxes, wanted.boxes) for one in found) and id(detect._network()) not in networks
+
+
+def test_an_answer_that_never_comes_is_not_waited_for():
+    """The scheduler may hang in a pass of the model; a client learns of it all the same."""
+
+    async def work(service: Service) -> float:
+        answer = Answer.__new__(Answer)
+        answer.service, answer.began = service, time.monotonic()
+        answer._pieces, answer._until = asyncio.Queue(), service.deadline()
+        began = time.monotonic()
+        with pytest.raises(ApiError, match="took longer than 0.1 s"):
+            await anext(answer.pieces())
+        return time.monotonic() - began
+
+    assert run(work, request_seconds=0.1) < 3
+
+
 def test_work_that_has_not_begun_never_begins():
     ran = []
 
@@ -74,15 +148,15 @@ def test_work_that_has_not_begun_never_begins():
 def test_places_are_bounded_and_waiting_for_one_is_limited_in_time():
     async def work(service: Service) -> None:
         now = asyncio.get_running_loop().time()
-        async with service.analysis():
+        async with service.analysis(service.deadline()):
             with pytest.raises(ApiError, match=r"took longer than 120 s; send a shorter medium") as late:
                 async with service.analysis(now + 0.1):
                     raise AssertionError("there is one place only")
             assert late.value.status == 504 and service.analyses == 1
-            waiting = [asyncio.ensure_future(service.analysis().__aenter__()) for _ in range(4)]
+            waiting = [asyncio.ensure_future(service.analysis(service.deadline()).__aenter__()) for _ in range(4)]
             await asyncio.sleep(0.05)
             with pytest.raises(ApiError, match="too many reports wait") as refused:
-                await service.analysis().__aenter__()
+                await service.analysis(service.deadline()).__aenter__()
             assert refused.value.status == 429
             for one in waiting:
                 one.cancel()

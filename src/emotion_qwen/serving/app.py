@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -32,7 +33,7 @@ from emotion_qwen.serving.description import (
     MEDIUM_ERRORS,
     describe,
 )
-from emotion_qwen.serving.failures import ApiError, as_api_error, error_body
+from emotion_qwen.serving.failures import ApiError, as_api_error, error_body, place_of, told_faults
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.live import serve_live
 from emotion_qwen.serving.protocol import (
@@ -93,7 +94,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
     _add_report_routes(app, service)
-    page.add_routes(app, settings)
+    page.add_routes(app, service)
     _add_error_handlers(app)
     return app
 
@@ -238,8 +239,9 @@ async def _read_job(
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        with _told_as_request():
-            asked = json_of.model_validate_json(await request.body())
+        body = await request.body()
+        with _told_as_request(body):
+            asked = json_of.model_validate_json(body)
         options = asked.model_dump(include=set(form_of.model_fields))
         return await _taken(_job(service, options), lambda job: job.take_parts(asked))
     if kind != "multipart/form-data":
@@ -248,18 +250,24 @@ async def _read_job(
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the form has no file; send one in the field 'file'", "missing", param="file")
-        with _told_as_request():
-            fields = form_of.model_validate({name: value for name, value in form.multi_items() if name != "file"})
+        given = {name: value for name, value in form.multi_items() if name != "file"}
+        with _told_as_request(given):
+            fields = form_of.model_validate(given)
         return await _taken(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
 
 
 @contextmanager
-def _told_as_request() -> Iterator[None]:
+def _told_as_request(body: Any) -> Iterator[None]:
     """Tell what does not fit as FastAPI does of the bodies that it reads itself."""
     try:
         yield
     except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
+        if isinstance(body, bytes):
+            try:
+                body = json.loads(body)
+            except (ValueError, RecursionError):
+                body = None
+        raise RequestValidationError(error.errors(), body=body) from error
 
 
 def _job(service: Service, options: dict[str, Any]) -> ReportJob:
@@ -291,11 +299,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        told = error.errors()
-        places = [".".join(str(part) for part in one.get("loc", ()) if part != "body") for one in told]
-        words = [one.get("msg", "does not fit").removeprefix("Value error, ") for one in told]  # of our own checks
-        message = "; ".join(f"{place}: {word}" if place else word for place, word in zip(places, words, strict=True))
-        return JSONResponse(error_body(400, message[:1000], "invalid_request", (places or [""])[0] or None), 400)
+        message = "; ".join(told_faults(error.errors(), error.body))
+        place = place_of(error.errors()[0], error.body) if error.errors() else ""
+        return JSONResponse(error_body(400, message[:1000], "invalid_request", place or None), 400)
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> Response:

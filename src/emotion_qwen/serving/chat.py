@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from emotion_qwen.inference.constrained import ANY_OBJECT, Constraint, Grammar
-from emotion_qwen.prepare import prepare_clip
+from emotion_qwen.inference.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.serving.generation import Generation, Piece, Sampling, TokenShare
+from emotion_qwen.serving.generation import Generation, Options, Piece, TokenShare
 from emotion_qwen.serving.media_input import decode_base64, to_file
 from emotion_qwen.serving.protocol import (
     AnswerMessage,
@@ -31,16 +31,18 @@ from emotion_qwen.serving.protocol import (
     Delta,
     ImagePart,
     Message,
-    Part,
+    RefusalPart,
     TextPart,
     TokenLogprob,
     TopLogprob,
+    TurnPart,
     Usage,
     VideoPart,
 )
 from emotion_qwen.serving.scheduler import QueueFull
 from emotion_qwen.serving.service import Service
 
+GRACE = 1.0  # seconds after its deadline in which the scheduler may say itself that an answer is late
 _ENDED: dict[str, tuple[int, str, str]] = {
     "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
     "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
@@ -49,7 +51,7 @@ _ENDED: dict[str, tuple[int, str, str]] = {
 }
 
 
-async def medium_of(service: Service, part: Part, folder: Path, place: str) -> Clip:
+async def medium_of(service: Service, part: TurnPart, folder: Path, place: str) -> Clip:
     """Decode the medium of a message part.
 
     Raises:
@@ -75,19 +77,25 @@ async def medium_of(service: Service, part: Part, folder: Path, place: str) -> C
     return clip
 
 
-async def model_messages(service: Service, messages: Sequence[Message], focus: str = "whole") -> list[dict[str, Any]]:
+async def model_messages(service: Service, messages: Sequence[Message], focus: str = "auto") -> list[dict[str, Any]]:
     """Turn messages of the protocol into the processor's, media decoded.
 
     Args:
         service: the server.
         messages: of the request.
-        focus: "whole" shows media as they are, "person" the person seen most in each.
+        focus: "person" shows the person seen most in each medium, "whole" media as they are, "auto" the person where
+            a face is found.
 
     Raises:
         ApiError: too many messages or media, or one that is refused.
     """
     settings = service.settings
-    media = sum(part.type != "text" for one in messages if not isinstance(one.content, str) for part in one.content)
+    media = sum(
+        not isinstance(part, TextPart | RefusalPart)
+        for one in messages
+        if not isinstance(one.content, str)
+        for part in one.content
+    )
     if media > settings.parts or len(messages) > settings.messages:
         raise ApiError(
             413, f"{len(messages)} messages with {media} media; expected at most {settings.messages} with "
@@ -110,20 +118,20 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _model_parts(service: Service, part: Part, folder: Path, place: str, focus: str) -> list[dict[str, Any]]:
-    if isinstance(part, TextPart):
-        return [{"type": "text", "text": part.text}]
+async def _model_parts(service: Service, part: TurnPart, folder: Path, place: str, focus: str) -> list[dict[str, Any]]:
+    if isinstance(part, TextPart | RefusalPart):
+        return [{"type": "text", "text": part.text if isinstance(part, TextPart) else part.refusal}]
     hears = service.analyzer.hears
     if isinstance(part, AudioPart) and not hears:
         raise ApiError(400, f"{place}: the model {service.name!r} does not hear; leave sound out", "not_supported")
     clip = await medium_of(service, part, folder, place)
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
-    if focus == "person":
-        analyzer = service.analyzer
-        prepared = await service.with_faces(lambda: prepare_clip(clip, analyzer.detector, analyzer.budget))
-        view = analyzer.asked_view(prepared)
-        return [view] if isinstance(view, dict) else list(view)
+    if focus != "whole":
+        prepared = await service.prepare(clip)
+        if focus == "person" or prepared.people:
+            view = service.analyzer.asked_view(prepared)
+            return [view] if isinstance(view, dict) else list(view)
     if clip.still or isinstance(part, ImagePart):
         return [{"type": "image", "image": clip.frames[0]}]
     video: list[dict[str, Any]] = [{"type": "video", "video": clip}]
@@ -152,7 +160,7 @@ class Answer:
         self._loop = asyncio.get_running_loop()
         self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
-        self.began = time.monotonic()
+        self.began, self._until = time.monotonic(), service.deadline()
 
     async def start(self) -> None:
         """Prepare the media and queue the request.
@@ -167,10 +175,10 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            until = self._loop.time() + self.service.settings.request_seconds
-            inputs, constraint = await self.service.in_time(self._inputs(), until)
+            inputs, constraint = await self.service.in_time(self._inputs(), self._until)
         deadline = self.began + self.service.settings.request_seconds
-        generation = Generation(inputs, self._sampling(inputs), self._notify, constraint, deadline)
+        options, sampler = self._options(inputs), Sampler(self._sampling(), constraint)
+        generation = Generation(inputs, self._notify, options, sampler, deadline)
         try:
             scheduler.submit(generation)
         except QueueFull as error:
@@ -178,8 +186,8 @@ class Answer:
         self.generation = generation
         self.service.metrics.prompt_tokens.inc(generation.prompt_tokens)
 
-    def _sampling(self, inputs: dict[str, torch.Tensor]) -> Sampling:
-        """Say how the answer is written.
+    def _options(self, inputs: dict[str, torch.Tensor]) -> Options:
+        """Say what is asked of the answer.
 
         Raises:
             ApiError: prompt and answer are longer than the context.
@@ -192,15 +200,17 @@ class Answer:
                 400, f"{length} tokens of prompt and {wanted or 1} of answer; the server's context is "
                 f"{context} tokens, shorten one of them", "context_length_exceeded", param="messages",
             )  # fmt: skip
-        return Sampling(
+        return Options(
             max_tokens=wanted or min(room, self.service.settings.default_tokens),
-            temperature=request.temperature or 0.0,
-            top_p=1.0 if request.top_p is None else request.top_p,
-            seed=request.seed,
             stop=request.stops,
             logprobs=(request.top_logprobs or 0) if request.logprobs else None,
             ignore_eos=request.ignore_eos,
         )
+
+    def _sampling(self) -> Sampling:
+        request = self.request
+        seed = None if request.seed is None else request.seed % 2**63
+        return Sampling(request.temperature or 0.0, seed, 1.0 if request.top_p is None else request.top_p)
 
     async def _inputs(self) -> tuple[dict[str, torch.Tensor], Constraint | None]:
         messages = await model_messages(self.service, self.request.messages, self.request.focus)
@@ -226,7 +236,8 @@ class Answer:
         """
         first = True
         while True:
-            piece = await self._pieces.get()
+            # The scheduler ends an answer in time by itself, unless a pass of the model takes too long.
+            piece = await self.service.in_time(self._pieces.get(), self._until + GRACE)
             if first:
                 self.service.metrics.first_token_seconds.observe(time.monotonic() - self.began)
                 first = False

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emotion_qwen.errors import DataError, EmotionQwenError, MediaError, RequestError, SettingsError
+
+SHOWN = 60  # letters of a value that does not fit
 
 
 class ApiError(EmotionQwenError):
@@ -41,6 +45,74 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
     kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def told_faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
+    """Say in our own words where a request does not fit, and what was expected there.
+
+    Args:
+        errors: of pydantic.
+        body: the request; its own names tell a place, not those of the classes that read it.
+    """
+    faults = []
+    for error in errors:
+        place, fault = place_of(error, body), _fault_of(error)
+        faults.append(f"{place}: {fault}" if place else fault)
+    return list(dict.fromkeys(faults))
+
+
+def place_of(error: Mapping[str, Any], body: Any) -> str:
+    """Return where in a request an error is, for example "messages.0.content"."""
+    place, node, loc = [], body, list(error.get("loc", ()))
+    if loc and loc[0] in ("query", "path", "header"):
+        return str(loc[-1])
+    loc = loc[1:] if loc and loc[0] == "body" else loc
+    for number, part in enumerate(loc):
+        inside = isinstance(node, dict) and part in node
+        inside |= isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if inside:
+            node = node[part]
+        elif not (number == len(loc) - 1 and error["type"] in ("missing", "extra_forbidden")):
+            continue  # the name of a class or of a choice between several
+        place.append(str(part)[:100])
+    return ".".join(place)
+
+
+def _fault_of(error: Mapping[str, Any]) -> str:
+    kind, message, bounds = error["type"], str(error["msg"]), error.get("ctx", {})
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "missing":
+        return "is missing; send it"
+    if kind == "extra_forbidden":
+        return "unknown field; leave it out"
+    if kind == "json_invalid":
+        return f"the body is not JSON ({bounds.get('error', 'cut short')}); send a JSON object"
+    if kind == "union_tag_not_found":
+        return "a part has no type; say which it is"
+    if kind == "union_tag_invalid":
+        return f"{_shown(bounds['tag'])} came, expected {bounds['expected_tags']}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{_shown(error.get('input'))} came, expected a JSON object"
+    expected = message.removeprefix("Input should be ").removeprefix("a valid ").partition(", unable")[0]
+    for theirs, ours in _WORDS.items():
+        expected = expected.replace(theirs, ours)
+    return f"{_shown(error.get('input'))} came, expected {expected}"
+
+
+# Of pydantic's messages, what is said in the words of Python -> in the words of JSON
+_WORDS = {
+    "List should have": "a list of", "String should have": "a text of", "Dictionary should have": "an object of",
+    " after validation, not 0": "", "dictionary": "JSON object", "boolean": "true or false", "string": "text",
+    "integer": "whole number",
+}  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON, cut where it is long."""
+    value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
 
 def as_api_error(error: EmotionQwenError) -> ApiError:

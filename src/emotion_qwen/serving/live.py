@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.inference.render import as_json
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.serving.failures import ApiError, as_api_error
+from emotion_qwen.serving.failures import ApiError, as_api_error, told_faults
 from emotion_qwen.serving.protocol import AnalyzeOptions
 from emotion_qwen.serving.reports import ReportJob
 from emotion_qwen.serving.rolling import VOICED, Rolling
@@ -109,7 +109,8 @@ class LiveSession:
             return
         path = self.folder / "picture"
         await asyncio.to_thread(path.write_bytes, data)
-        clip = await self.service.decoders.decode(path, "the picture", self.service.analyzer.engine.processor.settings)
+        decoding = self.service.decoders.decode(path, "the picture", self.service.analyzer.engine.processor.settings)
+        clip = await self.service.in_time(decoding, self.service.deadline())
         self.rolling.add_picture(when, clip.frames[0])
         self.fresh.set()
 
@@ -124,8 +125,7 @@ class LiveSession:
         clip = self.rolling.clip(with_sound=speaks)
         job = ReportJob(self.service, self.options)
         try:
-            async with self.service.analysis():
-                report = as_json(await job.report(await job.read(clip)))
+            report = as_json(await job.whole(job.report, clip))
         finally:
             job.close()
         facts = {"type": "report", "took": round(time.perf_counter() - began, 3), "now": round(self._reported, 3)}
@@ -290,8 +290,7 @@ def _options(told: str | None, service: Service) -> AnalyzeOptions:
         options = AnalyzeOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "start"
-        raise _fault(f"{place[:100]}: {first['msg']}") from error
+        raise _fault(told_faults([first], values)[0]) from error
     if options.start is not None or options.end is not None:
         raise _fault("start, end: a live session has no beginning and no end; leave them out")
     label_set(options.labels)

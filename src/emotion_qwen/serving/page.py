@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import threading
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from emotion_qwen.inference.page import policy_hashes
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.live import SPAN
+from emotion_qwen.serving.service import Service
 from emotion_qwen.serving.texts import TEXTS
 from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, concept
 
@@ -69,14 +70,10 @@ def document(settings: ServeSettings) -> str:
     return _asset("index.html").replace("FACTS", told)
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="emotion-qwen-examples-")  # goes when the process ends
-
-
-@cache
-def _example(name: str) -> Path:
-    folder = Path(_folder().name)
+def _example(name: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    if (folder / name).exists():
+        return folder / name
     if name == "astronaut.mp4":
         return make_demo_clip(folder / name)
     from PIL import Image
@@ -86,8 +83,9 @@ def _example(name: str) -> Path:
     return folder / name
 
 
-def add_routes(app: FastAPI, settings: ServeSettings) -> None:
+def add_routes(app: FastAPI, service: Service) -> None:
     """Add the page, its files and the examples."""
+    settings, lock = service.settings, threading.Lock()
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
@@ -108,4 +106,5 @@ def add_routes(app: FastAPI, settings: ServeSettings) -> None:
     def example(name: str) -> Response:
         if name not in EXAMPLES:
             raise ApiError(404, f"no such example; there are {', '.join(EXAMPLES)}", "not_found")
-        return FileResponse(_example(name))
+        with lock:
+            return FileResponse(_example(name, service.decoders.folder / "examples"))  # goes with the server's folder

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from emotion_qwen.inference.report import ABSTAIN_BELOW
+from emotion_qwen.inference.sampling import COLDEST
 from emotion_qwen.taxonomy import LABEL_SETS
 
 MOST_TOKENS = 1_000_000
-# What is not served -> the values that ask for nothing, with which it may stand there.
+CONTEXT_LETTERS = 4000
+# What is not served -> the values that ask for nothing, with which it may stand there; null always does.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "n": (1,), "best_of": (1,), "logit_bias": ({},),
     "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "functions": ([],),
     "function_call": ("none", "auto"), "modalities": (["text"],), "audio": (), "prediction": (),
     "reasoning_effort": ("none",), "verbosity": ("medium",), "service_tier": ("auto", "default"),
+    "web_search_options": (),
 }  # fmt: skip
+# The same of a message: fields of answers, which clients send back.
+_UNSUPPORTED_IN_MESSAGES: dict[str, tuple[Any, ...]] = {"tool_calls": ([],), "function_call": (), "audio": ()}
+_NOTES = ("annotations", "parsed")  # of answers: they repeat what the content says
+
+
+def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Leave out what is not served, as long as it asks for nothing.
+
+    Raises:
+        ValueError: it asks for something.
+    """
+    for name, neutral in unsupported.items():
+        if name in values and values[name] not in neutral:
+            raise ValueError(f"{name} is not supported by this server; leave it out")
+    return {name: value for name, value in values.items() if name not in unsupported}
 
 
 def check_letters(values: Any) -> None:
@@ -40,9 +58,16 @@ def check_letters(values: Any) -> None:
 
 
 class Wire(BaseModel):
-    """A part of a request: unknown fields are refused, so that a typing error is not silently another question."""
+    """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is not ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class TextPart(Wire):
@@ -56,7 +81,7 @@ class Address(Wire):
     """Where a medium is: a `data:` URL; `https:` and `file:` as far as the server allows them."""
 
     url: str = Field(min_length=1)
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: str | None = Field(None, max_length=16)
     """Taken for compatibility; the model's own budget decides."""
 
 
@@ -89,15 +114,38 @@ class AudioPart(Wire):
     input_audio: Sound
 
 
+class RefusalPart(Wire):
+    """What an assistant said instead of an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
 Part = Annotated[TextPart | ImagePart | VideoPart | AudioPart, Field(discriminator="type")]
+TurnPart = Annotated[TextPart | ImagePart | VideoPart | AudioPart | RefusalPart, Field(discriminator="type")]
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TurnPart], Tag("parts")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "parts"),
+]
 
 
 class Message(Wire):
-    """One turn. `developer` is taken as `system`."""
+    """One turn. `developer` is taken as `system`. An answer may be sent back as it came, with all of its fields."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Content
     name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_sent_back(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED_IN_MESSAGES)
+        if given.get("role") != "assistant":
+            return given
+        refusal = given.pop("refusal", "")
+        return {"content": refusal, **{name: value for name, value in given.items() if name not in _NOTES}}
 
 
 class JsonSchemaFormat(Wire):
@@ -147,8 +195,9 @@ class ChatRequest(Wire):
     response_format: ResponseFormat | None = None
     ignore_eos: bool = False
     """Go on behind the end of the answer up to `max_tokens`, for measurements; not part of OpenAI's protocol."""
-    focus: Literal["whole", "person"] = "whole"
-    """With "person", the person seen most stands for a picture or video, as in `emotion-qwen ask`; not OpenAI's."""
+    focus: Literal["auto", "person", "whole"] = "auto"
+    """What the model sees of a picture or video: "person", the person seen most, as in `emotion-qwen ask`; "whole", all
+    of it; "auto", the person where a face is found and else all of it. Not part of OpenAI's protocol."""
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -162,25 +211,22 @@ class ChatRequest(Wire):
         if not isinstance(values, dict):
             return values
         check_letters(values)
-        for name, neutral in _UNSUPPORTED.items():
-            if values.get(name) is not None and values[name] not in neutral:
-                raise ValueError(f"{name} is not supported by this server; leave it out")
-        return {name: value for name, value in values.items() if name not in _UNSUPPORTED}
+        return _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED)
 
     @field_validator("temperature")
     @classmethod
     def _cold(cls, value: float | None) -> float | None:
         """Take what is next to nothing for nothing: in float32 scores divided by it would be infinite."""
-        return 0.0 if value is not None and value < 1e-4 else value
+        return 0.0 if value is not None and value < COLDEST else value
 
     @model_validator(mode="after")
     def _fits(self) -> ChatRequest:
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stops) > 4 or not all(stops) or any(len(one) > 256 for one in stops):
             raise ValueError("stop takes at most 4 texts of 1 to 256 letters")
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: true")
-        if self.stream_options is not None and not self.stream:
+        if self.stream_options is not None and self.stream_options.include_usage and not self.stream:
             raise ValueError("stream_options needs stream: true")
         return self
 
@@ -202,7 +248,7 @@ class ClipOptions(Wire):
     language: Literal["en", "zh"] = "en"
     start: float | None = Field(None, ge=0)
     end: float | None = Field(None, gt=0)
-    context: str = Field("", max_length=4000)
+    context: str = Field("", max_length=CONTEXT_LETTERS)
 
 
 class AnalyzeOptions(ClipOptions):
@@ -221,7 +267,18 @@ class FeaturesRequest(ClipOptions):
         media = [part for part in self.content if part.type != "text"]
         if len(media) != 1:
             raise ValueError(f"content holds {len(media)} media, expected exactly one; send one request for each")
+        letters = len(self.joined_context)
+        if letters > CONTEXT_LETTERS:
+            raise ValueError(
+                f"context and texts have {letters:,} characters together; expected at most {CONTEXT_LETTERS:,}, "
+                "shorten them"
+            )
         return self
+
+    @property
+    def joined_context(self) -> str:
+        """What is told of the situation: `context`, and the texts of the content."""
+        return " ".join([self.context, *(part.text for part in self.content if isinstance(part, TextPart))]).strip()
 
 
 class AnalyzeRequest(FeaturesRequest, AnalyzeOptions):

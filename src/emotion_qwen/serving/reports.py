@@ -21,7 +21,6 @@ from emotion_qwen.inference.page import EMBED_LIMIT, compose_page
 from emotion_qwen.inference.reading import Reading
 from emotion_qwen.inference.render import as_json
 from emotion_qwen.inference.report import named, valence_arousal
-from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
 from emotion_qwen.serving.media_input import to_file
@@ -39,6 +38,7 @@ from emotion_qwen.taxonomy import label_set
 
 Found = TypeVar("Found")
 _CHUNK = 2**20
+PAGE_SHARE = 0.05  # of the time of a request is left for a page when the medium that it shows is not ready
 
 
 class ReportJob:
@@ -54,7 +54,7 @@ class ReportJob:
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
         self.name = "medium"
-        self.deadline = asyncio.get_running_loop().time() + service.settings.request_seconds
+        self.deadline = service.deadline()
 
     async def take_upload(self, upload: UploadFile) -> None:
         """Write an uploaded file into the request's folder.
@@ -77,10 +77,7 @@ class ReportJob:
 
     async def take_parts(self, request: FeaturesRequest) -> None:
         """Take the medium of a JSON request; errors are those of `media_input`."""
-        texts = [part.text for part in request.content if isinstance(part, TextPart)]
-        if texts:
-            context = " ".join([request.context, *texts]).strip()
-            self.options = self.options.model_copy(update={"context": context})
+        self.options = self.options.model_copy(update={"context": request.joined_context})
         part = next(part for part in request.content if not isinstance(part, TextPart))
         if isinstance(part, AudioPart):
             url = f"data:;base64,{part.input_audio.data}"
@@ -115,7 +112,7 @@ class ReportJob:
             MediaError: nothing in the clip can be analyzed.
         """
         options, analyzer = self.options, self.service.analyzer
-        prepared = await self.service.with_faces(lambda: prepare_clip(clip, analyzer.detector, analyzer.budget))
+        prepared = await self.service.prepare(clip)
 
         def begin() -> Reading:
             reader = analyzer.reader(options.labels, options.language)
@@ -149,30 +146,42 @@ class ReportJob:
             pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
         )  # fmt: skip
 
-    async def whole(self, wanted: Callable[[Reading], Awaitable[Found]]) -> Found:
+    async def whole(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None = None) -> Found:
         """Decode, find the people, and compose what is wanted, all in the time of one request.
 
         Args:
             wanted: `report` or `features` of this job.
+            clip: the medium, where it is decoded already.
 
         Raises:
             ApiError: too many wait, or it took too long; otherwise as the steps.
         """
         async with self.service.analysis(self.deadline):
-            return await self._in_time(self._steps(wanted))
+            return await self._in_time(self._steps(wanted, clip))
 
-    async def _steps(self, wanted: Callable[[Reading], Awaitable[Found]]) -> Found:
-        return await wanted(await self.read(await self.clip()))
+    async def _steps(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None) -> Found:
+        return await wanted(await self.read(clip or await self.clip()))
 
     async def _in_time(self, work: Awaitable[Found]) -> Found:
         return await self.service.in_time(work, self.deadline)
 
-    async def page(self, report: EmotionReport) -> str:
-        """Compose the page of the report, with its medium."""
+    async def page(self, report: EmotionReport) -> dict[str, str]:
+        """Compose the page of the report, with its medium; where that cannot be shown, without it.
+
+        Returns:
+            "html", and "missing": why the medium is missing, "" where it is there.
+        """
         assert self.path is not None
-        shown, sound = await self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
+        shown, sound, missing = None, None, ""
+        try:
+            until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
+            show = self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
+            shown, sound = await self.service.in_time(show, until)
+        except EmotionQwenError as error:  # the report is made: it is worth more than the picture beside it
+            missing = str(as_api_error(error))
         still = report.provenance["seconds"] == [0.0, 0.0]
-        return await asyncio.to_thread(compose_page, report, shown, None if still else sound)
+        html = await asyncio.to_thread(compose_page, report, shown, None if still else sound)
+        return {"html": html, "missing": missing}
 
     async def events(self, with_page: bool) -> AsyncGenerator[str]:
         """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
@@ -194,7 +203,7 @@ class ReportJob:
                 report = await self._in_time(self.report(reading))
                 yield event("report", as_json(report))
                 if with_page:
-                    yield event("page", json.dumps({"html": await self._in_time(self.page(report))}))
+                    yield event("page", json.dumps(await self._in_time(self.page(report))))
             except EmotionQwenError as error:
                 yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 

@@ -12,18 +12,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import numpy as np
+
+from emotion_qwen.faces import Detections
 from emotion_qwen.inference.analyzer import EmotionQwen
 from emotion_qwen.inference.engine import Engine
+from emotion_qwen.prepare import PreparedClip, prepare_clip
+from emotion_qwen.records import Clip
 from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.metrics import Metrics
 from emotion_qwen.serving.scheduler import Scheduler
-from emotion_qwen.serving.turns import SharedEngine, Turns
+from emotion_qwen.serving.shared import SharedEngine
+from emotion_qwen.serving.turns import Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 WAITING_ANALYSES = 4  # per running one
+CHAT_FACES = 2  # threads that find faces in the pictures of chats
 
 
 class Service:
@@ -45,8 +52,9 @@ class Service:
         self.greeting = 0  # live connections that have not said their first message
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
         self.threads = ThreadPoolExecutor(settings.analyses, thread_name_prefix="analysis")
+        # Reports take at most as many of these as there are reports; the others are for the pictures of chats.
+        self.face_threads = ThreadPoolExecutor(settings.analyses + CHAT_FACES, thread_name_prefix="faces")
         self.decoders = Decoders(settings)
-        self._faces = threading.Lock()
         self._scheduler: Scheduler | None = None
         self._analyzer: EmotionQwen | None = None
         self.metrics = Metrics(self._watched)
@@ -62,7 +70,7 @@ class Service:
         try:
             engine = engine or Engine.load(settings.model, settings.device, settings.dtype)
             scheduler = Scheduler(engine, self.turns, settings.slots, settings.queue, settings.context)
-            shared = SharedEngine(engine, self.turns)
+            shared = SharedEngine(scheduler)
             self.fingerprint = f"emotion-qwen-{hashlib.sha256(repr(shared.provenance()).encode()).hexdigest()[:10]}"
             # a folder of this machine is nobody's business
             self.name = "nano" if settings.model is None else settings.model.rstrip("/").rpartition("/")[2]
@@ -132,11 +140,11 @@ class Service:
             self.preparing -= 1
 
     @asynccontextmanager
-    async def analysis(self, deadline: float | None = None) -> AsyncIterator[None]:
+    async def analysis(self, deadline: float) -> AsyncIterator[None]:
         """Wait for a place to make a report.
 
         Args:
-            deadline: the loop's time until which is waited; None is for ever.
+            deadline: the loop's time until which is waited.
 
         Raises:
             ApiError: status 429, or 504.
@@ -153,7 +161,11 @@ class Service:
         finally:
             self.analyses -= 1
 
-    async def in_time(self, work: Awaitable[Found], deadline: float | None) -> Found:
+    def deadline(self) -> float:
+        """Return the loop's time at which a request that begins now has had its time."""
+        return asyncio.get_running_loop().time() + self.settings.request_seconds
+
+    async def in_time(self, work: Awaitable[Found], deadline: float) -> Found:
         """Wait for work, at most until the loop's time is `deadline`; then it is cancelled.
 
         Raises:
@@ -164,15 +176,16 @@ class Service:
                 return await work
         except TimeoutError as error:
             raise ApiError(
-                504, f"the request took longer than {self.settings.request_seconds:g} s; send a shorter medium",
+                504, f"the request took longer than {self.settings.request_seconds:g} s; send a shorter medium, or ask "
+                "for less",
                 "request_timeout",
             ) from error  # fmt: skip
 
-    async def in_thread(self, work: Callable[[], Found]) -> Found:
-        """Do work in one of the threads for reports.
+    async def in_thread(self, work: Callable[[], Found], pool: ThreadPoolExecutor | None = None) -> Found:
+        """Do work in one of the threads for reports, or of another pool.
 
-        A thread cannot be cancelled, but its work ends where it would take its next turn at the model. Until then the
-        thread is not free, so that is waited for.
+        A thread cannot be cancelled, but its work ends where it would take its next turn at the model or look at its
+        next frame. Until then the thread is not free, so that is waited for.
         """
         stop = threading.Event()
 
@@ -180,7 +193,7 @@ class Service:
             with self.turns.until(stop):
                 return work()
 
-        job = self.threads.submit(wanted)
+        job = (pool or self.threads).submit(wanted)
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
@@ -189,14 +202,15 @@ class Service:
                 await asyncio.wait([asyncio.wrap_future(job)])
             raise
 
-    async def with_faces(self, work: Callable[[], Found]) -> Found:
-        """Do work that looks for faces: the detector's network may be used by one thread at a time."""
+    async def prepare(self, clip: Clip) -> PreparedClip:
+        """Find the people of a clip, as long as somebody waits for it."""
+        analyzer = self.analyzer
 
-        def alone() -> Found:
-            with self._faces:
-                return work()
+        def detect(frame: np.ndarray) -> Detections:
+            self.turns.check()  # the frames of a clip may take longer than a request has
+            return analyzer.detector(frame)
 
-        return await self.in_thread(alone)
+        return await self.in_thread(lambda: prepare_clip(clip, detect, analyzer.budget), self.face_threads)
 
     def _watched(self) -> dict[str, float]:
         numbers: dict[str, float] = {"analyses": self.analyses, "decoder_deaths": self.decoders.died}
@@ -211,5 +225,6 @@ class Service:
         if self._scheduler is not None:
             await asyncio.to_thread(self._scheduler.close)
         self.turns.close()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.threads, self.face_threads):
+            pool.shutdown(wait=False, cancel_futures=True)
         await self.decoders.close()

@@ -59,6 +59,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "looking": ("Looking at {frames} frames of {seconds} s …", "正在分析 {seconds} 秒中的 {frames} 帧……"),
     "composing": ("Writing the report …", "正在撰写报告……"),
     "done": ("{name}: report made in {took} s.", "{name}：报告用时 {took} 秒。"),
+    "done_without_page": ("{name}: the report is ready to be saved as JSON.", "{name}：报告已完成，可保存为 JSON。"),
+    "no_page": ("The report was made, but not its page: {why}", "报告已完成，但无法生成网页：{why}"),
+    "no_medium": ("The report is shown without its medium: {why}", "报告中不含原素材：{why}"),
     "cancel": ("Cancel", "取消"),
     "cancelled": ("Cancelled.", "已取消。"),
     "awaited": (
@@ -139,6 +142,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "live_view": ("Camera picture with the faces that were found", "摄像头画面及找到的人脸"),
     "live_now": ("At the moment", "此刻"),
     "took": ("report in {took} s", "报告用时 {took} 秒"),
+    "no_answer": ("no answer", "没有结论"),
     "not_sure": ("not sure", "不确定"),
     "leans": ("leans to {label}", "偏向{label}"),
     "nobody": ("nobody is seen", "没有看到人"),

@@ -207,10 +207,10 @@ function show({ report, took, voiced }) {
   state("live_on");
   now.report = { report, took, voiced };
   byId("live-now").hidden = false;
-  now.trail = [...now.trail, [...report.valence_arousal, report.label]].slice(-MOST_TRAIL);
+  if (report.label) now.trail = [...now.trail, [...report.valence_arousal, report.label]].slice(-MOST_TRAIL);
   const part = document.createElement("span");
-  part.style.backgroundColor = colour(report.label);
-  part.title = labelName(report.label);
+  part.style.backgroundColor = report.label ? colour(report.label) : "transparent";
+  part.title = report.label ? labelName(report.label) : report.uncertainty.reason;
   byId("live-line").append(part);
   while (byId("live-line").children.length > MOST_HISTORY) byId("live-line").firstChild.remove();
   draw();
@@ -219,10 +219,11 @@ function show({ report, took, voiced }) {
 function draw() {
   if (!now.report) return;
   const { report, took, voiced } = now.report;
-  const unsure = report.uncertainty && report.uncertainty.abstains;
-  const label = unsure ? say("not_sure") : labelName(report.label);
+  const answered = Boolean(report.label), unsure = !answered || (report.uncertainty && report.uncertainty.abstains);
+  const label = answered ? unsure ? say("not_sure") : labelName(report.label) : say("no_answer");
   if (byId("live-label").textContent !== label) byId("live-label").textContent = label;  // read out when it changes
-  byId("live-share").textContent = unsure ? say("leans", { label: labelName(report.label) }) : percent(report.distribution[report.label]);
+  byId("live-share").textContent = !answered ? report.uncertainty.reason
+    : unsure ? say("leans", { label: labelName(report.label) }) : percent(report.distribution[report.label]);
   byId("live-swatch").style.backgroundColor = unsure ? "transparent" : colour(report.label);
   drawBars(report);
   const alone = Object.fromEntries(report.channels.map((one) => [one.channel, one]));
@@ -234,11 +235,11 @@ function draw() {
   };
   byId("live-face").textContent = told(alone.picture) || say("nobody");
   byId("live-voice").textContent = told(alone.sound) || say(voiced === null ? "voice_off" : "voice_none");
-  const [valence, arousal] = report.valence_arousal;
+  const felt = answered ? report.valence_arousal.map((value, number) =>
+    `${say(["valence", "arousal"][number])} ${signed(value)}`) : [];
   const count = report.people.length;
   const seen = count > 1 ? say("people", { count }) : say(count ? "one" : "nobody");
-  byId("live-facts").replaceChildren(...[seen, `${say("valence")} ${signed(valence)}`, `${say("arousal")} ${signed(arousal)}`,
-    say("took", { took: took.toFixed(1) })].map((text) => {
+  byId("live-facts").replaceChildren(...[seen, ...felt, say("took", { took: took.toFixed(1) })].map((text) => {
     const line = document.createElement("span");
     line.textContent = text;
     return line;

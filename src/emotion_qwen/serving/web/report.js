@@ -5,6 +5,7 @@ import { forget } from "./chat.js";
 
 let running = null;  // AbortController of the report that is being made
 let medium = null;   // the file that the report and the chat are about
+let reported = false; // whether the report itself has come: it stays, whatever becomes of its page
 let doing = null;    // [name of a text, its values]: what is said of the progress
 let span = [0, 0];
 const urls = { json: "", page: "" };
@@ -49,6 +50,11 @@ export async function analyze(file, { again = false } = {}) {
     if (!whole) throw new Error(say("cut"));
   } catch (error) {
     if (own.signal.aborted) return;
+    if (reported) {
+      deliver({ page: false });
+      fail(say("no_page", { why: error.message }));
+      return;
+    }
     byId("work").hidden = true;
     explain(error, () => analyze(file, { again }));
   } finally {
@@ -58,6 +64,7 @@ export async function analyze(file, { again = false } = {}) {
 
 function begin() {
   byId("windows").replaceChildren();
+  reported = false;
   for (const id of ["report", "downloads", "chat"]) byId(id).hidden = true;
   byId("report").removeAttribute("src");  // a hidden report would go on drawing at no width
   byId("work").hidden = byId("windows").hidden = byId("cancel").hidden = false;
@@ -89,13 +96,22 @@ function told(name, data, began) {
     tell("composing");
     advance(1);
     keep("json", JSON.stringify(facts, null, 2), "application/json");
+    reported = true;
   } else if (name === "page") {
     tell("done", { name: medium.name, took: ((performance.now() - began) / 1000).toFixed(1) });
     keep("page", facts.html, "text/html;charset=utf-8");
-    byId("windows").hidden = true;  // the report has a better timeline
-    byId("downloads").hidden = byId("report").hidden = byId("chat").hidden = false;
+    deliver({ page: true });
     byId("report").src = urls.page;
+    if (facts.missing) fail(say("no_medium", { why: facts.missing }));
   }
+}
+
+/** Offer what there is of a report: with its page, or what was sent before that failed. */
+function deliver({ page }) {
+  if (page) byId("windows").hidden = true;  // the page has a better timeline
+  else tell("done_without_page", { name: medium.name });
+  byId("save-page").hidden = byId("report").hidden = !page;
+  byId("downloads").hidden = byId("chat").hidden = false;
 }
 
 /** Lay a window on the bar where it lies in the clip. */
