@@ -11,6 +11,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png
 
 from emotion_qwen.media.clip import read_clip
@@ -60,6 +61,52 @@ def test_a_decoder_that_takes_too_long_is_ended(picture):
     with pytest.raises(ApiError, match="decoding took longer than 0.01 s; give a smaller medium") as caught:
         decode(picture, decode_seconds=0.01)
     assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(("length", "allowed"), [(0.0, 30.0), (30.0, 30.0), (90.0, 45.0), (600.0, 300.0)])
+@pytest.mark.parametrize("task", ["decode", "show"])
+def test_a_long_medium_has_time_in_proportion_to_its_minutes(picture, monkeypatch, task, length, allowed):
+    times = {}
+
+    async def counted(self, job, path, name, folder, seconds):
+        times[job["task"]] = seconds
+        if job["task"] == "length":
+            return length
+        raise ApiError(400, "as far as this", "invalid_media")
+
+    monkeypatch.setattr(Decoders, "_run", counted)
+
+    async def run():
+        decoders = Decoders(ServeSettings())
+        try:
+            await (
+                decoders.decode(picture, "a", ClipSettings()) if task == "decode" else decoders.show(picture, "a", 1)
+            )
+        finally:
+            await decoders.close()
+
+    with pytest.raises(ApiError, match="as far as this"):
+        asyncio.run(run())
+    assert times == {"length": 30.0, task: allowed}
+
+
+@pytest.mark.parametrize(
+    "suffix", ["mkv", pytest.param("mov", marks=pytest.mark.slow), pytest.param("avi", marks=pytest.mark.slow)]
+)
+def test_the_copy_of_a_long_medium_fits_the_limits_as_they_are_set(tmp_path, suffix):
+    """90 s whose page needs a copy, with the memory and the time that a server gives by default."""
+    frames = np.random.default_rng(0).integers(0, 255, (180, 32, 48, 3), dtype=np.uint8)
+    path = write_clip(tmp_path / f"long.{suffix}", frames, fps=2)
+
+    async def run():
+        decoders = Decoders(ServeSettings())
+        try:
+            return await decoders.show(path, "the film", 2**25)
+        finally:
+            await decoders.close()
+
+    shown, _ = asyncio.run(run())
+    assert shown.mime == "video/mp4" and shown.copied == "48×32" and len(shown.data) > 1000
 
 
 def test_a_file_that_never_ends_is_not_waited_for(tmp_path):

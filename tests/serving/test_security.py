@@ -209,11 +209,12 @@ def test_a_long_answer_is_no_slow_body():
 
 
 @contextmanager
-def listening(monkeypatch, seconds: float):
-    """A server of one plain application, whose connections have so long for their headers."""
+def listening(monkeypatch, seconds: float, app=None):
+    """A server of one plain application, whose connections have so long for their headers and to read an answer."""
     monkeypatch.setattr(transport, "HEAD_SECONDS", seconds)
+    monkeypatch.setattr(transport, "READ_SECONDS", seconds)
     config = uvicorn.Config(
-        echo, port=0, http=PromptProtocol, log_level="critical", timeout_keep_alive=30, lifespan="off"
+        app or echo, port=0, http=PromptProtocol, log_level="critical", timeout_keep_alive=30, lifespan="off"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -264,3 +265,26 @@ def test_a_second_request_may_not_drip_and_a_slow_body_is_no_slow_head(monkeypat
         one.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         began = time.monotonic()
         assert one.recv(1) == b"" and time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(("pause", "whole"), [(60.0, False), (0.05, True)])
+def test_who_does_not_read_an_answer_is_left_and_who_reads_slowly_is_not(monkeypatch, pause, whole):
+    """30 MB, for a client that never reads, and for one that takes two seconds for them."""
+    over = threading.Event()
+
+    async def large(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(30_000_000)})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        over.set()
+
+    with listening(monkeypatch, 0.3, large) as address, socket.create_connection(address, 5) as client:
+        began, size = time.monotonic(), 0
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        if whole:
+            while piece := client.recv(2**20):
+                size += len(piece)
+                time.sleep(pause)
+            assert size > 30_000_000 and time.monotonic() - began > 0.6
+        assert over.wait(5), "the answer is still held"

@@ -48,8 +48,11 @@ def limit_process(memory: int) -> None:
         resource.setrlimit(getattr(resource, name), (wanted, wanted))
 
 
-def check_limits(path: Path, pixels: int, seconds: float) -> None:
+def check_limits(path: Path, pixels: int, seconds: float) -> float:
     """Read what a file says of itself, and refuse what would be too large before anything is decoded.
+
+    Returns:
+        Its length in seconds; 0 for a picture, and where it is not told.
 
     Raises:
         TooLarge: more pixels or seconds than allowed.
@@ -58,7 +61,7 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
     if is_picture(path):
         with open_picture(path) as image:
             _check_size(image.width, image.height, pixels)
-        return
+        return 0.0
     with (
         suppress(av.error.FFmpegError, OSError),
         open_container(path) as container,
@@ -72,11 +75,18 @@ def check_limits(path: Path, pixels: int, seconds: float) -> None:
                 _check_size(video.codec_context.width, video.codec_context.height, pixels)
         if max(lengths, default=0.0) > seconds:
             raise TooLarge(f"the medium lasts {max(lengths):,.0f} s; expected at most {seconds:,.0f} s, cut it first")
+        return max(lengths, default=0.0)
+    return 0.0
 
 
 def _check_size(width: int, height: int, pixels: int) -> None:
     if width * height > pixels:
         raise TooLarge(f"the picture has {width}x{height} pixels; expected at most {pixels:,}, reduce it first")
+
+
+def length(job: dict[str, Any]) -> float:
+    """Tell how long a medium is, seconds."""
+    return check_limits(Path(job["path"]), job["pixels"], job["seconds"])
 
 
 def decode(job: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +135,7 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
 def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; a fault of the file is an answer, too."""
     try:
-        return {"found": {"decode": decode, "show": show}[job["task"]](job)}
+        return {"found": {"length": length, "decode": decode, "show": show}[job["task"]](job)}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}
     except MemoryError:

@@ -19,8 +19,10 @@ from emotion_qwen.records import Clip
 from emotion_qwen.serving.decoder import load_clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.scratch import Scratch
 from emotion_qwen.settings import ClipSettings
 
+MINUTE = 60.0  # seconds of a medium
 JOBS = 500  # after which a process is replaced, whatever the libraries in it have kept
 _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
@@ -56,7 +58,8 @@ class Decoders:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="emotion-qwen-serve-"))
+        self._scratch = Scratch()
+        self.folder = self._scratch.folder
         self.died = 0
         self._idle: asyncio.Queue[_Worker | None] = asyncio.Queue()
         for _ in range(settings.decoders):
@@ -100,7 +103,7 @@ class Decoders:
         }  # fmt: skip
         folder = self.new_folder()
         try:
-            found = await self._run(job, path, name, folder)
+            found = await self._timed(job, path, name, folder)
             return await asyncio.to_thread(load_clip, folder, found, name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,17 +112,23 @@ class Decoders:
         """Return a medium as a browser plays it, and the drawing of its sound; errors are those of `decode`."""
         folder = self.new_folder()
         try:
-            found = await self._run({"task": "show", "limit": limit}, path, name, folder)
+            found = await self._timed({"task": "show", "limit": limit}, path, name, folder)
             shown = Playable(found["kind"], found["mime"], (folder / "shown").read_bytes(), "", found["copied"])
             return shown, found["sound"]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+    async def _timed(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
+        """Do a job in a time in proportion to the minutes of the medium, at least that of one."""
+        seconds = self.settings.decode_seconds
+        length = await self._run({"task": "length"}, path, name, folder, seconds)
+        return await self._run(job, path, name, folder, seconds * max(1.0, length / MINUTE))
+
+    async def _run(self, job: dict[str, Any], path: Path, name: str, folder: Path, seconds: float) -> Any:
         limits = {"pixels": self.settings.media_pixels, "seconds": self.settings.media_seconds}
         line = json.dumps({**job, **limits, "path": str(path), "folder": str(folder)}) + "\n"
         for last in (False, True):  # a process may have died of something else, so there is a second try
-            if await self._ask(line.encode(), name):
+            if await self._ask(line.encode(), name, seconds):
                 break
             self.died += 1
             if last:
@@ -134,7 +143,7 @@ class Decoders:
             )
         return answer["found"]
 
-    async def _ask(self, line: bytes, name: str) -> bool:
+    async def _ask(self, line: bytes, name: str, seconds: float) -> bool:
         """Give a job to an idle process; return whether it lived to the end.
 
         Raises:
@@ -146,13 +155,13 @@ class Decoders:
             if worker is None or worker.process.returncode is not None:
                 worker = _Worker(await self._start())
             try:
-                whole = await asyncio.wait_for(worker.do(line), self.settings.decode_seconds)
+                whole = await asyncio.wait_for(worker.do(line), seconds)
             except (BrokenPipeError, ConnectionResetError):
                 return False
             except TimeoutError as error:
                 raise ApiError(
                     422,
-                    f"{name}: decoding took longer than {self.settings.decode_seconds:g} s; give a smaller medium",
+                    f"{name}: decoding took longer than {seconds:g} s; give a smaller medium",
                     "media_refused",
                 ) from error
             return whole
@@ -165,7 +174,7 @@ class Decoders:
     async def _start(self) -> Process:
         limits = json.dumps({"memory": self.settings.decode_bytes, "pixels": self.settings.media_pixels})
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # no keys
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(self.folder)}
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "emotion_qwen.serving.decoder", limits,
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, cwd=self.folder,
@@ -177,4 +186,4 @@ class Decoders:
             worker = self._idle.get_nowait()
             if worker is not None:
                 await worker.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 whose clients must get to the point: uvicorn waits for the first request of a connection without end."""
+"""HTTP/1.1 whose clients must keep up: uvicorn waits without end for a first request, and for an answer to be read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 15.0  # for the first line and the headers of a request, from the first byte or the connection on
+READ_SECONDS = 20.0  # in which a client must take in `READ_BYTES` of what waits for it
+READ_BYTES = 2**16
 
 
 class PromptProtocol(H11Protocol):
-    """A connection that is closed if a request's headers do not come in time, however slowly they keep coming."""
+    """A connection that is closed if its client sends a request's headers too slowly, or reads an answer too slowly."""
 
     _head: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -31,7 +34,33 @@ class PromptProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hold the answer back, and watch whether the client reads it."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch(self, left: int) -> None:
+        self._reading = self.loop.call_later(READ_SECONDS, self._check_reading, left)
+
+    def _stop_watching(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _check_reading(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if before - left < READ_BYTES:
+            self.transport.abort()  # `close` would wait for the client to read the rest
+        else:
+            self._watch(left)
 
     def _wait_for_head(self) -> None:
         self._head = self.loop.call_later(HEAD_SECONDS, self._too_slow)
