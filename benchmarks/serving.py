@@ -5,7 +5,11 @@ one client, then by 16 at once; then by one again, so that a change of the machi
 per second, their ratio, the median and the 95th percentile of the time a request takes, the server's memory before, at
 the most and afterwards, and whether every answer is that of a request alone.
 
+With `--reports 2`, instead: how much longer do the clients wait for their next token while so many others ask for
+reports on a clip without a pause? Stretches with and without reports take turns, so that both see the same machine.
+
     python benchmarks/serving.py                     # starts `emotion-qwen serve` on a free port; about two minutes
+    python benchmarks/serving.py --reports 2         # the gaps between tokens, beside reports and without them
     python benchmarks/serving.py --seconds 20 --url http://127.0.0.1:8000
 """
 
@@ -20,9 +24,11 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -80,6 +86,69 @@ class Load:
                     self.known.setdefault(seed, told["choices"][0]["message"]["content"])
                     != (told["choices"][0]["message"]["content"])
                 )
+
+
+class Stretch:
+    """Clients that read streamed answers, some of them beside others that ask for reports, for some seconds."""
+
+    def __init__(self, url: str, clients: int, reports: int, seconds: float, clip: bytes) -> None:
+        self.url, self.clip, self.until = url, clip, time.monotonic() + seconds
+        self.gaps: list[float] = []
+        self.firsts: list[float] = []
+        self.reports, self.errors = 0, []
+        threads = [threading.Thread(target=self._chat, args=(number,)) for number in range(clients)]
+        threads += [threading.Thread(target=self._report) for _ in range(reports)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _chat(self, number: int) -> None:
+        with httpx.Client(timeout=120) as client:
+            while time.monotonic() < self.until:
+                wanted = {**REQUESTS[number % PICTURES], "stream": True, "logprobs": True}  # a piece for every token
+                number, last, first = number + 1, time.monotonic(), True
+                with client.stream("POST", f"{self.url}/v1/chat/completions", json=wanted) as answer:
+                    for line in answer.iter_lines():
+                        if '"logprobs":{' in line:
+                            now = time.monotonic()
+                            (self.firsts if first else self.gaps).append(now - last)
+                            last, first = now, False
+
+    def _report(self) -> None:
+        with httpx.Client(timeout=300) as client:
+            while time.monotonic() < self.until:
+                answer = client.post(f"{self.url}/v1/emotion/analyze", files={"file": ("clip.mp4", self.clip)})
+                self.reports += answer.status_code == 200
+                if answer.status_code != 200:
+                    self.errors.append(answer.text[:200])
+
+
+def measure_beside(url: str, clients: int, reports: int, seconds: float) -> dict:
+    from emotion_qwen.inference.demo import make_demo_clip
+
+    with tempfile.TemporaryDirectory() as folder:
+        clip = make_demo_clip(Path(folder) / "clip.mp4").read_bytes()
+    Stretch(url, clients, reports, 5, clip)  # what is loaded late
+    stretches = [(beside, Stretch(url, clients, beside, seconds / 6, clip)) for beside in (0, reports) * 3]
+    gaps = {beside: [gap for b, s in stretches for gap in s.gaps if b == beside] for beside in (0, reports)}
+    found = {
+        name: {
+            "median_ms": round(1000 * statistics.median(values), 1),
+            "mean_ms": round(1000 * statistics.mean(values), 1),
+            "p99_ms": round(1000 * sorted(values)[int(0.99 * len(values))], 1),
+            "longest_ms": round(1000 * max(values), 1),
+            "tokens": len(values),
+        }
+        for name, values in (("without", gaps[0]), ("beside", gaps[reports]))
+    }
+    return {
+        **found,
+        "ratio_of_medians": round(found["beside"]["median_ms"] / found["without"]["median_ms"], 2),
+        "ratio_of_means": round(found["beside"]["mean_ms"] / found["without"]["mean_ms"], 2),
+        "reports": sum(stretch.reports for _, stretch in stretches),
+        "errors": [error for _, stretch in stretches for error in stretch.errors][:5],
+    }
 
 
 REQUESTS = [request_of(seed) for seed in range(PICTURES)]
@@ -160,13 +229,18 @@ def measure(url: str, clients: int, seconds: float) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--reports", type=int, default=0, help="others that ask for reports meanwhile")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--threads", type=int, default=2, help="OMP_NUM_THREADS of the server")
     parser.add_argument("--url", default=None)
     chosen = parser.parse_args()
     with ExitStack() as stack:
         url = chosen.url or stack.enter_context(started(chosen.threads))
-        print(json.dumps(measure(url, chosen.clients, chosen.seconds), indent=2))
+        if chosen.reports:
+            found = measure_beside(url, chosen.clients, chosen.reports, chosen.seconds)
+        else:
+            found = measure(url, chosen.clients, chosen.seconds)
+        print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
