@@ -305,6 +305,7 @@ class Deadly(SegmentVideo):
         return super().__call__(item)
 
 
+@pytest.mark.slow  # two processes that load all decoders, twice; test_engines has the same without
 def test_a_source_that_ends_its_process_is_left_out_and_stops_no_build(tmp_path, monkeypatch):
     folder = faces(tmp_path / "in", 1)
     (folder / "kills.mp4").write_bytes((folder / "film0.mp4").read_bytes() + b"kills")
