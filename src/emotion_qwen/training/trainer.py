@@ -110,12 +110,13 @@ class StageTrainer(Trainer):
         Raises:
             TrainingError: another rank failed; this one's own error passes.
         """
+        failed = True
         try:
             yield
-        except Exception:
-            of_all_ranks(1)
-            raise
-        if ranks := [rank for rank, failed in enumerate(of_all_ranks(0)) if failed]:
+            failed = False
+        finally:
+            failures = of_all_ranks(int(failed))
+        if ranks := [rank for rank, number in enumerate(failures) if number]:
             raise TrainingError(f"rank(s) {_listed(ranks)} failed while {doing}; their own messages say why")
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
