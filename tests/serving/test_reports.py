@@ -123,7 +123,7 @@ def test_a_real_face_is_described_as_a_person(server, shared_data):
 def test_text_beyond_the_limit_is_refused_in_one_line_while_a_chat_goes_on(server):
     text = "It rains and rains. " * 11_500  # 230 kB
     chat = server.chat("Hello", max_tokens=4000, stream=True, logprobs=True, extra_body={"ignore_eos": True})
-    next(iter(chat))
+    next(chat)
     for path in ("analyze", "features"):
         content = [image_part(png(1)), text_part(text)]
         began = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,7 @@ class Decoders:
             raise ApiError(422, message, "media_refused") from error
         if "error" in answer:
             message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
+            message = re.sub(rf"{re.escape(str(self.folder))}/(\w+/)*", "", message)
             if answer["large"]:
                 raise ApiError(413, message, "media_too_large")
             raise ApiError(400, message, "invalid_media")
