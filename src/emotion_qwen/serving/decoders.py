@@ -38,9 +38,10 @@ class Decoders:
         self.settings = settings
         self._scratch = Scratch()
         self.folder = self._scratch.folder
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}  # no keys
         isolation = Isolation(
             setup=partial(limit_process, settings.decode_bytes, settings.media_pixels),
-            environment={name: os.environ[name] for name in _PASSED_ON if name in os.environ},  # no keys
+            environment={**passed_on, "TMPDIR": str(self.folder)},
             trusted=False, folder=self.folder, quiet=True, jobs=JOBS,
             tries=2,  # a process may have died of something else
         )  # fmt: skip
