@@ -42,9 +42,6 @@ SAME = 0.3
 _threads = threading.local()
 
 
-_threads = threading.local()
-
-
 @dataclass(frozen=True, eq=False)
 class Detections:
     """The faces of one frame.
