@@ -70,6 +70,8 @@ def run(command: list[str], place: Path, seconds: float) -> subprocess.Completed
 
 def expected(call: tuple[str, ...]) -> int:
     text = shlex.join(call)
+    if "--dry-run" in call:
+        return 0
     if any(part in text for part in REFUSED) or (not SHARED.is_dir() and any(part in text for part in NEEDS_DATA)):
         return 2
     return 0
