@@ -77,6 +77,15 @@ def _read_back(
     items = task.items(data, side=model.side_of(task), languages=(language,), limit=limit)
     given = [(item, one.predicted) for item, one in zip(items, answered, strict=True) if one.predicted]
     readings = model.readings(task, [item for item, _ in given])
+    for reader in {id(one.reader): one.reader for one in readings if isinstance(one, Reading)}.values():
+        reader.answers(  # all at once; the shares below find them answered
+            [
+                v
+                for one in readings
+                if isinstance(one, Reading) and one.reader is reader
+                for v in one.asked(one.channels)
+            ]
+        )
     shown, likely = [], []
     for reading, (item, predicted) in zip(readings, given, strict=True):
         if isinstance(reading, Reading) and predicted:

@@ -32,11 +32,12 @@ class _Trail:
     boxes: list[np.ndarray] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     rolls: list[float] = field(default_factory=list)
+    strains: list[float] = field(default_factory=list)
     seen: float = 0.0
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
     """Horizontal and vertical, pixels per second."""
 
-    def add(self, frame: int, time: float, box: np.ndarray, score: float, roll: float) -> None:
+    def add(self, frame: int, time: float, box: np.ndarray, score: float, roll: float, strain: float) -> None:
         """Append one sighting and learn the speed from it."""
         if self.boxes and time > self.seen:
             measured = (_centres(box) - _centres(self.boxes[-1])) / (time - self.seen)
@@ -45,6 +46,7 @@ class _Trail:
         self.boxes.append(box)
         self.scores.append(score)
         self.rolls.append(roll)
+        self.strains.append(strain)
         self.seen = time
 
     def expected(self, time: float) -> np.ndarray:
@@ -91,7 +93,7 @@ def track_faces(
             trails = _trails(times, (detect_turned(frame, quarter, detector) for frame in frames), *reached)
     tracks = [_record(person, trail) for person, trail in enumerate(trails)]
     return tuple(
-        replace(track, rolls=rolls_of(track, frames, trail.rolls, detector))
+        replace(track, rolls=rolls_of(track, frames, trail.rolls, trail.strains, detector))
         for track, trail in zip(tracks, trails, strict=True)
     )
 
@@ -107,14 +109,16 @@ def _trails(
         # `patience` counts missed time, so the step to the next frame comes on top; slow sampling never splits a track.
         live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
         taken = _continue(live, found.boxes, time, reach)
-        rolls = np.zeros(len(found.scores)) if found.rolls is None else found.rolls
+        upright = np.zeros(len(found.scores))
+        rolls = upright if found.rolls is None else found.rolls
+        strains = upright if found.strains is None else found.strains
         for number, (box, score) in enumerate(zip(found.boxes, found.scores.tolist(), strict=True)):
             trail = taken.get(number)
             if trail is None:
                 trail = _Trail()
                 live.append(trail)
                 every.append(trail)
-            trail.add(index, time, box, score, float(rolls[number]))
+            trail.add(index, time, box, score, float(rolls[number]), float(strains[number]))
     if len(times) >= FEW_FRAMES:
         every = [trail for trail in every if len(trail.frames) > 1 or trail.scores[0] >= lone_score]
     every.sort(key=lambda trail: (trail.frames[0], float(trail.boxes[0][0]), float(trail.boxes[0][1])))

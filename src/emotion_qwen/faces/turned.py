@@ -28,6 +28,10 @@ LEANING = 15.0  # degrees
 """A face that is turned by more is looked at again after it was righted by what was seen first."""
 CHECKED = 3
 """Frames of a track, those with the best scores, in which the roll is looked for in all directions."""
+UPRIGHT_SCORE, UPRIGHT_STRAIN = 0.6, 8.0
+"""A face that is found with at least this score, with landmarks that fit a face this well (degrees) and lean by less
+than `LEANING`, is upright and not looked at again: so are 87 of 100 upright validation faces of LFW, RAF-DB and FER+, and
+one of 300 that are turned by quarters."""
 UPRIGHT = 0.05
 """Advantage of the picture as it is over its quarter turns: most pictures are upright."""
 
@@ -70,7 +74,11 @@ def roll_of(frame: np.ndarray, box: np.ndarray, detector: CenterFaceDetector) ->
 
 
 def rolls_of(
-    track: FaceTrack, frames: np.ndarray, rolls: Sequence[float], detector: CenterFaceDetector
+    track: FaceTrack,
+    frames: np.ndarray,
+    rolls: Sequence[float],
+    strains: Sequence[float],
+    detector: CenterFaceDetector,
 ) -> np.ndarray | None:
     """Return (K,) float32 degrees by which a face is turned in the frames of its track; None if it is upright.
 
@@ -78,9 +86,13 @@ def rolls_of(
         track: the face.
         frames: (T, H, W, 3) uint8 RGB of the clip.
         rolls: K degrees, by the landmarks with which the face was found.
+        strains: K degrees by which these landmarks do not fit a face.
         detector: looks at the face again, in `CHECKED` frames, or in all of them if it is far from upright.
     """
     best = np.argsort(-track.scores, kind="stable")[:CHECKED]
+    fits = [track.scores[row] >= UPRIGHT_SCORE and strains[row] < UPRIGHT_STRAIN for row in best]
+    if all(fits) and all(abs(roll) < LEANING for roll in rolls):
+        return None
     seen = {int(row): roll_of(frames[track.frames[row]], track.boxes[row], detector) for row in best}
     upright = float(np.median(np.abs(list(seen.values())))) <= 45
     found = np.array(rolls, np.float32)
