@@ -182,7 +182,7 @@ def test_media_that_are_missing_or_cannot_be_read(tmp_path, gray_clip):
     assert f"image '{tmp_path}/empty.jpg' is empty (0 bytes)" in told[3]
     assert f"video '{tmp_path}/good.png' is a picture; expected a video" in told[4]
     assert f"image '{tmp_path}/gray.mp4' is no picture that can be read" in told[5]
-    assert f"image '{tmp_path}' does not exist" in told[6]
+    assert f"image '{tmp_path}' is a folder" in told[6]
     assert len(check_manifest(path, decode=False).faults) == 2
 
 

@@ -47,10 +47,13 @@ def test_the_timeline_turns_from_sad_to_happy_where_a_person_sees_it(analyzer, s
 
 
 def test_the_cartoon_after_the_face_is_a_gap(analyzer, shared_data):
-    """The face ends at 2.3 s; a cartoon with music follows (looked at frame by frame)."""
+    """The face ends at 2.3 s; a cartoon with music follows (looked at frame by frame).
+
+    Frames are read 0.57 s apart, so the end of a face is known to 0.29 s.
+    """
     report = analyzer.analyze(shared_data / "clips" / "face_noface.mov")
     (gap,) = report.gaps
-    assert gap.start == pytest.approx(2.3, abs=0.2) and gap.end == pytest.approx(6.4, abs=0.1)
+    assert gap.start == pytest.approx(2.3, abs=0.3) and gap.end == pytest.approx(6.4, abs=0.1)
     assert gap.reason == "no face was found, and no voice is heard"
     assert report.label == "happy" and report.timeline[-1].end <= gap.start and report.episodes[-1].offset <= gap.start
     assert report.provenance["channels"] == ["picture"]
@@ -125,9 +128,9 @@ def test_two_faces_side_by_side_are_two_people_with_their_own_labels(analyzer, s
 
 
 def test_validation_faces_are_read_alike_in_both_languages(nano, shared_data, tmp_path):
-    figures = measure(nano, shared_data, tmp_path, limit=200)
+    figures = measure(nano, shared_data, tmp_path, limit=80)
     faces = figures["FER2013, 7 emotions"]
-    assert min(faces["accuracy"].values()) >= 53  # the whole part is in docs/results; 200 pictures scatter by 7 points
+    assert min(faces["accuracy"].values()) >= 53  # the whole part is in docs/results; so few pictures scatter by 11 points
     assert min(faces["written_parses"].values()) >= 95
     assert min(faces["written_agrees"].values()) >= 90  # 95 on the whole part
     assert min(figures["LFW, happiness or neutral"]["accuracy"].values()) >= 85

@@ -72,6 +72,7 @@ def test_bad_input_exits_with_2_before_a_model_is_loaded(capsys, data, arguments
 def test_a_folder_without_a_model_and_a_folder_of_another_model(capsys, data):
     code, _, err = run(capsys, data, "nano", data, "--tasks", "cifar", "--limit", "1")
     assert code == 2 and "no config.json" in err
+    assert run(capsys, data, "nano", "nano", "--tasks", "cifar", "--limit", "1")[0] == 0
     other = data / "other"
     shutil.copytree(NANO, other)
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))

@@ -265,7 +265,7 @@ def test_request_names_everything_that_is_asked(analyzer):
     assert set(made["asked"]) == {
         "language", "start", "end", "context", "abstain_below",
         "sound", "words", "audio", "audio_track", "transcript", "subtitle_track",
-            "recognizer", "reasoning", "about",
+        "encoding", "recognizer", "reasoning", "about",
     }  # fmt: skip
     assert replace(Request(), start=1.0).made_by(analyzer) != made
 

@@ -79,7 +79,7 @@ def test_the_document_tells_bodies_answer_and_errors(server):
     document = server.http.get("/openapi.json").json()
     asked = document["paths"][WHERE]["post"]
     form = asked["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"file", "labels", "language", "start", "end", "context"} == set(form)
+    assert {"file", "labels", "language", "start", "end", "context", "about"} == set(form)
     answer = asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert {"visual", "audio", "pooled", "gate"} <= set(document["components"]["schemas"][answer]["properties"])
     assert {"400", "401", "413", "415", "422", "429", "503", "504"} <= set(asked["responses"])

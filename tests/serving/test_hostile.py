@@ -203,7 +203,7 @@ def test_no_path_leads_to_files(server, path):
 
 def decoders_of(server) -> list[int]:
     told = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(server.process.pid)], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in told.stdout.splitlines() if "serving.decoder" in line]
+    return [int(line.split()[0]) for line in told.stdout.splitlines() if "emotion_qwen.workers" in line]
 
 
 def test_a_killed_decoder_is_replaced_and_nobody_notices(server):

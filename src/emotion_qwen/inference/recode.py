@@ -21,7 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from emotion_qwen.errors import MediaError
+from emotion_qwen.errors import MediaError, StorageError
 from emotion_qwen.files import staged
 from emotion_qwen.inference.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder
 from emotion_qwen.media.container import open_container, open_video, reason
@@ -71,9 +71,12 @@ def recode(
                 _walk(container, stream, timeline, film, _Painted(paint, side))
             if not film.written:
                 raise MediaError(f"{str(source)!r}: none of its frames can be decoded; fetch or record the file again")
-    except (av.error.FFmpegError, UnknownCodecError, OSError) as error:
+    except (av.error.FFmpegError, UnknownCodecError, OSError, StorageError) as error:
+        if isinstance(error, StorageError) and not name:
+            raise  # it names the file that was asked for
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise MediaError(
-            f"{name or repr(str(out))} cannot be written ({reason(error)}); check the folder, the space on the disk, "
+            f"{name or repr(str(out))} cannot be written ({reason(cause)}); check the folder, the space on the disk, "
             "and PyAV's encoders"
         ) from error
 
