@@ -199,7 +199,7 @@ class Service:
         except asyncio.CancelledError:
             stop.set()
             if not job.cancelled():
-                await asyncio.wait([asyncio.wrap_future(job)])
+                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)  # nobody asks how it ended
             raise
 
     async def prepare(self, clip: Clip) -> PreparedClip:
