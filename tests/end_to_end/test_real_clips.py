@@ -127,10 +127,11 @@ def test_two_faces_side_by_side_are_two_people_with_their_own_labels(analyzer, s
         assert people[0].box[2] < 0.5 < people[1].box[0]
 
 
+@pytest.mark.slow
 def test_validation_faces_are_read_alike_in_both_languages(nano, shared_data, tmp_path):
-    figures = measure(nano, shared_data, tmp_path, limit=80)
+    figures = measure(nano, shared_data, tmp_path, limit=200)
     faces = figures["FER2013, 7 emotions"]
-    assert min(faces["accuracy"].values()) >= 53  # the whole part is in docs/results; so few pictures scatter by 11 points
+    assert min(faces["accuracy"].values()) >= 53  # the whole part is in docs/results; 200 pictures scatter by 7 points
     assert min(faces["written_parses"].values()) >= 95
     assert min(faces["written_agrees"].values()) >= 90  # 95 on the whole part
     assert min(figures["LFW, happiness or neutral"]["accuracy"].values()) >= 85

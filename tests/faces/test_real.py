@@ -118,9 +118,9 @@ def test_turned_files_are_righted(name, roll):
 
 
 def validation(name: str, count: int) -> list[np.ndarray]:
-    """Draw pictures of the validation part by a seed; pictures whose voters saw no face are none."""
+    """Draw pictures of the validation part by a seed that chose no setting; pictures whose voters saw no face are none."""
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [row for row in parquet.read_table(DATA / name).to_pylist() if row["split"] == "validation"]
     rows = [row for row in rows if "votes" not in row or row["votes"][9] < 5]
-    chosen = np.random.default_rng(1).permutation(len(rows))[:count]
+    chosen = np.random.default_rng(7).permutation(len(rows))[:count]
     return [np.array(Image.open(io.BytesIO(rows[place]["image"])).convert("RGB")) for place in chosen]
