@@ -38,9 +38,7 @@ def test_transparency_lies_on_white_and_gray_becomes_rgb():
 
 def test_what_is_no_picture_is_named_with_its_file(tmp_path):
     path = files.write_parquet(tmp_path / "a.parquet", [{"image": b"no"}, {"image": None}])
-    with pytest.raises(
-        MediaError, match=r"a\.parquet, picture p1 is no picture that can be read; expected one of JPEG"
-    ):
+    with pytest.raises(MediaError, match=r"a\.parquet, picture p1 is no picture that can be read; expected one of"):
         Stored(path, "p1").load()
     with pytest.raises(MediaError, match=r"a\.parquet, picture p2: holds no bytes"):
         Stored(path, "p2", row=1).load()

@@ -118,7 +118,7 @@ def test_turned_files_are_righted(name, roll):
 
 
 def validation(name: str, count: int) -> list[np.ndarray]:
-    """Draw pictures of the validation part by a seed that chose no setting; pictures whose voters saw no face are none."""
+    """Draw validation pictures by a seed that chose no setting; pictures whose voters saw no face are none."""
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [row for row in parquet.read_table(DATA / name).to_pylist() if row["split"] == "validation"]
     rows = [row for row in rows if "votes" not in row or row["votes"][9] < 5]

@@ -108,9 +108,7 @@ def test_a_hub_model_in_the_cache_is_taken_from_there(cache, tmp_path):
     from emotion_qwen.inference.engine import Engine
 
     engine = Engine.load("org/name", device="cpu")
-    assert (
-        engine.name == "org/name" and engine.calibration.temperature("picture") is not None
-    )  # calibration is found, too
+    assert engine.name == "org/name" and engine.calibration.channels  # what stands beside the weights is found, too
 
 
 def test_a_cache_without_all_weights_serves_a_plan_and_no_model(cache, tmp_path):

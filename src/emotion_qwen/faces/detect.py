@@ -33,7 +33,7 @@ colour and in `BORDERED_SIDE` pixels, and the mean of both scores decides."""
 SURE = 0.7
 BORDERED_SIDE, BORDER = 160, 0.25
 MEAN_SCORE = 0.43
-"""Smallest mean of both scores, chosen on 300 FER+, 300 RAF-DB and 150 LFW validation faces and 1,200 CIFAR-10 pictures.
+"""Smallest mean of both scores, chosen on validation faces (300 FER+, 300 RAF-DB, 150 LFW) and 1,200 CIFAR-10 pictures.
 What it finds in other pictures stands in docs/results/house.md."""
 SAME = 0.3
 """Both looks show one face where their boxes share more than this, intersection over union."""

@@ -29,9 +29,9 @@ LEANING = 15.0  # degrees
 CHECKED = 3
 """Frames of a track, those with the best scores, in which the roll is looked for in all directions."""
 UPRIGHT_SCORE, UPRIGHT_STRAIN = 0.6, 8.0
-"""A face that is found with at least this score, and with landmarks that fit a face this well (degrees) and lean by less
-than `LEANING`, is upright and not looked at again. Of 100 validation faces of LFW, RAF-DB, FER+ and FER2013, 87 are found
-so, and of the same faces in quarter turns 1 of 300."""
+"""A face found with at least this score, with landmarks that fit a face this well (degrees) and lean by less than
+`LEANING`, is upright and not looked at again. Of 100 validation faces of LFW, RAF-DB, FER+ and FER2013, 87 are found
+so; of the same faces in quarter turns, 1 of 300."""
 UPRIGHT = 0.05
 """Advantage of the picture as it is over its quarter turns: most pictures are upright."""
 
