@@ -41,7 +41,7 @@ ABSTAIN_BELOW = 0.4
 _TEXTS = {
     "en": {
         "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}, smoothed).",
-        "disagrees": "{channel} alone says {own}, not {label}.",
+        "disagrees": "By {channel} alone it would be {own}, not {label}.",
         "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
         "below": "confidence {confidence} is below {threshold}",
         "unread": "the face cannot be read; it may be too blurred, too small or turned away",
