@@ -194,6 +194,7 @@ assert seen == 6 * 4 * 2 + 16, seen
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_with_two_workers_each_read_only_right_features(config_file, tmp_path):
     """And a fault of rank 0 is known to the other."""
     held = {"name": "held", "domain": "general", "path": "general.jsonl"}
