@@ -119,7 +119,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         pooled = reading.clip(reading.channels)
         found = {one.channel: one for one in influence(reading) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}
-        read = all(found[name].label == label for name, label in told.items())
+        read = all(name in found and found[name].label == label for name, label in told.items())  # a face may be missed
         with_most = LABELS.labels[int(pooled.argmax())] == meant
         named += odd in disagree
         readable += read and with_most
