@@ -195,8 +195,8 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         "",
         "Artificial moments: a face (FER2013), a voice (EmoDB) and a comment (GoEmotions) of one of six emotions, "
         "drawn independently; nobody was seen, heard and quoted at once. The same moments stand in every row. "
-        "Channels are weighed by how reliable each is on voices and lines from sources that the model was not trained on. Voices of "
-        "EmoDB are like those it learned, so here the sound is worth more than its weight.",
+        "Channels are weighed by how reliable each is on voices and lines from sources that the model was not trained "
+        "on. Voices of EmoDB are like those it learned, so here the sound is worth more than its weight.",
         "",
         "| channels | moments | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",
