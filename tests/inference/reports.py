@@ -257,7 +257,7 @@ def unanswered_clip() -> EmotionReport:
     doubt = Uncertainty(None, None, True, 0.4, True, reason)
     return replace(
         unanswered(), source="music.mp4", gaps=(Gap(0.0, SECONDS, reason),), uncertainty=doubt,
-        provenance=provenance(channels=[], warnings=["no voice is heard in the sound; it counts as absent"]),
+        provenance=provenance(channels=[], warnings=["no voice is heard in the sound; it was ignored"]),
     )  # fmt: skip
 
 

@@ -431,7 +431,7 @@ class EmotionQwen:
                 )
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
-            facts["warnings"].append("no voice is heard in the sound; it counts as absent")
+            facts["warnings"].append("no voice is heard in the sound; it was ignored")
         if thought is not None and label is not None:
             facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
             differs = difference(thought.steps, label, labels, reading.language)
