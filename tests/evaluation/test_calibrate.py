@@ -123,3 +123,9 @@ def test_an_unknown_task_names_the_known_ones(tmp_path, nano):
 def test_a_calibration_of_another_form_is_made_anew(tmp_path):
     (tmp_path / "calibration.json").write_text(json.dumps({"fer7": {"temperature": 1.3}}))
     assert calibrate._kept(tmp_path) == Calibration()
+
+
+def test_a_model_that_is_not_there_is_one_line(capsys):
+    assert run_command(calibrate.command, ["nowhere"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "'nowhere'" in error and len(error.splitlines()) == 1

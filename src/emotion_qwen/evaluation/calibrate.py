@@ -190,7 +190,7 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 @click.command(name="calibrate")
-@click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("model")
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the tasks' data.")
 @click.option(
     "--channel", "chosen", multiple=True, metavar="CHANNEL=TASKS",
@@ -203,23 +203,25 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @click.option("--limit", type=int, default=None, help="Answer so many items of each task.")
 @click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep the answers, to go on later.")
 def command(
-    model: Path, data: Path | None, chosen: Sequence[str], sets: str, split: str, limit: int | None,
+    model: str, data: Path | None, chosen: Sequence[str], sets: str, split: str, limit: int | None,
     predictions: Path | None,
 ) -> None:  # fmt: skip
     """Fit what each channel of MODEL is worth, so that shares are probabilities and a weak channel counts little.
 
-    Only the channels that were asked for change; the file calibration.json is written into MODEL.
+    MODEL is nano, a model or adapter folder, or a hub name. Only the channels that were asked for change; the file
+    calibration.json is written into the model's folder.
     """
     label_sets = tuple(sets.split(","))
     for name in label_sets:
         if name not in LABEL_SETS:
             raise SettingsError(unknown_choice("label set", name, LABEL_SETS))
     tasks, engine = _tasks(chosen), Engine.load(model)
-    known = _kept(model)
+    known = _kept(engine.folder)
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-calibrate-") as scratch:
         folder = predictions or Path(scratch)
         fits = calibrate(engine, tasks, data, folder, split=split, limit=limit)
-    path = Calibration({**known.channels, **fits}, tuple(dict.fromkeys((*known.label_sets, *label_sets)))).write(model)
+    calibration = Calibration({**known.channels, **fits}, tuple(dict.fromkeys((*known.label_sets, *label_sets))))
+    path = calibration.write(engine.folder)
     for channel, fit in fits.items():
         click.echo(
             f"{channel}: temperature {fit.temperature:.2f} on {fit.items} items of {', '.join(fit.tasks)}; right in "

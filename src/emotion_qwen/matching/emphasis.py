@@ -6,7 +6,7 @@ Each rule either leaves fewer labels or all of them; where more than one is left
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,8 +19,6 @@ class LabelMention:
     start: int
     end: int
 
-
-Rule = Callable[[str, Sequence[LabelMention], int], list[LabelMention]]
 
 # Reaches from a label to its share: signs, and the name of the share.
 _SHARE_NAME = (
