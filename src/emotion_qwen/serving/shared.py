@@ -104,6 +104,7 @@ class SharedEngine(Engine):
         room = self.context - inputs["input_ids"].shape[1]
         options = Options(max(1, min(max_new_tokens, room)))
         sampler = Sampler(sampling, grammar.begin() if grammar else None, first)
+        self.turns.check()  # a short answer may be whole before the first look below
         generation = Generation(dict(inputs), notice, options, sampler)
         self.scheduler.submit(generation, bounded=False)
         try:
