@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 
-from emotion_qwen.model.convert import parse_config
-from emotion_qwen.model.layouts import expected_shapes
-from emotion_qwen.model.shards import OutputTensor, write_folder
+from emotion_qwen.convert.conversion import parse_config
+from emotion_qwen.convert.layouts import expected_shapes
+from emotion_qwen.convert.shards import OutputTensor, write_folder
 
 BAR = 1.6
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from emotion_qwen.model.convert import convert
+from emotion_qwen.convert.conversion import convert
 
 def high_water():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))

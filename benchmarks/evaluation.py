@@ -30,14 +30,14 @@ import torch
 from rich.console import Console
 
 from emotion_qwen.data.pictures import read_pictures
-from emotion_qwen.evaluation.answerers.local import LocalModel
-from emotion_qwen.evaluation.runner import Place, answer_task
-from emotion_qwen.evaluation.score import as_answers
+from emotion_qwen.engine.engine import NANO, Engine
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.runner import Place, answer_task
+from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.scoring.as_released import dfew_scores
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
-from emotion_qwen.inference.engine import NANO, Engine
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.model import EmotionQwenForConditionalGeneration

@@ -22,8 +22,8 @@ from rich.console import Console
 from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.features import FeatureCache
 from emotion_qwen.data.mixture import Mixture, SampleList
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.faces import CenterFaceDetector
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.prepare import prepare_sample
 from emotion_qwen.records import Sample
 from emotion_qwen.training.stages import STAGES, enter_stage

@@ -20,8 +20,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from emotion_qwen.inference.analyzer import EmotionQwen
-from emotion_qwen.inference.folder import TOGETHER, Request, analyze_all
+from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.batch.folder import TOGETHER, Request, analyze_all
 from emotion_qwen.records import EmotionReport
 
 SECONDS = 2.5

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.mixture import InLengthOrder, Mixture, SampleList
-from emotion_qwen.inference.engine import Engine
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.records import Sample
 
 BATCH, ROW, OVERHEAD = 32, 1024, 20  # OVERHEAD: tokens of the chat's own words

@@ -125,7 +125,7 @@ class Stretch:
 
 
 def measure_beside(url: str, clients: int, reports: int, seconds: float) -> dict:
-    from emotion_qwen.inference.demo import make_demo_clip
+    from emotion_qwen.batch.demo import make_demo_clip
 
     with tempfile.TemporaryDirectory() as folder:
         clip = make_demo_clip(Path(folder) / "clip.mp4").read_bytes()

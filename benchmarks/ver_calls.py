@@ -21,10 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.ver.calls import Caller, Ledger
 from emotion_qwen.ver.engines import Threads
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.table import Row, Table, digest
+from emotion_qwen.ver.store.table import Row, Table, digest
+from emotion_qwen.ver.teachers.calls import Caller, Ledger
 
 COLUMNS = {"clip": "text", "en": "text"}
 

@@ -34,7 +34,7 @@ def speech(shared_data) -> np.ndarray:
 @pytest.fixture(scope="session")
 def nano():
     """The shipped model, loaded once; tests must not change it."""
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     return Engine.load(device="cpu")
 
@@ -44,7 +44,7 @@ def bare():
     """The shipped model as training loads it, without what an engine does for speed; tests must not change it."""
     import torch
 
-    from emotion_qwen.inference.engine import NANO
+    from emotion_qwen.engine.engine import NANO
     from emotion_qwen.model import EmotionQwenForConditionalGeneration
 
     return EmotionQwenForConditionalGeneration.from_pretrained(NANO, dtype=torch.float32).eval()
@@ -57,7 +57,7 @@ def deaf_folder(tmp_path_factory) -> Path:
 
     import torch
 
-    from emotion_qwen.inference.engine import NANO
+    from emotion_qwen.engine.engine import NANO
     from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration
     from emotion_qwen.processing import EmotionQwenProcessor
 
@@ -77,7 +77,7 @@ def deaf_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def deaf(deaf_folder):
     """nano without its audio side, loaded once; tests must not change it."""
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     return Engine.load(deaf_folder, device="cpu")
 

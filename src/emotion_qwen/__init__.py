@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "EmotionQwen": "emotion_qwen.inference.analyzer",
+    "EmotionQwen": "emotion_qwen.analysis.analyzer",
     "EmotionReport": "emotion_qwen.records",
     "EmotionQwenConfig": "emotion_qwen.model",
     "EmotionQwenModel": "emotion_qwen.model",

@@ -14,12 +14,12 @@ from emotion_qwen import __version__
 from emotion_qwen.console import run_command
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "analyze": ("emotion_qwen.inference.commands:analyze", "Say what the people in clips or pictures feel."),
-    "ask": ("emotion_qwen.inference.commands:ask", "Ask a free question about a clip or picture."),
-    "faces": ("emotion_qwen.inference.commands:faces", "Show the faces found in a clip, their tracks and crops."),
+    "analyze": ("emotion_qwen.batch.commands:analyze", "Say what the people in clips or pictures feel."),
+    "ask": ("emotion_qwen.batch.commands:ask", "Ask a free question about a clip or picture."),
+    "faces": ("emotion_qwen.batch.commands:faces", "Show the faces found in a clip, their tracks and crops."),
     "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
-    "convert": ("emotion_qwen.processing.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
+    "convert": ("emotion_qwen.convert.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
     "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.eval_commands:evaluate", "Run benchmarks, score again, compare runs."),

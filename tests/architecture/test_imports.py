@@ -16,9 +16,12 @@ ROWS = (
     ("records", "matching"),
     ("media", "faces", "model"),
     ("processing",),
+    ("convert",),
     ("prepare",),
-    ("data",),
-    ("inference",),
+    ("data", "engine"),
+    ("analysis",),
+    ("views",),
+    ("batch",),
     ("training", "ver"),
     ("evaluation", "serving"),
     ("cli", "doctor", "integrations"),
@@ -100,7 +103,7 @@ def test_every_import_points_down(path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "import emotion_qwen.inference",
+        "import emotion_qwen.engine",
         "from emotion_qwen import data",
         "from emotion_qwen import EmotionQwen",
         "from emotion_qwen.faces.track import follow",

@@ -86,7 +86,7 @@ def test_packed_equals_padded_and_alone(bare, processor, samples):
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("train", [False, True])
 def test_changing_one_sample_leaves_its_neighbours_bit_equal(processor, samples, train, checkpointing):
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     model = Engine.load(device="cpu").model.train(train)
     if checkpointing:

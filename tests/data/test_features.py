@@ -171,7 +171,7 @@ def test_a_medium_that_cannot_be_read_is_one_line_with_its_sample(filler, tmp_pa
 
 
 def test_features_of_another_transformer_are_refused(made, filler):
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     other = Engine.load(device="cpu").model.model.visual
     with torch.no_grad():

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emotion_qwen.evaluation.answerers.local import LocalModel
-from emotion_qwen.evaluation.predictions import LINES
-from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.evaluation.score import score_run
-from emotion_qwen.evaluation.score_page import write_report
+from emotion_qwen.evaluation.pages.score_page import write_report
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.predictions import LINES
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import score_run
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.faces import Detections
 from evaluation import benchmark_files as files

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from tests.artificial_clips import make_clips
 
+from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.batch.folder import Request, analyze_all
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.answerers.local import LocalModel
-from emotion_qwen.evaluation.runner import answer_task
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.evaluation.tasks.folder import folder_task
 from emotion_qwen.faces import Detections
-from emotion_qwen.inference.analyzer import EmotionQwen
-from emotion_qwen.inference.folder import Request, analyze_all
 
 VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 REAL = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "asl_hungry.mkv", "asl_sorry.mkv",

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from emotion_qwen.console import run_command
+from emotion_qwen.engine.calibration import Calibration, ChannelFit
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation import calibrate
 from emotion_qwen.evaluation.calibrate import expected_calibration_error, fit_channel, fit_temperature, tempered
 from emotion_qwen.evaluation.predict import Prediction
-from emotion_qwen.inference.calibration import Calibration, ChannelFit
-from emotion_qwen.inference.engine import Engine
 
 NAMES = ("sad", "happy", "fear")
 FIT = ChannelFit(1.7, 0.6, 0.1, 0.02, 9, ("fer",))

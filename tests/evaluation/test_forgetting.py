@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.evaluation.figures import draw_figures
 from emotion_qwen.evaluation.forgetting import compare
-from emotion_qwen.evaluation.page import as_record, signed, verdict, warnings, write_page
+from emotion_qwen.evaluation.pages.figures import draw_figures
+from emotion_qwen.evaluation.pages.forgetting_page import as_record, signed, verdict, warnings, write_page
 
 from .prediction_files import answered, line, write_folder
 

@@ -64,7 +64,7 @@ def test_a_loss_over_the_allowance_exits_with_1(capsys, data):
     ],
 )
 def test_bad_input_exits_with_2_before_a_model_is_loaded(capsys, data, arguments, said, monkeypatch):
-    monkeypatch.setattr("emotion_qwen.inference.engine.Engine.load", None)
+    monkeypatch.setattr("emotion_qwen.engine.engine.Engine.load", None)
     code, _, err = run(capsys, data, "nano", "nano", *arguments)
     assert code == 2 and said in err and not (data / "out").exists()
 

@@ -3,11 +3,11 @@ import json
 import pytest
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
-from emotion_qwen.evaluation import score as score_module
-from emotion_qwen.evaluation.answerers import EndpointSettings, make_answerer
-from emotion_qwen.evaluation.judge import Judge, JudgeSettings, judge_folder, judge_run, prompt, read_judgements
-from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.evaluation.score import score_folder
+from emotion_qwen.evaluation.run import score as score_module
+from emotion_qwen.evaluation.run.answerers import EndpointSettings, make_answerer
+from emotion_qwen.evaluation.run.judge import Judge, JudgeSettings, judge_folder, judge_run, prompt, read_judgements
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import score_folder
 
 from .scripted import emotion_item, said, scripted_server, toy
 
@@ -129,7 +129,7 @@ def test_two_endpoints_judge_a_run_and_their_agreement_is_told(run):
 
 
 def test_a_model_of_ours_can_judge(run, nano, monkeypatch):
-    monkeypatch.setattr("emotion_qwen.inference.engine.Engine.load", lambda name: nano)
+    monkeypatch.setattr("emotion_qwen.engine.engine.Engine.load", lambda name: nano)
     faults = judge_run([run / "model" / "toy"], JudgeSettings.of({"model": "nano"}), run)
     assert faults == 6, "nano was not trained for this: every reply is counted as no mark"
     (column,) = score_folder(run / "model" / "toy")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.evaluation.plan import EvalSettings, folder_names
+from emotion_qwen.evaluation.run.plan import EvalSettings, folder_names
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.settings import read_yaml
 

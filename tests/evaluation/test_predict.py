@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 
+from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation import predict as module
 from emotion_qwen.evaluation.metrics import accuracy, hits
 from emotion_qwen.evaluation.predict import HEADER, LINES, picture_side, predict, read_header, read_predictions
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.evaluation.tasks import TASKS
-from emotion_qwen.inference.analyzer import EmotionQwen
 
 from .prediction_files import without_seconds, write_pictures
 from .scripted import everywhere
@@ -72,7 +72,7 @@ def test_a_line_says_everything(nano, data):
 
 
 def test_faces_are_read_by_their_crops_and_only_allowed_labels_are_chosen(nano, data, monkeypatch):
-    monkeypatch.setattr("emotion_qwen.inference.analyzer.CenterFaceDetector", lambda: everywhere)
+    monkeypatch.setattr("emotion_qwen.analysis.analyzer.CenterFaceDetector", lambda: everywhere)
     engine = Watched(nano)
     found = predict(engine, TASKS["lfw"], data / "out", data=data)
     assert engine.seen == 2 * 2 + 1, "two faces, each as it is and mirrored, and one empty picture"

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 import pytest
 
 from emotion_qwen.errors import DataError, StorageError
-from emotion_qwen.evaluation import runner
-from emotion_qwen.evaluation.predictions import ITEMS, LINES, REJECTED, prediction, read_all, read_predictions
-from emotion_qwen.evaluation.runner import Place, answer_task, read_items, usable
+from emotion_qwen.evaluation.run import runner
+from emotion_qwen.evaluation.run.predictions import ITEMS, LINES, REJECTED, prediction, read_all, read_predictions
+from emotion_qwen.evaluation.run.runner import Place, answer_task, read_items, usable
 
 from .prediction_files import without_seconds, write_pictures
 from .scripted import emotion_item, toy

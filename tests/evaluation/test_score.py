@@ -8,11 +8,11 @@ import pytest
 
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation import score as module
-from emotion_qwen.evaluation.answerers import make_answerer
-from emotion_qwen.evaluation.predictions import HEADER
-from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.evaluation.score import confusion_of, folders_of, score_folder, score_run, task_of
+from emotion_qwen.evaluation.run import score as module
+from emotion_qwen.evaluation.run.answerers import make_answerer
+from emotion_qwen.evaluation.run.predictions import HEADER
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import confusion_of, folders_of, score_folder, score_run, task_of
 from emotion_qwen.evaluation.scoring.records import Judged, ScoredItem
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.evaluation.tasks.scorers import WheelScores, released_dfew

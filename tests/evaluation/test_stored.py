@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.stored import Stored, loaded
+from emotion_qwen.evaluation.run.stored import Stored, loaded
 from emotion_qwen.media.picture import decode_picture
 
 from . import benchmark_files as files

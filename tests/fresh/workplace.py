@@ -11,8 +11,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from emotion_qwen.inference.demo import make_demo_clip
-from emotion_qwen.inference.engine import NANO
+from emotion_qwen.batch.demo import make_demo_clip
+from emotion_qwen.engine.engine import NANO
 
 RATE = 16_000
 SUBTITLES = "1\n00:00:00,200 --> 00:00:01,400\nI got the place!\n\n2\n00:00:01,600 --> 00:00:02,800\nThank you.\n"

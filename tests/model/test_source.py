@@ -105,7 +105,7 @@ def test_a_hub_model_in_the_cache_is_taken_from_there(cache, tmp_path):
             (snapshot / file.name).symlink_to(file)
     found = find_model("org/name")
     assert found.name == "org/name" and found.base == snapshot and not cache
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     engine = Engine.load("org/name", device="cpu")
     assert engine.name == "org/name" and engine.calibration.channels  # what stands beside the weights is found, too
@@ -129,7 +129,7 @@ def test_a_cache_without_all_weights_serves_a_plan_and_no_model(cache, tmp_path)
 def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     shutil.copytree(NANO, tmp_path / "model", ignore=shutil.ignore_patterns("__pycache__"))
     path = tmp_path / "model" / "model.safetensors"
@@ -217,8 +217,8 @@ def test_serving_refuses_a_model_that_is_not_there(monkeypatch):
 
 def test_a_vllm_server_is_not_handed_an_adapter(tmp_path, monkeypatch):
     from emotion_qwen.errors import SettingsError
-    from emotion_qwen.serving import vllm_plugin
     from emotion_qwen.serving.limits import ServeSettings
+    from emotion_qwen.serving.vllm import plugin as vllm_plugin
 
     monkeypatch.setattr(vllm_plugin.importlib.util, "find_spec", lambda name: object())
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "nano"}')

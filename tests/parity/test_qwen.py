@@ -17,8 +17,8 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from emotion_qwen.convert.conversion import convert
 from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration
-from emotion_qwen.model.convert import convert
 
 TOLERANCE = 1e-5
 NEW_TOKENS = 8

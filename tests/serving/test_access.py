@@ -16,8 +16,8 @@ import pytest
 from tests.serving.conftest import serving
 
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.serving.http.security import same_key
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.security import same_key
 
 websockets = pytest.importorskip("websockets", reason="needs the extra serve")
 KEY = "a-key-of-this-test"

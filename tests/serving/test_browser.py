@@ -19,7 +19,7 @@ from skimage import data
 from tests.serving.conftest import serving
 from tests.serving.test_rolling import RATE, voice
 
-from emotion_qwen.inference.demo import make_demo_clip
+from emotion_qwen.batch.demo import make_demo_clip
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from emotion_qwen.serving.cache import PAGE, PagedCache, Row, _alike, _places
+from emotion_qwen.serving.scheduling.cache import PAGE, PagedCache, Row, _alike, _places
 
 LAYERS, HEADS, SIZE = 2, 2, 4
 

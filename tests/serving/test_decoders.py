@@ -15,8 +15,8 @@ from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png
 
 from emotion_qwen.media.clip import read_clip
-from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.intake.decoders import Decoders
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.settings import ClipSettings
 
@@ -182,7 +182,7 @@ class Killing:
     def _works(process: psutil.Process) -> bool:
         """Whether it has begun; until then it is the server's own copy, or loads its libraries with the job waiting."""
         try:
-            return "emotion_qwen.serving.decoder" in process.cmdline() and process.cpu_times().user > 0.02
+            return "emotion_qwen.serving.intake.decoder" in process.cmdline() and process.cpu_times().user > 0.02
         except psutil.NoSuchProcess:
             return False
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
-from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.taxonomy import label_set
 
 WHERE = "/v1/emotion/features"

@@ -16,8 +16,8 @@ import pytest
 from tests.serving.conftest import picture_bytes, serving
 from tests.serving.test_rolling import RATE, voice
 
-from emotion_qwen.serving import live
-from emotion_qwen.serving.live import FAULTS, GREETED_AT_ONCE, LARGEST, serve_live
+from emotion_qwen.serving.http import live
+from emotion_qwen.serving.http.live import FAULTS, GREETED_AT_ONCE, LARGEST, serve_live
 
 websockets = pytest.importorskip("websockets", reason="needs the extra serve")
 Closed, InvalidStatus = websockets.ConnectionClosed, websockets.InvalidStatus

@@ -7,9 +7,9 @@ from importlib.resources import files
 
 import pytest
 
+from emotion_qwen.serving.http.page import FILES, SCRIPTS, document, facts
+from emotion_qwen.serving.http.texts import TEXTS
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.page import FILES, SCRIPTS, document, facts
-from emotion_qwen.serving.texts import TEXTS
 
 WEB = files("emotion_qwen.serving") / "web"
 SOURCES = {name: (WEB / name).read_text(encoding="utf-8") for name in ("index.html", *FILES)}

@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletionMessage, ParsedChatCompletionMessage
 from pydantic import ValidationError
 
 from emotion_qwen.serving.failures import told_faults
-from emotion_qwen.serving.protocol import AnalyzeRequest, ChatRequest
+from emotion_qwen.serving.http.protocol import AnalyzeRequest, ChatRequest
 
 USER = {"role": "user", "content": "Which emotion does the person show?"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

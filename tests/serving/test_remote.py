@@ -13,7 +13,7 @@ import time
 import pytest
 
 from emotion_qwen.serving.failures import ApiError
-from emotion_qwen.serving.remote import check_address, fetch
+from emotion_qwen.serving.intake.remote import check_address, fetch
 
 PUBLIC = "93.184.216.34"
 

@@ -11,14 +11,14 @@ import pytest
 from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png, text_part, video_part
 
+from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.errors import MediaError
-from emotion_qwen.inference.analyzer import EmotionQwen
-from emotion_qwen.inference.render import as_json
 from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.http.protocol import AnalyzeOptions
+from emotion_qwen.serving.http.reports import ReportJob
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.protocol import AnalyzeOptions
-from emotion_qwen.serving.reports import ReportJob
 from emotion_qwen.serving.service import Service
+from emotion_qwen.views.render import as_json
 
 websockets = pytest.importorskip("websockets", reason="needs the extra serve")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emotion_qwen.media.sound import SAMPLE_RATE as RATE
-from emotion_qwen.serving.rolling import STALE, Rolling
+from emotion_qwen.serving.http.rolling import STALE, Rolling
 
 SPAN = 6.0
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from emotion_qwen.engine.constrained import ANY_OBJECT, Grammar
+from emotion_qwen.engine.engine import Engine, _without_media
+from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.errors import RequestError, SettingsError
-from emotion_qwen.inference.constrained import ANY_OBJECT, Grammar
-from emotion_qwen.inference.engine import Engine, _without_media
-from emotion_qwen.inference.sampling import Sampler, Sampling
-from emotion_qwen.serving.cache import PagedCache
-from emotion_qwen.serving.generation import Generation, Options, Piece
-from emotion_qwen.serving.scheduler import QueueFull, Scheduler
-from emotion_qwen.serving.shared import SharedEngine
-from emotion_qwen.serving.turns import YIELD, Stopped, Turns
+from emotion_qwen.serving.scheduling.cache import PagedCache
+from emotion_qwen.serving.scheduling.generation import Generation, Options, Piece
+from emotion_qwen.serving.scheduling.scheduler import QueueFull, Scheduler
+from emotion_qwen.serving.scheduling.shared import SharedEngine
+from emotion_qwen.serving.scheduling.turns import YIELD, Stopped, Turns
 
 
 def picture(seed: int, side: int = 48) -> dict:

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 
-from emotion_qwen.serving.scratch import PREFIX, Scratch
+from emotion_qwen.serving.intake.scratch import PREFIX, Scratch
 
 KEPT = """
 import sys, time
-from emotion_qwen.serving.scratch import Scratch
+from emotion_qwen.serving.intake.scratch import Scratch
 scratch = Scratch()
 (scratch.folder / "request").mkdir()
 (scratch.folder / "request" / "upload").write_text("somebody's film")

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from emotion_qwen.serving import transport
-from emotion_qwen.serving.app import create_app
+from emotion_qwen.serving.http import transport
+from emotion_qwen.serving.http.app import create_app
+from emotion_qwen.serving.http.security import Guard
+from emotion_qwen.serving.http.transport import PromptProtocol
 from emotion_qwen.serving.limits import ServeSettings
-from emotion_qwen.serving.security import Guard
-from emotion_qwen.serving.transport import PromptProtocol
 
 
 async def echo(scope, receive, send) -> None:

@@ -15,11 +15,11 @@ from emotion_qwen.errors import CheckpointError
 from emotion_qwen.faces import CenterFaceDetector, Detections, detect
 from emotion_qwen.prepare import Budget
 from emotion_qwen.records import Clip
-from emotion_qwen.serving.chat import Answer
 from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.http.chat import Answer
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.scheduling.turns import Stopped
 from emotion_qwen.serving.service import Service
-from emotion_qwen.serving.turns import Stopped
 from emotion_qwen.settings import ClipSettings
 
 

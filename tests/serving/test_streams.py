@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from emotion_qwen.serving.streams import ClientGone, EventStream, while_listening
+from emotion_qwen.serving.http.streams import ClientGone, EventStream, while_listening
 
 
 async def told(closed: list[str], more: asyncio.Event | None = None):

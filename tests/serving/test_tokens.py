@@ -1,6 +1,6 @@
 """Text as it comes."""
 
-from emotion_qwen.serving.tokens import Writer
+from emotion_qwen.serving.scheduling.tokens import Writer
 
 
 def test_a_writer_gives_whole_letters_and_holds_back_what_may_be_a_stop():

@@ -29,8 +29,8 @@ from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPI
 
 from emotion_qwen.errors import MissingPackage, SettingsError, ShapeError
 from emotion_qwen.media.clip import read_clip
-from emotion_qwen.serving import vllm_plugin
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.vllm import plugin as vllm_plugin
 
 LIMITS = types.SimpleNamespace(VLLM_MAX_IMAGE_PIXELS=10**7, VLLM_MAX_AUDIO_DECODE_DURATION_S=60)
 PREFIXES = {
@@ -188,11 +188,11 @@ def test_the_entry_point_names_what_registers_the_class(model_module):
     module, registry = model_module
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     target = project["entry-points"]["vllm.general_plugins"]["emotion_qwen"]
-    assert target == "emotion_qwen.serving.vllm_plugin:register"
+    assert target == "emotion_qwen.serving.vllm.plugin:register"
     vllm_plugin.register()
     vllm_plugin.register()
     assert registry.known == {
-        "EmotionQwenForConditionalGeneration": "emotion_qwen.serving.vllm_model:EmotionQwenForVllm"
+        "EmotionQwenForConditionalGeneration": "emotion_qwen.serving.vllm.model:EmotionQwenForVllm"
     }
     place, _, name = registry.known["EmotionQwenForConditionalGeneration"].partition(":")
     assert place == module.__name__ and hasattr(module, name)
@@ -315,7 +315,7 @@ def test_positions_are_those_of_our_model(model_module, nano):
 
 
 def test_a_video_is_read_as_by_our_own_reader(model_module, gray_clip, nano):
-    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    processing = importlib.import_module("emotion_qwen.serving.vllm.processing")
     settings = nano.processor.settings
     own = read_clip(gray_clip, settings)
     found = processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, settings)
@@ -328,7 +328,7 @@ def test_a_video_is_read_as_by_our_own_reader(model_module, gray_clip, nano):
 
 def test_a_video_that_is_refused_is_a_fault_of_the_request(model_module, gray_clip, nano, monkeypatch):
     """vLLM answers a ValueError with 400, anything else with 500."""
-    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    processing = importlib.import_module("emotion_qwen.serving.vllm.processing")
     with pytest.raises(ValueError, match="'the video' is text") as told:
         processing.clip_of(np.frombuffer(b"no video at all" * 9, np.uint8), {}, nano.processor.settings)
     assert "emotion-qwen-" not in str(told.value), "where the file lay is nobody's business"
@@ -338,7 +338,7 @@ def test_a_video_that_is_refused_is_a_fault_of_the_request(model_module, gray_cl
 
 
 def test_a_fault_of_ffmpeg_is_one_of_the_request(model_module, gray_clip, nano, monkeypatch):
-    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    processing = importlib.import_module("emotion_qwen.serving.vllm.processing")
 
     def fail(*_: Any) -> None:
         raise OverflowError("a timestamp beyond all numbers")
@@ -349,7 +349,7 @@ def test_a_fault_of_ffmpeg_is_one_of_the_request(model_module, gray_clip, nano, 
 
 
 def test_sound_without_scale_is_refused(model_module):
-    processing = importlib.import_module("emotion_qwen.serving.vllm_processing")
+    processing = importlib.import_module("emotion_qwen.serving.vllm.processing")
     assert processing.checked_wave([0.5, -1.0]).dtype == np.float32
     with pytest.raises(ValueError, match="came unscaled; vLLM reads sound well only with 'soundfile'"):
         processing.checked_wave(np.array([3, -12_000, 9], np.int16))

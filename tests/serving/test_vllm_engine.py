@@ -20,11 +20,11 @@ import torch
 from PIL import Image
 from tests.conftest import write_clip
 
-from emotion_qwen.inference.engine import NANO, Engine
+from emotion_qwen.engine.engine import NANO, Engine
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.records import Clip
-from emotion_qwen.serving import vllm_plugin
 from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.vllm import plugin as vllm_plugin
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 

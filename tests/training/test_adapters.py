@@ -143,7 +143,7 @@ def adapter(tiny_start, tmp_path):
 
 
 def test_an_adapter_folder_loads_as_its_merged_model_does(adapter, tiny_start, tmp_path, capsys):
-    from emotion_qwen.inference.engine import Engine
+    from emotion_qwen.engine.engine import Engine
 
     assert main(["merge", str(adapter), str(tiny_start), str(tmp_path / "merged")]) == 0
     direct, merged = Engine.load(adapter, device="cpu"), Engine.load(tmp_path / "merged", device="cpu")

@@ -13,8 +13,8 @@ import torch
 from emotion_qwen.cli import main
 from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.manifest import read_manifest
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.training.plan import check_deepspeed, read_settings
 from emotion_qwen.training.run import run_stage

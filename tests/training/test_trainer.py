@@ -13,8 +13,8 @@ import yaml
 
 from emotion_qwen.cli import main
 from emotion_qwen.data.manifest import write_manifest
+from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
-from emotion_qwen.inference.calibration import Calibration, ChannelFit
 from emotion_qwen.training.plan import read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.trainer import STAGING, StageTrainer, checkpoints, gate_loss, latest_checkpoint

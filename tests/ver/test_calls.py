@@ -9,9 +9,9 @@ import pytest
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
-from emotion_qwen.ver.calls import BudgetSpent, Caller, Ledger, Refused
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.table import Postponed
+from emotion_qwen.ver.store.table import Postponed
+from emotion_qwen.ver.teachers.calls import BudgetSpent, Caller, Ledger, Refused
 
 SCHEMA = {"type": "object"}
 

@@ -8,10 +8,10 @@ import pytest
 from tests.ver.films import colours, write
 from tests.ver.teachers import GOOD, ServedTeacher
 
-from emotion_qwen.ver.calls import Caller, Ledger
-from emotion_qwen.ver.check import CheckClip, EndpointReader
-from emotion_qwen.ver.describe import DescribeClip, EndpointTeacher
 from emotion_qwen.ver.settings import CallSettings, CheckSettings, DescribeSettings, TeacherSettings
+from emotion_qwen.ver.steps.check import CheckClip, EndpointReader
+from emotion_qwen.ver.steps.describe import DescribeClip, EndpointTeacher
+from emotion_qwen.ver.teachers.calls import Caller, Ledger
 
 ITEM = {
     "clip": "a", "media": "a.mp4", "seconds": 1.2, "people": 1, "most_people": 1, "speaker": -2, "level": None,

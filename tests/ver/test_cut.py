@@ -10,9 +10,9 @@ from tests.ver.films import colours, tone, write
 from emotion_qwen.errors import StorageError
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.ver.cut import CutClip
-from emotion_qwen.ver.segment import KEPT, REJECTED, SegmentVideo
 from emotion_qwen.ver.settings import CutSettings, SegmentSettings
+from emotion_qwen.ver.steps.cut import CutClip
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED, SegmentVideo
 
 pytest.importorskip("scenedetect")
 ALL = ClipSettings.of({"fps": 1000, "min_frames": 2, "max_frames": 4000})
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_clip_open_and_nothing_half_written(tmp_path, mon
     folder.mkdir()
     with monkeypatch.context() as patched:
         patched.setattr(av, "open", full)
-        patched.setattr("emotion_qwen.ver.cut._copy", full)
+        patched.setattr("emotion_qwen.ver.steps.cut._copy", full)
         with pytest.raises(StorageError, match="No space left on device.; free space and run again"):
             cut(row, folder)
     assert not list(folder.iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.decisions import Decisions, agreement
+from emotion_qwen.ver.review.decisions import Decisions, agreement
 
 
 @pytest.fixture

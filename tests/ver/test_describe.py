@@ -12,10 +12,18 @@ from tests.ver.teachers import GOOD, ServedTeacher
 
 from emotion_qwen.records import MEASURED, Cue, EmotionReport, Episode, Person, Uncertainty
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.ver.calls import Caller, Ledger
-from emotion_qwen.ver.describe import DescribeClip, Description, EndpointTeacher, LocalTeacher, Unusable, compose, parse
-from emotion_qwen.ver.evidence import facts, messages_for, tracks_at
 from emotion_qwen.ver.settings import CallSettings, DescribeSettings, TeacherSettings
+from emotion_qwen.ver.steps.describe import (
+    DescribeClip,
+    Description,
+    EndpointTeacher,
+    LocalTeacher,
+    Unusable,
+    compose,
+    parse,
+)
+from emotion_qwen.ver.teachers.calls import Caller, Ledger
+from emotion_qwen.ver.teachers.evidence import facts, messages_for, tracks_at
 
 SETTINGS = DescribeSettings(frames=2, side=64)
 TRACK = {"times": [0.0, 1.0], "boxes": [[0.1, 0.1, 0.3, 0.4], [0.1, 0.1, 0.3, 0.4]]}

@@ -10,7 +10,7 @@ import pytest
 
 from emotion_qwen.errors import StorageError
 from emotion_qwen.ver.engines import Processes
-from emotion_qwen.ver.table import Postponed
+from emotion_qwen.ver.store.table import Postponed
 
 
 class Scripted:

@@ -17,11 +17,11 @@ from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.ver import export as exporting
 from emotion_qwen.ver.card import card, draw, plain
 from emotion_qwen.ver.commands import ver
-from emotion_qwen.ver.decisions import FILE, Decisions
 from emotion_qwen.ver.estimate import extrapolate, guess
 from emotion_qwen.ver.export import split_of
 from emotion_qwen.ver.load import load_ver
 from emotion_qwen.ver.pipeline import Build
+from emotion_qwen.ver.review.decisions import FILE, Decisions
 from emotion_qwen.ver.settings import BuildSettings, ExportSettings
 from emotion_qwen.ver.stats import figures, kind_of
 

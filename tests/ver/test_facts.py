@@ -9,9 +9,9 @@ from tests.ver.teachers import GOOD
 
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.agreement import cohens_kappa
-from emotion_qwen.ver.describe import parse
-from emotion_qwen.ver.facts import languages_fault, objections, without_emotions
 from emotion_qwen.ver.settings import CheckSettings
+from emotion_qwen.ver.steps.describe import parse
+from emotion_qwen.ver.steps.facts import languages_fault, objections, without_emotions
 
 NUMBERS = {"people": 1, "speaker": 0, "valence": 0.7, "arousal": 0.2}
 

@@ -18,13 +18,15 @@ from tests.ver.teachers import ServedTeacher
 from emotion_qwen import files
 from emotion_qwen.errors import DataError, EmotionQwenError, StorageError
 from emotion_qwen.files import storage_error
-from emotion_qwen.ver import calls, card, pipeline, table
-from emotion_qwen.ver.calls import BudgetSpent
+from emotion_qwen.ver import card, pipeline
 from emotion_qwen.ver.engines import Processes
 from emotion_qwen.ver.load import load_ver
 from emotion_qwen.ver.pipeline import STEPS, Build
-from emotion_qwen.ver.segment import SegmentVideo
-from emotion_qwen.ver.table import Table
+from emotion_qwen.ver.steps.segment import SegmentVideo
+from emotion_qwen.ver.store import table
+from emotion_qwen.ver.store.table import Table
+from emotion_qwen.ver.teachers import calls
+from emotion_qwen.ver.teachers.calls import BudgetSpent
 
 pytest.importorskip("scenedetect")
 

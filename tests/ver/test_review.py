@@ -18,10 +18,10 @@ from tests.ver.sets import faces, settings
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.decisions import FILE, Decisions
 from emotion_qwen.ver.load import load_ver
 from emotion_qwen.ver.pipeline import Build
-from emotion_qwen.ver.review import _range, server
+from emotion_qwen.ver.review.decisions import FILE, Decisions
+from emotion_qwen.ver.review.page import _range, server
 
 pytest.importorskip("scenedetect")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.ver.films import colours, joined, write
 
-from emotion_qwen.ver.segment import KEPT, REJECTED, SegmentVideo, find_shots, source_id
 from emotion_qwen.ver.settings import SegmentSettings
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED, SegmentVideo, find_shots, source_id
 
 pytest.importorskip("scenedetect")
 SHORT = SegmentSettings(shortest=0.5, longest=4.0)

@@ -10,9 +10,9 @@ from tests.ver.films import colours, write
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Clip, FaceTrack
-from emotion_qwen.ver.look import NOBODY, UNKNOWN, LookAtClip, likely_speaker, picture_hashes
-from emotion_qwen.ver.select import Seen, fault_of, select
 from emotion_qwen.ver.settings import SelectSettings
+from emotion_qwen.ver.steps.look import NOBODY, UNKNOWN, LookAtClip, likely_speaker, picture_hashes
+from emotion_qwen.ver.steps.select import Seen, fault_of, select
 
 PLAIN = SelectSettings(expressions=False, most_frames=24)
 

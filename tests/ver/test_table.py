@@ -6,7 +6,7 @@ import pytest
 from tests.disk import room
 
 from emotion_qwen.errors import DataError, StorageError
-from emotion_qwen.ver.table import Postponed, Table, digest, read_rows
+from emotion_qwen.ver.store.table import Postponed, Table, digest, read_rows
 
 COLUMNS = {"clip": "text", "value": "count"}
 

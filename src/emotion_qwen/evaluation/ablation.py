@@ -24,11 +24,11 @@ import torch
 from rich.console import Console
 
 from emotion_qwen.console import run_command
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
 from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.training.plan import TrainSettings
 from emotion_qwen.training.run import run_stage
 

@@ -19,11 +19,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from emotion_qwen.console import run_command
+from emotion_qwen.engine.calibration import Calibration, ChannelFit
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.tasks import TASKS
-from emotion_qwen.inference.calibration import Calibration, ChannelFit
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 

@@ -17,15 +17,15 @@ from typing import Any
 import click
 import numpy as np
 
+from emotion_qwen.analysis.reading import Reading
 from emotion_qwen.console import run_command
-from emotion_qwen.evaluation.answerers.local import LocalModel
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
 from emotion_qwen.evaluation.predict import Prediction, predict
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
-from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.reading import Reading
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import label_set

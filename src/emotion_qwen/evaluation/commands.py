@@ -50,7 +50,7 @@ def forgetting(
     """
     from emotion_qwen.evaluation.extras import optional
     from emotion_qwen.evaluation.forgetting import check_domains, compare
-    from emotion_qwen.evaluation.page import PAGE, show, write_page
+    from emotion_qwen.evaluation.pages.forgetting_page import PAGE, show, write_page
     from emotion_qwen.evaluation.task import SPLITS
     from emotion_qwen.evaluation.tasks import chosen_tasks
     from emotion_qwen.model.source import find_model
@@ -64,7 +64,7 @@ def forgetting(
     optional("matplotlib.figure")  # better missed now than after an hour of answers
     for name in (before, after):
         find_model(name)
-    from emotion_qwen.evaluation.figures import draw_figures
+    from emotion_qwen.evaluation.pages.figures import draw_figures
 
     wanted = {"data": data, "languages": LANGUAGE_CHOICES[language], "split": split, "limit": limit}
     asked = _answer_all(before, output / "before", chosen, device, wanted)
@@ -82,8 +82,8 @@ def _answer_all(
     """Let one model answer every task and be forgotten; return the keys of the items by task."""
     from transformers.utils import logging
 
+    from emotion_qwen.engine.engine import Engine
     from emotion_qwen.evaluation.predict import predict
-    from emotion_qwen.inference.engine import Engine
 
     logging.disable_progress_bar()  # our own progress is over items
     logging.set_verbosity_error()

@@ -12,7 +12,7 @@ from emotion_qwen.errors import SettingsError
 from emotion_qwen.settings import read_yaml
 
 if TYPE_CHECKING:
-    from emotion_qwen.evaluation.score import Scored
+    from emotion_qwen.evaluation.run.score import Scored
 
 FINISHED_WITH_FAULTS = 1
 LANGUAGES = {"en": ["en"], "zh": ["zh"], "both": ["en", "zh"]}
@@ -68,8 +68,8 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
         _show_tasks(Console())
         return 0
     from emotion_qwen.evaluation.extras import optional
-    from emotion_qwen.evaluation.plan import EvalSettings, run
-    from emotion_qwen.evaluation.runner import Place
+    from emotion_qwen.evaluation.run.plan import EvalSettings, run
+    from emotion_qwen.evaluation.run.runner import Place
 
     settings = EvalSettings.of(_values(config, overrides, given), str(config or "options"))
     settings.chosen()
@@ -97,7 +97,7 @@ def score(run: Path, frames: bool) -> int:
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; SECOND if not set.")
 def compare(first: Path, second: Path, output: Path | None) -> int:
     """Compare two runs of one model each, or the folders of two models within runs (RUN/MODEL)."""
-    from emotion_qwen.evaluation.compare_runs import compare_runs, show, write_comparison
+    from emotion_qwen.evaluation.run.compare import compare_runs, show, write_comparison
 
     found = compare_runs(first, second)
     pages = write_comparison(found, output or second)
@@ -108,9 +108,9 @@ def compare(first: Path, second: Path, output: Path | None) -> int:
 
 def _report(run: Path, asked: dict[Path, Any], frames: bool) -> Scored:
     """Score, write the pages, print the table; return what was scored."""
-    from emotion_qwen.evaluation.examples import keep_pictures
-    from emotion_qwen.evaluation.score import score_run
-    from emotion_qwen.evaluation.score_page import show, write_report
+    from emotion_qwen.evaluation.pages.examples import keep_pictures
+    from emotion_qwen.evaluation.pages.score_page import show, write_report
+    from emotion_qwen.evaluation.run.score import score_run
 
     scored = score_run(run)
     for column in scored.columns if frames else ():

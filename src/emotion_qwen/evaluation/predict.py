@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emotion_qwen.evaluation.answerers.local import BATCH, LocalModel, picture_side
-from emotion_qwen.evaluation.predictions import (
+from emotion_qwen.engine.engine import Engine
+from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel, picture_side
+from emotion_qwen.evaluation.run.predictions import (
     HEADER,
     LINES,
     Key,
@@ -14,9 +15,8 @@ from emotion_qwen.evaluation.predictions import (
     read_header,
     read_predictions,
 )
-from emotion_qwen.evaluation.runner import answer_task
+from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.task import Task
-from emotion_qwen.inference.engine import Engine
 
 __all__ = [
     "BATCH",

@@ -20,21 +20,21 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.report import influence
+from emotion_qwen.analysis.scoring import label_reader
 from emotion_qwen.console import run_command
 from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.data.texts import Texts, read_texts
 from emotion_qwen.data.voices import Voices, read_voices
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.figures import AFTER, BEFORE
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits
+from emotion_qwen.evaluation.pages.figures import AFTER, BEFORE
 from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
-from emotion_qwen.inference.engine import Engine
-from emotion_qwen.inference.reading import Reading
-from emotion_qwen.inference.report import influence
-from emotion_qwen.inference.scoring import label_reader
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES

@@ -16,7 +16,7 @@ import click
 from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
+from emotion_qwen.evaluation.pages.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
 from emotion_qwen.files import write_whole
 from emotion_qwen.model.source import STAGE_PROOF
 

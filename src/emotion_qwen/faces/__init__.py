@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from emotion_qwen.faces.capture import best_box, capture, chosen_frames, person_crops
 from emotion_qwen.faces.detect import CenterFaceDetector, Detections, FaceDetector, ScriptedDetector
-from emotion_qwen.faces.picture import draw_tracks, save_pictures
 from emotion_qwen.faces.track import track_faces
 
 __all__ = [
@@ -18,8 +17,6 @@ __all__ = [
     "best_box",
     "capture",
     "chosen_frames",
-    "draw_tracks",
     "person_crops",
-    "save_pictures",
     "track_faces",
 ]

@@ -39,7 +39,7 @@ def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None
     key = _read_key(key_file)
     settings.check_access(key)
     if engine == "vllm":
-        from emotion_qwen.serving.vllm_plugin import hand_over
+        from emotion_qwen.serving.vllm.plugin import hand_over
 
         return hand_over(settings, key)
     return run(settings, key)
@@ -56,10 +56,10 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
         import uvicorn
         from transformers.utils import logging as transformers_logging
 
-        from emotion_qwen.serving.app import create_app
-        from emotion_qwen.serving.live import LARGEST
-        from emotion_qwen.serving.security import HEADER_BYTES
-        from emotion_qwen.serving.transport import PromptProtocol
+        from emotion_qwen.serving.http.app import create_app
+        from emotion_qwen.serving.http.live import LARGEST
+        from emotion_qwen.serving.http.security import HEADER_BYTES
+        from emotion_qwen.serving.http.transport import PromptProtocol
     except ImportError as error:
         raise MissingPackage(
             f"serving needs {error.name!r}, which is not installed; pip install 'emotion-qwen[serve]'"

@@ -14,18 +14,18 @@ from typing import TypeVar
 
 import numpy as np
 
+from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.faces import Detections
-from emotion_qwen.inference.analyzer import EmotionQwen
-from emotion_qwen.inference.engine import Engine
 from emotion_qwen.prepare import PreparedClip, prepare_clip
 from emotion_qwen.records import Clip
-from emotion_qwen.serving.decoders import Decoders
 from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.intake.decoders import Decoders
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.metrics import Metrics
-from emotion_qwen.serving.scheduler import Scheduler
-from emotion_qwen.serving.shared import SharedEngine
-from emotion_qwen.serving.turns import Turns
+from emotion_qwen.serving.scheduling.scheduler import Scheduler
+from emotion_qwen.serving.scheduling.shared import SharedEngine
+from emotion_qwen.serving.scheduling.turns import Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")

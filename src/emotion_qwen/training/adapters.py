@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.extras import optional
-from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.loading import add_trained_adapter, load_model, merge_into_base
 from emotion_qwen.model.source import ADAPTER_CONFIG, ModelSource, check_adapter, find_model, locate

@@ -19,9 +19,9 @@ from emotion_qwen.data.collate import SampleBatches
 from emotion_qwen.data.feature_filling import FeatureFiller
 from emotion_qwen.data.features import FeatureCache
 from emotion_qwen.data.mixture import InLengthOrder, Mixture, Part
+from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
-from emotion_qwen.inference.calibration import Calibration
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.loading import load_model
 from emotion_qwen.model.source import STAGE_PROOF, ModelSource, find_model, locate

@@ -17,7 +17,7 @@ from typing import Any
 
 from emotion_qwen.errors import MissingPackage, RemoteError
 from emotion_qwen.ver.engines import Outcome, Work, attempt
-from emotion_qwen.ver.table import Postponed, Row
+from emotion_qwen.ver.store.table import Postponed, Row
 
 SHARD = 256
 """Items that are handed to Ray at once; so many are in memory at most."""

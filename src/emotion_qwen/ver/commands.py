@@ -113,7 +113,7 @@ def estimate(folder: Path, clips: int) -> None:
 def review(folder: Path, port: int, host: str, only_export: bool) -> None:
     """Review the set in the folder SET in a browser: accept, edit, reject, flag; two reviewers, agreement."""
     from emotion_qwen.ver.pipeline import Build
-    from emotion_qwen.ver.review import serve
+    from emotion_qwen.ver.review.page import serve
 
     made = Build.opened(folder)
     if only_export:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emotion_qwen.errors import EmotionQwenError
-from emotion_qwen.ver.table import Postponed, Row
+from emotion_qwen.ver.store.table import Postponed, Row
 from emotion_qwen.workers import Isolation, Pool, WorkerError
 
 

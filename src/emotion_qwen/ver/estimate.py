@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.calls import PICTURE_TOKENS
-from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.table import entries_of, read_rows
+from emotion_qwen.ver.steps.segment import KEPT
+from emotion_qwen.ver.store.table import entries_of, read_rows
+from emotion_qwen.ver.teachers.calls import PICTURE_TOKENS
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build

@@ -23,9 +23,9 @@ from emotion_qwen.files import staged, storage_error
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.ver.decisions import FILE, Decisions, Verdict
+from emotion_qwen.ver.review.decisions import FILE, Decisions, Verdict
 from emotion_qwen.ver.settings import BuildSettings, ExportSettings
-from emotion_qwen.ver.table import BATCH, Row, arrow
+from emotion_qwen.ver.store.table import BATCH, Row, arrow
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build

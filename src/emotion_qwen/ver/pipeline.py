@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.files import append, json_line, locked, mend, remove_drafts, write_whole
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.ver import check, cut, describe, listen, look, segment, select
-from emotion_qwen.ver.calls import BudgetSpent, Caller, Ledger
 from emotion_qwen.ver.engines import Engine, Processes, Threads, Work
-from emotion_qwen.ver.segment import KEPT
 from emotion_qwen.ver.settings import BuildSettings, TeacherSettings
-from emotion_qwen.ver.sources import find_sources
-from emotion_qwen.ver.table import Postponed, Row, Table, arrow, digest
+from emotion_qwen.ver.steps import check, cut, describe, listen, look, segment, select
+from emotion_qwen.ver.steps.segment import KEPT
+from emotion_qwen.ver.store.sources import find_sources
+from emotion_qwen.ver.store.table import Postponed, Row, Table, arrow, digest
+from emotion_qwen.ver.teachers.calls import BudgetSpent, Caller, Ledger
 
 STEPS = ("segment", "cut", "look", "select", "listen", "describe", "check", "export")
 COLUMNS = {

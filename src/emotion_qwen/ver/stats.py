@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.taxonomy import concept
 from emotion_qwen.ver.agreement import cohens_kappa
-from emotion_qwen.ver.decisions import FILE, Decisions, agreement
 from emotion_qwen.ver.export import entries
-from emotion_qwen.ver.segment import KEPT
+from emotion_qwen.ver.review.decisions import FILE, Decisions, agreement
+from emotion_qwen.ver.steps.segment import KEPT
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.pipeline import Build

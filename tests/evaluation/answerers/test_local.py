@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tests.conftest import write_clip
 
-from emotion_qwen.evaluation.answerers.local import LocalModel, still
-from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.evaluation.score import as_answers
+from emotion_qwen.evaluation.run.answerers.local import LocalModel, still
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.media.clip import read_clip
@@ -32,7 +32,7 @@ def test_texts_of_a_batch_are_those_of_single_calls(nano, tmp_path):
 def test_a_file_is_decoded_once_for_all_its_questions(nano, tmp_path, monkeypatch):
     path, read = write_clip(tmp_path / "c.mp4", np.full((20, 48, 64, 3), 90, np.uint8)), []
     monkeypatch.setattr(
-        "emotion_qwen.evaluation.answerers.local.read_clip", lambda *a, **k: read.append(a) or read_clip(*a, **k)
+        "emotion_qwen.evaluation.run.answerers.local.read_clip", lambda *a, **k: read.append(a) or read_clip(*a, **k)
     )
     task = toy(clip_items(path, 6), frames={"min_frames": 4, "max_frames": 4}, domain="general")
     done = answer_task(LocalModel(nano, batch=2), task, tmp_path / "toy")

@@ -3,8 +3,8 @@
 import pytest
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Answer
-from emotion_qwen.evaluation.stored import loaded
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.evaluation.tasks import TASKS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Answer
-from emotion_qwen.evaluation.stored import loaded
 from emotion_qwen.evaluation.task import DOMAINS
 from emotion_qwen.evaluation.tasks import TASKS, listing
 from emotion_qwen.settings import ClipSettings

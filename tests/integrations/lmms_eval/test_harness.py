@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from emotion_qwen.evaluation.answerers.local import LocalModel
-from emotion_qwen.evaluation.runner import answer_task
-from emotion_qwen.evaluation.score import as_answers
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.integrations.lmms_eval import TASK_FILES, rows, scores
 from emotion_qwen.integrations.lmms_eval.manifest import NAME, manifest

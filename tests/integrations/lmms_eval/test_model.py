@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.evaluation.answerers.local import LocalModel
-from emotion_qwen.inference.engine import Engine
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.integrations.lmms_eval.manifest import manifest
 from emotion_qwen.integrations.lmms_eval.rows import item_of
 

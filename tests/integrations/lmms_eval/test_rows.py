@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from emotion_qwen.errors import DataError, MediaError, SettingsError
-from emotion_qwen.evaluation.predictions import asked
+from emotion_qwen.evaluation.run.predictions import asked
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.integrations.lmms_eval import rows
 

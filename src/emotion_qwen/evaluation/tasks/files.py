@@ -19,7 +19,7 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import OURS, Finding, Item, evenly
 
 NAMED = 5

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
 from emotion_qwen.evaluation.scoring.replies import LETTERS
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, parquet_rows, read_csv
 from emotion_qwen.evaluation.tasks.prompts import mmbench_question

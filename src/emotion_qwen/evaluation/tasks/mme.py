@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, score_mme
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import mme_question

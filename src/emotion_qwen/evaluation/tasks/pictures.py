@@ -9,7 +9,7 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.stored import Stored
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, evenly, labelled
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet

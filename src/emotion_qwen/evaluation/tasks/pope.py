@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table, needed, parquet_rows, read_text
 from emotion_qwen.evaluation.tasks.prompts import pope_question

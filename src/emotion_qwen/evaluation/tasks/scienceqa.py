@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.scoring.replies import LETTERS
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import science_question

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, score_vqa
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import (
     PICTURES,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
-from emotion_qwen.evaluation.stored import Stored
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows, read_json
 from emotion_qwen.evaluation.tasks.prompts import vqa_question

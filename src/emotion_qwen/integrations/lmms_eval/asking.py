@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from emotion_qwen.engine.encoding import VISUALS
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS
-from emotion_qwen.inference.encoding import VISUALS
 from emotion_qwen.integrations.lmms_eval.rows import ITEM, item_of
 
 LENGTH = 1024

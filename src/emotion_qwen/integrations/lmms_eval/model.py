@@ -14,10 +14,10 @@ from lmms_eval.api.model import lmms
 from rich.console import Console
 from rich.progress import Progress
 
+from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import MediaError, SettingsError
-from emotion_qwen.evaluation.answerers.local import BATCH, LocalModel
-from emotion_qwen.evaluation.plan import device_of_process
-from emotion_qwen.inference.engine import Engine
+from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
+from emotion_qwen.evaluation.run.plan import device_of_process
 from emotion_qwen.integrations.lmms_eval.asking import Asked, answer_of, asked, context_of
 
 WINDOW = 256

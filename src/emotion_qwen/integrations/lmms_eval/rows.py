@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError, MediaError, SettingsError, unknown_choice
-from emotion_qwen.evaluation.runner import usable
+from emotion_qwen.evaluation.run.runner import usable
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS
 

@@ -1,0 +1,1 @@
+"""Engine and clip to report."""

@@ -1,0 +1,450 @@
+"""`EmotionQwen`: path in, `EmotionReport` out. The composition of media, faces, engine, reading and report."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.analysis.features import ClipFeatures, clip_features
+from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.analysis.reader import Reader
+from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reasoning import Reasoning, difference, think
+from emotion_qwen.analysis.report import (
+    ABSTAIN_BELOW,
+    Conclusion,
+    Outline,
+    conclude,
+    cue_views,
+    denies_person,
+    doubt,
+    explain,
+    find_cues,
+    influence,
+    open_words,
+    other_language,
+    outline,
+    valence_arousal,
+)
+from emotion_qwen.analysis.scoring import label_reader
+from emotion_qwen.engine.engine import Engine, View
+from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
+from emotion_qwen.faces import CenterFaceDetector, FaceDetector
+from emotion_qwen.media.clip import Sources
+from emotion_qwen.media.speech import Recognizer
+from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
+from emotion_qwen.processing.chat import LANGUAGES, describe_question, label_question
+from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
+from emotion_qwen.taxonomy import label_set
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What was found in a clip: the report, and what one can train another head on."""
+
+    report: EmotionReport
+    features: ClipFeatures
+
+
+@dataclass(frozen=True, eq=False)
+class Thought:
+    """What the model thought about a clip, and what it was asked for."""
+
+    asked: Reasoning
+    steps: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
+
+    text: str = ""
+    thought: Thought | None = None
+    unread: bool = False
+
+
+class EmotionQwen:
+    """Say what the people in a clip or picture feel.
+
+    Args:
+        engine: a loaded model.
+        detector: finds faces; CenterFace by default.
+
+    Example:
+        `EmotionQwen.load().analyze("clip.mp4").label`
+    """
+
+    def __init__(self, engine: Engine, detector: FaceDetector | None = None) -> None:
+        self.engine = engine
+        self.detector = detector or CenterFaceDetector()
+
+    @classmethod
+    def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
+        """Load a model folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
+        return cls(Engine.load(model, device, dtype))
+
+    def analyze(
+        self,
+        path: str | Path,
+        labels: str = "dfew7",
+        language: str = "en",
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        sources: Sources | None = None,
+        context: str = "",
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+        about: str = PEOPLE,
+    ) -> EmotionReport:
+        """Analyze one clip, picture or sound.
+
+        Where nobody is seen, no voice is heard and nothing is said, there is no answer: such a stretch is a gap of the
+        report, and where there is nothing else its label is None.
+
+        Args:
+            path: video, picture, or a sound for a model that hears.
+            labels: name of a label set of `taxonomy`.
+            language: "en" or "zh", of questions and sentences.
+            start: seconds from which, `end`: seconds until which the clip is read; None is all of it.
+            sources: sound and words to read; None is the clip's own, as far as the model was trained for them.
+            context: what is known of the situation, in words.
+            abstain_below: confidence below which the report abstains.
+            reasoning: lets the model think in a form ("steps"); None asks for none.
+            about: "people" asks what people show; "whole" also answers from whole frames and all sound where nobody is
+                found; "evoked" asks what the picture as a whole evokes, and of no person.
+
+        Raises:
+            MediaError: a file cannot be read, or nothing in it can be analyzed.
+            SettingsError: an unknown label set, language, form of reasoning or `about`, or reasoning about what is
+                evoked.
+        """
+        reader = self.reader(labels, language, about)
+        prepared = self.prepare(path, start=start, end=end, sources=sources)
+        (found,) = self.read(
+            reader, [prepared], labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning,
+            about=about,
+        )  # fmt: skip
+        if isinstance(found, MediaError):
+            raise found
+        return found.report
+
+    def reader(self, labels: str, language: str, about: str = PEOPLE) -> Reader:
+        """Return a reader of this model for `read`.
+
+        Raises:
+            SettingsError: an unknown label set, language or `about`.
+        """
+        if language not in LANGUAGES:
+            raise SettingsError(unknown_choice("language", language, LANGUAGES))
+        if about not in ABOUT:
+            raise SettingsError(unknown_choice("about", about, ABOUT))
+        return label_reader(self.engine, label_set(labels), language, about)
+
+    def prepare(
+        self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
+    ) -> PreparedClip:
+        """Decode a clip and find its faces: all of `analyze` that needs no model; arguments are those of `analyze`."""
+        chosen = sources or self.sources()
+        return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What preparing a clip needs to know of the model."""
+        return Budget.of(self.engine.processor)
+
+    def read(
+        self,
+        reader: Reader,
+        clips: Sequence[PreparedClip],
+        labels: str,
+        language: str,
+        *,
+        context: str = "",
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+        about: str = PEOPLE,
+    ) -> list[Analysis | MediaError]:
+        """Let the model answer about prepared clips, in batches that go across them.
+
+        The answers do not depend on which clips come together, but for rounding: sums of another length are added in
+        another order (about 1e-6 of a share).
+
+        Args:
+            reader: from `reader`, for the same label set, language and `about`; its blank pictures serve all later
+                calls, too.
+            clips: N clips, as `prepare` returns them.
+            labels: name of the label set.
+            language: "en" or "zh".
+            context: as in `analyze`; `abstain_below`, `reasoning` and `about` likewise.
+
+        Returns:
+            Per clip what was found, or why there is nothing to find in it.
+        """
+        readings = [Reading(reader, clip, label_set(labels), language, context, about) for clip in clips]
+        return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
+
+    def conclude(self, reader: Reader, readings: Sequence[Reading]) -> list[Conclusion | MediaError]:
+        """Conclude about clips as `tell` does, without what the answers rest on: no cues, sentence or reasoning.
+
+        Returns:
+            Per reading of this reader the conclusion, or why nothing in the clip can be analyzed.
+        """
+        able = [reading for reading in readings if not reading.is_empty]
+        reader.answers([view for reading in able for view in reading.asked(reading.channels)])
+        results = [_nothing_in(reading) if reading.is_empty else conclude(reading) for reading in readings]
+        reader.forget()
+        return results
+
+    def tell(
+        self,
+        reader: Reader,
+        readings: Sequence[Reading],
+        *,
+        abstain_below: float = ABSTAIN_BELOW,
+        reasoning: Reasoning | str | None = None,
+    ) -> list[Analysis | MediaError]:
+        """Do the work of `read` for readings of one reader; what the reader was asked before is not asked again."""
+        began = time.perf_counter()
+        thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
+        if thinking is not None and any(reading.about == EVOKED for reading in readings):
+            raise SettingsError("reasoning is about a person, --evoked about the picture; leave one of them out")
+        able = [reading for reading in readings if not reading.is_empty]
+        reader.answers([view for reading in able for view in reading.views()])
+        outlines = [outline(reading) for reading in able]
+        reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
+        written = iter(self._write(reader, able, outlines, thinking))
+        done = iter(outlines)
+        results: list[Analysis | MediaError] = []
+        for reading in readings:
+            if reading.is_empty:
+                results.append(_nothing_in(reading))
+                continue
+            found = next(done)
+            report = self._report(reading, found, next(written), abstain_below)
+            results.append(Analysis(report, clip_features(reading)))
+        reader.forget()
+        took = (time.perf_counter() - began) / max(len(readings), 1)
+        for one, reading in zip(results, readings, strict=True):
+            if isinstance(one, Analysis):
+                one.report.provenance["took"] = round(took + reading.prepared.took, 3)
+        return results
+
+    def _write(
+        self, reader: Reader, readings: Sequence[Reading], outlines: Sequence[Outline], thinking: Reasoning | None
+    ) -> list[Written]:
+        """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
+        telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
+        wanted = [(reading, one) for reading, one in zip(readings, telling, strict=True) if one is not None]
+        views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
+        asked = {describe_question(reading.language, reading.about) for reading, _ in wanted}
+        texts = iter(zip(views, reader.write(views, *asked), strict=True) if wanted else ())
+        written = []
+        for reading, one in zip(readings, telling, strict=True):
+            if one is None:
+                written.append(Written())
+                continue
+            view, text = next(texts)
+            unread = one.person is not None and denies_person(text)
+            written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
+        return written
+
+    def features(self, reading: Reading) -> ClipFeatures:
+        """Return the features of a clip as `tell` does, without the report, which asks for much more.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
+        if reading.is_empty:
+            raise _nothing_in(reading)
+        found = clip_features(reading)
+        reading.reader.forget()
+        return found
+
+    def ask(
+        self,
+        path: str | Path,
+        question: str,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        sources: Sources | None = None,
+        context: str = "",
+    ) -> str:
+        """Answer a free question about a clip, picture or sound, in the model's own words.
+
+        The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
+        """
+        prepared = self.prepare(path, start=start, end=end, sources=sources)
+        return self.engine.write([self.asked_view(prepared, context)], question)[0]
+
+    def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
+        """Return the message parts by which a free question is asked about a clip; see `ask`.
+
+        Raises:
+            MediaError: nothing in the clip can be seen or heard.
+        """
+        found = glimpses(prepared, context, hears=self.hears, about=WHOLE)
+        if not found:
+            raise MediaError(
+                f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
+            )
+        chosen = found[len(found) // 2]
+        if prepared.people:
+            most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
+            own = [one for one in found if one.person == most]
+            chosen = own[len(own) // 2]
+        view = chosen.view(CHANNELS, "en") or []
+        if not prepared.people and len(prepared.shown.frames):
+            view = whole(prepared, context, hears=self.hears, about=WHOLE).view(CHANNELS, "en") or []
+        return view
+
+    @property
+    def hears(self) -> bool:
+        """Whether the model can hear."""
+        return self.engine.processor.hearing is not None
+
+    def sources(
+        self,
+        audio: Path | None = None,
+        audio_track: int | None = None,
+        transcript: Path | None = None,
+        subtitle_track: int | None = None,
+        transcribe: Path | None = None,
+        encoding: str | None = None,
+    ) -> Sources:
+        """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
+
+        Raises:
+            SettingsError: sound is named for a model that does not hear, or words are named and to be recognised, too.
+            MissingPackage, CheckpointError: as of `Recognizer.load`, for the folder `transcribe`.
+        """
+        if transcribe is not None and (transcript is not None or subtitle_track is not None):
+            raise SettingsError("--transcribe recognises the words; leave --transcript and --subtitle-track out")
+        if not (self.hears or transcribe) and (audio is not None or audio_track is not None):
+            raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
+        trained = self.trained_channels
+        words = "words" in trained or transcript is not None or subtitle_track is not None
+        recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)
+        return Sources(self.hears, words, audio, audio_track, transcript, subtitle_track, recognizer, encoding)
+
+    @property
+    def trained_channels(self) -> tuple[str, ...]:
+        """The channels that the model was trained for, as it tells; all of them if it does not tell."""
+        return tuple(self.engine.training_facts().get("channels", CHANNELS))
+
+    def _report(self, reading: Reading, found: Outline, written: Written, threshold: float) -> EmotionReport:
+        conclusion, language = found.conclusion, reading.language
+        influences = influence(reading) if conclusion.label is not None else ()
+        return EmotionReport(
+            source=reading.prepared.clip.source,
+            label=conclusion.label,
+            distribution=conclusion.distribution,
+            people=found.people,
+            gate=conclusion.gate,
+            summary=written.text,
+            language=language,
+            valence_arousal=valence_arousal(conclusion.distribution) if conclusion.distribution else None,
+            timeline=found.timeline,
+            episodes=found.episodes,
+            gaps=found.gaps,
+            about=reading.about,
+            cues=find_cues(reading, found),
+            words=open_words([written.text], language),
+            rationale=explain(reading, found, influences, written.text),
+            channels=influences,
+            uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
+            utterances=reading.prepared.clip.utterances,
+            context=reading.context.strip(),
+            reasoning=written.thought.steps if written.thought else {},
+            provenance=self._provenance(reading, written.thought, conclusion.label),
+        )
+
+    def _telling(self, reading: Reading, found: Outline) -> Glimpse | None:
+        """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
+        if found.conclusion.label is None or not self._trained_about(reading.about):
+            return None
+        if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
+            return reading.whole
+        leading = reading.labels.labels.index(found.conclusion.label)
+        return reading.glimpses[int(np.nanargmax(found.shares[:, leading]))]
+
+    def _trained_about(self, about: str) -> bool:
+        """Whether the model was trained for the question, as it tells; for what people show, all of ours were."""
+        facts = self.engine.training_facts()
+        return about != EVOKED or not facts or EVOKED in facts.get("about", ())
+
+    def _think(self, reading: Reading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
+        if thinking is None:
+            return None
+        steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
+        return Thought(thinking, steps)
+
+    def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
+        """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
+        processor = self.engine.processor
+        chosen, hearing = label_set(labels), processor.hearing
+        asked = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
+        return {
+            **self._model,
+            "label_set": chosen.name,
+            "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+            "clip_settings": processor.settings.model_dump(),
+            "hearing_settings": None if hearing is None else hearing.model_dump(),
+        }
+
+    def _provenance(self, reading: Reading, thought: Thought | None, label: str | None) -> dict[str, Any]:
+        clip, labels = reading.prepared.clip, reading.labels
+        trained = self.engine.training_facts().get("label_sets")
+        facts = {
+            **self.made_by(labels.name, reading.language, reading.about),
+            "label_set_trained": None if trained is None else labels.name in trained,
+            "channels": list(reading.channels),
+            "frames": len(clip.times),
+            "fps": None if clip.fps is None else round(clip.fps, 3),
+            "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
+            "words_from": clip.words_from,
+            "heard_seconds": 0.0
+            if clip.wave is None or not self.hears
+            else round(len(clip.wave) / clip.sample_rate, 3),
+            "size": list(clip.size),
+            "warnings": list(clip.warnings),
+            "took": 0.0,  # seconds, once all is done
+        }
+        if facts["label_set_trained"] is False:
+            facts["warnings"].append(
+                f"the model was never trained for the label set {labels.name!r}; its distribution is a guess"
+            )
+        if not self._trained_about(reading.about):
+            facts["warnings"].append("the model was never asked what pictures evoke; its distribution is a guess")
+        for channel in reading.channels:
+            if channel not in self.trained_channels:
+                facts["warnings"].append(
+                    f"the model was never trained for the channel {channel!r}; what it makes of it is a guess"
+                )
+        facts["warnings"] += other_language(clip.utterances, reading.language)
+        if clip.wave is not None and self.hears and "sound" not in reading.channels:
+            facts["warnings"].append("no voice is heard in the sound; it was ignored")
+        if thought is not None and label is not None:
+            facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
+            differs = difference(thought.steps, label, labels, reading.language)
+            facts["warnings"] += [differs] if differs else []
+        return facts
+
+    @cached_property
+    def _model(self) -> dict[str, Any]:
+        return self.engine.provenance()
+
+
+def _nothing_in(reading: Reading) -> MediaError:
+    return MediaError(
+        f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
+        "give one that has"
+    )

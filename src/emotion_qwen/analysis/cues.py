@@ -1,0 +1,206 @@
+"""Cues: what an answer can be checked against, each with the measurement that supports it.
+
+A face cue covers a region of the face with the blank colour, in the frame that shows an episode most, and asks again:
+how far the label's share in that frame falls is how much the region carries. A voice cue measures level and pitch
+against the whole clip, where a voice is active around an episode's peak. A cue of words says how far the answer moves,
+while they are said, when they are left out; one of context how far the clip's does. What moves nothing is no cue. All
+sentences here are composed from the measurements, never written by the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emotion_qwen.analysis.presence import is_voiced
+from emotion_qwen.analysis.reader import BLANK
+from emotion_qwen.analysis.reading import PICTURE, Reading
+from emotion_qwen.engine.encoding import View
+from emotion_qwen.faces import best_box
+from emotion_qwen.faces.capture import RIGHTED_FROM
+from emotion_qwen.media.voice import Voice, measure
+from emotion_qwen.prepare import PersonPictures
+from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
+
+REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
+"""Region of an upright face crop -> its first and last row, as shares of the side."""
+TELLING = 0.1
+"""How far a share must fall for a region to be named."""
+EFFECT = 0.01
+"""How far a share must move for words or context to be a cue."""
+MARGIN = 1.0
+"""Seconds of sound before and after an episode's peak that are measured."""
+_NAMES = {"zh": {"brows and eyes": "眉眼", "mouth": "嘴部"}}
+_TEXTS = {
+    "en": {
+        "region": "{region}{frame}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
+        "face": "The face shows {label} ({before:.0%}{frame}); no single part of it carries this alone.",
+        "frame": " in the frame at {time:.1f} s",
+        "voice": "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
+        "unpitched": "Voice without a steady pitch, {level:+.0f} dB against the clip.",
+        "words": "“{said}”: while this is said, {label} would have {after:.0%} without words instead of {before:.0%}.",
+        "context": "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
+    },
+    "zh": {
+        "region": "{region}{frame}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
+        "face": "面部显示{label}（{before:.0%}{frame}），没有哪个部分单独决定它。",
+        "frame": "（{time:.1f} 秒的画面）",
+        "voice": "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
+        "unpitched": "音高不稳定的嗓音，音量与全片相差 {level:+.0f} dB。",
+        "words": "“{said}”：说这句话时，若没有台词，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "context": "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+    },
+}
+
+
+def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
+    """Measure which part of the face carries each episode of a person, at its peak."""
+    return [_face_cue(reading, person, rows, episode) for episode, rows in _peaks(reading, person, episodes)]
+
+
+def covered_views(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
+    """Return what `face_cues` asks about, so that it can be asked together with other clips' views."""
+    return [view for _, rows in _peaks(reading, person, episodes) for row in rows for view in _covered(reading, row)]
+
+
+def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+    """Return the episodes in which a person is seen, each with the glimpses of the frame that shows it most."""
+    found = []
+    number = person.track.person
+    for episode in episodes:
+        column = reading.labels.labels.index(episode.label)
+        times = [time for time in np.unique(person.times).tolist() if episode.onset <= time <= episode.offset]
+        if times:
+            peak = max(times, key=lambda time: reading.frame(number, time)[column])
+            found.append((episode, reading.rows_at(number, peak)))
+    return found
+
+
+def _covered(reading: Reading, row: int) -> list[View]:
+    """Return the picture of a glimpse as it is, and with each region covered; the same ones every time."""
+    if row not in reading.covered:
+        picture = reading.glimpses[row].picture
+        assert picture is not None  # glimpses of a person have one
+        pictures = [_cover(picture["image"], *span) for span in REGIONS.values()]
+        reading.covered[row] = [[picture], *([{"type": "image", "image": one}] for one in pictures)]
+    return reading.covered[row]
+
+
+def _face_cue(reading: Reading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
+    time, language, still = reading.glimpses[rows[0]].time, reading.language, reading.prepared.clip.still
+    column = reading.labels.labels.index(episode.label)
+    # One row is the crop, another its mirror image if that is read.
+    each = [reading.ask(_covered(reading, row), PICTURE)[0][:, column] for row in rows]
+    shares = np.mean(each, axis=0).tolist()
+    name, box = reading.labels.names(language)[column], box_at(reading, person, time)
+    frame = "" if still else _TEXTS[language]["frame"].format(time=time)
+    falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
+    telling = max(falls, key=lambda region: falls[region])
+    measures = {"share": shares[0]} | {
+        f"share without {region}": s for region, s in zip(REGIONS, shares[1:], strict=True)
+    }
+    if falls[telling] < TELLING:
+        text = _TEXTS[language]["face"].format(label=name, before=shares[0], frame=frame)
+    else:
+        first, last = REGIONS[telling]
+        if not is_righted(person.track, time, reading.prepared.clip.times):  # regions are strips of the upright crop
+            box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
+        region = _NAMES.get(language, {}).get(telling, telling.capitalize())
+        text = _TEXTS[language]["region"].format(
+            region=region, label=name, before=shares[0], after=shares[0] - falls[telling], frame=frame
+        )
+    return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)
+
+
+def is_righted(track: FaceTrack, time: float, times: np.ndarray) -> bool:
+    """Whether the crop of a face at the seen time nearest to `time` was turned upright; `times` are the clip's."""
+    near = int(np.abs(times[track.frames] - time).argmin())
+    return track.rolls is not None and abs(float(track.rolls[near])) >= RIGHTED_FROM
+
+
+def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
+    covered = crop.copy()
+    covered[round(first * len(crop)) : round(last * len(crop))] = BLANK
+    return covered
+
+
+def box_at(reading: Reading, person: PersonPictures, time: float) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a person's face at the seen time nearest to `time`, as shares of width and height."""
+    clip, track = reading.prepared.clip, person.track
+    height, width = clip.frames.shape[1:3]
+    near = int(np.abs(clip.times[track.frames] - time).argmin()) if len(track.frames) else 0
+    box = track.boxes[near] if len(track.frames) else best_box(track)
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return x1 / width, y1 / height, x2 / width, y2 / height
+
+
+def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
+    """Measure the voice around each episode's peak against the whole clip; where no voice is active there is none."""
+    clip = reading.prepared.clip
+    if clip.wave is None or "sound" not in reading.channels:
+        return []
+    whole = measure(clip.wave, clip.sample_rate)
+    if clip.still:
+        return [_voice_cue(reading, (episodes[0].onset, episodes[0].offset), whole)]
+    spans = [(max(e.onset, e.peak - MARGIN), min(e.offset, e.peak + MARGIN)) for e in episodes]
+    return [_voice_cue(reading, span, whole) for span in spans if is_voiced(reading.prepared.voice, *span)]
+
+
+def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue:
+    clip = reading.prepared.clip
+    assert clip.wave is not None  # the caller has looked
+    first, last = (round((time - clip.wave_start) * clip.sample_rate) for time in span)
+    here = measure(clip.wave[max(first, 0) : max(last, 0)], clip.sample_rate)
+    louder = here.level - whole.level
+    texts = _TEXTS[reading.language]
+    text = (
+        texts["voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
+        if here.voiced > 0
+        else texts["unpitched"].format(level=louder)
+    )
+    measures = {
+        "level, dB of full scale": here.level,
+        "pitch, Hz": here.pitch,
+        "pitch spread, semitones": here.spread,
+        "voiced share": here.voiced,
+        "clip's pitch, Hz": whole.pitch,
+        "clip's level, dB of full scale": whole.level,
+    }
+    return Cue("sound", span[0], span[1], text, MEASURED, measures)
+
+
+def text_cues(reading: Reading, column: int) -> list[Cue]:
+    """Say how far words move the answer while they are said, and context that of the whole clip, by leaving them out.
+
+    Args:
+        reading: of the clip.
+        column: of the clip's label; words are measured by the label that leads while they are said.
+    """
+    clip, everything = reading.prepared.clip, reading.channels
+    found = []
+    rest = [name for name in everything if name != "words"]
+    if "words" in everything and rest:
+        shares, without = reading.shares(everything), reading.shares(rest)
+        for one in clip.utterances:
+            said = [row for row, glimpse in enumerate(reading.glimpses) if one in glimpse.utterances]
+            rows = [row for row in said if not np.isnan(without[row, 0])]
+            if rows:
+                own = int(shares[rows].mean(0).argmax())
+                found += _text_cue(reading, "words", one, own, shares[rows].mean(0), without[rows].mean(0))
+    rest = [name for name in everything if name != "context"]
+    if "context" in everything and rest:
+        told = Utterance(0.0, clip.duration, reading.context.strip())
+        found += _text_cue(reading, "context", told, column, reading.clip(everything), reading.clip(rest))
+    return found
+
+
+def _text_cue(
+    reading: Reading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
+) -> list[Cue]:
+    before, after = float(shares[column]), float(without[column])
+    if abs(before - after) < EFFECT:
+        return []
+    label = reading.labels.names(reading.language)[column]
+    text = _TEXTS[reading.language][channel].format(said=told.text, label=label, before=before, after=after)
+    return [Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})]

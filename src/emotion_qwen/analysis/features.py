@@ -1,0 +1,164 @@
+"""Features of clips, for people who train heads of their own, and the safetensors file that holds them.
+
+Every feature is pooled over a clip's glimpses by the rule that pools its distribution (`reading`), with all channels
+that the clip has, so that a head sees what the report's answer was made of.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emotion_qwen.analysis.report import weights
+from emotion_qwen.errors import DataError, printable
+from emotion_qwen.files import write_whole
+
+if TYPE_CHECKING:
+    from emotion_qwen.analysis.reading import Reading
+
+VERSION = "1"
+FORMAT = "emotion-qwen clip features"
+NAMES = ("visual", "audio", "pooled", "gate")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFeatures:
+    """Features of one clip, H being the width of the language model.
+
+    Attributes:
+        visual: (H,) float32 mean of the fused visual tokens, behind the compressor; NaN without a picture.
+        audio: (H,) float32 mean of the audio tokens; NaN where nothing is heard, None if the model does not hear.
+        pooled: (H,) float32 hidden state of the language model, behind its final norm, at the last token of the
+            prompt: there the first word of the label is decided.
+        gate: (2,) float32 fusion weights, general and emotion, as in the report; zeros without a picture.
+    """
+
+    visual: np.ndarray
+    audio: np.ndarray | None
+    pooled: np.ndarray
+    gate: np.ndarray
+
+
+def clip_features(reading: Reading) -> ClipFeatures:
+    """Collect the features of a clip that was read; where nothing can be answered, those of the clip as a whole."""
+    each, whole = reading.everything()
+    width = len(next(one.hidden for one in (*each, whole) if one is not None))
+
+    def pooled(name: str) -> np.ndarray:
+        rows = np.full((len(each), width), np.nan)
+        for row, answer in enumerate(each):
+            value = None if answer is None else getattr(answer, name)
+            if value is not None:
+                rows[row] = value.numpy()
+        own = None if whole is None else getattr(whole, name)
+        told = None if own is None else own.double().numpy()
+        return (reading.pool(rows, told) if each else _or_nan(told, width)).astype(np.float32)
+
+    audio = pooled("audio") if reading.hears else None
+    reading.shares(reading.channels)  # with these come the gates
+    gate = weights(reading.gates if whole is None or each else whole.gate.double().numpy()[None])
+    return ClipFeatures(
+        pooled("visual"), audio, pooled("hidden"), np.array([gate["general"], gate["emotion"]], np.float32)
+    )
+
+
+def _or_nan(values: np.ndarray | None, width: int) -> np.ndarray:
+    return np.full(width, np.nan) if values is None else values
+
+
+class FeatureFile:
+    """A safetensors file of clips' features, written whole or not at all.
+
+    Args:
+        path: of the file.
+        made: what decides over the features; it stands in the file and must be the same when that is gone on with.
+        resume: go on with a file that is there; otherwise it will be replaced.
+
+    Raises:
+        DataError: there is a file which is none of ours, or one that was made otherwise.
+    """
+
+    def __init__(self, path: Path, made: dict[str, Any], resume: bool) -> None:
+        self.path, self.made = path, json.loads(json.dumps(made))
+        self.rows: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {}
+        if path.exists():
+            facts, tensors = _read(path)
+            if resume:
+                self._go_on(facts, tensors)
+
+    def add(self, file: dict[str, Any], found: ClipFeatures) -> None:
+        """Put in a clip's features, in the place of those it had. `file` has `source`, `bytes` and `modified`."""
+        values = {name: getattr(found, name) for name in NAMES}
+        self.rows[file["source"]] = file, {name: one for name, one in values.items() if one is not None}
+
+    def holds(self, file: dict[str, Any]) -> bool:
+        """Whether the features of a file as it is now are there."""
+        return file["source"] in self.rows and self.rows[file["source"]][0] == file
+
+    def save(self) -> None:
+        """Write all rows; the file before stays until the new one is complete.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        if not self.rows:
+            return
+        columns = {
+            name: np.stack([values[name] for _, values in self.rows.values()])
+            for name in NAMES
+            if all(name in values for _, values in self.rows.values())
+        }
+        facts = {"clips": [file for file, _ in self.rows.values()], "made": self.made}
+        told = {name: printable(json.dumps(value, ensure_ascii=False)) for name, value in facts.items()}
+        write_whole(self.path, save(columns, metadata={"format": FORMAT, "version": VERSION, **told}))
+
+    def _go_on(self, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        if other := differing(self.made, facts["made"]):
+            raise DataError(
+                f"{str(self.path)!r} holds features made otherwise ({other}); give another --features or remove it"
+            )
+        for number, file in enumerate(facts["clips"]):
+            self.rows[file["source"]] = file, {name: rows[number] for name, rows in tensors.items()}
+
+
+def read_features(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read a features file.
+
+    Returns:
+        The N sources, and "visual", "audio" (of a model that hears) and "pooled", each (N, H), and "gate" (N, 2).
+
+    Raises:
+        DataError: the file is none of ours.
+    """
+    facts, tensors = _read(path)
+    return [file["source"] for file in facts["clips"]], tensors
+
+
+def differing(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+    """Name the settings that differ between two runs; the name of the model may, its weights may not."""
+    keys = [key for key in wanted if key != "model" and found.get(key) != wanted[key]]
+    short = {key: not isinstance(wanted[key], dict) for key in keys}
+    return "; ".join(f"{key} {found.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "numpy") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{str(path)!r} cannot be read as features ({error}); give another file") from error
+    if told.get("format") != FORMAT or told.get("version") != VERSION:
+        raise DataError(
+            f"{str(path)!r} holds {told.get('format')!r} of version {told.get('version')!r}; expected {FORMAT!r} of "
+            f"version {VERSION!r}, give another file"
+        )
+    return {name: json.loads(told[name]) for name in ("clips", "made")}, tensors

@@ -1,0 +1,127 @@
+"""Reads views of any number of clips under one closed question: each distinct view once, many in one batch.
+
+A label's score is the log-likelihood of its words after the closed question, less their log-likelihood when the visual
+is blank and nothing is heard or said, divided by the number of their tokens. A softmax over the set gives the
+distribution, so a closed-set answer always parses. Subtracting the blank takes away what the model would say without
+looking.
+
+A reader remembers what it has answered, by the identity of pictures and sounds and by the words themselves. Whoever
+knows early what will be asked hands all of it over at once (`answers`); whoever asks for it later finds it answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from emotion_qwen.engine.encoding import VISUALS, Part, View, mean_tokens, medium_of, parts_of, size_of
+from emotion_qwen.engine.engine import Engine
+from emotion_qwen.processing.patches import IMAGE_MEAN
+
+BLANK = np.array([round(255 * mean) for mean in IMAGE_MEAN], dtype=np.uint8)  # zeros after normalising
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model makes of one view.
+
+    Attributes:
+        scores: (K,) fp32, whose softmax is the distribution.
+        gate: (2,) fp32 fusion weights, general and emotion; zeros without a visual.
+        hidden: (H,) fp32 last hidden state of the last token before the answer.
+        visual: (H,) fp32 mean of the visual's fused tokens; None without a visual.
+        audio: (H,) fp32 mean of the sounds' tokens; None without a sound.
+    """
+
+    scores: torch.Tensor
+    gate: torch.Tensor
+    hidden: torch.Tensor
+    visual: torch.Tensor | None
+    audio: torch.Tensor | None
+
+
+class Reader:
+    """Answers one closed question about views.
+
+    Args:
+        engine: the model.
+        question: the closed question.
+        names: its K answers.
+    """
+
+    def __init__(self, engine: Engine, question: str, names: Sequence[str]) -> None:
+        self.engine, self.question, self.names = engine, question, list(names)
+        self._encoder = engine.encoder()
+        self._answers: dict[Hashable, Answer] = {}
+        self._asked: list[View] = []  # holds the media, whose identity tells views apart
+        self._blanks: dict[Hashable, torch.Tensor] = {}
+
+    def forget(self) -> None:
+        """Drop the views; what the model says to blank pictures is kept."""
+        self._answers.clear()
+        self._asked.clear()
+        self._encoder.forget()
+
+    def answers(self, views: Sequence[View]) -> list[Answer]:
+        """Return the answers to V views; those that were not asked before are asked together."""
+        keys = [_key(view) for view in views]
+        new = {key: view for key, view in zip(keys, views, strict=True) if key not in self._answers}
+        if new:
+            self._asked += new.values()
+            self._answers.update(zip(new, self._ask(list(new.values())), strict=True))
+        return [self._answers[key] for key in keys]
+
+    def scores(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (V, K) scores and (V, 2) gate weights of V views."""
+        found = self.answers(views)
+        return torch.stack([one.scores for one in found]), torch.stack([one.gate for one in found])
+
+    def write(self, views: Sequence[View], question: str) -> list[str]:
+        """Answer another question about every view, in the model's own words."""
+        encoded = self._encoder.views(views)
+        order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))
+        texts = self.engine.write([encoded[row] for row in order], question)
+        return [text for _, text in sorted(zip(order, texts, strict=True))]
+
+    def _ask(self, views: list[View]) -> list[Answer]:
+        self._ask_blanks(views)
+        encoded = self._encoder.views(views)
+        order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # like lengths, little padding
+        seen = self.engine.score([encoded[row] for row in order], self.question, self.names)
+        found: dict[int, Answer] = {}
+        for place, row in enumerate(order):
+            scores = (seen.log_likelihood[place] - self._blanks[_kind(views[row])]) / seen.tokens
+            visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
+            found[row] = Answer(scores, seen.gate[place], seen.hidden[place], visual, audio)
+        return [found[row] for row in range(len(views))]
+
+    def _ask_blanks(self, views: list[View]) -> None:
+        blanks = {kind: view for view in views if (kind := _kind(view)) not in self._blanks}
+        if blanks:
+            seen = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
+            self._blanks.update(zip(blanks, seen.log_likelihood, strict=True))
+
+
+def blank_like(view: View) -> list[Part]:
+    """Return a view that shows nothing: of its visual a picture of one colour, of the first frame's size; no more.
+
+    The colour is the one that normalises to zeros. A view without a visual becomes the bare question.
+    """
+    shape = _kind(view)
+    return [] if shape is None else [{"type": "image", "image": np.broadcast_to(BLANK, shape).copy()}]
+
+
+def _kind(view: View) -> tuple[int, ...] | None:
+    """Return the shape of the picture that stands for the view's visual when it is blank."""
+    for part in parts_of(view):
+        if part["type"] in VISUALS:
+            visual = medium_of(part)
+            return (visual if isinstance(visual, np.ndarray) else visual.frames[0]).shape
+    return None
+
+
+def _key(view: View) -> Hashable:
+    return tuple((p["type"], p["text"] if p["type"] == "text" else id(medium_of(p))) for p in parts_of(view))

@@ -1,0 +1,1 @@
+"""Many clips, and what is kept of them."""

@@ -1,0 +1,280 @@
+"""The commands `analyze`, `ask` and `faces`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import track as progress
+
+from emotion_qwen.batch.outputs import check_outputs, view_names, view_path
+from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
+from emotion_qwen.files import json_line, write_whole
+from emotion_qwen.media.clip import find_media, read_clip
+from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import LABEL_SETS, label_set
+
+FAILED = 2
+SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
+PATH = click.Path(path_type=Path)
+VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
+"""Option -> suffix of its file for each input, where the option names a folder."""
+
+
+def _model_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--model", default=None, help="nano (the default), a model or adapter folder, or a hub name."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
+        click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
+        click.option("--start", type=float, default=None, help="Read the video from this second on."),
+        click.option("--end", type=float, default=None, help="Read the video until this second."),
+    ):
+        command = option(command)
+    return command
+
+
+def _source_options(command: Callable) -> Callable:
+    for option in (
+        click.option("--audio", type=PATH, default=None, help="A sound file instead of the clip's own track."),
+        click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
+        click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
+        click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
+        click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
+        click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
+        click.option("--context", default="", help="What is known of the situation, in your words."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
+@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run goes on.")
+@click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; by your cores.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
+@click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
+@click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
+@click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
+@click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
+@click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
+@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
+@click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
+@click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
+@click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
+@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
+@click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
+@_source_options
+@_model_options
+def analyze(
+    paths: Sequence[str],
+    labels: str,
+    language: str,
+    as_lines: bool,
+    strict: bool,
+    picture: Path | None,
+    abstain_below: float | None,
+    demo: bool,
+    whole_picture: bool,
+    evoked: bool,
+    **options: Any,
+) -> int:
+    """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
+    label_set(labels)
+    output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
+    if picture and (as_lines or output):
+        told = "--json" if as_lines else "--output"
+        raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+    if evoked and whole_picture:
+        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+    files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
+    views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
+    asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
+    if abstain_below is not None:
+        asked["abstain_below"] = abstain_below
+    chosen = {name: options.pop(name) for name in SOURCES}
+    from emotion_qwen.analysis.analyzer import EmotionQwen
+    from emotion_qwen.analysis.report import other_language
+    from emotion_qwen.batch.folder import Request, Results, analyze_all
+    from emotion_qwen.views.render import save_picture
+
+    _quiet()
+    asked["reasoning"] = _reasoning(*thought)
+    asked["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
+    analyzer = EmotionQwen.load(**options)
+    if not analyzer.hears and not demo:
+        files = find_media(paths)  # sounds in folders are for a model that hears
+    named = view_names(files)
+    places = {
+        **{view: [view_path(target, VIEWS[view], file, named) for file in files] for view, target in views.items()},
+        **{name: [path] for name, path in (("output", output), ("features", features), ("picture", picture)) if path},
+    }
+    check_outputs(places, files)
+    request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
+    results = Results(request.made_by(analyzer), output, features)
+    waiting = results.waiting(files)
+    console, failures, unsaved = Console(record=picture is not None), [], []
+    clips = analyze_all(analyzer, waiting, request, workers)
+    try:
+        for file, found in _followed(clips, len(waiting), len(files)):
+            if isinstance(found, MediaError | InferenceError):
+                results.add(file, found)
+                failures.append(found)
+                _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
+                continue
+            for warning in other_language(found.report.utterances, language):
+                print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
+            # Views first: a clip whose line is there is not looked at again.
+            unsaved += _save_views(views, found.report, file, named)
+            results.add(file, found)
+            if not output:
+                _tell(found.report, as_lines, console)
+    except KeyboardInterrupt:
+        if output:
+            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            print(told, file=sys.stderr, flush=True)
+        raise
+    finally:
+        clips.close()
+        results.close()
+    if picture:
+        save_picture(console, picture)
+    if output:
+        before = len(files) - len(waiting)
+        told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
+        print(told, file=sys.stderr, flush=True)
+    wrong = len(failures) + len(unsaved)
+    return FAILED if wrong and (strict or wrong >= len(files)) else 0
+
+
+def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:
+    """Show progress over several clips on standard error."""
+    return progress(clips, "analyzing", total=count, console=Console(stderr=True), disable=files < 2, transient=True)
+
+
+def _count(output: Path) -> int:
+    return output.read_bytes().count(b"\n") if output.exists() else 0
+
+
+def _save_views(
+    views: Mapping[str, Path], report: EmotionReport, file: Path, named: Mapping[Path, str]
+) -> list[MediaError]:
+    """Write every view of a report that is asked for; return what went wrong."""
+    failures = []
+    for view, target in views.items():
+        try:
+            _save_view(view, report, file, view_path(target, VIEWS[view], file, named))
+        except MediaError as error:
+            failures.append(error)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    return failures
+
+
+def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:
+    """Return the request for reasoning; None without one."""
+    from emotion_qwen.analysis.reasoning import Reasoning
+    from emotion_qwen.engine.engine import Sampling
+
+    if form is None and (temperature, seed) != (None, None):
+        raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning steps with them")
+    return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
+
+
+def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> None:
+    """Write one view of a report."""
+    from emotion_qwen.views.annotate import annotate
+    from emotion_qwen.views.html import write_page
+    from emotion_qwen.views.markdown import as_markdown
+
+    if view == "html":
+        write_page(report, target, media=file)
+    elif view == "markdown":
+        write_whole(target, as_markdown(report))
+    else:
+        annotate(report, file, target)
+
+
+def _quiet() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # our own progress is over files; a bar for reading weights only stands in the way
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures; our own one line says what is wrong
+
+
+def _named(paths: Sequence[str]) -> Sequence[str]:
+    if not paths:
+        raise SettingsError("no input; give files, folders or patterns, or --demo for the built-in clip")
+    return paths
+
+
+def _demo_clip() -> list[Path]:
+    from emotion_qwen.batch.demo import make_demo_clip
+
+    return [make_demo_clip(Path(tempfile.mkdtemp(prefix="emotion-qwen-")) / "astronaut.mp4")]
+
+
+def _tell(report: EmotionReport, as_lines: bool, console: Console) -> None:
+    from emotion_qwen.views.render import as_json, show
+
+    if as_lines:
+        print(as_json(report), flush=True)
+    else:
+        show(report, console)
+
+
+def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bool) -> None:
+    if as_lines and not alone:
+        print(printable(json_line({"source": printable(file), "error": str(error)})), end="", flush=True)
+    else:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+@click.command()
+@click.argument("path")
+@click.argument("question")
+@_source_options
+@_model_options
+def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
+    """Ask a free question about a clip, picture or sound."""
+    chosen = {name: options.pop(name) for name in SOURCES}
+    from emotion_qwen.analysis.analyzer import EmotionQwen
+
+    _quiet()
+    analyzer = EmotionQwen.load(**options)
+    sources = analyzer.sources(**chosen)
+    print(analyzer.ask(path, question, start=start, end=end, sources=sources, context=context))
+
+
+@click.command()
+@click.argument("path")
+@click.option("--save", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second looked at.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
+def faces(path: str, save: Path, fps: float, strength: float) -> None:
+    """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
+    from emotion_qwen.faces import CenterFaceDetector, capture, person_crops, track_faces
+    from emotion_qwen.views.face_pictures import save_pictures
+
+    settings = ClipSettings.of({"fps": fps, "capture_strength": strength}, "faces")
+    clip = read_clip(path, settings)
+    tracks = track_faces(clip.frames, clip.times, CenterFaceDetector())
+    crops = [person_crops(clip.frames, t, margin=settings.person_margin, count=settings.person_frames) for t in tracks]
+    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.capture_margin), crops)
+    for track in tracks:
+        times = clip.times[track.frames]
+        print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")
+    if not tracks:
+        print("no face found")
+    print("\n".join(str(file) for file in written))

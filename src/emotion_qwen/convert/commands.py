@@ -1,0 +1,124 @@
+"""The command `emotion-qwen convert`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
+from emotion_qwen.convert.conversion import convert as convert_folder
+from emotion_qwen.convert.hearing import convert_with_ears
+from emotion_qwen.convert.whisper import SEED
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.source import ADAPTER_CONFIG, locate
+from emotion_qwen.processing.folder import ours_from, save_over, takes_ours
+
+LISTED = 14
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
+@click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
+@click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
+@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder hears.")
+@click.option("--frames-per-token", type=int, default=4, show_default=True, help="Its 20 ms frames to an audio token.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
+def convert(
+    source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
+) -> None:
+    """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
+
+    SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, a folder of
+    this package (then a checked copy), or the published Emotion-Qwen as far as its layout is known. The merger becomes
+    both experts and the gate is new, so the result answers as SOURCE does until it is trained. With --whisper it also
+    gets ears: the encoder's weights are copied, the compressor behind it is new and must be trained before sound says
+    anything.
+    """
+    console = Console(stderr=True)
+    folder, ears = locate(source), None if whisper is None else locate(whisper)
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(f"{source} is an adapter; merge it first: emotion-qwen merge {source} BASE TARGET")
+    columns = (TextColumn("tensors"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("tensors", total=None)
+        options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
+        if ears is None:
+            if takes_ours(folder):
+                options["finish"] = partial(save_over, ours_from(folder))
+            result = convert_folder(folder, target, **options)
+        else:
+            result = convert_with_ears(folder, target, ears, frames_per_token=frames_per_token, **options)
+    if report:
+        report.write_text(result.to_json(), encoding="utf-8")
+    print_report(result, Console(soft_wrap=True))
+
+
+def print_report(report: KeyReport, console: Console) -> None:
+    """Print the counts per part, then what was cloned, is new, was recognised by shape or left out."""
+    table = Table("part", "tensors", "parameters", "from")
+    for part, (tensors, parameters) in report.parts.items():
+        table.add_row(part, str(tensors), f"{parameters:,}", _origin(part, report))
+    console.print(table)
+    for name, keys in report.matched.items():
+        console.print(f"by shape: {name} <- {' + '.join(keys)}", markup=False, highlight=False)
+    _print_dropped(report, console)
+    if report.ears:
+        console.print(
+            f"the encoder of {report.ears} is copied as it is; the compressor behind it is new: train it before sound "
+            "says anything",
+            markup=False,
+            highlight=False,
+        )
+    if report.missing:
+        console.print(
+            f"not in {report.source}: {', '.join(report.missing)}; copy them into {report.target} from the model that "
+            "the weights come from, before it is used",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    verb = "written to" if report.written else "dry run; nothing written to"
+    dtypes = ", ".join(f"{count} {name}" for name, count in report.dtypes.items())
+    console.print(
+        f"{report.layout} layout, {report.size / 1e9:.2f} GB ({dtypes}) {verb} {report.target}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _print_dropped(report: KeyReport, console: Console) -> None:
+    """Name what was left out, by reason; of many keys with one reason the first few and their count."""
+    reasons: dict[str, list[str]] = {}
+    for key, reason in report.dropped.items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        if len(keys) <= LISTED:
+            lines = [f"left out: {key} ({reason})" for key in keys]
+        else:
+            lines = [f"left out: {len(keys)} tensors, {', '.join(keys[:3])} ... {keys[-1]} ({reason}), see --report"]
+        for line in lines:
+            console.print(line, markup=False, highlight=False)
+
+
+def _origin(part: str, report: KeyReport) -> str:
+    if part == "gate" and report.gate_seed is not None:
+        return f"new, seed {report.gate_seed}"
+    if part == "general expert" and report.cloned:
+        return "the merger"
+    if part == "emotion expert" and report.cloned:
+        return "the merger, cloned"
+    if part == "audio encoder" and report.ears:
+        return "Whisper"
+    if part == "audio compressor" and report.ears:
+        return f"new, seed {SEED}"
+    if part == "output projection" and not report.parts[part][0]:
+        return "tied to the embedding"
+    return "source"

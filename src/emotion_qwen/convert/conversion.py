@@ -1,0 +1,338 @@
+"""Turn a Qwen2.5-VL checkpoint, or the published Emotion-Qwen, into a folder of ours, without loading a model.
+
+Bytes are streamed from the source's shards into new ones, a chunk at a time; the merger is written twice, as general
+and as emotion expert; the gate is new, and so is what stands behind ears that are given. Because both experts start
+equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
+target appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+
+from emotion_qwen.convert.layouts import EMBEDDING, GATE, PARTS, TIED_HEAD, KeyMap, detect_layout, key_map
+from emotion_qwen.convert.shards import CODES, DTYPES, OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
+from emotion_qwen.convert.whisper import ENCODER, Ears, new_compressor
+from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
+from emotion_qwen.model.compressor import GatingNetwork
+from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
+from emotion_qwen.model.source import missing_processor_files
+
+ARCHITECTURE = "EmotionQwenForConditionalGeneration"
+DTYPE_NAMES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+GATE_SEED = 0
+DISK_MARGIN = 64 * 2**20  # bytes for the small files and the file system
+# Copied byte for byte when the source has them; Python files never are.
+COMPANIONS = (
+    "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
+    "chat_template.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
+    "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "LICENSE", "NOTICE",
+)  # fmt: skip
+# Of the source's config.json these are set anew, everything else is kept.
+OWN_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version")
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """What a conversion did, or with `dry_run` would do, with every key.
+
+    Attributes:
+        source: the source folder.
+        target: the written folder.
+        layout: "hub", "nested", "ours" or "release".
+        written: False after a dry run.
+        parts: part of the model -> (tensors, parameters).
+        cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
+        fresh: tensors of the gate and of the audio side's compressor that are new.
+        gate_seed: of the new gate; None if the gate came from the source.
+        ears: the folder that the audio encoder came from, if one was given.
+        matched: tensors of a released checkpoint that were recognised by shape, with their source keys.
+        dropped: source keys not carried over, with the reason.
+        dtypes: dtype -> number of tensors as written.
+        size: bytes of all tensors.
+        weights: names of the weight files.
+        companions: files copied byte for byte.
+        missing: files of tokenizer and image processor that the source lacks; the result cannot be used without them.
+    """
+
+    source: str
+    target: str
+    layout: str
+    written: bool
+    parts: dict[str, tuple[int, int]]
+    cloned: dict[str, str]
+    fresh: tuple[str, ...]
+    gate_seed: int | None
+    ears: str | None
+    matched: dict[str, tuple[str, ...]]
+    dropped: dict[str, str]
+    dtypes: dict[str, int]
+    size: int
+    weights: tuple[str, ...]
+    companions: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Give the report as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    fresh_gate: bool = False,
+    dtype: str | None = None,
+    max_shard_size: float = 5e9,
+    dry_run: bool = False,
+    ears: Ears | None = None,
+    finish: Callable[[Path], object] = lambda folder: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> KeyReport:
+    """Convert a checkpoint folder.
+
+    Args:
+        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, a folder of
+            ours (then a checked copy), or the published Emotion-Qwen as far as its layout is known.
+        target: folder to make; it must not exist or be empty.
+        fresh_gate: start a new gate although the source has one.
+        dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
+        max_shard_size: bytes at which an output shard is full.
+        dry_run: check everything and report, but write nothing.
+        ears: the encoder of a Whisper checkpoint, for a model that is to hear.
+        finish: called with the folder when all is written and before it gets its name; adds files or changes them.
+        progress: called with (tensors written, all tensors).
+
+    Returns:
+        What became of every key.
+
+    Raises:
+        CheckpointError: a source that is incomplete, damaged (NaN or infinite values, too), pickled, quantised or does
+            not fit its config.json; a target that holds something; a disk that is full. Nothing is left under the
+            target's name then.
+        SettingsError: an unknown dtype.
+    """
+    source, target = Path(source), Path(target)
+    if dtype is not None and dtype not in DTYPE_NAMES:
+        raise SettingsError(unknown_choice("dtype", dtype, DTYPE_NAMES))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
+    values = read_config(source)
+    stored = read_folder(source)
+    layout = detect_layout(stored)
+    shapes = {key: tensor.shape for key, tensor in stored.items()}
+    mapping = key_map(shapes, parse_config(values, layout), fresh_gate=fresh_gate, ears=ears)
+    _check_tied(mapping, stored)
+    tensors = _outputs(mapping, stored, ears.stored if ears else {}, dtype)
+    companions = tuple(name for name in COMPANIONS if (source / name).is_file())
+    weights: list[str] = []
+    if not dry_run:
+        config = _finished_config(mapping.config, dtype)
+
+        def fill(folder: Path) -> None:
+            weights.extend(write_folder(folder, tensors, max_shard_size, progress))
+            config.save_pretrained(folder)
+            for name in companions:
+                shutil.copyfile(source / name, folder / name)
+            finish(folder)
+
+        write_atomically(target, fill, sum(tensor.nbytes for tensor in tensors))
+    report = _report((source, target), mapping, tensors, weights, companions)
+    return dataclasses.replace(report, ears=ears.folder if ears else None)
+
+
+def read_config(source: Path) -> dict[str, Any]:
+    """Read the source's config.json as it is.
+
+    Raises:
+        CheckpointError: no such folder or file, not JSON, another model, or a quantised one.
+    """
+    if not source.is_dir():
+        raise CheckpointError(
+            f"source {str(source)!r} is not a folder; a model on the hub is downloaded first: "
+            f"`hf download {source} --local-dir FOLDER`"
+        )
+    path = source / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{source}: no config.json; give the folder that holds it beside the weights") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    if values.get("quantization_config"):
+        method = values["quantization_config"].get("quant_method", "unknown method")
+        raise CheckpointError(
+            f"{source}: a quantised checkpoint ({method}); convert the unquantised one, then quantise"
+        )
+    return values
+
+
+def parse_config(values: dict[str, Any], layout: str) -> EmotionQwenConfig:
+    """Build our configuration from a source's config.json, flat or nested; every value of the source is kept.
+
+    Args:
+        values: the parsed config.json.
+        layout: the layout of its weights; a released checkpoint may call its model type anything.
+
+    Raises:
+        CheckpointError: another kind of model, or values that no such model can have.
+    """
+    kind = values.get("model_type")
+    if layout != "release" and kind not in ("qwen2_5_vl", EmotionQwenConfig.model_type):
+        raise CheckpointError(
+            f"model_type is {kind!r}, expected 'qwen2_5_vl' or {EmotionQwenConfig.model_type!r}; "
+            "only Qwen2.5-VL has the vision transformer that this model is built on"
+        )
+    kept = {key: value for key, value in values.items() if key not in OWN_FIELDS}
+    for part in ("text_config", "vision_config"):
+        if isinstance(kept.get(part), dict):
+            kept[part] = {key: value for key, value in kept[part].items() if key != "model_type"}
+    try:
+        vision = EmotionQwenVisionConfig(**kept.get("vision_config") or {})
+        # The published widths give 16 heads and 320; another width gets the same proportions.
+        kept.setdefault("gate_num_heads", vision.num_heads)
+        kept.setdefault("gate_hidden_size", max(vision.hidden_size // 4, 1))
+        return EmotionQwenConfig(**kept)
+    except (StrictDataclassError, TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"config.json does not describe a Qwen2.5-VL model: {error}; take the original file"
+        ) from error
+
+
+def new_gate(config: EmotionQwenConfig, seed: int = GATE_SEED) -> dict[str, torch.Tensor]:
+    """Draw a new gate's tensors (fp32) by the model's own rule: normal weights of `initializer_range`, zero biases.
+
+    Its two outputs start near one half each; two conversions of one source are equal byte for byte.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vision: Any = config.vision_config
+    gate = GatingNetwork(vision.hidden_size, config.gate_hidden_size, config.gate_num_heads, config.gate_pool)
+    for module in gate.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=vision.initializer_range, generator=generator)
+            nn.init.zeros_(module.bias)
+    return {GATE + name: tensor.detach() for name, tensor in gate.state_dict().items()}
+
+
+def write_atomically(target: Path, fill: Callable[[Path], None], needed: int) -> None:
+    """Fill a hidden folder beside the target and rename it at the end; remove it if anything goes wrong.
+
+    Args:
+        target: folder that must appear complete or not at all.
+        fill: writes everything into the folder that it is given.
+        needed: bytes that will be written, checked against the free space before anything is.
+
+    Raises:
+        CheckpointError: not enough space, or the disk refuses to be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(target.parent).free
+        if free < needed + DISK_MARGIN:
+            raise CheckpointError(
+                f"{target} needs {needed / 1e9:.2f} GB and {target.parent} has {free / 1e9:.2f} GB free; make room"
+            )
+        partial = target.parent / f".{target.name}.partial-{os.getpid()}"
+        partial.mkdir()
+        try:
+            fill(partial)
+            os.replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # gone already if it was renamed
+    except OSError as error:
+        raise CheckpointError(
+            f"{target} could not be written ({error}); nothing was left under that name. Check space and permissions"
+        ) from error
+
+
+def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
+    if mapping.dropped.get(TIED_HEAD) is None:
+        return
+    embedding = mapping.sources[EMBEDDING][0]
+    if not same_bytes(stored[TIED_HEAD], stored[embedding]):
+        raise CheckpointError(
+            f"{TIED_HEAD} differs from {embedding} although config.json says tie_word_embeddings; "
+            "set it to false there to keep both"
+        )
+
+
+def _outputs(
+    mapping: KeyMap, stored: dict[str, StoredTensor], heard: dict[str, StoredTensor], dtype: str | None
+) -> list[OutputTensor]:
+    usual = Counter(tensor.code for tensor in stored.values()).most_common(1)[0][0]
+    new = _new_tensors(mapping)
+    outputs = []
+    for name, shape in mapping.shapes.items():
+        pieces: tuple[StoredTensor | torch.Tensor, ...]
+        if name in mapping.fresh:
+            code, pieces = usual, (new[name],)
+        else:
+            origin = heard if heard and name.startswith(ENCODER) else stored
+            found = tuple(origin[key] for key in mapping.sources[name])
+            code, pieces = found[0].code, found
+        outputs.append(OutputTensor(name, CODES[DTYPE_NAMES[dtype]] if dtype else code, shape, pieces))
+    return outputs
+
+
+def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
+    config, new = mapping.config, {}
+    if any(name.startswith(GATE) for name in mapping.fresh):
+        new.update(new_gate(config))
+    if config.hearing is not None and any(not name.startswith(GATE) for name in mapping.fresh):
+        new.update(new_compressor(config.hearing, config.text_config.hidden_size))
+    return new
+
+
+def _finished_config(config: EmotionQwenConfig, dtype: str | None) -> EmotionQwenConfig:
+    config.architectures = [ARCHITECTURE]
+    if dtype:
+        parts: tuple[Any, ...] = (config, config.text_config, config.vision_config)
+        for part in (*parts, *([config.hearing] if config.hearing else [])):
+            part.dtype = DTYPE_NAMES[dtype]
+    return config
+
+
+def _report(
+    folders: tuple[Path, Path],
+    mapping: KeyMap,
+    tensors: list[OutputTensor],
+    weights: list[str],
+    companions: tuple[str, ...],
+) -> KeyReport:
+    parts = {}
+    hears = mapping.config.hearing is not None
+    for part, prefix in PARTS.items():
+        if part.startswith("audio") and not hears:
+            continue
+        counts = [torch.Size(shape).numel() for name, shape in mapping.shapes.items() if name.startswith(prefix)]
+        parts[part] = (len(counts), sum(counts))
+    return KeyReport(
+        source=str(folders[0]),
+        target=str(folders[1]),
+        layout=mapping.layout,
+        written=bool(weights),
+        parts=parts,
+        cloned={name: mapping.sources[name][0] for name in mapping.cloned},
+        fresh=mapping.fresh,
+        gate_seed=GATE_SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
+        ears=None,
+        matched=mapping.matched,
+        dropped=mapping.dropped,
+        dtypes=dict(Counter(str(DTYPES[tensor.code]).removeprefix("torch.") for tensor in tensors)),
+        size=sum(tensor.nbytes for tensor in tensors),
+        weights=tuple(weights),
+        companions=companions,
+        missing=tuple(missing_processor_files(folders[0])),
+    )

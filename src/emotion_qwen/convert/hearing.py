@@ -1,0 +1,76 @@
+"""Giving a model ears: Whisper's encoder into its weights, audio tokens and `hearing_settings` into its processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.convert.conversion import KeyReport, convert, read_config
+from emotion_qwen.convert.whisper import audio_config, read_ears
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
+from emotion_qwen.processing.chat import AUDIO_TOKENS
+from emotion_qwen.processing.folder import load_processor, save_over
+from emotion_qwen.processing.processor import EmotionQwenProcessor
+
+
+def convert_with_ears(
+    source: Path, target: Path, whisper: Path, *, frames_per_token: int = 4, **options: Any
+) -> KeyReport:
+    """Convert a checkpoint folder as `model.convert.convert` does, and give the model the ears of a Whisper checkpoint.
+
+    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so the model
+    makes nothing of what it hears until it is trained; without a sound it answers as it would without ears. The folder
+    gets the processor too, with `hearing_settings` and this package's chat template.
+
+    Args:
+        source: as of `convert`, with tokenizer and image processor.
+        target: folder to make.
+        whisper: folder with config.json and safetensors weights, as transformers saves Whisper: whole, or its encoder.
+        frames_per_token: encoder frames (20 ms each) that become one audio token.
+        options: as of `convert`.
+
+    Raises:
+        CheckpointError: as of `convert`; a Whisper folder that cannot be read or does not fit its config.json; a source
+            without processor, or without free rows for the audio tokens.
+        SettingsError: `frames_per_token` does not divide a window of the encoder.
+    """
+    source, whisper = Path(source), Path(whisper)
+    values = read_config(whisper)
+    config = audio_config(values, frames_per_token, str(whisper))
+    processor = hearing_processor(source, config)
+    ears = read_ears(whisper, values, frames_per_token, processor.audio_token_id)
+    return convert(source, target, ears=ears, finish=lambda folder: save_over(processor, folder), **options)
+
+
+def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
+    """Load a folder's processor and make it one that hears as a model with this audio side does.
+
+    Raises:
+        CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
+    """
+    values = read_config(source)
+    old = load_processor(source)
+    tokenizer = old.tokenizer
+    tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # those it knows stay as they are
+    rows = (values.get("text_config") or values).get("vocab_size", 0)
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{source}: the model has {rows} token rows and its tokenizer would have {len(tokenizer)} tokens with "
+            f"{', '.join(AUDIO_TOKENS)}; resize the embedding first"
+        )
+    return EmotionQwenProcessor(
+        old.image_processor,
+        tokenizer,
+        clip_settings=old.clip_settings,
+        hearing_settings=hearing_settings(config),
+    )
+
+
+def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:
+    """Give the processor's `hearing_settings` that belong to an audio side."""
+    return {
+        "mels": config.num_mel_bins,
+        "window_seconds": config.max_source_positions * ENCODER_FRAME_SECONDS,
+        "frames_per_token": config.frames_per_token,
+    }

@@ -1,0 +1,267 @@
+"""Which key of a foreign checkpoint becomes which key of ours: names and shapes only, no weights.
+
+Four layouts are read. "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
+memory, "ours" what `save_pretrained` of this package writes, "release" the published Emotion-Qwen as far as it is
+known: its modules' names and input and output shapes, not the names inside its compressors and its gate. Those are
+matched by their shapes, and the match is listed in the report. No released weights could be had, so that layout is
+tested only on a checkpoint that the tests invent.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from emotion_qwen.convert.release import match_expert, match_gate
+from emotion_qwen.convert.whisper import COMPRESSOR, ENCODER, Ears
+from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+VISION, LANGUAGE, HEAD = "model.visual.", "model.language_model.", "lm_head."
+GENERAL, EMOTION, GATE = "model.compressor.general.", "model.compressor.emotion.", "model.compressor.gate."
+PARTS = {
+    "vision transformer": VISION,
+    "language model": LANGUAGE,
+    "output projection": HEAD,
+    "general expert": GENERAL,
+    "emotion expert": EMOTION,
+    "gate": GATE,
+    "audio encoder": ENCODER,
+    "audio compressor": COMPRESSOR,
+}
+MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
+# Source prefix -> our prefix; the first that fits counts.
+PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
+    "hub": (("visual.merger.", MERGER), ("visual.", VISION), ("model.", LANGUAGE), (HEAD, HEAD)),
+    "nested": (("model.visual.merger.", MERGER), (VISION, VISION), (LANGUAGE, LANGUAGE), (HEAD, HEAD)),
+    "ours": tuple((prefix, prefix) for prefix in PARTS.values()),
+    "release": (
+        ("vpm.", VISION),
+        ("llm.model.", LANGUAGE),
+        ("llm.", LANGUAGE),
+        (HEAD, HEAD),
+        ("generalcompressor.", GENERAL),
+        ("emotioncompressor.", EMOTION),
+        ("gatenet.", GATE),
+    ),
+}
+COMPUTED = re.compile(r"rotary(_pos)?_emb\.inv_freq$")  # old checkpoints store what the configuration gives
+TIED_HEAD = "lm_head.weight"
+EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
+LISTED = 12
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """Where every tensor of our model comes from.
+
+    Attributes:
+        layout: a key of `PREFIXES`.
+        config: the configuration, with the gate's geometry as found.
+        shapes: every tensor to write and its shape.
+        sources: tensor to write -> source keys, joined along the first dimension; absent for `fresh` ones.
+        cloned: tensors of the emotion expert that are second copies of the merger.
+        fresh: tensors of the gate and of the audio side's compressor that have no source.
+        matched: tensors whose source was found by shape, not by name, and that source.
+        dropped: source keys that are not carried over, each with the reason.
+    """
+
+    layout: str
+    config: EmotionQwenConfig
+    shapes: dict[str, Shape]
+    sources: dict[str, tuple[str, ...]]
+    cloned: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+def expected_shapes(config: EmotionQwenConfig) -> dict[str, Shape]:
+    """Build the model without memory and return the name and shape of every tensor that a folder of ours holds."""
+    with torch.device("meta"):
+        model = EmotionQwenForConditionalGeneration(config)
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        del shapes[TIED_HEAD]  # the embedding serves as output projection and is stored once
+    return shapes
+
+
+def detect_layout(keys: Iterable[str]) -> str:
+    """Tell the layout from key names.
+
+    Raises:
+        CheckpointError: none of the known layouts.
+    """
+    keys = list(keys)
+    signs = {
+        "ours": ("model.compressor.",),
+        "release": ("vpm.", "llm.", "generalcompressor.", "emotioncompressor.", "gatenet."),
+        "nested": (VISION, LANGUAGE),
+        "hub": ("visual.",),
+    }
+    for layout, prefixes in signs.items():
+        if any(key.startswith(prefixes) for key in keys):
+            return layout
+    raise CheckpointError(
+        f"keys of no known layout: {_listed(sorted(keys))}; expected a Qwen2.5-VL checkpoint (visual.* with "
+        "model.layers.*, or model.visual.* with model.language_model.*), an Emotion-Qwen folder of ours "
+        "(model.compressor.*) or the release's (vpm.*, llm.*)"
+    )
+
+
+def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = False, ears: Ears | None = None) -> KeyMap:
+    """Map the keys of a checkpoint onto our model, and check that every key and shape fits.
+
+    Args:
+        shapes: name and shape of every source tensor.
+        config: our configuration of that model.
+        fresh_gate: start a new gate although the source has one (whatever its form).
+        ears: of a Whisper checkpoint; they take the place of an audio side that the source may have.
+
+    Returns:
+        The complete map; nothing is missing and nothing left over.
+
+    Raises:
+        CheckpointError: an unknown layout, or any unexpected, missing or wrongly shaped key; all of them are listed.
+    """
+    layout = detect_layout(shapes)
+    replaced: dict[str, str] = {}
+    if ears is not None:
+        replaced = {key: "other ears were given" for key in shapes if key.startswith((ENCODER, COMPRESSOR))}
+        shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
+        config = copy.deepcopy(config)
+        config.audio_config = config.audio_token_id = None
+    sources, dropped, unexpected = _place(shapes, config, layout, fresh_gate)
+    matched: dict[str, tuple[str, ...]] = {}
+    if layout == "release":
+        config, matched = _match_release(sources, shapes, config, fresh_gate)
+    merger = [name for name in sources if name.startswith(MERGER)]
+    for name in merger:
+        inner, keys = name.removeprefix(MERGER), sources.pop(name)
+        sources[GENERAL + inner] = sources[EMOTION + inner] = keys
+    expected = expected_shapes(config)
+    gate = tuple(name for name in expected if name.startswith(GATE))
+    fresh = gate if fresh_gate or layout in ("hub", "nested") else ()
+    _check(layout, shapes, sources, {k: s for k, s in expected.items() if k not in fresh}, unexpected)
+    cloned = tuple(name for name in expected if merger and name.startswith(EMOTION))
+    sources = {name: sources[name] for name in expected if name in sources}  # our order
+    found = KeyMap(layout, config, expected, sources, cloned, fresh, matched, {**dropped, **replaced})
+    return found if ears is None else _with_ears(found, ears)
+
+
+def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
+    """Add the audio side to the map of a model that does not hear."""
+    config = copy.deepcopy(deaf.config)
+    config.audio_config, config.audio_token_id = ears.config, ears.token_id
+    shapes = expected_shapes(config)
+    fresh = tuple(name for name in shapes if name.startswith(COMPRESSOR))
+    return replace(
+        deaf,
+        config=config,
+        shapes=shapes,
+        sources={**deaf.sources, **{name: (key,) for name, key in ears.sources.items()}},
+        fresh=(*deaf.fresh, *fresh),
+        dropped={**deaf.dropped, **ears.dropped},
+    )
+
+
+def _place(
+    shapes: Shapes, config: EmotionQwenConfig, layout: str, fresh_gate: bool
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str], list[str]]:
+    """Sort source keys into those with a name of ours (or `MERGER` + name), those left out and those unknown."""
+    sources: dict[str, tuple[str, ...]] = {}
+    dropped: dict[str, str] = {}
+    unexpected = []
+    for key in shapes:
+        name = _rename(key, layout)
+        if COMPUTED.search(key):
+            dropped[key] = "computed from the configuration"
+        elif name is None:
+            unexpected.append(key)
+        elif name.startswith(GATE) and fresh_gate:
+            dropped[key] = "a fresh gate was asked for"
+        elif name == TIED_HEAD and config.tie_word_embeddings:
+            dropped[key] = "tied to the embedding"
+        elif name in sources:
+            raise CheckpointError(f"{key} and {sources[name][0]} both stand for {name}; keep one of them")
+        else:
+            sources[name] = (key,)
+    return sources, dropped, unexpected
+
+
+def _rename(key: str, layout: str) -> str | None:
+    for prefix, ours in PREFIXES[layout]:
+        if key.startswith(prefix):
+            return ours + key.removeprefix(prefix)
+    return None
+
+
+def _source_name(name: str, layout: str) -> str:
+    for inner in (GENERAL, EMOTION):
+        if layout in ("hub", "nested") and name.startswith(inner):
+            name = MERGER + name.removeprefix(inner)
+    return next(old + name.removeprefix(new) for old, new in PREFIXES[layout] if name.startswith(new))
+
+
+def _check(
+    layout: str, came: Shapes, sources: Mapping[str, tuple[str, ...]], expected: Shapes, strays: list[str]
+) -> None:
+    unexpected = sorted({*strays, *(key for name, keys in sources.items() if name not in expected for key in keys)})
+    missing = sorted({_source_name(name, layout) for name in expected if name not in sources})
+    wrong = {}
+    for name in expected.keys() & sources.keys():
+        shape = _joined([came[key] for key in sources[name]])
+        if shape != expected[name]:
+            wrong[" + ".join(sources[name])] = f"{shape} instead of {expected[name]}"
+    faults = [
+        f"missing keys: {_listed(missing)}" if missing else "",
+        f"unexpected keys: {_listed(unexpected)}" if unexpected else "",
+        f"wrong shapes: {_listed([f'{key} {text}' for key, text in sorted(wrong.items())])}" if wrong else "",
+    ]
+    if any(faults):
+        raise CheckpointError(
+            f"the weights ({layout} layout) do not fit config.json: {'; '.join(filter(None, faults))}. "
+            "Take weights and config.json from the same checkpoint"
+        )
+
+
+def _joined(shapes: list[Shape]) -> Shape:
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:]) if len(shapes) > 1 else shapes[0]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def _match_release(
+    sources: dict[str, tuple[str, ...]], shapes: Shapes, config: EmotionQwenConfig, fresh_gate: bool
+) -> tuple[EmotionQwenConfig, dict[str, tuple[str, ...]]]:
+    """Rename, in `sources`, the tensors inside the release's experts and gate; return the configuration that fits."""
+    vision: Any = config.vision_config
+    matched: dict[str, tuple[str, ...]] = {}
+    for part in (GENERAL, EMOTION):
+        keys = [sources.pop(name)[0] for name in list(sources) if name.startswith(part)]
+        found = match_expert({key: shapes[key] for key in keys}, vision)
+        sources.update({part + inner: (key,) for inner, key in found.items()})
+        matched.update(
+            {part + inner: (key,) for inner, key in found.items() if not key.endswith(f"compressor.{inner}")}
+        )
+    if not fresh_gate:
+        keys = [sources.pop(name)[0] for name in list(sources) if name.startswith(GATE)]
+        gate, hidden = match_gate({key: shapes[key] for key in keys}, vision.hidden_size)
+        matched.update({GATE + inner: keys_of for inner, keys_of in gate.items()})
+        sources.update({GATE + inner: keys_of for inner, keys_of in gate.items()})
+        # The release's gate saw one pooled vector per visual.
+        config = copy.deepcopy(config)
+        config.gate_hidden_size, config.gate_pool = hidden, "before"
+    return config, matched

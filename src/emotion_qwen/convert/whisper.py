@@ -1,0 +1,171 @@
+"""Ears for a model: the encoder of a Whisper checkpoint folder, as transformers saves it; names and shapes first.
+
+Whole checkpoints (`model.encoder.*` or `encoder.*`) and encoders saved alone (bare names) are read. The decoder is left
+out: here the language model makes words. Weights keep their bytes; only the compressor behind the encoder is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+
+from emotion_qwen.convert.shards import StoredTensor, read_folder
+from emotion_qwen.errors import CheckpointError, SettingsError
+from emotion_qwen.model.audio import AudioCompressor, EmotionQwenAudioTower
+from emotion_qwen.model.configuration import EmotionQwenAudioConfig
+
+ENCODER, COMPRESSOR = "model.audio.encoder.", "model.audio.compressor."
+PREFIXES = ("model.encoder.", "encoder.", "")
+"""Where the encoder's keys stand in a checkpoint; the first that fits counts."""
+# What the encoder is made of. The other fields of a Whisper configuration speak of its decoder and its tokens.
+REQUIRED = (
+    "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins", "max_source_positions",
+)  # fmt: skip
+OPTIONAL = (
+    "activation_function", "dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "init_std",
+    "scale_embedding",
+)  # fmt: skip
+LISTED = 6
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Ears:
+    """The encoder of a Whisper checkpoint, ready to be written into a model of ours.
+
+    Attributes:
+        folder: the checkpoint.
+        config: of the audio side.
+        token_id: of the placeholder that audio tokens replace.
+        stored: source key -> tensor, of the encoder alone.
+        sources: name in our model -> source key.
+        dropped: source keys that are not carried over, with the reason.
+    """
+
+    folder: str
+    config: EmotionQwenAudioConfig
+    token_id: int
+    stored: dict[str, StoredTensor]
+    sources: dict[str, str]
+    dropped: dict[str, str]
+
+
+def read_ears(folder: Path, values: dict[str, Any], frames_per_token: int, token_id: int) -> Ears:
+    """Read the headers of a Whisper checkpoint and map its encoder; no weight is read.
+
+    Args:
+        folder: the checkpoint, with safetensors weights.
+        values: its parsed config.json.
+        frames_per_token: encoder frames (20 ms each) that become one audio token.
+        token_id: id of the audio placeholder in the tokenizer of the model that is to hear.
+
+    Raises:
+        CheckpointError: another model than Whisper, pickled weights, or keys or shapes that are not what config.json
+            says; all of them are named.
+        SettingsError: `frames_per_token` does not divide a window.
+    """
+    config = audio_config(values, frames_per_token, str(folder))
+    stored = read_folder(folder)
+    prefix = next(prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in stored) or not prefix)
+    own = {key: tensor for key, tensor in stored.items() if key.startswith(prefix)}
+    expected = encoder_shapes(config)
+    came = {key.removeprefix(prefix): tensor.shape for key, tensor in own.items()}
+    wrong = [
+        f"{prefix}{name} {came[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if came.get(name, shape) != shape
+    ]
+    faults = [
+        f"{what}: {_listed(names)}"
+        for what, names in (
+            ("missing keys", [prefix + name for name in expected if name not in came]),
+            ("unexpected keys", [prefix + name for name in came if name not in expected]),
+            ("wrong shapes", wrong),
+        )
+        if names
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{folder}: the encoder's weights do not fit its config.json: {'; '.join(faults)}. "
+            "Take weights and config.json from the same Whisper checkpoint"
+        )
+    sources = {ENCODER + name: prefix + name for name in expected}
+    return Ears(str(folder), config, token_id, own, sources, {key: _why_left(key) for key in stored if key not in own})
+
+
+def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> EmotionQwenAudioConfig:
+    """Build the audio side's configuration from a Whisper config.json.
+
+    Raises:
+        CheckpointError: another model than Whisper, or sizes that are missing or impossible.
+        SettingsError: `frames_per_token` does not divide a window.
+    """
+    if values.get("model_type") != "whisper":
+        raise CheckpointError(
+            f"{place}: model_type is {values.get('model_type')!r}, expected 'whisper'; only Whisper's encoder can be "
+            "the model's ears"
+        )
+    missing = [name for name in REQUIRED if not isinstance(values.get(name), int) or values[name] < 1]
+    if missing:
+        raise CheckpointError(
+            f"{place}: config.json gives no positive whole number for {', '.join(missing)}; take the original file"
+        )
+    fields = {name: values[name] for name in (*REQUIRED, *OPTIONAL) if name in values}
+    try:
+        return EmotionQwenAudioConfig(**fields, frames_per_token=frames_per_token)
+    except SettingsError:
+        raise
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{place}: config.json does not describe a Whisper encoder: {reason}; take the original file"
+        ) from error
+
+
+def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]:
+    """Build the encoder without memory and return the name and shape of each of its tensors.
+
+    Raises:
+        CheckpointError: the configuration's sizes contradict each other.
+    """
+    try:
+        with torch.device("meta"):
+            encoder = EmotionQwenAudioTower(config, 1).encoder
+    except (ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"config.json describes no Whisper encoder: {reason}; take the original file") from error
+    return {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+
+
+def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Draw the compressor's tensors (fp32): normal weights of `init_std`, zero biases, a norm that changes nothing.
+
+    Args:
+        config: of the audio side.
+        hidden: width of the language model.
+        seed: two compressors of one seed are equal.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    made = AudioCompressor(config, hidden)
+    for module in made.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=config.init_std, generator=generator)
+            nn.init.zeros_(module.bias)
+    return {COMPRESSOR + name: tensor.detach() for name, tensor in made.state_dict().items()}
+
+
+def _why_left(key: str) -> str:
+    if "decoder." in key or key.startswith("proj_out."):
+        return "Whisper's decoder; its encoder alone hears"
+    return "no part of Whisper's encoder"
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

@@ -1,0 +1,1 @@
+"""A loaded model: it scores words and writes; it knows nothing of emotions."""

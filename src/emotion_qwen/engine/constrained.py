@@ -1,0 +1,180 @@
+"""Hold a model to a JSON Schema while it writes: what does not fit is given no chance, whatever the temperature.
+
+`llguidance` follows the schema and says which tokens may come; here it meets logits. Where only one text is possible it
+is written in the tokenizer's own tokens. JSON is written compactly, with one blank behind `,` and `:`, and in the order
+of the schema, so that a small model cannot run away into white space.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLParserLimits
+
+from emotion_qwen.engine.vocabulary import Vocabulary
+from emotion_qwen.errors import RequestError
+
+ANY_OBJECT = {"type": "object"}
+LOWEST = 1e9  # in place of an infinite or undefined logit
+_LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
+# A schema comes from strangers: one step takes 14 ms at most, what is kept of it 40 MB.
+_LIMITS = LLParserLimits(step_lexer_fuel=200_000, max_lexer_states=20_000, verbose_errors=False)
+# Beyond these, `llguidance` takes minutes for a schema, or ends the process when its stack overflows.
+LETTERS, OBJECTS, PATTERNS, MULTIPLES = 32_768, 500, 32, 10_000
+_QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
+_OPENING = b'"[{'
+_CLOSING = b"]},"  # a comma ends a number
+
+
+class Grammar:
+    """A JSON Schema that answers can be held to.
+
+    Args:
+        schema: JSON Schema, draft 2020-12 as far as `llguidance` knows it.
+        vocabulary: of the model.
+
+    Raises:
+        RequestError: the schema is none, says what is not supported, or fits no value.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        _check_size(schema)
+        try:
+            told = json.dumps(schema)
+            if len(told) > LETTERS:
+                raise ValueError(f"it has {len(told):,} letters, expected at most {LETTERS:,}")
+            written = LLMatcher.grammar_from_json_schema(told, overrides=_LAYOUT)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RequestError(f"the schema is no JSON Schema ({_line(error)}); send one as a JSON object") from error
+        self._matcher = LLMatcher(vocabulary.matched, written, log_level=0, limits=_LIMITS)
+        self._matcher.compute_bitmask()  # that nothing fits is seen with the first step
+        if self._matcher.is_error():
+            told = _line(self._matcher.get_error())
+            told = "no JSON value fits it" if told.startswith("NoExtension") else told
+            raise RequestError(f"answers cannot be held to this schema: {told}; change it")
+
+    def begin(self) -> Constraint:
+        """Begin an answer."""
+        return Constraint(self._matcher.deep_copy(), self.vocabulary)
+
+
+class Constraint:
+    """One answer on its way. For one thread at a time."""
+
+    def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
+        self._matcher, self._vocabulary = matcher, vocabulary
+        self._in_string = self._escaped = self._ended = self._opened = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing may follow but the end."""
+        return self._ended or (self._matcher.is_stopped() and not self._matcher.is_error())
+
+    def hold(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return (V,) scores in which only what fits has a chance, the likeliest of it at 0.
+
+        A model that was taught to write sentences says that it has finished by ending its reply. Where the form does
+        not allow that yet, the likelihood of an end counts for closing the string, list, object or number that is open,
+        unless nothing has been written in it: there it would say no more than that no JSON was taught.
+
+        Args:
+            logits: (V,) of the next token.
+
+        Raises:
+            RequestError: the schema turned out to be too complex.
+        """
+        allowed = self._allowed()
+        scores = logits.float().nan_to_num(-LOWEST, LOWEST, -LOWEST)
+        ends = list(self._vocabulary.ends)
+        close = None if self._opened or allowed[ends].any() else self._closing(allowed)
+        if close is not None:
+            scores[close] = scores[[close, *ends]].logsumexp(0).clamp(-LOWEST, LOWEST)
+        scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
+        return scores - scores.max()  # so that no temperature makes all of it vanish
+
+    def take(self, token: int) -> None:
+        """Go on by one token; behind the end there is only padding.
+
+        Raises:
+            RequestError: the token does not fit.
+        """
+        if self._ended:
+            return
+        if not self._matcher.consume_token(token):
+            raise RequestError(
+                f"token {token} does not fit the schema; nothing may change the scores behind it "
+                f"({_line(self._matcher.get_error())})"
+            )
+        self._ended = token in self._vocabulary.ends
+        for byte in self._vocabulary.texts[token]:
+            self._opened = not self._in_string and byte in _OPENING
+            if self._escaped:
+                self._escaped = False
+            elif byte == _QUOTE:
+                self._in_string = not self._in_string
+            else:
+                self._escaped = self._in_string and byte == _BACKSLASH
+
+    def _allowed(self) -> torch.Tensor:
+        if self._ended:
+            found = torch.zeros(self._vocabulary.size, dtype=torch.bool)
+            found[self._vocabulary.ends[0]] = True
+            return found
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.is_error():
+            raise RequestError(
+                f"the schema became too complex ({_line(self._matcher.get_error())}); give a simpler one, with shorter "
+                "lists and texts"
+            )
+        return torch.from_numpy(np.unpackbits(bits, count=self._vocabulary.size, bitorder="little").view(np.bool_))
+
+    def _closing(self, allowed: torch.Tensor) -> int | None:
+        """Return the token that closes what is open; None where it cannot be closed here."""
+        tokens = [self._vocabulary.bytes[byte] for byte in ([_QUOTE] if self._in_string else _CLOSING)]
+        return next((token for token in tokens if allowed[token]), None)
+
+
+def _check_size(schema: Mapping[str, Any]) -> None:
+    """Refuse what would take too long to read, or too much of the stack.
+
+    Raises:
+        RequestError: the schema has too many parts, or a number that is too large.
+    """
+    left: list[Any] = [schema]
+    objects, multiples = 0, 0.0
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            objects += 1
+            left += one.values()
+            patterns, multiple = one.get("patternProperties"), one.get("multipleOf")
+            if isinstance(patterns, Mapping) and len(patterns) > PATTERNS:
+                raise RequestError(f"the schema has {len(patterns)} patternProperties, expected at most {PATTERNS}")
+            multiples += _digits(multiple) if isinstance(multiple, int | float) else 0
+        elif isinstance(one, list):
+            left += one
+        if multiples > MULTIPLES:
+            raise RequestError(
+                f"the schema's multipleOf, decimals written without a point, sum to more than {MULTIPLES}; "
+                "leave some out"
+            )
+        if objects > OBJECTS:
+            raise RequestError(f"the schema has more than {OBJECTS} objects; give a smaller one")
+
+
+def _digits(number: float) -> float:
+    """Return a number as it is, or written without its decimal point, whichever is more."""
+    if isinstance(number, float) and math.isfinite(number):
+        return max(abs(number), int("".join(map(str, Decimal(str(number)).as_tuple().digits))))
+    return abs(number) if isinstance(number, int) else math.inf
+
+
+def _line(error: Exception | str) -> str:
+    return " ".join(str(error).replace("<non-verbose/>", "").split())[:300]

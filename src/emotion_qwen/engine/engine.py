@@ -1,0 +1,338 @@
+"""The engine: a loaded model with its processor, and the two things it can do with a view: score words and write.
+
+A view is what a question is asked about; see `encoding`. Media are encoded once; every label's words reuse the encoded
+tokens. Chats of the same question are batched. It knows nothing of emotions; that is `scoring`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BatchFeature, LogitsProcessorList
+
+from emotion_qwen.engine.calibration import Calibration
+from emotion_qwen.engine.constrained import Grammar
+from emotion_qwen.engine.encoding import (
+    BATCH,
+    ENCODED,
+    VISUALS,
+    Encoder,
+    Part,
+    View,
+    encoder_outputs,
+    gate_of,
+    size_of,
+)
+from emotion_qwen.engine.products import widen
+from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
+from emotion_qwen.engine.vocabulary import Vocabulary
+from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.loading import load_model
+from emotion_qwen.model.modeling import MEDIA, SOUND
+from emotion_qwen.model.source import NANO, NANO_NAME, find_model
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.folder import load_processor
+
+DTYPES = ("float32", "bfloat16", "float16")
+TOKENS = 16_384
+"""Views that pass the language model together have about so many tokens at most, padding counted."""
+SAMPLED = 64
+
+
+@dataclass(frozen=True, eq=False)
+class WordScores:
+    """Scores of V views for L word sequences.
+
+    Attributes:
+        log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
+        tokens: (L,) number of tokens of each sequence.
+        gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
+        hidden: (V, H) fp32 last hidden states, behind the final norm, of the last token before the answer.
+    """
+
+    log_likelihood: torch.Tensor
+    tokens: torch.Tensor
+    gate: torch.Tensor
+    hidden: torch.Tensor
+
+
+class Engine:
+    """A model ready to answer.
+
+    Args:
+        model: in evaluation mode.
+        processor: the model's own.
+        name: how reports call the model.
+        folder: where its calibration and training facts stand; None looks in the folder of that name.
+    """
+
+    def __init__(
+        self,
+        model: EmotionQwenForConditionalGeneration,
+        processor: EmotionQwenProcessor,
+        name: str = "in memory",
+        folder: Path | None = None,
+    ) -> None:
+        self.model, self.processor, self.name = model.eval(), processor, name
+        self.folder = folder or (NANO if name == NANO_NAME else Path(name))
+
+    @classmethod
+    def load(cls, name: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engine:
+        """Load a model by its name; None is the shipped nano.
+
+        Args:
+            name: "nano", a model folder, an adapter folder (merged into its base), or a hub name.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+            dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
+
+        Raises:
+            CheckpointError: no model there, or one that does not fit.
+            SettingsError: a device or dtype that does not exist here.
+        """
+        place = _device(device)
+        if dtype not in ("auto", *DTYPES):
+            raise SettingsError(unknown_choice("dtype", dtype, ("auto", *DTYPES)))
+        number = (
+            (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+        )
+        source = find_model(name)
+        processor = load_processor(source.processor)
+        try:
+            model = load_model(source, dtype=number)
+        except (OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f"{source.name}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
+            ) from error
+        widen(model.to(place))
+        return cls(model, processor, source.name, source.folder)
+
+    written_together = BATCH
+    """Answers that `write` writes in one batch, at most."""
+    tokens_together = TOKENS
+    """Tokens of views that pass the language model in one batch, about."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def context(self) -> int:
+        """Tokens of question and answer together, at most."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def _check_length(self, tokens: int) -> None:
+        """Refuse a prompt that the model was not made for.
+
+        Raises:
+            RequestError: it has more tokens than the model's context.
+        """
+        if tokens > self.context:
+            raise RequestError(
+                f"{tokens:,} tokens of question; the model's context is {self.context:,} tokens, shorten the text or "
+                "the medium"
+            )
+
+    def provenance(self) -> dict[str, Any]:
+        """Name the model, its number type, and a hash of its configuration and of a sample of every weight."""
+        digest = hashlib.sha256(self.model.config.to_json_string().encode())
+        for key, value in sorted(self.model.state_dict().items()):
+            sample = (
+                value.reshape(-1)[:: max(1, value.numel() // SAMPLED)].float().cpu()
+            )  # all of 72B would take minutes
+            digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
+        return {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": str(self.model.dtype).split(".")[1]}
+
+    def training_facts(self) -> dict[str, Any]:
+        """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""
+        path = self.folder / "training_facts.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What the model's channels are worth, read from beside the weights; empty where it was never calibrated.
+
+        Raises:
+            CheckpointError: the file is damaged; see `Calibration.read`.
+        """
+        return Calibration.read(self.folder)
+
+    def encoder(self) -> Encoder:
+        """Return an encoder that remembers media; views that passed it may be given instead of plain ones."""
+        return Encoder(self.model, self.processor)
+
+    @torch.inference_mode()
+    def score(self, views: Sequence[View], question: str | Sequence[str], answers: Sequence[str]) -> WordScores:
+        """Score how likely each answer is for each view.
+
+        Args:
+            views: V views.
+            question: asked about every one of them; or V questions, one for each.
+            answers: L texts.
+
+        Raises:
+            ShapeError: there are more or fewer questions than views, or a view has several visuals.
+            RequestError: a view is longer than the model's context.
+        """
+        words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
+        scores, gates, hidden = [], [], []
+        for batch, inputs in self._batches(views, question):
+            gates.append(torch.stack([gate_of(parts) for parts in batch]))
+            found, states = self._score_batch(inputs, words)
+            scores.append(found)
+            hidden.append(states)
+        lengths = torch.tensor([len(w) for w in words])
+        return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
+
+    def _score_batch(self, inputs: BatchFeature, words: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        longer = [i for i, w in enumerate(words) if len(w) > 1]
+        prompt = self.model.model(
+            **_without_media(inputs), mm_encoder_outputs=self.model.encode_media(inputs), use_cache=bool(longer)
+        )
+        states = prompt.last_hidden_state[:, -1]
+        first = self.model.lm_head(states).float().log_softmax(-1)  # (B, vocabulary)
+        scores = torch.stack([first[:, w[0]] for w in words], dim=1)
+        for i in longer:
+            scores[:, i] += self._score_rest(inputs, prompt.past_key_values, words[i])
+        return scores.cpu(), states.float().cpu()
+
+    def _score_rest(self, inputs: BatchFeature, cache: Any, word: list[int]) -> torch.Tensor:
+        batch = len(inputs["input_ids"])
+        tail = torch.tensor(word, device=self.device).expand(batch, -1)
+        mask = torch.cat([inputs["attention_mask"], torch.ones_like(tail[:, :-1])], dim=1)
+        text = inputs["attention_mask"].sum(1, keepdim=True) + torch.arange(len(word) - 1, device=self.device)
+        place = (text + self.model.model.rope_deltas).expand(3, -1, -1)
+        after = self.model(input_ids=tail[:, :-1], attention_mask=mask, position_ids=place, past_key_values=cache)
+        cache.crop(1 - len(word))  # the next word starts where this one did
+        return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
+
+    @torch.inference_mode()
+    def write(
+        self,
+        views: Sequence[View],
+        question: str | Sequence[str],
+        max_new_tokens: int = 64,
+        *,
+        system: str = "",
+        sampling: Sampling | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Answer a question about each view in the model's own words.
+
+        Args:
+            views: V views.
+            question: asked about every one of them; or V questions, one for each.
+            max_new_tokens: the most that an answer may have.
+            system: message before the question; empty for that of the chat template.
+            sampling: greedy if not given.
+            schema: JSON Schema that every answer is held to; None is free text. An answer longer than `max_new_tokens`
+                is cut, so bound the schema's strings and lists.
+
+        Raises:
+            RequestError: answers cannot be held to the schema, or a view is longer than the model's context.
+        """
+        texts: list[str] = []
+        sampling = sampling or Sampling()
+        grammar = None if schema is None else Grammar(schema, self.vocabulary)
+        for _, inputs in self._batches(views, question, system, self.written_together):
+            texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
+        return texts
+
+    @torch.inference_mode()
+    def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
+        """Continue one conversation with any number of visuals and turns."""
+        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
+        return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
+
+    def _generate(
+        self,
+        inputs: BatchFeature,
+        max_new_tokens: int,
+        sampling: Sampling,
+        grammar: Grammar | None = None,
+        first: int = 0,
+    ) -> list[str]:
+        prompt = inputs["input_ids"].shape[1]
+        greedy = Sampler(sampling).greedy and grammar is None
+        tokens = self.model.generate(
+            **_without_media(inputs),
+            mm_encoder_outputs=self.model.encode_media(inputs),
+            max_new_tokens=max_new_tokens,
+            logits_processor=LogitsProcessorList([] if greedy else [SamplerProcessor(sampling, grammar, first)]),
+            do_sample=False,
+        )
+        return [t.strip() for t in self.processor.tokenizer.batch_decode(tokens[:, prompt:], skip_special_tokens=True)]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the model."""
+        return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size, self.ends)
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end a reply."""
+        found = self.model.generation_config.eos_token_id
+        return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
+
+    def _batches(
+        self, views: Sequence[View], question: str | Sequence[str], system: str = "", together: int = BATCH
+    ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
+        questions = [question] * len(views) if isinstance(question, str) else list(question)
+        if len(questions) != len(views):
+            raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
+        encoded = self.encoder().views(views)
+        if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
+            raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
+        before = [{"role": "system", "content": system}] if system else []
+        sizes = [size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]
+        for rows in _fitting(sizes, together, self.tokens_together):
+            batch = encoded[rows]
+            chats = [
+                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
+                for parts, asked in zip(batch, questions[rows], strict=True)
+            ]
+            prepared = self.processor.apply_chat_template(
+                chats, tokenize=True, add_generation_prompt=True, padding_side="left"
+            ).to(self.device)
+            self._check_length(prepared["input_ids"].shape[1])
+            prepared[ENCODED] = encoder_outputs(batch)
+            yield batch, prepared
+
+
+def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> Iterator[slice]:
+    """Cut rows of given sizes into batches of at most `most` rows and, with padding, about `tokens` tokens."""
+    start, longest = 0, 0
+    for row, size in enumerate(sizes):
+        longest = max(longest, size)
+        if row > start and (row - start == most or (row - start + 1) * longest > tokens):
+            yield slice(start, row)
+            start, longest = row, size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
+def _without_media(inputs: BatchFeature) -> dict[str, Any]:
+    encoded = (*MEDIA, *SOUND, ENCODED)
+    return {key: value for key, value in inputs.items() if key not in encoded}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try auto or cpu"
+        ) from error
+    return place

@@ -1,0 +1,126 @@
+"""The worst answers of a column, with small pictures of what was asked about."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.run.predictions import digest
+from emotion_qwen.evaluation.run.score import Column
+from emotion_qwen.evaluation.scoring.records import Judged
+from emotion_qwen.evaluation.task import Item
+from emotion_qwen.files import write_whole
+
+WORST = 8
+FRAMES = 4
+SIDE = 112
+"""Longer side of a small picture, pixels."""
+PICTURES = "frames"
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An answer that earned nothing, or least."""
+
+    item: Item
+    judged: Judged
+    said: str
+    picture: Path | None
+
+
+def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Example]:
+    """Return the worst answers: the surest of the wrong ones, else readable before unreadable ones, spread evenly.
+
+    Args:
+        column: where they stand.
+        count: at most so many.
+        frames: look for pictures of what was asked about.
+    """
+    items = {item.id: item for item in column.items}
+    wrong = [one for one in column.result.judged if one.points < 1]
+
+    def order(one: Judged) -> tuple:
+        line = column.lines.get(one.item.id)
+        sure = max(line.scores.values(), default=0.0) if line and line.scores else 0.0
+        return one.points, one.read is None, -sure
+
+    wrong.sort(key=order)
+    if wrong and not any(order(one)[2] for one in wrong):  # texts have no sureness: not only those of the first class
+        readable = [one for one in wrong if one.points == wrong[0].points and one.read is not None] or wrong
+        wrong = [readable[place * len(readable) // count] for place in range(count)] if len(readable) > count else wrong
+    found = []
+    for one in wrong[:count]:
+        line = column.lines.get(one.item.id)
+        said = "" if line is None else line.error or line.unanswered or line.text or line.predicted or ""
+        item = items[one.item.id]
+        found.append(Example(item, one, said, _kept(column.folder, item) if frames else None))
+    return found
+
+
+def keep_pictures(column: Column, asked: Iterable[Item]) -> None:
+    """Keep small pictures of the worst answers, while the items still have their media."""
+    media = {item.id: item for item in asked}
+    for example in worst(column):
+        if example.picture is None and example.item.id in media:
+            _keep(column.folder, media[example.item.id])
+
+
+def _place(folder: Path, item: Item) -> Path:
+    return folder / PICTURES / f"{digest(item.id)}.jpg"
+
+
+def _kept(folder: Path, item: Item) -> Path | None:
+    """Return the picture of an item, drawing it now if the item's file is still there."""
+    path = _place(folder, item)
+    if not path.is_file():
+        files = [part for part in item.parts if part["type"] in ("image", "video") and Path(part["file"]).is_file()]
+        if files:
+            _write(path, [_frames(files[0]["file"])])
+    return path if path.is_file() else None
+
+
+def _keep(folder: Path, item: Item) -> None:
+    visuals = [part[part["type"]] for part in item.parts if part["type"] in ("image", "video")]
+    _write(_place(folder, item), [_frames(visual) for visual in visuals[:FRAMES]])
+
+
+def _frames(medium: Any) -> list[np.ndarray]:
+    """Return up to `FRAMES` frames; none where the medium cannot be read, which its prediction says already."""
+    from emotion_qwen.media.clip import read_clip
+    from emotion_qwen.settings import ClipSettings
+
+    try:
+        if isinstance(medium, str | Path):
+            settings = ClipSettings.of({"min_frames": FRAMES, "max_frames": FRAMES})
+            return list(read_clip(medium, settings).frames)
+        if hasattr(medium, "load"):
+            return [medium.load()]
+    except MediaError:
+        return []
+    frames = getattr(medium, "frames", None)
+    return [medium] if frames is None else list(frames[:: max(1, len(frames) // FRAMES)][:FRAMES])
+
+
+def _write(path: Path, frames: Sequence[Sequence[np.ndarray]]) -> None:
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame) for several in frames for frame in several]
+    if not pictures:
+        return
+    for number, picture in enumerate(pictures):
+        scale = SIDE / max(picture.size)
+        pictures[number] = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    strip = Image.new("RGB", (sum(one.width for one in pictures), max(one.height for one in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        strip.paste(picture, (left, 0))
+        left += picture.width
+    data = io.BytesIO()
+    strip.save(data, "JPEG", quality=80)
+    write_whole(path, data.getvalue(), sync=False)

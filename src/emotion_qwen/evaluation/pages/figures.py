@@ -1,0 +1,177 @@
+"""Three figures of a comparison: accuracy before and after, change by class, and the gate's weights.
+
+Colours are of Okabe and Ito's palette, told apart by colour-blind readers; what colour says, form or place says too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.evaluation.forgetting import POINTS, Change, Forgetting
+from emotion_qwen.evaluation.pages.forgetting_page import points, span
+
+BEFORE, AFTER, LOSS, INK, FAINT = "#E69F00", "#0072B2", "#D55E00", "#333333", "#D8D8D8"
+RESOLUTION = 150
+BINS = 25
+
+
+def draw_figures(found: Forgetting, folder: Path) -> dict[str, Path]:
+    """Draw the figures as PNG files.
+
+    Args:
+        found: the comparison.
+        folder: exists.
+
+    Returns:
+        Caption -> file, in the order in which they are to be read.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+    """
+    drawn = {
+        "Accuracy before and after, with 95 % intervals; on the right the paired change in points.": (
+            "accuracy.png",
+            _draw_accuracy(found),
+        ),
+        "Change of every class in points, with its 95 % interval; pale where the interval holds zero.": (
+            "classes.png",
+            _draw_classes(found),
+        ),
+        "How much the gate gives the emotion expert, over the pictures of each task; dashed lines are means.": (
+            "gate.png",
+            _draw_gate(found),
+        ),
+    }
+    for name, figure in drawn.values():
+        figure.savefig(folder / name, dpi=RESOLUTION, facecolor="white")
+    return {caption: folder / name for caption, (name, _) in drawn.items()}
+
+
+def _new_figure(width: float, height: float) -> Any:
+    # The figure itself, not pyplot: no window, no global state, and nothing to close.
+    figure = optional("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    return figure
+
+
+def _clean(axes: Any) -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(colors=INK)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _draw_accuracy(found: Forgetting) -> Any:
+    rows: list[tuple[str, Change, bool]] = []
+    for domain, total in found.domains.items():
+        mine = [one for one in found.tasks if one.task.domain == domain]
+        rows += [(f"{one.task.title}  (n = {one.accuracy.items:,})", one.accuracy, False) for one in mine]
+        rows.append((f"{domain}, mean of {len(mine)}" if len(mine) > 1 else domain, total, True))
+    figure = _new_figure(9, 1.3 + 0.55 * len(rows))
+    axes = figure.subplots()
+    for place, (_, change, strong) in enumerate(rows):
+        _draw_dumbbell(axes, place, change, strong)
+    axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+    for text, (_, _, strong) in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if strong else "normal")
+    axes.set_ylim(len(rows) - 0.4, -0.75)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("accuracy, %  (grey tick: chance)")
+    axes.text(1.02, -0.62, "change, points (95 %)", transform=axes.get_yaxis_transform(), fontsize=9, color=INK)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    _clean(axes)
+    return figure
+
+
+def _draw_dumbbell(axes: Any, place: int, change: Change, strong: bool) -> None:
+    sides = ((change.before, BEFORE, "o", -0.14, "before"), (change.after, AFTER, "D", 0.14, "after"))
+    for estimate, colour, marker, shift, label in sides:
+        axes.plot([POINTS * estimate.low, POINTS * estimate.high], [place + shift] * 2, color=colour, linewidth=2)
+        axes.plot(
+            POINTS * estimate.value,
+            place + shift,
+            marker,
+            color=colour,
+            markersize=9 if strong else 7,
+            label=label if place == 0 else None,
+            linestyle="none",
+        )
+    ends = [POINTS * change.before.value, POINTS * change.after.value]
+    axes.plot(ends, [place - 0.14, place + 0.14], color=INK, linewidth=0.8, zorder=1)
+    axes.plot([POINTS * change.chance] * 2, [place - 0.25, place + 0.25], color="#888888", linewidth=1.2)
+    axes.text(
+        1.02,
+        place,
+        f"{points(change.difference.value)}  ({span(change.difference)})",
+        transform=axes.get_yaxis_transform(),
+        verticalalignment="center",
+        fontweight="bold" if strong else "normal",
+        color=INK,
+        fontsize=9,
+    )
+
+
+def _draw_classes(found: Forgetting) -> Any:
+    counts = [len(one.classes) for one in found.tasks]
+    figure = _new_figure(8, 1.0 + 0.55 * len(counts) + 0.25 * sum(counts))
+    panels = figure.subplots(len(counts), 1, sharex=True, squeeze=False, height_ratios=[n + 0.5 for n in counts])
+    for axes, one in zip(panels[:, 0], found.tasks, strict=True):
+        for place, change in enumerate(one.classes):
+            _draw_bar(axes, place, change)
+        axes.set_yticks(
+            range(len(one.classes)), [f"{c.name.replace('_', ' ')}  ({c.items:,})" for c in one.classes], fontsize=9
+        )
+        axes.set_ylim(len(one.classes) - 0.4, -0.6)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_title(f"{one.task.title} · {one.task.domain}", loc="left", fontsize=10, color=INK)
+        _clean(axes)
+    widest = max(
+        [1.0]
+        + [
+            abs(POINTS * end)
+            for one in found.tasks
+            for c in one.classes
+            for end in (c.difference.low, c.difference.high)
+        ]
+    )
+    panels[-1, 0].set_xlim(-1.05 * widest, 1.05 * widest)
+    panels[-1, 0].set_xlabel("change of recall, percentage points  (← lost · gained →)")
+    return figure
+
+
+def _draw_bar(axes: Any, place: int, change: Change) -> None:
+    value, low, high = (POINTS * getattr(change.difference, name) for name in ("value", "low", "high"))
+    axes.barh(place, value, height=0.66, color=AFTER if value >= 0 else LOSS, alpha=0.35 if low <= 0 <= high else 1.0)
+    axes.plot([low, high], [place, place], color="white", linewidth=3.2)  # a rim, to be seen on the dark bars too
+    axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
+    axes.plot(value, place, "o", color=INK, markersize=3.5)
+
+
+def _draw_gate(found: Forgetting) -> Any:
+    count = len(found.tasks)
+    figure = _new_figure(8, 1.1 + 1.35 * count)
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)
+    edges = np.linspace(0, 1, BINS + 1)
+    for axes, one in zip(panels[:, 0], found.tasks, strict=True):
+        for weights, colour, filled, label in zip(
+            one.emotion_weights, (BEFORE, AFTER), (True, False), ("before", "after"), strict=True
+        ):
+            if not len(weights):
+                continue
+            shares = POINTS * np.histogram(weights, edges)[0] / len(weights)
+            look = {"facecolor": colour, "alpha": 0.45} if filled else {"edgecolor": colour, "linewidth": 2}
+            axes.stairs(shares, edges, fill=filled, label=label, **look)
+            axes.axvline(weights.mean(), color=colour, linestyle="--", linewidth=1.4)
+        axes.set_title(f"{one.task.title} · {one.task.domain}", loc="left", fontsize=10, color=INK)
+        axes.set_ylabel("pictures, %", fontsize=9)
+        _clean(axes)
+    panels[-1, 0].set_xlim(0, 1)
+    panels[-1, 0].set_xlabel("weight of the emotion expert  (0: all general · 1: all emotion)")
+    panels[0, 0].legend(loc="upper center", frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,1 @@
+"""Settings to answers and scores."""

@@ -1,0 +1,164 @@
+"""Any OpenAI-compatible endpoint answers, so that other systems get the same prompts, frames and parser.
+
+Temperature is 0. A picture is sent as PNG, which loses nothing, frames of a video
+as JPEG, side by side. A call without an answer is an error of its item, and the others go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from emotion_qwen.client import ChatClient, Service
+from emotion_qwen.errors import MediaError, RemoteError, SettingsError
+from emotion_qwen.evaluation.run.answerers import EndpointSettings
+from emotion_qwen.evaluation.run.predictions import Prediction, digest, prediction
+from emotion_qwen.evaluation.run.stored import Stored
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.media.clip import read_clip
+from emotion_qwen.records import Clip
+from emotion_qwen.settings import ClipSettings
+
+OURS = frozenset({"model", "messages", "temperature", "max_tokens", "max_completion_tokens"})
+QUALITY = 90
+LOST = 50
+"""After so many items in a row without an answer nobody is there: thousands more would take hours to fail."""
+SIDE = 224
+"""Pixels to which the small pictures of a Parquet file are brought."""
+
+
+def client_at(place: str, settings: EndpointSettings) -> ChatClient:
+    """Return a client for "http://host/v1#model".
+
+    Raises:
+        SettingsError: the address is none.
+    """
+    url, _, model = place.partition("#")
+    try:
+        service = Service(
+            url.rstrip("/"), model, settings.key_variable, settings.timeout, settings.retries, settings.backoff,
+            length_field=settings.length_field,
+        )  # fmt: skip
+        return ChatClient(service)
+    except SettingsError as error:
+        raise SettingsError(f"endpoint {place!r}: {error}; write openai:http://host:8000/v1#model") from error
+
+
+class Endpoint:
+    """See `Answerer`. Closed questions are answered in words too, and read by the task's parser."""
+
+    whole_batches = False
+
+    def __init__(self, client: ChatClient, settings: EndpointSettings) -> None:
+        self.client, self.settings, self.name = client, settings, client.service.model
+        # Fields of the task and of the client are not the user's to replace.
+        self._extra = {name: value for name, value in settings.extra.items() if name not in OURS}
+        self._lost = 0
+
+    @classmethod
+    def at(cls, place: str, settings: EndpointSettings) -> Endpoint:
+        """Return the answerer at "http://host/v1#model"."""
+        return cls(client_at(place, settings), settings)
+
+    def side_of(self, task: Task) -> int:
+        """See `Answerer`."""
+        return SIDE
+
+    def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """See `Answerer`; nothing is prepared ahead."""
+        return nullcontext()
+
+    def header(self, task: Task, split: str) -> dict[str, Any]:
+        """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
+        extra = {"extra": self.settings.extra} if self.settings.extra else {}
+        return {
+            "task": task.column,
+            "split": split,
+            "scoring": f"text, temperature 0, at most {task.max_new_tokens} tokens",
+            "model": self.name,
+            "weights": digest(self.client.service.url),
+            "dtype": "",
+            "system": digest(task.system),
+            "settings": {"side": self.settings.side, **self._frame_settings(task), **extra},
+        }
+
+    def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
+        """Divide in the order of the items; a batch keeps all connections busy several times."""
+        size = self.settings.concurrency * 4
+        return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+    def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
+        """Ask for several items at a time; a fault is the error of its item.
+
+        Raises:
+            RemoteError: `LOST` items in a row had no answer.
+        """
+        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+            for one, lost in pool.map(lambda item: self._one(task, item), items):
+                self._lost = self._lost + 1 if lost else 0
+                yield one
+                if self._lost >= LOST:
+                    self._lost = 0
+                    raise RemoteError(
+                        f"{LOST} items in a row had no answer, the last one: {one.error}; given up, what was answered "
+                        "is kept, run the same command again"
+                    )
+
+    def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:
+        """Return the line of an item, and whether the endpoint was asked in vain."""
+        begun, frames, lost = time.perf_counter(), 0, False
+        said: dict[str, Any]
+        try:
+            content, frames = self._content(task, item)
+            before = [{"role": "system", "content": task.system}] if task.system else []
+            messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
+            asked = {**self._extra, "messages": messages, "temperature": 0}
+            said = {"text": self.client.ask(asked, task.max_new_tokens).text.strip()}
+        except (MediaError, RemoteError) as error:
+            said, lost = {"error": str(error)}, isinstance(error, RemoteError)
+        seconds = round(time.perf_counter() - begun, 4)
+        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name), lost
+
+    def _content(self, task: Task, item: Item) -> tuple[list[dict[str, Any]], int]:
+        """Return the parts of the message and the number of frames in it."""
+        content: list[dict[str, Any]] = []
+        shown = 0
+        for part in item.parts:
+            if part["type"] == "text":
+                content.append({"type": "text", "text": part["text"]})
+            elif part["type"] == "audio":
+                raise MediaError("sound is not sent to endpoints; leave the audio parts out")
+            else:
+                frames = self._frames(part[part["type"]], task)
+                shown += len(frames)
+                content += [_as_url(frame, self.settings.side, still=len(frames) == 1) for frame in frames]
+        return [*content, {"type": "text", "text": item.question}], shown
+
+    def _frame_settings(self, task: Task) -> dict[str, float]:
+        most = self.settings.frames
+        return {**task.frames, "max_frames": min(most, task.frames.get("max_frames", most))}
+
+    def _frames(self, medium: Any, task: Task) -> list[Any]:
+        if isinstance(medium, Stored):
+            return [medium.load()]
+        if isinstance(medium, str | Path):
+            settings = ClipSettings.of(self._frame_settings(task), f"frames of task {task.name}")
+            return list(read_clip(medium, settings).frames)
+        return list(medium.frames) if isinstance(medium, Clip) else [medium]
+
+
+def _as_url(frame: Any, side: int, still: bool) -> dict[str, Any]:
+    image = Image.fromarray(frame)
+    image.thumbnail((side, side))
+    data, kind = io.BytesIO(), "png" if still else "jpeg"
+    image.save(data, kind, quality=QUALITY)  # PNG has no quality and takes no notice
+    url = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}

@@ -1,0 +1,374 @@
+"""A model of ours answers: by the likelihood of given answers, or by writing.
+
+Tasks of emotion go the way of `analyze`: an item is prepared like a file, in worker processes ahead of the model, and
+the label is the one that `EmotionQwen.conclude` gives. Where nobody is seen or heard and nothing is said, there is no
+answer, and the prediction says why. General questions are asked about whole pictures, in the task's own words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.reader import Reader
+from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.report import Conclusion, unanswered
+from emotion_qwen.analysis.scoring import less_blank
+from emotion_qwen.batch.workers import prepare_all
+from emotion_qwen.engine.encoding import VISUALS, View
+from emotion_qwen.engine.engine import Engine
+from emotion_qwen.errors import EmotionQwenError, MediaError
+from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of
+from emotion_qwen.evaluation.run.predictions import Prediction, digest, medium_name, prediction
+from emotion_qwen.evaluation.run.stored import Stored
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.faces import FaceDetector
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.prepare import PreparedClip, crop_side
+from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.chat import label_question
+from emotion_qwen.records import CHANNELS, EVOKED, Clip
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import LabelSet, label_set
+
+BATCH = 64
+"""Items that are answered together and written at once; what an interruption can cost."""
+TEXTS = 32
+"""Replies that are written together, at most: the longest of them keeps the others waiting."""
+DIGITS = 5
+KEPT = 8
+"""So many decoded files are kept, for further questions about them."""
+SOUND = Sources(sound=True)
+CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
+"""Settings in which no general task gives a model more than the model's own."""
+FEWEST = 16
+"""With fewer items, starting processes takes longer than it saves."""
+MOST_WORKERS = 4
+MODEL_CORES = 2  # as in `batch.folder`
+
+
+class LocalModel:
+    """See `Answerer`.
+
+    Args:
+        engine: the model.
+        batch: items that are answered together.
+        detector: of faces; None is the default one.
+        workers: processes that prepare items of emotion ahead of the model; None chooses by the number of cores.
+        replies: answer tasks of emotion that are answered in text in words, even where `analyze` has a label for them.
+    """
+
+    whole_batches = True
+
+    def __init__(
+        self,
+        engine: Engine,
+        batch: int = BATCH,
+        detector: FaceDetector | None = None,
+        workers: int | None = None,
+        replies: bool = False,
+    ) -> None:
+        self.engine, self.batch, self.name, self.replies = engine, batch, engine.name, replies
+        self.analyzer = EmotionQwen(engine, detector)
+        self.workers = min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS) if workers is None else workers
+        self._clips = OrderedDict[tuple, Clip]()
+        self._readers: dict[tuple[str, ...], Reader] = {}
+        self._ahead: Generator[tuple[Item, PreparedClip | EmotionQwenError], None, None] | None = None
+
+    def side_of(self, task: Task) -> int | None:
+        """See `Answerer`; emotion is read from pictures as they are, which `analyze` gets, too."""
+        return None if task.domain == "emotion" else picture_side(self.engine)
+
+    def header(self, task: Task, split: str) -> dict[str, Any]:
+        """Say what decides over an answer: model, number type, chat template, budgets, way of answering."""
+        engine = self.engine
+        emotion = task.domain == "emotion"
+        settings = engine.processor.settings if emotion else budgets(engine.processor.settings, task)
+        shared = {
+            **engine.provenance(),
+            "prompt": digest(engine.processor.chat_template),
+            "settings": settings.model_dump(),
+        }
+        scoring = "likelihood less blank per token" if task.less_blank else "likelihood"
+        if emotion:
+            shared |= {"about": task.about, "reads": "as analyze", "calibration": digest(repr(engine.calibration))}
+            scoring = "as analyze: likelihood less blank per token, pooled"
+        if task.answered == "text":
+            shared["system"] = digest(task.system)
+            text = f"text, greedy, at most {task.max_new_tokens} tokens"
+            scoring = f"{scoring}; other questions: {text}" if emotion and not self.replies else text
+        return {"task": task.column, "split": split, "scoring": scoring, **shared}
+
+    def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
+        """Put together what is scored together: one question and its choices, or one group; texts by length."""
+        if task.answered == "text":
+            return _in_buckets(items, min(self.batch, TEXTS))
+        alike: dict[tuple[str, ...], list[Item]] = {}
+        for item in items:
+            key = (item.question, *item.choices) if task.less_blank else (item.language, item.group)
+            alike.setdefault(key, []).append(item)
+        return [
+            group[start : start + self.batch] for group in alike.values() for start in range(0, len(group), self.batch)
+        ]
+
+    @contextmanager
+    def ahead(self, task: Task, items: Sequence[Item]) -> Iterator[None]:
+        """See `Answerer`: prepares items of emotion while the model answers those before them."""
+        if task.domain != "emotion" or not items:
+            yield
+            return
+        prepared = prepare_all(items, self._preparation, self.workers if len(items) >= FEWEST else 0, ahead=self.batch)
+        self._ahead = prepared
+        try:
+            yield
+        finally:
+            prepared.close()
+            self._ahead = None
+
+    def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
+        """Answer a batch; an item whose media cannot be read is a prediction with an error."""
+        begun = time.perf_counter()
+        if task.domain == "emotion":
+            said = self._feel(task, items)
+        else:
+            opened = [self._open(item, task) for item in items]
+            ready = [one for one in opened if isinstance(one, Item)]
+            with _budgets_of(self.engine.processor, task):
+                answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
+            said = [
+                {"error": one} if isinstance(one, str) else {**next(answers), "frames": frame_count(one)}
+                for one in opened
+            ]
+        share = round((time.perf_counter() - begun) / len(items), 4)
+        for item, told in zip(items, said, strict=True):
+            yield prediction(item, **told, seconds=share, answerer=self.name)
+
+    def readings(self, task: Task, items: Sequence[Item]) -> list[Reading | MediaError]:
+        """Return what `analyze` would read of items of emotion, or why they cannot be read."""
+        prepared = [self._next(item) for item in items]
+        return [
+            one if isinstance(one, MediaError) else
+            Reading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
+            for item, one in zip(items, prepared, strict=True)
+        ]  # fmt: skip
+
+    @property
+    def _preparation(self) -> ItemPreparation:
+        return ItemPreparation(self.analyzer.detector, self.analyzer.budget, self.analyzer.sources())
+
+    def _next(self, item: Item) -> PreparedClip | MediaError:
+        """Return an item prepared: the next of those prepared ahead, or now."""
+        if self._ahead is None:
+            ((_, found),) = prepare_all([item], self._preparation, 0)
+        else:
+            known, found = next(self._ahead)
+            assert known is item, "items are answered in the order in which they were announced"
+        if isinstance(found, EmotionQwenError) and not isinstance(found, MediaError):
+            raise found
+        return found
+
+    def _reader(self, item: Item) -> Reader:
+        key = (item.question, *item.choices)
+        if key not in self._readers:
+            self._readers[key] = Reader(self.engine, item.question, item.choices)
+        return self._readers[key]
+
+    def _feel(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Answer items of emotion as `analyze` does."""
+        readings = self.readings(task, items)
+        said: list[dict[str, Any]] = [
+            {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
+            for one in readings
+        ]
+        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, Reading)]
+        in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
+        by_reader: dict[int, list[tuple[int, Reading]]] = {}
+        for row, reading in able:
+            if not self._in_words(task, items[row]):
+                by_reader.setdefault(id(reading.reader), []).append((row, reading))
+        for pairs in by_reader.values():
+            found = self.analyzer.conclude(pairs[0][1].reader, [reading for _, reading in pairs])
+            for (row, _), conclusion in zip(pairs, found, strict=True):
+                said[row] |= _concluded(items[row], conclusion)
+        asked = [(items[row].question, reading) for row, reading in in_words]
+        for (row, _), reply in zip(in_words, self._replies(task, asked), strict=True):
+            said[row] |= reply
+        return said
+
+    def _in_words(self, task: Task, item: Item) -> bool:
+        """Whether an item is answered in words: where `analyze` does not ask its question."""
+        if task.answered != "text":
+            return False
+        usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
+        return self.replies or not usual
+
+    def _replies(self, task: Task, asked: Sequence[tuple[str, Reading]]) -> list[dict[str, Any]]:
+        """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
+        views: list[View | None] = []
+        for _, reading in asked:
+            view: View | None = None
+            if reading.channels and task.about == EVOKED:
+                view = reading.whole.view(CHANNELS, reading.language)
+            elif reading.channels:
+                view = self.analyzer.asked_view(reading.prepared, reading.context)
+            views.append(view)
+        shown = [(view, question) for view, (question, _) in zip(views, asked, strict=True) if view is not None]
+        given, questions = [view for view, _ in shown], [question for _, question in shown]
+        texts = iter(self.engine.write(given, questions, task.max_new_tokens, system=task.system) if shown else [])
+        return [
+            {"unanswered": unanswered(reading)} if view is None else {"text": next(texts)}
+            for view, (_, reading) in zip(views, asked, strict=True)
+        ]
+
+    def _open(self, item: Item, task: Task) -> Item | str:
+        """Return the item with its media decoded, or why that is impossible."""
+        try:
+            visuals = sum(part["type"] in VISUALS for part in item.parts)
+            if visuals > 1:
+                return f"{visuals} pictures in one question; models of ours take at most one"
+            if self.engine.processor.hearing is None and any(part["type"] == "audio" for part in item.parts):
+                return f"{self.name} does not hear; leave the audio parts out or give a model that does"
+            return dataclasses.replace(item, parts=tuple(self._opened(part, task) for part in item.parts))
+        except MediaError as error:
+            return str(error)
+
+    def _write(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+        questions = [item.question for item in items]
+        texts = self.engine.write([item.parts for item in items], questions, task.max_new_tokens, system=task.system)
+        return [{"text": text} for text in texts]
+
+    def _score(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+        engine, views = self.engine, [item.parts for item in items]
+        # Choices may differ within a batch: all of them are scored for every visual, and each item looks at its own.
+        words = list(dict.fromkeys(word for item in items for word in item.choices))
+        if task.less_blank:
+            scores, gates = less_blank(engine, views, items[0].question, words)
+        else:
+            seen = engine.score(views, [item.question for item in items], words)
+            scores, gates = seen.log_likelihood, seen.gate
+        said = []
+        for item, row, gate in zip(items, scores, gates, strict=True):
+            shares = row[[words.index(choice) for choice in item.choices]].double().softmax(-1)
+            said.append(_closed(item, shares.tolist(), gate.tolist()))
+        return said
+
+    def _opened(self, part: dict[str, Any], task: Task) -> dict[str, Any]:
+        """Return a part with its medium decoded; arrays and clips are taken as they are."""
+        kind = part["type"]
+        medium = part.get(kind)
+        if kind == "text" or not isinstance(medium, str | Path | Stored):
+            return part
+        name = medium.key if isinstance(medium, Stored) else str(medium)
+        key = (kind, name, task.name, task.prompt)
+        if key not in self._clips:
+            self._clips[key] = self._read(medium, kind, task)
+            if len(self._clips) > KEPT:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(key)
+        return {"type": kind, kind: self._clips[key]}
+
+    def _read(self, medium: str | Path | Stored, kind: str, task: Task) -> Any:
+        settings = budgets(self.engine.processor.settings, task)
+        if isinstance(medium, Stored):
+            return still(medium.load(), medium.name)
+        path = Path(medium)
+        if kind == "audio":
+            clip = read_clip(path, settings, sources=SOUND)
+            if clip.wave is None:
+                raise MediaError(f"{str(path)!r} has no sound; expected a sound track, leave the audio part out")
+            return clip.wave
+        return read_clip(path, settings)
+
+
+def picture_side(engine: Engine) -> int:
+    """Return the side in pixels to which this model's still pictures are brought: that of its person crops."""
+    image = engine.processor.image_processor
+    return crop_side(engine.processor.settings, image.patch_size * image.merge_size)
+
+
+def budgets(own: ClipSettings, task: Task) -> ClipSettings:
+    """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
+
+    A model must see what it was trained on: more frames or pixels than that would not be a fair chance but noise.
+    """
+    fixed = dict(task.frames)
+    for name in CAPPED & set(fixed):
+        fixed[name] = min(fixed[name], getattr(own, name))
+    return own.model_copy(update=fixed)
+
+
+@contextmanager
+def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
+    """Let a processor work under the budgets of a task."""
+    before = processor.clip_settings
+    processor.clip_settings = {**before, **budgets(processor.settings, task).model_dump(exclude_defaults=True)}
+    try:
+        yield
+    finally:
+        processor.clip_settings = before
+
+
+def still(picture: np.ndarray, name: str) -> Clip:
+    """Return a clip of one picture (H, W, 3) uint8."""
+    return Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
+
+
+def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
+    """Put replies of alike prompts together: by kind of media and length of the question; one file's side by side."""
+
+    def place(number: int) -> tuple:
+        item = items[number]
+        kinds = tuple(part["type"] for part in item.parts)
+        files = [medium_name(part) for part in item.parts]
+        words = len(item.question) + sum(len(part["text"]) for part in item.parts if part["type"] == "text")
+        return kinds, words.bit_length(), files, number
+
+    ordered = [items[number] for number in sorted(range(len(items)), key=place)]
+    buckets: list[list[Item]] = []
+    for item in ordered:
+        alike = buckets and [p["type"] for p in buckets[-1][0].parts] == [p["type"] for p in item.parts]
+        if not alike or len(buckets[-1]) == batch:
+            buckets.append([])
+        buckets[-1].append(item)
+    return buckets
+
+
+def labels_of(item: Item) -> LabelSet:
+    """Return the label set of an item's choices; where they are none of `taxonomy`, a set of these."""
+    if item.label_set:
+        return label_set(item.label_set)
+    named = item.options if len(item.options) == len(item.choices) else item.choices
+    return LabelSet("", named, item.choices, f"choices of {item.id}")
+
+
+def _concluded(item: Item, found: Conclusion | MediaError) -> dict[str, Any]:
+    """Return the fields of a prediction: the label of a conclusion, or why there is none."""
+    if isinstance(found, MediaError):
+        return {"unanswered": str(found)}
+    if found.label is None:
+        return {"unanswered": found.reason}
+    return _closed(item, list(found.distribution.values()), [found.gate["general"], found.gate["emotion"]])
+
+
+def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[str, Any]:
+    allowed = item.allowed or item.choices
+    return {
+        "predicted": max(allowed, key=lambda name: shares[item.choices.index(name)]),
+        "scores": {name: round(float(share), DIGITS) for name, share in zip(item.choices, shares, strict=True)},
+        "gate": (round(float(gate[0]), DIGITS), round(float(gate[1]), DIGITS)),
+    }
+
+
+def frame_count(item: Item) -> int:
+    """Return how many pictures an item shows whose media are decoded."""
+    visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
+    return sum(len(one.frames) if isinstance(one, Clip) else 1 for one in visuals)

@@ -1,0 +1,87 @@
+"""From an item of a task of emotion to a prepared clip: the same path as a file takes in `analyze`.
+
+A picture, clip or sound of an item becomes a `Clip` with all that is told about it; faces, capture, crops and voice
+follow in `prepare.prepare_clip`. Runs in worker processes, so nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.run.stored import Stored
+from emotion_qwen.evaluation.task import Item
+from emotion_qwen.faces import FaceDetector
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.sound import SAMPLE_RATE
+from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
+from emotion_qwen.records import Clip, Utterance
+
+VISUALS = ("image", "video")
+
+
+@dataclass(frozen=True)
+class ItemPreparation:
+    """Prepares items; what every worker is told.
+
+    Attributes:
+        detector: of faces.
+        budget: of the model.
+        sources: what is read beside the pictures of files, as `EmotionQwen.sources` says.
+    """
+
+    detector: FaceDetector
+    budget: Budget
+    sources: Sources
+
+    def __call__(self, item: Item) -> PreparedClip:
+        """Prepare one item.
+
+        Raises:
+            MediaError: its media cannot be read, are too many, or are a sound for a model that does not hear.
+        """
+        return prepare_clip(self._clip(item), self.detector, self.budget)
+
+    def _clip(self, item: Item) -> Clip:
+        visuals = [part for part in item.parts if part["type"] in VISUALS]
+        sounds = [part["audio"] for part in item.parts if part["type"] == "audio"]
+        if len(visuals) > 1 or len(sounds) > 1:
+            raise MediaError(
+                f"{len(visuals)} pictures and {len(sounds)} sounds in a question; models of ours take one each"
+            )
+        if sounds and not self.sources.sound:
+            raise MediaError("the model does not hear; leave the audio parts out or give a model that does")
+        medium = visuals[0][visuals[0]["type"]] if visuals else None
+        told = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
+        clip = self._read(item.id, medium, sounds[0] if sounds else None)
+        return replace(clip, utterances=told, words_from=item.id) if told else clip
+
+    def _read(self, name: str, medium: Any, sound: Any) -> Clip:
+        """Read what is seen and heard; a sound of its own takes the place of the video's."""
+        beside = isinstance(sound, str | Path)
+        if isinstance(medium, str | Path):
+            sources = replace(self.sources, audio=Path(sound)) if beside else self.sources
+            clip = read_clip(medium, self.budget.settings, sources=sources)
+        elif isinstance(medium, Clip):
+            clip = medium
+        elif medium is not None:
+            picture = medium.load() if isinstance(medium, Stored) else medium
+            clip = Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
+        elif beside:
+            clip = read_clip(sound, self.budget.settings, sources=self.sources)
+            if clip.wave is None:
+                raise MediaError(f"{str(sound)!r} has no sound; expected a sound track, leave the audio part out")
+        else:  # words alone, or a wave without picture; one moment, like a picture
+            clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), name, still=sound is None)
+        if sound is not None and not beside:
+            clip = replace(clip, wave=sound, sample_rate=SAMPLE_RATE, wave_start=0.0)
+        return clip
+
+
+def context_of(item: Item) -> str:
+    """Return what an item tells in words beside what a person says."""
+    return "\n".join(part["text"] for part in item.parts if part["type"] == "text" and not part.get("words"))

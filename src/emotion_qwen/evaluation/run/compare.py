@@ -1,0 +1,182 @@
+"""Two runs side by side: paired differences with intervals, and McNemar's test, task by task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.pages.blocks import Block, Heading, Rows, Text, as_html, as_markdown
+from emotion_qwen.evaluation.run.score import Column, score_run
+from emotion_qwen.evaluation.scoring.paired import Comparison, Difference, compare
+from emotion_qwen.files import write_whole
+
+PAGE, WEB, RECORD = "comparison.md", "comparison.html", "comparison.json"
+HEAD = ("task", "language", "score", "first", "second", "difference", "95 % interval", "items", "coverage", "parsed")
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One task in one language, answered by both."""
+
+    first: Column
+    second: Column
+    found: Comparison
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Two compared runs: names of the models, the pairs, and what could not be compared, with why."""
+
+    names: tuple[str, str]
+    pairs: tuple[Pair, ...]
+    left_out: dict[str, str]
+
+
+def compare_runs(first: Path, second: Path) -> Runs:
+    """Compare what two folders of predictions have in common.
+
+    Args:
+        first: a run with one model, or the folder of a model in a run.
+        second: likewise.
+
+    Raises:
+        DataError: a folder holds no predictions or several models, or nothing can be compared.
+    """
+    sides = [_columns(first), _columns(second)]
+    pairs, left_out = [], {}
+    for key in dict.fromkeys([*sides[0], *sides[1]]):
+        place = f"{key[0]}, {key[1]}"
+        if key not in sides[0] or key not in sides[1]:
+            left_out[place] = f"answered in the {'first' if key in sides[0] else 'second'} only"
+            continue
+        one, other = sides[0][key], sides[1][key]
+        if one.header.get("split") != other.header.get("split"):
+            left_out[place] = f"split {one.header.get('split')} against {other.header.get('split')}"
+            continue
+        try:
+            pairs.append(Pair(one, other, compare(one.result, other.result)))
+        except DataError as error:
+            left_out[place] = str(error)
+    if not pairs:
+        told = "; ".join(f"{place}: {why}" for place, why in left_out.items())
+        raise DataError(f"{first} and {second} have nothing that can be compared ({told}); answer the same tasks")
+    return Runs((pairs[0].first.model, pairs[0].second.model), tuple(pairs), left_out)
+
+
+def _columns(run: Path) -> dict[tuple[str, str], Column]:
+    columns = score_run(run).columns
+    models = sorted({column.folder.parent for column in columns})
+    if len(models) > 1:
+        told = ", ".join(str(model) for model in models)
+        raise DataError(f"{run} holds {len(models)} models; give the folder of one of them: {told}")
+    return {(column.task.column, column.language): column for column in columns}
+
+
+def write_comparison(found: Runs, folder: Path) -> list[Path]:
+    """Write `comparison.json`, `comparison.md` and `comparison.html`; return the files to read."""
+    blocks = _blocks(found)
+    write_whole(folder / RECORD, json.dumps(_record(found), indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / PAGE, as_markdown(blocks, folder))
+    write_whole(folder / WEB, as_html(blocks, " against ".join(found.names)))
+    return [folder / PAGE, folder / WEB]
+
+
+def show(found: Runs, console: Console) -> None:
+    """Print the table, and what could not be compared."""
+    table = Table(title=escape(f"{found.names[0]} (first) and {found.names[1]} (second), paired"))
+    for number, title in enumerate(HEAD[:7]):
+        table.add_column(title, justify="left" if number < 3 else "right")
+    for pair in found.pairs:
+        for row in _rows(pair)[:2]:
+            table.add_row(*map(escape, row[:7]))
+    console.print(table)
+    for place, why in found.left_out.items():
+        console.print(f"left out: {place}: {why}", style="yellow", markup=False, highlight=False)
+
+
+def _blocks(found: Runs) -> list[Block]:
+    blocks: list[Block] = [
+        Heading(f"{found.names[0]} and {found.names[1]}", 1),
+        Text(
+            "Both answered the same items. Differences are second less first, with 95 % paired bootstrap intervals. "
+            "Coverage and parsed: first / second."
+        ),
+        Rows(HEAD, [row for pair in found.pairs for row in _rows(pair)], (0, 1, 2)),
+    ]
+    tests = [
+        [pair.first.task.column, pair.first.language, f"{test.only_first:,}", f"{test.only_second:,}", f"{test.p:.4f}"]
+        for pair in found.pairs
+        if (test := pair.found.mcnemar)
+    ]
+    if tests:
+        head = ("task", "language", "right in the first only", "right in the second only", "p")
+        blocks += [
+            Heading("McNemar's exact test"),
+            Text(
+                "For tasks whose items are independent and right or wrong. Where items share a picture, a person or a "
+                "question, the test would take them for independent; there the interval is to be read."
+            ),
+            Rows(head, tests, (0, 1)),
+        ]
+    if found.left_out:
+        rows = [[place, why] for place, why in found.left_out.items()]
+        blocks += [Heading("Left out"), Rows(("task", "why"), rows, (0, 1))]
+    return blocks
+
+
+def _rows(pair: Pair) -> list[list[str]]:
+    tallies = pair.first.result.tally, pair.second.result.tally
+    beside = [" / ".join(f"{t.coverage:.1%}" for t in tallies), " / ".join(f"{t.parse_rate:.1%}" for t in tallies)]
+    start = [pair.first.task.column, pair.first.language]
+    items = {score.name: f"{score.items:,}" for score in pair.first.result.scores}
+    return [[*start, one.name, *_told(one), items[one.name], *beside] for one in pair.found.differences]
+
+
+def _told(one: Difference) -> Sequence[str]:
+    scale, digits = (100, 1) if one.share else (1, 2)
+    first, second, moved, low, high = (
+        scale * value
+        for value in (one.first, one.second, one.difference.value, one.difference.low, one.difference.high)
+    )
+    return (
+        f"{first:.{digits}f}",
+        f"{second:.{digits}f}",
+        f"{moved:+.{digits}f}",
+        f"{low:+.{digits}f} to {high:+.{digits}f}",
+    )
+
+
+def _record(found: Runs) -> dict[str, Any]:
+    return {
+        "first": found.names[0],
+        "second": found.names[1],
+        "left_out": found.left_out,
+        "pairs": [_pair_record(pair) for pair in found.pairs],
+    }
+
+
+def _pair_record(pair: Pair) -> dict[str, Any]:
+    test = pair.found.mcnemar
+    return {
+        "task": pair.first.task.column,
+        "language": pair.first.language,
+        "differences": {
+            one.name: {
+                "first": one.first,
+                "second": one.second,
+                "difference": one.difference.value,
+                "low": one.difference.low,
+                "high": one.difference.high,
+            }
+            for one in pair.found.differences
+        },
+        "mcnemar": test and {"only_first": test.only_first, "only_second": test.only_second, "p": test.p},
+    }

@@ -1,0 +1,232 @@
+"""What a run of benchmarks is made of, read from YAML or the command line; and running it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from rich.console import Console
+
+from emotion_qwen.errors import EmotionQwenError, SettingsError
+from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
+from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
+from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
+from emotion_qwen.evaluation.run.runner import Place, answer_task
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
+from emotion_qwen.files import write_whole
+from emotion_qwen.settings import Settings
+
+
+class EvalSettings(Settings):
+    """A run of benchmarks."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Names; `emotion-qwen eval --list` shows them."""
+    models: tuple[str, ...] = ("nano",)
+    """"nano", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
+    data: Path | dict[str, Path] | None = None
+    """Folder of the tasks' files, or of a folder each; or task -> folder."""
+    output: Path
+    """Folder of the run."""
+    languages: tuple[Literal["en", "zh"], ...] = ("en",)
+    """A task is asked in those of them that it has."""
+    split: str | None = None
+    """None is each task's first."""
+    limit: int | None = Field(None, ge=1)
+    """So many items of each task, evenly spaced."""
+    prompts: tuple[str, ...] = ("ours",)
+    """Wordings; each is a column of its own, for the tasks that have it."""
+    options: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Task -> option -> value."""
+    device: str = "auto"
+    """Of models of ours: auto, cpu, cuda, cuda:1, mps; with several processes, auto takes one GPU each."""
+    batch: int | None = Field(None, ge=1)
+    """Items that a model of ours answers together."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that prepare media for a model of ours, ahead of it; None chooses by the number of cores."""
+    replies: bool = False
+    """Let models of ours answer tasks of emotion in words where the task wants words, not as `analyze` does."""
+    endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
+    judge: JudgeSettings | None = None
+    frames: bool = True
+    """Show frames of the worst answers on the page; the terms of the data set then hold for the page too."""
+
+    def chosen(self) -> list[Task]:
+        """Return the tasks in every wording that was asked for, with their options.
+
+        Raises:
+            SettingsError: an unknown task, wording or option.
+        """
+        found = []
+        for task in chosen_tasks(",".join(self.tasks)):
+            set_up = task.with_options(**self.options.get(task.name, {}))
+            found += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
+        for prompt in self.prompts:
+            if not any(task.prompt == prompt for task in found):
+                known = sorted({name for task in found or TASKS.values() for name in task.prompts})
+                raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(known)}")
+        unknown = set(self.options) - {task.name for task in found}
+        if unknown:
+            raise SettingsError(f"options for {', '.join(sorted(unknown))}, which is no chosen task; name it in tasks")
+        return found
+
+    def folder_of(self, task: Task) -> Path | None:
+        """Return where the files of a task are."""
+        return self.data.get(task.name) if isinstance(self.data, dict) else self.data
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        asked: by folder of predictions the items, with their media, for the pictures of the page.
+        faults: what went wrong, one line each; the rest was completed.
+        notes: what a reader of the scores must know, each once.
+    """
+
+    asked: dict[Path, Sequence[Item]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+def run(settings: EvalSettings, console: Console) -> Outcome:
+    """Let every model answer every task; a task or model that fails is named, and the others go on.
+
+    Raises:
+        EmotionQwenError: nothing at all could be answered.
+    """
+    tasks, outcome, place = settings.chosen(), Outcome(), Place.here()
+    folders = folder_names(settings.models)
+    last: EmotionQwenError | None = None
+    for name in settings.models:
+        try:
+            answerer = make_answerer(
+                name, device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint,
+                workers=settings.workers, replies=settings.replies,
+            )  # fmt: skip
+        except EmotionQwenError as error:
+            last = error
+            outcome.faults.append(f"{name}: {error}")
+            continue
+        repeated = getattr(answerer, "repeated", [])
+        if repeated:
+            outcome.faults.append(f"{name}: {len(repeated)} ids answered more than once, first {repeated[0]!r}")
+        if getattr(answerer, "torn", False):
+            outcome.faults.append(f"{name}: the last line is half written and left out")
+        for task in tasks:
+            try:
+                _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)
+            except EmotionQwenError as error:
+                last = error
+                known = any(fault.startswith(f"{task.column}: ") and str(error) in fault for fault in outcome.faults)
+                outcome.faults += [] if known else [f"{name}, {task.column}: {error}"]
+        strays = getattr(answerer, "strays", [])
+        if strays:
+            outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
+        if place.rank == 0 and hasattr(answerer, "repeated"):
+            _tell_surplus(outcome, [settings.output / folders[name] / task.column for task in tasks], repeated, strays)
+    if not outcome.asked and last is not None:
+        raise last
+    if place.rank == 0:
+        if settings.judge:
+            _judge(settings, settings.judge, outcome)
+        for line in outcome.notes:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for line in dict.fromkeys(outcome.faults):
+            console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return outcome
+
+
+def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
+    """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
+    for folder in places:
+        known = {item.id for item in outcome.asked.get(folder, ())}
+        if known:
+            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in known], "strays": list(strays)}
+            write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
+
+
+def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> None:
+    try:
+        faults = judge_run(list(outcome.asked), judge, settings.output)
+    except EmotionQwenError as error:
+        outcome.faults.append(f"judge: {error}")
+        return
+    outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
+
+
+def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: Outcome) -> None:
+    languages = [language for language in settings.languages if language in task.languages]
+    if not languages:
+        raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")
+    data = settings.folder_of(task)
+    findings = [(finding.kind, finding.text) for finding in task.check(data, settings.split, languages)]
+    outcome.faults += [f"{task.column}: missing: {text}" for kind, text in findings if kind == "missing"]
+    outcome.faults += [f"{task.column}: {text}" for kind, text in findings if kind == "fault"]
+    outcome.notes |= {f"{task.column}: {kind}: {text}": None for kind, text in findings if kind == "differs"}
+    done = answer_task(
+        answerer, task, folder, data=data, languages=languages, split=settings.split, limit=settings.limit,
+        options=settings.options.get(task.name, {}),
+    )  # fmt: skip
+    outcome.asked[folder] = done.items
+    if Place.here().rank == 0:
+        write_whole(folder / FINDINGS, json.dumps(findings, indent=1, ensure_ascii=False) + "\n")
+    place = f"{answerer.name}, {task.column}"
+    if done.rejected:
+        name, why = next(iter(done.rejected.items()))
+        outcome.faults.append(f"{place}: {len(done.rejected)} items could not be asked, first {name!r}: {why}")
+    if done.failures:
+        first = next(one for one in done.predictions if one.error)
+        outcome.faults.append(f"{place}: {done.failures} items failed, first {first.id!r}: {first.error}")
+    without = [one for one in done.predictions if one.unanswered]
+    if without:
+        outcome.notes[
+            f"{place}: {len(without)} of {len(done.items)} items have no answer, first {without[0].id!r}: "
+            f"{without[0].unanswered}"
+        ] = None
+    if done.missing:
+        outcome.faults.append(f"{place}: {done.missing} of {len(done.items)} items have no answer")
+
+
+def folder_names(models: Sequence[str]) -> dict[str, str]:
+    """Return the folder of each model: the last part of its name, and a mark where two would share it.
+
+    The mark of an endpoint is its host, that of others a hash.
+    """
+    names = {name: _short(name) for name in models}
+    several = {short for short in names.values() if list(names.values()).count(short) > 1}
+    named = {name: f"{short}-{_host(name)}" if short in several else short for name, short in names.items()}
+    again = {full for full in named.values() if list(named.values()).count(full) > 1}
+    return {name: f"{names[name]}-{digest(name)[:6]}" if full in again else full for name, full in named.items()}
+
+
+def _short(model: str) -> str:
+    if model.startswith(FILE):
+        return Path(model.removeprefix(FILE)).stem
+    return _plain(model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name) or digest(model)
+
+
+def _host(model: str) -> str:
+    return _plain(urlsplit(model.removeprefix(ENDPOINT)).netloc) if model.startswith(ENDPOINT) else digest(model)[:6]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".")
+
+
+def device_of_process(device: str) -> str:
+    """Return the device of this process: "auto" becomes the GPU of its rank on this machine."""
+    if device != "auto" or "LOCAL_RANK" not in os.environ:
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(os.environ['LOCAL_RANK']) % count}" if count else "auto"

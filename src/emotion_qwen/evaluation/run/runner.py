@@ -1,0 +1,285 @@
+"""The one way in which tasks are answered: whoever answers, resumable, in one process or in several.
+
+Batches depend on the items alone, and every process takes its own of them. Each writes a file of its own; the first
+brings them together when all are done. Whatever stops a run, the next one goes on behind the last whole line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.answerers import Answerer
+from emotion_qwen.evaluation.run.predictions import (
+    ITEMS,
+    LINES,
+    REJECTED,
+    SHARDS,
+    Key,
+    Prediction,
+    as_line,
+    check_questions,
+    claim,
+    digest,
+    keep_options,
+    medium_name,
+    read_all,
+    read_lines,
+    that_count,
+)
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.files import append, json_line, locked, write_whole
+
+POLL = 0.05
+PATIENCE = 1800.0
+"""Seconds that the first process waits for a sign of life of the others."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of how many processes this is, as `torchrun` and `accelerate` tell it."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def here(cls) -> Place:
+        """Read RANK and WORLD_SIZE from the environment."""
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+    @property
+    def lines(self) -> str:
+        """Name of the file that this process writes."""
+        return LINES if self.world == 1 else SHARDS.replace("*", f"{self.rank}of{self.world}")
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What came of answering a task; nothing but in the first process, which knows the answers of all.
+
+    Attributes:
+        predictions: of the items asked for that have one, in their order.
+        items: all that were asked.
+        rejected: id -> why it could not be asked.
+    """
+
+    predictions: tuple[Prediction, ...]
+    items: tuple[Item, ...]
+    rejected: Mapping[str, str]
+
+    @property
+    def failures(self) -> int:
+        """Number of items whose prediction is an error."""
+        return sum(bool(one.error) for one in self.predictions)
+
+    @property
+    def missing(self) -> int:
+        """Number of items without a prediction."""
+        return len(self.items) - len(self.predictions)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every item could be asked and was answered."""
+        return not (self.rejected or self.failures or self.missing)
+
+
+def answer_task(
+    answerer: Answerer,
+    task: Task,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    languages: Sequence[str] = ("en",),
+    split: str | None = None,
+    limit: int | None = None,
+    options: Mapping[str, str] | None = None,
+    place: Place | None = None,
+) -> Answered:
+    """Answer every item of a task that has no answer yet; items that failed before are asked again.
+
+    Args:
+        answerer: who answers.
+        task: what to answer.
+        folder: of this answerer's predictions for this task.
+        data: folder of the task's files.
+        languages: of question and choices.
+        split: one of the task's; None is its first.
+        limit: so many items, evenly spaced. Lines beyond them stay in the file.
+        options: of the task, as `Task.with_options` took them; scoring sets them again.
+        place: which process this is; None reads the environment.
+
+    Raises:
+        DataError: the folder holds predictions of another model or question, another process is answering into it, a
+            line is broken, or data is missing.
+        SettingsError: an unknown split or language.
+    """
+    place = place or Place.here()
+    split = split or task.splits[0]
+    items, rejected = usable(
+        task.items(data, side=answerer.side_of(task), languages=languages, split=split, limit=limit), task.answered
+    )
+    claim(folder, answerer.header(task, split) | ({"options": dict(options)} if options else {}))
+    batches = answerer.batches(task, items)
+    lines = folder / place.lines
+    with locked(lines, wait=place.world > 1):
+        read_lines(lines, mend=True)
+        known = that_count(read_all(folder))
+        check_questions(folder, items, known)
+        if place.rank == 0:
+            _keep_asked(folder, items, rejected)
+            keep_options(folder, options or {})
+        if place.world > 1:
+            _done(folder, place.rank, place.world).unlink(missing_ok=True)
+        _answer_batches(answerer, task, lines, batches[place.rank :: place.world], known)
+        if place.world > 1:
+            write_whole(_done(folder, place.rank, place.world), _names(items))
+    if place.rank:
+        return Answered((), (), {})
+    _wait(folder, place.world, _names(items))
+    _merge(folder, batches, place.world)
+    known = that_count(read_all(folder))
+    given = (known.get((item.id, item.language)) for item in items)
+    return Answered(tuple(one for one in given if one is not None), tuple(items), rejected)
+
+
+def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, str]]:
+    """Leave out items that cannot be scored: an id that comes twice, or a right answer outside the choices.
+
+    Returns:
+        The items that can be asked, and why the others cannot, by id.
+    """
+    kept, rejected = [], {}
+    times = Counter((item.id, item.language) for item in items)
+    seen: set[Key] = set()
+    for item in items:
+        key = item.id, item.language
+        if key in seen:
+            rejected[item.id] = f"comes {times[key]} times; the first is asked"
+        elif answered == "likelihood" and item.answer not in (item.allowed or item.choices):
+            rejected[item.id] = f"the right answer {item.answer!r} is none of {', '.join(item.allowed or item.choices)}"
+        else:
+            kept.append(item)
+        seen.add(key)
+    return kept, rejected
+
+
+def _keep_asked(folder: Path, items: Sequence[Item], rejected: Mapping[str, str]) -> None:
+    write_whole(folder / ITEMS, "".join(map(_described, items)))
+    lines = [json_line({"id": name, "reason": why}) for name, why in rejected.items()]
+    if rejected or (folder / REJECTED).is_file():
+        write_whole(folder / REJECTED, "".join(lines))
+
+
+def read_items(folder: Path) -> list[Item]:
+    """Read what was asked, for scoring; media are left out but for the name of their file.
+
+    Raises:
+        DataError: nothing was asked, or the file is broken.
+    """
+    path = folder / ITEMS
+    try:
+        return [_item(json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run `emotion-qwen eval` on this folder again") from error
+
+
+def _described(item: Item) -> str:
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    fields["parts"] = [
+        part if part["type"] == "text" else {"type": part["type"], "file": medium_name(part)} for part in item.parts
+    ]
+    return json_line(fields)
+
+
+def _item(fields: Mapping[str, Any]) -> Item:
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return Item(**values)
+
+
+def _answer_batches(
+    answerer: Answerer, task: Task, lines: Path, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
+) -> None:
+    def waits(item: Item) -> bool:
+        old = known.get((item.id, item.language))
+        return old is None or bool(old.error)
+
+    def says_more(answer: Prediction) -> bool:  # than the same fault again
+        old = known.get(answer.key)
+        return old is None or not answer.same_as(old)
+
+    console = Console(stderr=True)
+    # Where nobody watches, such as in a file of messages, a bar would leave empty lines.
+    bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=not console.is_terminal)
+    waiting = [[item for item in batch if waits(item)] for batch in batches]
+    pairs = [
+        (new, batch if answerer.whole_batches and new else new) for new, batch in zip(waiting, batches, strict=True)
+    ]
+    with bar, answerer.ahead(task, [item for _, asked in pairs for item in asked]):
+        step = bar.add_task(f"{answerer.name}: {task.column}", total=sum(map(len, batches)))
+        for (new_items, asked), batch in zip(pairs, batches, strict=True):
+            wanted = {(item.id, item.language) for item in new_items}
+            answers = answerer.answer(task, asked) if asked else iter(())
+            new = (as_line(one) for one in answers if one.key in wanted and says_more(one))
+            if answerer.whole_batches:  # written together, as they were answered
+                append(lines, "".join(new))
+            else:
+                for line in new:
+                    append(lines, line)
+            bar.advance(step, len(batch))
+
+
+def _names(items: Sequence[Item]) -> str:
+    return digest("\n".join(f"{item.language} {item.id}" for item in items))
+
+
+def _done(folder: Path, rank: int, world: int) -> Path:
+    return folder / f"part{rank}of{world}.done"
+
+
+def _wait(folder: Path, world: int, names: str) -> None:
+    """Wait until every process has answered these items.
+
+    Raises:
+        DataError: another process gives no sign of life.
+    """
+    begun = time.time()
+    for rank in range(1, world):
+        done, lines = _done(folder, rank, world), folder / Place(rank, world).lines
+        while not (done.is_file() and done.read_text(encoding="utf-8") == names):
+            last = max(begun, lines.stat().st_mtime if lines.is_file() else begun)
+            if time.time() - last > PATIENCE:
+                raise DataError(
+                    f"{folder}: process {rank} of {world} wrote nothing for {PATIENCE:.0f} s; its answers so far are "
+                    "kept, run the same command again"
+                )
+            time.sleep(POLL)
+
+
+def _merge(folder: Path, batches: Sequence[Sequence[Item]], world: int) -> None:
+    """Bring the lines of all processes together, in the order in which one process would have written them."""
+    shards = sorted(folder.glob(SHARDS))
+    if not shards:
+        return
+    with ExitStack() as stack:
+        for path in shards:  # one that starts again meanwhile must not write into a file that is about to go
+            stack.enter_context(locked(path, wait=True))
+        lines = read_all(folder)
+        order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
+        lines.sort(key=lambda one: order.get(one.key, len(order)))  # stable: lines of one item, and strange ones, stay
+        write_whole(folder / LINES, "".join(map(as_line, lines)))
+        for path in shards:
+            path.unlink()
+    for rank in range(world):
+        _done(folder, rank, world).unlink(missing_ok=True)

@@ -1,0 +1,340 @@
+"""Make scores from a run's folder, without a model, without torch, without the data.
+
+A run is `RUN/<model>/<task>/`; every task's folder holds what was asked, by whom it was answered, and the answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.evaluation.run.judge import Judgement, read_judgements
+from emotion_qwen.evaluation.run.predictions import (
+    FINDINGS,
+    HEADER,
+    REJECTED,
+    SURPLUS,
+    Prediction,
+    read_all,
+    read_header,
+    that_count,
+)
+from emotion_qwen.evaluation.run.runner import read_items
+from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
+from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.replies import LETTERS
+from emotion_qwen.evaluation.task import Item, Task
+from emotion_qwen.evaluation.tasks import TASKS
+
+FEW = 30
+"""Fewer independent groups than these make rough intervals."""
+CLASSES = 30
+"""A confusion matrix of more classes cannot be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One task, answered by one model in one language, with everything that its page tells.
+
+    Attributes:
+        model: how tables call the model.
+        task: the task, in the wording that was asked.
+        language: "en" or "zh".
+        folder: of the predictions.
+        header: who answered under which settings.
+        items: all that were asked.
+        lines: by id the prediction that counts.
+        result: by the task's scorer.
+        also: further results by name, those of judges among them.
+        as_released: figures by the authors' arithmetic; never mixed with ours.
+        rejected: id -> why an item could not be asked.
+        notes: what a reader must know beside the scorer's notes.
+    """
+
+    model: str
+    task: Task
+    language: str
+    folder: Path
+    header: Mapping[str, Any]
+    items: Sequence[Item]
+    lines: Mapping[str, Prediction]
+    result: Result
+    also: Mapping[str, Result] = field(default_factory=dict)
+    as_released: Mapping[str, float] = field(default_factory=dict)
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every item could be asked, and was answered or has a reason for having no answer."""
+        tally = self.result.tally
+        return not self.rejected and tally.answered + tally.unanswered == tally.items
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the answers took, summed over items."""
+        return sum(one.seconds for one in self.lines.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A scored run: its columns, and what is told of two languages together, by (model, task)."""
+
+    columns: tuple[Column, ...]
+    between: Mapping[tuple[str, str], Mapping[str, float]]
+    unscored: Mapping[str, str]
+
+
+def task_of(header: Mapping[str, Any]) -> Task:
+    """Return the task that a header names, in its wording and with its options.
+
+    Raises:
+        DataError: there is no such task any more.
+    """
+    name, _, prompt = str(header.get("task", "")).partition(".")
+    if name not in TASKS:
+        raise DataError(f"task {name!r} of the predictions is unknown; expected one of: {', '.join(TASKS)}")
+    task = TASKS[name].with_options(**header.get("options", {}))
+    return task.with_prompt(prompt) if prompt else task
+
+
+def folders_of(run: Path) -> list[Path]:
+    """Return the folders of a run, or of one model in it, that hold predictions of a task.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = sorted({*run.glob(f"*/{HEADER}"), *run.glob(f"*/*/{HEADER}")})
+    if not found:
+        raise DataError(f"{str(run)!r} holds no predictions; expected the folder that `emotion-qwen eval` wrote")
+    order = {name: number for number, name in enumerate(TASKS)}
+    folders = [path.parent for path in found]
+    return sorted(folders, key=lambda one: (order.get(one.name.partition(".")[0], len(order)), one.name, one.parent))
+
+
+def score_run(run: Path) -> Scored:
+    """Score everything that a run holds; a task that cannot be scored is named, and the others go on.
+
+    Raises:
+        DataError: there are no predictions at all.
+    """
+    columns: list[Column] = []
+    between, unscored = {}, {}
+    for folder in folders_of(run):
+        try:
+            found = score_folder(folder)
+        except (DataError, SettingsError) as error:
+            unscored[f"{folder.parent.name}/{folder.name}"] = str(error)
+            continue
+        columns += found
+        both = {column.language: column.result for column in found}
+        task = found[0].task
+        if task.between_languages and len(both) == 2:
+            between[found[0].model, task.column] = task.between_languages(both["en"], both["zh"])
+    return Scored(tuple(columns), between, unscored)
+
+
+def score_folder(folder: Path) -> list[Column]:
+    """Score one task's predictions, each language by itself.
+
+    Raises:
+        DataError: the files are broken, or the scorer refuses the items.
+    """
+    header = read_header(folder)
+    task = task_of(header)
+    if task.score is None:
+        raise DataError(f"task {task.name} has no scorer; `forgetting` compares its predictions")
+    items, lines, judged = read_items(folder), read_all(folder), read_judgements(folder)
+    rejected, findings = _rejected(folder), _findings(folder)
+    columns = []
+    for language in dict.fromkeys(item.language for item in items):
+        own = [item for item in items if item.language == language]
+        said = [one for one in lines if one.language == language]
+        scored, answers = [item.scored() for item in own], as_answers(own, said)
+        result = _with_surplus(task.score(scored, answers), folder)
+        also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
+        marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
+        also |= _marks(scored, answers, marks)
+        told = [one for one in answers if not (one.error or one.unanswered) and one.scores is None]
+        # The release asked in English; its English labels stand in no reply in another language.
+        released = task.as_released(scored, told) if task.as_released and told and language == "en" else {}
+        counting = {name: one for (name, _), one in that_count(said).items()}
+        notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
+        columns.append(
+            Column(
+                folder.parent.name, task, language, folder, header, own, counting, result, also, released, rejected,
+                notes,
+            )
+        )  # fmt: skip
+    return columns
+
+
+def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Answer]:
+    """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
+    known = {item.id: item for item in items}
+    answers = []
+    for one in lines:
+        if one.id in known:
+            scores = None if one.scores is None else known[one.id].scores(one.scores)
+            answers.append(Answer(one.id, one.text or "", scores, one.error, one.unanswered))
+    return answers
+
+
+def _with_surplus(result: Result, folder: Path) -> Result:
+    """Add to a tally what the answerer left out when it wrote the predictions: repeated ids and ids of no item."""
+    path = folder / SURPLUS
+    if not path.is_file():
+        return result
+    surplus, tally = json.loads(path.read_text(encoding="utf-8")), result.tally
+    duplicates = tuple(dict.fromkeys((*tally.duplicates, *surplus["duplicates"])))
+    strays = tuple(dict.fromkeys((*tally.strays, *surplus["strays"])))
+    return replace(result, tally=replace(tally, duplicates=duplicates, strays=strays))
+
+
+def _rejected(folder: Path) -> dict[str, str]:
+    path = folder / REJECTED
+    if not path.is_file():
+        return {}
+    told = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
+    return {one["id"]: one["reason"] for one in told}
+
+
+def _findings(folder: Path) -> list[str]:
+    """Return what was found in the task's files before it was asked."""
+    path = folder / FINDINGS
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [text if kind == "note" else f"{kind}: {text}" for kind, text in found]
+
+
+def _marks(
+    items: Sequence[ScoredItem], answers: Sequence[Answer], judged: Mapping[str, Sequence[Judgement]]
+) -> dict[str, Result]:
+    """Return by "question, judge" the marks of every judge; an item without an answer gets the lowest."""
+    answered = {answer.id for answer in answers if not answer.error and answer.text}
+    silent = [item.id for item in items if item.id not in answered]
+    found = {}
+    for judge, told in judged.items():
+        for question in dict.fromkeys(one.question for one in told):
+            replies = [one.answer for one in told if one.question == question]
+            found[f"{question} overlap, judge {judge}"] = score_judgements(items, replies, silent)
+    return found
+
+
+def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
+    """Say how far every two judges agree, question by question, on what both have marked."""
+    told = []
+    for pair in combinations(judged, 2):
+        for question in dict.fromkeys(one.question for one in judged[pair[0]]):
+            # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
+            marks = [
+                score_judgements(items, [one.answer for one in judged[judge] if one.question == question])
+                for judge in pair
+            ]
+            try:
+                found = agreement(*marks)
+            except DataError as error:
+                told.append(f"{question}, {' and '.join(pair)}: {error}")
+                continue
+            told.append(
+                f"{question}: {' and '.join(pair)} agree on {found.items} items to {found.same:.0%} exactly, "
+                f"{found.near:.0%} within one mark, mean distance {found.distance:.2f}, "
+                f"weighted kappa {found.kappa:.2f}"
+            )
+    return told
+
+
+def _judged_when(judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
+    days = {judge: sorted({one.date for one in told}) for judge, told in judged.items() if told}
+    return [f"judge {judge}, asked {found[0]}" + f" to {found[-1]}" * (len(found) > 1) for judge, found in days.items()]
+
+
+def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | None:
+    """Return the classes and the (K, K + 1) counts, right answer by given answer, the last column for unread answers.
+
+    Returns:
+        None where items have several right answers, or choices of their own, or there are too many classes.
+    """
+    if any(len(one.item.references) != 1 for one in judged):
+        return None
+    right = [one.item.references[0] for one in judged]
+    offered = judged[0].item.allowed
+    names = list(offered)
+    if not (set(right) <= set(offered) and all(one.item.allowed == offered for one in judged)):
+        names = sorted({*right, *(one.read for one in judged if one.read)})
+        if not set(names) <= {*LETTERS, "yes", "no"}:  # choices that differ from item to item are no classes
+            return None
+    if not 1 < len(names) <= CLASSES:
+        return None
+    place = {name: number for number, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names) + 1), dtype=int)
+    for one in judged:
+        counts[place[one.item.references[0]], place.get(one.read or "", len(names))] += 1
+    return names, counts
+
+
+def groups_note(result: Result) -> list[str]:
+    """Say how many items belong together, where any do: that many are independent."""
+    items, groups = result.tally.items, len(set(result.table.clusters))
+    if groups == items:
+        return []
+    rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
+    return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
+
+
+def as_record(scored: Scored) -> dict[str, Any]:
+    """Return everything as plain values, for `scores.json`."""
+    return {
+        "columns": [_column_record(column) for column in scored.columns],
+        "between_languages": [
+            {"model": model, "task": task, **figures} for (model, task), figures in scored.between.items()
+        ],
+        "unscored": dict(scored.unscored),
+        "unit": "shares of 1 unless the score says otherwise; intervals cover 95 %",
+    }
+
+
+def _column_record(column: Column) -> dict[str, Any]:
+    return {
+        "model": column.model,
+        "task": column.task.column,
+        "language": column.language,
+        "made_by": dict(column.header),
+        **_result_record(column.result),
+        "also": {name: _result_record(result) for name, result in column.also.items()},
+        "as_released": dict(column.as_released),
+        "rejected": dict(column.rejected),
+        "notes": [*column.result.notes, *groups_note(column.result), *column.notes],
+    }
+
+
+def _result_record(result: Result) -> dict[str, Any]:
+    tally = result.tally
+    return {
+        "items": tally.items,
+        "groups": len(set(result.table.clusters)),
+        "coverage": tally.coverage,
+        "parse_rate": tally.parse_rate,
+        "failures": tally.failures,
+        "unanswered": tally.unanswered,
+        "unread": dict(tally.unread),
+        "duplicates": list(tally.duplicates),
+        "strays": list(tally.strays),
+        "scores": {
+            score.name: {"value": _number(score.value), "low": _number(score.low), "high": _number(score.high),
+                         "items": score.items}
+            for score in result.scores
+        },
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None  # JSON knows no nan

@@ -1,1 +1,0 @@
-"""Path to report: the engine, scoring, the analyzer, and how a report looks."""

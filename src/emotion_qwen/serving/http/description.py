@@ -1,0 +1,82 @@
+"""What the OpenAPI document says beyond what FastAPI finds out by itself: a report's two bodies and its schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ClipOptions, ErrorBody, FeaturesRequest
+from emotion_qwen.views.schema import report_schema
+
+_COMPONENT = "#/components/schemas/"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text}
+    for status, text in {
+        400: "The request does not fit, or its medium cannot be read.",
+        401: "No or a wrong API key.",
+        403: "Host or origin refused.",
+        404: "No such model.",
+        408: "The request, or what it names, came too slowly.",
+        413: "Too large.",
+        422: "The medium took too long or ended its decoder.",
+        429: "Too many requests wait; see Retry-After.",
+        431: "Path and headers too large.",
+        500: "The server failed.",
+        503: "The server loads, drains or has failed; see Retry-After.",
+        504: "The request took too long.",
+    }.items()
+}
+
+
+def _body(options: type[ClipOptions], request: type[FeaturesRequest]) -> dict[str, Any]:
+    content = {"multipart/form-data": _form_schema(options), "application/json": _json_schema(request)}
+    return {"requestBody": {"required": True, "content": {kind: {"schema": one} for kind, one in content.items()}}}
+
+
+def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
+    schema = options.model_json_schema()
+    properties = {"file": {"type": "string", "contentMediaType": "application/octet-stream"}, **schema["properties"]}
+    return {"type": "object", "properties": properties, "required": ["file"], "additionalProperties": False}
+
+
+def _json_schema(request: type[FeaturesRequest]) -> dict[str, Any]:
+    schema = request.model_json_schema(ref_template=_COMPONENT + "{model}")
+    schema.pop("$defs")  # the parts of a message are those of the chat request, which stand among the components
+    return schema
+
+
+ANALYZE_BODY = _body(AnalyzeOptions, AnalyzeRequest)
+FEATURES_BODY = _body(ClipOptions, FeaturesRequest)
+MEDIUM_ERRORS: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    415: {"model": ErrorBody, "description": "Neither a form nor JSON."},
+}
+ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **MEDIUM_ERRORS,
+    200: {
+        "description": "The report; with `stream` the events clip, window, report, page and error.",
+        "content": {
+            "application/json": {"schema": {"$ref": f"{_COMPONENT}EmotionReport"}},
+            "text/event-stream": {},
+        },
+    },
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        report = json.loads(json.dumps(report_schema()).replace("#/$defs/", _COMPONENT))
+        schemas = document["components"]["schemas"]
+        schemas |= report.pop("$defs")
+        schemas["EmotionReport"] = {key: value for key, value in report.items() if key not in ("$schema", "$id")}
+        schemas = {name: schema for name, schema in schemas.items() if "ValidationError" not in name}
+        document["components"]["schemas"] = schemas
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{}, {"key": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

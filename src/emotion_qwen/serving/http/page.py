@@ -1,0 +1,110 @@
+"""The page at `/`: a document, scripts, a style, nothing from elsewhere; it uses the same routes as everybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, Response
+
+from emotion_qwen.batch.demo import make_demo_clip
+from emotion_qwen.serving.failures import ApiError
+from emotion_qwen.serving.http.live import SPAN
+from emotion_qwen.serving.http.texts import TEXTS
+from emotion_qwen.serving.limits import ServeSettings
+from emotion_qwen.serving.service import Service
+from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, concept
+from emotion_qwen.views.colours import colour_of
+from emotion_qwen.views.html import policy_hashes
+
+EXAMPLES = ("astronaut.mp4", "astronaut.jpg")
+SCRIPTS = ("main.js", "shared.js", "report.js", "chat.js", "live.js", "sound.js")
+FILES = {"style.css": "text/css", "icon.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("emotion_qwen.serving") / "web" / name).read_text(encoding="utf-8")
+
+
+def policy() -> str:
+    """Return the page's content security policy: its own files, and the report's script and style in a frame."""
+    script, style = policy_hashes()
+    return "; ".join(
+        [
+            "default-src 'none'", f"script-src 'self' '{script}'", f"style-src 'self' '{style}'", "connect-src 'self'",
+            "img-src 'self' blob: data:", "media-src 'self' blob: data:", "frame-src blob:", "base-uri 'none'",
+            "form-action 'none'", "frame-ancestors 'none'",
+        ]
+    )  # fmt: skip
+
+
+def facts(settings: ServeSettings) -> dict[str, Any]:
+    """Return what the scripts need to know: words, labels with their names, colours and places, and limits."""
+    labels = sorted({label for known in LABEL_SETS.values() for label in known.labels})
+    names: dict[str, tuple[str, str]] = {}
+    for known in LABEL_SETS.values():
+        for label, english, chinese in zip(known.labels, known.names("en"), known.names("zh"), strict=True):
+            names.setdefault(label, (english, chinese))
+    return {
+        "texts": TEXTS,
+        "label_sets": {name: {"labels": known.labels, "source": known.source} for name, known in LABEL_SETS.items()},
+        "names": names,
+        "colours": {label: colour_of(label) for label in labels},
+        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "media_bytes": min(settings.media_bytes, settings.body_bytes),
+        "body_bytes": settings.body_bytes,
+        "live": settings.live > 0,
+        "span": SPAN,
+    }
+
+
+def document(settings: ServeSettings) -> str:
+    """Return the page with its facts."""
+    told = json.dumps(facts(settings), ensure_ascii=False).replace("<", "\\u003c")
+    return _asset("index.html").replace("FACTS", told)
+
+
+def _example(name: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    if (folder / name).exists():
+        return folder / name
+    if name == "astronaut.mp4":
+        return make_demo_clip(folder / name)
+    from PIL import Image
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).save(folder / name)
+    return folder / name
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add the page, its files and the examples."""
+    settings, lock = service.settings, threading.Lock()
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        headers = {"Content-Security-Policy": policy(), "Permissions-Policy": "camera=(self), microphone=(self)"}
+        return Response(document(settings), media_type="text/html", headers=headers)
+
+    @app.get("/web/{name}", include_in_schema=False)
+    async def file(name: str) -> Response:
+        if name not in FILES:
+            raise ApiError(404, "no such file of the page", "not_found")
+        return Response(_asset(name), media_type=FILES[name])
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(_asset("icon.svg"), media_type=FILES["icon.svg"])
+
+    @app.get("/examples/{name}", include_in_schema=False)
+    def example(name: str) -> Response:
+        if name not in EXAMPLES:
+            raise ApiError(404, f"no such example; there are {', '.join(EXAMPLES)}", "not_found")
+        with lock:
+            return FileResponse(_example(name, service.decoders.folder / "examples"))  # goes with the server's folder

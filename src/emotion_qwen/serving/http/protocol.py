@@ -1,0 +1,439 @@
+"""What goes over the wire: OpenAI's chat protocol as far as it is served, and our own requests for reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from emotion_qwen.analysis.report import ABSTAIN_BELOW
+from emotion_qwen.engine.sampling import COLDEST
+from emotion_qwen.taxonomy import LABEL_SETS
+
+MOST_TOKENS = 1_000_000
+CONTEXT_LETTERS = 4000
+# What is not served -> the values that ask for nothing, with which it may stand there; null always does.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,), "presence_penalty": (0,), "n": (1,), "best_of": (1,), "logit_bias": ({},),
+    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "functions": ([],),
+    "function_call": ("none", "auto"), "modalities": (["text"],), "audio": (), "prediction": (),
+    "reasoning_effort": ("none",), "verbosity": ("medium",), "service_tier": ("auto", "default"),
+    "web_search_options": (),
+}  # fmt: skip
+# The same of a message: fields of answers, which clients send back.
+_UNSUPPORTED_IN_MESSAGES: dict[str, tuple[Any, ...]] = {"tool_calls": ([],), "function_call": (), "audio": ()}
+_NOTES = ("annotations", "parsed")  # of answers: they repeat what the content says
+
+
+def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Leave out what is not served, as long as it asks for nothing.
+
+    Raises:
+        ValueError: it asks for something.
+    """
+    for name, neutral in unsupported.items():
+        if name in values and values[name] not in neutral:
+            raise ValueError(f"{name} is not supported by this server; leave it out")
+    return {name: value for name, value in values.items() if name not in unsupported}
+
+
+def check_letters(values: Any) -> None:
+    """Refuse halves of surrogate pairs, which JSON may spell and UTF-8 cannot.
+
+    Raises:
+        ValueError: there is one, in a key or a text.
+    """
+    left = [values]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str) and not one.isascii():
+            try:
+                one.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError("a text holds half of a surrogate pair; send whole characters") from error
+
+
+class Wire(BaseModel):
+    """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class TextPart(Wire):
+    """Text of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Address(Wire):
+    """Where a medium is: a `data:` URL; `https:` and `file:` as far as the server allows them."""
+
+    url: str = Field(min_length=1)
+    detail: str | None = Field(None, max_length=16)
+    """Taken for compatibility; the model's own budget decides."""
+
+
+class ImagePart(Wire):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: Address
+
+
+class VideoPart(Wire):
+    """A video; a model that hears hears its sound, too."""
+
+    type: Literal["video_url"]
+    video_url: Address
+
+
+class Sound(Wire):
+    """A sound file as base64."""
+
+    data: str = Field(min_length=1)
+    format: str = Field("wav", max_length=16)
+    """Taken for compatibility; the bytes tell."""
+
+
+class AudioPart(Wire):
+    """A sound, for a model that hears."""
+
+    type: Literal["input_audio"]
+    input_audio: Sound
+
+
+class RefusalPart(Wire):
+    """What an assistant said instead of an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Part = Annotated[TextPart | ImagePart | VideoPart | AudioPart, Field(discriminator="type")]
+TurnPart = Annotated[TextPart | ImagePart | VideoPart | AudioPart | RefusalPart, Field(discriminator="type")]
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TurnPart], Tag("parts")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "parts"),
+]
+
+
+class Message(Wire):
+    """One turn. `developer` is taken as `system`. An answer may be sent back as it came, with all of its fields."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+    name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_sent_back(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED_IN_MESSAGES)
+        if given.get("role") != "assistant":
+            return given
+        refusal = given.pop("refusal", "")
+        return {"content": refusal, **{name: value for name, value in given.items() if name not in _NOTES}}
+
+
+class JsonSchemaFormat(Wire):
+    """A schema that the answer must fit."""
+
+    name: str = Field("answer", max_length=64)
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Wire):
+    """Form of the answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ResponseFormat:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema must be given if, and only if, type is 'json_schema'")
+        return self
+
+
+class StreamOptions(Wire):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(Wire):
+    """A request to `/v1/chat/completions`. Without `temperature` the likeliest token is taken each time."""
+
+    messages: list[Message] = Field(min_length=1)
+    model: str | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=1e-6, le=1)  # in float32 a smaller one would be 0, and keep no token
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    stop: str | list[str] | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    ignore_eos: bool = False
+    """Go on behind the end of the answer up to `max_tokens`, for measurements; not part of OpenAI's protocol."""
+    focus: Literal["auto", "person", "whole"] = "auto"
+    """What the model sees of a picture or video: "person", the person seen most, as in `emotion-qwen ask`; "whole", all
+    of it; "auto", the person where a face is found and else all of it. Not part of OpenAI's protocol."""
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_neutral(cls, values: Any) -> Any:
+        """Take what is not served as long as it asks for nothing."""
+        if not isinstance(values, dict):
+            return values
+        check_letters(values)
+        return _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED)
+
+    @field_validator("temperature")
+    @classmethod
+    def _cold(cls, value: float | None) -> float | None:
+        """Take what is next to nothing for nothing: in float32 scores divided by it would be infinite."""
+        return 0.0 if value is not None and value < COLDEST else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> ChatRequest:
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if len(stops) > 4 or not all(stops) or any(len(one) > 256 for one in stops):
+            raise ValueError("stop takes at most 4 texts of 1 to 256 letters")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        if self.stream_options is not None and self.stream_options.include_usage and not self.stream:
+            raise ValueError("stream_options needs stream: true")
+        return self
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop texts."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """Length that was asked for."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+
+class ClipOptions(Wire):
+    """How a picture, video or sound is read."""
+
+    labels: str = Field("dfew7", json_schema_extra={"enum": [*sorted(LABEL_SETS)]})
+    language: Literal["en", "zh"] = "en"
+    start: float | None = Field(None, ge=0)
+    end: float | None = Field(None, gt=0)
+    context: str = Field("", max_length=CONTEXT_LETTERS)
+    about: Literal["people", "whole", "evoked"] = "people"
+    """What is asked: "people", what people show, without an answer where nobody is seen, heard or quoted; "whole", the
+    same, answered there from the whole picture and all sound; "evoked", what the picture evokes in whoever sees it."""
+
+
+class AnalyzeOptions(ClipOptions):
+    """How a report is made."""
+
+    abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
+
+
+class FeaturesRequest(ClipOptions):
+    """A request to `/v1/emotion/features` as JSON: one picture, video or sound, and texts that tell the situation."""
+
+    content: list[Part] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_medium(self) -> FeaturesRequest:
+        media = [part for part in self.content if part.type != "text"]
+        if len(media) != 1:
+            raise ValueError(f"content holds {len(media)} media, expected exactly one; send one request for each")
+        letters = len(self.joined_context)
+        if letters > CONTEXT_LETTERS:
+            raise ValueError(
+                f"context and texts have {letters:,} characters together; expected at most {CONTEXT_LETTERS:,}, "
+                "shorten them"
+            )
+        return self
+
+    @property
+    def joined_context(self) -> str:
+        """What is told of the situation: `context`, and the texts of the content."""
+        return " ".join([self.context, *(part.text for part in self.content if isinstance(part, TextPart))]).strip()
+
+
+class AnalyzeRequest(FeaturesRequest, AnalyzeOptions):
+    """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts that tell the situation."""
+
+
+class Gate(BaseModel):
+    """Fusion weights of the two experts; zeros without a picture."""
+
+    general: float
+    emotion: float
+
+
+class Features(BaseModel):
+    """Answer of `/v1/emotion/features`, H being the width of the language model; see docs/guides/folders.md."""
+
+    object: Literal["emotion.features"] = "emotion.features"
+    model: str
+    source: str
+    visual: list[float] | None
+    """(H,) mean of the fused visual tokens; null without a picture."""
+    audio: list[float] | None
+    """(H,) mean of the audio tokens; null where nothing is heard, or the model does not hear."""
+    pooled: list[float]
+    """(H,) hidden state of the language model where it decides for the first word of the label."""
+    gate: Gate
+    provenance: dict[str, Any]
+    """What decides over the features, as in a report: weights, label set, prompt, budgets; and what was read."""
+
+
+class TopLogprob(BaseModel):
+    """A token that might have stood there."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    """A token of the answer."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(BaseModel):
+    """The tokens of a choice."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class Usage(BaseModel):
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AnswerMessage(BaseModel):
+    """The answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    """One answer."""
+
+    index: int = 0
+    message: AnswerMessage
+    finish_reason: Literal["stop", "length"]
+    logprobs: ChoiceLogprobs | None = None
+
+
+class ChatCompletion(BaseModel):
+    """Answer of `/v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: str
+
+
+class Delta(BaseModel):
+    """What is new."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(BaseModel):
+    """What is new in one answer."""
+
+    index: int = 0
+    delta: Delta
+    finish_reason: Literal["stop", "length"] | None = None
+    logprobs: ChoiceLogprobs | None = None
+
+
+class ChatChunk(BaseModel):
+    """One event of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    system_fingerprint: str
+
+
+class ModelCard(BaseModel):
+    """A model that is served."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "emotion-qwen"
+    context_length: int
+    hears: bool
+    label_sets: list[str]
+
+
+class ModelList(BaseModel):
+    """Answer of `/v1/models`."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class Fault(BaseModel):
+    """What was wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """Every error has this form."""
+
+    error: Fault
+
+
+class State(BaseModel):
+    """Answer of `/health` and `/ready`."""
+
+    status: Literal["ok", "loading", "draining", "failed"]
+    version: str

@@ -1,0 +1,265 @@
+"""A report, or features, for a request: decode, find the people, tell windows as they are done, compose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from starlette.datastructures import UploadFile
+
+from emotion_qwen.analysis.presence import whole_span
+from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.report import answered_spans, named, valence_arousal, window_rows
+from emotion_qwen.errors import EmotionQwenError, MediaError
+from emotion_qwen.records import Clip, EmotionReport
+from emotion_qwen.serving.failures import ApiError, as_api_error
+from emotion_qwen.serving.http.protocol import (
+    AnalyzeOptions,
+    AudioPart,
+    Features,
+    FeaturesRequest,
+    Gate,
+    ImagePart,
+    TextPart,
+)
+from emotion_qwen.serving.intake.media_input import to_file
+from emotion_qwen.serving.service import Service
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.views.html import EMBED_LIMIT, compose_page
+from emotion_qwen.views.render import as_json
+
+Found = TypeVar("Found")
+_CHUNK = 2**20
+PAGE_SHARE = 0.05  # of the time of a request is left for a page when the medium that it shows is not ready
+
+
+class ReportJob:
+    """One report on its way.
+
+    Args:
+        service: the server.
+        options: labels, language, span, context, and when to abstain.
+    """
+
+    def __init__(self, service: Service, options: AnalyzeOptions) -> None:
+        self.service, self.options = service, options
+        self.folder = service.decoders.new_folder()
+        self.path: Path | None = None
+        self.name = "medium"
+        self.deadline = service.deadline()
+
+    async def take_upload(self, upload: UploadFile) -> None:
+        """Write an uploaded file into the request's folder.
+
+        Raises:
+            ApiError: it is empty or too large.
+        """
+        limit, total = self.service.settings.media_bytes, 0
+        self.name, self.path = clean_name(upload.filename), self.folder / "upload"
+        with self.path.open("wb") as file:
+            while chunk := await upload.read(_CHUNK):
+                total += len(chunk)
+                if total > limit:
+                    raise ApiError(
+                        413, f"the file has more than {limit:,} bytes; cut it", "media_too_large", param="file"
+                    )
+                file.write(chunk)
+        if not total:
+            raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
+
+    async def take_parts(self, request: FeaturesRequest) -> None:
+        """Take the medium of a JSON request; errors are those of `media_input`."""
+        self.options = self.options.model_copy(update={"context": request.joined_context})
+        part = next(part for part in request.content if not isinstance(part, TextPart))
+        if isinstance(part, AudioPart):
+            url = f"data:;base64,{part.input_audio.data}"
+        else:
+            url = (part.image_url if isinstance(part, ImagePart) else part.video_url).url
+        self.path = await to_file(url, self.folder, self.service.settings, self.name)
+
+    async def clip(self) -> Clip:
+        """Decode the medium; errors are those of `Decoders.decode`."""
+        assert self.path is not None
+        analyzer = self.service.analyzer
+        began = time.perf_counter()
+        words = "words" in analyzer.trained_channels
+        clip = await self.service.decoders.decode(
+            self.path, self.name, analyzer.engine.processor.settings, sound=analyzer.hears, words=words,
+            start=self.options.start, end=self.options.end,
+        )  # fmt: skip
+        self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
+        return clip
+
+    async def windows(self, reading: Reading) -> AsyncGenerator[dict[str, Any]]:
+        """Give the windows of the timeline as soon as the model has seen all of them."""
+        steps = told_windows(reading)
+        while (found := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
+            for window in found:
+                yield window
+
+    async def read(self, clip: Clip) -> Reading:
+        """Find the people.
+
+        Raises:
+            MediaError: nothing in the clip can be analyzed.
+        """
+        options, analyzer = self.options, self.service.analyzer
+        prepared = await self.service.prepare(clip)
+
+        def begin() -> Reading:
+            reader = analyzer.reader(options.labels, options.language, options.about)
+            labels = label_set(options.labels)
+            return Reading(reader, prepared, labels, options.language, options.context, options.about)
+
+        return await self.service.in_thread(begin)
+
+    async def report(self, reading: Reading) -> EmotionReport:
+        """Compose the report; errors are those of `EmotionQwen.analyze`."""
+        analyzer, threshold = self.service.analyzer, self.options.abstain_below
+        (found,) = await self.service.in_thread(
+            lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
+        )
+        if isinstance(found, MediaError):
+            raise found
+        return found.report
+
+    async def features(self, reading: Reading) -> Features:
+        """Compute the features; errors are those of `EmotionQwen.features`."""
+        analyzer, options = self.service.analyzer, self.options
+        channels = list(reading.channels)  # of what was read
+        found = await self.service.in_thread(lambda: analyzer.features(reading))
+        clip = reading.prepared.clip
+        provenance = {
+            **analyzer.made_by(options.labels, options.language, options.about), "channels": channels,
+            "frames": len(clip.times),
+            "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
+        }  # fmt: skip
+        general, emotion = _numbers(found.gate) or (0.0, 0.0)
+        return Features(
+            model=self.service.name, source=clip.source, visual=_numbers(found.visual), audio=_numbers(found.audio),
+            pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
+        )  # fmt: skip
+
+    async def whole(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None = None) -> Found:
+        """Decode, find the people, and compose what is wanted, all in the time of one request.
+
+        Args:
+            wanted: `report` or `features` of this job.
+            clip: the medium, where it is decoded already.
+
+        Raises:
+            ApiError: too many wait, or it took too long; otherwise as the steps.
+        """
+        async with self.service.analysis(self.deadline):
+            return await self._in_time(self._steps(wanted, clip))
+
+    async def _steps(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None) -> Found:
+        return await wanted(await self.read(clip or await self.clip()))
+
+    async def _in_time(self, work: Awaitable[Found]) -> Found:
+        return await self.service.in_time(work, self.deadline)
+
+    async def page(self, report: EmotionReport) -> dict[str, str]:
+        """Compose the page of the report, with its medium; where that cannot be shown, without it.
+
+        Returns:
+            "html", and "missing": why the medium is missing, "" where it is there.
+        """
+        assert self.path is not None
+        shown, sound, missing = None, None, ""
+        try:
+            until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
+            show = self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
+            shown, sound = await self.service.in_time(show, until)
+        except EmotionQwenError as error:  # the report is made: it is worth more than the picture beside it
+            missing = str(as_api_error(error))
+        still = report.provenance["seconds"] == [0.0, 0.0]
+        html = await asyncio.to_thread(compose_page, report, shown, None if still else sound)
+        return {"html": html, "missing": missing}
+
+    async def events(self, with_page: bool) -> AsyncGenerator[str]:
+        """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
+
+        Raises:
+            ApiError: before the first event: too many wait, it took too long, or the medium is refused.
+        """
+        # The limit of time stands around every step: around all, it would hold for the task that asks for the first
+        # event, and another task asks for the rest.
+        async with self.service.analysis(self.deadline):
+            clip = await self._in_time(self.clip())
+            facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
+            yield event("clip", json.dumps(facts))
+            try:
+                reading = await self._in_time(self.read(clip))
+                async with aclosing(self.windows(reading)) as told:
+                    async for window in told:
+                        yield event("window", json.dumps(window, ensure_ascii=False))
+                report = await self._in_time(self.report(reading))
+                yield event("report", as_json(report))
+                if with_page:
+                    yield event("page", json.dumps(await self._in_time(self.page(report))))
+            except EmotionQwenError as error:
+                yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
+
+    def close(self) -> None:
+        """Delete what was uploaded."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def event(name: str, data: str) -> str:
+    """Write one server-sent event."""
+    return f"event: {name}\ndata: {data}\n\n"
+
+
+def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
+    """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
+
+    A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
+    """
+    times = [one.time for one in reading.glimpses]
+    spans: list[tuple[tuple[float, float], list[int]]] = []
+    for span in [] if reading.prepared.clip.still else answered_spans(reading):
+        rows = [row for row, time in enumerate(times) if span[0] <= time <= span[1]]
+        spans += window_rows(reading, rows, span) if rows else []
+    shares = np.full((len(times), len(reading.labels.labels)), np.nan)
+    asked = np.zeros(len(times), dtype=bool)
+    told = 0
+    for rows, found in reading.in_order():
+        shares[rows], asked[rows] = found, True
+        ready = []
+        while told < len(spans):
+            (start, end), inside = spans[told]
+            if not asked[inside].all():
+                break
+            known = [row for row in inside if not np.isnan(shares[row, 0])]
+            if known:
+                distribution = named(reading.labels, shares[known].mean(0))
+                ready.append({
+                    "start": round(start, 3), "end": round(end, 3),
+                    "label": max(distribution, key=lambda label: distribution[label]),
+                    "distribution": {name: round(share, 4) for name, share in distribution.items()},
+                    "valence_arousal": [round(value, 4) for value in valence_arousal(distribution)],
+                })  # fmt: skip
+            told += 1
+        yield ready
+
+
+def _numbers(vector: np.ndarray | None) -> list[float] | None:
+    """Return a float32 vector as JSON tells it; None where it is absent, or not a number."""
+    if vector is None or np.isnan(vector).any():
+        return None
+    return [float(f"{number:.8g}") for number in vector.tolist()]
+
+
+def clean_name(name: str | None) -> str:
+    """Return a file name that is only a name: no folders, no control characters, not long."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    kept = "".join(letter for letter in last if letter.isprintable())[:100]
+    return kept if kept.strip(". ") else "upload"

@@ -1,0 +1,1 @@
+"""What callers send, decoded in processes of their own."""

@@ -1,0 +1,152 @@
+"""What the process does that opens files of strangers: it has a memory limit, no secrets, and may die.
+
+A job names a file and a folder; arrays are written into the folder, the rest is returned. Nothing here loads the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from PIL import Image
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.container import open_container
+from emotion_qwen.media.picture import is_picture, open_picture
+from emotion_qwen.records import Clip, Utterance
+from emotion_qwen.settings import ClipSettings
+
+ARRAYS = ("frames", "times", "wave")
+WRITTEN = 2**31  # bytes of one file that a job may write
+
+
+class TooLarge(MediaError):
+    """A medium beyond the server's limits."""
+
+
+def limit_process(memory: int, pixels: int) -> None:
+    """Bound what this process may take; where the system knows no such limits, only the time limit holds.
+
+    Args:
+        memory: bytes of address space.
+        pixels: of one picture.
+    """
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        import resource
+    except ImportError:
+        return
+    for name, value in (("RLIMIT_AS", memory), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", WRITTEN), ("RLIMIT_NOFILE", 128)):
+        hard = resource.getrlimit(getattr(resource, name))[1]
+        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(getattr(resource, name), (wanted, wanted))
+
+
+def check_limits(path: Path, pixels: int, seconds: float) -> float:
+    """Read what a file says of itself, and refuse what would be too large before anything is decoded.
+
+    Returns:
+        Its length in seconds; 0 for a picture, and where it is not told.
+
+    Raises:
+        TooLarge: more pixels or seconds than allowed.
+        MediaError: a picture that cannot be read.
+    """
+    if is_picture(path):
+        with open_picture(path) as image:
+            _check_size(image.width, image.height, pixels)
+        return 0.0
+    with (
+        suppress(av.error.FFmpegError, OSError),
+        open_container(path) as container,
+    ):
+        lengths = [container.duration / 1e6] if container.duration else []
+        for stream in container.streams:
+            if stream.duration and stream.time_base:
+                lengths.append(float(stream.duration * stream.time_base))
+        for video in container.streams.video:
+            if video.codec_context is not None:
+                _check_size(video.codec_context.width, video.codec_context.height, pixels)
+        if max(lengths, default=0.0) > seconds:
+            raise TooLarge(f"the medium lasts {max(lengths):,.0f} s; expected at most {seconds:,.0f} s, cut it first")
+        return max(lengths, default=0.0)
+    return 0.0
+
+
+def _check_size(width: int, height: int, pixels: int) -> None:
+    if width * height > pixels:
+        raise TooLarge(f"the picture has {width}x{height} pixels; expected at most {pixels:,}, reduce it first")
+
+
+def length(job: dict[str, Any]) -> float:
+    """Tell how long a medium is, seconds."""
+    return check_limits(Path(job["path"]), job["pixels"], job["seconds"])
+
+
+def decode(job: dict[str, Any]) -> dict[str, Any]:
+    """Decode one medium; its arrays go into the job's folder, the rest is returned."""
+    path, seconds = Path(job["path"]), job["seconds"]
+    check_limits(path, job["pixels"], seconds)
+    sources = Sources(sound=job["sound"], words=job["words"])
+    clip = read_clip(
+        path, ClipSettings.of(job["settings"]), start=job.get("start"), end=job.get("end"), sources=sources
+    )
+    length = max(
+        [*clip.times.tolist(), clip.duration, len(clip.wave) / clip.sample_rate if clip.wave is not None else 0]
+    )
+    if length > seconds:  # some files do not tell their length beforehand
+        raise TooLarge(f"the medium lasts {length:,.0f} s; expected at most {seconds:,.0f} s, cut it first")
+    facts = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip)}
+    for name in ARRAYS:
+        if facts.pop(name) is not None:
+            np.save(Path(job["folder"]) / f"{name}.npy", getattr(clip, name), allow_pickle=False)
+    facts["utterances"] = [dataclasses.asdict(one) for one in clip.utterances]
+    return facts
+
+
+def load_clip(folder: Path, facts: dict[str, Any], source: str) -> Clip:
+    """Put a decoded clip together again, under the name that its sender knows."""
+    arrays: dict[str, Any] = {}
+    for name in ARRAYS:
+        file = folder / f"{name}.npy"
+        arrays[name] = np.load(file, allow_pickle=False) if file.is_file() else None
+    told = {**facts, "utterances": tuple(Utterance(**one) for one in facts["utterances"]), "source": source}
+    told |= {name: tuple(told[name]) for name in ("size", "warnings")}
+    return Clip(**arrays, **told)
+
+
+def show(job: dict[str, Any]) -> dict[str, Any]:
+    """Make the form of a medium that browsers play, and the drawing of its sound."""
+    from emotion_qwen.media.write.playable import playable, wave_peaks
+
+    path, folder = Path(job["path"]), Path(job["folder"])
+    check_limits(path, job["pixels"], job["seconds"])
+    shown = playable(path, folder / "page.html", job["limit"])
+    (folder / "shown").write_bytes(shown.data)
+    return {"kind": shown.kind, "mime": shown.mime, "copied": shown.copied, "sound": wave_peaks(path)}
+
+
+def answer(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job; a fault of the file is an answer, too. Every value is one of JSON."""
+    try:
+        result = {"length": length, "decode": decode, "show": show}[job["task"]](job)
+        return {"found": json.loads(json.dumps(result, default=_plain, allow_nan=False))}
+    except MediaError as error:
+        return {"error": str(error), "large": isinstance(error, TooLarge)}
+    except MemoryError:
+        return {"error": "decoding the medium takes more memory than the server gives; reduce it", "large": True}
+    except (av.error.FFmpegError, OSError, ValueError, OverflowError, SyntaxError) as error:
+        return {"error": f"the medium is damaged ({type(error).__name__})", "large": False}
+
+
+def _plain(value: Any) -> Any:
+    number = float(value)  # NumPy's own numbers
+    return number if math.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""The model as a plug-in of vLLM."""

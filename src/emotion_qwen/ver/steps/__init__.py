@@ -1,0 +1,1 @@
+"""The steps from videos to descriptions."""

@@ -1,0 +1,166 @@
+"""Check every description: by rules against the measurements, by an independent reading, between the languages.
+
+The reader sees a description whose emotion words are replaced by [...], so it judges the evidence and not the label.
+What is objected to is put to the teacher once more; then a clip is accepted or rejected, and every objection is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.ver.settings import CheckSettings
+from emotion_qwen.ver.steps.describe import ALONE, Description, Teacher, Unusable, analyzer, label_of, read_object
+from emotion_qwen.ver.steps.facts import languages_fault, objections, without_emotions
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED
+from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.teachers.calls import Caller, Refused
+from emotion_qwen.ver.teachers.prompts import DISAGREE, READ, UNCLEAR, reading_schema
+
+COLUMNS = {
+    "clip": "text", "status": "text", "reason": "text", "label": "text", "en": "text", "zh": "text", "rounds": "count",
+    "objections": "text", "read": "text", "second": "text", "teacher": "text",
+}  # fmt: skip
+
+
+class Reader(Protocol):
+    """Anything that reads an emotion from a text."""
+
+    def read(self, text: str, language: str) -> str:
+        """Return a label of the set in English, or "unclear".
+
+        Raises:
+            Unusable: no answer could be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EndpointReader:
+    """A language model behind an endpoint."""
+
+    caller: Caller
+    labels: str
+    repairs: int = 1
+
+    def read(self, text: str, language: str) -> str:
+        """Ask the endpoint; see `Reader`."""
+        labels = label_set(self.labels)
+        names = ", ".join(labels.names(language))
+        asked = READ[language].format(labels=names, unclear=UNCLEAR[language], text=text)
+        messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
+        fault = ""
+        for _ in range(self.repairs + 1):
+            answer = self.caller.ask(messages, reading_schema(labels, language)).text
+            try:
+                told = str(read_object(answer).get("emotion", "")).strip()
+                return "unclear" if told in UNCLEAR.values() else label_of(told, labels, language)
+            except Unusable as error:
+                fault = str(error)
+                self.caller.ledger.count("unusable reading")
+                messages = [*messages[:1], {"role": "assistant", "content": answer[:400] or "-"}, messages[0]]
+        raise Unusable(f"no usable reading after {self.repairs + 1} tries: {fault}")
+
+
+@dataclass(frozen=True)
+class LocalReader:
+    """A local model of ours that reads words."""
+
+    model: str
+    labels: str
+
+    def read(self, text: str, language: str) -> str:
+        """Score the labels for the text; see `Reader`."""
+        from emotion_qwen.analysis.scoring import label_scores
+
+        labels = label_set(self.labels)
+        with ALONE:
+            scores, _ = label_scores(analyzer(self.model).engine, [{"type": "text", "text": text}], labels, language)
+        return labels.labels[int(scores[0].argmax())]
+
+
+@dataclass(frozen=True)
+class CheckClip:
+    """Check one described clip; the outcome is kept, revised or rejected, with all objections."""
+
+    teacher: Teacher
+    reader: Reader | None
+    second: Teacher | None
+    settings: CheckSettings
+    languages: tuple[str, ...]
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return one row."""
+        found = {language: Description.unpacked(item[language]) for language in self.languages}
+        history: list[list[str]] = []
+        read: dict[str, str] = {}
+        rounds = self.settings.rounds if self.teacher.revises else 0
+        for turn in range(rounds + 1):
+            faults, read = self._against(found, item)
+            history.append([f"{language}: {fault}" if language else fault for language, fault in faults])
+            if not faults or turn == rounds:
+                break
+            try:
+                found |= self._mended(item, faults)
+            except (Unusable, Refused, MediaError) as error:
+                history[-1].append(f"no usable revision: {error}")
+                break
+        left = history[-1]
+        label = found[self.languages[0]].emotions[0]
+        return [
+            {
+                "clip": item["clip"], "status": REJECTED if left else KEPT, "reason": "; ".join(left), "label": label,
+                **{language: one.packed() for language, one in found.items()}, "rounds": len(history) - 1,
+                "objections": json.dumps(history, ensure_ascii=False), "read": json.dumps(read),
+                "second": self._second_label(item), "teacher": item["teacher"],
+            }
+        ]  # fmt: skip
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
+
+    def _against(self, found: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """Return (language, objection) of everything, "" for both languages; and what the reader read."""
+        faults = [(lang, fault) for lang, one in found.items() for fault in objections(one, item, lang, self.settings)]
+        if len(found) == 2 and (fault := languages_fault(*found.values())):
+            faults.append(("", fault))
+        read: dict[str, str] = {}
+        if self.reader is None or faults:  # a description that will be mended is not worth a call
+            return faults, read
+        for language, one in found.items():
+            try:
+                read[language] = self.reader.read(without_emotions(f"{one.description}\n{one.reasoning}"), language)
+            except (Unusable, Refused) as error:
+                faults.append((language, f"reading: {error}"))
+                continue
+            if read[language] == "unclear" or concept(read[language]) != concept(one.emotions[0]):
+                faults.append(
+                    (language, f"reading: labelled {one.emotions[0]!r}, the text reads as {read[language]!r}")
+                )
+        return faults, read
+
+    def _mended(self, item: Row, faults: Sequence[tuple[str, str]]) -> dict[str, Description]:
+        """Ask again for every language that an objection is about; one about both is about both."""
+        concerned = [lang for lang in self.languages if any(about in (lang, "") for about, _ in faults)]
+        return {
+            lang: self.teacher.describe(
+                item, lang, [fault if about else DISAGREE[lang] for about, fault in faults if about in (lang, "")]
+            )
+            for lang in concerned
+        }
+
+    def _second_label(self, item: Row) -> str:
+        """Return the label of the second teacher for a sample of the clips, drawn by the clip's name."""
+        drawn = int(hashlib.sha256(item["clip"].encode()).hexdigest()[:8], 16) / 2**32
+        if self.second is None or drawn >= self.settings.second_share:
+            return ""
+        try:
+            return self.second.describe(item, self.languages[0]).emotions[0]
+        except (Unusable, Refused, MediaError):
+            return "unusable"

@@ -1,0 +1,216 @@
+"""Write a clip of its source: coded pictures copied where keyframes allow, else encoded anew, upright.
+
+Packets are copied only if the clip begins with a keyframe, no packet of it leans on one outside, the picture needs no
+turning and the sound can be copied, too; and the copy is counted afterwards. Everything else is encoded anew, frame by
+frame at its own time. Either way a file appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.files import is_full, named_by, staged, storage_error
+from emotion_qwen.media.container import open_video
+from emotion_qwen.media.frames import FrameConverter
+from emotion_qwen.media.timeline import Timeline, read_timeline
+from emotion_qwen.media.write.film import ENCODINGS, Film, decoded, encoder
+from emotion_qwen.ver.settings import CutSettings
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED
+from emotion_qwen.ver.store.table import Row
+
+COLUMNS = {"clip": "text", "media": "text", "copied": "flag", "seconds": "number", "status": "text", "reason": "text"}
+_COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
+_COPIED_SOUND = ENCODINGS[".mp4"].copied
+_LEAD = 1.0  # seconds of packets read before the clip; sound may lie far from its pictures in the file
+
+
+@dataclass(frozen=True)
+class CutClip:
+    """Write one clip into `folder`; a clip that cannot be written is rejected with the reason."""
+
+    settings: CutSettings
+    folder: str
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return one row.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        out = Path(self.folder) / f"{item['clip']}.mp4"
+        span = Span.of(item)
+        try:
+            copied = self.settings.copy_packets and not item["turned"] and _copy(span, out)
+            if not copied:
+                _encode(span, out, self.settings.quality)
+            with open_video(out) as (container, stream):
+                seconds = read_timeline(str(out), container, stream).duration
+        except (MediaError, av.error.FFmpegError, OSError) as error:
+            if is_full(error) or is_full(error.__cause__ or error):
+                raise storage_error(out, error) from error
+            return self.lost(item, str(error))
+        return [
+            {
+                "clip": item["clip"],
+                "media": out.name,
+                "copied": copied,
+                "seconds": seconds,
+                "status": KEPT,
+                "reason": "",
+            }
+        ]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {reason}"}]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a source: stamps `first` up to but without `end`, in units of `unit` seconds, `frames` of them."""
+
+    source: Path
+    first: int
+    end: int
+    unit: Fraction
+    frames: int
+    counted: bool
+
+    @classmethod
+    def of(cls, item: Row) -> Span:
+        """Read it from a row of the segment table."""
+        return cls(
+            named_by(item["path"]), item["first_stamp"], item["end_stamp"], Fraction(item["unit"]), item["frames"],
+            item["counted"],
+        )  # fmt: skip
+
+    def has(self, time: float | Fraction) -> bool:
+        """Say whether a time, in seconds on the container's clock, lies inside."""
+        return self.first * self.unit <= time < self.end * self.unit
+
+
+def _copy(span: Span, out: Path) -> bool:
+    """Copy packets; False where that would not give exactly the clip."""
+    if span.counted:
+        return False
+    with open_video(span.source) as (container, stream):
+        sound = container.streams.best("audio")
+        if stream.codec_context.name not in _COPIED_PICTURES:
+            return False
+        if sound is not None and (sound.codec_context is None or sound.codec_context.name not in _COPIED_SOUND):
+            return False
+        pictures, sounds = _packets(container, stream, sound, span)
+        if not pictures:
+            return False
+        with staged(out) as draft:
+            _mux(draft, stream, sound, pictures, sounds, span)
+    with open_video(out) as (container, stream):
+        return len(read_timeline(str(out), container, stream).stamps) == span.frames
+
+
+def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: Span) -> tuple[list[Any], list[Any]]:
+    """Return the packets of a clip that stands on its own; no pictures where it does not."""
+    pictures: list[Any] = []
+    sounds: list[Any] = []
+    beyond = False
+    for packet in _demux(container, stream, sound, span):
+        if packet.stream is not stream:
+            if span.has(packet.pts * packet.time_base):
+                sounds.append(packet)
+            elif pictures and beyond and packet.pts * packet.time_base >= span.end * span.unit:
+                break
+            continue
+        inside = span.first <= packet.pts < span.end
+        if not pictures:
+            if inside and not (packet.is_keyframe and packet.pts == span.first):
+                return [], []
+            if inside:
+                pictures.append(packet)
+            continue
+        if inside and (beyond or packet.is_discard or packet.is_corrupt):
+            return [], []  # it may lean on a packet outside
+        if inside:
+            pictures.append(packet)
+        elif packet.pts >= span.end:
+            beyond = True
+            if sound is None or packet.dts * stream.time_base > (span.end * span.unit + _LEAD):
+                break
+    return pictures, sounds
+
+
+def _demux(container: InputContainer, stream: VideoStream, sound: Any, span: Span) -> Iterator[Any]:
+    lead = round(_LEAD / float(span.unit))
+    with suppress(av.error.FFmpegError):
+        container.seek(max(span.first - lead, 0), stream=stream)
+    for packet in container.demux([stream] if sound is None else [stream, sound]):
+        if packet.size and packet.pts is not None and packet.dts is not None:
+            yield packet
+
+
+def _mux(draft: Path, stream: VideoStream, sound: Any, pictures: list[Any], sounds: list[Any], span: Span) -> None:
+    with av.open(str(draft), "w", format="mp4") as target:
+        streams = {stream: target.add_stream_from_template(stream)}
+        if sound is not None and sounds:
+            streams[sound] = target.add_stream_from_template(sound)
+        for packet in sorted([*pictures, *sounds], key=lambda one: one.dts * one.time_base):
+            shift = round(span.first * span.unit / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = streams[packet.stream]
+            target.mux(packet)
+
+
+def _encode(span: Span, out: Path, quality: int) -> None:
+    """Decode the clip's frames and write them anew, with the sound."""
+    stamps = np.array([span.first], np.int64)
+    length = float((span.end - span.first) * span.unit)
+    with open_video(span.source) as (container, stream), staged(out) as draft:
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        timeline = Timeline(stamps, stamps, stamps[:1], span.unit, length, rate)
+        sound = container.streams.best("audio")
+        if sound is not None and sound.codec_context is None:
+            sound = None
+        with av.open(str(draft), "w", format=ENCODINGS[".mp4"].container) as target:
+            film = Film(target, ENCODINGS[".mp4"], encoder(out), timeline, quality)
+            if sound is not None:
+                film.expect_sound(sound, container.format.name)
+            _walk(container, stream, sound, span, film)
+        if not film.written:
+            raise MediaError(f"{str(span.source)!r}: none of the clip's {span.frames} frames can be decoded")
+
+
+def _walk(container: InputContainer, stream: VideoStream, sound: Any, span: Span, film: Film) -> None:
+    stream.thread_type = "AUTO"
+    number, past = 0, False
+    converter = FrameConverter()  # the reader's own, so that the two can never differ
+    if not span.counted:
+        with suppress(av.error.FFmpegError):
+            container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
+    for packet in container.demux([stream] if sound is None else [stream, sound]):
+        if packet.stream is not stream:
+            time = None if packet.pts is None else packet.pts * packet.time_base
+            if time is not None and span.has(time):
+                film.add_sound(packet)
+            elif past and (time is None or time >= span.end * span.unit):
+                break
+            continue
+        for frame in decoded(packet):
+            stamp = number if span.counted else frame.pts
+            number += 1
+            if stamp is not None and span.first <= stamp < span.end:
+                film.add_picture(converter.rgb(frame), (stamp - span.first) * span.unit)
+            past = past or (stamp is not None and stamp >= span.end)
+        if past and sound is None:
+            break
+    film.finish()

@@ -1,0 +1,216 @@
+"""Measure what a clip shows: faces and their steadiness, sharpness, mouths against sound, a hash of its pictures.
+
+Nothing is decided here; `select` does that, and a measurement serves again as evidence for the teacher and as the fact
+that a description is checked against. Faces are located, never identified.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.faces import CenterFaceDetector, person_crops, track_faces
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.records import Clip, FaceTrack
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.ver.settings import SelectSettings
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED
+from emotion_qwen.ver.store.table import Row
+
+COLUMNS = {
+    "clip": "text", "status": "text", "reason": "text", "tracks": "text", "people": "count", "most_people": "count",
+    "coverage": "number", "face_size": "number", "step": "number", "sharpness": "number", "level": "number",
+    "speaker": "count", "mouth": "number", "smile": "number", "hashes": "text",
+}  # fmt: skip
+MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
+"""The settings that decide over measurements; the others only decide what is made of them."""
+SILENT, UNKNOWN = -60.0, -2
+"""Decibels of full scale below which a clip has no sound; the speaker of such a clip is not known."""
+NOBODY = -1
+MOVES_WITH_SOUND = 0.25
+"""Correlation of mouth motion and sound energy from which a face likely speaks. Weak evidence, and called so."""
+PICTURES_HASHED = 4
+_READ_SMILES = 2  # people whose smile is measured, those seen longest
+
+
+@dataclass(frozen=True)
+class LookAtClip:
+    """Measure one clip of the cut table."""
+
+    settings: SelectSettings
+    folder: str
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return one row; a clip that cannot be read is rejected with the reason."""
+        settings = self.settings
+        budget = ClipSettings.of(
+            {"fps": settings.fps, "max_frames": settings.most_frames, "working_side": settings.side}, "look"
+        )
+        try:
+            clip = read_clip(Path(self.folder) / item["media"], budget, sources=Sources(sound=True))
+        except MediaError as error:
+            return self.lost(item, str(error))
+        return [{"clip": item["clip"], "status": KEPT, "reason": "", **measure_clip(clip, settings)}]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        return [{"clip": item["clip"], "status": REJECTED, "reason": f"unreadable: {reason}"}]
+
+
+def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
+    """Measure a decoded clip."""
+    seen = np.arange(0, len(clip.frames), settings.detect_every)
+    frames, times = clip.frames[seen], clip.times[seen]
+    tracks = track_faces(frames, times, CenterFaceDetector(side=settings.side))
+    height, width = frames.shape[1:3]
+    at_once = np.bincount(np.concatenate([t.frames for t in tracks]), minlength=1) if tracks else np.zeros(1, int)
+    level = sound_level(clip)
+    speaker, mouth = likely_speaker(clip, tracks, times, level)
+    row: Row = {
+        "tracks": json.dumps([_shares(track, times, width, height) for track in tracks]),
+        "people": len(tracks), "most_people": int(at_once.max()), "coverage": 0.0, "level": level,
+        "speaker": speaker, "mouth": mouth, "hashes": json.dumps([f"{h:016x}" for h in picture_hashes(clip.frames)]),
+        "smile": smile_share(frames, tracks) if tracks and settings.expressions else None,
+    }  # fmt: skip
+    if tracks:
+        main = max(tracks, key=lambda t: len(t.frames))
+        sides = np.sqrt(np.prod(main.boxes[:, 2:] - main.boxes[:, :2], axis=1))
+        middles = (main.boxes[:, :2] + main.boxes[:, 2:]) / 2
+        steps = np.linalg.norm(np.diff(middles, axis=0), axis=1) / np.maximum(sides[1:], 1)
+        row |= {
+            "coverage": len(main.frames) / len(frames), "face_size": float(np.median(sides)) / min(height, width),
+            "step": float(np.median(steps)) if len(steps) else 0.0, "sharpness": face_sharpness(frames, main),
+        }  # fmt: skip
+    return row
+
+
+def _shares(track: FaceTrack, times: np.ndarray, width: int, height: int) -> dict[str, Any]:
+    """Return a track as JSON: times in seconds, boxes x1, y1, x2, y2 as shares of width and height."""
+    boxes = track.boxes / np.array([width, height, width, height], np.float32)
+    return {
+        "times": [round(float(time), 3) for time in times[track.frames]],
+        "boxes": [[round(float(value), 4) for value in box] for box in boxes],
+    }
+
+
+def face_sharpness(frames: np.ndarray, track: FaceTrack) -> float:
+    """Return the median variance of the Laplacian of a face, grey and scaled to 96 pixels."""
+    import cv2
+
+    values = []
+    for crop in person_crops(frames, track, margin=0.0, count=5):
+        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+        scaled = cv2.resize(grey, (96, 96), interpolation=cv2.INTER_AREA if len(grey) > 96 else cv2.INTER_LINEAR)
+        values.append(float(cv2.Laplacian(scaled, cv2.CV_64F).var()))
+    return float(np.median(values))
+
+
+def sound_level(clip: Clip) -> float | None:
+    """Return the level of the sound in decibels of full scale; None without sound or with silence."""
+    if clip.wave is None or not len(clip.wave):
+        return None
+    level = 10 * np.log10(float(np.mean(np.square(clip.wave, dtype=np.float64))) + 1e-12)
+    return float(level) if level > SILENT else None
+
+
+def likely_speaker(
+    clip: Clip, tracks: tuple[FaceTrack, ...], times: np.ndarray, level: float | None
+) -> tuple[int, float | None]:
+    """Find the person whose mouth moves with the sound.
+
+    Args:
+        clip: all frames, with sound.
+        tracks: of a part of the frames.
+        times: (T,) seconds of that part.
+        level: of the sound; None is silence.
+
+    Returns:
+        The person, `NOBODY`, or `UNKNOWN` where there is no sound or nobody to look at; and the best correlation.
+    """
+    if level is None or not tracks or len(clip.frames) < 8:
+        return UNKNOWN, None
+    energy = _energy(clip)
+    best, speaker = -1.0, NOBODY
+    for track in tracks:
+        places, motion = _mouth_motion(clip, track, times)
+        if len(places) < 8 or motion.std() < 1e-6 or energy[places].std() < 1e-6:
+            continue
+        likeness = float(np.corrcoef(motion, energy[places])[0, 1])
+        if likeness > best:
+            best, speaker = likeness, track.person
+    if best <= -1.0:
+        return UNKNOWN, None
+    return (speaker if best >= MOVES_WITH_SOUND else NOBODY), best
+
+
+def _energy(clip: Clip) -> np.ndarray:
+    """Return (T,) decibels of the sound around each frame."""
+    assert clip.wave is not None  # the caller has looked
+    half = max(1, round(0.06 * clip.sample_rate))
+    squares = np.concatenate([[0.0], np.cumsum(np.square(clip.wave, dtype=np.float64))])
+    middle = np.rint((clip.times - clip.wave_start) * clip.sample_rate).astype(np.int64)
+    low, high = np.clip(middle - half, 0, len(clip.wave)), np.clip(middle + half, 0, len(clip.wave))
+    return 10 * np.log10((squares[high] - squares[low]) / np.maximum(high - low, 1) + 1e-8)
+
+
+def _mouth_motion(clip: Clip, track: FaceTrack, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return frame indices and the change of the mouth's region there, less that of the eyes', which moves no lips."""
+    import cv2
+
+    known = times[track.frames]
+    places = np.flatnonzero((clip.times >= known[0]) & (clip.times <= known[-1]))
+    boxes = np.stack([np.interp(clip.times[places], known, track.boxes[:, i]) for i in range(4)], axis=1)
+    patches = []
+    for place, (x1, y1, x2, y2) in zip(places, boxes, strict=True):
+        frame = clip.frames[place]
+        left, right = (int(np.clip(v, 0, frame.shape[1] - 1)) for v in (x1, x2))
+        top, bottom = (int(np.clip(v, 0, frame.shape[0] - 1)) for v in (y1, y2))
+        face = cv2.cvtColor(frame[top : max(bottom, top + 2), left : max(right, left + 2)], cv2.COLOR_RGB2GRAY)
+        patches.append(cv2.resize(face, (48, 48), interpolation=cv2.INTER_AREA).astype(np.float32))
+    change = np.abs(np.diff(np.stack(patches), axis=0)) if len(patches) > 1 else np.zeros((0, 48, 48), np.float32)
+    return places[1:], change[:, 31:46, 12:36].mean((1, 2)) - change[:, 8:22, 6:42].mean((1, 2))
+
+
+def picture_hashes(frames: np.ndarray) -> list[int]:
+    """Return perceptual hashes, 64 bits each, of evenly spaced frames: signs of a grey picture's lowest cosines."""
+    import cv2
+
+    found = []
+    for place in np.unique(np.rint(np.linspace(0, len(frames) - 1, PICTURES_HASHED + 2)[1:-1]).astype(int)):
+        grey = cv2.cvtColor(frames[place], cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        low = cv2.dct(small)[:8, :8].ravel()
+        bits = low > np.median(low[1:])
+        found.append(int("".join("1" if bit else "0" for bit in bits), 2))
+    return found
+
+
+def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
+    """Return the largest share of happiness that the shipped model sees in any face, 0..1."""
+    from emotion_qwen.analysis.scoring import label_scores
+    from emotion_qwen.prepare import crop_side, person_views
+    from emotion_qwen.taxonomy import label_set
+
+    engine, labels = _reader(), label_set("fer7")
+    settings, image = engine.processor.settings, engine.processor.image_processor
+    side = crop_side(settings, image.patch_size * image.merge_size)
+    views: list[Any] = []
+    for track in sorted(tracks, key=lambda t: -len(t.frames))[:_READ_SMILES]:
+        for crop in person_crops(frames, track, margin=settings.person_margin, count=settings.person_frames):
+            views.append({"type": "image", "image": np.ascontiguousarray(person_views(crop, side, settings)[0])})
+    scores, _ = label_scores(engine, views, labels, "en")
+    return float(scores.double().softmax(-1)[:, labels.labels.index("happiness")].max())
+
+
+@cache
+def _reader() -> Any:
+    """Load the shipped model, once a process."""
+    from emotion_qwen.engine.engine import Engine
+
+    return Engine.load(device="cpu")

@@ -1,0 +1,273 @@
+"""Find the shots of a video and divide them into clips: one shot each, within length bounds, no utterance cut in two.
+
+Cuts are found by PySceneDetect's content detector, frame by frame in one pass, whatever the length of the video. Times
+are those of the frames themselves, so a variable frame rate moves nothing. Where words are known, a clip that would
+begin or end inside an utterance loses that utterance's part of the shot; a long shot is divided between utterances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import av.error
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from emotion_qwen.errors import MediaError, MissingPackage
+from emotion_qwen.files import named_by
+from emotion_qwen.media.container import open_video
+from emotion_qwen.media.frames import orientation
+from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles
+from emotion_qwen.media.timeline import Timeline, read_timeline
+from emotion_qwen.media.video import working_size
+from emotion_qwen.records import Utterance
+from emotion_qwen.ver.settings import SegmentSettings
+from emotion_qwen.ver.store.table import Row
+
+COLUMNS = {
+    "clip": "text", "source_id": "text", "path": "text", "source": "text", "license": "text", "group": "text",
+    "known": "text", "start": "number", "end": "number", "first_frame": "count", "frames": "count",
+    "first_stamp": "count", "end_stamp": "count", "unit": "text", "counted": "flag", "turned": "flag",
+    "width": "count", "height": "count", "source_seconds": "number", "words": "text", "status": "text",
+    "reason": "text", "warnings": "text",
+}  # fmt: skip
+KEPT, REJECTED = "kept", "rejected"
+_LONG_SPEECH = "an utterance is longer than a clip may be"
+_TOUCH = 0.15  # seconds that subtitles may lap over a cut without being cut by it
+_LEAST_SHOT = 0.4  # seconds; cuts closer together are flashes
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The shots of a video.
+
+    Attributes:
+        timeline: of the video.
+        cuts: indices of the frames that begin a shot, the first included, ascending.
+        size: (width, height) as shown, pixels.
+        turned: whether the frames are stored in another orientation than shown.
+        decoded: how many frames could be decoded.
+    """
+
+    timeline: Timeline
+    cuts: tuple[int, ...]
+    size: tuple[int, int]
+    turned: bool
+    decoded: int
+
+
+@dataclass(frozen=True)
+class SegmentVideo:
+    """Turn one source video into rows, one a clip; a video that cannot be read is one rejected row."""
+
+    settings: SegmentSettings
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return the rows of one video, in order of time."""
+        path, kept = named_by(item["path"]), _kept(item)
+        try:
+            shots = find_shots(path, self.settings)
+            words, warnings = read_words(path, shots.timeline)
+        except MediaError as error:
+            return self.lost(item, str(error))
+        warnings = [*shots.timeline.warnings, *warnings]
+        if shots.decoded < len(shots.timeline.stamps):
+            missing = len(shots.timeline.stamps) - shots.decoded
+            warnings.append(f"{missing} of {len(shots.timeline.stamps)} frames could not be decoded")
+        common = {
+            **kept, "unit": str(shots.timeline.unit), "counted": shots.timeline.counted, "turned": shots.turned,
+            "width": shots.size[0], "height": shots.size[1], "source_seconds": shots.timeline.duration,
+            "warnings": json.dumps(warnings, ensure_ascii=False),
+        }  # fmt: skip
+        return [self._row(common, shots.timeline, words, piece) for piece in divide(shots, words, self.settings)]
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return one rejected row; see `engines.Work`."""
+        reason = f"unreadable: {reason}"
+        return [{**_kept(item), "clip": f"{item['source_id']}-none", "status": REJECTED, "reason": reason}]
+
+    def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], piece: Piece) -> Row:
+        times, count = timeline.times, len(timeline.stamps)
+        start = float(times[piece.first])
+        end = float(times[piece.last]) if piece.last < count else timeline.duration
+        said = [
+            [round(max(one.start - start, 0), 3), round(min(one.end, end) - start, 3), one.text]
+            for one in words
+            if one.start < end - _TOUCH and one.end > start + _TOUCH
+        ]
+        last = int(timeline.stamps[piece.last]) if piece.last < count else int(timeline.stamps[-1]) + 1
+        return {
+            **common, "clip": f"{common['source_id']}-{piece.first:07d}", "start": start, "end": end,
+            "first_frame": piece.first, "frames": piece.last - piece.first,
+            "first_stamp": int(timeline.stamps[piece.first]), "end_stamp": last,
+            "words": json.dumps(said, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
+            "reason": piece.reason,
+        }  # fmt: skip
+
+
+def _kept(item: Row) -> Row:
+    return {name: item.get(name) or "" for name in ("source_id", "path", "source", "license", "group", "known")}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames `first` up to but without `last`; `reason` says why it is rejected, "" that it is kept."""
+
+    first: int
+    last: int
+    reason: str = ""
+
+
+def source_id(root: Path, path: Path) -> str:
+    """Name a source by its file name and a hash of its place and content's ends, so that other files get other names.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        ends = file.read(65536)
+        file.seek(max(0, size - 65536))
+        ends += file.read(65536)
+    try:
+        place = path.relative_to(root).as_posix()
+    except ValueError:
+        place = path.as_posix()
+    told = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()[:32] or "video"
+    return f"{slug}-{hashlib.sha256(told).hexdigest()[:10]}"
+
+
+def find_shots(path: Path, settings: SegmentSettings) -> Shots:
+    """Find the frames at which shots begin.
+
+    Raises:
+        MediaError: the video cannot be read, or none of its frames can be decoded.
+        MissingPackage: PySceneDetect is not installed.
+    """
+    detect = _scenedetect()
+    with open_video(path) as (container, stream):
+        timeline = read_timeline(str(path), container, stream)
+    rate = Fraction(max(timeline.rate, 0.01)).limit_denominator(1001)
+    least = max(1, round(_LEAST_SHOT * timeline.rate))
+    detector = detect.ContentDetector(threshold=settings.threshold, min_scene_len=least)
+    cuts, size, turned, decoded = {0}, (0, 0), False, 0
+    for index, picture, shown, turn in _small_frames(path, timeline, settings.side):
+        size, turned = size if decoded else shown, turned or turn
+        decoded += 1
+        found = detector.process_frame(detect.FrameTimecode(index, fps=rate), picture)
+        cuts |= {cut.frame_num for cut in found}
+    if not decoded:
+        raise MediaError(f"{str(path)!r}: none of its {len(timeline.stamps)} frames can be decoded; fetch it again")
+    return Shots(timeline, tuple(sorted(cuts)), size, turned, decoded)
+
+
+def divide(shots: Shots, words: tuple[Utterance, ...], settings: SegmentSettings) -> list[Piece]:
+    """Divide shots into pieces within the length bounds that begin and end between utterances."""
+    timeline = shots.timeline
+    times = np.append(timeline.times, timeline.duration)
+    pieces: list[Piece] = []
+    for first, last in pairwise((*shots.cuts, len(timeline.stamps))):
+        low, high = _outside_words(times, first, last, words)
+        if (low, high) != (first, last) and times[high] - times[low] < settings.shortest:
+            pieces.append(Piece(first, last, "words run across its cuts, and too little is left beside them"))
+            continue
+        pieces += _within_bounds(times, low, high, words, settings)
+    return pieces
+
+
+def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], list[str]]:
+    """Read the words of a source from the file beside it, else from inside it; words that cannot be read are a warning.
+
+    Raises:
+        MediaError: the folder of the video may not be read.
+    """
+    beside = find_subtitles(path)
+    origin = 0.0 if timeline.counted else float(timeline.stamps[0] * timeline.unit)
+    try:
+        if beside is not None:
+            found = read_subtitles(beside, duration=timeline.duration)
+        else:
+            inside = read_container_subtitles(path, origin=origin)
+            if inside is None:
+                return (), []
+            found = inside
+    except MediaError as error:
+        return (), [f"the words are left out: {error}"]
+    return found.utterances, list(found.warnings)
+
+
+def _scenedetect() -> ModuleType:
+    try:
+        import scenedetect
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            "package 'scenedetect' is not installed; building a set needs it: pip install 'emotion-qwen[ver]'"
+        ) from error
+    return scenedetect
+
+
+def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[int, np.ndarray, tuple[int, int], bool]]:
+    """Yield (index, (h, w, 3) uint8 BGR, size as shown, turned) of every frame that decodes, one in memory."""
+    places = {int(stamp): index for index, stamp in enumerate(timeline.stamps)}
+    scaler = VideoReformatter()
+    with open_video(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        number = -1
+        try:
+            for frame in container.decode(stream):
+                number += 1
+                index = number if timeline.counted else places.get(frame.pts if frame.pts is not None else -1)
+                if index is None:
+                    continue
+                turn = orientation(frame)  # the reader's own turning, so that the two can never differ
+                height, width = working_size(frame.height, frame.width, side)
+                small = scaler.reformat(
+                    frame, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
+                )
+                shown = (frame.height, frame.width) if turn[0] else (frame.width, frame.height)
+                yield index, small.to_ndarray(), shown, any(turn)
+        except av.error.FFmpegError:
+            return  # a damaged end; the count of decoded frames tells
+
+
+def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Utterance, ...]) -> tuple[int, int]:
+    """Move the ends of a shot out of utterances that go on across them."""
+    low, high = first, last
+    for one in words:
+        if first and one.start < times[first] - _TOUCH and one.end > times[first] + _TOUCH:
+            low = max(low, int(np.searchsorted(times, one.end)))
+        if last < len(times) - 1 and one.start < times[last] - _TOUCH and one.end > times[last] + _TOUCH:
+            high = min(high, int(np.searchsorted(times, one.start)))
+    return min(low, last), max(min(high, last), min(low, last))
+
+
+def _within_bounds(
+    times: np.ndarray, low: int, high: int, words: tuple[Utterance, ...], settings: SegmentSettings
+) -> list[Piece]:
+    pieces: list[Piece] = []
+    spoiled = False  # whether the last place lies inside an utterance
+    while times[high] - times[low] > settings.longest:
+        left = times[high] - times[low]
+        ideal = times[low] + left / math.ceil(left / settings.longest)
+        allowed = np.arange(low + 1, high)
+        inside = (times[allowed] >= times[low] + settings.shortest) & (times[allowed] <= times[low] + settings.longest)
+        allowed = allowed[inside]
+        quiet = [i for i in allowed if not any(one.start < times[i] < one.end for one in words)]
+        if not len(allowed):
+            break  # frames so far apart that no place lies within the bounds
+        place = int(min(quiet or allowed, key=lambda i: abs(times[i] - ideal)))
+        pieces.append(Piece(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
+        low, spoiled = place, not quiet
+    short = times[high] - times[low] < settings.shortest - 1e-6
+    reason = f"shorter than {settings.shortest:g} s" if short else _LONG_SPEECH if spoiled else ""
+    return [*pieces, Piece(low, high, reason)] if high > low else pieces

@@ -1,0 +1,140 @@
+"""Decide which clips are worth describing, and keep the reason of every rejection.
+
+Rules of one clip come first; then every clip is compared with those kept before it, in the order of the table, and
+with the pictures of the named benchmarks: the same picture twice would teach twice, or teach the test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from emotion_qwen.errors import DataError, MediaError
+from emotion_qwen.media.clip import find_media, read_clip
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.ver.settings import SelectSettings
+from emotion_qwen.ver.steps.look import NOBODY, UNKNOWN, picture_hashes
+from emotion_qwen.ver.steps.segment import KEPT, REJECTED
+from emotion_qwen.ver.store.table import Row
+
+COLUMNS = {"clip": "text", "status": "text", "reason": "text"}
+NEARLY_ALL = 0.75
+"""Share of a clip's hashed pictures that must have been seen before for it to be a duplicate."""
+_LOOK = ClipSettings.of({"fps": 2.0, "min_frames": 2, "max_frames": 64, "working_side": 160}, "benchmarks")
+
+
+def fault_of(row: Row, settings: SelectSettings) -> str:
+    """Return why a measured clip is rejected by itself, or ""."""
+    if row["status"] != KEPT:
+        return str(row["reason"])
+    if not row["people"]:
+        return "no face"
+    if row["coverage"] < settings.coverage:
+        return f"no face in {1 - row['coverage']:.0%} of the frames, at most {1 - settings.coverage:.0%}"
+    if row["face_size"] < settings.face_size:
+        return f"small face: {row['face_size']:.3f} of the frame, at least {settings.face_size:g}"
+    if row["step"] > settings.unsteadiness:
+        return f"unsteady face: {row['step']:.2f} of its side a step, at most {settings.unsteadiness:g}"
+    if row["sharpness"] < settings.sharpness:
+        return f"blurred face: sharpness {row['sharpness']:.1f}, at least {settings.sharpness:g}"
+    if settings.speaking and row["speaker"] in (NOBODY, UNKNOWN):
+        return "nobody likely speaks"
+    return ""
+
+
+class Seen:
+    """Hashes of pictures seen before, each with where it was seen."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self._hashes = np.zeros(1024, np.uint64)
+        self._places: list[str] = []
+
+    def add(self, hashes: list[int], place: str) -> None:
+        """Remember the pictures of one clip or file."""
+        for one in hashes:
+            count = len(self._places)
+            if count == len(self._hashes):
+                self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
+            self._hashes[count] = one
+            self._places.append(place)
+
+    def twin(self, hashes: list[int], beside: str = "") -> str:
+        """Return where nearly all of these pictures were seen before in one place; "" if nowhere.
+
+        Places whose name begins with `beside` are passed over.
+        """
+        votes: dict[str, int] = {}
+        known = self._hashes[: len(self._places)]
+        for one in hashes:
+            near = np.flatnonzero(np.bitwise_count(known ^ np.uint64(one)) <= self.bits)
+            for place in {self._places[i] for i in near if not (beside and self._places[i].startswith(beside))}:
+                votes[place] = votes.get(place, 0) + 1
+        best = max(sorted(votes), key=lambda place: votes[place], default="")
+        return best if best and votes[best] >= NEARLY_ALL * len(hashes) else ""
+
+
+def select(
+    rows: Callable[[], Iterator[Row]], settings: SelectSettings, decided: dict[str, str] | None = None
+) -> Iterator[Row]:
+    """Yield one row a clip, in order.
+
+    Args:
+        rows: gives those of the look table, from the first one, each time it is called.
+        settings: what is asked of a clip.
+        decided: clip -> status of those that an earlier run decided. They are not yielded again, and those it kept
+            are remembered before all others: a video that came later gives way, wherever it stands in the order.
+
+    Raises:
+        DataError: a benchmark cannot be found.
+    """
+    tests, kept, before = benchmark_pictures(settings), Seen(settings.duplicates), decided or {}
+    for row in rows() if before else ():
+        if before.get(row["clip"]) == KEPT:
+            kept.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
+    for row in rows():
+        if row["clip"] in before:
+            continue
+        reason = fault_of(row, settings)
+        if not reason:
+            hashes = [int(text, 16) for text in json.loads(row["hashes"])]
+            if twin := tests.twin(hashes):
+                reason = f"shows what benchmark file {twin!r} shows"
+            # A still camera sees the same picture all along: the clips of one video are no duplicates of each other.
+            elif twin := kept.twin(hashes, row["clip"].rpartition("-")[0]):
+                reason = f"near duplicate of {twin}"
+            else:
+                kept.add(hashes, row["clip"])
+        yield {"clip": row["clip"], "status": REJECTED if reason else KEPT, "reason": reason}
+
+
+def benchmark_pictures(settings: SelectSettings) -> Seen:
+    """Hash the pictures of the named benchmarks.
+
+    Raises:
+        DataError: a file or folder does not exist, or holds no media.
+    """
+    seen = Seen(settings.duplicates)
+    for name in settings.benchmarks:
+        for file in benchmark_files(name):
+            try:
+                frames = read_clip(file, _LOOK).frames
+            except MediaError:
+                continue  # what cannot be read cannot leak
+            seen.add([one for frame in frames for one in picture_hashes(frame[None])], file.name)
+    return seen
+
+
+def benchmark_files(name: str) -> list[Path]:
+    """Return the media that an entry of `select.benchmarks` names.
+
+    Raises:
+        DataError: a file or folder does not exist, or holds no media.
+    """
+    try:
+        return [Path(file) for file in find_media([name])]
+    except MediaError as error:
+        raise DataError(f"select.benchmarks: {error}") from error

@@ -1,0 +1,85 @@
+"""The videos that a build starts from: a folder, or a manifest that tells licences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from emotion_qwen.errors import DataError, printable, unknown_choice
+from emotion_qwen.files import named_by
+from emotion_qwen.media.clip import VIDEO_SUFFIXES
+from emotion_qwen.ver.settings import BuildSettings
+from emotion_qwen.ver.steps.segment import source_id
+from emotion_qwen.ver.store.table import Row, digest
+
+KEYS = ("path", "license", "source", "group", "known")
+
+
+def find_sources(settings: BuildSettings) -> list[Row]:
+    """Return one row a video: its id, path, licence, name, group (what may not be divided by a split) and known label.
+
+    What lies in the output folder is no source: it may lie in the folder of the videos.
+
+    Raises:
+        DataError: the folder or manifest is missing, empty or broken.
+    """
+    place, own = Path(settings.source), Path(settings.output).resolve()
+    if place.is_dir():
+        files = [
+            path
+            for path in place.rglob("*")
+            if path.suffix.lower() in VIDEO_SUFFIXES
+            and not path.name.startswith(".")
+            and not path.resolve().is_relative_to(own)
+            and path.is_file()
+        ]
+        entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
+        root = place
+    elif place.is_file():
+        entries, root = _manifest(place), place.parent
+    else:
+        raise DataError(f"source {str(place)!r} does not exist; give a folder of videos, or a manifest of them")
+    if not entries:
+        raise DataError(
+            f"source {str(place)!r} holds no video; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
+    rows: dict[str, Row] = {}
+    for entry in entries:
+        path = printable(entry["path"])  # a name that is no text cannot stand in a table
+        try:
+            name = source_id(root, named_by(path))
+        except OSError:
+            name = f"missing-{digest(path)[:10]}"  # the first step names and rejects it
+        rows[name] = {
+            "source_id": name, "path": path, "license": entry.get("license") or settings.license,
+            "source": entry.get("source") or _one_line(Path(path).name), "group": entry.get("group") or name,
+            "known": entry.get("known") or "",
+        }  # fmt: skip
+    # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
+    return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
+
+
+def _manifest(path: Path) -> list[Row]:
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise DataError(f"{path}:{number}: no 'path'; expected an object with the keys {', '.join(KEYS)}")
+        unknown = [key for key in entry if key not in KEYS]
+        if unknown:
+            raise DataError(f"{path}:{number}: {unknown_choice('key', unknown[0], KEYS)}")
+        wrong = next((key for key, value in entry.items() if not isinstance(value, str | None)), None)
+        if wrong is not None:
+            raise DataError(f"{path}:{number}: {wrong} is {entry[wrong]!r}; expected text")
+        entries.append({**entry, "path": str(path.parent / entry["path"])})
+    return entries
+
+
+def _one_line(name: str) -> str:
+    """Return a file name on one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())

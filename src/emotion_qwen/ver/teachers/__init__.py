@@ -1,0 +1,1 @@
+"""Models that describe, and what they are shown."""

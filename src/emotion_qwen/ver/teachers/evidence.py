@@ -1,0 +1,110 @@
+"""What a teacher is shown of a clip: frames with the captured faces, the words, and what was measured."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from emotion_qwen.faces import capture
+from emotion_qwen.media.clip import read_clip
+from emotion_qwen.records import FaceTrack
+from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.ver.settings import DescribeSettings
+from emotion_qwen.ver.steps.look import SILENT
+from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.teachers.prompts import ASK, FACTS, PLACES, SYSTEM
+
+QUALITY = 85  # of the JPEG frames
+
+
+def tracks_at(tracks: list[dict[str, Any]], times: np.ndarray, width: int, height: int) -> tuple[FaceTrack, ...]:
+    """Place measured tracks, boxes as shares, on other frames of the same clip.
+
+    Args:
+        tracks: as the look table holds them.
+        times: (T,) seconds of the frames.
+        width: of the frames, pixels; `height` likewise.
+    """
+    scale = np.array([width, height, width, height], np.float32)
+    found = []
+    for number, track in enumerate(tracks):
+        known = np.array(track["times"])
+        frames = np.flatnonzero((times >= known[0] - 0.3) & (times <= known[-1] + 0.3))
+        if len(frames):
+            boxes = np.array(track["boxes"], np.float32)
+            placed = np.stack([np.interp(times[frames], known, boxes[:, i]) for i in range(4)], axis=1)
+            scores = np.ones(len(frames), np.float32)
+            found.append(FaceTrack(number, frames, (placed * scale).astype(np.float32), scores))
+    return tuple(found)
+
+
+def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list[str], list[float]]:
+    """Return evenly spaced frames as JPEG data addresses, faces captured, and their times in seconds.
+
+    Raises:
+        MediaError: the clip cannot be read.
+    """
+    even = settings.frames + settings.frames % 2
+    budget = ClipSettings.of(
+        {"fps": 0.01, "min_frames": even, "max_frames": even, "working_side": settings.side}, "describe"
+    )
+    clip = read_clip(folder / item["media"], budget)
+    height, width = clip.frames.shape[1:3]
+    tracks = tracks_at(json.loads(item["tracks"] or "[]"), clip.times, width, height)
+    shown = capture(clip.frames, tracks, settings.capture_strength)
+    addresses = []
+    for frame in shown:
+        packed = io.BytesIO()
+        Image.fromarray(frame).save(packed, "JPEG", quality=QUALITY)
+        addresses.append("data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode())
+    return addresses, [float(time) for time in clip.times]
+
+
+def facts(item: Row, times: list[float], language: str) -> str:
+    """Say in "en" or "zh" what was measured and said."""
+    told = FACTS[language]
+    places = ", ".join(f"{time:.1f}" for time in times)
+    lines = [told["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
+    tracks = json.loads(item["tracks"] or "[]")
+    lines.append(told["people"].format(count=len(tracks)) if tracks else told["nobody"])
+    for number, track in enumerate(tracks, 1):
+        middle = float(np.mean([(box[0] + box[2]) / 2 for box in track["boxes"]]))
+        place = PLACES[language][min(2, int(middle * 3))]
+        start, end = track["times"][0], track["times"][-1]
+        lines.append(told["person"].format(number=number, start=start, end=end, place=place))
+    voice = item[f"voice_{language}"]
+    lines.append(told["voice"].format(voice=voice) if voice else told["silent"])
+    if (item["speaker"] if item["speaker"] is not None else -1) >= 0:
+        lines.append(told["speaker"].format(number=item["speaker"] + 1))
+    words = json.loads(item["words"] or "[]")
+    lines.append(told["said"] if words else told["unsaid"])
+    lines += [f"[{start:.1f}-{end:.1f}] {text}" for start, end, text in words]
+    return "\n".join(lines)
+
+
+def messages_for(item: Row, folder: Path, settings: DescribeSettings, language: str) -> list[dict[str, Any]]:
+    """Compose the request for one clip in one language.
+
+    Raises:
+        MediaError: the clip cannot be read.
+    """
+    addresses, times = frames_of(item, folder, settings)
+    pictures = [{"type": "image_url", "image_url": {"url": address}} for address in addresses]
+    names = ", ".join(label_set(settings.labels).names(language))
+    asked = f"{facts(item, times, language)}\n\n{ASK[language].format(labels=names)}"
+    return [
+        {"role": "system", "content": SYSTEM[language]},
+        {"role": "user", "content": [*pictures, {"type": "text", "text": asked}]},
+    ]
+
+
+def has_sound(item: Row) -> bool:
+    """Say whether anything can be heard in a clip."""
+    return item["level"] is not None and item["level"] > SILENT

@@ -1,0 +1,1 @@
+"""What people read: a report as text, page, picture or video."""

@@ -1,0 +1,175 @@
+"""A report as one HTML page that needs nothing else: no network, no server, no library.
+
+The text of the page is written here, by a template that escapes everything; its script adds the clip, the boxes and the
+timeline. The page's own policy forbids whatever comes from outside: the only script and style it accepts are the two
+that stand in it, known by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from emotion_qwen.files import write_whole
+from emotion_qwen.media.write.playable import Playable, playable, wave_peaks
+from emotion_qwen.records import EmotionReport
+from emotion_qwen.taxonomy import CONCEPTS, concept
+from emotion_qwen.views.colours import colour_of, ink_on
+from emotion_qwen.views.phrases import (
+    about_note,
+    label_name,
+    measure,
+    nobody_note,
+    phrases,
+    ranked,
+    signed,
+    step_name,
+    times,
+)
+from emotion_qwen.views.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
+from emotion_qwen.views.render import as_json
+
+MIB = 2**20
+EMBED_LIMIT = 40 * MIB
+SIZE = (16, 9)
+"""Width and height of the stage where the report does not tell the picture's."""
+
+
+def write_page(
+    report: EmotionReport, path: str | Path, *, media: str | Path | None = None, embed_limit: int = EMBED_LIMIT
+) -> Path:
+    """Write a report as a page that opens from disk in any current browser.
+
+    Args:
+        report: what is shown.
+        path: the page; replaced if it is there.
+        media: the file that was analyzed; None leaves it out, and the boxes move over an empty stage.
+        embed_limit: bytes up to which the medium stands inside the page; a larger one is referred to by a relative
+            address. What browsers cannot play is copied small first, as `playable` says.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DataError: a number of the report is not finite.
+        MediaError: the medium cannot be read.
+        StorageError: the page cannot be written.
+    """
+    path = Path(path)
+    shown = None if media is None else playable(Path(media), path, embed_limit)
+    sound = None if media is None or is_still(report) else wave_peaks(Path(media))
+    text = compose_page(report, shown, sound)
+    write_whole(path, text)
+    return path
+
+
+def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> str:
+    """Compose the text of the page from a report, its medium as browsers play it, and the drawing of its sound."""
+    start, end = clip_span(report)
+    aids = _aids(report, shown, sound)
+    style, script = _asset("page.css"), _asset("page.js")
+    return _template().render(
+        report=report,
+        say=aids["say"],
+        kind=aids["media"]["kind"],
+        timed=end > start,
+        start=start,
+        end=end,
+        pictured=has_picture(report),
+        about=about_note(report, aids["say"]),
+        nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
+        notes=_notes(report, shown, aids["say"]),
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(base64.b64encode(shown.data).decode()) if shown and shown.data else "",
+        page_data=Markup(_inside_script(f'{{"report": {as_json(report)}, "aids": {json.dumps(aids)}}}')),
+        name=lambda label: label_name(report, label),
+        step_name=step_name,
+        colour=colour_of,
+        percent=lambda share: f"{share:.0%}",
+        ranked=ranked,
+        signed=signed,
+        measure=measure,
+        times=lambda moved: times(math.exp(moved)),
+    )
+
+
+def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> dict[str, Any]:
+    """Return what the script needs beside the report: names, colours, places, and the rules of `playhead`."""
+    start, end = clip_span(report)
+    labels = list(report.distribution)
+    height, width = [*report.provenance.get("size", ()), 0, 0][:2]
+    kind = shown.kind if shown else "none" if has_picture(report) else "sound"
+    return {
+        "say": phrases(report.language),
+        "names": {label: label_name(report, label) for label in labels},
+        "colours": {label: colour_of(label) for label in labels},
+        "inks": {label: ink_on(colour_of(label)) for label in labels},
+        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "start": start,
+        "end": end,
+        "step": sampling_step(report),
+        "hole": HOLE,
+        "sound": sound,
+        "media": {
+            "kind": kind,
+            "mime": shown.mime if shown else "",
+            "address": shown.address if shown else "",
+            "width": width or SIZE[0],
+            "height": height or SIZE[1],
+        },
+    }
+
+
+def _notes(report: EmotionReport, shown: Playable | None, say: dict[str, str]) -> list[str]:
+    notes = [] if has_picture(report) else [say["no_picture"]]
+    if shown is None:
+        return [*notes, say["no_media"]]
+    notes += [say["recoded_media"].format(size=shown.copied)] if shown.copied else []
+    return notes + ([say["linked_media"].format(path=unquote(shown.address))] if shown.address else [])
+
+
+def policy_hashes() -> tuple[str, str]:
+    """Return the hashes of the page's script and style, for the policy of a page that shows it in a frame."""
+    return _hash(_asset("page.js")), _hash(_asset("page.css"))
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the page's content security policy: its own script, its own style, its own medium, and nothing else."""
+    hashes = [f"{name} '{_hash(text)}'" for name, text in (("script-src", script), ("style-src", style))]
+    media = [f"{name} blob: 'self' file:" for name in ("media-src", "img-src")]  # beside the page, on disk or served
+    return "; ".join(["default-src 'none'", *hashes, *media, "base-uri 'none'", "form-action 'none'"])
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _inside_script(text: str) -> str:
+    """Escape JSON so that no text in it can end the script element that holds it."""
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters["as_value"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.from_string(_asset("page.html"))
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("emotion_qwen.views") / name).read_text(encoding="utf-8").replace("\r\n", "\n")

@@ -1,0 +1,104 @@
+"""A report as JSON for programs and as a terminal view for people; `terminal` draws the parts of the view."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.text import Text
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.files import write_whole
+from emotion_qwen.records import EmotionReport
+from emotion_qwen.views import terminal
+from emotion_qwen.views.phrases import phrases, plain
+
+DECIMALS, DIGITS = 4, 6
+"""Numbers keep four decimals; measurements, whose size is not known, six significant digits."""
+NARROWEST = 40
+
+
+def as_json(report: EmotionReport) -> str:
+    """Return the report as one line of JSON that `schema.report_schema` describes.
+
+    Raises:
+        DataError: a number is not finite: JSON has no word for it, and a reader could not tell it from a fault.
+    """
+    try:
+        return json.dumps(rounded(dataclasses.asdict(report)), ensure_ascii=False, allow_nan=False)
+    except DataError as error:
+        raise DataError(f"report of {report.source!r}: {error}") from error
+
+
+def rounded(value: Any) -> Any:
+    """Return numbers, tables and lists as a line of JSON holds them.
+
+    Raises:
+        DataError: a number is not finite.
+    """
+    return _rounded(value, "")
+
+
+def _rounded(value: Any, place: str) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise DataError(
+                f"{place.lstrip('.')} is {value}; expected a finite number, leave out what could not be measured"
+            )
+        if ".measures[" in place:
+            return float(f"{value:.{DIGITS}g}")
+        return round(value, DECIMALS) + 0.0  # + 0.0 takes the sign off -0.0
+    if isinstance(value, dict):
+        # Names from data (labels, measures) stand in brackets in the message, the record's own behind a dot.
+        inside = bool(place) and not place.endswith("]")
+        return {k: _rounded(v, f"{place}[{k!r}]" if inside else f"{place}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    return value
+
+
+def show(report: EmotionReport, console: Console) -> None:
+    """Print the terminal view: the answer, when and in whom it shows, what it rests on, and how far to trust it."""
+    width = max(console.width - 4, NARROWEST)  # less the panel's border and padding
+    say = phrases(report.language)
+    parts: list[RenderableType | None] = [
+        terminal.headline(report, say),
+        terminal.bars(report, width),
+        terminal.people(report, say, width),
+        terminal.timeline(report, say, width),
+        terminal.channels(report, say),
+        terminal.cues(report, say),
+        terminal.reasons(report, say),
+        terminal.told(report, say),
+        terminal.trust(report, say),
+        terminal.origin(report, say),
+    ]
+    shown = [part for part in parts if part is not None]
+    spaced = [part if number == 0 else Padding(part, (1, 0, 0, 0)) for number, part in enumerate(shown)]
+    title = Text(plain(report.source))  # never a string: rich would read markup in a file's name
+    console.print(Panel(Group(*spaced), title=title, title_align="left", border_style="cyan"))
+
+
+def save_picture(console: Console, path: Path) -> None:
+    """Save what a recording console has shown as SVG, without the web addresses that rich writes into it."""
+    svg = console.export_svg(title="emotion-qwen analyze")
+    svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL)
+    write_whole(path, re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg))
+
+
+def _widened(found: re.Match[str]) -> str:
+    """Give a text its true length: rich counts letters, and a Chinese one is as wide as two others."""
+    before, length, between, text = found.groups()
+    letters = html.unescape(text)
+    return f"{before}{float(length) * cell_len(letters) / len(letters):.1f}{between}{text}"

@@ -1,0 +1,284 @@
+"""The parts of the terminal view, each from a report to something rich can print; None where there is nothing to show.
+
+What colour says, words say too, so that the view can be read without colours. Measured and generated sentences never
+look alike: a measured one is upright behind `[measured]`, a generated one slanted and in quotes behind `[generated]`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from emotion_qwen.records import GENERATED, MEASURED, Cue, EmotionReport, Episode, Moment
+from emotion_qwen.views.colours import colour_of, ink_on
+from emotion_qwen.views.phrases import (
+    about_note,
+    label_name,
+    measure,
+    nobody_note,
+    plain,
+    ranked,
+    signed,
+    step_name,
+    times,
+)
+from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
+
+Words = dict[str, str]
+LONGEST_BAR = 40
+LINES = 12
+"""Of utterances, and episodes of the clip, at most; cues are all shown."""
+STEPS = "▁▂▃▄▅▆▇█"
+PARTS = " ▏▎▍▌▋▊▉"
+STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+"""Between the marks of the time axis, seconds."""
+
+
+def headline(report: EmotionReport, say: Words) -> RenderableType:
+    """Return the label with its share, or that there is no answer, and the model's own sentence."""
+    doubt, lines = report.uncertainty, list[RenderableType]()
+    reason = doubt.reason if doubt and doubt.abstains else ""
+    if report.label is None or report.valence_arousal is None:
+        lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason}", "yellow")))
+    else:
+        name, share = label_name(report, report.label), report.distribution[report.label]
+        valence, arousal = report.valence_arousal
+        line = Text.assemble(("■ ", colour_of(report.label)), (name, "bold"), f"  {share:.0%}")
+        line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        if not is_still(report):
+            line.append(f"   {say['whole_clip']}", "dim")
+        if doubt and doubt.abstains:
+            leans = say["leans"].format(label=name)
+            lines.append(
+                Text.assemble((f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}; {reason}", "yellow"))
+            )
+            line.stylize("dim")
+        lines.append(line)
+    if note := about_note(report, say):
+        lines.append(Text(note, "yellow"))
+    if report.summary:
+        lines.append(sentence(report.summary, GENERATED, say))
+    return Group(*lines)
+
+
+def sentence(text: str, kind: str, say: Words) -> Text:
+    """Return a sentence behind the tag that says where it comes from."""
+    if kind == GENERATED:
+        return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{plain(text)}”", "italic"))
+    return Text.assemble((f"[{say[MEASURED]}] ", "green"), plain(text))
+
+
+def bars(report: EmotionReport, width: int) -> Table | None:
+    """Return the distribution as bars, the largest share first."""
+    if not report.distribution:
+        return None
+    longest = min(LONGEST_BAR, width - 24)
+    table = Table.grid(padding=(0, 2))
+    for label, share in ranked(report.distribution):
+        whole, part = divmod(round(share * longest * 8), 8)
+        bar = "█" * whole + PARTS[part].strip()
+        table.add_row(label_name(report, label), Text(bar, style=colour_of(label)), f"{share:6.1%}")
+    return table
+
+
+def people(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
+    """Return a row for each person, or that nobody was seen."""
+    if not report.people:
+        note = nobody_note(report, say, pictured=has_picture(report))
+        return Text(note, style="yellow") if note else None
+    roomy = width >= 96
+    extra = [say["valence"], say["arousal"]] if roomy else []
+    heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for person in report.people:
+        first, *rest = ranked(person.distribution)[: 4 if roomy else 3]
+        table.add_row(
+            str(person.person + 1),
+            say["one_picture"] if is_still(report) else _span(person.start, person.end, say),
+            str(person.frames),
+            Text.assemble(("■ ", colour_of(first[0])), (f"{label_name(report, first[0])} {first[1]:.0%}", "bold")),
+            Text(", ".join(f"{label_name(report, name)} {share:.0%}" for name, share in rest), style="dim"),
+            *([signed(value) for value in person.valence_arousal] if roomy else []),
+        )
+    return table
+
+
+def timeline(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
+    """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
+    start, end = clip_span(report)
+    if not (report.timeline or report.gaps) or end <= start:
+        return None
+    rows = [(say["clip"], report.timeline)]
+    rows += [(f"{say['person']} {p.person + 1}", p.timeline) for p in report.people if p.timeline]
+    margin = max(cell_len(name) for name in (say["shares"], *(name for name, _ in rows))) + 2
+    length = width - margin
+    lines = [Text(" " * margin) + _axis(start, end, length, say)]
+    for name, moments in rows:
+        found = columns(moments, start, end, length)
+        lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, found))
+        if moments is report.timeline:
+            lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(found))
+    episodes = [_episode(report, one, say) for one in report.episodes[:LINES]]
+    if len(report.episodes) > LINES:
+        episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
+    if episodes:
+        lines.append(Text.assemble((f"{say['episodes']}, {say['smoothed']}: ", "dim")) + Text("; ").join(episodes))
+    lines += [Text.assemble((f"{say['no_answer']}: ", "dim"), text) for text in _gaps(report, say)]
+    return Group(*lines)
+
+
+def _gaps(report: EmotionReport, say: Words) -> list[str]:
+    told = [f"{_span(one.start, one.end, say)} ({plain(one.reason)})" for one in report.gaps[:LINES]]
+    left = len(report.gaps) - LINES
+    return [*told, say["more"].format(count=left)] if left > 0 else told
+
+
+def _axis(start: float, end: float, length: int, say: Words) -> Text:
+    marks = [stride for stride in STRIDES if (end - start) / stride * 7 <= length] or [end - start]
+    line, time = "", math.ceil(start / marks[0]) * marks[0]
+    while time <= end:
+        place = min(round((time - start) / (end - start) * length), length - 1)
+        mark = f"│{time:g}"
+        if len(line) <= place and place + len(mark) <= length:
+            line = line.ljust(place) + mark
+        time += marks[0]
+    return Text(f"{line} {say['second']}" if len(line) + 3 <= length else line, style="dim", no_wrap=True)
+
+
+def _blocks(report: EmotionReport, found: Sequence[Moment | None]) -> Text:
+    """Return one coloured block for each run of windows with one label, with the label's name where it fits."""
+    line = Text(no_wrap=True)
+    for label, run in groupby(found, key=lambda one: one.label if one else ""):
+        room = len(list(run))
+        if not label:
+            line.append("·" * room, "dim")
+            continue
+        name, ground = label_name(report, label), colour_of(label)
+        shown = f" {name}" if cell_len(name) + 2 <= room else name[:1] if cell_len(name[:1]) <= room else ""
+        line.append(set_cell_size(shown, room), f"{ink_on(ground)} on {ground}")
+    return line
+
+
+def _heights(found: Sequence[Moment | None]) -> Text:
+    """Return the leading label's share in each column as a small bar."""
+    line = Text(no_wrap=True)
+    for one in found:
+        share = one.distribution[one.label] if one else 0.0
+        line.append(STEPS[min(int(share * 8), 7)] if one else " ", colour_of(one.label) if one else "")
+    return line
+
+
+def _episode(report: EmotionReport, episode: Episode, say: Words) -> Text:
+    told = f"{_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
+    return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {told}")
+
+
+def channels(report: EmotionReport, say: Words) -> RenderableType | None:
+    """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
+    if not report.channels:
+        return None
+    heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for one in report.channels:
+        if not one.label:
+            table.add_row(Text(say[one.channel], "dim"), Text(say["nothing"], "dim"))
+            continue
+        name, share = label_name(report, one.label), one.distribution.get(one.label, 0.0)
+        verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
+        alone = Text.assemble(("■ ", colour_of(one.label)), f"{name} {share:.0%}")
+        weight = "" if one.weight is None else f"{one.weight:.0%}"
+        table.add_row(say[one.channel], alone, weight, times(math.exp(one.moved)), verdict)
+    return table
+
+
+def cues(report: EmotionReport, say: Words) -> RenderableType | None:
+    """Return every cue with its time, its channel, whose it is, and the measurements behind it."""
+    if not report.cues:
+        return None
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for one in report.cues:
+        when = "" if is_still(report) else _span(one.start, one.end, say)
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(one, say))
+    return Group(Text(say["cues"], "bold"), table)
+
+
+def _cue(cue: Cue, say: Words) -> Text:
+    whose = "" if cue.person is None else f", {say['person']} {cue.person + 1}"
+    told = Text.assemble((f"{say[cue.modality]}{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
+    if cue.measures:
+        numbers = " · ".join(f"{plain(name)} {measure(value)}" for name, value in cue.measures.items())
+        told.append(f"\n{numbers}", "dim")
+    return told
+
+
+def reasons(report: EmotionReport, say: Words) -> RenderableType | None:
+    """Return why, in sentences, then the open words and the steps of reasoning."""
+    lines = [sentence(one.text, one.kind, say) for one in report.rationale]
+    if lines:
+        lines.insert(0, Text(say["why"], "bold"))
+    if report.words:
+        words = ", ".join(plain(word) for word in report.words)
+        lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
+    if report.reasoning:
+        lines.append(Text(say["reasoning"], "bold"))
+    for number, (step, text) in enumerate(report.reasoning.items(), 1):
+        lines.append(
+            Text.assemble((f"{number}. {plain(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
+        )
+    return Group(*lines) if lines else None
+
+
+def told(report: EmotionReport, say: Words) -> RenderableType | None:
+    """Return the words that were read and what the user said of the situation."""
+    lines = []
+    if report.utterances:
+        lines.append(Text(say["said"], "bold"))
+    for one in report.utterances[:LINES]:
+        lines.append(Text.assemble((f"{_span(one.start, one.end, say)}  ", "cyan"), plain(one.text)))
+    if len(report.utterances) > LINES:
+        lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
+    if report.context:
+        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), plain(report.context)))
+    return Group(*lines) if lines else None
+
+
+def trust(report: EmotionReport, say: Words) -> RenderableType:
+    """Return how certain the answer is, the gate's weights, and the warnings."""
+    lines = []
+    doubt = report.uncertainty
+    if doubt and doubt.confidence is not None:
+        facts = [
+            f"{say['confidence']} {doubt.confidence:.0%}",
+            say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
+            say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
+            say["calibrated" if doubt.calibrated else "uncalibrated"],
+        ]
+        lines.append(Text(", ".join(facts)))
+    if any(report.gate.values()):
+        general, emotion = report.gate["general"], report.gate["emotion"]
+        lines.append(
+            Text(f"{say['gate']}: {say['general_expert']} {general:.2f}, {say['emotion_expert']} {emotion:.2f}")
+        )
+    lines += [
+        Text(f"{say['warning']}: {plain(text)}", style="yellow") for text in report.provenance.get("warnings", ())
+    ]
+    return Group(*lines)
+
+
+def origin(report: EmotionReport, say: Words) -> RenderableType:
+    """Return model, weights, label set and budget, and what the answer does not mean."""
+    facts = report.provenance
+    parts = [f"{facts['model']}"] if "model" in facts else []
+    parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
+    parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
+    return Group(Text(plain(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
+
+
+def _span(start: float, end: float, say: Words) -> str:
+    return f"{start:.1f}–{end:.1f} {say['second']}"

@@ -1,0 +1,190 @@
+import copy
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from tests.views.reports import two_people
+from tests.views.test_schema import faults
+
+from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.reasoning import (
+    BEGINNINGS,
+    Reasoning,
+    difference,
+    most_tokens,
+    question,
+    schema_of,
+    steps_of,
+    think,
+)
+from emotion_qwen.cli import emotion_qwen
+from emotion_qwen.engine.engine import Engine, Sampling
+from emotion_qwen.errors import SettingsError
+from emotion_qwen.media.clip import Sources
+from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.views.html import write_page
+from emotion_qwen.views.markdown import as_markdown
+from emotion_qwen.views.render import as_json, show
+from emotion_qwen.views.schema import report_schema
+
+DFEW = label_set("dfew7")
+
+
+@pytest.fixture(scope="module")
+def face_file(astronaut, tmp_path_factory):
+    path = tmp_path_factory.mktemp("faces") / "astronaut.png"
+    Image.fromarray(astronaut).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def untrained(nano) -> Engine:
+    """A model of one layer that knows nothing, with more logits than tokens."""
+    config = copy.deepcopy(nano.model.config)
+    config.text_config.num_hidden_layers, config.text_config.layer_types = 1, config.text_config.layer_types[:1]
+    config.text_config.vocab_size += 32
+    config.vision_config.depth, config.vision_config.fullatt_block_indexes = 1, [0]
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return Engine(EmotionQwenForConditionalGeneration(config), nano.processor)
+
+
+def picture(seed: int = 0) -> dict:
+    return {"type": "image", "image": np.random.default_rng(seed).integers(0, 255, (48, 48, 3), dtype=np.uint8)}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("temperature", [0, 1.5, 100])
+def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, temperature):
+    channels, sampling = ("picture", "words"), Sampling(temperature, seed=3)
+    view = [picture(), {"type": "text", "text": 'He says: "\\'}]
+    steps = think(untrained, view, channels, DFEW, language, sampling)
+    assert list(steps) == ["seen", "said", "meaning", "conclusion"] and steps["conclusion"] in DFEW.names(language)
+    assert all(steps[step].startswith(BEGINNINGS[language][step]) for step in ("seen", "said", "meaning"))
+    assert steps == think(untrained, view, channels, DFEW, language, sampling)  # the same seed draws the same words
+
+
+def test_rows_of_one_batch_all_parse(untrained):
+    steps = steps_of(("picture",))
+    told = (steps, DFEW, "zh")
+    views = [picture(seed) for seed in range(5)]
+    texts = untrained.write(
+        views, question(*told), most_tokens(*told), sampling=Sampling(2.0, 1), schema=schema_of(*told)
+    )
+    found = [json.loads(text) for text in texts]
+    assert len({one["seen"] for one in found}) == 5 and {tuple(one) for one in found} == {steps}
+
+
+def test_drawing_leaves_the_random_numbers_of_others_alone(untrained):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    untrained.write([picture()], "?", 3, sampling=Sampling(1.0, seed=1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_steps_of_absent_channels_are_left_out_of_answer_and_question():
+    assert steps_of(("context",)) == ("meaning", "conclusion")
+    assert steps_of(("picture", "sound", "words")) == ("seen", "heard", "said", "meaning", "conclusion")
+    asked = question(("seen", "meaning", "conclusion"), DFEW, "en")
+    assert '"seen": ' in asked and '"heard"' not in asked and "happy, sad, neutral" in asked
+    assert "高兴、悲伤" in question(("conclusion",), DFEW, "zh")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano, face_file, language):
+    report = EmotionQwen(nano).analyze(face_file, language=language, reasoning="steps", context="Good news.")
+    assert not faults(json.loads(as_json(report)), report_schema())
+    assert list(report.reasoning) == ["seen", "meaning", "conclusion"]
+    facts = report.provenance["reasoning"]
+    assert (facts["form"], facts["temperature"], facts["seed"]) == ("steps", 0.0, 0)
+    assert (
+        facts["fixed_beginnings"]["seen"] == BEGINNINGS[language]["seen"] and "heard" not in facts["fixed_beginnings"]
+    )
+    own = difference(report.reasoning, report.label, DFEW, language)
+    assert [own] * (own is not None) == [w for w in report.provenance["warnings"] if "reasoning" in w or "推理" in w]
+
+
+def test_without_asking_there_is_none(nano, face_file):
+    report = EmotionQwen(nano).analyze(face_file)
+    assert report.reasoning == {} and "reasoning" not in report.provenance
+
+
+def test_words_have_a_step_of_their_own(nano, face_file, tmp_path):
+    (tmp_path / "said.txt").write_text("I have lost everything.")
+    sources = Sources(words=True, transcript=tmp_path / "said.txt")
+    report = EmotionQwen(nano).analyze(face_file, sources=sources, reasoning="steps")
+    assert list(report.reasoning) == ["seen", "said", "meaning", "conclusion"]
+
+
+def test_a_conclusion_that_is_not_the_measured_label_is_told():
+    told = difference({"conclusion": "sad"}, "happy", DFEW, "en")
+    assert told == "the reasoning concludes 'sad', but the measured label is 'happy'; the label does not rest on it"
+    assert "“悲伤”" in difference({"conclusion": "悲伤"}, "happy", DFEW, "zh")
+    assert difference({"conclusion": "高兴"}, "happy", DFEW, "zh") is None
+
+
+def test_every_view_shows_the_steps_by_their_names(tmp_path):
+    told = difference({"conclusion": "sad"}, "happy", DFEW, "en")
+    full = two_people()
+    report = replace(
+        full,
+        reasoning={"seen": "The person looks tired.", "conclusion": "sad"},
+        provenance={**full.provenance, "warnings": [told]},
+    )
+    console = Console(file=io.StringIO(), width=140)
+    show(report, console)
+    write_page(report, tmp_path / "page.html")
+    for text in (console.file.getvalue(), as_markdown(report), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert "what is seen" in text and "The person looks tired." in text
+        assert "the reasoning concludes" in text
+
+
+def test_requests_that_make_no_sense_are_refused(nano, face_file):
+    with pytest.raises(SettingsError, match="unknown form of reasoning 'step'.*Did you mean 'steps'"):
+        EmotionQwen(nano).analyze(face_file, reasoning="step")
+    for number in (-1, float("nan"), float("inf"), 1e-9, 101):
+        with pytest.raises(SettingsError, match=r"temperature .*; expected 0, or 0.01 to 100"):
+            Sampling(number)
+    with pytest.raises(SettingsError, match="seed -1; expected 0 to"):
+        Sampling(0, -1)
+    assert Reasoning().sampling == Sampling(0.0, 0)
+
+
+def test_the_command_thinks_and_refuses(capsys, face_file):
+    def run(*options: str) -> int:
+        return emotion_qwen.main(["analyze", str(face_file), "--json", *options], standalone_mode=False)
+
+    assert run("--reasoning", "steps", "--temperature", "0.7", "--seed", "5") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["reasoning"]["conclusion"] in DFEW.labels and report["provenance"]["reasoning"]["seed"] == 5
+    with pytest.raises(SettingsError, match="give --reasoning steps with them"):
+        run("--temperature", "0.7")
+    with pytest.raises(SettingsError, match="temperature nan"):
+        run("--reasoning", "steps", "--temperature", "nan")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0, 0.7, 1.5, 5])
+def test_five_hundred_faces_parse(nano, shared_data, temperature):
+    """Every answer about 500 real faces, in English and in Chinese by turns."""
+    from pyarrow.parquet import read_table
+
+    table = read_table(shared_data / "faces_fer_aligned.parquet", filters=[("split", "=", "validation")]).slice(0, 500)
+    views = [
+        {"type": "image", "image": np.asarray(Image.open(io.BytesIO(one)).convert("RGB"))}
+        for one in table["image"].to_pylist()
+    ]
+    parsed = 0
+    for part, language in ((views[::2], "en"), (views[1::2], "zh")):
+        steps = steps_of(("picture",))
+        told, sampling = (steps, DFEW, language), Sampling(temperature, seed=7)
+        for text in nano.write(part, question(*told), most_tokens(*told), sampling=sampling, schema=schema_of(*told)):
+            found = json.loads(text)
+            parsed += tuple(found) == steps and found["conclusion"] in DFEW.names(language) and "\ufffd" not in text
+    assert parsed == 500

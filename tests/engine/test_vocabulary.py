@@ -1,0 +1,34 @@
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from emotion_qwen.engine.vocabulary import Vocabulary
+from emotion_qwen.errors import SettingsError
+
+pytest_plugins = ("tests.engine.vocabularies",)
+
+
+@pytest.mark.parametrize("text", ["Happy 世界 é 😀\n", "<|im_end|>", "e\u0301", "<tool_call>", "\ufffd", ""])
+def test_a_text_and_its_tokens_are_the_same_bytes(vocabulary, text):
+    """Also of a text that the tokenizer would change, or that has a meaning of its own."""
+    assert vocabulary.decode(vocabulary.encode(text)) == text.encode()
+
+
+def test_the_tokenizers_own_tokens_are_taken_where_they_are_the_text(vocabulary):
+    text = "The person looks happy. 这个人看起来很高兴。"
+    assert list(vocabulary.encode(text)) == vocabulary.tokenizer(text)["input_ids"]
+
+
+def test_tokens_that_end_or_fill_a_reply_are_no_text(qwen_like):
+    tokenizer = qwen_like.tokenizer
+    assert qwen_like.texts[tokenizer.eos_token_id] == qwen_like.texts[tokenizer.pad_token_id] == b""
+    assert qwen_like.texts[len(tokenizer) :] == [b""] * 7, "logits beyond the tokenizer's tokens"
+    assert qwen_like.texts[tokenizer.convert_tokens_to_ids("<tool_call>")] == b"<tool_call>", "as `decode` shows it"
+
+
+def test_tokenizers_of_other_kinds_are_refused(qwen_like):
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "▁hello": 1}, unk_token="[UNK]"))
+    with pytest.raises(SettingsError, match="expected a byte-level one"):
+        Vocabulary(PreTrainedTokenizerFast(tokenizer_object=words), 2, [0])
+    with pytest.raises(SettingsError, match="no token for the byte"):
+        Vocabulary(qwen_like.tokenizer, 40, [0])
