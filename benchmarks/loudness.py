@@ -54,7 +54,8 @@ def main() -> None:
                 shares = [abs(share - reports[0].distribution[name]) for name, share in report.distribution.items()]
                 moved[gain].append(sum(shares) / 2)
     for gain in GAINS:
-        print(f"{gain:+.0f} dB: {changed[gain]} of {items} labels changed, {np.mean(moved[gain]):.3f} of the share moved")
+        share = np.mean(moved[gain])
+        print(f"{gain:+.0f} dB: {changed[gain]} of {items} labels changed, {share:.3f} of the distribution moved")
 
 
 if __name__ == "__main__":

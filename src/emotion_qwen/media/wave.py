@@ -24,7 +24,7 @@ class WaveWriter:
 
     def __init__(self) -> None:
         self.end = 0
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - `wave` closes it
 
     def write(self, place: int, samples: np.ndarray) -> None:
         """Put samples at a place, over what is there.
