@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from emotion_qwen.cli import main
+from emotion_qwen.errors import printable
 
 
 def run(capsys, *arguments) -> tuple[int, list[str], list[str]]:
@@ -120,6 +122,22 @@ def test_words_in_gbk_that_overlap_come_early_or_late(capsys, tmp_path, face):
         "begin after the clip ends",
     ):
         assert told in warnings
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16"])
+def test_a_name_in_gbk_with_subtitles_in_another_encoding_than_utf_8(capsys, tmp_path, face, encoding):
+    stem, words = os.fsdecode("愤怒的采访".encode("gbk")), "太好了我们赢了"
+    path = film(tmp_path / "a.mp4", face).rename(tmp_path / f"{stem}.mp4")
+    subtitles = f"1\n00:00:00,100 --> 00:00:00,900\n{words}\n\n2\n00:00:01,000 --> 00:00:02,000\nGood.\n\n"
+    (tmp_path / f"{stem}.srt").write_bytes(subtitles.encode(encoding))
+    output = tmp_path / "reports.jsonl"
+    assert run(capsys, "analyze", tmp_path, "--output", output)[0] == 0
+    for report in (analyzed(capsys, path), json.loads(output.read_bytes())):
+        (said,) = (one for one in report["utterances"] if one["start"] == 0.1)
+        assert said["text"] == words and report["source"] == printable(path), encoding
+        assert report["provenance"]["words_from"] == printable(path.with_suffix(".srt"))
+    code, out, err = run(capsys, "analyze", path)
+    assert code == 0 and words in "".join(out) and not any("Traceback" in line for line in err)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.97])

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 from tests.conftest import write_clip
-from tests.serving.conftest import image_part, picture_bytes, png, text_part, video_part
+from tests.end_to_end.test_hard_clips import film as encoded_film
+from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.errors import MediaError
@@ -146,6 +147,22 @@ def test_the_page_of_a_medium_that_needs_a_copy_shows_it(server, tmp_path, suffi
     told = events(server, params={"stream": True, "page": True}, files=upload)
     assert [name for name, _ in told][-2:] == ["report", "page"]
     assert told[-1][1]["missing"] == "" and "video/mp4" in told[-1][1]["html"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("mov", "libx264"), ("avi", "mpeg4")])
+def test_a_long_film_with_sound_has_its_report_and_page_by_default_settings(tmp_path, astronaut, suffix, codec):
+    """90 s of pictures and twice as much sound, by both routes, from a server of its own."""
+    picture = np.ascontiguousarray(astronaut[:256, 64:448])
+    path = encoded_film(tmp_path / f"long.{suffix}", picture, codec, list(range(0, 90_000, 200)), tracks=1, loud=0.1)
+    upload = {"file": (path.name, path.read_bytes())}
+    with serving(tmp_path) as alone:
+        alone.http.timeout = 300
+        told = events(alone, params={"stream": True, "page": True}, files=upload)
+        assert [name for name, _ in told][-2:] == ["report", "page"]
+        assert told[-1][1]["missing"] == "" and "video/mp4" in told[-1][1]["html"]
+        report = alone.http.post("/v1/emotion/analyze", files=upload).json()
+    assert report["label"] == told[-2][1]["label"] and report["provenance"]["seconds"] == [0.0, 89.8]
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from av.container import InputContainer
 from emotion_qwen.errors import MediaError
 from emotion_qwen.media.channels import Balance, samples_of
 from emotion_qwen.media.container import SNIFF, check_head, check_readable, open_container
+from emotion_qwen.media.wave import WaveWriter
 
 SAMPLE_RATE = 16_000  # Hz
 _JITTER = 0.02  # seconds; Matroska rounds its timestamps to milliseconds, and a smaller hole is not heard
@@ -45,7 +46,8 @@ class Sound:
     """The sound of a medium, or of a part of it.
 
     Attributes:
-        wave: (S,) float32 mono. Full scale is -1..1; lossy codecs may exceed it, nothing is clipped.
+        wave: (S,) float32 mono. Full scale is -1..1; lossy codecs may exceed it, nothing is clipped. A long one maps a
+            temporary file.
         sample_rate: of `wave`, Hz.
         start: seconds of sample 0 on the clip's clock.
         duration: length of `wave`, seconds.
@@ -98,6 +100,7 @@ def read_sound(
     Raises:
         MediaError: the file is missing, empty, text or damaged; it has no sound, not that track or no decoder for it;
             no sample can be decoded; the span is empty, or begins behind the end of a sound file.
+        StorageError: there is no room for a long sound in the temporary folder.
     """
     path = path if isinstance(path, SoundBytes) else Path(path)
     low, high = 0.0 if start is None else float(start), math.inf if end is None else float(end)
@@ -326,13 +329,13 @@ class _Placed:
     def __init__(self, zero: float, low: float, high: float, faults: _Faults, channel: int | None = None) -> None:
         self.zero, self.low, self.high, self.faults = zero, low, high, faults
         self.balance = Balance(channel)
-        self.pieces: list[tuple[int, np.ndarray]] = []  # samples from the clip's zero, wave
         self.complete = False  # sound goes on behind the span
         self._rate = 0  # Hz, of the run at hand; 0 without one
         self._begin, self._count = 0.0, 0  # its container seconds, and samples at its own rate
         self._place = self._from = 0  # samples from the clip's zero: where the next piece belongs, what is kept
         self._pending: list[np.ndarray] = []
         self._resampler: AudioResampler | None = None
+        self._first, self._writer = round(low * SAMPLE_RATE), WaveWriter()  # samples from the clip's zero to the span's
         self._lost = 0  # packets, up to the run at hand
         self._repeating = False  # the last frame was wholly one of a time already filled
 
@@ -376,15 +379,10 @@ class _Placed:
     def wave(self) -> np.ndarray:
         """Put the pieces together: (S,) float32 from the start of the span."""
         self._finish()
-        first, last = round(self.low * SAMPLE_RATE), max((place + len(wave) for place, wave in self.pieces), default=0)
+        last = self._first + self._writer.end
         if self.complete or last / SAMPLE_RATE > self.high:
-            last = max(round(self.high * SAMPLE_RATE), first + 1)
-        whole = np.zeros(max(last - first, 0), dtype=np.float32)
-        for place, wave in self.pieces:
-            begin, end = max(place, first), min(place + len(wave), last)
-            if begin < end:
-                whole[begin - first : end - first] = wave[begin - place : end - place]
-        return whole
+            last = max(round(self.high * SAMPLE_RATE), self._first + 1)
+        return self._writer.wave(last - self._first)
 
     def _start(self, time: float, rate: int) -> None:
         self._finish()
@@ -417,5 +415,5 @@ class _Placed:
     def _keep(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
             unkept = max(self._from - self._place, 0)
-            self.pieces.append((self._place + unkept, frame.to_ndarray()[0, unkept:]))
+            self._writer.write(self._place + unkept - self._first, frame.to_ndarray()[0, unkept:])
             self._place += frame.samples

@@ -95,8 +95,8 @@ def wave_peaks(media: Path) -> dict[str, object] | None:
         sound = read_sound(media, origin=origin, end=LONGEST_WAVE + 1)
         if not len(sound.wave) or sound.duration > LONGEST_WAVE:
             return None
-        parts = np.array_split(np.abs(sound.wave), min(PEAKS, len(sound.wave)))
-        peaks = np.array([part.max() for part in parts])
+        parts = np.array_split(sound.wave, min(PEAKS, len(sound.wave)))
+        peaks = np.array([max(part.max(), -part.min()) for part in parts])
         scaled = np.rint(100 * peaks / max(float(peaks.max()), 1e-4)).astype(int).tolist()
         return {"start": sound.start, "end": round(sound.start + sound.duration, 3), "peaks": scaled}
     return None
