@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 from scipy.io import wavfile
 
-from emotion_qwen.inference.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.media.sound import SAMPLE_RATE, SoundBytes, read_sound
 
 GAINS = (0.0, -12.0, -24.0, 6.0)  # dB; the first is what the others are compared with
