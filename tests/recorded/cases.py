@@ -234,7 +234,7 @@ COMMANDS: dict[str, str | list[str]] = {
     ],
     "ver/step": f"{NANO_SET} --until sing",
     "ver/source": "ver build {repo}/configs/ver/nano.yaml source=gone output=set",
-    "ver/no_license": "ver build {repo}/configs/ver/nano.yaml source=films output=set workers=1",
+    "ver/no_license": "ver build {repo}/configs/ver/nano.yaml source=films output=set workers=1 --until segment",
     "ver/settings": "ver build gone.yaml",
     "ver/unknown_key": f"{NANO_SET} colour=red",
     "ver/no_model": f"{NANO_SET} describe.teacher.model=gone",

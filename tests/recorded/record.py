@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,9 +42,11 @@ MASKS: tuple[tuple[str, str, str], ...] = (
     (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:<PORT>", "free port of a server"),
     (r"emotion-qwen-(serve-|calibrate-)?[a-z0-9_]{8}\b", r"emotion-qwen-\1<RANDOM>", "temporary folder"),
     (r'("took": )[\d.e-]+', r"\1<TIME>", "duration of an analysis in a report"),
-    (r"(frames(?: |&#160;)\d+,(?: |&#160;))[\d.]+(?=(?: |&#160;)(?:s|秒))", r"\1<TIME>", "the same for a reader"),
+    (r"(frames(?: |&#160;)\d+,(?: |&#160;))[\d.]+((?: |&#160;)(?:s|秒)) *", r"\1<TIME>\2", "the same for a reader"),
     (r"(<dt>took</dt><dd>)[\d.e-]+", r"\1<TIME>", "the same on a page"),
     (r'("frames": \d+, "seconds": )[\d.e-]+', r"\1<TIME>", "duration of an answer of a benchmark"),
+    (r'("items": \d+, "seconds": )[\d.e-]+', r"\1<TIME>", "duration of a step of `ver build`"),
+    (r"[\d.]+(?= hours of decoding)", "<TIME>", "what `ver estimate` makes of these"),
     (r"[\d.]+(?= s of answering)", "<TIME>", "the sum of these on a page"),
     (r"""(train_(?:runtime|samples_per_second|steps_per_second)['"]: '?)[\d.e-]+""", r"\1<TIME>", "pace of training"),
     (r"(tfevents)\.\S+", r"\1.<RANDOM>", "time, machine and process in the name of a log"),
@@ -57,6 +58,7 @@ MASKS: tuple[tuple[str, str, str], ...] = (
 )
 """Pattern, replacement, what it hides. Paths of the run and of the repository are masked before these."""
 VARIABLE_HEADERS = ("date", "content-length", "last-modified", "etag")
+CRASHES = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 Steps = list[str]
 
 
@@ -152,8 +154,8 @@ def run_command(line: str, scratch: Path) -> tuple[int | str, str, str]:
             code: int | str = main(arguments)
         except SystemExit as end:
             code = str(end.code)
-        except Exception:  # noqa: BLE001 a traceback is a recording, too
-            code = f"raised {traceback.format_exc(limit=0).strip()}"
+        except CRASHES as error:  # a recording, too
+            code = f"raised {type(error).__name__}: {error}"
     return code, *((scratch / name).read_bytes().decode(errors="replace") for name in ("stdout", "stderr"))
 
 
