@@ -45,7 +45,7 @@ def documented_calls() -> list[tuple[str, ...]]:
 
 
 def fault(arguments: list[str]) -> str | None:
-    """Say what is wrong with a call, or None: an unknown command or an option that the command does not have."""
+    """Say what is wrong with a call, or None: an unknown command, an option too many or a required one too few."""
     command: click.Command = emotion_qwen
     for argument in arguments:
         if argument == "--":
@@ -67,4 +67,7 @@ def fault(arguments: list[str]) -> str | None:
             if argument not in command.commands:
                 return f"{shlex.join(arguments)}: {command.name} has no command {argument}"
             command = command.commands[argument]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.required and not set(parameter.opts) & set(arguments):
+            return f"{shlex.join(arguments)}: {command.name} needs {parameter.opts[0]}"
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -35,7 +34,8 @@ def lay_out(folder: Path, data: Path | None) -> None:
     _manifests(folder)
     _models(folder)
     if data is not None:
-        (folder / "data").symlink_to(data, target_is_directory=True)
+        for name in ("data", "my/data"):
+            (folder / name).symlink_to(data, target_is_directory=True)
 
 
 def _with_sound(silent: Path, target: Path, slower: int = 1) -> None:
@@ -87,10 +87,8 @@ def _manifests(folder: Path) -> None:
 
 
 def _models(folder: Path) -> None:
-    for name in ("before", "after", "my-tuned"):
+    for name in ("before", "after", "my/tuned/model"):
         shutil.copytree(NANO, folder / name)
-    (folder / "my").mkdir()
-    os.rename(folder / "my-tuned", folder / "my" / "tuned")
     _tiny_qwen(folder / "Qwen2.5-VL-7B-Instruct")
     _tiny_whisper(folder / "whisper-large-v3")
 
