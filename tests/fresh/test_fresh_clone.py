@@ -111,25 +111,24 @@ def test_a_documented_server_becomes_ready_or_says_what_it_lacks(clone: Path, ca
     ) as server:  # fmt: skip
         port = next((word.rpartition("=")[2] for word in call if word.startswith("port=")), str(PORT))
         try:
-            deadline = time.monotonic() + 120
-            while server.poll() is None and time.monotonic() < deadline and health(port) not in (200, 503):
-                time.sleep(0.5)
             if any("one_gpu" in word for word in call):
-                output = server.communicate(timeout=60)[0] if server.poll() is not None else ""
+                output = server.communicate(timeout=60)[0]
                 assert server.returncode == 2 and "Traceback" not in output, output
-            else:  # a server whose model cannot be loaded stays and says so
-                failed = expected(call) != 0
-                while health(port) == 200 and failed and time.monotonic() < deadline:
-                    time.sleep(0.5)
-                assert server.poll() is None and health(port) == (503 if failed else 200)
+                return
+            # A server whose model cannot be loaded stays, and says so.
+            path, wanted = ("/health", 503) if expected(call) else ("/ready", 200)
+            deadline = time.monotonic() + 120
+            while server.poll() is None and time.monotonic() < deadline and status(port, path) != wanted:
+                time.sleep(0.5)
+            assert server.poll() is None and status(port, path) == wanted
         finally:
             server.terminate()
 
 
-def health(port: str) -> int:
-    """Return the status of `/health`: 200 while the process lives, 503 once its model failed, 0 without an answer."""
+def status(port: str, path: str) -> int:
+    """Return the status of an address of the server; 0 without an answer."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=4) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=4) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
