@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 from tests.conftest import write_clip
 from tests.disk import room
+from tests.processes import start_command
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.features import FeatureFile, read_features
@@ -208,27 +208,17 @@ def test_a_run_that_is_killed_leaves_whole_lines_and_goes_on(clips, tmp_path):
     folder.mkdir()
     for number in range(18):
         shutil.copy(clips[number % 2], folder / f"{number:02}.mp4")
-    command = [
-        sys.executable,
-        "-m",
-        "emotion_qwen.cli",
-        "analyze",
-        str(folder),
-        "--output",
-        str(output),
-        "--workers",
-        "0",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
-        until = time.monotonic() + 120
-        while not (output.exists() and output.read_bytes().count(b"\n")) and run.poll() is None:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        run.kill()
-    assert run.returncode == -signal.SIGKILL
+    command = ["analyze", str(folder), "--output", str(output), "--workers", "0"]
+    run = start_command(tmp_path / "run.log", *command)
+    until = time.monotonic() + 120
+    while not (output.exists() and output.read_bytes().count(b"\n")) and run.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    run.kill()
+    assert run.wait(60) == -signal.SIGKILL
     kept = output.read_bytes().rpartition(b"\n")[0].splitlines()
     assert 0 < len(kept) < 18
-    assert main(command[3:]) == 0
+    assert main(command) == 0
     assert output.read_bytes().splitlines()[: len(kept)] == kept
     assert [os.path.basename(line["source"]) for line in lines(output)] == [f"{number:02}.mp4" for number in range(18)]
 

@@ -2,13 +2,12 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import nullcontext
 
 import pytest
+from tests.processes import Process, start_command
 
 from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.evaluation.run import runner
@@ -196,16 +195,13 @@ def command(data, output, *more: str) -> list[str]:
     return ["eval", *options]
 
 
-def started(data, output, *more: str, **environment: str) -> subprocess.Popen:
-    code = "import sys; from emotion_qwen.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = [sys.executable, "-c", code, *command(data, output, "--batch", "2", *more)]
-    told = (data / f"{output}{environment.get('RANK', '')}.log").open("w")
-    # One thread each: sums in another order could turn the last digit of a share.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(arguments, env=environment, stdout=told, stderr=told)
+def started(data, output, *more: str, **environment: str) -> Process:
+    log = data / f"{output}{environment.get('RANK', '')}.log"
+    arguments = command(data, output, "--batch", "2", *more)
+    return start_command(log, *arguments, env={**os.environ, **environment})
 
 
-def ended(data, process: subprocess.Popen) -> int:
+def ended(data, process: Process) -> int:
     """Wait as long as a loaded machine may need; a test does not measure time."""
     code = process.wait(600)
     assert code == 0, "\n".join(f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(data.glob("*.log")))

@@ -7,7 +7,6 @@ import io
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.processes import Process, start_command
 
 httpx = pytest.importorskip("httpx", reason="needs the extra serve")
 openai = pytest.importorskip("openai", reason="the official client is not installed")
@@ -25,7 +25,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 class Running:
     """One server process."""
 
-    def __init__(self, process: subprocess.Popen, port: int, log: Path) -> None:
+    def __init__(self, process: Process, port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
         self.url = f"http://127.0.0.1:{port}"
         self.client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
@@ -60,13 +60,10 @@ def free_port() -> int:
 @contextmanager
 def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[Running]:
     port, log = free_port(), folder / "server.log"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("EMOTION_QWEN_API_KEY", None)
+    environment = {name: value for name, value in os.environ.items() if name != "EMOTION_QWEN_API_KEY"}
     if key:
         environment["EMOTION_QWEN_API_KEY"] = key
-    command = [sys.executable, "-m", "emotion_qwen.cli", "serve", "--port", str(port), *arguments]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    process = start_command(log, "serve", "--port", str(port), *arguments, env=environment)
     running = Running(process, port, log)
     try:
         until = time.monotonic() + 120

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,7 +158,3 @@ def main(what: str, folder: str, path: str, *kinds: str) -> None:
         train(Path(path), f"output={Path(folder) / kind}", sharded=kind == "sharded")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

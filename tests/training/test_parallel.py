@@ -3,12 +3,13 @@
 import json
 import os
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tests.processes import start
 
 from emotion_qwen.cli import main
 from emotion_qwen.data.collate import SampleBatches
@@ -24,30 +25,29 @@ from emotion_qwen.training.trainer import latest_checkpoint
 from . import mixed_ranks
 from .training_runs import losses
 
-SCRIPT = Path(mixed_ranks.__file__)
 ALL_PARTS = ["vision", "general", "emotion", "gate", "audio", "language"]
 
 
-def run_two(*arguments: str, ranks: int = 2, timeout: float = 300, program: tuple[str, ...] = (str(SCRIPT),)) -> None:
-    """Run a program, the script if not told otherwise, in processes that know of each other."""
+def run_two(folder: Path, program: Callable[..., Any], *arguments: Any, ranks: int = 2, timeout: float = 300) -> None:
+    """Call a function in processes that know of each other and write to files in the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     shared |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
     started = [
-        subprocess.Popen(
-            [sys.executable, *program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start(
+            folder / f"rank{rank}.log", program, *arguments,
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(ranks)
     ]  # fmt: skip
     try:
-        printed = [process.communicate(timeout=timeout)[0] for process in started]
+        codes = [process.wait(timeout) for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0] * ranks, "\n".join(printed)[-3000:]
+    assert codes == [0] * ranks, "\n".join(process.output() for process in started)[-3000:]
 
 
 @pytest.fixture
@@ -99,14 +99,14 @@ def test_two_ranks_with_unlike_batches_equal_one_process(steps, mixed_file, hear
     pairs = {(media_of(mixture[k].sample), media_of(mixture[k + 1].sample)) for k in range(0, 2 * steps, 2)}
     assert len({pair for pair in pairs if set(pair[0]) != set(pair[1])}) >= 3, "the ranks read unlike media"
     mixed_ranks.train(path, f"output={tmp_path / 'one'}")
-    run_two("runs", str(tmp_path), str(mixed_file(steps, 1)), "plain", "sharded")
+    run_two(tmp_path, mixed_ranks.main, "runs", str(tmp_path), str(mixed_file(steps, 1)), "plain", "sharded")
     check_equal(tmp_path, hearing_start, ("plain", "sharded"), steps)
 
 
 @pytest.mark.slow
 def test_a_fault_of_one_rank_ends_all_of_them(mixed_file, tmp_path):
     """None waits for ever, and each says what happened, here or elsewhere."""
-    run_two("faults", str(tmp_path), str(mixed_file(4, 1, save_every=2)), timeout=120)
+    run_two(tmp_path, mixed_ranks.main, "faults", str(tmp_path), str(mixed_file(4, 1, save_every=2)), timeout=120)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
     assert first["data"] == "TrainingError: rank(s) 1 failed while reading its data; their own messages say why"
     assert second["data"] == "DataError: the sample cannot be read"
@@ -148,12 +148,12 @@ def test_the_trainer_itself_shards_on_gpus(mixed_file, hearing_start, tmp_path):
     path = mixed_file(10, 2)
     mixed_ranks.train(path, f"output={tmp_path / 'one'}")
     path = mixed_file(10, 2 // ranks, strategy={"kind": "fsdp"})
-    run_two("runs", str(tmp_path), str(path), "plain", ranks=ranks)
+    run_two(tmp_path, mixed_ranks.main, "runs", str(tmp_path), str(path), "plain", ranks=ranks)
     check_equal(tmp_path, hearing_start, ("plain",), 10)
 
 
 FILL = """
-import sys, torch, torch.distributed as dist
+import torch, torch.distributed as dist
 from pathlib import Path
 from emotion_qwen.data import feature_filling
 from emotion_qwen.data.features import FeatureCache, media_parts
@@ -162,7 +162,6 @@ from emotion_qwen.training import run
 from emotion_qwen.training.ranks import on_rank_zero
 from emotion_qwen.training.plan import make_mixture, read_settings
 from emotion_qwen.training.stages import enter_stage
-config, = sys.argv[1:]
 settings = read_settings(Path(config))
 append = feature_filling.FeatureFiller._append
 def counted(self, batch, features):
@@ -202,7 +201,7 @@ def test_two_ranks_with_two_workers_each_read_only_right_features(config_file, t
         features=str(tmp_path / "features"), batch={"samples": 4, "workers": 2}, optim={"steps": 6}, save_every=100,
         validation=[held], evaluate_every=6, evaluate_samples=16,
     )  # fmt: skip
-    run_two(str(path), program=("-c", FILL))
+    run_two(tmp_path, exec, FILL, {"config": str(path)})
     proof = json.loads((tmp_path / "run" / "model" / "stage.json").read_text(encoding="utf-8"))
     assert [entry for entry in proof["log"] if "eval_general_loss" in entry]
 
@@ -214,7 +213,7 @@ def test_samples_set_aside_by_all_ranks_and_workers_are_listed_once(config_file,
     limit = sorted(set(lengths.values()))[-2]
     batch = {"samples": 4, "workers": 2, "max_tokens": limit, "max_rejected": len(samples)}
     path = config_file(stage="scratch", batch=batch, optim={"steps": 10, "learning_rate": 1e-3}, save_every=100)
-    run_two("train", str(path), program=("-m", "emotion_qwen.cli"))
+    run_two(tmp_path, main, ["train", str(path)])
     lines = (tmp_path / "run" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
     names = sorted(json.loads(line)["id"] for line in lines)
     assert names == sorted(name for name, length in lengths.items() if length > limit) != []

@@ -1,15 +1,14 @@
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from tests import processes
+from tests.processes import Process
 
 from emotion_qwen.cli import main
 from emotion_qwen.data.manifest import write_manifest
@@ -21,25 +20,22 @@ from emotion_qwen.training.trainer import STAGING, StageTrainer, checkpoints, ga
 
 from .training_runs import chat, losses
 
-SLOW_STEP = """
-import sys, time
-from emotion_qwen.training.trainer import StageTrainer
-step = StageTrainer.training_step
-def slowly(self, *args, **kwargs):
-    time.sleep(0.05)
-    return step(self, *args, **kwargs)
-StageTrainer.training_step = slowly
-from emotion_qwen.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+
+def train_slowly(*arguments: str) -> int:
+    """Train with steps slow enough to be interrupted."""
+    step = StageTrainer.training_step
+
+    def slowly(self, *args, **kwargs):
+        time.sleep(0.05)
+        return step(self, *args, **kwargs)
+
+    StageTrainer.training_step = slowly
+    return main(["train", *arguments])
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    """Train in a process of its own, with steps slow enough to be interrupted."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW_STEP, "train", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+def start(folder: Path, *arguments: str) -> Process:
+    """Train in a process of its own, whose output goes to a file in the folder."""
+    return processes.start(folder / "train.log", train_slowly, *arguments)
 
 
 def wait_for(found, seconds: float = 120) -> None:
@@ -55,7 +51,7 @@ def test_killed_at_any_step_a_run_goes_on_as_if_nothing_had_happened(config_file
     run_stage(read_settings(path, (f"output={tmp_path / 'whole'}",)))
     broken, kills = tmp_path / "run", (3, 6)  # between two saves, and right after one
     for number, step in enumerate(kills):
-        process = start(str(path), *(["--resume"] if number else []))
+        process = start(tmp_path, str(path), *(["--resume"] if number else []))
         wait_for(
             lambda at=step: (latest_checkpoint(broken) or Path("checkpoint-0")).name >= f"checkpoint-{at // 2 * 2}"
         )
@@ -111,15 +107,14 @@ def test_a_folder_that_goes_is_moved_away_whole_before_it_is_removed(config_file
 
 def test_sigterm_saves_and_stops(config_file, tmp_path):
     path = config_file(optim={"steps": 400, "learning_rate": 1e-3}, save_every=1000)
-    process = start(str(path))
-    assert process.stdout is not None
+    process = start(tmp_path, str(path))
     wait_for(lambda: (tmp_path / "run").is_dir() and any((tmp_path / "run").rglob("events*")))
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=120)[0]
+    code = process.wait(120)
     last = latest_checkpoint(tmp_path / "run")
-    assert process.returncode == 128 + signal.SIGTERM and last is not None
-    words = " ".join(output.split())
+    assert code == 128 + signal.SIGTERM and last is not None
+    words = " ".join(process.output().split())
     assert "stopped by SIGTERM after step" in words and "go on with --resume" in words
     assert int(last.name.split("-")[1]) < 400 and json.loads((last / "position.json").read_text())["seen"] > 0
 

@@ -118,7 +118,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(folder, tmp_path):
         config = preset("nano").vision_config
         config.depth, config.fullatt_block_indexes = 1, [0]
         model = VisionStudent(EmotionQwenVisionTransformer(config))
-        run_vision(VisionRun(folder, tmp_path / name, 2, 1e-3, batch_size=8), model, guide)
+        run_vision(VisionRun(folder, tmp_path / name, 1, 1e-3, batch_size=8), model, guide)
         return model.state_dict()
 
     whole = run("whole")

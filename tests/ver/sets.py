@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from skimage import data
+from tests.processes import Process, start_command
 from tests.ver.films import colours, write
 
 from emotion_qwen.ver.settings import BuildSettings
-
-ROOT = Path(__file__).parents[2]
 
 
 def faces(folder: Path, count: int = 3) -> Path:
@@ -48,10 +44,8 @@ def settings(source: Path, output: Path, url: str, **changes: Any) -> BuildSetti
     return BuildSettings.of(values)
 
 
-def start(chosen: BuildSettings, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(chosen: BuildSettings, folder: Path, *arguments: str) -> Process:
     """Start the build as a process of its own."""
     path = folder / "build.yaml"
     path.write_text(yaml.safe_dump(json.loads(chosen.model_dump_json())))
-    command = [sys.executable, "-m", "emotion_qwen.cli", "ver", "build", str(path), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return start_command(folder / "build.log", "ver", "build", str(path), *arguments)

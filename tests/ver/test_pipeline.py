@@ -123,9 +123,8 @@ def test_kill_9_in_each_step(films, tmp_path):
             teacher.release.set()
         teacher.hold_after = None
         process = start(chosen, tmp_path)
-        out, error = process.communicate(timeout=200)
-        assert process.returncode == 0, error
-        assert "3 clips of 3 videos" in out
+        assert process.wait(200) == 0, process.output()
+        assert "3 clips of 3 videos" in process.output()
         assert set(teacher.answered.values()) == {1}
     names = [json.loads(line)["id"] for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     assert len(names) == len(set(names)) == 6
