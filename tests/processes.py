@@ -21,11 +21,15 @@ from unittest import mock
 
 from emotion_qwen.cli import main
 
+PRELOADED = (
+    "emotion_qwen.batch.folder",
+    "emotion_qwen.training.run",
+    "emotion_qwen.evaluation.run.answerers.local",
+    "emotion_qwen.serving.http.app",
+    "torch.utils.tensorboard",
+)
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([
-    "emotion_qwen.inference.folder", "emotion_qwen.training.run", "emotion_qwen.evaluation.answerers.local",
-    "emotion_qwen.serving.app", "torch.utils.tensorboard",
-])  # fmt: skip
+_CONTEXT.set_forkserver_preload(list(PRELOADED))
 
 
 class Process:

@@ -60,7 +60,10 @@ def free_port() -> int:
 @contextmanager
 def serving(folder: Path, *arguments: str, key: str | None = None) -> Iterator[Running]:
     port, log = free_port(), folder / "server.log"
+    temporary = folder / "tmp"  # its own, so that a test can look for what was left there
+    temporary.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "EMOTION_QWEN_API_KEY"}
+    environment["TMPDIR"] = str(temporary)
     if key:
         environment["EMOTION_QWEN_API_KEY"] = key
     process = start_command(log, "serve", "--port", str(port), *arguments, env=environment)

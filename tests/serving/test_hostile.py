@@ -11,7 +11,6 @@ import subprocess
 import time
 import wave
 import zlib
-from pathlib import Path
 
 import av
 import numpy as np
@@ -220,6 +219,7 @@ def test_uploads_are_deleted_and_the_log_holds_no_content(server, tmp_path):
     data = {"file": (f"{marked}.png", png(9))}
     assert server.http.post("/v1/emotion/analyze", files=data, data={"context": marked}).status_code == 200
     assert server.http.post("/v1/emotion/analyze", files={"file": (f"{marked}.png", b"no picture")}).status_code == 400
-    left = [path for folder in Path(os.environ.get("TMPDIR", "/tmp")).glob("emotion-qwen-serve-*")
-            for path in folder.rglob("*upload*")]  # fmt: skip
+    temporary = server.log.parent / "tmp"
+    assert list(temporary.glob("emotion-qwen-serve-*")), "the server keeps what it is sent elsewhere"
+    left = list(temporary.glob("emotion-qwen-serve-*/**/*upload*"))
     assert not left and marked not in server.log.read_text()
