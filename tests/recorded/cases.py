@@ -229,8 +229,9 @@ COMMANDS: dict[str, str | list[str]] = {
     "ver/until": [f"{NANO_SET} --until {step}" for step in ("segment", "cut", "look", "select", "listen", "describe")],
     "ver/changed_settings": [f"{NANO_SET} --until cut", f"{NANO_SET} segment.shortest=0.5 --until cut"],
     "ver/evaluated": [
-        f"{NANO_SET} export.validation=0.99",
+        f"{NANO_SET} export.validation=0.5 export.test=0.5",
         "eval --tasks ver --data set --model nano --output run --split validation --no-frames",
+        "eval --tasks ver --data set --model nano --output tested --split test --no-frames",
     ],
     "ver/step": f"{NANO_SET} --until sing",
     "ver/source": "ver build {repo}/configs/ver/nano.yaml source=gone output=set",

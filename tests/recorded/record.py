@@ -41,7 +41,7 @@ SETTINGS = {
 MASKS: tuple[tuple[str, str, str], ...] = (
     (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:<PORT>", "free port of a server"),
     (r"emotion-qwen-(serve-|calibrate-)?[a-z0-9_]{8}\b", r"emotion-qwen-\1<RANDOM>", "temporary folder"),
-    (r'("took": )[\d.e-]+', r"\1<TIME>", "duration of an analysis in a report"),
+    (r'("took\\*": )[\d.e-]+', r"\1<TIME>", "duration of an analysis in a report"),
     (r"(frames(?: |&#160;)\d+,(?: |&#160;))[\d.]+((?: |&#160;)(?:s|秒)) *", r"\1<TIME>\2", "the same for a reader"),
     (r"(<dt>took</dt><dd>)[\d.e-]+", r"\1<TIME>", "the same on a page"),
     (r'("frames": \d+, "seconds": )[\d.e-]+', r"\1<TIME>", "duration of an answer of a benchmark"),
