@@ -76,6 +76,12 @@ def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path):
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "disk" / "real.txt").read_text() == "new"
 
 
+def test_a_journal_that_is_a_folder_is_named(tmp_path):
+    for journal in (lambda: list(read_journal(tmp_path)), lambda: append(tmp_path, "a\n")):
+        with pytest.raises(StorageError, match="[Ii]s a (folder|directory)"):
+            journal()
+
+
 def test_places_that_cannot_be_written_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     for target, match in (

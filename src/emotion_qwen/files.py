@@ -65,8 +65,7 @@ def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
     suffix = target.suffix if len(os.fsencode(target.suffix)) < LONGEST_NAME // 4 else ""
     draft = target.with_name(f".part-{_HOST}-{os.getpid()}-{next(_numbers)}{suffix}")
     try:
-        if target.exists() and not target.is_file():
-            raise StorageError(f"{str(path)!r} is a folder or a device; expected the name of a file")
+        _check_is_no_folder(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.parent not in _swept:
             remove_drafts(target.parent)
@@ -193,7 +192,12 @@ def mend(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (place in bytes, line without its end) of every complete line; nothing if there is no file."""
+    """Yield (place in bytes, line without its end) of every complete line; nothing if there is no file.
+
+    Raises:
+        StorageError: the path is that of a folder or device.
+    """
+    _check_is_no_folder(path)
     if not path.is_file():
         return
     place = 0
@@ -235,6 +239,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise storage_error(path, error) from error
         yield
+
+
+def _check_is_no_folder(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{str(path)!r} is a folder or a device; expected the name of a file")
 
 
 def _encoded(content: str | bytes) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from emotion_qwen.batch.outputs import check_outputs, view_names, view_path
+from emotion_qwen.cli import main
 from emotion_qwen.errors import SettingsError
 
 
@@ -66,3 +68,10 @@ def test_outputs_that_would_overwrite_an_input_or_each_other_are_refused(tmp_pat
             check_outputs({"picture": [tmp_path / name]}, files)
     with pytest.raises(SettingsError, match=r"--features and --output would both write '.*r\.jsonl'; give each"):
         check_outputs({"output": [tmp_path / "r.jsonl"], "features": [tmp_path / "r.jsonl"]}, files)
+
+
+def test_an_output_that_is_a_folder_is_refused_in_one_line(tmp_path, capsys):
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+    assert main(["analyze", str(tmp_path / "photo.png"), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "is a folder or a device; expected the name of a file" in error
