@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.media.footage import write_film
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import other_language
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import Detections, ScriptedDetector
@@ -171,7 +171,7 @@ def test_words_alone_answer_without_a_person(analyzer, gray_clip, tmp_path):
 def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip, tmp_path):
     files = [face_file, gray_clip]
     reader = analyzer.reader("dfew7", "en")
-    readings = [Reading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
+    readings = [ClipReading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
     seen, nothing = analyzer.conclude(reader, readings)
     report = analyzer.analyze(face_file)
     assert seen.label == report.label and seen.distribution == pytest.approx(report.distribution, abs=1e-6)

@@ -14,8 +14,8 @@ import numpy as np
 
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
-from emotion_qwen.analysis.reader import Reader
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import ViewReader, label_reader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.reasoning import Reasoning, difference, think
 from emotion_qwen.analysis.report import (
     ABSTAIN_BELOW,
@@ -33,7 +33,6 @@ from emotion_qwen.analysis.report import (
     outline,
     valence_arousal,
 )
-from emotion_qwen.analysis.scoring import label_reader
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
@@ -136,7 +135,7 @@ class EmotionQwen:
             raise found
         return found.report
 
-    def reader(self, labels: str, language: str, about: str = PEOPLE) -> Reader:
+    def reader(self, labels: str, language: str, about: str = PEOPLE) -> ViewReader:
         """Return a reader of this model for `read`.
 
         Raises:
@@ -162,7 +161,7 @@ class EmotionQwen:
 
     def read(
         self,
-        reader: Reader,
+        reader: ViewReader,
         clips: Sequence[PreparedClip],
         labels: str,
         language: str,
@@ -188,10 +187,10 @@ class EmotionQwen:
         Returns:
             Per clip what was found, or why there is nothing to find in it.
         """
-        readings = [Reading(reader, clip, label_set(labels), language, context, about) for clip in clips]
+        readings = [ClipReading(reader, clip, label_set(labels), language, context, about) for clip in clips]
         return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
 
-    def conclude(self, reader: Reader, readings: Sequence[Reading]) -> list[Conclusion | MediaError]:
+    def conclude(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Conclusion | MediaError]:
         """Conclude about clips as `tell` does, without what the answers rest on: no cues, sentence or reasoning.
 
         Returns:
@@ -205,8 +204,8 @@ class EmotionQwen:
 
     def tell(
         self,
-        reader: Reader,
-        readings: Sequence[Reading],
+        reader: ViewReader,
+        readings: Sequence[ClipReading],
         *,
         abstain_below: float = ABSTAIN_BELOW,
         reasoning: Reasoning | str | None = None,
@@ -238,7 +237,11 @@ class EmotionQwen:
         return results
 
     def _write(
-        self, reader: Reader, readings: Sequence[Reading], outlines: Sequence[Outline], thinking: Reasoning | None
+        self,
+        reader: ViewReader,
+        readings: Sequence[ClipReading],
+        outlines: Sequence[Outline],
+        thinking: Reasoning | None,
     ) -> list[Written]:
         """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
         telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
@@ -256,7 +259,7 @@ class EmotionQwen:
             written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
         return written
 
-    def features(self, reading: Reading) -> ClipFeatures:
+    def features(self, reading: ClipReading) -> ClipFeatures:
         """Return the features of a clip as `tell` does, without the report, which asks for much more.
 
         Raises:
@@ -340,7 +343,7 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: Reading, found: Outline, written: Written, threshold: float) -> EmotionReport:
+    def _report(self, reading: ClipReading, found: Outline, written: Written, threshold: float) -> EmotionReport:
         conclusion, language = found.conclusion, reading.language
         influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
@@ -367,7 +370,7 @@ class EmotionQwen:
             provenance=self._provenance(reading, written.thought, conclusion.label),
         )
 
-    def _telling(self, reading: Reading, found: Outline) -> Glimpse | None:
+    def _telling(self, reading: ClipReading, found: Outline) -> Glimpse | None:
         """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
         if found.conclusion.label is None or not self._trained_about(reading.about):
             return None
@@ -381,7 +384,7 @@ class EmotionQwen:
         facts = self.engine.training_facts()
         return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
-    def _think(self, reading: Reading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
+    def _think(self, reading: ClipReading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
         if thinking is None:
             return None
         steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
@@ -400,7 +403,7 @@ class EmotionQwen:
             "hearing_settings": None if hearing is None else hearing.model_dump(),
         }
 
-    def _provenance(self, reading: Reading, thought: Thought | None, label: str | None) -> dict[str, Any]:
+    def _provenance(self, reading: ClipReading, thought: Thought | None, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
         trained = self.engine.training_facts().get("label_sets")
         facts = {
@@ -443,7 +446,7 @@ class EmotionQwen:
         return self.engine.provenance()
 
 
-def _nothing_in(reading: Reading) -> MediaError:
+def _nothing_in(reading: ClipReading) -> MediaError:
     return MediaError(
         f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
         "give one that has"

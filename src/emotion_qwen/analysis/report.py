@@ -13,7 +13,7 @@ import numpy as np
 from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues
 from emotion_qwen.analysis.moments import find_episodes, smooth, windows
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
-from emotion_qwen.analysis.reading import PICTURE, Reading
+from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.faces import best_box
 from emotion_qwen.matching.statements import stated_concepts
@@ -97,7 +97,7 @@ class Conclusion:
     people: tuple[int, ...]
 
 
-def conclude(reading: Reading) -> Conclusion:
+def conclude(reading: ClipReading) -> Conclusion:
     """Conclude about a clip from its glimpses alone; what the reader was asked before is not asked again."""
     channels, people = reading.channels, tuple(reading.people)
     if not channels:
@@ -107,7 +107,7 @@ def conclude(reading: Reading) -> Conclusion:
     return Conclusion(label, named(reading.labels, pooled), "", weights(reading.gates), channels, people)
 
 
-def unanswered(reading: Reading) -> str:
+def unanswered(reading: ClipReading) -> str:
     """Say why there is no answer where nothing was found to answer about, in the reading's language."""
     clip = reading.prepared.clip
     seeks = (bool(len(clip.frames)), clip.wave is not None and reading.hears)
@@ -136,7 +136,7 @@ class Outline:
     gaps: tuple[Gap, ...]
 
 
-def outline(reading: Reading) -> Outline:
+def outline(reading: ClipReading) -> Outline:
     """Compose people, timeline, gaps and the clip's answer."""
     shares, clip = reading.shares(reading.channels), reading.prepared.clip
     people = tuple(describe_person(reading, person) for person in reading.prepared.people)
@@ -147,7 +147,7 @@ def outline(reading: Reading) -> Outline:
     return Outline(shares, conclude(reading), people, moments, episodes, gaps)
 
 
-def answered_spans(reading: Reading) -> list[Span]:
+def answered_spans(reading: ClipReading) -> list[Span]:
     """Return the stretches of a clip about which there is something to answer, seconds; see `presence`."""
     clip = reading.prepared.clip
     seen = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
@@ -178,7 +178,7 @@ def weights(gates: np.ndarray) -> dict[str, float]:
 
 
 def timeline(
-    reading: Reading, shares: np.ndarray, rows: np.ndarray, spans: Sequence[Span]
+    reading: ClipReading, shares: np.ndarray, rows: np.ndarray, spans: Sequence[Span]
 ) -> tuple[tuple[Moment, ...], tuple[Episode, ...]]:
     """Compose the timeline of the given glimpses, and its episodes; both are empty for a picture.
 
@@ -203,7 +203,7 @@ def timeline(
 
 
 def _stretch(
-    reading: Reading, shares: np.ndarray, rows: Sequence[int], span: Span
+    reading: ClipReading, shares: np.ndarray, rows: Sequence[int], span: Span
 ) -> tuple[list[Moment], tuple[Episode, ...]]:
     """Compose the timeline of one stretch from the `rows` of its glimpses."""
     labels, cut = reading.labels, window_rows(reading, rows, span)
@@ -221,7 +221,7 @@ def _stretch(
     return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
 
 
-def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
+def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
     """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
     times = np.array([reading.glimpses[row].time for row in rows])
     found = []
@@ -231,7 +231,7 @@ def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple
     return found
 
 
-def describe_person(reading: Reading, person: PersonPictures) -> Person:
+def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
     """Compose the row of one person, by picture alone."""
     track, clip, labels = person.track, reading.prepared.clip, reading.labels
     height, width = clip.frames.shape[1:3]
@@ -260,7 +260,7 @@ def describe_person(reading: Reading, person: PersonPictures) -> Person:
     )
 
 
-def influence(reading: Reading) -> tuple[Channel, ...]:
+def influence(reading: ClipReading) -> tuple[Channel, ...]:
     """Say of every channel what it alone says, and how far the clip's answer moves without it.
 
     Without any channel nothing is known, and all labels have the same share.
@@ -323,7 +323,7 @@ def doubt(
     )
 
 
-def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
+def find_cues(reading: ClipReading, found: Outline) -> tuple[Cue, ...]:
     """Measure everything the answer can be checked against, in order of time; without an answer there is nothing."""
     cues: list[Cue] = []
     if found.conclusion.label is None:
@@ -336,14 +336,14 @@ def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
     return tuple(sorted(cues, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
 
 
-def cue_views(reading: Reading, found: Outline) -> list[View]:
+def cue_views(reading: ClipReading, found: Outline) -> list[View]:
     """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
     return [
         view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)
     ]
 
 
-def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
+def _of_people(reading: ClipReading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
     """Pair people with their episodes; a picture has none, so that it is one."""
     return [
         (pictures, person.episodes or (_throughout(reading, person.label),))
@@ -351,12 +351,12 @@ def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, t
     ]
 
 
-def _throughout(reading: Reading, label: str) -> Episode:
+def _throughout(reading: ClipReading, label: str) -> Episode:
     start, end = whole_span(reading.prepared.clip)
     return Episode(label, start, end, (start + end) / 2, 0.0)
 
 
-def explain(reading: Reading, found: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
+def explain(reading: ClipReading, found: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
     """Compose the rationale: the model's sentence, then what was measured; without an answer there is none."""
     if found.conclusion.label is None:
         return ()

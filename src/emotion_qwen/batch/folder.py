@@ -20,7 +20,7 @@ import torch
 
 from emotion_qwen.analysis.analyzer import Analysis, EmotionQwen
 from emotion_qwen.analysis.features import FeatureFile, differing
-from emotion_qwen.analysis.reader import Reader
+from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reasoning import Reasoning
 from emotion_qwen.analysis.report import ABSTAIN_BELOW
 from emotion_qwen.batch.workers import Preparation, prepare_all
@@ -124,7 +124,9 @@ def analyze_all(
 
 
 def _isolated(
-    read: Callable[[Sequence[PreparedClip]], list[Analysis | MediaError]], reader: Reader, clips: Sequence[PreparedClip]
+    read: Callable[[Sequence[PreparedClip]], list[Analysis | MediaError]],
+    reader: ViewReader,
+    clips: Sequence[PreparedClip],
 ) -> list[Result]:
     """Analyze clips together; where the model fails, in halves, down to the one clip whose error it is."""
     if not clips:

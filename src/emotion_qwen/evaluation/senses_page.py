@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import label_reader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import influence
-from emotion_qwen.analysis.scoring import label_reader
 from emotion_qwen.console import run_command
 from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.data.texts import Texts, read_texts
@@ -115,7 +115,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
         told = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = Reading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
+        reading = ClipReading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
         pooled = reading.clip(reading.channels)
         found = {one.channel: one for one in influence(reading) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import ShapeError
-from emotion_qwen.faces.capture import box_at, chosen_frames
+from emotion_qwen.faces.capture import chosen_frames, frame_box
 from emotion_qwen.records import Clip, FaceTrack
 
 TILES = 24
@@ -42,7 +42,7 @@ def draw_tracks(frame: np.ndarray, tracks: Sequence[FaceTrack], index: int) -> I
     unit = max(picture.size) / TILE_WIDTH
     font = _font(13 * unit)
     for track in tracks:
-        box = box_at(track, index)
+        box = frame_box(track, index)
         if box is None:
             continue
         colour = colour_of(track.person)

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
-from emotion_qwen.analysis.reader import Reader
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import ViewReader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
-from emotion_qwen.analysis.scoring import less_blank
 from emotion_qwen.batch.workers import prepare_all
 from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
@@ -81,7 +80,7 @@ class LocalModel:
         self.analyzer = EmotionQwen(engine, detector)
         self.workers = min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS) if workers is None else workers
         self._clips = OrderedDict[tuple, Clip]()
-        self._readers: dict[tuple[str, ...], Reader] = {}
+        self._readers: dict[tuple[str, ...], ViewReader] = {}
         self._ahead: Generator[tuple[Item, PreparedClip | EmotionQwenError], None, None] | None = None
 
     def side_of(self, task: Task) -> int | None:
@@ -152,12 +151,12 @@ class LocalModel:
         for item, told in zip(items, said, strict=True):
             yield prediction(item, **told, seconds=share, answerer=self.name)
 
-    def readings(self, task: Task, items: Sequence[Item]) -> list[Reading | MediaError]:
+    def readings(self, task: Task, items: Sequence[Item]) -> list[ClipReading | MediaError]:
         """Return what `analyze` would read of items of emotion, or why they cannot be read."""
         prepared = [self._next(item) for item in items]
         return [
             one if isinstance(one, MediaError) else
-            Reading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
+            ClipReading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
             for item, one in zip(items, prepared, strict=True)
         ]  # fmt: skip
 
@@ -176,10 +175,10 @@ class LocalModel:
             raise found
         return found
 
-    def _reader(self, item: Item) -> Reader:
+    def _reader(self, item: Item) -> ViewReader:
         key = (item.question, *item.choices)
         if key not in self._readers:
-            self._readers[key] = Reader(self.engine, item.question, item.choices)
+            self._readers[key] = ViewReader(self.engine, item.question, item.choices)
         return self._readers[key]
 
     def _feel(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -189,9 +188,9 @@ class LocalModel:
             {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
             for one in readings
         ]
-        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, Reading)]
+        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, ClipReading)]
         in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
-        by_reader: dict[int, list[tuple[int, Reading]]] = {}
+        by_reader: dict[int, list[tuple[int, ClipReading]]] = {}
         for row, reading in able:
             if not self._in_words(task, items[row]):
                 by_reader.setdefault(id(reading.reader), []).append((row, reading))
@@ -211,7 +210,7 @@ class LocalModel:
         usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
         return self.replies or not usual
 
-    def _replies(self, task: Task, asked: Sequence[tuple[str, Reading]]) -> list[dict[str, Any]]:
+    def _replies(self, task: Task, asked: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
         """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
         views: list[View | None] = []
         for _, reading in asked:
@@ -251,7 +250,7 @@ class LocalModel:
         # Choices may differ within a batch: all of them are scored for every visual, and each item looks at its own.
         words = list(dict.fromkeys(word for item in items for word in item.choices))
         if task.less_blank:
-            scores, gates = less_blank(engine, views, items[0].question, words)
+            scores, gates = ViewReader(engine, items[0].question, words).scores(views)
         else:
             seen = engine.score(views, [item.question for item in items], words)
             scores, gates = seen.log_likelihood, seen.gate
