@@ -8,7 +8,6 @@ answer, and the prediction says why. General questions are asked about whole pic
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
@@ -16,17 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
-from emotion_qwen.batch.workers import prepare_all
+from emotion_qwen.batch.preparation import prepare_all, spare_workers
 from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.errors import EmotionQwenError, MediaError
-from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of
+from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of, still
 from emotion_qwen.evaluation.run.predictions import Prediction, digest, medium_name, prediction
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
@@ -51,8 +48,6 @@ CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "ima
 """Settings in which no general task gives a model more than the model's own."""
 FEWEST = 16
 """With fewer items, starting processes takes longer than it saves."""
-MOST_WORKERS = 4
-MODEL_CORES = 2  # as in `batch.folder`
 
 
 class LocalModel:
@@ -78,10 +73,10 @@ class LocalModel:
     ) -> None:
         self.engine, self.batch, self.name, self.replies = engine, batch, engine.name, replies
         self.analyzer = EmotionQwen(engine, detector)
-        self.workers = min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS) if workers is None else workers
+        self.workers = spare_workers() if workers is None else workers
         self._clips = OrderedDict[tuple, Clip]()
         self._readers: dict[tuple[str, ...], ViewReader] = {}
-        self._ahead: Generator[tuple[Item, PreparedClip | EmotionQwenError], None, None] | None = None
+        self._ahead: Generator[tuple[Item, PreparedClip | MediaError], None, None] | None = None
 
     def side_of(self, task: Task) -> int | None:
         """See `Answerer`; emotion is read from pictures as they are, which `analyze` gets, too."""
@@ -171,8 +166,6 @@ class LocalModel:
         else:
             known, found = next(self._ahead)
             assert known is item, "items are answered in the order in which they were announced"
-        if isinstance(found, EmotionQwenError) and not isinstance(found, MediaError):
-            raise found
         return found
 
     def _reader(self, item: Item) -> ViewReader:
@@ -314,11 +307,6 @@ def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
         yield
     finally:
         processor.clip_settings = before
-
-
-def still(picture: np.ndarray, name: str) -> Clip:
-    """Return a clip of one picture (H, W, 3) uint8."""
-    return Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
 
 
 def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
