@@ -16,7 +16,7 @@ from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.records import EmotionReport, Utterance
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.views.render import as_json, show
+from emotion_qwen.views.render import as_json, show_report
 
 KEYS = [field.name for field in dataclasses.fields(EmotionReport)]
 
@@ -226,8 +226,8 @@ def test_json_is_one_line_with_the_promised_keys(analyzer, face_file):
 def test_the_terminal_view_says_what_matters(analyzer, face_file, gray_clip):
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     report = analyzer.analyze(face_file, "mikels8")
-    show(report, console)
-    show(analyzer.analyze(gray_clip, language="zh"), console)
+    show_report(report, console)
+    show_report(analyzer.analyze(gray_clip, language="zh"), console)
     text = console.export_text()
     for expected in (report.label, "person", "gate: general expert", "never trained", "没有找到人脸", "mikels8"):
         assert expected in text

@@ -38,7 +38,7 @@ from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
+from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.processing.chat import LANGUAGES, describe_question, label_question
 from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.taxonomy import label_set
@@ -155,9 +155,9 @@ class EmotionQwen:
         return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
 
     @cached_property
-    def budget(self) -> Budget:
+    def budget(self) -> ClipBudget:
         """What preparing a clip needs to know of the model."""
-        return Budget.of(self.engine.processor)
+        return ClipBudget.of(self.engine.processor)
 
     def read(
         self,
@@ -219,16 +219,14 @@ class EmotionQwen:
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
-        written = iter(self._write(reader, able, outlines, thinking))
-        done = iter(outlines)
-        results: list[Analysis | MediaError] = []
-        for reading in readings:
-            if reading.is_empty:
-                results.append(_nothing_in(reading))
-                continue
-            found = next(done)
-            report = self._report(reading, found, next(written), abstain_below)
-            results.append(Analysis(report, clip_features(reading)))
+        written = self._write(reader, able, outlines, thinking)
+        analyses = iter(
+            [
+                Analysis(self._report(*parts, abstain_below), clip_features(parts[0]))
+                for parts in zip(able, outlines, written, strict=True)
+            ]
+        )
+        results = [_nothing_in(reading) if reading.is_empty else next(analyses) for reading in readings]
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
         for one, reading in zip(results, readings, strict=True):
@@ -299,15 +297,12 @@ class EmotionQwen:
             raise MediaError(
                 f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
             )
-        chosen = found[len(found) // 2]
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            own = [one for one in found if one.person == most]
-            chosen = own[len(own) // 2]
-        view = chosen.view(CHANNELS, "en") or []
-        if not prepared.people and len(prepared.shown.frames):
-            view = whole(prepared, context, hears=self.hears, about=WHOLE).view(CHANNELS, "en") or []
-        return view
+            found = [one for one in found if one.person == most]
+        elif len(prepared.shown.frames):
+            found = [whole(prepared, context, hears=self.hears, about=WHOLE)]
+        return found[len(found) // 2].view(CHANNELS, "en") or []
 
     @property
     def hears(self) -> bool:

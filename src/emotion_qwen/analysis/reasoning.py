@@ -114,7 +114,7 @@ def think(
     """
     steps = steps_of(channels)
     (text,) = engine.write(
-        [view], question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
+        [view], steps_question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
         schema=schema_of(steps, labels, language),
     )  # fmt: skip
     return {step: told.strip() for step, told in json.loads(text).items()}
@@ -154,7 +154,7 @@ def _class(letters: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\]^-" else letter for letter in letters)
 
 
-def question(steps: Collection[str], labels: LabelSet, language: str) -> str:
+def steps_question(steps: Collection[str], labels: LabelSet, language: str) -> str:
     """Return the question that asks for the steps."""
     asked, joint = _ASKED[language], ", " if language == "en" else "、"
     told = joint.join(f'"{step}": {asked[step]}' for step in steps)

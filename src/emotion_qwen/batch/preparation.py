@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.faces import FaceDetector
 from emotion_qwen.media.clip import Sources
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
+from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.workers import Isolation, Pool, WorkerError
 
 MOST_WORKERS = 4
@@ -35,7 +35,7 @@ class Preparation:
     """
 
     detector: FaceDetector
-    budget: Budget
+    budget: ClipBudget
     sources: Sources
     start: float | None = None
     end: float | None = None

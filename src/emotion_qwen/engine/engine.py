@@ -18,7 +18,7 @@ import torch
 from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.engine.calibration import Calibration
-from emotion_qwen.engine.constrained import Grammar
+from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import (
     BATCH,
     ENCODED,
@@ -240,7 +240,7 @@ class Engine:
         """
         texts: list[str] = []
         sampling = sampling or Sampling()
-        grammar = None if schema is None else Grammar(schema, self.vocabulary)
+        grammar = None if schema is None else SchemaGuide(schema, self.vocabulary)
         for _, inputs in self._batches(views, question, system, self.written_together):
             texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
         return texts
@@ -256,7 +256,7 @@ class Engine:
         inputs: BatchFeature,
         max_new_tokens: int,
         sampling: Sampling,
-        grammar: Grammar | None = None,
+        grammar: SchemaGuide | None = None,
         first: int = 0,
     ) -> list[str]:
         prompt = inputs["input_ids"].shape[1]

@@ -36,7 +36,7 @@ from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
+from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.taxonomy import label_set
@@ -150,7 +150,7 @@ def _moment(
         np.stack([pixels, pixels]), np.array([0.0, length]), "artificial", duration=length, size=pixels.shape[:2],
         wave=wave, sample_rate=SAMPLE_RATE, utterances=said,
     )  # fmt: skip
-    return prepare_clip(clip, detector, Budget.of(engine.processor))
+    return prepare_clip(clip, detector, ClipBudget.of(engine.processor))
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:

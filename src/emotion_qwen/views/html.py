@@ -28,7 +28,7 @@ from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
     phrases,
     ranked,
@@ -100,7 +100,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         percent=lambda share: f"{share:.0%}",
         ranked=ranked,
         signed=signed,
-        measure=measure,
+        measurement=measurement,
         times=lambda moved: times(math.exp(moved)),
     )
 

@@ -15,16 +15,16 @@ from emotion_qwen.records import GENERATED, MEASURED, EmotionReport, Episode, Pe
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
+    one_line,
     phrases,
-    plain,
     ranked,
     signed,
     step_name,
 )
 from emotion_qwen.views.playhead import has_picture, is_still
-from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, span
+from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
 BAR = 20
 """Characters of a share of one."""
@@ -51,11 +51,11 @@ def as_markdown(report: EmotionReport) -> str:
 
 def escape(text: str) -> str:
     """Return text on one line that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", plain(text)).replace("@", f"@{_JOINER}")
+    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", f"@{_JOINER}")
 
 
 def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
-    source = f"`{plain(report.source).replace('`', chr(39))}`"
+    source = f"`{one_line(report.source).replace('`', chr(39))}`"
     reason = escape(abstention(report) or "")
     if report.label is None or report.valence_arousal is None:
         yield f"## {_head('no_answer', say)}"
@@ -103,11 +103,11 @@ def _episodes(report: EmotionReport, say: Phrases) -> Iterator[str]:
         for one in episodes:
             label = escape(label_name(report, one.label))
             peak = f"{say['peak']} {one.peak:.1f} {say['second']}, {one.share:.0%}"
-            rows.append(f"| {name} | {label} | {span(one.onset, one.offset, say)} | {peak} |")
+            rows.append(f"| {name} | {label} | {time_span(one.onset, one.offset, say)} | {peak} |")
             name = ""
     name = say["clip"]
     for gap in report.gaps:
-        rows.append(f"| {name} | *{say['no_answer']}* | {span(gap.start, gap.end, say)} | {escape(gap.reason)} |")
+        rows.append(f"| {name} | *{say['no_answer']}* | {time_span(gap.start, gap.end, say)} | {escape(gap.reason)} |")
         name = ""
     if rows:
         yield f"### {_head('timeline', say)}"
@@ -122,7 +122,9 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
     rows = []
     for person in report.people:
         first, *rest = map(escape, leading(report, person.distribution, 3))
-        seen = "" if is_still(report) else f"{span(person.start, person.end, say)}, {person.frames} {say['frames']}"
+        seen = (
+            "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
+        )
         affect = " / ".join(signed(value) for value in person.valence_arousal)
         rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {seen} | {affect} |")
     yield f"### {_head('people', say)}"
@@ -151,7 +153,7 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
         when, whose = cue_place(report, one, say)
         lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(one.text, one.kind, say)}")
         if one.measures:
-            numbers = " · ".join(f"{escape(name)} {measure(value)}" for name, value in one.measures.items())
+            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in one.measures.items())
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
@@ -175,7 +177,7 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _told(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.utterances:
-        lines = "\n".join(f"- {span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
+        lines = "\n".join(f"- {time_span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
         yield f"<details><summary>{_head('said', say)}</summary>\n\n{lines}\n\n</details>"
     if report.context:
         yield f"{_head('context_given', say)}: {escape(report.context)}"

@@ -188,12 +188,12 @@ def times(factor: float) -> str:
     return "×>100" if factor > 100 else "×<0.01" if factor < 0.01 else f"×{factor:.2f}"
 
 
-def measure(value: float) -> str:
+def measurement(value: float) -> str:
     """Write a measurement with three significant digits, without an exponent where it stays short."""
     text = f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
     return text.replace("-", "−", 1) if value < 0 else text
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text on one line without control characters, which could move a terminal's cursor or colours."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

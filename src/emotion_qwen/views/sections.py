@@ -18,7 +18,7 @@ def abstention(report: EmotionReport) -> str | None:
     return doubt.reason if doubt and doubt.abstains else None
 
 
-def span(start: float, end: float, say: Phrases) -> str:
+def time_span(start: float, end: float, say: Phrases) -> str:
     """Write a stretch of time."""
     return f"{start:.1f}–{end:.1f} {say['second']}"
 
@@ -38,7 +38,7 @@ def channel_cells(report: EmotionReport, channel: Channel) -> tuple[str, str, st
 def cue_place(report: EmotionReport, cue: Cue, say: Phrases) -> tuple[str, str]:
     """Write when a cue is ("" in a picture), and of which channel and person."""
     whose = "" if cue.person is None else f", {say['person']} {cue.person + 1}"
-    return "" if is_still(report) else span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
+    return "" if is_still(report) else time_span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
 
 
 def certainty(report: EmotionReport, say: Phrases) -> Iterator[str]:

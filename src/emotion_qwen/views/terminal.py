@@ -20,15 +20,15 @@ from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
-    plain,
+    one_line,
     ranked,
     signed,
     step_name,
 )
 from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
-from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, span
+from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
 LONGEST_BAR = 40
 LINES = 12
@@ -68,8 +68,8 @@ def headline(report: EmotionReport, say: Phrases) -> RenderableType:
 def sentence(text: str, kind: str, say: Phrases) -> Text:
     """Return a sentence behind the tag that says where it comes from."""
     if kind == GENERATED:
-        return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{plain(text)}”", "italic"))
-    return Text.assemble((f"[{say[MEASURED]}] ", "green"), plain(text))
+        return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{one_line(text)}”", "italic"))
+    return Text.assemble((f"[{say[MEASURED]}] ", "green"), one_line(text))
 
 
 def bars(report: EmotionReport, width: int) -> Table | None:
@@ -98,7 +98,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
         first, *rest = leading(report, person.distribution, 4 if roomy else 3)
         table.add_row(
             str(person.person + 1),
-            say["one_picture"] if is_still(report) else span(person.start, person.end, say),
+            say["one_picture"] if is_still(report) else time_span(person.start, person.end, say),
             str(person.frames),
             Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
             Text(", ".join(rest), style="dim"),
@@ -107,7 +107,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
     return table
 
 
-def timeline(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
+def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
     """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
     start, end = clip_span(report)
     if not (report.timeline or report.gaps) or end <= start:
@@ -132,7 +132,7 @@ def timeline(report: EmotionReport, say: Phrases, width: int) -> RenderableType 
 
 
 def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
-    told = [f"{span(one.start, one.end, say)} ({plain(one.reason)})" for one in report.gaps[:LINES]]
+    told = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
     left = len(report.gaps) - LINES
     return [*told, say["more"].format(count=left)] if left > 0 else told
 
@@ -173,7 +173,7 @@ def _heights(found: Sequence[Moment | None]) -> Text:
 
 
 def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
-    told = f"{span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
+    told = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
     return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {told}")
 
 
@@ -207,7 +207,7 @@ def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
 def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
     line = Text.assemble((f"{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
     if cue.measures:
-        numbers = " · ".join(f"{plain(name)} {measure(value)}" for name, value in cue.measures.items())
+        numbers = " · ".join(f"{one_line(name)} {measurement(value)}" for name, value in cue.measures.items())
         line.append(f"\n{numbers}", "dim")
     return line
 
@@ -218,13 +218,13 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
-        words = ", ".join(plain(word) for word in report.words)
+        words = ", ".join(one_line(word) for word in report.words)
         lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
     for number, (step, text) in enumerate(report.reasoning.items(), 1):
         lines.append(
-            Text.assemble((f"{number}. {plain(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
+            Text.assemble((f"{number}. {one_line(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
         )
     return Group(*lines) if lines else None
 
@@ -235,11 +235,11 @@ def told(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if report.utterances:
         lines.append(Text(say["said"], "bold"))
     for one in report.utterances[:LINES]:
-        lines.append(Text.assemble((f"{span(one.start, one.end, say)}  ", "cyan"), plain(one.text)))
+        lines.append(Text.assemble((f"{time_span(one.start, one.end, say)}  ", "cyan"), one_line(one.text)))
     if len(report.utterances) > LINES:
         lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
     if report.context:
-        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), plain(report.context)))
+        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), one_line(report.context)))
     return Group(*lines) if lines else None
 
 
@@ -247,7 +247,7 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return how certain the answer is, the gate's weights, and the warnings."""
     lines = [Text(line) for line in certainty(report, say)]
     lines += [
-        Text(f"{say['warning']}: {plain(text)}", style="yellow") for text in report.provenance.get("warnings", ())
+        Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
     ]
     return Group(*lines)
 
@@ -258,4 +258,4 @@ def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     parts = [f"{facts['model']}"] if "model" in facts else []
     parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
     parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
-    return Group(Text(plain(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
+    return Group(Text(one_line(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
