@@ -13,7 +13,6 @@ from tests.views.test_schema import faults
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.reasoning import (
-    BEGINNINGS,
     Reasoning,
     difference,
     most_tokens,
@@ -27,6 +26,7 @@ from emotion_qwen.engine.engine import Engine, Sampling
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.strings import BEGINNINGS, in_language
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.html import write_page
 from emotion_qwen.views.markdown import as_markdown
@@ -66,7 +66,7 @@ def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, t
     view = [picture(), {"type": "text", "text": 'He says: "\\'}]
     steps = think(untrained, view, channels, DFEW, language, sampling)
     assert list(steps) == ["seen", "said", "meaning", "conclusion"] and steps["conclusion"] in DFEW.names(language)
-    assert all(steps[step].startswith(BEGINNINGS[language][step]) for step in ("seen", "said", "meaning"))
+    assert all(steps[step].startswith(in_language(BEGINNINGS, language)[step]) for step in ("seen", "said", "meaning"))
     assert steps == think(untrained, view, channels, DFEW, language, sampling)  # the same seed draws the same words
 
 
@@ -104,7 +104,8 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
     facts = report.provenance["reasoning"]
     assert (facts["form"], facts["temperature"], facts["seed"]) == ("steps", 0.0, 0)
     assert (
-        facts["fixed_beginnings"]["seen"] == BEGINNINGS[language]["seen"] and "heard" not in facts["fixed_beginnings"]
+        facts["fixed_beginnings"]["seen"] == in_language(BEGINNINGS, language)["seen"]
+        and "heard" not in facts["fixed_beginnings"]
     )
     own = difference(report.reasoning, report.label, DFEW, language)
     assert [own] * (own is not None) == [w for w in report.provenance["warnings"] if "reasoning" in w or "推理" in w]

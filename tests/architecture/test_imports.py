@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
     ("extras",),
-    ("taxonomy", "settings", "console", "nano", "files", "workers", "client"),
+    ("taxonomy", "strings", "settings", "console", "nano", "files", "workers", "client"),
     ("records", "matching"),
     ("media", "faces", "model"),
     ("processing",),

@@ -21,6 +21,7 @@ from emotion_qwen.faces.capture import RIGHTED_FROM
 from emotion_qwen.media.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
+from emotion_qwen.strings import SENTENCES, in_language
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
 """Region of an upright face crop -> its first and last row, as shares of the side."""
@@ -30,27 +31,6 @@ EFFECT = 0.01
 """How far a share must move for words or context to be a cue."""
 MARGIN = 1.0
 """Seconds of sound before and after an episode's peak that are measured."""
-_NAMES = {"zh": {"brows and eyes": "眉眼", "mouth": "嘴部"}}
-_TEXTS = {
-    "en": {
-        "region": "{region}{frame}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
-        "face": "The face shows {label} ({before:.0%}{frame}); no single part of it carries this alone.",
-        "frame": " in the frame at {time:.1f} s",
-        "voice": "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
-        "unpitched": "Voice without a steady pitch, {level:+.0f} dB against the clip.",
-        "words": "“{said}”: while this is said, {label} would have {after:.0%} without words instead of {before:.0%}.",
-        "context": "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
-    },
-    "zh": {
-        "region": "{region}{frame}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
-        "face": "面部显示{label}（{before:.0%}{frame}），没有哪个部分单独决定它。",
-        "frame": "（{time:.1f} 秒的画面）",
-        "voice": "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
-        "unpitched": "音高不稳定的嗓音，音量与全片相差 {level:+.0f} dB。",
-        "words": "“{said}”：说这句话时，若没有台词，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-        "context": "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-    },
-}
 
 
 def face_cues(reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
@@ -100,20 +80,21 @@ def _face_cue(reading: ClipReading, person: PersonPictures, rows: Sequence[int],
     x1, y1, x2, y2 = (float(v) for v in track.boxes[near])
     box = (x1 / width, y1 / height, x2 / width, y2 / height)
     name = reading.labels.names(language)[column]
-    frame = "" if still else _TEXTS[language]["frame"].format(time=time)
+    texts = in_language(SENTENCES, language)
+    frame = "" if still else texts["cue_frame"].format(time=time)
     falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
     telling = max(falls, key=lambda region: falls[region])
     measures = {"share": shares[0]} | {
         f"share without {region}": s for region, s in zip(REGIONS, shares[1:], strict=True)
     }
     if falls[telling] < TELLING:
-        text = _TEXTS[language]["face"].format(label=name, before=shares[0], frame=frame)
+        text = texts["cue_face"].format(label=name, before=shares[0], frame=frame)
     else:
         first, last = REGIONS[telling]
         if not is_righted(track, near):  # regions are strips of the upright crop
             box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
-        region = _NAMES.get(language, {}).get(telling, telling.capitalize())
-        text = _TEXTS[language]["region"].format(
+        region = texts[telling]
+        text = texts["cue_region"].format(
             region=region, label=name, before=shares[0], after=shares[0] - falls[telling], frame=frame
         )
     return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, track.person, box)
@@ -148,11 +129,11 @@ def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) ->
     first, last = (round((time - clip.wave_start) * clip.sample_rate) for time in span)
     here = measure(clip.wave[max(first, 0) : max(last, 0)], clip.sample_rate)
     louder = here.level - whole.level
-    texts = _TEXTS[reading.language]
+    texts = in_language(SENTENCES, reading.language)
     text = (
-        texts["voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
+        texts["cue_voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
         if here.voiced > 0
-        else texts["unpitched"].format(level=louder)
+        else texts["cue_unpitched"].format(level=louder)
     )
     measures = {
         "level, dB of full scale": here.level,
@@ -197,5 +178,7 @@ def _text_cue(
     if abs(before - after) < EFFECT:
         return []
     label = reading.labels.names(reading.language)[column]
-    text = _TEXTS[reading.language][channel].format(said=told.text, label=label, before=before, after=after)
+    text = in_language(SENTENCES, reading.language)[f"cue_{channel}"].format(
+        said=told.text, label=label, before=before, after=after
+    )
     return [Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})]

@@ -34,38 +34,11 @@ from emotion_qwen.records import (
     Uncertainty,
     Utterance,
 )
+from emotion_qwen.strings import SENTENCES, in_language
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
-_TEXTS = {
-    "en": {
-        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}, smoothed).",
-        "disagrees": "By {channel} alone it would be {own}, not {label}.",
-        "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
-        "below": "confidence {confidence} is below {threshold}",
-        "unread": "the face cannot be read; it may be too blurred, too small or turned away",
-        "unseen": "no face was found",
-        "unheard": "no voice is heard",
-        "neither": "no face was found, and no voice is heard",
-        "nothing": "there is nothing to see, to hear or to read",
-    },
-    "zh": {
-        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（平滑后 {share:.0%}）。",
-        "disagrees": "仅凭{channel}会是{own}，而不是{label}。",
-        "moves": "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-        "below": "置信度 {confidence} 低于 {threshold}",
-        "unread": "无法辨认人脸；可能过于模糊、太小或转向一侧",
-        "unseen": "没有找到人脸",
-        "unheard": "没有听到人声",
-        "neither": "没有找到人脸，也没有听到人声",
-        "nothing": "没有可看、可听或可读的内容",
-    },
-}
-_CHANNEL_NAMES = {
-    "en": {"picture": "the picture", "sound": "the sound", "words": "the words", "context": "the context"},
-    "zh": {"picture": "画面", "sound": "声音", "words": "台词", "context": "背景"},
-}
 _DENIAL = re.compile(
     r"\b(?:no (?:person|people|one|face)|nobody)\b.{0,20}\b(?:seen|visible|there)\b|(?:看不到|看不见|没有)人",
     re.IGNORECASE,
@@ -112,7 +85,7 @@ def unanswered(reading: ClipReading) -> str:
     clip = reading.prepared.clip
     seeks = (bool(len(clip.frames)), clip.wave is not None and reading.hears)
     key = {(True, True): "neither", (True, False): "unseen", (False, True): "unheard"}.get(seeks, "nothing")
-    return _TEXTS[reading.language][key if reading.about == PEOPLE else "nothing"]
+    return in_language(SENTENCES, reading.language)[key if reading.about == PEOPLE else "nothing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +274,7 @@ def doubt(
         language: "en" or "zh", of the reason.
         unread: the model does not see a person in the face that shows the answer best; then it abstains, too.
     """
-    texts = _TEXTS[language]
+    texts = in_language(SENTENCES, language)
     shares = np.array(list(conclusion.distribution.values()))
     confidence = entropy = None
     reason = conclusion.reason
@@ -360,7 +333,7 @@ def explain(reading: ClipReading, found: Outline, channels: Sequence[Channel], s
     """Compose the rationale: the model's sentence, then what was measured; without an answer there is none."""
     if found.conclusion.label is None:
         return ()
-    labels, texts = reading.labels, _TEXTS[reading.language]
+    labels, texts = reading.labels, in_language(SENTENCES, reading.language)
     names = dict(zip(labels.labels, labels.names(reading.language), strict=True))
     label, before = names[found.conclusion.label], found.conclusion.distribution[found.conclusion.label]
     told = [
@@ -369,7 +342,7 @@ def explain(reading: ClipReading, found: Outline, channels: Sequence[Channel], s
     ]
     present = [channel for channel in channels if channel.label]
     for channel in present if len(present) > 1 else ():
-        name = _CHANNEL_NAMES[reading.language][channel.channel]
+        name = texts[f"the_{channel.channel}"]
         if not channel.agrees:
             told.append(texts["disagrees"].format(channel=name, own=names[channel.label], label=label))
         if abs(channel.moved) >= TELLING_MOVE:

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from emotion_qwen.records import GENERATED, MEASURED, EmotionReport, Episode, Person
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
     measurement,
     nobody_note,
     one_line,
-    phrases,
     ranked,
     signed,
     step_name,
@@ -34,7 +34,7 @@ _JOINER = "\u2060"  # of no width; "@name" with it inside mentions nobody
 
 def as_markdown(report: EmotionReport) -> str:
     """Return the report as GitHub-flavoured Markdown."""
-    say = phrases(report.language)
+    say = in_language(PHRASES, report.language)
     parts = [
         *_answer(report, say),
         *_distribution(report, say),

@@ -20,8 +20,9 @@ from rich.text import Text
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import EmotionReport
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views import terminal
-from emotion_qwen.views.phrases import one_line, phrases
+from emotion_qwen.views.phrases import one_line
 
 DECIMALS, DIGITS = 4, 6
 """Numbers keep four decimals; measurements, whose size is not known, six significant digits."""
@@ -71,7 +72,7 @@ def _rounded(value: Any, place: str) -> Any:
 def show_report(report: EmotionReport, console: Console) -> None:
     """Print the terminal view: the answer, when and in whom it shows, what it rests on, and how far to trust it."""
     width = max(console.width - 4, NARROWEST)  # less the panel's border and padding
-    say = phrases(report.language)
+    say = in_language(PHRASES, report.language)
     parts: list[RenderableType | None] = [
         terminal.headline(report, say),
         terminal.bars(report, width),
