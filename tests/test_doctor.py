@@ -9,39 +9,39 @@ from packaging.requirements import Requirement
 from tests.conftest import REPOSITORY
 
 from emotion_qwen import cli, doctor
-from emotion_qwen.doctor import Finding
+from emotion_qwen.doctor import Diagnosis
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *extra: Finding) -> tuple[int, str]:
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("Python", "3.11.7"), *extra])
+def run(monkeypatch: pytest.MonkeyPatch, *extra: Diagnosis) -> tuple[int, str]:
+    monkeypatch.setattr(doctor, "examine", lambda: [Diagnosis("Python", "3.11.7"), *extra])
     result = CliRunner().invoke(doctor.doctor, env={"COLUMNS": "160"})
     return result.exit_code, result.output
 
 
 def test_all_there_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, output = run(monkeypatch, Finding("numpy", "2.4.6", ">=2.0"))
+    code, output = run(monkeypatch, Diagnosis("numpy", "2.4.6", ">=2.0"))
     assert code == 0
     assert "numpy" in output and "2.4.6" in output
     assert output.splitlines()[-1] == "everything needed is here"
 
 
 def test_a_missing_need_exits_2_and_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, output = run(monkeypatch, Finding("av", "missing", ">=14", False, True, 'pip install "av>=14"'))
+    code, output = run(monkeypatch, Diagnosis("av", "missing", ">=14", False, True, 'pip install "av>=14"'))
     assert code == 2
     assert 'missing or unfit:\n  av: pip install "av>=14"\n' in output
     assert "everything needed" not in output
 
 
 def test_a_missing_option_exits_0_and_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, output = run(monkeypatch, Finding("peft", "missing", "adapters", False, False, "pip install peft"))
+    code, output = run(monkeypatch, Diagnosis("peft", "missing", "adapters", False, False, "pip install peft"))
     assert code == 0
     assert "optional, not installed:\n  peft: pip install peft\n" in output
 
 
 def test_the_command_line_hands_the_code_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("av", "missing", good=False)])
+    monkeypatch.setattr(doctor, "examine", lambda: [Diagnosis("av", "missing", good=False)])
     assert cli.main(["doctor"]) == 2
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("av", "18.1")])
+    monkeypatch.setattr(doctor, "examine", lambda: [Diagnosis("av", "18.1")])
     assert cli.main(["doctor"]) == 0
 
 

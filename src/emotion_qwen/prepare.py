@@ -61,7 +61,7 @@ class PreparedClip:
 
 
 @dataclass(frozen=True)
-class Budget:
+class ClipBudget:
     """What preparing needs to know of a processor.
 
     Attributes:
@@ -73,7 +73,7 @@ class Budget:
     factor: int
 
     @classmethod
-    def of(cls, processor: EmotionQwenProcessor) -> Budget:
+    def of(cls, processor: EmotionQwenProcessor) -> ClipBudget:
         """Take it from a processor."""
         return cls(processor.settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
 
@@ -81,7 +81,7 @@ class Budget:
 def prepare_file(
     path: str | Path,
     detector: FaceDetector,
-    budget: Budget,
+    budget: ClipBudget,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -94,12 +94,12 @@ def prepare_file(
     return dataclasses.replace(prepared, took=time.perf_counter() - began)
 
 
-def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProcessor | Budget) -> PreparedClip:
+def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProcessor | ClipBudget) -> PreparedClip:
     """Find the faces of a clip, capture them, and cut out the people.
 
     A clip without any face track is shown as it is.
     """
-    budget = processor if isinstance(processor, Budget) else Budget.of(processor)
+    budget = processor if isinstance(processor, ClipBudget) else ClipBudget.of(processor)
     settings = budget.settings
     tracks, shown = captured(clip, detector, settings)
     people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
@@ -154,7 +154,7 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
     return {"type": kind, kind: captured(clip, detector, settings)[1]}
 
 
-def _cut_out(clip: Clip, track: FaceTrack, budget: Budget) -> PersonPictures:
+def _cut_out(clip: Clip, track: FaceTrack, budget: ClipBudget) -> PersonPictures:
     settings = budget.settings
     crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
     side = crop_side(settings, budget.factor)

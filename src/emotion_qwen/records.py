@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 
 @dataclass(frozen=True)
@@ -19,37 +20,34 @@ class Utterance:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Decoded media: picture, sound and words on one clock.
-
-    Attributes:
-        frames: (T, H, W, 3) uint8 RGB, reduced to the working side, upright; T is 0 for sound alone.
-        times: (T,) seconds of each frame from the start of the file, ascending.
-        source: the path as given.
-        still: a picture, not a video (then T is 1).
-        duration: length of the medium in seconds; 0 for a picture.
-        size: (height, width) of the medium before reduction, upright, pixels.
-        wave: (S,) float32 mono, or None without sound.
-        sample_rate: of `wave`, Hz; 0 without sound.
-        wave_start: seconds of the wave's first sample.
-        utterances: words, in order.
-        words_from: where they were read, or what recognised them; "" without words.
-        origin: seconds of the clip's zero on the container's own clock.
-        warnings: what was wrong with the file and could be mended.
-    """
+    """Decoded media: picture, sound and words on one clock."""
 
     frames: np.ndarray
+    """(T, H, W, 3) uint8 RGB, reduced to the working side, upright; T is 0 for sound alone."""
     times: np.ndarray
+    """(T,) seconds of each frame from the start of the file, ascending."""
     source: str
+    """the path as given."""
     still: bool = False
+    """a picture, not a video (then T is 1)."""
     duration: float = 0.0
+    """length of the medium in seconds; 0 for a picture."""
     size: tuple[int, int] = (0, 0)
+    """(height, width) of the medium before reduction, upright, pixels."""
     wave: np.ndarray | None = None
+    """(S,) float32 mono, or None without sound."""
     sample_rate: int = 0
+    """of `wave`, Hz; 0 without sound."""
     wave_start: float = 0.0
+    """seconds of the wave's first sample."""
     utterances: tuple[Utterance, ...] = ()
+    """words, in order."""
     words_from: str = ""
+    """where they were read, or what recognised them; "" without words."""
     origin: float = 0.0
+    """seconds of the clip's zero on the container's own clock."""
     warnings: tuple[str, ...] = ()
+    """what was wrong with the file and could be mended."""
 
     @property
     def fps(self) -> float | None:
@@ -60,42 +58,36 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class FaceTrack:
-    """One face over time. It says that it is the same face from frame to frame, never whose.
-
-    Attributes:
-        person: number of the track in its clip, from 0, in order of first appearance.
-        frames: (K,) int64 indices into the clip's frames, ascending.
-        boxes: (K, 4) float32 x1, y1, x2, y2 in pixels of the clip's frames.
-        scores: (K,) float32 detector scores in 0..1.
-        rolls: (K,) float32 degrees clockwise by which the face is turned in the picture; None if it is upright.
-    """
+    """One face over time. It says that it is the same face from frame to frame, never whose."""
 
     person: int
+    """number of the track in its clip, from 0, in order of first appearance."""
     frames: np.ndarray
+    """(K,) int64 indices into the clip's frames, ascending."""
     boxes: np.ndarray
+    """(K, 4) float32 x1, y1, x2, y2 in pixels of the clip's frames."""
     scores: np.ndarray
+    """(K,) float32 detector scores in 0..1."""
     rolls: np.ndarray | None = None
+    """(K,) float32 degrees clockwise by which the face is turned in the picture; None if it is upright."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One annotated item: a conversation with its media, and what is known of it.
-
-    Attributes:
-        id: unique within its source.
-        messages: `{"role", "content"}`, in the processor's form; media stand inside the contents as paths or arrays.
-        labels: names by kind, for example {"emotion": "happiness"}.
-        split: "train", "validation" or "test".
-        source: where it comes from.
-        license: the terms it stands under.
-    """
+    """One annotated item: a conversation with its media, and what is known of it."""
 
     id: str
+    """unique within its source."""
     messages: tuple[dict[str, Any], ...]
+    """`{"role", "content"}`, in the processor's form; media stand inside the contents as paths or arrays."""
     labels: dict[str, str] = field(default_factory=dict)
+    """names by kind, for example {"emotion": "happiness"}."""
     split: str = "train"
+    """"train", "validation" or "test"."""
     source: str = ""
+    """where it comes from."""
     license: str = ""
+    """the terms it stands under."""
 
 
 MEASURED, GENERATED = "measured", "generated"
@@ -104,6 +96,13 @@ CHANNELS = ("picture", "sound", "words", "context")
 ABOUT = PEOPLE, WHOLE, EVOKED = "people", "whole", "evoked"
 """What a report is about: what people show; the same, answered from whole frames and all sound where nobody is found;
 or what the picture evokes in whoever looks at it."""
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Signed = Annotated[float, Field(ge=-1, le=1)]
+Shares = dict[str, Share]
+Modality = Annotated[str, Field(json_schema_extra={"enum": list(CHANNELS)})]
+SentenceKind = Annotated[str, Field(json_schema_extra={"enum": [MEASURED, GENERATED]})]
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,12 @@ class Moment:
     start: float
     end: float
     label: str
-    distribution: dict[str, float]
+    distribution: Shares
     """Smoothed."""
-    raw: dict[str, float]
+    raw: Shares
     """As the window alone gave it."""
-    valence_arousal: tuple[float, float]
-    channels: tuple[str, ...]
+    valence_arousal: tuple[Signed, Signed]
+    channels: tuple[Modality, ...]
     """Of `CHANNELS`, those that the window holds."""
 
 
@@ -130,7 +129,7 @@ class Episode:
     onset: float
     offset: float
     peak: float
-    share: float
+    share: Share
     """The label's share at the peak."""
 
 
@@ -138,42 +137,39 @@ class Episode:
 class Gap:
     """A stretch of a clip without an answer: from `start` to `end`, seconds, and why, in the report's language."""
 
-    start: float
-    end: float
+    start: Seconds
+    end: Seconds
     reason: str
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a face was at one time, and what it shows in that frame alone.
+    """Where a face was at one time, and what it shows in that frame alone."""
 
-    Attributes:
-        time: seconds.
-        box: x1, y1, x2, y2 as shares of width and height.
-        score: of the detector, 0 to 1.
-        distribution: label -> share in this frame, by picture alone, not smoothed; empty where no crop of it was read.
-    """
-
-    time: float
+    time: Seconds
+    """seconds."""
     box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 as shares of width and height."""
     score: float
-    distribution: dict[str, float] = field(default_factory=dict)
+    """of the detector, 0 to 1."""
+    distribution: Shares = field(default_factory=dict)
+    """label -> share in this frame, by picture alone, not smoothed; empty where no crop of it was read."""
 
 
 @dataclass(frozen=True)
 class Person:
     """What one tracked person shows: label and distribution over the chosen label set, and when the face was seen."""
 
-    person: int
+    person: Count
     label: str
-    distribution: dict[str, float]
-    start: float
-    end: float
-    frames: int
+    distribution: Shares
+    start: Seconds
+    end: Seconds
+    frames: Annotated[int, Field(ge=1)]
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 of the face where it was seen best, as shares of width and height."""
-    gate: dict[str, float]
-    valence_arousal: tuple[float, float] = (0.0, 0.0)
+    gate: Shares
+    valence_arousal: tuple[Signed, Signed] = (0.0, 0.0)
     seen: tuple[Seen, ...] = ()
     """The track, in order of time."""
     timeline: tuple[Moment, ...] = ()
@@ -182,27 +178,24 @@ class Person:
 
 @dataclass(frozen=True)
 class Cue:
-    """Something that can be checked: where and when it is, what it says, and the measurements behind it.
+    """Something that can be checked: where and when it is, what it says, and the measurements behind it."""
 
-    Attributes:
-        modality: of `CHANNELS`.
-        start: seconds; a picture has 0.
-        end: seconds.
-        text: one sentence, in the report's language.
-        kind: "measured" where the sentence is composed of `measures`, "generated" where the model wrote it.
-        measures: name with its unit -> value; a face or voice cue always has one.
-        person: whose it is, as in `people`; None where that is not known.
-        box: x1, y1, x2, y2 as shares of width and height; None without a place in the picture.
-    """
-
-    modality: str
+    modality: Modality
+    """of `CHANNELS`."""
     start: float
+    """seconds; a picture has 0."""
     end: float
+    """seconds."""
     text: str
-    kind: str
+    """one sentence, in the report's language."""
+    kind: SentenceKind
+    """"measured" where the sentence is composed of `measures`, "generated" where the model wrote it."""
     measures: dict[str, float] = field(default_factory=dict)
+    """name with its unit -> value; a face or voice cue always has one."""
     person: int | None = None
+    """whose it is, as in `people`; None where that is not known."""
     box: tuple[float, float, float, float] | None = None
+    """x1, y1, x2, y2 as shares of width and height; None without a place in the picture."""
 
 
 @dataclass(frozen=True)
@@ -210,98 +203,89 @@ class Sentence:
     """A sentence and where it comes from: "generated" by the model, or "measured", composed from measurements."""
 
     text: str
-    kind: str
+    kind: SentenceKind
 
 
 @dataclass(frozen=True)
 class Channel:
-    """What one channel alone says, and how far the answer moves without it.
+    """What one channel alone says, and how far the answer moves without it."""
 
-    Attributes:
-        channel: of `CHANNELS`.
-        label: what the channel alone says most; "" where the clip has nothing of it.
-        distribution: what it alone says; empty where the clip has nothing of it.
-        moved: natural logarithm of the clip's label's share with all channels over its share without this one.
-        agrees: whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike).
-        weight: how much the channel counts beside the others, 0 to 1, by its reliability on validation data; None where
-            that is unknown and the model weighs the channels itself.
-    """
-
-    channel: str
+    channel: Modality
+    """of `CHANNELS`."""
     label: str
-    distribution: dict[str, float]
+    """what the channel alone says most; "" where the clip has nothing of it."""
+    distribution: Shares
+    """what it alone says; empty where the clip has nothing of it."""
     moved: float
+    """natural logarithm of the clip's label's share with all channels over its share without this one."""
     agrees: bool
-    weight: float | None = None
+    """whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike)."""
+    weight: Share | None = None
+    """how much the channel counts beside the others, 0 to 1, by its reliability on validation data; None where that is
+    unknown and the model weighs the channels itself."""
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How far a report trusts itself.
+    """How far a report trusts itself."""
 
-    Attributes:
-        confidence: the leading label's share after calibration, 0 to 1; None where there is no answer.
-        entropy: of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise.
-        calibrated: whether every channel of the clip was calibrated for this model and label set.
-        threshold: confidence below which the report abstains.
-        abstains: whether it does: a label that stands all the same is not an answer.
-        reason: why it abstains, in the report's language; "" where it does not.
-    """
-
-    confidence: float | None
-    entropy: float | None
+    confidence: Share | None
+    """the leading label's share after calibration, 0 to 1; None where there is no answer."""
+    entropy: Share | None
+    """of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise."""
     calibrated: bool
-    threshold: float
+    """whether every channel of the clip was calibrated for this model and label set."""
+    threshold: Share
+    """confidence below which the report abstains."""
     abstains: bool
+    """whether it does: a label that stands all the same is not an answer."""
     reason: str = ""
+    """why it abstains, in the report's language; "" where it does not."""
 
 
 @dataclass(frozen=True)
 class EmotionReport:
-    """What the people in a clip feel, as far as a model can say, and where the answer comes from.
-
-    Attributes:
-        source: the path as given.
-        label: of the label set, the likeliest; None where nothing can be answered.
-        distribution: label -> share of all channels together; empty where nothing can be answered.
-        people: one of each tracked face, by picture alone; several faces are never merged.
-        gate: mean fusion weights, "general" and "emotion".
-        summary: the model's own sentence.
-        language: "en" or "zh", of all texts.
-        valence_arousal: expected values over the distribution, each in -1..1; None where nothing can be answered.
-        timeline: overlapping windows in order of time; empty for a picture. No window reaches into a gap.
-        episodes: stretches of the timeline with one label.
-        gaps: stretches without an answer, in order of time; empty for a picture.
-        about: of `ABOUT`, what was asked.
-        cues: what the answer can be checked against.
-        words: open words for the emotion, likeliest first, whatever the label set.
-        rationale: why, sentence by sentence.
-        channels: of each channel, what it says and how much it counted.
-        uncertainty: how far to trust this; None of a report that was made without.
-        utterances: the words that were read.
-        context: what the user said of the situation.
-        reasoning: step -> text, where structured thinking was asked for; all of it is generated.
-        provenance: model, weights, prompt, budgets, warnings.
-    """
+    """What the people in a clip feel, as far as a model can say, and where the answer comes from."""
 
     source: str
+    """the path as given."""
     label: str | None
-    distribution: dict[str, float]
+    """of the label set, the likeliest; None where nothing can be answered."""
+    distribution: Shares
+    """label -> share of all channels together; empty where nothing can be answered."""
     people: tuple[Person, ...]
-    gate: dict[str, float]
+    """one of each tracked face, by picture alone; several faces are never merged."""
+    gate: Shares
+    """mean fusion weights, "general" and "emotion"."""
     summary: str
-    language: str
-    valence_arousal: tuple[float, float] | None = None
+    """the model's own sentence."""
+    language: Annotated[str, Field(json_schema_extra={"enum": ["en", "zh"]})]
+    """"en" or "zh", of all texts."""
+    valence_arousal: tuple[Signed, Signed] | None = None
+    """expected values over the distribution, each in -1..1; None where nothing can be answered."""
     timeline: tuple[Moment, ...] = ()
+    """overlapping windows in order of time; empty for a picture. No window reaches into a gap."""
     episodes: tuple[Episode, ...] = ()
+    """stretches of the timeline with one label."""
     gaps: tuple[Gap, ...] = ()
-    about: str = PEOPLE
+    """stretches without an answer, in order of time; empty for a picture."""
+    about: Annotated[str, Field(json_schema_extra={"enum": list(ABOUT)})] = PEOPLE
+    """of `ABOUT`, what was asked."""
     cues: tuple[Cue, ...] = ()
+    """what the answer can be checked against."""
     words: tuple[str, ...] = ()
+    """open words for the emotion, likeliest first, whatever the label set."""
     rationale: tuple[Sentence, ...] = ()
+    """why, sentence by sentence."""
     channels: tuple[Channel, ...] = ()
+    """of each channel, what it says and how much it counted."""
     uncertainty: Uncertainty | None = None
+    """how far to trust this; None of a report that was made without."""
     utterances: tuple[Utterance, ...] = ()
+    """the words that were read."""
     context: str = ""
+    """what the user said of the situation."""
     reasoning: dict[str, str] = field(default_factory=dict)
+    """step -> text, where structured thinking was asked for; all of it is generated."""
     provenance: dict[str, Any] = field(default_factory=dict)
+    """model, weights, prompt, budgets, warnings."""

@@ -9,14 +9,14 @@ from rich.console import Console
 from tests.media.footage import write_film
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import other_language
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.records import EmotionReport, Utterance
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.views.render import as_json, show
+from emotion_qwen.views.render import as_json, show_report
 
 KEYS = [field.name for field in dataclasses.fields(EmotionReport)]
 
@@ -171,7 +171,7 @@ def test_words_alone_answer_without_a_person(analyzer, gray_clip, tmp_path):
 def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip, tmp_path):
     files = [face_file, gray_clip]
     reader = analyzer.reader("dfew7", "en")
-    readings = [Reading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
+    readings = [ClipReading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
     seen, nothing = analyzer.conclude(reader, readings)
     report = analyzer.analyze(face_file)
     assert seen.label == report.label and seen.distribution == pytest.approx(report.distribution, abs=1e-6)
@@ -226,8 +226,8 @@ def test_json_is_one_line_with_the_promised_keys(analyzer, face_file):
 def test_the_terminal_view_says_what_matters(analyzer, face_file, gray_clip):
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     report = analyzer.analyze(face_file, "mikels8")
-    show(report, console)
-    show(analyzer.analyze(gray_clip, language="zh"), console)
+    show_report(report, console)
+    show_report(analyzer.analyze(gray_clip, language="zh"), console)
     text = console.export_text()
     for expected in (report.label, "person", "gate: general expert", "never trained", "没有找到人脸", "mikels8"):
         assert expected in text

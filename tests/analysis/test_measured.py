@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from emotion_qwen.analysis.cues import text_cues, voice_cues
-from emotion_qwen.analysis.reader import Answer
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import ViewAnswer
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import conclude, influence, outline
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.prepare import PersonPictures, PreparedClip
@@ -46,9 +46,11 @@ class Script:
     def answers(self, views):
         return [self._answer(view) for view in views]
 
-    def _answer(self, view) -> Answer:
+    def _answer(self, view) -> ViewAnswer:
         shares = self.rows[int(view[0]["image"][0, 0, 0])]
-        return Answer(torch.tensor(np.log(shares)), torch.tensor([0.25, 0.75]), torch.zeros(2), torch.zeros(2), None)
+        return ViewAnswer(
+            torch.tensor(np.log(shares)), torch.tensor([0.25, 0.75]), torch.zeros(2), torch.zeros(2), None
+        )
 
 
 def clip(count: int, **more) -> Clip:
@@ -65,8 +67,8 @@ def person(number: int, frames: list[int], codes: list[int]) -> PersonPictures:
     return PersonPictures(track, crops, np.array(frames) / 2)
 
 
-def reading(prepared: PreparedClip, rows: dict[int, np.ndarray]) -> Reading:
-    return Reading(Script(rows), prepared, LABELS, "en")
+def reading(prepared: PreparedClip, rows: dict[int, np.ndarray]) -> ClipReading:
+    return ClipReading(Script(rows), prepared, LABELS, "en")
 
 
 def test_people_are_weighed_by_the_frames_that_show_them():
@@ -77,6 +79,16 @@ def test_people_are_weighed_by_the_frames_that_show_them():
     assert found.distribution["happy"] == pytest.approx(0.75 * 0.8 + 0.25 * 0.1)
     assert found.distribution["sad"] == pytest.approx(0.75 * 0.1 + 0.25 * 0.6)
     assert found.people == (0, 1) and found.gate == pytest.approx({"general": 0.25, "emotion": 0.75})
+
+
+def test_whole_frames_have_the_weight_that_people_leave():
+    of, frames = clip(4), np.array([0.5, 0.5])
+    values = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]])
+    both = reading(PreparedClip(of, of, (person(0, [0, 1, 2], [1] * 3), person(1, [3], [2]))), {})
+    for weight, shares in ((1.0, [0.75, 0.25]), (0.5, [0.625, 0.375])):
+        both.weight = weight
+        assert both.pool(values, frames).tolist() == shares
+    assert reading(PreparedClip(of, of, ()), {}).pool(np.zeros((0, 2)), frames).tolist() == [0.5, 0.5]
 
 
 def test_every_frame_of_a_person_has_its_own_shares():

@@ -13,13 +13,12 @@ from tests.views.test_schema import faults
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.reasoning import (
-    BEGINNINGS,
     Reasoning,
     difference,
     most_tokens,
-    question,
     schema_of,
     steps_of,
+    steps_question,
     think,
 )
 from emotion_qwen.cli import emotion_qwen
@@ -27,10 +26,11 @@ from emotion_qwen.engine.engine import Engine, Sampling
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.strings import BEGINNINGS, in_language
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.html import write_page
 from emotion_qwen.views.markdown import as_markdown
-from emotion_qwen.views.render import as_json, show
+from emotion_qwen.views.render import as_json, show_report
 from emotion_qwen.views.schema import report_schema
 
 DFEW = label_set("dfew7")
@@ -66,7 +66,7 @@ def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, t
     view = [picture(), {"type": "text", "text": 'He says: "\\'}]
     steps = think(untrained, view, channels, DFEW, language, sampling)
     assert list(steps) == ["seen", "said", "meaning", "conclusion"] and steps["conclusion"] in DFEW.names(language)
-    assert all(steps[step].startswith(BEGINNINGS[language][step]) for step in ("seen", "said", "meaning"))
+    assert all(steps[step].startswith(in_language(BEGINNINGS, language)[step]) for step in ("seen", "said", "meaning"))
     assert steps == think(untrained, view, channels, DFEW, language, sampling)  # the same seed draws the same words
 
 
@@ -75,7 +75,7 @@ def test_rows_of_one_batch_all_parse(untrained):
     told = (steps, DFEW, "zh")
     views = [picture(seed) for seed in range(5)]
     texts = untrained.write(
-        views, question(*told), most_tokens(*told), sampling=Sampling(2.0, 1), schema=schema_of(*told)
+        views, steps_question(*told), most_tokens(*told), sampling=Sampling(2.0, 1), schema=schema_of(*told)
     )
     found = [json.loads(text) for text in texts]
     assert len({one["seen"] for one in found}) == 5 and {tuple(one) for one in found} == {steps}
@@ -91,9 +91,9 @@ def test_drawing_leaves_the_random_numbers_of_others_alone(untrained):
 def test_steps_of_absent_channels_are_left_out_of_answer_and_question():
     assert steps_of(("context",)) == ("meaning", "conclusion")
     assert steps_of(("picture", "sound", "words")) == ("seen", "heard", "said", "meaning", "conclusion")
-    asked = question(("seen", "meaning", "conclusion"), DFEW, "en")
+    asked = steps_question(("seen", "meaning", "conclusion"), DFEW, "en")
     assert '"seen": ' in asked and '"heard"' not in asked and "happy, sad, neutral" in asked
-    assert "高兴、悲伤" in question(("conclusion",), DFEW, "zh")
+    assert "高兴、悲伤" in steps_question(("conclusion",), DFEW, "zh")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -104,7 +104,8 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
     facts = report.provenance["reasoning"]
     assert (facts["form"], facts["temperature"], facts["seed"]) == ("steps", 0.0, 0)
     assert (
-        facts["fixed_beginnings"]["seen"] == BEGINNINGS[language]["seen"] and "heard" not in facts["fixed_beginnings"]
+        facts["fixed_beginnings"]["seen"] == in_language(BEGINNINGS, language)["seen"]
+        and "heard" not in facts["fixed_beginnings"]
     )
     own = difference(report.reasoning, report.label, DFEW, language)
     assert [own] * (own is not None) == [w for w in report.provenance["warnings"] if "reasoning" in w or "推理" in w]
@@ -138,7 +139,7 @@ def test_every_view_shows_the_steps_by_their_names(tmp_path):
         provenance={**full.provenance, "warnings": [told]},
     )
     console = Console(file=io.StringIO(), width=140)
-    show(report, console)
+    show_report(report, console)
     write_page(report, tmp_path / "page.html")
     for text in (console.file.getvalue(), as_markdown(report), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert "what is seen" in text and "The person looks tired." in text
@@ -184,7 +185,9 @@ def test_five_hundred_faces_parse(nano, shared_data, temperature):
     for part, language in ((views[::2], "en"), (views[1::2], "zh")):
         steps = steps_of(("picture",))
         told, sampling = (steps, DFEW, language), Sampling(temperature, seed=7)
-        for text in nano.write(part, question(*told), most_tokens(*told), sampling=sampling, schema=schema_of(*told)):
+        for text in nano.write(
+            part, steps_question(*told), most_tokens(*told), sampling=sampling, schema=schema_of(*told)
+        ):
             found = json.loads(text)
             parsed += tuple(found) == steps and found["conclusion"] in DFEW.names(language) and "\ufffd" not in text
     assert parsed == 500

@@ -19,7 +19,7 @@ from tests.processes import start_command
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.features import FeatureFile, read_features
-from emotion_qwen.analysis.reader import Reader
+from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.batch.folder import Request, Results, analyze_all
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, MediaError, StorageError, printable
@@ -100,7 +100,7 @@ def test_a_view_is_asked_once_and_clips_share_batches(analyzer, clips, monkeypat
 
 
 def test_blank_pictures_outlive_views(nano):
-    reader = Reader(nano, "Emotion?", ["happy", "sad"])
+    reader = ViewReader(nano, "Emotion?", ["happy", "sad"])
     view = {"type": "image", "image": np.zeros((48, 48, 3), np.uint8)}
     before = reader.scores([view])[0]
     reader.forget()

@@ -11,7 +11,7 @@ from tests.conftest import write_clip
 from tests.media.test_voice_activity import voiceless
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.evaluation.card import measure
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
@@ -77,7 +77,7 @@ def test_no_emotion_is_named_in_pictures_of_objects(analyzer, shared_data):
         frame = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[None]
         clip = Clip(frame, np.zeros(1), "cifar", still=True, size=frame.shape[1:3])
         prepared = prepare_clip(clip, analyzer.detector, analyzer.budget)
-        (found,) = analyzer.conclude(reader, [Reading(reader, prepared, label_set("dfew7"), "en")])
+        (found,) = analyzer.conclude(reader, [ClipReading(reader, prepared, label_set("dfew7"), "en")])
         named += found.label is not None and not found.people
         faces += bool(found.people)
     assert named == 0 and faces <= 15

@@ -9,7 +9,7 @@ from llguidance import LLParserLimits
 
 from emotion_qwen.analysis.reasoning import UNSAFE, most_tokens, schema_of, steps_of
 from emotion_qwen.engine import constrained
-from emotion_qwen.engine.constrained import ANY_OBJECT, Grammar
+from emotion_qwen.engine.constrained import ANY_OBJECT, SchemaGuide
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import RequestError
@@ -63,7 +63,7 @@ def fits(name: str, value) -> bool:
     return isinstance(value, int) if name == "references" else value in ({}, 5, 6, 7)
 
 
-def drawn_tokens(grammar: Grammar, temperature: float, seed: int, rows: int = 3, most: int = 400) -> torch.Tensor:
+def drawn_tokens(grammar: SchemaGuide, temperature: float, seed: int, rows: int = 3, most: int = 400) -> torch.Tensor:
     """Write with logits from a die as `generate` does; a row that has ended is padded."""
     vocabulary, held = grammar.vocabulary, SamplerProcessor(Sampling(temperature, seed), grammar)
     end, dice = vocabulary.tokenizer.eos_token_id, torch.Generator().manual_seed(seed)
@@ -79,7 +79,7 @@ def drawn_tokens(grammar: Grammar, temperature: float, seed: int, rows: int = 3,
     return written
 
 
-def drawn(grammar: Grammar, temperature: float, seed: int, rows: int = 3, most: int = 400) -> list[str]:
+def drawn(grammar: SchemaGuide, temperature: float, seed: int, rows: int = 3, most: int = 400) -> list[str]:
     written = drawn_tokens(grammar, temperature, seed, rows, most)
     return grammar.vocabulary.tokenizer.batch_decode(written, skip_special_tokens=True)
 
@@ -87,7 +87,7 @@ def drawn(grammar: Grammar, temperature: float, seed: int, rows: int = 3, most: 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_whatever_is_drawn_fits_the_schema(name, vocabulary):
     """Random logits, from greedy to all but uniform."""
-    grammar, found = Grammar(SCHEMAS[name], vocabulary), set()
+    grammar, found = SchemaGuide(SCHEMAS[name], vocabulary), set()
     for temperature in (0, 0.01, 1.5, 5, 100):
         for text in drawn(grammar, temperature, seed=1, rows=8):
             assert fits(name, json.loads(text)), text
@@ -97,7 +97,7 @@ def test_whatever_is_drawn_fits_the_schema(name, vocabulary):
 
 def longest_walk(vocabulary: Vocabulary, schema: dict) -> bytes:
     """Write the longest answer: at every step the shortest token that closes nothing, where there is one."""
-    constraint, written = Grammar(schema, vocabulary).begin(), []
+    constraint, written = SchemaGuide(schema, vocabulary).begin(), []
     by_length = sorted(range(vocabulary.size), key=lambda t: (b'"' in vocabulary.texts[t], len(vocabulary.texts[t])))
     while not constraint.complete:
         chances = constraint.hold(torch.zeros(vocabulary.size)).isfinite()
@@ -111,7 +111,7 @@ def longest_walk(vocabulary: Vocabulary, schema: dict) -> bytes:
 def test_steps_parse_and_end_within_their_bound_whatever_is_drawn(vocabulary, language):
     labels = label_set("dfew7")
     steps = steps_of(("picture", "words"))
-    grammar, most = Grammar(schema_of(steps, labels, language), vocabulary), most_tokens(steps, labels, language)
+    grammar, most = SchemaGuide(schema_of(steps, labels, language), vocabulary), most_tokens(steps, labels, language)
     for seed, temperature in enumerate((0, 0.01, 0.7, 1.5, 5, 100)):
         for text in drawn(grammar, temperature, seed, most=most):
             found = json.loads(text)
@@ -124,14 +124,14 @@ def test_steps_parse_and_end_within_their_bound_whatever_is_drawn(vocabulary, la
 def test_any_object_holds_values_of_every_kind(vocabulary):
     """Objects, lists, numbers and truth values, not only texts; and what is drawn is an object."""
     for value in ({}, {"a": [1, -2.5e3, None], "b": {"c": True, "d": "\\é\n"}}, {"": [[], {}]}):
-        constraint = Grammar(ANY_OBJECT, vocabulary).begin()
+        constraint = SchemaGuide(ANY_OBJECT, vocabulary).begin()
         for token in vocabulary.encode(json.dumps(value, ensure_ascii=False)):
             assert constraint.hold(torch.zeros(vocabulary.size))[token].isfinite()
             constraint.take(token)
         assert constraint.complete
     whole = 0
     for seed in range(8):
-        constraint, dice, written = Grammar(ANY_OBJECT, vocabulary).begin(), torch.Generator().manual_seed(seed), []
+        constraint, dice, written = SchemaGuide(ANY_OBJECT, vocabulary).begin(), torch.Generator().manual_seed(seed), []
         while not constraint.complete and len(written) < 200:
             written.append(int(constraint.hold(6 * torch.randn(vocabulary.size, generator=dice)).argmax()))
             constraint.take(written[-1])
@@ -142,7 +142,7 @@ def test_any_object_holds_values_of_every_kind(vocabulary):
 
 def test_all_options_can_be_reached_where_one_begins_the_other(vocabulary):
     options = ["joy", "joyful", "joyfully", 'a "b"', "悲伤"]
-    grammar = Grammar(closed(a={"enum": options}), vocabulary)
+    grammar = SchemaGuide(closed(a={"enum": options}), vocabulary)
     found = {json.loads(text)["a"] for seed in range(14) for text in drawn(grammar, 5, seed, rows=20)}
     assert found == set(options)
 
@@ -150,7 +150,7 @@ def test_all_options_can_be_reached_where_one_begins_the_other(vocabulary):
 @pytest.mark.parametrize("option", ["joy", "joyful"])
 def test_a_model_that_wants_an_option_gets_it(vocabulary, option):
     """Its own spelling is greedily followed to the end, also where the option goes on behind another one."""
-    constraint = Grammar({"enum": ["joy", "joyful"]}, vocabulary).begin()
+    constraint = SchemaGuide({"enum": ["joy", "joyful"]}, vocabulary).begin()
     wanted = vocabulary.encode(f'"{option}"')
     for token in wanted:
         logits = torch.zeros(vocabulary.size)
@@ -163,20 +163,22 @@ def test_a_model_that_wants_an_option_gets_it(vocabulary, option):
 @pytest.mark.parametrize("text", ["<|im_end|>", "e\u0301", "<tool_call>", "\ufffd", "🥓"])
 def test_a_fixed_text_is_written_as_it_stands(vocabulary, text):
     """Also one that the tokenizer would change, or that has a meaning of its own."""
-    grammar = Grammar({"enum": [text]}, vocabulary)
+    grammar = SchemaGuide({"enum": [text]}, vocabulary)
     (written,) = drawn_tokens(grammar, 1, seed=0, rows=1).tolist()
     assert vocabulary.decode(written).decode() == json.dumps(text, ensure_ascii=False)
 
 
 def test_a_fixed_text_is_written_in_the_tokenizers_own_tokens(vocabulary):
     """A model was taught these; letter by letter it would not know its own words."""
-    (written,) = drawn_tokens(Grammar({"const": "The person looks happy."}, vocabulary), 100, seed=0, rows=1).tolist()
+    (written,) = drawn_tokens(
+        SchemaGuide({"const": "The person looks happy."}, vocabulary), 100, seed=0, rows=1
+    ).tolist()
     assert tuple(written[:-1]) == vocabulary.encode('"The person looks happy."')
 
 
 def test_a_string_ends_at_a_whole_character(qwen_like):
     quote, first, second, third = (qwen_like.bytes[byte] for byte in b'"\xe7\x9b\xb2')
-    grammar = Grammar({"type": "string", "minLength": 1, "maxLength": 2}, qwen_like)
+    grammar = SchemaGuide({"type": "string", "minLength": 1, "maxLength": 2}, qwen_like)
 
     def chance(*written: int) -> torch.Tensor:
         constraint = grammar.begin()
@@ -206,7 +208,7 @@ def test_a_string_ends_at_a_whole_character(qwen_like):
     ],
 )
 def test_bytes_that_break_a_step_have_no_chance(qwen_like, begun, byte):
-    constraint = Grammar(schema_of(("meaning",), label_set("dfew7"), "zh"), qwen_like).begin()
+    constraint = SchemaGuide(schema_of(("meaning",), label_set("dfew7"), "zh"), qwen_like).begin()
     for token in qwen_like.encode('{"meaning": "我觉得这个人很'):
         constraint.take(token)
     for one in begun:
@@ -217,7 +219,7 @@ def test_bytes_that_break_a_step_have_no_chance(qwen_like, begun, byte):
 
 def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
     """In a batch a row is held as it is alone."""
-    grammar = Grammar(schema_of(("seen", "conclusion"), label_set("dfew7"), "en"), vocabulary)
+    grammar = SchemaGuide(schema_of(("seen", "conclusion"), label_set("dfew7"), "en"), vocabulary)
     written = drawn_tokens(grammar, 1.5, seed=1, most=1000)
     sampling = Sampling(1.5, seed=2)
     together, alone = SamplerProcessor(sampling, grammar), [Sampler(sampling, grammar.begin(), row) for row in range(3)]
@@ -246,7 +248,7 @@ def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
     ],
 )
 def test_a_model_that_has_finished_closes_what_is_open(vocabulary, schema, written, closing):
-    constraint = Grammar(schema, vocabulary).begin()
+    constraint = SchemaGuide(schema, vocabulary).begin()
     for byte in written.encode():
         constraint.take(vocabulary.bytes[byte])
     scores = torch.zeros(vocabulary.size)
@@ -258,7 +260,7 @@ def test_a_model_that_has_finished_closes_what_is_open(vocabulary, schema, writt
 def test_a_model_that_wants_to_end_leaves_nothing_empty(vocabulary, written):
     """One that was taught sentences would end at once; that is no answer."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "array"}}}
-    constraint = Grammar(schema, vocabulary).begin()
+    constraint = SchemaGuide(schema, vocabulary).begin()
     for byte in written.encode():
         constraint.take(vocabulary.bytes[byte])
     scores = torch.zeros(vocabulary.size)
@@ -269,14 +271,14 @@ def test_a_model_that_wants_to_end_leaves_nothing_empty(vocabulary, written):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 def test_broken_logits_break_no_structure(vocabulary, broken):
-    constraint = Grammar({"enum": ["x", "yes"]}, vocabulary).begin()
+    constraint = SchemaGuide({"enum": ["x", "yes"]}, vocabulary).begin()
     constraint.take(vocabulary.bytes[ord('"')])
     scores = constraint.hold(torch.full((vocabulary.size,), broken))
     assert scores.isfinite().any() and not scores.isnan().any() and scores.max() == 0
 
 
 def test_a_token_that_does_not_fit_is_told(qwen_like):
-    constraint = Grammar(ANY_OBJECT, qwen_like).begin()
+    constraint = SchemaGuide(ANY_OBJECT, qwen_like).begin()
     with pytest.raises(RequestError, match="token 5 does not fit the schema"):
         constraint.take(5)
 
@@ -320,7 +322,7 @@ def nested(depth: int) -> dict:
 )  # fmt: skip
 def test_what_cannot_be_held_is_refused_by_name(schema, told, qwen_like):
     with pytest.raises(RequestError) as caught:
-        Grammar(schema, qwen_like)
+        SchemaGuide(schema, qwen_like)
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -329,7 +331,7 @@ def test_the_largest_chain_of_references_that_is_let_in_ends_no_process(qwen_lik
     links = {f"d{i}": {"type": "array", "items": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(240)}
     schema = {"$defs": {**links, "d240": {"type": "null"}}, "$ref": "#/$defs/d0"}
     found = []
-    thread = threading.Thread(target=lambda: found.append(Grammar(schema, qwen_like)))
+    thread = threading.Thread(target=lambda: found.append(SchemaGuide(schema, qwen_like)))
     thread.start()
     thread.join()
     assert found
@@ -338,7 +340,7 @@ def test_the_largest_chain_of_references_that_is_let_in_ends_no_process(qwen_lik
 def test_a_schema_that_becomes_too_complex_on_the_way_ends_its_answer(qwen_like, monkeypatch):
     """What is kept of a schema is bounded; here at less than the states of this one."""
     monkeypatch.setattr(constrained, "_LIMITS", LLParserLimits(max_lexer_states=300, verbose_errors=False))
-    constraint = Grammar({"type": "string", "pattern": "^(a|b)*a(a|b){200}$"}, qwen_like).begin()
+    constraint = SchemaGuide({"type": "string", "pattern": "^(a|b)*a(a|b){200}$"}, qwen_like).begin()
     dice = torch.Generator().manual_seed(0)
     with pytest.raises(RequestError, match="the schema became too complex .*; give a simpler one"):
         for _ in range(1000):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.engine.constrained import ANY_OBJECT, Grammar
+from emotion_qwen.engine.constrained import ANY_OBJECT, SchemaGuide
 from emotion_qwen.engine.engine import Engine, _without_media
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.errors import RequestError, SettingsError
@@ -173,7 +173,7 @@ def test_logprobs_are_those_of_the_model(nano, ask):
 def test_a_schema_is_kept_and_ignore_eos_writes_exactly_so_many(nano, ask):
     schema = {"type": "object", "properties": {"n": {"type": "boolean"}}, "required": ["n"]}
     schema["additionalProperties"] = False
-    answer = ask(CHATS[1], constraint=Grammar(schema, nano.vocabulary).begin(), max_tokens=40).wait()
+    answer = ask(CHATS[1], constraint=SchemaGuide(schema, nano.vocabulary).begin(), max_tokens=40).wait()
     assert answer.finish == "stop" and json.loads(answer.text)["n"] in (True, False)
     assert len(ask(CHATS[1], max_tokens=64, ignore_eos=True).wait().generation.tokens) == 64
 
@@ -182,7 +182,7 @@ def test_a_schema_that_cannot_be_kept_ends_its_own_answer_only(nano, ask, schedu
     def too_complex(logits):
         raise RequestError("too complex")
 
-    broken, whole = Grammar(ANY_OBJECT, nano.vocabulary).begin(), ask(CHATS[1], max_tokens=40)
+    broken, whole = SchemaGuide(ANY_OBJECT, nano.vocabulary).begin(), ask(CHATS[1], max_tokens=40)
     monkeypatch.setattr(broken, "hold", too_complex)
     answer = ask(CHATS[0], constraint=broken, max_tokens=40).wait()
     assert answer.finish == "schema" and whole.wait().generation.tokens == alone(nano, CHATS[1], 40)

@@ -13,7 +13,7 @@ import pytest
 
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.faces import CenterFaceDetector, Detections, detect
-from emotion_qwen.prepare import Budget
+from emotion_qwen.prepare import ClipBudget
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.http.chat import Answer
@@ -66,7 +66,7 @@ def clip_of(count: int) -> Clip:
 
 
 def analyzer_with(detector) -> SimpleNamespace:
-    return SimpleNamespace(detector=detector, budget=Budget(ClipSettings(), 28))
+    return SimpleNamespace(detector=detector, budget=ClipBudget(ClipSettings(), 28))
 
 
 def test_finding_faces_ends_with_the_time_of_its_request():

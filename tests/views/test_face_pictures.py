@@ -8,7 +8,7 @@ from tests.faces.scenes import frames, times, track
 from emotion_qwen.errors import ShapeError
 from emotion_qwen.faces import capture, person_crops
 from emotion_qwen.records import Clip
-from emotion_qwen.views.face_pictures import COLOURS, draw_tracks, save_pictures
+from emotion_qwen.views.face_pictures import PERSON_COLOURS, draw_tracks, save_pictures
 
 
 def clip_of(count, **options):
@@ -20,7 +20,7 @@ def test_boxes_are_drawn_in_the_persons_colour():
     face = track({0: (20, 30, 50, 55), 2: (20, 30, 50, 55)})
     picture = np.array(draw_tracks(clip.frames[0], [face], 0))
     assert picture.shape == (60, 80, 3)
-    assert tuple(picture[55, 35]) == tuple(bytes.fromhex(COLOURS[0][1:]))
+    assert tuple(picture[55, 35]) == tuple(bytes.fromhex(PERSON_COLOURS[0][1:]))
     assert np.array_equal(picture[35:50, 25:45], clip.frames[0, 35:50, 25:45])
     before = track({1: (20, 30, 50, 55)})
     assert np.array_equal(np.array(draw_tracks(clip.frames[0], [before], 0)), clip.frames[0])

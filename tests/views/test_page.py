@@ -14,8 +14,8 @@ from tests.media.footage import write_film, write_sound
 from tests.views.reports import HOSTILE, KINDS, two_people
 
 from emotion_qwen.errors import DataError, MediaError, StorageError
+from emotion_qwen.strings import PHRASES
 from emotion_qwen.views.html import write_page
-from emotion_qwen.views.phrases import PHRASES
 from emotion_qwen.views.render import as_json
 
 PARTS = files("emotion_qwen.views")

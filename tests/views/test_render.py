@@ -10,12 +10,12 @@ from tests.views.reports import HOSTILE, KINDS, nobody_seen, picture_only, two_p
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Cue, EmotionReport
-from emotion_qwen.views.render import as_json, save_picture, show
+from emotion_qwen.views.render import as_json, save_picture, show_report
 
 
 def view(report: EmotionReport, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    show(report, console)
+    show_report(report, console)
     return console.file.getvalue()
 
 
@@ -160,7 +160,7 @@ def test_a_long_list_is_cut_with_a_count():
 
 def test_the_saved_picture_refers_to_nothing_outside(tmp_path):
     console = Console(file=io.StringIO(), width=80, record=True)
-    show(KINDS["chinese"](), console)
+    show_report(KINDS["chinese"](), console)
     save_picture(console, tmp_path / "new" / "report.svg")
     svg = (tmp_path / "new" / "report.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg") and "高兴" in svg

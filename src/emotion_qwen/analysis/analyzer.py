@@ -14,8 +14,8 @@ import numpy as np
 
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
-from emotion_qwen.analysis.reader import Reader
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import ViewReader, label_reader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.reasoning import Reasoning, difference, think
 from emotion_qwen.analysis.report import (
     ABSTAIN_BELOW,
@@ -33,13 +33,12 @@ from emotion_qwen.analysis.report import (
     outline,
     valence_arousal,
 )
-from emotion_qwen.analysis.scoring import label_reader
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_file
+from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.processing.chat import LANGUAGES, describe_question, label_question
 from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.taxonomy import label_set
@@ -136,7 +135,7 @@ class EmotionQwen:
             raise found
         return found.report
 
-    def reader(self, labels: str, language: str, about: str = PEOPLE) -> Reader:
+    def reader(self, labels: str, language: str, about: str = PEOPLE) -> ViewReader:
         """Return a reader of this model for `read`.
 
         Raises:
@@ -156,13 +155,13 @@ class EmotionQwen:
         return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
 
     @cached_property
-    def budget(self) -> Budget:
+    def budget(self) -> ClipBudget:
         """What preparing a clip needs to know of the model."""
-        return Budget.of(self.engine.processor)
+        return ClipBudget.of(self.engine.processor)
 
     def read(
         self,
-        reader: Reader,
+        reader: ViewReader,
         clips: Sequence[PreparedClip],
         labels: str,
         language: str,
@@ -188,10 +187,10 @@ class EmotionQwen:
         Returns:
             Per clip what was found, or why there is nothing to find in it.
         """
-        readings = [Reading(reader, clip, label_set(labels), language, context, about) for clip in clips]
+        readings = [ClipReading(reader, clip, label_set(labels), language, context, about) for clip in clips]
         return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
 
-    def conclude(self, reader: Reader, readings: Sequence[Reading]) -> list[Conclusion | MediaError]:
+    def conclude(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Conclusion | MediaError]:
         """Conclude about clips as `tell` does, without what the answers rest on: no cues, sentence or reasoning.
 
         Returns:
@@ -205,8 +204,8 @@ class EmotionQwen:
 
     def tell(
         self,
-        reader: Reader,
-        readings: Sequence[Reading],
+        reader: ViewReader,
+        readings: Sequence[ClipReading],
         *,
         abstain_below: float = ABSTAIN_BELOW,
         reasoning: Reasoning | str | None = None,
@@ -220,16 +219,14 @@ class EmotionQwen:
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
-        written = iter(self._write(reader, able, outlines, thinking))
-        done = iter(outlines)
-        results: list[Analysis | MediaError] = []
-        for reading in readings:
-            if reading.is_empty:
-                results.append(_nothing_in(reading))
-                continue
-            found = next(done)
-            report = self._report(reading, found, next(written), abstain_below)
-            results.append(Analysis(report, clip_features(reading)))
+        written = self._write(reader, able, outlines, thinking)
+        analyses = iter(
+            [
+                Analysis(self._report(*parts, abstain_below), clip_features(parts[0]))
+                for parts in zip(able, outlines, written, strict=True)
+            ]
+        )
+        results = [_nothing_in(reading) if reading.is_empty else next(analyses) for reading in readings]
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
         for one, reading in zip(results, readings, strict=True):
@@ -238,7 +235,11 @@ class EmotionQwen:
         return results
 
     def _write(
-        self, reader: Reader, readings: Sequence[Reading], outlines: Sequence[Outline], thinking: Reasoning | None
+        self,
+        reader: ViewReader,
+        readings: Sequence[ClipReading],
+        outlines: Sequence[Outline],
+        thinking: Reasoning | None,
     ) -> list[Written]:
         """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
         telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
@@ -256,7 +257,7 @@ class EmotionQwen:
             written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
         return written
 
-    def features(self, reading: Reading) -> ClipFeatures:
+    def features(self, reading: ClipReading) -> ClipFeatures:
         """Return the features of a clip as `tell` does, without the report, which asks for much more.
 
         Raises:
@@ -296,15 +297,12 @@ class EmotionQwen:
             raise MediaError(
                 f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
             )
-        chosen = found[len(found) // 2]
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            own = [one for one in found if one.person == most]
-            chosen = own[len(own) // 2]
-        view = chosen.view(CHANNELS, "en") or []
-        if not prepared.people and len(prepared.shown.frames):
-            view = whole(prepared, context, hears=self.hears, about=WHOLE).view(CHANNELS, "en") or []
-        return view
+            found = [one for one in found if one.person == most]
+        elif len(prepared.shown.frames):
+            found = [whole(prepared, context, hears=self.hears, about=WHOLE)]
+        return found[len(found) // 2].view(CHANNELS, "en") or []
 
     @property
     def hears(self) -> bool:
@@ -340,7 +338,7 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: Reading, found: Outline, written: Written, threshold: float) -> EmotionReport:
+    def _report(self, reading: ClipReading, found: Outline, written: Written, threshold: float) -> EmotionReport:
         conclusion, language = found.conclusion, reading.language
         influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
@@ -367,7 +365,7 @@ class EmotionQwen:
             provenance=self._provenance(reading, written.thought, conclusion.label),
         )
 
-    def _telling(self, reading: Reading, found: Outline) -> Glimpse | None:
+    def _telling(self, reading: ClipReading, found: Outline) -> Glimpse | None:
         """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
         if found.conclusion.label is None or not self._trained_about(reading.about):
             return None
@@ -381,7 +379,7 @@ class EmotionQwen:
         facts = self.engine.training_facts()
         return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
-    def _think(self, reading: Reading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
+    def _think(self, reading: ClipReading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
         if thinking is None:
             return None
         steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
@@ -400,7 +398,7 @@ class EmotionQwen:
             "hearing_settings": None if hearing is None else hearing.model_dump(),
         }
 
-    def _provenance(self, reading: Reading, thought: Thought | None, label: str | None) -> dict[str, Any]:
+    def _provenance(self, reading: ClipReading, thought: Thought | None, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
         trained = self.engine.training_facts().get("label_sets")
         facts = {
@@ -443,7 +441,7 @@ class EmotionQwen:
         return self.engine.provenance()
 
 
-def _nothing_in(reading: Reading) -> MediaError:
+def _nothing_in(reading: ClipReading) -> MediaError:
     return MediaError(
         f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
         "give one that has"

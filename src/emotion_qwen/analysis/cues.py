@@ -15,13 +15,13 @@ import numpy as np
 
 from emotion_qwen.analysis.presence import is_voiced
 from emotion_qwen.analysis.reader import BLANK
-from emotion_qwen.analysis.reading import PICTURE, Reading
+from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
-from emotion_qwen.faces import best_box
 from emotion_qwen.faces.capture import RIGHTED_FROM
 from emotion_qwen.media.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
+from emotion_qwen.strings import SENTENCES, in_language
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
 """Region of an upright face crop -> its first and last row, as shares of the side."""
@@ -31,40 +31,21 @@ EFFECT = 0.01
 """How far a share must move for words or context to be a cue."""
 MARGIN = 1.0
 """Seconds of sound before and after an episode's peak that are measured."""
-_NAMES = {"zh": {"brows and eyes": "眉眼", "mouth": "嘴部"}}
-_TEXTS = {
-    "en": {
-        "region": "{region}{frame}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
-        "face": "The face shows {label} ({before:.0%}{frame}); no single part of it carries this alone.",
-        "frame": " in the frame at {time:.1f} s",
-        "voice": "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
-        "unpitched": "Voice without a steady pitch, {level:+.0f} dB against the clip.",
-        "words": "“{said}”: while this is said, {label} would have {after:.0%} without words instead of {before:.0%}.",
-        "context": "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
-    },
-    "zh": {
-        "region": "{region}{frame}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
-        "face": "面部显示{label}（{before:.0%}{frame}），没有哪个部分单独决定它。",
-        "frame": "（{time:.1f} 秒的画面）",
-        "voice": "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
-        "unpitched": "音高不稳定的嗓音，音量与全片相差 {level:+.0f} dB。",
-        "words": "“{said}”：说这句话时，若没有台词，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-        "context": "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-    },
-}
 
 
-def face_cues(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
+def face_cues(reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]) -> list[Cue]:
     """Measure which part of the face carries each episode of a person, at its peak."""
     return [_face_cue(reading, person, rows, episode) for episode, rows in _peaks(reading, person, episodes)]
 
 
-def covered_views(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
+def covered_views(reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
     """Return what `face_cues` asks about, so that it can be asked together with other clips' views."""
     return [view for _, rows in _peaks(reading, person, episodes) for row in rows for view in _covered(reading, row)]
 
 
-def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+def _peaks(
+    reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]
+) -> list[tuple[Episode, list[int]]]:
     """Return the episodes in which a person is seen, each with the glimpses of the frame that shows it most."""
     found = []
     number = person.track.person
@@ -77,7 +58,7 @@ def _peaks(reading: Reading, person: PersonPictures, episodes: Sequence[Episode]
     return found
 
 
-def _covered(reading: Reading, row: int) -> list[View]:
+def _covered(reading: ClipReading, row: int) -> list[View]:
     """Return the picture of a glimpse as it is, and with each region covered; the same ones every time."""
     if row not in reading.covered:
         picture = reading.glimpses[row].picture
@@ -87,36 +68,41 @@ def _covered(reading: Reading, row: int) -> list[View]:
     return reading.covered[row]
 
 
-def _face_cue(reading: Reading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
+def _face_cue(reading: ClipReading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
     time, language, still = reading.glimpses[rows[0]].time, reading.language, reading.prepared.clip.still
     column = reading.labels.labels.index(episode.label)
     # One row is the crop, another its mirror image if that is read.
     each = [reading.ask(_covered(reading, row), PICTURE)[0][:, column] for row in rows]
     shares = np.mean(each, axis=0).tolist()
-    name, box = reading.labels.names(language)[column], box_at(reading, person, time)
-    frame = "" if still else _TEXTS[language]["frame"].format(time=time)
+    clip, track = reading.prepared.clip, person.track
+    near = int(np.abs(clip.times[track.frames] - time).argmin())
+    height, width = clip.frames.shape[1:3]
+    x1, y1, x2, y2 = (float(v) for v in track.boxes[near])
+    box = (x1 / width, y1 / height, x2 / width, y2 / height)
+    name = reading.labels.names(language)[column]
+    texts = in_language(SENTENCES, language)
+    frame = "" if still else texts["cue_frame"].format(time=time)
     falls = {region: shares[0] - after for region, after in zip(REGIONS, shares[1:], strict=True)}
     telling = max(falls, key=lambda region: falls[region])
     measures = {"share": shares[0]} | {
         f"share without {region}": s for region, s in zip(REGIONS, shares[1:], strict=True)
     }
     if falls[telling] < TELLING:
-        text = _TEXTS[language]["face"].format(label=name, before=shares[0], frame=frame)
+        text = texts["cue_face"].format(label=name, before=shares[0], frame=frame)
     else:
         first, last = REGIONS[telling]
-        if not is_righted(person.track, time, reading.prepared.clip.times):  # regions are strips of the upright crop
+        if not is_righted(track, near):  # regions are strips of the upright crop
             box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
-        region = _NAMES.get(language, {}).get(telling, telling.capitalize())
-        text = _TEXTS[language]["region"].format(
+        region = texts[telling]
+        text = texts["cue_region"].format(
             region=region, label=name, before=shares[0], after=shares[0] - falls[telling], frame=frame
         )
-    return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, person.track.person, box)
+    return Cue("picture", episode.onset, episode.offset, text, MEASURED, measures, track.person, box)
 
 
-def is_righted(track: FaceTrack, time: float, times: np.ndarray) -> bool:
-    """Whether the crop of a face at the seen time nearest to `time` was turned upright; `times` are the clip's."""
-    near = int(np.abs(times[track.frames] - time).argmin())
-    return track.rolls is not None and abs(float(track.rolls[near])) >= RIGHTED_FROM
+def is_righted(track: FaceTrack, place: int) -> bool:
+    """Whether the crop of a face was turned upright; `place` is that of a sighting in the track."""
+    return track.rolls is not None and abs(float(track.rolls[place])) >= RIGHTED_FROM
 
 
 def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
@@ -125,17 +111,7 @@ def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
     return covered
 
 
-def box_at(reading: Reading, person: PersonPictures, time: float) -> tuple[float, float, float, float]:
-    """Return x1, y1, x2, y2 of a person's face at the seen time nearest to `time`, as shares of width and height."""
-    clip, track = reading.prepared.clip, person.track
-    height, width = clip.frames.shape[1:3]
-    near = int(np.abs(clip.times[track.frames] - time).argmin()) if len(track.frames) else 0
-    box = track.boxes[near] if len(track.frames) else best_box(track)
-    x1, y1, x2, y2 = (float(v) for v in box)
-    return x1 / width, y1 / height, x2 / width, y2 / height
-
-
-def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
+def voice_cues(reading: ClipReading, episodes: Sequence[Episode]) -> list[Cue]:
     """Measure the voice around each episode's peak against the whole clip; where no voice is active there is none."""
     clip = reading.prepared.clip
     if clip.wave is None or "sound" not in reading.channels:
@@ -147,17 +123,17 @@ def voice_cues(reading: Reading, episodes: Sequence[Episode]) -> list[Cue]:
     return [_voice_cue(reading, span, whole) for span in spans if is_voiced(reading.prepared.voice, *span)]
 
 
-def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue:
+def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) -> Cue:
     clip = reading.prepared.clip
     assert clip.wave is not None  # the caller has looked
     first, last = (round((time - clip.wave_start) * clip.sample_rate) for time in span)
     here = measure(clip.wave[max(first, 0) : max(last, 0)], clip.sample_rate)
     louder = here.level - whole.level
-    texts = _TEXTS[reading.language]
+    texts = in_language(SENTENCES, reading.language)
     text = (
-        texts["voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
+        texts["cue_voice"].format(pitch=here.pitch, usual=whole.pitch, level=louder)
         if here.voiced > 0
-        else texts["unpitched"].format(level=louder)
+        else texts["cue_unpitched"].format(level=louder)
     )
     measures = {
         "level, dB of full scale": here.level,
@@ -170,7 +146,7 @@ def _voice_cue(reading: Reading, span: tuple[float, float], whole: Voice) -> Cue
     return Cue("sound", span[0], span[1], text, MEASURED, measures)
 
 
-def text_cues(reading: Reading, column: int) -> list[Cue]:
+def text_cues(reading: ClipReading, column: int) -> list[Cue]:
     """Say how far words move the answer while they are said, and context that of the whole clip, by leaving them out.
 
     Args:
@@ -196,11 +172,13 @@ def text_cues(reading: Reading, column: int) -> list[Cue]:
 
 
 def _text_cue(
-    reading: Reading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
+    reading: ClipReading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
 ) -> list[Cue]:
     before, after = float(shares[column]), float(without[column])
     if abs(before - after) < EFFECT:
         return []
     label = reading.labels.names(reading.language)[column]
-    text = _TEXTS[reading.language][channel].format(said=told.text, label=label, before=before, after=after)
+    text = in_language(SENTENCES, reading.language)[f"cue_{channel}"].format(
+        said=told.text, label=label, before=before, after=after
+    )
     return [Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})]

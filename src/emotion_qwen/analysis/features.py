@@ -18,7 +18,7 @@ from emotion_qwen.errors import DataError, printable
 from emotion_qwen.files import write_whole
 
 if TYPE_CHECKING:
-    from emotion_qwen.analysis.reading import Reading
+    from emotion_qwen.analysis.reading import ClipReading
 
 VERSION = "1"
 FORMAT = "emotion-qwen clip features"
@@ -43,7 +43,7 @@ class ClipFeatures:
     gate: np.ndarray
 
 
-def clip_features(reading: Reading) -> ClipFeatures:
+def clip_features(reading: ClipReading) -> ClipFeatures:
     """Collect the features of a clip that was read; where nothing can be answered, those of the clip as a whole."""
     each, whole = reading.everything()
     width = len(next(one.hidden for one in (*each, whole) if one is not None))

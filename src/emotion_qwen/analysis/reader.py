@@ -19,13 +19,16 @@ import torch
 
 from emotion_qwen.engine.encoding import VISUALS, Part, View, mean_tokens, medium_of, parts_of, size_of
 from emotion_qwen.engine.engine import Engine
+from emotion_qwen.processing.chat import label_question
 from emotion_qwen.processing.patches import IMAGE_MEAN
+from emotion_qwen.records import PEOPLE
+from emotion_qwen.taxonomy import LabelSet
 
 BLANK = np.array([round(255 * mean) for mean in IMAGE_MEAN], dtype=np.uint8)  # zeros after normalising
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ViewAnswer:
     """What a model makes of one view.
 
     Attributes:
@@ -43,7 +46,7 @@ class Answer:
     audio: torch.Tensor | None
 
 
-class Reader:
+class ViewReader:
     """Answers one closed question about views.
 
     Args:
@@ -55,7 +58,7 @@ class Reader:
     def __init__(self, engine: Engine, question: str, names: Sequence[str]) -> None:
         self.engine, self.question, self.names = engine, question, list(names)
         self._encoder = engine.encoder()
-        self._answers: dict[Hashable, Answer] = {}
+        self._answers: dict[Hashable, ViewAnswer] = {}
         self._asked: list[View] = []  # holds the media, whose identity tells views apart
         self._blanks: dict[Hashable, torch.Tensor] = {}
 
@@ -65,7 +68,7 @@ class Reader:
         self._asked.clear()
         self._encoder.forget()
 
-    def answers(self, views: Sequence[View]) -> list[Answer]:
+    def answers(self, views: Sequence[View]) -> list[ViewAnswer]:
         """Return the answers to V views; those that were not asked before are asked together."""
         keys = [_key(view) for view in views]
         new = {key: view for key, view in zip(keys, views, strict=True) if key not in self._answers}
@@ -80,22 +83,22 @@ class Reader:
         return torch.stack([one.scores for one in found]), torch.stack([one.gate for one in found])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
-        """Answer another question about every view, in the model's own words."""
+        """ViewAnswer another question about every view, in the model's own words."""
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))
         texts = self.engine.write([encoded[row] for row in order], question)
         return [text for _, text in sorted(zip(order, texts, strict=True))]
 
-    def _ask(self, views: list[View]) -> list[Answer]:
+    def _ask(self, views: list[View]) -> list[ViewAnswer]:
         self._ask_blanks(views)
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # like lengths, little padding
         seen = self.engine.score([encoded[row] for row in order], self.question, self.names)
-        found: dict[int, Answer] = {}
+        found: dict[int, ViewAnswer] = {}
         for place, row in enumerate(order):
             scores = (seen.log_likelihood[place] - self._blanks[_kind(views[row])]) / seen.tokens
             visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
-            found[row] = Answer(scores, seen.gate[place], seen.hidden[place], visual, audio)
+            found[row] = ViewAnswer(scores, seen.gate[place], seen.hidden[place], visual, audio)
         return [found[row] for row in range(len(views))]
 
     def _ask_blanks(self, views: list[View]) -> None:
@@ -103,6 +106,11 @@ class Reader:
         if blanks:
             seen = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
             self._blanks.update(zip(blanks, seen.log_likelihood, strict=True))
+
+
+def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> ViewReader:
+    """Return a reader that asks for one of K labels, in "en" or "zh"; `about` is one of `records.ABOUT`."""
+    return ViewReader(engine, label_question(labels, language, about), labels.names(language))
 
 
 def blank_like(view: View) -> list[Part]:

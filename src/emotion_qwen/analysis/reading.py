@@ -19,8 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, sound_between, whole
-from emotion_qwen.analysis.reader import Answer, Reader
-from emotion_qwen.analysis.scoring import pool
+from emotion_qwen.analysis.reader import ViewAnswer, ViewReader
 from emotion_qwen.engine.calibration import Calibration, combine
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.prepare import PreparedClip
@@ -31,7 +30,7 @@ PICTURE = ("picture",)
 
 
 @dataclass(eq=False)
-class Reading:
+class ClipReading:
     """The answers of one model about one clip; every view is asked about once.
 
     Args:
@@ -43,7 +42,7 @@ class Reading:
         about: of `records.ABOUT`; the reader must ask the question that belongs to it (`label_reader`).
     """
 
-    reader: Reader
+    reader: ViewReader
     prepared: PreparedClip
     labels: LabelSet
     language: str
@@ -166,15 +165,17 @@ class Reading:
         rest = np.full(values.shape[1], np.nan)
         if self.weight < 1:
             rest = whole if whole is not None else values[told].mean(0) if told.any() else rest
-        people = []
+        people, counts = [], []
         for person in self.prepared.people:
-            rows = told & np.array([one.person == person.track.person for one in self.glimpses])
+            rows = told & self.rows_of(person.track.person)
             if rows.any():
-                people.append((values[rows].mean(0), len(person.track.frames)))
+                people.append(values[rows].mean(0))
+                counts.append(float(len(person.track.frames)))
         if not people:
             return rest
-        unasked = bool(np.isnan(rest).any())
-        return pool(people, np.zeros_like(rest) if unasked else rest, 1.0 if unasked else self.weight)
+        together = np.average(np.stack(people), axis=0, weights=counts)
+        # Where the rest was not asked about, the people decide alone.
+        return together if np.isnan(rest).any() else self.weight * together + (1 - self.weight) * rest
 
     def person(self, number: int) -> np.ndarray:
         """Return the (K,) distribution of one person, by picture alone."""
@@ -232,7 +233,7 @@ class Reading:
                 gates[row] = answer.gate.double().numpy()
         return shares, gates
 
-    def everything(self) -> tuple[list[Answer | None], Answer | None]:
+    def everything(self) -> tuple[list[ViewAnswer | None], ViewAnswer | None]:
         """Return the answers to the glimpses and to the whole clip, by all channels; None where these do not count."""
         each = self.answers([one.view(self.channels, self.language) for one in self.glimpses])
         if each:
@@ -242,7 +243,7 @@ class Reading:
             view = everything.view(CHANNELS, self.language)
         return each, self.answers([view])[0]
 
-    def answers(self, views: Sequence[View | None]) -> list[Answer | None]:
+    def answers(self, views: Sequence[View | None]) -> list[ViewAnswer | None]:
         """Return the reader's answers to views; None where there is no view."""
         found = iter(self.reader.answers([view for view in views if view is not None]))
         return [None if view is None else next(found) for view in views]

@@ -15,6 +15,7 @@ from typing import Any
 
 from emotion_qwen.engine.engine import Engine, Sampling, View
 from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.strings import BEGINNINGS, SENTENCES, THINKING, in_language
 from emotion_qwen.taxonomy import LabelSet
 
 FORMS = ("steps",)
@@ -27,43 +28,6 @@ UNSAFE = '"\\' + _CONTROLS + _UNSEEN
 """Characters that may not stand in a step: no escape is ever needed, and nothing is hidden."""
 STEPS = {"seen": "picture", "heard": "sound", "said": "words", "meaning": "", "conclusion": ""}
 """Step -> the channel that it is about; a step of a channel that is absent is left out, "" is always there."""
-BEGINNINGS = {
-    "en": {
-        "seen": "The person looks",
-        "heard": "The voice sounds",
-        "said": "The words sound",
-        "meaning": "I think the person feels",
-    },
-    "zh": {
-        "seen": "这个人看起来很",
-        "heard": "声音听起来很",
-        "said": "说的话显得很",
-        "meaning": "我觉得这个人很",
-    },
-}
-"""The fixed words that a step begins with; they belong to the schema, not to the model."""
-_ASKED = {
-    "en": {
-        "all": "Think step by step about what the person feels. Answer as JSON: {steps}.",
-        "seen": "what is seen of the person",
-        "heard": "what is heard",
-        "said": "what is said",
-        "meaning": "what this means in context",
-        "conclusion": "one of {labels}",
-    },
-    "zh": {
-        "all": "请一步一步地思考这个人的感受，并用 JSON 回答：{steps}。",
-        "seen": "看到了什么",
-        "heard": "听到了什么",
-        "said": "说了什么",
-        "meaning": "结合情境意味着什么",
-        "conclusion": "从{labels}中选一个",
-    },
-}
-_DIFFERS = {
-    "en": "the reasoning concludes {own!r}, but the measured label is {label!r}; the label does not rest on it",
-    "zh": "推理的结论是“{own}”，而测得的标签是“{label}”；标签并不以推理为依据",
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +51,7 @@ class Reasoning:
 
     def provenance(self, language: str, steps: Collection[str]) -> dict[str, object]:
         """Say how the steps came about, and which of their words are the schema's."""
-        begun = {step: text for step, text in BEGINNINGS[language].items() if step in steps}
+        begun = {step: text for step, text in in_language(BEGINNINGS, language).items() if step in steps}
         return {
             "form": self.form,
             "temperature": float(self.sampling.temperature),
@@ -114,7 +78,7 @@ def think(
     """
     steps = steps_of(channels)
     (text,) = engine.write(
-        [view], question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
+        [view], steps_question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
         schema=schema_of(steps, labels, language),
     )  # fmt: skip
     return {step: told.strip() for step, told in json.loads(text).items()}
@@ -130,7 +94,8 @@ def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[s
     blank = " " if language == "en" else ""  # an English word is set off by a blank
     free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[language] - 1}}}"
     described: dict[str, Any] = {
-        step: {"type": "string", "pattern": f"^{text}{blank}{free}$"} for step, text in BEGINNINGS[language].items()
+        step: {"type": "string", "pattern": f"^{text}{blank}{free}$"}
+        for step, text in in_language(BEGINNINGS, language).items()
     }
     described["conclusion"] = {"enum": list(labels.names(language))}
     return {
@@ -144,7 +109,7 @@ def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[s
 def most_tokens(steps: Collection[str], labels: LabelSet, language: str) -> int:
     """Return the tokens of the longest answer that the schema allows, written byte by byte, and of its end."""
     words = " " + "\U0001f600" * LETTERS[language]  # no character has more than its four bytes
-    longest = {step: text + words for step, text in BEGINNINGS[language].items()}
+    longest = {step: text + words for step, text in in_language(BEGINNINGS, language).items()}
     longest["conclusion"] = max(labels.names(language), key=lambda name: len(name.encode()))
     return len(json.dumps({step: longest[step] for step in steps}, ensure_ascii=False).encode()) + 1
 
@@ -154,15 +119,15 @@ def _class(letters: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\]^-" else letter for letter in letters)
 
 
-def question(steps: Collection[str], labels: LabelSet, language: str) -> str:
+def steps_question(steps: Collection[str], labels: LabelSet, language: str) -> str:
     """Return the question that asks for the steps."""
-    asked, joint = _ASKED[language], ", " if language == "en" else "、"
+    asked, joint = in_language(THINKING, language), ", " if language == "en" else "、"
     told = joint.join(f'"{step}": {asked[step]}' for step in steps)
-    return asked["all"].format(steps=told.format(labels=joint.join(labels.names(language))))
+    return asked["steps"].format(steps=told.format(labels=joint.join(labels.names(language))))
 
 
 def difference(steps: dict[str, str], label: str, labels: LabelSet, language: str) -> str | None:
     """Return the warning that the conclusion is not the measured label; None if it is."""
     measured = labels.names(language)[labels.labels.index(label)]
     own = steps.get("conclusion", measured)
-    return None if own == measured else _DIFFERS[language].format(own=own, label=measured)
+    return None if own == measured else in_language(SENTENCES, language)["differs"].format(own=own, label=measured)

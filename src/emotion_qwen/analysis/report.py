@@ -13,7 +13,7 @@ import numpy as np
 from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues
 from emotion_qwen.analysis.moments import find_episodes, smooth, windows
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
-from emotion_qwen.analysis.reading import PICTURE, Reading
+from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.faces import best_box
 from emotion_qwen.matching.statements import stated_concepts
@@ -34,38 +34,11 @@ from emotion_qwen.records import (
     Uncertainty,
     Utterance,
 )
+from emotion_qwen.strings import SENTENCES, in_language
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 ABSTAIN_BELOW = 0.4
 """Confidence below which a report abstains, unless the user says otherwise."""
-_TEXTS = {
-    "en": {
-        "leads": "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}, smoothed).",
-        "disagrees": "By {channel} alone it would be {own}, not {label}.",
-        "moves": "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
-        "below": "confidence {confidence} is below {threshold}",
-        "unread": "the face cannot be read; it may be too blurred, too small or turned away",
-        "unseen": "no face was found",
-        "unheard": "no voice is heard",
-        "neither": "no face was found, and no voice is heard",
-        "nothing": "there is nothing to see, to hear or to read",
-    },
-    "zh": {
-        "leads": "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（平滑后 {share:.0%}）。",
-        "disagrees": "仅凭{channel}会是{own}，而不是{label}。",
-        "moves": "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
-        "below": "置信度 {confidence} 低于 {threshold}",
-        "unread": "无法辨认人脸；可能过于模糊、太小或转向一侧",
-        "unseen": "没有找到人脸",
-        "unheard": "没有听到人声",
-        "neither": "没有找到人脸，也没有听到人声",
-        "nothing": "没有可看、可听或可读的内容",
-    },
-}
-_CHANNEL_NAMES = {
-    "en": {"picture": "the picture", "sound": "the sound", "words": "the words", "context": "the context"},
-    "zh": {"picture": "画面", "sound": "声音", "words": "台词", "context": "背景"},
-}
 _DENIAL = re.compile(
     r"\b(?:no (?:person|people|one|face)|nobody)\b.{0,20}\b(?:seen|visible|there)\b|(?:看不到|看不见|没有)人",
     re.IGNORECASE,
@@ -97,7 +70,7 @@ class Conclusion:
     people: tuple[int, ...]
 
 
-def conclude(reading: Reading) -> Conclusion:
+def conclude(reading: ClipReading) -> Conclusion:
     """Conclude about a clip from its glimpses alone; what the reader was asked before is not asked again."""
     channels, people = reading.channels, tuple(reading.people)
     if not channels:
@@ -107,12 +80,12 @@ def conclude(reading: Reading) -> Conclusion:
     return Conclusion(label, named(reading.labels, pooled), "", weights(reading.gates), channels, people)
 
 
-def unanswered(reading: Reading) -> str:
+def unanswered(reading: ClipReading) -> str:
     """Say why there is no answer where nothing was found to answer about, in the reading's language."""
     clip = reading.prepared.clip
     seeks = (bool(len(clip.frames)), clip.wave is not None and reading.hears)
     key = {(True, True): "neither", (True, False): "unseen", (False, True): "unheard"}.get(seeks, "nothing")
-    return _TEXTS[reading.language][key if reading.about == PEOPLE else "nothing"]
+    return in_language(SENTENCES, reading.language)[key if reading.about == PEOPLE else "nothing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +109,7 @@ class Outline:
     gaps: tuple[Gap, ...]
 
 
-def outline(reading: Reading) -> Outline:
+def outline(reading: ClipReading) -> Outline:
     """Compose people, timeline, gaps and the clip's answer."""
     shares, clip = reading.shares(reading.channels), reading.prepared.clip
     people = tuple(describe_person(reading, person) for person in reading.prepared.people)
@@ -147,7 +120,7 @@ def outline(reading: Reading) -> Outline:
     return Outline(shares, conclude(reading), people, moments, episodes, gaps)
 
 
-def answered_spans(reading: Reading) -> list[Span]:
+def answered_spans(reading: ClipReading) -> list[Span]:
     """Return the stretches of a clip about which there is something to answer, seconds; see `presence`."""
     clip = reading.prepared.clip
     seen = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
@@ -178,7 +151,7 @@ def weights(gates: np.ndarray) -> dict[str, float]:
 
 
 def timeline(
-    reading: Reading, shares: np.ndarray, rows: np.ndarray, spans: Sequence[Span]
+    reading: ClipReading, shares: np.ndarray, rows: np.ndarray, spans: Sequence[Span]
 ) -> tuple[tuple[Moment, ...], tuple[Episode, ...]]:
     """Compose the timeline of the given glimpses, and its episodes; both are empty for a picture.
 
@@ -203,7 +176,7 @@ def timeline(
 
 
 def _stretch(
-    reading: Reading, shares: np.ndarray, rows: Sequence[int], span: Span
+    reading: ClipReading, shares: np.ndarray, rows: Sequence[int], span: Span
 ) -> tuple[list[Moment], tuple[Episode, ...]]:
     """Compose the timeline of one stretch from the `rows` of its glimpses."""
     labels, cut = reading.labels, window_rows(reading, rows, span)
@@ -221,7 +194,7 @@ def _stretch(
     return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
 
 
-def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
+def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
     """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
     times = np.array([reading.glimpses[row].time for row in rows])
     found = []
@@ -231,7 +204,7 @@ def window_rows(reading: Reading, rows: Sequence[int], span: Span) -> list[tuple
     return found
 
 
-def describe_person(reading: Reading, person: PersonPictures) -> Person:
+def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
     """Compose the row of one person, by picture alone."""
     track, clip, labels = person.track, reading.prepared.clip, reading.labels
     height, width = clip.frames.shape[1:3]
@@ -260,7 +233,7 @@ def describe_person(reading: Reading, person: PersonPictures) -> Person:
     )
 
 
-def influence(reading: Reading) -> tuple[Channel, ...]:
+def influence(reading: ClipReading) -> tuple[Channel, ...]:
     """Say of every channel what it alone says, and how far the clip's answer moves without it.
 
     Without any channel nothing is known, and all labels have the same share.
@@ -301,7 +274,7 @@ def doubt(
         language: "en" or "zh", of the reason.
         unread: the model does not see a person in the face that shows the answer best; then it abstains, too.
     """
-    texts = _TEXTS[language]
+    texts = in_language(SENTENCES, language)
     shares = np.array(list(conclusion.distribution.values()))
     confidence = entropy = None
     reason = conclusion.reason
@@ -323,7 +296,7 @@ def doubt(
     )
 
 
-def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
+def find_cues(reading: ClipReading, found: Outline) -> tuple[Cue, ...]:
     """Measure everything the answer can be checked against, in order of time; without an answer there is nothing."""
     cues: list[Cue] = []
     if found.conclusion.label is None:
@@ -336,14 +309,14 @@ def find_cues(reading: Reading, found: Outline) -> tuple[Cue, ...]:
     return tuple(sorted(cues, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
 
 
-def cue_views(reading: Reading, found: Outline) -> list[View]:
+def cue_views(reading: ClipReading, found: Outline) -> list[View]:
     """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
     return [
         view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)
     ]
 
 
-def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
+def _of_people(reading: ClipReading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
     """Pair people with their episodes; a picture has none, so that it is one."""
     return [
         (pictures, person.episodes or (_throughout(reading, person.label),))
@@ -351,16 +324,16 @@ def _of_people(reading: Reading, found: Outline) -> list[tuple[PersonPictures, t
     ]
 
 
-def _throughout(reading: Reading, label: str) -> Episode:
+def _throughout(reading: ClipReading, label: str) -> Episode:
     start, end = whole_span(reading.prepared.clip)
     return Episode(label, start, end, (start + end) / 2, 0.0)
 
 
-def explain(reading: Reading, found: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
+def explain(reading: ClipReading, found: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
     """Compose the rationale: the model's sentence, then what was measured; without an answer there is none."""
     if found.conclusion.label is None:
         return ()
-    labels, texts = reading.labels, _TEXTS[reading.language]
+    labels, texts = reading.labels, in_language(SENTENCES, reading.language)
     names = dict(zip(labels.labels, labels.names(reading.language), strict=True))
     label, before = names[found.conclusion.label], found.conclusion.distribution[found.conclusion.label]
     told = [
@@ -369,7 +342,7 @@ def explain(reading: Reading, found: Outline, channels: Sequence[Channel], summa
     ]
     present = [channel for channel in channels if channel.label]
     for channel in present if len(present) > 1 else ():
-        name = _CHANNEL_NAMES[reading.language][channel.channel]
+        name = texts[f"the_{channel.channel}"]
         if not channel.agrees:
             told.append(texts["disagrees"].format(channel=name, own=names[channel.label], label=label))
         if abs(channel.moved) >= TELLING_MOVE:

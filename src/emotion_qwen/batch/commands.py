@@ -226,12 +226,12 @@ def _demo_clip() -> list[Path]:
 
 
 def _tell(report: EmotionReport, as_lines: bool, console: Console) -> None:
-    from emotion_qwen.views.render import as_json, show
+    from emotion_qwen.views.render import as_json, show_report
 
     if as_lines:
         print(as_json(report), flush=True)
     else:
-        show(report, console)
+        show_report(report, console)
 
 
 def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bool) -> None:

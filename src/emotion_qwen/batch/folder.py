@@ -20,11 +20,11 @@ import torch
 
 from emotion_qwen.analysis.analyzer import Analysis, EmotionQwen
 from emotion_qwen.analysis.features import FeatureFile, differing
-from emotion_qwen.analysis.reader import Reader
+from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reasoning import Reasoning
 from emotion_qwen.analysis.report import ABSTAIN_BELOW
-from emotion_qwen.batch.workers import Preparation, prepare_all
-from emotion_qwen.errors import DataError, EmotionQwenError, InferenceError, MediaError, printable
+from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
+from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
 from emotion_qwen.files import append, json_line, locked, read_journal, write_whole
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
@@ -38,9 +38,6 @@ FRAME_BYTES = 1 << 29
 """Fewer clips come together where their frames are larger than this."""
 FEWEST = 4
 """With fewer clips, starting processes takes longer than it saves."""
-MOST_WORKERS = 4
-MODEL_CORES = 2
-"""Cores that need no process of their own: 64 clips took 10.9 s there without, 16.9 and 14.0 s with one and two."""
 FAULT_LENGTH = 300
 """Characters of a fault of the model that are told."""
 SAVED_EVERY = 60.0
@@ -95,7 +92,7 @@ def analyze_all(
     together = TOGETHER if len(files) >= FEWEST else 1
     if workers is None:
         # Finding faces and the model already share two cores by threads; processes pay off on those beyond them.
-        workers = min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS) if together > 1 else 0
+        workers = spare_workers() if together > 1 else 0
     sources = request.sources or analyzer.sources()
     if sources.recognizer is not None:
         workers = 0  # a loaded recogniser stays in its process
@@ -124,7 +121,9 @@ def analyze_all(
 
 
 def _isolated(
-    read: Callable[[Sequence[PreparedClip]], list[Analysis | MediaError]], reader: Reader, clips: Sequence[PreparedClip]
+    read: Callable[[Sequence[PreparedClip]], list[Analysis | MediaError]],
+    reader: ViewReader,
+    clips: Sequence[PreparedClip],
 ) -> list[Result]:
     """Analyze clips together; where the model fails, in halves, down to the one clip whose error it is."""
     if not clips:
@@ -154,8 +153,6 @@ def _groups(prepared: Iterator[tuple[Path, Any]], together: int) -> Iterator[lis
     group: list[tuple[Path, Any]] = []
     held = 0
     for file, clip in prepared:
-        if isinstance(clip, EmotionQwenError) and not isinstance(clip, MediaError):
-            raise clip
         group.append((file, clip))
         held += clip.shown.frames.nbytes if isinstance(clip, PreparedClip) else 0
         if len(group) == together or held > FRAME_BYTES:

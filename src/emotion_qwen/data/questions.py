@@ -185,7 +185,7 @@ def ask_voice(label: str, rng: random.Random, closed: bool) -> Exchange:
 def ask_blank(rng: random.Random) -> Exchange:
     """Ask a closed question about an empty picture; every label is an equally good answer.
 
-    That makes the likelihood of the labels with a blank visual flat, so that subtracting it (see `analysis.scoring`)
+    That makes the likelihood of the labels with a blank visual flat, so that subtracting it (see `analysis.reader`)
     takes away the wording's preferences and nothing else.
     """
     language = rng.choice(LANGUAGES)

@@ -4,7 +4,7 @@ No set at hand holds all three of the same person, so each moment here is artifi
 that were labelled alike, drawn independently. What it teaches is how channels add up, and that any of them may be
 missing (modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and
 then nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
-`analysis.scoring` subtracts flat.
+`analysis.reader` subtracts flat.
 
 A still face becomes a short moving clip in a share of the moments: a slow drift and zoom over it, frame by frame.
 """

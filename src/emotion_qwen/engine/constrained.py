@@ -32,7 +32,7 @@ _OPENING = b'"[{'
 _CLOSING = b"]},"  # a comma ends a number
 
 
-class Grammar:
+class SchemaGuide:
     """A JSON Schema that answers can be held to.
 
     Args:

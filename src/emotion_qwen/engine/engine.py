@@ -18,7 +18,7 @@ import torch
 from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.engine.calibration import Calibration
-from emotion_qwen.engine.constrained import Grammar
+from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import (
     BATCH,
     ENCODED,
@@ -30,7 +30,6 @@ from emotion_qwen.engine.encoding import (
     gate_of,
     size_of,
 )
-from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
@@ -112,8 +111,7 @@ class Engine:
             raise CheckpointError(
                 f"{source.name}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
             ) from error
-        widen(model.to(place))
-        return cls(model, processor, source.name, source.folder)
+        return cls(model.to(place), processor, source.name, source.folder)
 
     written_together = BATCH
     """Answers that `write` writes in one batch, at most."""
@@ -242,7 +240,7 @@ class Engine:
         """
         texts: list[str] = []
         sampling = sampling or Sampling()
-        grammar = None if schema is None else Grammar(schema, self.vocabulary)
+        grammar = None if schema is None else SchemaGuide(schema, self.vocabulary)
         for _, inputs in self._batches(views, question, system, self.written_together):
             texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
         return texts
@@ -258,7 +256,7 @@ class Engine:
         inputs: BatchFeature,
         max_new_tokens: int,
         sampling: Sampling,
-        grammar: Grammar | None = None,
+        grammar: SchemaGuide | None = None,
         first: int = 0,
     ) -> list[str]:
         prompt = inputs["input_ids"].shape[1]

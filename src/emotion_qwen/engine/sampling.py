@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import LogitsProcessor
 
-from emotion_qwen.engine.constrained import Constraint, Grammar
+from emotion_qwen.engine.constrained import Constraint, SchemaGuide
 from emotion_qwen.errors import SettingsError
 
 COLDEST, HOTTEST = 0.01, 100.0
@@ -112,7 +112,7 @@ class SamplerProcessor(LogitsProcessor):
         first: number of the first row among all that are drawn with one seed.
     """
 
-    def __init__(self, sampling: Sampling, grammar: Grammar | None = None, first: int = 0) -> None:
+    def __init__(self, sampling: Sampling, grammar: SchemaGuide | None = None, first: int = 0) -> None:
         self._sampling, self._grammar, self._first = sampling, grammar, first
         self._rows: list[Sampler] = []
 

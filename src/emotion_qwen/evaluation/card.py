@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
@@ -77,18 +77,18 @@ def _read_back(
     items = task.items(data, side=model.side_of(task), languages=(language,), limit=limit)
     given = [(item, one.predicted) for item, one in zip(items, answered, strict=True) if one.predicted]
     readings = model.readings(task, [item for item, _ in given])
-    for reader in {id(one.reader): one.reader for one in readings if isinstance(one, Reading)}.values():
+    for reader in {id(one.reader): one.reader for one in readings if isinstance(one, ClipReading)}.values():
         reader.answers(  # all at once; the shares below find them answered
             [
                 v
                 for one in readings
-                if isinstance(one, Reading) and one.reader is reader
+                if isinstance(one, ClipReading) and one.reader is reader
                 for v in one.asked(one.channels)
             ]
         )
     shown, likely = [], []
     for reading, (item, predicted) in zip(readings, given, strict=True):
-        if isinstance(reading, Reading) and predicted:
+        if isinstance(reading, ClipReading) and predicted:
             # The glimpse that speaks most for the likeliest label, as `analyze` writes about a person.
             best = int(reading.shares(reading.channels)[:, item.choices.index(predicted)].argmax())
             shown.append(reading.glimpses[best].view(reading.channels, language) or [])

@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import label_reader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import influence
-from emotion_qwen.analysis.scoring import label_reader
 from emotion_qwen.console import run_command
 from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.data.texts import Texts, read_texts
@@ -36,7 +36,7 @@ from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
+from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_clip
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.taxonomy import label_set
@@ -115,7 +115,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
         told = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = Reading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
+        reading = ClipReading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
         pooled = reading.clip(reading.channels)
         found = {one.channel: one for one in influence(reading) if one.label}
         disagree = {name for name, one in found.items() if not one.agrees}
@@ -150,7 +150,7 @@ def _moment(
         np.stack([pixels, pixels]), np.array([0.0, length]), "artificial", duration=length, size=pixels.shape[:2],
         wave=wave, sample_rate=SAMPLE_RATE, utterances=said,
     )  # fmt: skip
-    return prepare_clip(clip, detector, Budget.of(engine.processor))
+    return prepare_clip(clip, detector, ClipBudget.of(engine.processor))
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:

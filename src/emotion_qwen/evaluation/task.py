@@ -122,7 +122,7 @@ class Task:
         source: of its items.
         about: for tasks of emotion, whom models of ours are asked about, one of `records.ABOUT`: "people" as `analyze`
             is by default, or "evoked".
-        less_blank: compare likelihoods less those for an empty picture (`analysis.scoring`), not the plain ones.
+        less_blank: compare likelihoods less those for an empty picture (`analysis.reader`), not the plain ones.
         answered: how the task wants to be answered: by the likelihood of the choices or by text. Items with choices
             can be answered by likelihood in either case.
         score: of the answers in one language; None if only `predict` and `forgetting` know the task.

@@ -53,7 +53,7 @@ def capture(frames: np.ndarray, tracks: Sequence[FaceTrack], strength: float, ma
     out = frames.copy()
     height, width = frames.shape[1:3]
     for index, frame in enumerate(frames):
-        boxes = [box for track in tracks if (box := box_at(track, index)) is not None]
+        boxes = [box for track in tracks if (box := frame_box(track, index)) is not None]
         if boxes:
             kept = np.max([_kept(box, height, width, margin) for box in boxes], axis=0)
             amount = ((1 - kept) * np.float32(strength * WASH))[..., None]
@@ -120,7 +120,7 @@ def best_box(track: FaceTrack) -> np.ndarray:
     return track.boxes[int(track.scores.argmax())]
 
 
-def box_at(track: FaceTrack, index: int) -> np.ndarray | None:
+def frame_box(track: FaceTrack, index: int) -> np.ndarray | None:
     """Return the (4,) box on frame `index`, interpolated inside a gap; None before and after the track."""
     if not track.frames[0] <= index <= track.frames[-1]:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from emotion_qwen.media.cues import Cue, next_start
+from emotion_qwen.media.subtitle_formats import Caption, next_start
 from emotion_qwen.records import Utterance
 
 LONGEST_MENDED = 5.0  # seconds that a cue with a wrong end lasts at most
@@ -14,7 +14,7 @@ _ROLLING_LINES = 4  # as many as television shows
 _EMPTY_CELLS = frozenset(("nan", "NaN"))  # of a table; "Nan" is a word
 
 
-def to_utterances(cues: list[Cue], warnings: list[str]) -> tuple[Utterance, ...]:
+def to_utterances(cues: list[Caption], warnings: list[str]) -> tuple[Utterance, ...]:
     """Make cues of any order into utterances, ascending by start, each with words and a length.
 
     Cues without a letter or digit are left out, equal ones kept once, wrong times mended, and lines that rolling
@@ -33,7 +33,7 @@ def to_utterances(cues: list[Cue], warnings: list[str]) -> tuple[Utterance, ...]
     return tuple(Utterance(cue.start, cue.end, " ".join(cue.lines)) for cue in rolled)
 
 
-def _mend_times(cues: list[Cue], warnings: list[str]) -> list[Cue]:
+def _mend_times(cues: list[Caption], warnings: list[str]) -> list[Caption]:
     starts = [cue.start for cue in cues]
     mended = list(cues)
     wrong = [place for place, cue in enumerate(cues) if cue.end <= cue.start]
@@ -54,7 +54,7 @@ def _mend_times(cues: list[Cue], warnings: list[str]) -> list[Cue]:
     return [cue._replace(start=max(cue.start, 0.0)) for cue in mended if cue.end > 0]
 
 
-def _take_out_repeats(cues: list[Cue]) -> list[Cue]:
+def _take_out_repeats(cues: list[Caption]) -> list[Caption]:
     """Take the lines that rolling captions show again out of the later cue; one that adds nothing prolongs the last."""
     close = [after.start <= before.end + _TOUCH for before, after in pairwise(cues)]
     repeats = [

@@ -16,7 +16,7 @@ import av.subtitles.stream
 from emotion_qwen.errors import MediaError, printable
 from emotion_qwen.media.captions import to_utterances
 from emotion_qwen.media.container import open_video
-from emotion_qwen.media.cues import Cue, ass_lines, markup_lines, read_cues
+from emotion_qwen.media.subtitle_formats import Caption, ass_lines, markup_lines, read_cues
 from emotion_qwen.media.text import guess_encoding, read_text
 from emotion_qwen.records import Utterance
 
@@ -182,7 +182,7 @@ def _read_packets(
     stream: av.subtitles.stream.SubtitleStream,
     origin: float,
     warnings: list[str],
-) -> list[Cue]:
+) -> list[Caption]:
     kind, unit = stream.codec_context.name, float(stream.time_base or 0)
     found: list[tuple[float, float, bytes]] = []
     try:
@@ -203,9 +203,9 @@ def _read_packets(
         return []
     warnings.extend([note] if note else [])
     lines = ass_lines if kind in ("ass", "ssa") else markup_lines
-    return [Cue(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in found]
+    return [Caption(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in found]
 
 
-def _words(cues: list[Cue], warnings: list[str], source: str, language: str) -> Words:
+def _words(cues: list[Caption], warnings: list[str], source: str, language: str) -> Words:
     utterances = to_utterances(cues, warnings)  # adds to the warnings
     return Words(utterances, tuple(warnings), source, language)

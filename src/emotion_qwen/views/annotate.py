@@ -23,8 +23,9 @@ from emotion_qwen.media.write.film import encoder
 from emotion_qwen.media.write.recode import recode
 from emotion_qwen.records import EmotionReport, Gap, Person
 from emotion_qwen.settings import ClipSettings
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.colours import DARK, GAP, LIGHT, colour_of, ink_on
-from emotion_qwen.views.phrases import label_name, phrases, ranked
+from emotion_qwen.views.phrases import label_name, ranked
 from emotion_qwen.views.playhead import (
     Box,
     box_at,
@@ -117,7 +118,7 @@ class Painter:
         self.unit = max(min(width, height) / 30, 12)  # all lengths follow the picture's size
         self.line = max(round(self.unit / 8), 2)
         self.font, self.chinese = _font(round(self.unit), report.language == "zh")
-        self.say = phrases("zh" if self.chinese else "en")
+        self.say = in_language(PHRASES, "zh" if self.chinese else "en")
         self.timed = bool(report.timeline or report.gaps) and self.span[1] > self.span[0]
         band = self.unit * (2.9 if self.timed else 1.8)
         self.height = (height + round(band)) // 2 * 2

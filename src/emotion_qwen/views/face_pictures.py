@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import ShapeError
-from emotion_qwen.faces.capture import box_at, chosen_frames
+from emotion_qwen.faces.capture import chosen_frames, frame_box
 from emotion_qwen.records import Clip, FaceTrack
 
 TILES = 24
@@ -22,7 +22,7 @@ STILL_WIDTH = 720
 CROP_SIDE = 160
 GAP = 12
 PAPER, INK, PALE = "#ffffff", "#222222", "#e4e4e4"
-COLOURS = ("#e6550d", "#1f78b4", "#33a02c", "#b15fd6", "#c79a00", "#e7298a", "#17a2a2", "#8c564b")
+PERSON_COLOURS = ("#e6550d", "#1f78b4", "#33a02c", "#b15fd6", "#c79a00", "#e7298a", "#17a2a2", "#8c564b")
 """One per person, in turn; all dark enough for white letters."""
 
 
@@ -42,10 +42,10 @@ def draw_tracks(frame: np.ndarray, tracks: Sequence[FaceTrack], index: int) -> I
     unit = max(picture.size) / TILE_WIDTH
     font = _font(13 * unit)
     for track in tracks:
-        box = box_at(track, index)
+        box = frame_box(track, index)
         if box is None:
             continue
-        colour = colour_of(track.person)
+        colour = person_colour(track.person)
         line = max(1, round(2 * unit)) if index in track.frames else 1
         x1, y1, x2, y2 = box.tolist()
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line)
@@ -102,15 +102,15 @@ def save_pictures(
             kept = [(cut[i], chosen[i]) for i in _evenly(len(cut))]
             tiles, marks = [Image.fromarray(c) for c, _ in kept], [_clock(clip, f) for _, f in kept]
             title = f"person {track.person}"
-            sheets[f"person_{track.person}.png"] = _sheet(tiles, marks, CROP_SIDE, title, colour_of(track.person))
+            sheets[f"person_{track.person}.png"] = _sheet(tiles, marks, CROP_SIDE, title, person_colour(track.person))
     for name, sheet in sheets.items():
         sheet.save(folder / name, compress_level=3)
     return [folder / name for name in sheets]
 
 
-def colour_of(person: int) -> str:
+def person_colour(person: int) -> str:
     """Return the colour in which a person is drawn everywhere, as #rrggbb."""
-    return COLOURS[person % len(COLOURS)]
+    return PERSON_COLOURS[person % len(PERSON_COLOURS)]
 
 
 def _sheet(
@@ -155,7 +155,7 @@ def _timeline(clip: Clip, tracks: Sequence[FaceTrack]) -> Image.Image:
         draw.line((across(second), head - 6, across(second), floor), fill=PALE)
         draw.text((across(second), floor + 6), f"{second:g} s", fill=INK, font=_font(13), anchor="ma")
     for row, track in enumerate(tracks):
-        y, colour = head + row * (bar + 10), colour_of(track.person)
+        y, colour = head + row * (bar + 10), person_colour(track.person)
         seen = clip.times[track.frames].tolist()
         draw.text((GAP, y + bar / 2), f"person {track.person}", fill=colour, font=_font(15), anchor="lm")
         draw.rectangle((across(seen[0]), y + bar / 2 - 2, across(seen[-1] + step), y + bar / 2 + 2), fill=colour)

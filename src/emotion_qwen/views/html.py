@@ -23,14 +23,14 @@ from markupsafe import Markup
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.write.playable import Playable, playable, wave_peaks
 from emotion_qwen.records import EmotionReport
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.taxonomy import CONCEPTS, concept
 from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
-    phrases,
     ranked,
     signed,
     step_name,
@@ -100,7 +100,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         percent=lambda share: f"{share:.0%}",
         ranked=ranked,
         signed=signed,
-        measure=measure,
+        measurement=measurement,
         times=lambda moved: times(math.exp(moved)),
     )
 
@@ -112,7 +112,7 @@ def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object
     height, width = [*report.provenance.get("size", ()), 0, 0][:2]
     kind = shown.kind if shown else "none" if has_picture(report) else "sound"
     return {
-        "say": phrases(report.language),
+        "say": in_language(PHRASES, report.language),
         "names": {label: label_name(report, label) for label in labels},
         "colours": {label: colour_of(label) for label in labels},
         "inks": {label: ink_on(colour_of(label)) for label in labels},

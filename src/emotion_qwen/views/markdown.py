@@ -7,25 +7,24 @@ mention of somebody. It never begins a line, so what has a meaning only there ne
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from emotion_qwen.records import GENERATED, MEASURED, EmotionReport, Episode, Person
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
-    phrases,
-    plain,
+    one_line,
     ranked,
     signed,
     step_name,
-    times,
 )
 from emotion_qwen.views.playhead import has_picture, is_still
+from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
 BAR = 20
 """Characters of a share of one."""
@@ -35,7 +34,7 @@ _JOINER = "\u2060"  # of no width; "@name" with it inside mentions nobody
 
 def as_markdown(report: EmotionReport) -> str:
     """Return the report as GitHub-flavoured Markdown."""
-    say = phrases(report.language)
+    say = in_language(PHRASES, report.language)
     parts = [
         *_answer(report, say),
         *_distribution(report, say),
@@ -52,13 +51,12 @@ def as_markdown(report: EmotionReport) -> str:
 
 def escape(text: str) -> str:
     """Return text on one line that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", plain(text)).replace("@", f"@{_JOINER}")
+    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", f"@{_JOINER}")
 
 
-def _answer(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
-    source = f"`{plain(report.source).replace('`', chr(39))}`"
-    doubt = report.uncertainty
-    reason = escape(doubt.reason) if doubt and doubt.abstains else ""
+def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
+    source = f"`{one_line(report.source).replace('`', chr(39))}`"
+    reason = escape(abstention(report) or "")
     if report.label is None or report.valence_arousal is None:
         yield f"## {_head('no_answer', say)}"
         yield source
@@ -69,7 +67,7 @@ def _answer(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
         valence, arousal = (signed(value) for value in report.valence_arousal)
         whole = "" if is_still(report) else f" · {say['whole_clip']}"
         yield f"{source} · {say['valence']} {valence} · {say['arousal']} {arousal}{whole}"
-        if doubt and doubt.abstains:
+        if abstention(report) is not None:
             yield f"> [!WARNING]\n> **{say['not_sure']}**: {say['leans'].format(label=name)}; {reason}."
     if note := about_note(report, say):
         yield f"> [!NOTE]\n> {note}"
@@ -77,12 +75,12 @@ def _answer(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
         yield _sentence(report.summary, GENERATED, say)
 
 
-def _sentence(text: str, kind: str, say: dict[str, str]) -> str:
+def _sentence(text: str, kind: str, say: Phrases) -> str:
     """Return a sentence behind its tag; a generated one in quotes and slanted, as nobody has checked it."""
     return f"`{say[GENERATED]}` *“{escape(text)}”*" if kind == GENERATED else f"`{say[MEASURED]}` {escape(text)}"
 
 
-def _distribution(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _distribution(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if not report.distribution:
         return
     rows = [
@@ -97,7 +95,7 @@ def _bar(share: float) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def _episodes(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _episodes(report: EmotionReport, say: Phrases) -> Iterator[str]:
     owners: list[tuple[str, Sequence[Episode]]] = [(say["clip"], report.episodes)]
     owners += [(_person(one, say), one.episodes) for one in report.people]
     rows = []
@@ -105,26 +103,28 @@ def _episodes(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
         for one in episodes:
             label = escape(label_name(report, one.label))
             peak = f"{say['peak']} {one.peak:.1f} {say['second']}, {one.share:.0%}"
-            rows.append(f"| {name} | {label} | {_span(one.onset, one.offset, say)} | {peak} |")
+            rows.append(f"| {name} | {label} | {time_span(one.onset, one.offset, say)} | {peak} |")
             name = ""
     name = say["clip"]
     for gap in report.gaps:
-        rows.append(f"| {name} | *{say['no_answer']}* | {_span(gap.start, gap.end, say)} | {escape(gap.reason)} |")
+        rows.append(f"| {name} | *{say['no_answer']}* | {time_span(gap.start, gap.end, say)} | {escape(gap.reason)} |")
         name = ""
     if rows:
         yield f"### {_head('timeline', say)}"
         yield "\n".join([f"| | {say['feels']} | | {say['smoothed']} |", "|---|---|---|---|", *rows])
 
 
-def _people(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         yield from [f"*{note}*"] if note else []
         return
     rows = []
     for person in report.people:
-        first, *rest = [f"{escape(label_name(report, n))} {s:.0%}" for n, s in ranked(person.distribution)[:3]]
-        seen = "" if is_still(report) else f"{_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
+        first, *rest = map(escape, leading(report, person.distribution, 3))
+        seen = (
+            "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
+        )
         affect = " / ".join(signed(value) for value in person.valence_arousal)
         rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {seen} | {affect} |")
     yield f"### {_head('people', say)}"
@@ -132,37 +132,35 @@ def _people(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     yield "\n".join([heads, "|---|---|---|---|", *rows])
 
 
-def _channels(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:
     rows = []
     for one in report.channels:
         if not one.label:
             rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | | |")
             continue
-        alone = f"{escape(label_name(report, one.label))} {one.distribution.get(one.label, 0.0):.0%}"
+        alone, weight, moves = channel_cells(report, one)
         verdict = say["agrees"] if one.agrees else f"**≠ {say['disagrees']}**"
-        weight = "" if one.weight is None else f"{one.weight:.0%}"
-        rows.append(f"| {say[one.channel]} | {alone} | {weight} | {times(math.exp(one.moved))} | {verdict} |")
+        rows.append(f"| {say[one.channel]} | {escape(alone)} | {weight} | {moves} | {verdict} |")
     if rows:
         yield f"### {_head('channels', say)}"
         heads = f"| {say['channel']} | {say['alone']} | {say['weight']} | {say['moves']} | |"
         yield "\n".join([heads, "|---|---|--:|--:|---|", *rows])
 
 
-def _cues(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = []
     for one in report.cues:
-        whose = "" if one.person is None else f", {say['person']} {one.person + 1}"
-        when = "" if is_still(report) else f"{_span(one.start, one.end, say)} · "
-        lines.append(f"- {when}**{say[one.modality]}{whose}** {_sentence(one.text, one.kind, say)}")
+        when, whose = cue_place(report, one, say)
+        lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(one.text, one.kind, say)}")
         if one.measures:
-            numbers = " · ".join(f"{escape(name)} {measure(value)}" for name, value in one.measures.items())
+            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in one.measures.items())
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
         yield "\n".join(lines)
 
 
-def _reasons(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.rationale:
         yield f"### {_head('why', say)}"
         yield "\n".join(f"- {_sentence(one.text, one.kind, say)}" for one in report.rationale)
@@ -177,28 +175,16 @@ def _reasons(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
         )
 
 
-def _told(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
+def _told(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.utterances:
-        lines = "\n".join(f"- {_span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
+        lines = "\n".join(f"- {time_span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
         yield f"<details><summary>{_head('said', say)}</summary>\n\n{lines}\n\n</details>"
     if report.context:
         yield f"{_head('context_given', say)}: {escape(report.context)}"
 
 
-def _trust(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
-    lines = []
-    doubt = report.uncertainty
-    if doubt and doubt.confidence is not None:
-        facts = [
-            f"{say['confidence']} {doubt.confidence:.0%}",
-            say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
-            say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            say["calibrated" if doubt.calibrated else "uncalibrated"],
-        ]
-        lines.append(f"- {', '.join(facts)}")
-    if any(report.gate.values()):
-        general, emotion = report.gate["general"], report.gate["emotion"]
-        lines.append(f"- {say['gate']}: {say['general_expert']} {general:.2f}, {say['emotion_expert']} {emotion:.2f}")
+def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
+    lines = [f"- {line}" for line in certainty(report, say)]
     lines += [f"- **{say['warning']}**: {escape(text)}" for text in report.provenance.get("warnings", ())]
     if lines:
         yield f"### {_head('trust', say)}"
@@ -210,13 +196,9 @@ def _trust(report: EmotionReport, say: dict[str, str]) -> Iterator[str]:
     yield f"**{_head('limits', say)}.** {say['limits_more']}"
 
 
-def _head(key: str, say: dict[str, str]) -> str:
+def _head(key: str, say: Phrases) -> str:
     return say[key][:1].upper() + say[key][1:]
 
 
-def _person(person: Person, say: dict[str, str]) -> str:
+def _person(person: Person, say: Phrases) -> str:
     return f"{say['person']} {person.person + 1}"
-
-
-def _span(start: float, end: float, say: dict[str, str]) -> str:
-    return f"{start:.1f}–{end:.1f} {say['second']}"

@@ -20,8 +20,9 @@ from rich.text import Text
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import EmotionReport
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views import terminal
-from emotion_qwen.views.phrases import phrases, plain
+from emotion_qwen.views.phrases import one_line
 
 DECIMALS, DIGITS = 4, 6
 """Numbers keep four decimals; measurements, whose size is not known, six significant digits."""
@@ -68,15 +69,15 @@ def _rounded(value: Any, place: str) -> Any:
     return value
 
 
-def show(report: EmotionReport, console: Console) -> None:
+def show_report(report: EmotionReport, console: Console) -> None:
     """Print the terminal view: the answer, when and in whom it shows, what it rests on, and how far to trust it."""
     width = max(console.width - 4, NARROWEST)  # less the panel's border and padding
-    say = phrases(report.language)
+    say = in_language(PHRASES, report.language)
     parts: list[RenderableType | None] = [
         terminal.headline(report, say),
         terminal.bars(report, width),
         terminal.people(report, say, width),
-        terminal.timeline(report, say, width),
+        terminal.strips(report, say, width),
         terminal.channels(report, say),
         terminal.cues(report, say),
         terminal.reasons(report, say),
@@ -86,7 +87,7 @@ def show(report: EmotionReport, console: Console) -> None:
     ]
     shown = [part for part in parts if part is not None]
     spaced = [part if number == 0 else Padding(part, (1, 0, 0, 0)) for number, part in enumerate(shown)]
-    title = Text(plain(report.source))  # never a string: rich would read markup in a file's name
+    title = Text(one_line(report.source))  # never a string: rich would read markup in a file's name
     console.print(Panel(Group(*spaced), title=title, title_align="left", border_style="cyan"))
 
 

@@ -1,83 +1,80 @@
-"""The JSON Schema (2020-12) of a report, derived from the records, so that it cannot say anything else than they do.
+"""The JSON Schema (2020-12) of a report, derived by pydantic from the records, so that the two cannot disagree.
 
-pydantic gives the structure; the descriptions are the records' own docstrings; what types do not tell (shares lie in
-0..1, a cue has one of two kinds) stands in one table. `python -m emotion_qwen.views.schema` writes it to standard
-output, or to the file it is given.
+Bounds are the annotations of the records, descriptions their attribute docstrings. `python -m
+emotion_qwen.views.schema` writes the schema to standard output, or to the file it is given.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-import re
 import sys
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from emotion_qwen import records
-from emotion_qwen.records import ABOUT, CHANNELS, GENERATED, MEASURED, EmotionReport
+from emotion_qwen.records import EmotionReport
 
 VERSION = "2.0.0"
 """Major: a reader of the one before may fail. Minor: something is added. Patch: only descriptions."""
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
+_ORDER = ("title", "description", "type", "properties", "required", "additionalProperties")
+"""Order of the keywords of a record."""
+_LAST = ("enum", "minimum", "maximum", "description")
+"""Keywords that stand last in a field; the others come before them, by name."""
 
-Schema = dict[str, Any]
 
-_SHARE: Schema = {"minimum": 0, "maximum": 1}
-_SIGNED: Schema = {"minimum": -1, "maximum": 1}
-_SECONDS: Schema = {"minimum": 0}
-# "record.field" -> what its type does not tell. A field of numbers gets it at every number.
-_BOUNDS: dict[str, Schema] = {
-    "EmotionReport.language": {"enum": ["en", "zh"]},
-    "EmotionReport.distribution": _SHARE,
-    "EmotionReport.gate": _SHARE,
-    "EmotionReport.valence_arousal": _SIGNED,
-    "Person.person": {"minimum": 0},
-    "Person.frames": {"minimum": 1},
-    "Person.distribution": _SHARE,
-    "Person.gate": _SHARE,
-    "Person.valence_arousal": _SIGNED,
-    "Person.start": _SECONDS,
-    "Person.end": _SECONDS,
-    "Seen.time": _SECONDS,
-    "Moment.distribution": _SHARE,
-    "Moment.raw": _SHARE,
-    "Moment.valence_arousal": _SIGNED,
-    "Moment.channels": {"enum": list(CHANNELS)},
-    "Episode.share": _SHARE,
-    "EmotionReport.about": {"enum": list(ABOUT)},
-    "Gap.start": _SECONDS,
-    "Gap.end": _SECONDS,
-    "Seen.distribution": _SHARE,
-    "Cue.modality": {"enum": list(CHANNELS)},
-    "Cue.kind": {"enum": [MEASURED, GENERATED]},
-    "Sentence.kind": {"enum": [MEASURED, GENERATED]},
-    "Channel.channel": {"enum": list(CHANNELS)},
-    "Channel.distribution": _SHARE,
-    "Channel.weight": _SHARE,
-    "Uncertainty.confidence": _SHARE,
-    "Uncertainty.entropy": _SHARE,
-    "Uncertainty.threshold": _SHARE,
-}
+class _Generator(GenerateJsonSchema):
+    """Leaves out the titles and defaults of fields, and writes the keywords in the order of the committed file."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        found = super().nullable_schema(schema)
+        value = found["anyOf"][0]
+        for bounded in (value, *value.get("prefixItems", ())):  # version 2 has the bounds beside the alternatives
+            found |= {key: bounded.pop(key) for key in ("minimum", "maximum") if key in bounded}
+        return found
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        value["$defs"] = {name: _sorted(record) for name, record in sorted(value["$defs"].items())}
+        return value
+
+
+def _sorted(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_sorted(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "description" in schema:
+        # Of a record's docstring, which may go on with an example, the first paragraph.
+        schema["description"] = schema["description"].split("\n\n")[0].replace("\n", " ")
+    if "properties" in schema:
+        schema["properties"] = {name: _sorted(field) for name, field in schema["properties"].items()}
+        return {key: schema[key] for key in _ORDER}
+    places = {key: place for place, key in enumerate(_LAST, 1)}
+    return {key: _sorted(schema[key]) for key in sorted(schema, key=lambda key: (places.get(key, 0), key))}
 
 
 @cache
-def report_schema() -> Schema:
+def report_schema() -> dict[str, Any]:
     """Return the schema of what `as_json` writes; the caller must not change it."""
-    found = TypeAdapter(EmotionReport).json_schema(mode="serialization")
-    nested = found.pop("$defs")
-    top = _described("EmotionReport", found)
+    # pydantic hands a configuration on to dataclasses inside another type only.
+    adapter = TypeAdapter(tuple[EmotionReport], config=_CONFIG)
+    records = adapter.json_schema(mode="serialization", schema_generator=_Generator)["$defs"]
+    report = records.pop("EmotionReport")
     return {
-        "$schema": DIALECT,
+        "$schema": GenerateJsonSchema.schema_dialect,
         "$id": f"urn:emotion-qwen:schema:emotion-report:{VERSION}",
         "version": VERSION,
-        **top,
-        "$defs": {name: _described(name, schema) for name, schema in sorted(nested.items())},
+        **report,
+        "$defs": records,
     }
 
 
@@ -89,50 +86,6 @@ def write_schema(path: Path) -> None:
 
 def _text() -> str:
     return json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _described(name: str, schema: Schema) -> Schema:
-    """Close one record's schema: every field is written, nothing else is, and each says what it is."""
-    record = getattr(records, name)
-    told = _field_docs(record)
-    fields = {}
-    for field, given in schema["properties"].items():
-        kept = {key: value for key, value in given.items() if key not in ("title", "default")}
-        kept = _bounded(kept, _BOUNDS.get(f"{name}.{field}", {}))
-        fields[field] = {**kept, "description": told[field]} if field in told else kept
-    return {
-        "title": name,
-        "description": (inspect.getdoc(record) or "").split("\n\n")[0].replace("\n", " "),
-        "type": "object",
-        "properties": fields,
-        "required": list(fields),
-        "additionalProperties": False,
-    }
-
-
-def _bounded(schema: Schema, bound: Schema) -> Schema:
-    """Put a bound on the values inside a list or a table, or else on the value itself."""
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            return {**schema, key: _bounded(schema[key], bound)}
-    if "prefixItems" in schema:
-        return {**schema, "prefixItems": [_bounded(one, bound) for one in schema["prefixItems"]]}
-    return {**schema, **bound}
-
-
-def _field_docs(record: type) -> dict[str, str]:
-    """Read what a record says of its fields: under `Attributes:`, or in a string behind a field."""
-    told = {}
-    listed = re.search(r"^Attributes:\n(.*?)(?:\n\S|\Z)", inspect.getdoc(record) or "", re.DOTALL | re.MULTILINE)
-    if listed:
-        for field, text in re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", listed.group(1), re.MULTILINE):
-            told[field] = " ".join(text.split())
-    body = ast.parse(inspect.getsource(record)).body[0].body  # type: ignore[attr-defined]
-    for field, after in pairwise(body):
-        behind = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and behind:
-            told[field.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr]
-    return told
 
 
 if __name__ == "__main__":

@@ -20,17 +20,16 @@ from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
-    measure,
+    measurement,
     nobody_note,
-    plain,
+    one_line,
     ranked,
     signed,
     step_name,
-    times,
 )
 from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
+from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
-Words = dict[str, str]
 LONGEST_BAR = 40
 LINES = 12
 """Of utterances, and episodes of the clip, at most; cues are all shown."""
@@ -40,12 +39,11 @@ STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 """Between the marks of the time axis, seconds."""
 
 
-def headline(report: EmotionReport, say: Words) -> RenderableType:
+def headline(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the label with its share, or that there is no answer, and the model's own sentence."""
-    doubt, lines = report.uncertainty, list[RenderableType]()
-    reason = doubt.reason if doubt and doubt.abstains else ""
+    reason, lines = abstention(report), list[RenderableType]()
     if report.label is None or report.valence_arousal is None:
-        lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason}", "yellow")))
+        lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
     else:
         name, share = label_name(report, report.label), report.distribution[report.label]
         valence, arousal = report.valence_arousal
@@ -53,7 +51,7 @@ def headline(report: EmotionReport, say: Words) -> RenderableType:
         line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
         if not is_still(report):
             line.append(f"   {say['whole_clip']}", "dim")
-        if doubt and doubt.abstains:
+        if reason is not None:
             leans = say["leans"].format(label=name)
             lines.append(
                 Text.assemble((f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}; {reason}", "yellow"))
@@ -67,11 +65,11 @@ def headline(report: EmotionReport, say: Words) -> RenderableType:
     return Group(*lines)
 
 
-def sentence(text: str, kind: str, say: Words) -> Text:
+def sentence(text: str, kind: str, say: Phrases) -> Text:
     """Return a sentence behind the tag that says where it comes from."""
     if kind == GENERATED:
-        return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{plain(text)}”", "italic"))
-    return Text.assemble((f"[{say[MEASURED]}] ", "green"), plain(text))
+        return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{one_line(text)}”", "italic"))
+    return Text.assemble((f"[{say[MEASURED]}] ", "green"), one_line(text))
 
 
 def bars(report: EmotionReport, width: int) -> Table | None:
@@ -87,7 +85,7 @@ def bars(report: EmotionReport, width: int) -> Table | None:
     return table
 
 
-def people(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
+def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
     """Return a row for each person, or that nobody was seen."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
@@ -97,19 +95,19 @@ def people(report: EmotionReport, say: Words, width: int) -> RenderableType | No
     heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for person in report.people:
-        first, *rest = ranked(person.distribution)[: 4 if roomy else 3]
+        first, *rest = leading(report, person.distribution, 4 if roomy else 3)
         table.add_row(
             str(person.person + 1),
-            say["one_picture"] if is_still(report) else _span(person.start, person.end, say),
+            say["one_picture"] if is_still(report) else time_span(person.start, person.end, say),
             str(person.frames),
-            Text.assemble(("■ ", colour_of(first[0])), (f"{label_name(report, first[0])} {first[1]:.0%}", "bold")),
-            Text(", ".join(f"{label_name(report, name)} {share:.0%}" for name, share in rest), style="dim"),
+            Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
+            Text(", ".join(rest), style="dim"),
             *([signed(value) for value in person.valence_arousal] if roomy else []),
         )
     return table
 
 
-def timeline(report: EmotionReport, say: Words, width: int) -> RenderableType | None:
+def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
     """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
     start, end = clip_span(report)
     if not (report.timeline or report.gaps) or end <= start:
@@ -133,13 +131,13 @@ def timeline(report: EmotionReport, say: Words, width: int) -> RenderableType | 
     return Group(*lines)
 
 
-def _gaps(report: EmotionReport, say: Words) -> list[str]:
-    told = [f"{_span(one.start, one.end, say)} ({plain(one.reason)})" for one in report.gaps[:LINES]]
+def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
+    told = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
     left = len(report.gaps) - LINES
     return [*told, say["more"].format(count=left)] if left > 0 else told
 
 
-def _axis(start: float, end: float, length: int, say: Words) -> Text:
+def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
     marks = [stride for stride in STRIDES if (end - start) / stride * 7 <= length] or [end - start]
     line, time = "", math.ceil(start / marks[0]) * marks[0]
     while time <= end:
@@ -174,12 +172,12 @@ def _heights(found: Sequence[Moment | None]) -> Text:
     return line
 
 
-def _episode(report: EmotionReport, episode: Episode, say: Words) -> Text:
-    told = f"{_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
+def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
+    told = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
     return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {told}")
 
 
-def channels(report: EmotionReport, say: Words) -> RenderableType | None:
+def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
     if not report.channels:
         return None
@@ -189,96 +187,75 @@ def channels(report: EmotionReport, say: Words) -> RenderableType | None:
         if not one.label:
             table.add_row(Text(say[one.channel], "dim"), Text(say["nothing"], "dim"))
             continue
-        name, share = label_name(report, one.label), one.distribution.get(one.label, 0.0)
+        alone, weight, moves = channel_cells(report, one)
         verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
-        alone = Text.assemble(("■ ", colour_of(one.label)), f"{name} {share:.0%}")
-        weight = "" if one.weight is None else f"{one.weight:.0%}"
-        table.add_row(say[one.channel], alone, weight, times(math.exp(one.moved)), verdict)
+        table.add_row(say[one.channel], Text.assemble(("■ ", colour_of(one.label)), alone), weight, moves, verdict)
     return table
 
 
-def cues(report: EmotionReport, say: Words) -> RenderableType | None:
+def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return every cue with its time, its channel, whose it is, and the measurements behind it."""
     if not report.cues:
         return None
     table = Table.grid(padding=(0, 2, 0, 0))
     for one in report.cues:
-        when = "" if is_still(report) else _span(one.start, one.end, say)
-        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(one, say))
+        when, whose = cue_place(report, one, say)
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(one, whose, say))
     return Group(Text(say["cues"], "bold"), table)
 
 
-def _cue(cue: Cue, say: Words) -> Text:
-    whose = "" if cue.person is None else f", {say['person']} {cue.person + 1}"
-    told = Text.assemble((f"{say[cue.modality]}{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
+def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
+    line = Text.assemble((f"{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
     if cue.measures:
-        numbers = " · ".join(f"{plain(name)} {measure(value)}" for name, value in cue.measures.items())
-        told.append(f"\n{numbers}", "dim")
-    return told
+        numbers = " · ".join(f"{one_line(name)} {measurement(value)}" for name, value in cue.measures.items())
+        line.append(f"\n{numbers}", "dim")
+    return line
 
 
-def reasons(report: EmotionReport, say: Words) -> RenderableType | None:
+def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return why, in sentences, then the open words and the steps of reasoning."""
     lines = [sentence(one.text, one.kind, say) for one in report.rationale]
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
-        words = ", ".join(plain(word) for word in report.words)
+        words = ", ".join(one_line(word) for word in report.words)
         lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
     for number, (step, text) in enumerate(report.reasoning.items(), 1):
         lines.append(
-            Text.assemble((f"{number}. {plain(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
+            Text.assemble((f"{number}. {one_line(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
         )
     return Group(*lines) if lines else None
 
 
-def told(report: EmotionReport, say: Words) -> RenderableType | None:
+def told(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return the words that were read and what the user said of the situation."""
     lines = []
     if report.utterances:
         lines.append(Text(say["said"], "bold"))
     for one in report.utterances[:LINES]:
-        lines.append(Text.assemble((f"{_span(one.start, one.end, say)}  ", "cyan"), plain(one.text)))
+        lines.append(Text.assemble((f"{time_span(one.start, one.end, say)}  ", "cyan"), one_line(one.text)))
     if len(report.utterances) > LINES:
         lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
     if report.context:
-        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), plain(report.context)))
+        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), one_line(report.context)))
     return Group(*lines) if lines else None
 
 
-def trust(report: EmotionReport, say: Words) -> RenderableType:
+def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return how certain the answer is, the gate's weights, and the warnings."""
-    lines = []
-    doubt = report.uncertainty
-    if doubt and doubt.confidence is not None:
-        facts = [
-            f"{say['confidence']} {doubt.confidence:.0%}",
-            say["threshold"].format(threshold=f"{doubt.threshold:.0%}"),
-            say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
-            say["calibrated" if doubt.calibrated else "uncalibrated"],
-        ]
-        lines.append(Text(", ".join(facts)))
-    if any(report.gate.values()):
-        general, emotion = report.gate["general"], report.gate["emotion"]
-        lines.append(
-            Text(f"{say['gate']}: {say['general_expert']} {general:.2f}, {say['emotion_expert']} {emotion:.2f}")
-        )
+    lines = [Text(line) for line in certainty(report, say)]
     lines += [
-        Text(f"{say['warning']}: {plain(text)}", style="yellow") for text in report.provenance.get("warnings", ())
+        Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
     ]
     return Group(*lines)
 
 
-def origin(report: EmotionReport, say: Words) -> RenderableType:
+def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return model, weights, label set and budget, and what the answer does not mean."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
     parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
     parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
-    return Group(Text(plain(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
-
-
-def _span(start: float, end: float, say: Words) -> str:
-    return f"{start:.1f}–{end:.1f} {say['second']}"
+    return Group(Text(one_line(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))

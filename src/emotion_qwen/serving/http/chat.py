@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from emotion_qwen.engine.constrained import ANY_OBJECT, Constraint, Grammar
+from emotion_qwen.engine.constrained import ANY_OBJECT, Constraint, SchemaGuide
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
@@ -223,7 +223,7 @@ class Answer:
         if form is None or form.type == "text":
             return dict(inputs), None
         schema = ANY_OBJECT if form.json_schema is None else form.json_schema.schema_
-        return dict(inputs), Grammar(schema, self._vocabulary).begin()
+        return dict(inputs), SchemaGuide(schema, self._vocabulary).begin()
 
     def _notify(self, piece: Piece) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)

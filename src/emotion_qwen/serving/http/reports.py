@@ -15,7 +15,7 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from emotion_qwen.analysis.presence import whole_span
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import answered_spans, named, valence_arousal, window_rows
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.records import Clip, EmotionReport
@@ -97,14 +97,14 @@ class ReportJob:
         self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
         return clip
 
-    async def windows(self, reading: Reading) -> AsyncGenerator[dict[str, Any]]:
+    async def windows(self, reading: ClipReading) -> AsyncGenerator[dict[str, Any]]:
         """Give the windows of the timeline as soon as the model has seen all of them."""
         steps = told_windows(reading)
         while (found := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
             for window in found:
                 yield window
 
-    async def read(self, clip: Clip) -> Reading:
+    async def read(self, clip: Clip) -> ClipReading:
         """Find the people.
 
         Raises:
@@ -113,14 +113,14 @@ class ReportJob:
         options, analyzer = self.options, self.service.analyzer
         prepared = await self.service.prepare(clip)
 
-        def begin() -> Reading:
+        def begin() -> ClipReading:
             reader = analyzer.reader(options.labels, options.language, options.about)
             labels = label_set(options.labels)
-            return Reading(reader, prepared, labels, options.language, options.context, options.about)
+            return ClipReading(reader, prepared, labels, options.language, options.context, options.about)
 
         return await self.service.in_thread(begin)
 
-    async def report(self, reading: Reading) -> EmotionReport:
+    async def report(self, reading: ClipReading) -> EmotionReport:
         """Compose the report; errors are those of `EmotionQwen.analyze`."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
         (found,) = await self.service.in_thread(
@@ -130,7 +130,7 @@ class ReportJob:
             raise found
         return found.report
 
-    async def features(self, reading: Reading) -> Features:
+    async def features(self, reading: ClipReading) -> Features:
         """Compute the features; errors are those of `EmotionQwen.features`."""
         analyzer, options = self.service.analyzer, self.options
         channels = list(reading.channels)  # of what was read
@@ -147,7 +147,7 @@ class ReportJob:
             pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
         )  # fmt: skip
 
-    async def whole(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None = None) -> Found:
+    async def whole(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None = None) -> Found:
         """Decode, find the people, and compose what is wanted, all in the time of one request.
 
         Args:
@@ -160,7 +160,7 @@ class ReportJob:
         async with self.service.analysis(self.deadline):
             return await self._in_time(self._steps(wanted, clip))
 
-    async def _steps(self, wanted: Callable[[Reading], Awaitable[Found]], clip: Clip | None) -> Found:
+    async def _steps(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None) -> Found:
         return await wanted(await self.read(clip or await self.clip()))
 
     async def _in_time(self, work: Awaitable[Found]) -> Found:
@@ -218,7 +218,7 @@ def event(name: str, data: str) -> str:
     return f"event: {name}\ndata: {data}\n\n"
 
 
-def told_windows(reading: Reading) -> Iterator[list[dict[str, Any]]]:
+def told_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
     """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
 
     A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import BatchFeature
 
-from emotion_qwen.engine.constrained import Grammar
+from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import Encoder
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.engine.sampling import Sampler, Sampling
@@ -90,7 +90,7 @@ class SharedEngine(Engine):
         inputs: BatchFeature,
         max_new_tokens: int,
         sampling: Sampling,
-        grammar: Grammar | None = None,
+        grammar: SchemaGuide | None = None,
         first: int = 0,
     ) -> list[str]:
         ended = threading.Event()

@@ -76,11 +76,13 @@ class LocalReader:
 
     def read(self, text: str, language: str) -> str:
         """Score the labels for the text; see `Reader`."""
-        from emotion_qwen.analysis.scoring import label_scores
+        from emotion_qwen.analysis.reader import label_reader
 
         labels = label_set(self.labels)
         with ALONE:
-            scores, _ = label_scores(analyzer(self.model).engine, [{"type": "text", "text": text}], labels, language)
+            scores, _ = label_reader(analyzer(self.model).engine, labels, language).scores(
+                [{"type": "text", "text": text}]
+            )
         return labels.labels[int(scores[0].argmax())]
 
 

@@ -193,7 +193,7 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
 
 def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
     """Return the largest share of happiness that the shipped model sees in any face, 0..1."""
-    from emotion_qwen.analysis.scoring import label_scores
+    from emotion_qwen.analysis.reader import label_reader
     from emotion_qwen.prepare import crop_side, person_views
     from emotion_qwen.taxonomy import label_set
 
@@ -204,7 +204,7 @@ def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
     for track in sorted(tracks, key=lambda t: -len(t.frames))[:_READ_SMILES]:
         for crop in person_crops(frames, track, margin=settings.person_margin, count=settings.person_frames):
             views.append({"type": "image", "image": np.ascontiguousarray(person_views(crop, side, settings)[0])})
-    scores, _ = label_scores(engine, views, labels, "en")
+    scores, _ = label_reader(engine, labels, "en").scores(views)
     return float(scores.double().softmax(-1)[:, labels.labels.index("happiness")].max())
 
 

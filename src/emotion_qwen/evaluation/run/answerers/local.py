@@ -8,7 +8,6 @@ answer, and the prediction says why. General questions are asked about whole pic
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
@@ -16,18 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emotion_qwen.analysis.analyzer import EmotionQwen
-from emotion_qwen.analysis.reader import Reader
-from emotion_qwen.analysis.reading import Reading
+from emotion_qwen.analysis.reader import ViewReader
+from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
-from emotion_qwen.analysis.scoring import less_blank
-from emotion_qwen.batch.workers import prepare_all
+from emotion_qwen.batch.preparation import prepare_all, spare_workers
 from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.errors import EmotionQwenError, MediaError
-from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of
+from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of, still
 from emotion_qwen.evaluation.run.predictions import Prediction, digest, medium_name, prediction
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
@@ -52,8 +48,6 @@ CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "ima
 """Settings in which no general task gives a model more than the model's own."""
 FEWEST = 16
 """With fewer items, starting processes takes longer than it saves."""
-MOST_WORKERS = 4
-MODEL_CORES = 2  # as in `batch.folder`
 
 
 class LocalModel:
@@ -79,10 +73,10 @@ class LocalModel:
     ) -> None:
         self.engine, self.batch, self.name, self.replies = engine, batch, engine.name, replies
         self.analyzer = EmotionQwen(engine, detector)
-        self.workers = min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS) if workers is None else workers
+        self.workers = spare_workers() if workers is None else workers
         self._clips = OrderedDict[tuple, Clip]()
-        self._readers: dict[tuple[str, ...], Reader] = {}
-        self._ahead: Generator[tuple[Item, PreparedClip | EmotionQwenError], None, None] | None = None
+        self._readers: dict[tuple[str, ...], ViewReader] = {}
+        self._ahead: Generator[tuple[Item, PreparedClip | MediaError], None, None] | None = None
 
     def side_of(self, task: Task) -> int | None:
         """See `Answerer`; emotion is read from pictures as they are, which `analyze` gets, too."""
@@ -152,12 +146,12 @@ class LocalModel:
         for item, told in zip(items, said, strict=True):
             yield prediction(item, **told, seconds=share, answerer=self.name)
 
-    def readings(self, task: Task, items: Sequence[Item]) -> list[Reading | MediaError]:
+    def readings(self, task: Task, items: Sequence[Item]) -> list[ClipReading | MediaError]:
         """Return what `analyze` would read of items of emotion, or why they cannot be read."""
         prepared = [self._next(item) for item in items]
         return [
             one if isinstance(one, MediaError) else
-            Reading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
+            ClipReading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
             for item, one in zip(items, prepared, strict=True)
         ]  # fmt: skip
 
@@ -172,14 +166,12 @@ class LocalModel:
         else:
             known, found = next(self._ahead)
             assert known is item, "items are answered in the order in which they were announced"
-        if isinstance(found, EmotionQwenError) and not isinstance(found, MediaError):
-            raise found
         return found
 
-    def _reader(self, item: Item) -> Reader:
+    def _reader(self, item: Item) -> ViewReader:
         key = (item.question, *item.choices)
         if key not in self._readers:
-            self._readers[key] = Reader(self.engine, item.question, item.choices)
+            self._readers[key] = ViewReader(self.engine, item.question, item.choices)
         return self._readers[key]
 
     def _feel(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -189,9 +181,9 @@ class LocalModel:
             {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
             for one in readings
         ]
-        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, Reading)]
+        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, ClipReading)]
         in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
-        by_reader: dict[int, list[tuple[int, Reading]]] = {}
+        by_reader: dict[int, list[tuple[int, ClipReading]]] = {}
         for row, reading in able:
             if not self._in_words(task, items[row]):
                 by_reader.setdefault(id(reading.reader), []).append((row, reading))
@@ -211,7 +203,7 @@ class LocalModel:
         usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
         return self.replies or not usual
 
-    def _replies(self, task: Task, asked: Sequence[tuple[str, Reading]]) -> list[dict[str, Any]]:
+    def _replies(self, task: Task, asked: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
         """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
         views: list[View | None] = []
         for _, reading in asked:
@@ -251,7 +243,7 @@ class LocalModel:
         # Choices may differ within a batch: all of them are scored for every visual, and each item looks at its own.
         words = list(dict.fromkeys(word for item in items for word in item.choices))
         if task.less_blank:
-            scores, gates = less_blank(engine, views, items[0].question, words)
+            scores, gates = ViewReader(engine, items[0].question, words).scores(views)
         else:
             seen = engine.score(views, [item.question for item in items], words)
             scores, gates = seen.log_likelihood, seen.gate
@@ -315,11 +307,6 @@ def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
         yield
     finally:
         processor.clip_settings = before
-
-
-def still(picture: np.ndarray, name: str) -> Clip:
-    """Return a clip of one picture (H, W, 3) uint8."""
-    return Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
 
 
 def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:

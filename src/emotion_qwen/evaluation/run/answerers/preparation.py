@@ -6,39 +6,28 @@ follow in `prepare.prepare_clip`. Runs in worker processes, so nothing here load
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emotion_qwen.batch.preparation import Preparation
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item
-from emotion_qwen.faces import FaceDetector
-from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.clip import read_clip
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.prepare import Budget, PreparedClip, prepare_clip
+from emotion_qwen.prepare import PreparedClip, prepare_clip
 from emotion_qwen.records import Clip, Utterance
 
 VISUALS = ("image", "video")
 
 
-@dataclass(frozen=True)
-class ItemPreparation:
-    """Prepares items; what every worker is told.
+class ItemPreparation(Preparation):
+    """Prepares items of a task instead of files."""
 
-    Attributes:
-        detector: of faces.
-        budget: of the model.
-        sources: what is read beside the pictures of files, as `EmotionQwen.sources` says.
-    """
-
-    detector: FaceDetector
-    budget: Budget
-    sources: Sources
-
-    def __call__(self, item: Item) -> PreparedClip:
+    def __call__(self, item: Item) -> PreparedClip:  # type: ignore[override]
         """Prepare one item.
 
         Raises:
@@ -69,8 +58,7 @@ class ItemPreparation:
         elif isinstance(medium, Clip):
             clip = medium
         elif medium is not None:
-            picture = medium.load() if isinstance(medium, Stored) else medium
-            clip = Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
+            clip = still(medium.load() if isinstance(medium, Stored) else medium, name)
         elif beside:
             clip = read_clip(sound, self.budget.settings, sources=self.sources)
             if clip.wave is None:
@@ -80,6 +68,11 @@ class ItemPreparation:
         if sound is not None and not beside:
             clip = replace(clip, wave=sound, sample_rate=SAMPLE_RATE, wave_start=0.0)
         return clip
+
+
+def still(picture: np.ndarray, name: str) -> Clip:
+    """Return a clip of one picture (H, W, 3) uint8."""
+    return Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
 
 
 def context_of(item: Item) -> str:

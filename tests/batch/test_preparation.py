@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emotion_qwen.batch.workers import Preparation, prepare_all
+from emotion_qwen.batch.preparation import Preparation, prepare_all
 from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.records import Clip

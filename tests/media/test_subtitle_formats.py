@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from emotion_qwen.media.cues import read_cues
+from emotion_qwen.media.subtitle_formats import read_cues
 
 from .words import ASS_HEAD, EXPECTED, cue, plain, read, refusal
 

@@ -26,7 +26,7 @@ _ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
 _INVISIBLE = re.compile(r"[\ufeff\u200b\u200e\u200f\u202a-\u202e\x1a]")
 
 
-class Cue(NamedTuple):
+class Caption(NamedTuple):
     """What is shown for a while.
 
     Attributes:
@@ -40,7 +40,7 @@ class Cue(NamedTuple):
     lines: list[str]
 
 
-def read_cues(text: str, suffix: str, duration: float) -> tuple[list[Cue], list[str]]:
+def read_cues(text: str, suffix: str, duration: float) -> tuple[list[Caption], list[str]]:
     """Read the cues of WebVTT, ASS, SubRip or a transcript; the content decides which, where it can.
 
     Times stand as they are written, and cues in the order of the file; cues without words are still there.
@@ -95,7 +95,7 @@ def _seconds(stamp: str) -> float:
     return round(-seconds if stamp.startswith("-") else seconds, 3)
 
 
-def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Cue]:
+def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Caption]:
     """Read SubRip, or WebVTT, where a blank line ends a cue, so that notes, styles and names of cues are no words."""
     bodies: list[tuple[float, float, list[str]]] = []
     body: list[str] | None = None
@@ -112,7 +112,7 @@ def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Cue]:
             body = None
         elif body is not None:
             body.append(line)
-    return [Cue(start, end, markup_lines("\n".join(body))) for start, end, body in bodies]
+    return [Caption(start, end, markup_lines("\n".join(body))) for start, end, body in bodies]
 
 
 def _drop_number(body: list[str]) -> None:
@@ -123,7 +123,7 @@ def _drop_number(body: list[str]) -> None:
         del body[last:]
 
 
-def _read_ass(text: str, broken: list[str]) -> list[Cue]:
+def _read_ass(text: str, broken: list[str]) -> list[Caption]:
     """Read the dialogue of SSA and ASS; comments are lines of another kind."""
     cues = []
     fields = _ASS_FIELDS
@@ -136,24 +136,24 @@ def _read_ass(text: str, broken: list[str]) -> list[Cue]:
             values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
             start, end = (values.get(name, "").strip() for name in ("start", "end"))
             if re.fullmatch(_STAMP, start) and re.fullmatch(_STAMP, end):
-                cues.append(Cue(_seconds(start), _seconds(end), ass_lines(values.get("text", ""))))
+                cues.append(Caption(_seconds(start), _seconds(end), ass_lines(values.get("text", ""))))
             else:
                 broken.append(rest.strip())
     return cues
 
 
-def _read_transcript(text: str, duration: float) -> list[Cue]:
+def _read_transcript(text: str, duration: float) -> list[Caption]:
     lines = [line for line in text.split("\n") if line.strip()]
     if any(map(_LINE_STAMP.match, lines)):  # a head as of LRC files, [ti:...] [ar:...], says what is sung, not words
         lines = list(dropwhile(_LRC_HEAD.fullmatch, lines))
     stamps = [_LINE_STAMP.match(line) for line in lines]
     if stamps[0] is None or (stamps[0][3] and sum(map(bool, stamps)) < 2):
-        return [Cue(0.0, duration, _tidy_lines(text))]
-    cues: list[Cue] = []
+        return [Caption(0.0, duration, _tidy_lines(text))]
+    cues: list[Caption] = []
     for line, stamp in zip(lines, stamps, strict=True):
         if stamp:
             end = _seconds(stamp[2]) if stamp[2] else math.inf
-            cues.append(Cue(_seconds(stamp[1] or stamp[3]), end, []))
+            cues.append(Caption(_seconds(stamp[1] or stamp[3]), end, []))
         cues[-1].lines.extend(_tidy_lines(line[stamp.end() :] if stamp else line))
     starts = sorted(cue.start for cue in cues)
     return [cue._replace(end=next_start(starts, cue.start, duration)) if math.isinf(cue.end) else cue for cue in cues]

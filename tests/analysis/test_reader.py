@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.analysis.reader import BLANK, blank_like
-from emotion_qwen.analysis.scoring import label_scores, pool
+from emotion_qwen.analysis.reader import BLANK, blank_like, label_reader
 from emotion_qwen.engine.engine import WordScores
 from emotion_qwen.processing.patches import normalize
 from emotion_qwen.processing.processor import MediumTokens
@@ -34,7 +33,7 @@ class ScriptedEngine:
 def test_likelihood_less_blank_per_token():
     engine = ScriptedEngine([[-2.0, -6.0] + [-9.0] * 4], [-1.0, -8.0] + [-9.0] * 4, [1, 2, 1, 1, 1, 1])
     part = {"type": "image", "image": np.zeros((4, 4, 3), np.uint8)}
-    scores, gate = label_scores(engine, [part], label_set("mer6"), "en")
+    scores, gate = label_reader(engine, label_set("mer6"), "en").scores([part])
     assert scores[0, :2].tolist() == [-1.0, 1.0]
     assert gate.tolist() == [pytest.approx([0.3, 0.7])]
     assert [names for _, _, names in engine.asked] == [label_set("mer6").labels] * 2
@@ -48,10 +47,3 @@ def test_blank_has_the_size_of_the_visual_and_normalises_to_almost_nothing():
     assert blank_like([heard, said]) == []
     pixels = torch.from_numpy(part["image"]).permute(2, 0, 1).float() / 255
     assert part["image"].shape == (5, 7, 3) and normalize(pixels).abs().max() < 0.01
-
-
-def test_people_are_weighted_by_the_frames_that_show_them():
-    a, b, frames = np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([0.5, 0.5])
-    assert pool([(a, 3), (b, 1)], frames, 1.0).tolist() == [0.75, 0.25]
-    assert pool([(a, 3), (b, 1)], frames, 0.5).tolist() == [0.625, 0.375]
-    assert pool([], frames, 1.0).tolist() == [0.5, 0.5]
