@@ -27,10 +27,8 @@ from emotion_qwen.media.frames import FrameConverter
 from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.media.write.film import ENCODINGS, Film, decoded, encoder
 from emotion_qwen.ver.settings import CutSettings
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import Row, kept, rejected
 
-COLUMNS = {"clip": "text", "media": "text", "copied": "flag", "seconds": "number", "status": "text", "reason": "text"}
 _COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
 _COPIED_SOUND = ENCODINGS[".mp4"].copied
 _LEAD = 1.0  # seconds of packets read before the clip; sound may lie far from its pictures in the file
@@ -61,20 +59,11 @@ class CutClip:
             if is_full(error) or is_full(error.__cause__ or error):
                 raise storage_error(out, error) from error
             return self.lost(item, str(error))
-        return [
-            {
-                "clip": item["clip"],
-                "media": out.name,
-                "copied": copied,
-                "seconds": seconds,
-                "status": KEPT,
-                "reason": "",
-            }
-        ]
+        return kept(item, media=out.name, copied=copied, seconds=seconds)
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
-        return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {reason}"}]
+        """Return one rejected row; see `pools.Work`."""
+        return rejected(item, f"cannot be cut: {reason}")
 
 
 @dataclass(frozen=True)

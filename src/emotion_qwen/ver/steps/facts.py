@@ -11,9 +11,8 @@ from functools import cache
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.taxonomy import CONCEPTS, concept
 from emotion_qwen.ver.settings import CheckSettings
-from emotion_qwen.ver.steps.describe import Description
-from emotion_qwen.ver.steps.look import NOBODY
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, Row
+from emotion_qwen.ver.teachers.description import Description
 from emotion_qwen.ver.teachers.evidence import has_sound
 
 _PEOPLE = r"(?:people|persons?|men|man|women|woman|boys?|girls?|children|child|faces?|figures?|speakers?|characters?)"

@@ -17,17 +17,8 @@ from emotion_qwen.media.sound import read_sound, sound_tracks
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.media.voice import measure
 from emotion_qwen.ver.settings import ListenSettings
-from emotion_qwen.ver.steps.look import SILENT
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import SILENT, Row
 
-COLUMNS = {
-    "clip": "text",
-    "words": "text",
-    "words_from": "text",
-    "prosody": "text",
-    "voice_en": "text",
-    "voice_zh": "text",
-}
 FRAME = 0.02  # seconds
 PAUSE = 0.25
 """Seconds of quiet inside speech from which it is a pause."""
@@ -94,7 +85,7 @@ class ListenToClip:
         ]  # fmt: skip
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return a row without a voice, as for a sound that does not decode; see `engines.Work`."""
+        """Return a row without a voice, as for a sound that does not decode; see `pools.Work`."""
         words = item["words"] or "[]"
         return [
             {

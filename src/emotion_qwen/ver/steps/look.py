@@ -20,19 +20,8 @@ from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.records import Clip, FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.ver.settings import SelectSettings
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, SILENT, UNKNOWN, Row, kept, rejected
 
-COLUMNS = {
-    "clip": "text", "status": "text", "reason": "text", "tracks": "text", "people": "count", "most_people": "count",
-    "coverage": "number", "face_size": "number", "step": "number", "sharpness": "number", "level": "number",
-    "speaker": "count", "mouth": "number", "smile": "number", "hashes": "text",
-}  # fmt: skip
-MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
-"""The settings that decide over measurements; the others only decide what is made of them."""
-SILENT, UNKNOWN = -60.0, -2
-"""Decibels of full scale below which a clip has no sound; the speaker of such a clip is not known."""
-NOBODY = -1
 MOVES_WITH_SOUND = 0.25
 """Correlation of mouth motion and sound energy from which a face likely speaks. Weak evidence, and called so."""
 PICTURES_HASHED = 4
@@ -56,11 +45,11 @@ class LookAtClip:
             clip = read_clip(Path(self.folder) / item["media"], budget, sources=Sources(sound=True))
         except MediaError as error:
             return self.lost(item, str(error))
-        return [{"clip": item["clip"], "status": KEPT, "reason": "", **measure_clip(clip, settings)}]
+        return kept(item, **measure_clip(clip, settings))
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
-        return [{"clip": item["clip"], "status": REJECTED, "reason": f"unreadable: {reason}"}]
+        """Return one rejected row; see `pools.Work`."""
+        return rejected(item, f"unreadable: {reason}")
 
 
 def measure_clip(clip: Clip, settings: SelectSettings) -> Row:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 from emotion_qwen.errors import DataError, printable, unknown_choice
 from emotion_qwen.files import named_by
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.steps.segment import source_id
-from emotion_qwen.ver.store.table import Row, digest
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.table import digest
 
 KEYS = ("path", "license", "source", "group", "known")
 
@@ -57,6 +59,26 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         }  # fmt: skip
     # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
     return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
+
+
+def source_id(root: Path, path: Path) -> str:
+    """Name a source by its file name and a hash of its place and content's ends, so that other files get other names.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        ends = file.read(65536)
+        file.seek(max(0, size - 65536))
+        ends += file.read(65536)
+    try:
+        place = path.relative_to(root).as_posix()
+    except ValueError:
+        place = path.as_posix()
+    told = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()[:32] or "video"
+    return f"{slug}-{hashlib.sha256(told).hexdigest()[:10]}"
 
 
 def _manifest(path: Path) -> list[Row]:

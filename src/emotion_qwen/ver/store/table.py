@@ -10,37 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from emotion_qwen.errors import DataError, MissingPackage
+from emotion_qwen.errors import DataError
+from emotion_qwen.extras import optional
 from emotion_qwen.files import append, json_line, mend, read_journal, staged, write_whole
+from emotion_qwen.ver.store.columns import TYPES, Row
 
-Row = dict[str, Any]
 BATCH = 512
 """Rows in memory at once."""
-_TYPES = {"text": "string", "number": "float64", "count": "int64", "flag": "bool_"}
 
 
 class Postponed(DataError):
     """An item that could not be done now and stays open, for the next run."""
-
-
-def arrow(module: str = "pyarrow") -> ModuleType:
-    """Import pyarrow, or a module of it.
-
-    Raises:
-        MissingPackage: it is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingPackage(
-            "package 'pyarrow' is not installed; building a set needs it: pip install 'emotion-qwen[ver]'"
-        ) from error
 
 
 def digest(value: Any) -> str:
@@ -55,7 +39,7 @@ def entries_of(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-class Table:
+class StepTable:
     """The rows of one step.
 
     Args:
@@ -121,14 +105,9 @@ class Table:
         """
         places = {key: (start, length) for key, start, length in self._entries()}
         names = list(keys)
-        pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
-        schema = pyarrow.schema([(name, getattr(pyarrow, _TYPES[kind])()) for name, kind in self.columns.items()])
-        count = 0
         # The table is on disk before the marker that says so.
-        with staged(self.path) as draft, parquet.ParquetWriter(draft, schema) as writer:
-            for batch in _batches(self._in_order(names, places)):
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
-                count += len(batch)
+        with staged(self.path) as draft:
+            count = write_rows(draft, self._in_order(names, places), self.columns)
         marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
         write_whole(self.marker, json_line(marker))
         return count
@@ -181,7 +160,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     if not path.is_file():
         raise DataError(f"table {str(path)!r} does not exist; run emotion-qwen ver build to its end first")
-    pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
+    pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH):
@@ -190,12 +169,17 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"table {str(path)!r} cannot be read ({error}); remove it and run the build again") from error
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def write_rows(path: Path, rows: Iterable[Row], columns: dict[str, str]) -> int:
+    """Write rows as a Parquet file, a batch in memory at a time; return how many.
+
+    Raises:
+        OSError: as the system says.
+    """
+    pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
+    schema = pyarrow.schema([(name, getattr(pyarrow, TYPES[kind])()) for name, kind in columns.items()])
+    left, count = iter(rows), 0
+    with parquet.ParquetWriter(path, schema) as writer:
+        while batch := list(islice(left, BATCH)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count

@@ -17,8 +17,7 @@ from emotion_qwen.records import FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import DescribeSettings
-from emotion_qwen.ver.steps.look import SILENT
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, SILENT, Row
 from emotion_qwen.ver.teachers.prompts import ASK, FACTS, PLACES, SYSTEM
 
 QUALITY = 85  # of the JPEG frames
@@ -81,7 +80,7 @@ def facts(item: Row, times: list[float], language: str) -> str:
         lines.append(told["person"].format(number=number, start=start, end=end, place=place))
     voice = item[f"voice_{language}"]
     lines.append(told["voice"].format(voice=voice) if voice else told["silent"])
-    if (item["speaker"] if item["speaker"] is not None else -1) >= 0:
+    if (item["speaker"] if item["speaker"] is not None else NOBODY) >= 0:
         lines.append(told["speaker"].format(number=item["speaker"] + 1))
     words = json.loads(item["words"] or "[]")
     lines.append(told["said"] if words else told["unsaid"])
