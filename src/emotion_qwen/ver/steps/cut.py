@@ -115,6 +115,8 @@ def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: S
     sounds: list[Any] = []
     beyond = False
     for packet in _demux(container, stream, sound, span):
+        if not packet.size or packet.pts is None or packet.dts is None:
+            continue
         if packet.stream is not stream:
             if span.has(packet.pts * packet.time_base):
                 sounds.append(packet)
@@ -140,12 +142,11 @@ def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: S
 
 
 def _demux(container: InputContainer, stream: VideoStream, sound: Any, span: Span) -> Iterator[Any]:
-    lead = round(_LEAD / float(span.unit))
-    with suppress(av.error.FFmpegError):
-        container.seek(max(span.first - lead, 0), stream=stream)
-    for packet in container.demux([stream] if sound is None else [stream, sound]):
-        if packet.size and packet.pts is not None and packet.dts is not None:
-            yield packet
+    """Yield the packets of a source from somewhat before a clip."""
+    if not span.counted:
+        with suppress(av.error.FFmpegError):
+            container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
+    yield from container.demux([stream] if sound is None else [stream, sound])
 
 
 def _mux(draft: Path, stream: VideoStream, sound: Any, pictures: list[Any], sounds: list[Any], span: Span) -> None:
@@ -183,10 +184,7 @@ def _walk(container: InputContainer, stream: VideoStream, sound: Any, span: Span
     stream.thread_type = "AUTO"
     number, past = 0, False
     converter = FrameConverter()  # the reader's own, so that the two can never differ
-    if not span.counted:
-        with suppress(av.error.FFmpegError):
-            container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
-    for packet in container.demux([stream] if sound is None else [stream, sound]):
+    for packet in _demux(container, stream, sound, span):
         if packet.stream is not stream:
             time = None if packet.pts is None else packet.pts * packet.time_base
             if time is not None and span.has(time):

@@ -7,7 +7,7 @@ that a description is checked against. Faces are located, never identified.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ import numpy as np
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.faces import CenterFaceDetector, person_crops, track_faces
+from emotion_qwen.faces.capture import boxes_between
 from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.prosody import SILENT
+from emotion_qwen.prepare import Budget, cut_out
 from emotion_qwen.records import Clip, FaceTrack
 from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import SelectSettings
-from emotion_qwen.ver.store.columns import NOBODY, SILENT, UNKNOWN, Row, kept, rejected
+from emotion_qwen.ver.store.columns import NOBODY, UNKNOWN, Row, kept, rejected
 
 MOVES_WITH_SOUND = 0.25
 """Correlation of mouth motion and sound energy from which a face likely speaks. Weak evidence, and called so."""
@@ -55,7 +59,8 @@ class LookAtClip:
 def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
     """Measure a decoded clip."""
     seen = np.arange(0, len(clip.frames), settings.detect_every)
-    frames, times = clip.frames[seen], clip.times[seen]
+    sampled = replace(clip, frames=clip.frames[seen], times=clip.times[seen])
+    frames, times = sampled.frames, sampled.times
     tracks = track_faces(frames, times, CenterFaceDetector(side=settings.side))
     height, width = frames.shape[1:3]
     at_once = np.bincount(np.concatenate([t.frames for t in tracks]), minlength=1) if tracks else np.zeros(1, int)
@@ -65,7 +70,7 @@ def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
         "tracks": json.dumps([_shares(track, times, width, height) for track in tracks]),
         "people": len(tracks), "most_people": int(at_once.max()), "coverage": 0.0, "level": level,
         "speaker": speaker, "mouth": mouth, "hashes": json.dumps([f"{h:016x}" for h in picture_hashes(clip.frames)]),
-        "smile": smile_share(frames, tracks) if tracks and settings.expressions else None,
+        "smile": smile_share(sampled, tracks) if tracks and settings.expressions else None,
     }  # fmt: skip
     if tracks:
         main = max(tracks, key=lambda t: len(t.frames))
@@ -154,7 +159,7 @@ def _mouth_motion(clip: Clip, track: FaceTrack, times: np.ndarray) -> tuple[np.n
 
     known = times[track.frames]
     places = np.flatnonzero((clip.times >= known[0]) & (clip.times <= known[-1]))
-    boxes = np.stack([np.interp(clip.times[places], known, track.boxes[:, i]) for i in range(4)], axis=1)
+    boxes = boxes_between(track.boxes, known, clip.times[places])
     patches = []
     for place, (x1, y1, x2, y2) in zip(places, boxes, strict=True):
         frame = clip.frames[place]
@@ -180,20 +185,16 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
     return found
 
 
-def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
-    """Return the largest share of happiness that the shipped model sees in any face, 0..1."""
+def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:
+    """Return the largest share of happiness that the shipped model sees in any face, 0..1; crops are not mirrored."""
     from emotion_qwen.analysis.scoring import label_scores
-    from emotion_qwen.prepare import crop_side, person_views
-    from emotion_qwen.taxonomy import label_set
 
     engine, labels = _reader(), label_set("fer7")
-    settings, image = engine.processor.settings, engine.processor.image_processor
-    side = crop_side(settings, image.patch_size * image.merge_size)
-    views: list[Any] = []
-    for track in sorted(tracks, key=lambda t: -len(t.frames))[:_READ_SMILES]:
-        for crop in person_crops(frames, track, margin=settings.person_margin, count=settings.person_frames):
-            views.append({"type": "image", "image": np.ascontiguousarray(person_views(crop, side, settings)[0])})
-    scores, _ = label_scores(engine, views, labels, "en")
+    budget = Budget.of(engine.processor)
+    budget = replace(budget, settings=budget.settings.model_copy(update={"person_mirrored": False}))
+    longest = sorted(tracks, key=lambda track: -len(track.frames))[:_READ_SMILES]
+    crops = [crop for track in longest for crop in cut_out(clip, track, budget).crops]
+    scores, _ = label_scores(engine, [{"type": "image", "image": crop} for crop in crops], labels, "en")
     return float(scores.double().softmax(-1)[:, labels.labels.index("happiness")].max())
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 Row = dict[str, Any]
 KEPT, REJECTED = "kept", "rejected"
-SILENT = -60.0
-"""Decibels of full scale below which a clip has no sound."""
 NOBODY, UNKNOWN = -1, -2
 """Speakers: nobody who is seen; not known, for there is no sound or nobody is seen."""
 COLUMNS: dict[str, dict[str, str]] = {

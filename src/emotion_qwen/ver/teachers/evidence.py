@@ -12,12 +12,14 @@ import numpy as np
 from PIL import Image
 
 from emotion_qwen.faces import capture
+from emotion_qwen.faces.capture import boxes_between
 from emotion_qwen.media.clip import read_clip
+from emotion_qwen.media.prosody import SILENT
 from emotion_qwen.records import FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import DescribeSettings
-from emotion_qwen.ver.store.columns import NOBODY, SILENT, Row
+from emotion_qwen.ver.store.columns import NOBODY, Row
 from emotion_qwen.ver.teachers.prompts import ASK, FACTS, PLACES, SYSTEM
 
 QUALITY = 85  # of the JPEG frames
@@ -32,16 +34,14 @@ def tracks_at(tracks: list[dict[str, Any]], times: np.ndarray, width: int, heigh
         width: of the frames, pixels; `height` likewise.
     """
     scale = np.array([width, height, width, height], np.float32)
-    found = []
+    placed = []
     for number, track in enumerate(tracks):
         known = np.array(track["times"])
         frames = np.flatnonzero((times >= known[0] - 0.3) & (times <= known[-1] + 0.3))
         if len(frames):
-            boxes = np.array(track["boxes"], np.float32)
-            placed = np.stack([np.interp(times[frames], known, boxes[:, i]) for i in range(4)], axis=1)
-            scores = np.ones(len(frames), np.float32)
-            found.append(FaceTrack(number, frames, (placed * scale).astype(np.float32), scores))
-    return tuple(found)
+            boxes = boxes_between(np.array(track["boxes"], np.float32), known, times[frames]) * scale
+            placed.append(FaceTrack(number, frames, boxes.astype(np.float32), np.ones(len(frames), np.float32)))
+    return tuple(placed)
 
 
 def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list[str], list[float]]:
