@@ -115,8 +115,8 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
         (label_question(labels, language), named),
     )
     messages: list[dict[str, Any]] = []
-    for asked, answer in turns:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    for question, answer in turns:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     row = entry.row
     source = f"{row['source']} {row['start']:.3f}-{row['end']:.3f} s"
     return Sample(f"{row['clip']}/{language}", tuple(messages), {"emotion": label}, entry.split, source, row["license"])

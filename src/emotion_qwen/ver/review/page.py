@@ -67,13 +67,13 @@ class Reviews:
         latest = self.decisions.latest()
         clips = []
         for entry in self._index:
-            found = latest.get(entry["clip"], {})
-            own = found.get(reviewer)
+            decisions = latest.get(entry["clip"], {})
+            mine = decisions.get(reviewer)
             clips.append(
                 {
                     **entry,
-                    "own": own.action if own else "",
-                    "conflict": own is not None and len({one.keeps for one in found.values()}) > 1,
+                    "own": mine.action if mine else "",
+                    "conflict": mine is not None and len({one.keeps for one in decisions.values()}) > 1,
                 }
             )
         return {"clips": clips, "actions": ACTIONS, "names": self.names, "agreement": self.agreed(reviewer)}
@@ -90,36 +90,39 @@ class Reviews:
 
     def visible(self, name: str, reviewer: str) -> list[Row]:
         """Return the decisions about a clip that a reviewer may see: none before the own one."""
-        found = self.decisions.latest(name).get(name, {})
-        return [asdict(one) for one in found.values()] if reviewer in found else []
+        decisions = self.decisions.latest(name).get(name, {})
+        return [asdict(one) for one in decisions.values()] if reviewer in decisions else []
 
-    def decide(self, told: Row) -> list[Row]:
+    def decide(self, fields: Row) -> list[Row]:
         """Keep a decision and return what the reviewer may see now.
 
         Raises:
             DataError: the request does not fit.
         """
-        name, reviewer = str(told.get("clip", "")), str(told.get("reviewer", "")).strip()
+        name, reviewer = str(fields.get("clip", "")), str(fields.get("reviewer", "")).strip()
         if name not in self._clips:
             raise DataError(f"clip {name!r} is not in this set; reload the page")
-        edits = told.get("edits") or {}
-        if not isinstance(edits, dict) or not all(isinstance(fields, dict) for fields in edits.values()):
+        edits = fields.get("edits") or {}
+        if not isinstance(edits, dict) or not all(isinstance(texts, dict) for texts in edits.values()):
             raise DataError(f"edits {edits!r}; expected language -> field -> text")
-        self.decisions.add(name, reviewer, str(told.get("action", "")), edits, str(told.get("note", "")))
+        self.decisions.add(name, reviewer, str(fields.get("action", "")), edits, str(fields.get("note", "")))
         return self.visible(name, reviewer)
 
     def agreed(self, reviewer: str) -> Row:
         """Return the agreement over the clips that this reviewer has decided: others stay unseen."""
         history = self.decisions.history()
-        mine = {name: found for name, found in history.items() if any(one.reviewer == reviewer for one in found)}
+        mine = {name: made for name, made in history.items() if any(one.reviewer == reviewer for one in made)}
         return reviewer_agreement(mine)
 
     def export(self) -> Row:
         """Write the decisions into the set; errors are those of `export`."""
         with self._lock:
             export(self.folder)
-        found = json.loads((self.folder.output / "stats.json").read_text(encoding="utf-8"))
-        return {"clips": found["clips"], "hours": found["hours"]}  # no agreement: it covers what others alone decided
+        figures = json.loads((self.folder.output / "stats.json").read_text(encoding="utf-8"))
+        return {
+            "clips": figures["clips"],
+            "hours": figures["hours"],
+        }  # no agreement: it covers what others alone decided
 
     def media(self, name: str) -> Path | None:
         """Return the file of a clip of this set; None of anything else."""

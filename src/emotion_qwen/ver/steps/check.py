@@ -33,26 +33,26 @@ class CheckClip:
 
     def __call__(self, item: Row) -> list[Row]:
         """Return one row."""
-        found = {language: Description.unpacked(item[language]) for language in self.languages}
+        records = {language: Description.unpacked(item[language]) for language in self.languages}
         history: list[list[str]] = []
         read: dict[str, str] = {}
         rounds = self.settings.rounds if self.teacher.revises else 0
         for turn in range(rounds + 1):
-            faults, read = self._against(found, item)
+            faults, read = self._against(records, item)
             history.append([f"{language}: {fault}" if language else fault for language, fault in faults])
             if not faults or turn == rounds:
                 break
             try:
-                found |= self._mended(item, faults)
+                records |= self._mended(item, faults)
             except (Unusable, Refused, MediaError) as error:
                 history[-1].append(f"no usable revision: {error}")
                 break
         left = history[-1]
-        label = found[self.languages[0]].emotions[0]
+        label = records[self.languages[0]].emotions[0]
         return [
             {
                 "clip": item["clip"], "status": REJECTED if left else KEPT, "reason": "; ".join(left), "label": label,
-                **{language: one.packed() for language, one in found.items()}, "rounds": len(history) - 1,
+                **{language: one.packed() for language, one in records.items()}, "rounds": len(history) - 1,
                 "objections": json.dumps(history, ensure_ascii=False), "read": json.dumps(read),
                 "second": self._second_label(item), "teacher": item["teacher"],
             }
@@ -62,15 +62,17 @@ class CheckClip:
         """Return one rejected row; see `pools.Work`."""
         return rejected(item, reason)
 
-    def _against(self, found: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    def _against(self, records: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Return (language, objection) of everything, "" for both languages; and what the reader read."""
-        faults = [(lang, fault) for lang, one in found.items() for fault in objections(one, item, lang, self.settings)]
-        if len(found) == 2 and (fault := languages_fault(*found.values())):
+        faults = [
+            (lang, fault) for lang, one in records.items() for fault in objections(one, item, lang, self.settings)
+        ]
+        if len(records) == 2 and (fault := languages_fault(*records.values())):
             faults.append(("", fault))
         read: dict[str, str] = {}
         if self.reader is None or faults:  # a description that will be mended is not worth a call
             return faults, read
-        for language, one in found.items():
+        for language, one in records.items():
             try:
                 read[language] = self.reader.read(without_emotions(f"{one.description}\n{one.reasoning}"), language)
             except (Unusable, Refused) as error:

@@ -175,14 +175,14 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
     """Return perceptual hashes, 64 bits each, of evenly spaced frames: signs of a grey picture's lowest cosines."""
     import cv2
 
-    found = []
+    hashes = []
     for place in np.unique(np.rint(np.linspace(0, len(frames) - 1, PICTURES_HASHED + 2)[1:-1]).astype(int)):
         grey = cv2.cvtColor(frames[place], cv2.COLOR_RGB2GRAY)
         small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         low = cv2.dct(small)[:8, :8].ravel()
         bits = low > np.median(low[1:])
-        found.append(int("".join("1" if bit else "0" for bit in bits), 2))
-    return found
+        hashes.append(int("".join("1" if bit else "0" for bit in bits), 2))
+    return hashes
 
 
 def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:

@@ -89,7 +89,7 @@ class SegmentVideo:
         times, count = timeline.times, len(timeline.stamps)
         start = float(times[piece.first])
         end = float(times[piece.last]) if piece.last < count else timeline.duration
-        said = [
+        lines = [
             [round(max(one.start - start, 0), 3), round(min(one.end, end) - start, 3), one.text]
             for one in words
             if one.start < end - _TOUCH and one.end > start + _TOUCH
@@ -99,7 +99,7 @@ class SegmentVideo:
             **common, "clip": f"{common['source_id']}-{piece.first:07d}", "start": start, "end": end,
             "first_frame": piece.first, "frames": piece.last - piece.first,
             "first_stamp": int(timeline.stamps[piece.first]), "end_stamp": last,
-            "words": json.dumps(said, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
+            "words": json.dumps(lines, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
             "reason": piece.reason,
         }  # fmt: skip
 
@@ -134,8 +134,8 @@ def find_shots(path: Path, settings: SegmentSettings) -> Shots:
     for index, picture, shown, turn in _small_frames(path, timeline, settings.side):
         size, turned = size if decoded else shown, turned or turn
         decoded += 1
-        found = detector.process_frame(detect.FrameTimecode(index, fps=rate), picture)
-        cuts |= {cut.frame_num for cut in found}
+        cuts_here = detector.process_frame(detect.FrameTimecode(index, fps=rate), picture)
+        cuts |= {cut.frame_num for cut in cuts_here}
     if not decoded:
         raise MediaError(f"{str(path)!r}: none of its {len(timeline.stamps)} frames can be decoded; fetch it again")
     return Shots(timeline, tuple(sorted(cuts)), size, turned, decoded)
@@ -165,15 +165,15 @@ def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], l
     origin = 0.0 if timeline.counted else float(timeline.stamps[0] * timeline.unit)
     try:
         if beside is not None:
-            found = read_subtitles(beside, duration=timeline.duration)
+            subtitles = read_subtitles(beside, duration=timeline.duration)
         else:
             inside = read_container_subtitles(path, origin=origin)
             if inside is None:
                 return (), []
-            found = inside
+            subtitles = inside
     except MediaError as error:
         return (), [f"the words are left out: {error}"]
-    return found.utterances, list(found.warnings)
+    return subtitles.utterances, list(subtitles.warnings)
 
 
 def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[int, np.ndarray, tuple[int, int], bool]]:

@@ -130,26 +130,26 @@ class Decisions:
 
     def history(self, clip: str | None = None) -> dict[str, list[Decision]]:
         """Return clip -> all decisions about it, the oldest first; of one clip alone if it is given."""
-        found: dict[str, list[Decision]] = {}
-        asked = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
+        decisions: dict[str, list[Decision]] = {}
+        query = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
         with self._open() as database:
-            for name, reviewer, action, edits, note, at in database.execute(f"{asked} ORDER BY number", (clip,)):
+            for name, reviewer, action, edits, note, at in database.execute(f"{query} ORDER BY number", (clip,)):
                 one = Decision(name, reviewer, action, json.loads(edits), note, at)
-                found.setdefault(name, []).append(one)
-        return found
+                decisions.setdefault(name, []).append(one)
+        return decisions
 
     def latest(self, clip: str | None = None) -> dict[str, dict[str, Decision]]:
         """Return clip -> reviewer -> latest decision, who decided last at the end; of one clip alone if it is given."""
-        found: dict[str, dict[str, Decision]] = {}
+        latest: dict[str, dict[str, Decision]] = {}
         for name, decisions in self.history(clip).items():
             for one in reversed(decisions):
-                found.setdefault(name, {}).setdefault(one.reviewer, one)
-            found[name] = dict(reversed(found[name].items()))
-        return found
+                latest.setdefault(name, {}).setdefault(one.reviewer, one)
+            latest[name] = dict(reversed(latest[name].items()))
+        return latest
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
-        found = {}
+        verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())
             keeping = [one for one in decisions if one.keeps]
@@ -158,5 +158,5 @@ class Decisions:
                 for language, fields in one.edits.items():
                     edits[language] = {**edits.get(language, {}), **fields}
             every = len(keeping) == len(decisions)
-            found[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)
-        return found
+            verdicts[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)
+        return verdicts

@@ -25,14 +25,14 @@ def find_sources(settings: BuildSettings) -> list[Row]:
     Raises:
         DataError: the folder or manifest is missing, empty or broken.
     """
-    place, own = Path(settings.source), Path(settings.output).resolve()
+    place, output = Path(settings.source), Path(settings.output).resolve()
     if place.is_dir():
         files = [
             path
             for path in place.rglob("*")
             if path.suffix.lower() in VIDEO_SUFFIXES
             and not path.name.startswith(".")
-            and not path.resolve().is_relative_to(own)
+            and not path.resolve().is_relative_to(output)
             and path.is_file()
         ]
         entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
@@ -76,9 +76,9 @@ def source_id(root: Path, path: Path) -> str:
         place = path.relative_to(root).as_posix()
     except ValueError:
         place = path.as_posix()
-    told = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
+    identity = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
     slug = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()[:32] or "video"
-    return f"{slug}-{hashlib.sha256(told).hexdigest()[:10]}"
+    return f"{slug}-{hashlib.sha256(identity).hexdigest()[:10]}"
 
 
 def _manifest(path: Path) -> list[Row]:

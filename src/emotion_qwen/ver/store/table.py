@@ -74,19 +74,14 @@ class StepTable:
             StorageError: it cannot be written.
         """
         mend(self.journal)  # a line at which the last run was stopped
-        found = {key for key, _, _ in self._entries()}
+        keys = {key for key, _, _ in self._entries()}
         if not self.journal.exists() or not self.journal.stat().st_size:
             append(self.journal, json_line({"given": self.given}))
-        return found
+        return keys
 
     def known(self) -> Iterator[tuple[str, list[Row]]]:
         """Yield (key, rows) of the items in the journal, one in memory at a time."""
-        places = [(key, start, length) for key, start, length in self._entries()]
-        if places:
-            with self.journal.open("rb") as file:
-                for key, start, length in places:
-                    file.seek(start)
-                    yield key, json.loads(file.read(length))["rows"]
+        yield from self._read(list(self._entries()))
 
     def append(self, key: str, rows: list[Row]) -> None:
         """Keep the rows of one finished item.
@@ -121,13 +116,18 @@ class StepTable:
         yield from read_rows(self.path)
 
     def _in_order(self, keys: list[str], places: dict[str, tuple[int, int]]) -> Iterator[Row]:
+        missing = next((key for key in keys if key not in places), None)
+        if missing is not None:
+            raise DataError(f"{str(self.journal)!r}: item {missing!r} is missing; run the build again")
+        for _, rows in self._read((key, *places[key]) for key in keys):
+            yield from ({name: row.get(name) for name in self.columns} for row in rows)
+
+    def _read(self, places: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, list[Row]]]:
+        """Yield (key, rows) of the lines at (key, place, length)."""
         with self.journal.open("rb") as file:
-            for key in keys:
-                if key not in places:
-                    raise DataError(f"{str(self.journal)!r}: item {key!r} is missing; run the build again")
-                file.seek(places[key][0])
-                for row in json.loads(file.read(places[key][1]))["rows"]:
-                    yield {name: row.get(name) for name in self.columns}
+            for key, start, length in places:
+                file.seek(start)
+                yield key, json.loads(file.read(length))["rows"]
 
     def _entries(self) -> Iterator[tuple[str, int, int]]:
         """Yield (key, place, length) of the complete lines, the header left out."""
@@ -144,8 +144,8 @@ class StepTable:
                     "to do the step again"
                 ) from error
 
-    def _check_given(self, found: str | None) -> None:
-        if found != self.given:
+    def _check_given(self, given: str | None) -> None:
+        if given != self.given:
             raise DataError(
                 f"step {self.name!r} in {str(self.path.parent)!r} was done with other settings; give another output "
                 f"folder, or remove {self.path.stem}.* and the files of the steps after it there"

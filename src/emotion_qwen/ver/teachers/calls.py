@@ -170,14 +170,14 @@ class Caller:
             "model": self.teacher.model, "messages": messages, "temperature": self.teacher.temperature,
             "max_tokens": self.teacher.answer_tokens,  # whatever the field is called there
         }  # fmt: skip
-        asked = json.dumps([self.teacher.url, payload, schema], sort_keys=True, ensure_ascii=False)
-        key = hashlib.sha256(asked.encode("utf-8", "backslashreplace")).hexdigest()
+        identity = json.dumps([self.teacher.url, payload, schema], sort_keys=True, ensure_ascii=False)
+        key = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
         path = self.folder / key[:2] / f"{key}.json"
         with self._alone(key):
-            known = _read_answer(path)
-            if known is not None:
+            cached = _read_answer(path)
+            if cached is not None:
                 self.ledger.count("cached")
-                return known
+                return cached
             tokens = _guess(messages) + self.teacher.answer_tokens
             self.ledger.reserve(tokens, self.stopped)
             answer: Completion | None = None
@@ -203,8 +203,8 @@ class Caller:
 
     def _answer(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Completion:
         try:
-            asked = {"messages": messages, "temperature": self.teacher.temperature}
-            reply = self.client.ask(asked, self.teacher.answer_tokens, schema)
+            fields = {"messages": messages, "temperature": self.teacher.temperature}
+            reply = self.client.ask(fields, self.teacher.answer_tokens, schema)
         except CallError as error:
             raise self._fault(error) from error
         read = _guess(messages) if reply.read is None else reply.read

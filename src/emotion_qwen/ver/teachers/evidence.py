@@ -68,22 +68,22 @@ def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list
 
 def facts(item: Row, times: list[float], language: str) -> str:
     """Say in "en" or "zh" what was measured and said."""
-    told = FACTS[language]
+    texts = FACTS[language]
     places = ", ".join(f"{time:.1f}" for time in times)
-    lines = [told["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
+    lines = [texts["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
     tracks = json.loads(item["tracks"] or "[]")
-    lines.append(told["people"].format(count=len(tracks)) if tracks else told["nobody"])
+    lines.append(texts["people"].format(count=len(tracks)) if tracks else texts["nobody"])
     for number, track in enumerate(tracks, 1):
         middle = float(np.mean([(box[0] + box[2]) / 2 for box in track["boxes"]]))
         place = PLACES[language][min(2, int(middle * 3))]
         start, end = track["times"][0], track["times"][-1]
-        lines.append(told["person"].format(number=number, start=start, end=end, place=place))
+        lines.append(texts["person"].format(number=number, start=start, end=end, place=place))
     voice = item[f"voice_{language}"]
-    lines.append(told["voice"].format(voice=voice) if voice else told["silent"])
+    lines.append(texts["voice"].format(voice=voice) if voice else texts["silent"])
     if (item["speaker"] if item["speaker"] is not None else NOBODY) >= 0:
-        lines.append(told["speaker"].format(number=item["speaker"] + 1))
+        lines.append(texts["speaker"].format(number=item["speaker"] + 1))
     words = json.loads(item["words"] or "[]")
-    lines.append(told["said"] if words else told["unsaid"])
+    lines.append(texts["said"] if words else texts["unsaid"])
     lines += [f"[{start:.1f}-{end:.1f}] {text}" for start, end, text in words]
     return "\n".join(lines)
 
@@ -97,10 +97,10 @@ def messages_for(item: Row, folder: Path, settings: DescribeSettings, language: 
     addresses, times = frames_of(item, folder, settings)
     pictures = [{"type": "image_url", "image_url": {"url": address}} for address in addresses]
     names = ", ".join(label_set(settings.labels).names(language))
-    asked = f"{facts(item, times, language)}\n\n{ASK[language].format(labels=names)}"
+    text = f"{facts(item, times, language)}\n\n{ASK[language].format(labels=names)}"
     return [
         {"role": "system", "content": SYSTEM[language]},
-        {"role": "user", "content": [*pictures, {"type": "text", "text": asked}]},
+        {"role": "user", "content": [*pictures, {"type": "text", "text": text}]},
     ]
 
 
