@@ -21,9 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.ver.engines import Threads
+from emotion_qwen.ver.pools import ThreadPool, outcomes
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.store.table import Row, Table, digest
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.table import StepTable, digest
 from emotion_qwen.ver.teachers.calls import Caller, Ledger
 
 COLUMNS = {"clip": "text", "en": "text"}
@@ -59,11 +60,11 @@ def build(folder: Path, records: int, caller: Caller | None, concurrency: int) -
         text = caller.ask([{"role": "user", "content": item["clip"]}]).text if caller else "x" * 1200
         return [{"clip": item["clip"], "en": text}]
 
-    table = Table(folder, "describe", COLUMNS, "benchmark")
+    table = StepTable(folder, "describe", COLUMNS, "benchmark")
     table.open()
-    with closing(table):
-        items = ({"clip": f"clip-{number:07d}"} for number in range(records))
-        for done, (item, rows) in enumerate(Threads(concurrency).run(work, items), 1):
+    items = ({"clip": f"clip-{number:07d}"} for number in range(records))
+    with closing(outcomes(ThreadPool(work, concurrency), work, items)) as results:
+        for done, (item, rows) in enumerate(results, 1):
             assert isinstance(rows, list)
             table.append(item["clip"], rows)
             yield done

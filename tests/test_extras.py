@@ -14,7 +14,7 @@ PACKAGES = {
     "train": ["pyarrow", "tokenizers", "peft", "sklearn", "tensorboard"],
     "eval": ["pyarrow", "matplotlib", "sklearn"],
     "asr": ["faster_whisper"],
-    "ver": ["pyarrow", "scenedetect", "matplotlib"],
+    "ver": ["pyarrow", "scenedetect", "matplotlib", "starlette", "uvicorn"],
     "quantize": ["bitsandbytes"],
     "serve": ["fastapi", "uvicorn", "multipart", "python_multipart", "prometheus_client"],
 }

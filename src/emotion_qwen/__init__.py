@@ -17,7 +17,7 @@ _PUBLIC = {
     "EmotionQwenModel": "emotion_qwen.model",
     "EmotionQwenForConditionalGeneration": "emotion_qwen.model",
     "EmotionQwenProcessor": "emotion_qwen.processing",
-    "load_ver": "emotion_qwen.ver.load",
+    "load_ver": "emotion_qwen.ver.export",
 }
 
 __all__ = ["__version__", *_PUBLIC]

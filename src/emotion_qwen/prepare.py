@@ -102,7 +102,7 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     budget = processor if isinstance(processor, ClipBudget) else ClipBudget.of(processor)
     settings = budget.settings
     tracks, shown = captured(clip, detector, settings)
-    people = tuple(_cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
+    people = tuple(cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
     return PreparedClip(clip, shown, people, voice=_voices(clip))
 
 
@@ -154,7 +154,8 @@ def _read_part(part: dict[str, Any], detector: FaceDetector | None, processor: E
     return {"type": kind, kind: captured(clip, detector, settings)[1]}
 
 
-def _cut_out(clip: Clip, track: FaceTrack, budget: ClipBudget) -> PersonPictures:
+def cut_out(clip: Clip, track: FaceTrack, budget: ClipBudget) -> PersonPictures:
+    """Cut a person out of a clip, as many pictures as the settings say."""
     settings = budget.settings
     crops = person_crops(clip.frames, track, margin=settings.person_margin, count=settings.person_frames)
     side = crop_side(settings, budget.factor)

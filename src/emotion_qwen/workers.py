@@ -386,7 +386,8 @@ def _read(pipe: BinaryIO | Any, largest: int | None = None) -> bytes:
     return data
 
 
-def _attempt(work: Callable[[Any], Any], item: Any) -> Any:
+def attempt(work: Callable[[Any], Any], item: Any) -> Any:
+    """Do one job in this process; return its result, or the `EmotionQwenError` that came in its place."""
     try:
         return work(item)
     except EmotionQwenError as error:
@@ -414,7 +415,7 @@ def main() -> None:
         if setup is not None:
             setup()
         while True:
-            outcome = _attempt(work, ForkingPickler.loads(_read(source)))
+            outcome = attempt(work, ForkingPickler.loads(_read(source)))
             _write(sink, ForkingPickler.dumps(outcome) if trusted else _as_json(outcome))
 
 

@@ -9,9 +9,10 @@ from tests.ver.films import colours, write
 from tests.ver.teachers import GOOD, ServedTeacher
 
 from emotion_qwen.ver.settings import CallSettings, CheckSettings, DescribeSettings, TeacherSettings
-from emotion_qwen.ver.steps.check import CheckClip, EndpointReader
-from emotion_qwen.ver.steps.describe import DescribeClip, EndpointTeacher
+from emotion_qwen.ver.steps.check import CheckClip
+from emotion_qwen.ver.steps.describe import DescribeClip
 from emotion_qwen.ver.teachers.calls import Caller, Ledger
+from emotion_qwen.ver.teachers.endpoint import EndpointTeacher
 
 ITEM = {
     "clip": "a", "media": "a.mp4", "seconds": 1.2, "people": 1, "most_people": 1, "speaker": -2, "level": None,
@@ -36,7 +37,7 @@ def checked(tmp_path):
             other = Caller(told.model_copy(update={"model": "m2"}), calls, tmp_path / "answers", ledger)
             helper = EndpointTeacher(other, teacher.settings, str(tmp_path)) if second else None
             (described,) = DescribeClip(teacher, ("en", "zh"))(ITEM)
-            work = CheckClip(teacher, EndpointReader(caller, "dfew7"), helper, chosen, ("en", "zh"))
+            work = CheckClip(teacher, teacher, helper, chosen, ("en", "zh"))
             (row,) = work({**ITEM, **described})
         return row, server, ledger
 

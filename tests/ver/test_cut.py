@@ -12,7 +12,8 @@ from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.ver.settings import CutSettings, SegmentSettings
 from emotion_qwen.ver.steps.cut import CutClip
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED, SegmentVideo
+from emotion_qwen.ver.steps.segment import SegmentVideo
+from emotion_qwen.ver.store.columns import KEPT, REJECTED
 
 pytest.importorskip("scenedetect")
 ALL = ClipSettings.of({"fps": 1000, "min_frames": 2, "max_frames": 4000})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.review.decisions import Decisions, agreement
+from emotion_qwen.ver.stats import reviewer_agreement
+from emotion_qwen.ver.store.decisions import Decisions
 
 
 @pytest.fixture
@@ -45,19 +46,19 @@ def test_agreement_of_two_reviewers(reviews):
         reviews.add(clip, "ann", one)
         reviews.add(clip, "bob", other)
     reviews.add("e", "ann", "accept")
-    found = agreement(reviews.history())
+    found = reviewer_agreement(reviews.history())
     (pair,) = found["pairs"]
     assert (pair["reviewers"], pair["clips"], pair["agree"]) == (["ann", "bob"], 4, 0.75)
     assert pair["kappa"] == pytest.approx((0.75 - 0.5) / 0.5)
 
 
-def test_who_gives_in_after_seeing_the_other_changes_the_set_and_not_the_agreement(reviews):
+def test_who_gives_in_after_seeing_the_other_changes_the_set_and_not_the_reviewer_agreement(reviews):
     reviews.add("a", "ann", "reject")
     reviews.add("a", "ann", "accept")  # a slip, mended before bob decided
     reviews.add("a", "bob", "reject")
     assert reviews.verdicts()["a"].conflict
     reviews.add("a", "bob", "accept")  # after ann's decision could be seen
-    assert reviews.verdicts()["a"].keep and agreement(reviews.history())["pairs"][0]["agree"] == 0.0
+    assert reviews.verdicts()["a"].keep and reviewer_agreement(reviews.history())["pairs"][0]["agree"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,12 @@ from tests.ver.teachers import GOOD, ServedTeacher
 from emotion_qwen.records import MEASURED, Cue, EmotionReport, Episode, Person, Uncertainty
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import CallSettings, DescribeSettings, TeacherSettings
-from emotion_qwen.ver.steps.describe import (
-    DescribeClip,
-    Description,
-    EndpointTeacher,
-    LocalTeacher,
-    Unusable,
-    compose,
-    parse,
-)
+from emotion_qwen.ver.steps.describe import DescribeClip
 from emotion_qwen.ver.teachers.calls import Caller, Ledger
+from emotion_qwen.ver.teachers.description import Description, Unusable, parse_description
+from emotion_qwen.ver.teachers.endpoint import EndpointTeacher
 from emotion_qwen.ver.teachers.evidence import facts, messages_for, tracks_at
+from emotion_qwen.ver.teachers.local import LocalTeacher, compose
 
 SETTINGS = DescribeSettings(frames=2, side=64)
 TRACK = {"times": [0.0, 1.0], "boxes": [[0.1, 0.1, 0.3, 0.4], [0.1, 0.1, 0.3, 0.4]]}
@@ -65,11 +60,11 @@ def endpoint(teacher, folder, **settings):
 )
 def test_what_is_not_the_agreed_json_is_unusable(text, match):
     with pytest.raises(Unusable, match=match):
-        parse(text, label_set("dfew7"), "en")
+        parse_description(text, label_set("dfew7"), "en")
 
 
 def test_a_fence_is_taken_off_and_near_words_are_matched():
-    found = parse(
+    found = parse_description(
         f"```json\n{json.dumps({**ANSWER, 'emotions': ['Joy', 'happy', '愤怒']})}\n```", label_set("dfew7"), "en"
     )
     assert found.emotions == ("happy", "angry") and Description.unpacked(found.packed()) == found

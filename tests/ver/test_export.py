@@ -18,12 +18,13 @@ from emotion_qwen.ver import export as exporting
 from emotion_qwen.ver.card import card, draw, plain
 from emotion_qwen.ver.commands import ver
 from emotion_qwen.ver.estimate import extrapolate, guess
-from emotion_qwen.ver.export import split_of
-from emotion_qwen.ver.load import load_ver
+from emotion_qwen.ver.export import load_ver
 from emotion_qwen.ver.pipeline import Build
-from emotion_qwen.ver.review.decisions import FILE, Decisions
 from emotion_qwen.ver.settings import BuildSettings, ExportSettings
 from emotion_qwen.ver.stats import figures, kind_of
+from emotion_qwen.ver.store.decisions import FILE, Decisions
+from emotion_qwen.ver.store.entries import split_of
+from emotion_qwen.ver.store.folder import Cost
 
 pytest.importorskip("scenedetect")
 
@@ -131,7 +132,7 @@ def test_the_commands_tell_figures_and_extrapolate(made):
     assert "3 clips of 3 videos" in shown and "no face" in shown
     told = CliRunner().invoke(ver, ["estimate", str(made.output), "--clips", "40000"]).output
     assert "40,000 accepted clips: 40,000 clips to describe: 160,000 calls" in told and "measured on 3 clips" in told
-    assert extrapolate(made.output, 3).calls == 12
+    assert extrapolate(made, 3).calls == 12
 
 
 def test_an_estimate_knows_rate_limits_and_budgets():
@@ -140,7 +141,7 @@ def test_an_estimate_knows_rate_limits_and_budgets():
         {"source": "a", "output": "b", "describe": {"teacher": teacher}, "check": {"reader": teacher},
          "calls": {"concurrency": 10, "per_minute": 60}}
     )  # fmt: skip
-    found = guess(chosen, 900, calls=10, tokens=20_000, seconds=20.0)
+    found = guess(chosen, 900, Cost(10, 20_000, 20.0))
     assert (found.calls, found.tokens, found.call_hours) == (3600, 7_200_000, 1.0)
 
 

@@ -8,17 +8,17 @@ import pytest
 from tests.ver.teachers import GOOD
 
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.ver.agreement import cohens_kappa
 from emotion_qwen.ver.settings import CheckSettings
-from emotion_qwen.ver.steps.describe import parse
+from emotion_qwen.ver.stats import cohens_kappa
 from emotion_qwen.ver.steps.facts import languages_fault, objections, without_emotions
+from emotion_qwen.ver.teachers.description import parse_description
 
 NUMBERS = {"people": 1, "speaker": 0, "valence": 0.7, "arousal": 0.2}
 
 
 def told(language="en", **changes):
     answer = {**GOOD[language], **NUMBERS, **changes}
-    return parse(json.dumps(answer, ensure_ascii=False), label_set("dfew7"), language)
+    return parse_description(json.dumps(answer, ensure_ascii=False), label_set("dfew7"), language)
 
 
 def measured(**changes):

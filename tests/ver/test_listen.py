@@ -10,9 +10,10 @@ import pytest
 from tests.ver.films import colours, tone, write
 
 from emotion_qwen.errors import CheckpointError
+from emotion_qwen.media.prosody import prosody_of
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.ver.settings import ListenSettings
-from emotion_qwen.ver.steps.listen import ListenToClip, in_words, prosody_of
+from emotion_qwen.ver.steps.listen import ListenToClip, in_words
 
 
 def test_a_voice_is_measured():

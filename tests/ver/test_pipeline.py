@@ -19,12 +19,12 @@ from emotion_qwen import files
 from emotion_qwen.errors import DataError, EmotionQwenError, StorageError
 from emotion_qwen.files import storage_error
 from emotion_qwen.ver import card, pipeline
-from emotion_qwen.ver.engines import Processes
-from emotion_qwen.ver.load import load_ver
+from emotion_qwen.ver.export import load_ver
 from emotion_qwen.ver.pipeline import STEPS, Build
+from emotion_qwen.ver.pools import local_pool
 from emotion_qwen.ver.steps.segment import SegmentVideo
 from emotion_qwen.ver.store import table
-from emotion_qwen.ver.store.table import Table
+from emotion_qwen.ver.store.table import StepTable
 from emotion_qwen.ver.teachers import calls
 from emotion_qwen.ver.teachers.calls import BudgetSpent
 
@@ -75,7 +75,7 @@ class Killed(BaseException):
 def test_a_build_stopped_at_every_item_comes_to_the_same_set(films, tmp_path, monkeypatch):
     with ServedTeacher() as teacher:
         whole = everything(build(settings(films, tmp_path / "whole", teacher.url, calls={"concurrency": 1})))
-    append, stops, left = Table.append, 0, 0
+    append, stops, left = StepTable.append, 0, 0
 
     def sometimes(self, key, found):
         nonlocal left
@@ -86,7 +86,7 @@ def test_a_build_stopped_at_every_item_comes_to_the_same_set(films, tmp_path, mo
 
     with ServedTeacher() as teacher:
         chosen = settings(films, tmp_path / "set", teacher.url)
-        monkeypatch.setattr(Table, "append", sometimes)
+        monkeypatch.setattr(StepTable, "append", sometimes)
         for _ in range(60):
             left = 1  # one item a run
             try:
@@ -133,7 +133,7 @@ def test_kill_9_in_each_step(films, tmp_path):
 def test_processes_give_the_same_tables(films, tmp_path):
     with ServedTeacher() as teacher:
         one = everything(build(settings(films, tmp_path / "one", teacher.url)))
-        two = everything(build(settings(films, tmp_path / "two", teacher.url), engine=Processes(2)))
+        two = everything(build(settings(films, tmp_path / "two", teacher.url), pool=local_pool(2)))
     assert one == two
 
 
@@ -306,14 +306,14 @@ class Deadly(SegmentVideo):
         return super().__call__(item)
 
 
-@pytest.mark.slow  # two processes that load all decoders, twice; test_engines has the same without
+@pytest.mark.slow  # two processes that load all decoders, twice; test_pools has the same without
 def test_a_source_that_ends_its_process_is_left_out_and_stops_no_build(tmp_path, monkeypatch):
     folder = faces(tmp_path / "in", 1)
     (folder / "kills.mp4").write_bytes((folder / "film0.mp4").read_bytes() + b"kills")
     monkeypatch.setattr(pipeline.segment, "SegmentVideo", Deadly)
     with ServedTeacher() as teacher:
         chosen = settings(folder, tmp_path / "set", teacher.url)
-        Build(chosen, Processes(2), Console(file=io.StringIO())).run(until="segment")
+        Build(chosen, local_pool(2), Console(file=io.StringIO())).run(until="segment")
         made = build(chosen)  # in this process, which would die of it
     (lost,) = [row for row in rows(made, "segment") if row["status"] == "rejected"]
     assert lost["source"] == "kills.mp4" and lost["license"] == "CC-BY-4.0"

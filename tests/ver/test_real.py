@@ -15,7 +15,7 @@ from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.ver.load import load_ver
+from emotion_qwen.ver.export import load_ver
 from emotion_qwen.ver.pipeline import Build
 
 pytest.importorskip("scenedetect")

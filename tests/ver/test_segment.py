@@ -9,7 +9,9 @@ import pytest
 from tests.ver.films import colours, joined, write
 
 from emotion_qwen.ver.settings import SegmentSettings
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED, SegmentVideo, find_shots, source_id
+from emotion_qwen.ver.steps.segment import SegmentVideo, find_shots
+from emotion_qwen.ver.store.columns import KEPT, REJECTED
+from emotion_qwen.ver.store.sources import source_id
 
 pytest.importorskip("scenedetect")
 SHORT = SegmentSettings(shortest=0.5, longest=4.0)

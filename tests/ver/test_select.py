@@ -11,8 +11,9 @@ from tests.ver.films import colours, write
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Clip, FaceTrack
 from emotion_qwen.ver.settings import SelectSettings
-from emotion_qwen.ver.steps.look import NOBODY, UNKNOWN, LookAtClip, likely_speaker, picture_hashes
-from emotion_qwen.ver.steps.select import Seen, fault_of, select
+from emotion_qwen.ver.steps.look import LookAtClip, likely_speaker, picture_hashes
+from emotion_qwen.ver.steps.select import PictureIndex, fault_of, select
+from emotion_qwen.ver.store.columns import NOBODY, UNKNOWN
 
 PLAIN = SelectSettings(expressions=False, most_frames=24)
 
@@ -66,7 +67,7 @@ def test_a_video_that_came_later_gives_way_to_one_that_was_kept():
 @pytest.mark.parametrize("alike, twin", [(4, "x-0"), (3, "x-0"), (2, ""), (1, ""), (0, "")])
 def test_a_duplicate_shows_three_of_four_pictures_that_were_seen(alike, twin):
     known = [0xFFFF << (16 * place) for place in range(4)]
-    seen = Seen(bits=4)
+    seen = PictureIndex(bits=4)
     seen.add(known, "x-0")
     seen.add([0x0F0F0F0F0F0F0F0F] * 4, "y-0")
     others = [0x5555555555555555 ^ (0xF << (8 * place)) for place in range(4)]
@@ -78,7 +79,7 @@ def test_a_duplicate_shows_three_of_four_pictures_that_were_seen(alike, twin):
 
 
 def test_pictures_of_different_places_do_not_add_up():
-    seen, known = Seen(bits=4), [0xFFFF << (16 * place) for place in range(4)]
+    seen, known = PictureIndex(bits=4), [0xFFFF << (16 * place) for place in range(4)]
     for place, one in enumerate(known):
         seen.add([one], f"{place}-0")
     assert seen.twin(known) == ""
@@ -88,7 +89,7 @@ def test_hashes_survive_reduction_and_light():
     picture = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8).repeat(10, 0).repeat(10, 1)
     (one,), (other,) = picture_hashes(picture[None]), picture_hashes((picture[::2, ::2] * 0.8).astype(np.uint8)[None])
     assert bin(one ^ other).count("1") <= 4
-    seen = Seen(4)
+    seen = PictureIndex(4)
     seen.add([one], "x")
     assert seen.twin([other]) == "x" and seen.twin([one ^ (2**40 - 1)]) == ""
 

@@ -6,13 +6,13 @@ import pytest
 from tests.disk import room
 
 from emotion_qwen.errors import DataError, StorageError
-from emotion_qwen.ver.store.table import Postponed, Table, digest, read_rows
+from emotion_qwen.ver.store.table import Postponed, StepTable, digest, read_rows
 
 COLUMNS = {"clip": "text", "value": "count"}
 
 
 def table(folder, given="a"):
-    return Table(folder, "look", COLUMNS, given)
+    return StepTable(folder, "look", COLUMNS, given)
 
 
 def rows(key, *values):

@@ -83,7 +83,7 @@ class ViewReader:
         return torch.stack([one.scores for one in found]), torch.stack([one.gate for one in found])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
-        """ViewAnswer another question about every view, in the model's own words."""
+        """Answer another question about every view, in the model's own words."""
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))
         texts = self.engine.write([encoded[row] for row in order], question)

@@ -132,6 +132,11 @@ def frame_box(track: FaceTrack, index: int) -> np.ndarray | None:
     return track.boxes[after - 1] * (1 - share) + track.boxes[after] * share
 
 
+def boxes_between(boxes: np.ndarray, known: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return (N, 4) boxes at `times` (N,), in straight lines between (K, 4) boxes at `known` (K,), ascending."""
+    return np.stack([np.interp(times, known, side) for side in boxes.T], axis=1)
+
+
 def _places(track: FaceTrack, count: int) -> np.ndarray:
     """Return evenly spaced positions in the track: the middles of `count` equal parts of it."""
     if count < 1:

@@ -7,53 +7,51 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emotion_qwen.errors import printable
 from emotion_qwen.files import write_whole
-from emotion_qwen.ver.stats import figures
-
-if TYPE_CHECKING:
-    from emotion_qwen.ver.pipeline import Build
+from emotion_qwen.ver.settings import TeacherSettings
+from emotion_qwen.ver.stats import figures, kappa_text
+from emotion_qwen.ver.store.folder import SetFolder
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _MARKS = re.compile(r"[\\`*_\[\]|~$]")  # what Markdown reads within a line
 _NAMES = {"en": "English", "zh": "Chinese"}
 
 
-def write_card(build: Build) -> None:
+def write_card(folder: SetFolder) -> None:
     """Write `README.md`, `stats.json` and the plots of a set.
 
     Raises:
         OSError: as the system says.
     """
-    found = figures(build)
-    out = build.output
-    write_whole(out / "stats.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    plots = draw(found, out / "plots")
-    write_whole(out / "README.md", card(build, found, plots))
+    values = figures(folder)
+    out = folder.output
+    write_whole(out / "stats.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    plots = draw(values, out / "plots")
+    write_whole(out / "README.md", card(folder, values, plots))
 
 
-def card(build: Build, found: dict[str, Any], plots: list[str]) -> str:
+def card(folder: SetFolder, values: dict[str, Any], plots: list[str]) -> str:
     """Compose the data card."""
-    settings = build.settings
-    size = next((name for most, name in _SIZES if found["clips"] < most), "n>1M")
-    files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in sorted(found["split"]))
-    languages = " and ".join(_NAMES[one] for one in found["languages"])
+    settings = folder.settings
+    size = next((name for most, name in _SIZES if values["clips"] < most), "n>1M")
+    files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in sorted(values["split"]))
+    languages = " and ".join(_NAMES[one] for one in values["languages"])
     head = (
-        f"---\nlanguage: [{', '.join(found['languages'])}]\nsize_categories: [{size}]\n"
+        f"---\nlanguage: [{', '.join(values['languages'])}]\nsize_categories: [{size}]\n"
         "task_categories: [video-text-to-text]\ntags: [emotion, video]\nconfigs:\n- config_name: default\n"
         f"  data_files:\n{files}\n---\n"
     )
     pictures = "".join(f"\n![{Path(plot).stem}]({plot})\n" for plot in plots)
-    cost, check = found["cost"], found["agreement"]["check"]
+    cost, check = values["cost"], values["agreement"]["check"]
     teacher, revised = settings.describe.teacher, check["accepted after a revision"]
-    second = settings.check.second.model or "local model" if settings.check.second else "none"
-    reader = (settings.check.reader.model or "local model") if settings.check.reader else "rules alone"
+    reader, second = _model(settings.check.reader, "rules alone"), _model(settings.check.second, "none")
     return f"""{head}
 # {plain(settings.export.name)}
 
-{found["clips"]:,} clips of {found["sources"]:,} videos, {found["hours"]:.2f} hours, each described in {languages}:
+{values["clips"]:,} clips of {values["sources"]:,} videos, {values["hours"]:.2f} hours, each described in {languages}:
 facial cues, body, voice, scene, context, a description with its reasoning, emotions, valence and arousal. Built by
 `emotion-qwen ver build`; every clip names its source file and seconds.
 
@@ -66,28 +64,32 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 {pictures}
 ## Emotions
 
-{_table("emotion", found["emotion"])}
+{_table("emotion", values["emotion"])}
 ## Splits
 
-{_table("split", found["split"])}
+{_table("split", values["split"])}
 ## Licences
 
-{_table("licence", found["license"])}
+{_table("licence", values["license"])}
 ## What fell out, and why
 
-{_table("reason", found["rejections"])}
+{_table("reason", values["rejections"])}
 | step | clips | kept |
 | --- | --- | --- |
-{"".join(f"| {name} | {one['clips']:,} | {one['kept']:,} |{chr(10)}" for name, one in found["steps"].items())}
+{"".join(f"| {name} | {one['clips']:,} | {one['kept']:,} |{chr(10)}" for name, one in values["steps"].items())}
 ## Agreement
 
-{_agreement(found)}
+{_agreement(values)}
 ## Files
 
 `manifest.jsonl` (emotion-qwen), `release.json` (the Emotion-Qwen release), `llava.json`, `sharegpt.json`,
 `data/*.parquet` (Hugging Face datasets; one row a clip with its descent), `clips/`. `work/` holds the tables of the
 build and may be removed.
 """
+
+
+def _model(chosen: TeacherSettings | None, without: str) -> str:
+    return (chosen.model or "local model") if chosen else without
 
 
 def plain(text: object) -> str:
@@ -106,25 +108,22 @@ def _table(name: str, counts: dict[str, int]) -> str:
     return f"| {name} | clips |\n| --- | --- |\n{rows}"
 
 
-def _agreement(found: dict[str, Any]) -> str:
-    rows = [
-        f"| teacher and {plain(name)} | {one['labels']:,} labels | {one['agree']:.1%} | {_figure(one['kappa'])} |"
-        for name, one in found["agreement"].items()
+def _agreement(values: dict[str, Any]) -> str:
+    pairs = [
+        (f"teacher and {plain(name)}", f"{pair['labels']:,} labels", pair)
+        for name, pair in values["agreement"].items()
         if name != "check"
     ]
-    for pair in (found["reviews"] or {}).get("pairs", []):
+    for pair in (values["reviews"] or {}).get("pairs", []):
         names = " and ".join(map(plain, pair["reviewers"]))
-        rows.append(f"| reviewers {names} | {pair['clips']:,} clips | {pair['agree']:.1%} | {_figure(pair['kappa'])} |")
-    if not rows:
+        pairs.append((f"reviewers {names}", f"{pair['clips']:,} clips", pair))
+    if not pairs:
         return "No second judgement was asked for.\n"
+    rows = [f"| {who} | {on} | {pair['agree']:.1%} | {kappa_text(pair['kappa'])} |" for who, on, pair in pairs]
     return "| between | on | agree | Cohen's kappa |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
 
 
-def _figure(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.2f}"
-
-
-def draw(found: dict[str, Any], folder: Path) -> list[str]:
+def draw(values: dict[str, Any], folder: Path) -> list[str]:
     """Draw emotions and rejections as bars; returns paths below the set, none without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -133,7 +132,7 @@ def draw(found: dict[str, Any], folder: Path) -> list[str]:
         return []
     drawn = []
     for name, title in (("emotion", "clips by emotion"), ("rejections", "rejections by reason")):
-        counts = dict(list(found[name].items())[:14])
+        counts = dict(list(values[name].items())[:14])
         if not counts:
             continue
         figure = Figure(figsize=(7, 0.8 + 0.32 * len(counts)), layout="constrained")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from emotion_qwen.ver.settings import BuildSettings
@@ -36,26 +36,22 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
     """
     from emotion_qwen.errors import SettingsError, unknown_choice
     from emotion_qwen.settings import read_yaml
-    from emotion_qwen.ver.engines import Engine, Processes
     from emotion_qwen.ver.pipeline import STEPS, Build
+    from emotion_qwen.ver.pools import RayPool
     from emotion_qwen.ver.settings import BuildSettings
 
     if until not in STEPS:
         raise SettingsError(unknown_choice("step", until, STEPS))
     chosen = BuildSettings.of(read_yaml(settings, overrides), str(settings))
     _check_local_models(chosen)
-    worker: Engine = Processes(chosen.workers, chosen.item_seconds)
-    if engine == "ray":
-        from emotion_qwen.ver.cluster import RayEngine
-
-        worker = RayEngine(chosen.workers, address)
-    made = Build(chosen, worker)
+    made = Build(chosen, partial(RayPool, count=chosen.workers, address=address) if engine == "ray" else None)
     try:
         made.run(until)
     finally:
-        _print_events(made.ledger.events)
+        if events := ", ".join(f"{name} {count:,}" for name, count in sorted(made.ledger.events.items())):
+            click.echo(f"calls of this run: {events}", err=True)
     if until == "export":
-        click.echo(f"{chosen.output}: {_sentence(made)}")
+        click.echo(f"{chosen.output}: {_sentence(made.output)}")
 
 
 def _check_local_models(settings: BuildSettings) -> None:
@@ -74,25 +70,14 @@ def _check_local_models(settings: BuildSettings) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def stats(folder: Path, as_json: bool) -> None:
     """Tell what the set in the folder SET holds, what fell out and why, agreement and cost."""
-    from emotion_qwen.ver.estimate import read_settings
-    from emotion_qwen.ver.pipeline import Build
-    from emotion_qwen.ver.stats import figures
+    from emotion_qwen.ver.stats import figures, print_figures
+    from emotion_qwen.ver.store.folder import SetFolder
 
-    read_settings(folder)
-    found = figures(Build.opened(folder))
+    values = figures(SetFolder.opened(folder))
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-        return
-    console = Console()
-    console.print(
-        f"{found['clips']:,} clips of {found['sources']:,} videos, {found['hours']:.2f} hours, "
-        f"{' and '.join(found['languages'])}; {found['cost']['calls']:,} calls, {found['cost']['tokens']:,} tokens",
-        highlight=False,
-    )
-    _print_steps(console, found)
-    for name in ("emotion", "split", "license", "rejections"):
-        _print_counts(console, name, found[name])
-    _print_agreement(console, found)
+        click.echo(json.dumps(values, ensure_ascii=False))
+    else:
+        print_figures(values, Console())
 
 
 @ver.command()
@@ -101,8 +86,9 @@ def stats(folder: Path, as_json: bool) -> None:
 def estimate(folder: Path, clips: int) -> None:
     """Estimate disk, hours and calls for more clips from the set in the folder SET."""
     from emotion_qwen.ver.estimate import extrapolate
+    from emotion_qwen.ver.store.folder import SetFolder
 
-    click.echo(f"{clips:,} accepted clips: {extrapolate(folder, clips)}")
+    click.echo(f"{clips:,} accepted clips: {extrapolate(SetFolder.opened(folder), clips)}")
 
 
 @ver.command()
@@ -112,46 +98,20 @@ def estimate(folder: Path, clips: int) -> None:
 @click.option("--export", "only_export", is_flag=True, help="Write the decisions into the set and end.")
 def review(folder: Path, port: int, host: str, only_export: bool) -> None:
     """Review the set in the folder SET in a browser: accept, edit, reject, flag; two reviewers, agreement."""
-    from emotion_qwen.ver.pipeline import Build
+    from emotion_qwen.ver.export import export
     from emotion_qwen.ver.review.page import serve
+    from emotion_qwen.ver.store.folder import SetFolder
 
-    made = Build.opened(folder)
+    opened = SetFolder.opened(folder)
     if only_export:
-        made.export()
-        click.echo(f"{folder}: {_sentence(made)}")
-        return
-    serve(made, host, port)
+        export(opened)
+        click.echo(f"{folder}: {_sentence(folder)}")
+    else:
+        serve(opened, host, port)
 
 
-def _sentence(made: Any) -> str:
-    found = json.loads((made.output / "stats.json").read_text(encoding="utf-8"))
-    return f"{found['clips']:,} clips of {found['sources']:,} videos, {found['hours']:.2f} hours; see README.md there"
-
-
-def _print_events(events: Any) -> None:
-    if events:
-        told = ", ".join(f"{name} {count:,}" for name, count in sorted(events.items()))
-        click.echo(f"calls of this run: {told}", err=True)
-
-
-def _print_steps(console: Console, found: dict[str, Any]) -> None:
-    table = Table("step", "clips", "kept", box=None)
-    for name, one in found["steps"].items():
-        table.add_row(name, f"{one['clips']:,}", f"{one['kept']:,}")
-    console.print(table)
-
-
-def _print_counts(console: Console, name: str, counts: dict[str, int]) -> None:
-    table = Table(name, "clips", box=None)
-    for key, count in counts.items():
-        table.add_row(str(key), f"{count:,}")
-    console.print(table)
-
-
-def _print_agreement(console: Console, found: dict[str, Any]) -> None:
-    for name, one in found["agreement"].items():
-        if name != "check":
-            kappa = "not defined" if one["kappa"] is None else f"{one['kappa']:.2f}"
-            console.print(
-                f"teacher and {name}: {one['agree']:.1%} of {one['labels']:,}, kappa {kappa}", highlight=False
-            )
+def _sentence(folder: Path) -> str:
+    values = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    return (
+        f"{values['clips']:,} clips of {values['sources']:,} videos, {values['hours']:.2f} hours; see README.md there"
+    )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.steps.segment import KEPT
-from emotion_qwen.ver.store.table import entries_of, read_rows
+from emotion_qwen.ver.settings import BuildSettings, CallSettings, TeacherSettings
+from emotion_qwen.ver.store.columns import COLUMNS, KEPT
+from emotion_qwen.ver.store.folder import Cost, SetFolder
+from emotion_qwen.ver.store.table import entries_of
 from emotion_qwen.ver.teachers.calls import PICTURE_TOKENS
-
-if TYPE_CHECKING:
-    from emotion_qwen.ver.pipeline import Build
 
 PROMPT_TOKENS, READING_TOKENS = 900, 700
 """Guesses of the text of a description's request, and of a reading with its answer."""
@@ -25,7 +20,7 @@ _DECODING = ("segment", "cut", "look", "listen")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BuildEstimate:
     """What a number of clips will take.
 
     Attributes:
@@ -58,48 +53,45 @@ class Estimate:
 
 def calls_per_clip(settings: BuildSettings) -> float:
     """Return how many calls a clip takes when nothing is objected to."""
-    languages = len(settings.describe.languages)
-    found = float(languages) if settings.describe.teacher.kind == "endpoint" else 0.0
-    if settings.check.reader is not None and settings.check.reader.kind == "endpoint":
-        found += languages
-    if settings.check.second is not None and settings.check.second.kind == "endpoint":
-        found += settings.check.second_share
-    return found
+    languages, check = len(settings.describe.languages), settings.check
+    shares = ((settings.describe.teacher, languages), (check.reader, languages), (check.second, check.second_share))
+    return float(sum(share for teacher, share in shares if _is_called(teacher)))
 
 
-def guess(settings: BuildSettings, clips: int, *, calls: int = 0, tokens: int = 0, seconds: float = 0.0) -> Estimate:
-    """Estimate the calls of `clips` clips; `calls`, `tokens` and `seconds` are those measured so far."""
-    per_clip = calls_per_clip(settings)
-    describing = (
-        settings.describe.frames * PICTURE_TOKENS + PROMPT_TOKENS + settings.describe.teacher.answer_tokens // 2
-    )
-    reads = settings.check.reader is not None and settings.check.reader.kind == "endpoint"
-    each = (describing + READING_TOKENS) / 2 if reads else describing
-    latency = SECONDS
-    if calls:
-        each, latency = tokens / calls, seconds / calls
-    wanted = round(clips * per_clip)
-    side_by_side = wanted * latency / settings.calls.concurrency
-    paced = 60.0 * wanted / settings.calls.per_minute if settings.calls.per_minute else 0.0
-    hours = max(side_by_side, paced) / 3600
-    return Estimate(clips, wanted, round(wanted * each), hours, 0.0, 0.0, 0)
+def _is_called(teacher: TeacherSettings | None) -> bool:
+    return teacher is not None and teacher.kind == "endpoint"
 
 
-def announce(build: Build) -> None:
-    """Print the estimate before the first call of a build."""
-    described = sum(1 for _ in build.joined("select"))
-    ledger = build.ledger
-    told = guess(build.settings, described, calls=ledger.calls, tokens=ledger.tokens, seconds=ledger.seconds)
-    limits = [
-        f"at most {most:,} {what}"
-        for most, what in ((build.settings.calls.max_calls, "calls"), (build.settings.calls.max_tokens, "tokens"))
-        if most
-    ]
-    budget = f"; budget: {', '.join(limits)}" if limits else ""
-    build.console.print(f"estimate: {told}{budget}", highlight=False, soft_wrap=True)
+def _call_hours(calls: float, seconds: float, settings: CallSettings) -> float:
+    """Return the hours of calls that take `seconds` one after the other: side by side, within the rate limit."""
+    paced = 60 * calls / settings.per_minute if settings.per_minute else 0.0
+    return max(seconds / settings.concurrency, paced) / 3600
 
 
-def extrapolate(folder: Path, clips: int) -> Estimate:
+def guess(settings: BuildSettings, clips: int, cost: Cost) -> BuildEstimate:
+    """Estimate the calls of `clips` clips; `cost` is what calls have cost so far."""
+    describe = settings.describe
+    tokens = float(describe.frames * PICTURE_TOKENS + PROMPT_TOKENS + describe.teacher.answer_tokens // 2)
+    if _is_called(settings.check.reader):
+        tokens = (tokens + READING_TOKENS) / 2
+    seconds = SECONDS
+    if cost.calls:
+        tokens, seconds = cost.tokens / cost.calls, cost.seconds / cost.calls
+    calls = round(clips * calls_per_clip(settings))
+    hours = _call_hours(calls, calls * seconds, settings.calls)
+    return BuildEstimate(clips, calls, round(calls * tokens), hours, 0.0, 0.0, 0)
+
+
+def announcement(folder: SetFolder) -> str:
+    """Return the estimate that is shown before the first call of a build."""
+    calls = folder.settings.calls
+    limits = ((calls.max_calls, "calls"), (calls.max_tokens, "tokens"))
+    budget = ", ".join(f"at most {most:,} {what}" for most, what in limits if most)
+    clips = sum(1 for _ in folder.joined("select"))
+    return f"estimate: {guess(folder.settings, clips, folder.cost())}{budget and f'; budget: {budget}'}"
+
+
+def extrapolate(folder: SetFolder, clips: int) -> BuildEstimate:
     """Estimate what `clips` accepted clips will take, from a set that was built.
 
     Args:
@@ -109,50 +101,29 @@ def extrapolate(folder: Path, clips: int) -> Estimate:
     Raises:
         DataError: the set is not built to its end, or accepted nothing.
     """
-    work = folder / "work"
-    settings = read_settings(folder)
-    rows = {name: Counter(row.get("status") or KEPT for row in read_rows(work / f"{name}.parquet"))
-            for name in ("segment", "cut", "look", "select", "listen", "describe", "check")}  # fmt: skip
-    accepted = rows["check"][KEPT]
+    settings, cost = folder.settings, folder.cost()
+    counts = {name: Counter(row.get("status") or KEPT for row in folder.tables[name].rows()) for name in COLUMNS}
+    accepted = counts["check"][KEPT]
     if not accepted:
-        raise DataError(f"set {str(folder)!r} accepted no clip; there is nothing to extrapolate from")
+        raise DataError(f"set {str(folder.output)!r} accepted no clip; there is nothing to extrapolate from")
     factor = clips / accepted
+    items = {name: counter.total() for name, counter in counts.items()}
+    described = items["describe"]
+    items["segment"] = len({row["source_id"] for row in folder.tables["segment"].rows()})
     steps = [*_DECODING, *(["describe"] if settings.describe.teacher.kind == "local" else [])]
-    items = {name: sum(counted.values()) for name, counted in rows.items()}
-    items["segment"] = len({row["source_id"] for row in read_rows(work / "segment.parquet")})
-    local = sum(items[name] * each for name, each in _seconds_per_item(work).items() if name in steps)
-    calls, tokens, seconds = 0, 0, 0.0
-    for entry in entries_of(work / "ledger.jsonl"):
-        calls, tokens = calls + 1, tokens + entry["read"] + entry["written"]
-        seconds += entry["seconds"]
-    size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-    hours = factor * seconds / settings.calls.concurrency / 3600
-    if settings.calls.per_minute:
-        hours = max(hours, factor * calls / settings.calls.per_minute / 60)
-    described = sum(rows["describe"].values())
-    return Estimate(
-        round(factor * described), round(factor * calls), round(factor * tokens), hours, factor * local / 3600,
+    local = sum(items[name] * each for name, each in _seconds_per_item(folder).items() if name in steps)
+    size = sum(path.stat().st_size for path in folder.work.rglob("*") if path.is_file())
+    return BuildEstimate(
+        round(factor * described), round(factor * cost.calls), round(factor * cost.tokens),
+        _call_hours(factor * cost.calls, factor * cost.seconds, settings.calls), factor * local / 3600,
         factor * size / 1e9, accepted,
     )  # fmt: skip
 
 
-def _seconds_per_item(work: Path) -> dict[str, float]:
-    """Return step -> seconds of one process an item; a run that was killed told no time, so items count singly."""
-    spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for entry in entries_of(work / "timing.jsonl"):
-        spent[entry["step"]][0] += entry["seconds"]
-        spent[entry["step"]][1] += entry["items"]
-    return {name: seconds / count for name, (seconds, count) in spent.items() if count}
-
-
-def read_settings(folder: Path) -> BuildSettings:
-    """Read the settings that a set was built with.
-
-    Raises:
-        DataError: the folder holds no set.
-    """
-    path = folder / "work" / "build.json"
-    if not path.is_file():
-        raise DataError(f"{str(folder)!r} holds no set; give the output folder of emotion-qwen ver build")
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return BuildSettings.of(values, str(path))
+def _seconds_per_item(folder: SetFolder) -> dict[str, float]:
+    """Return step -> seconds of one process per item; a run that was killed told no time, so items count singly."""
+    seconds, items = Counter[str](), Counter[str]()
+    for entry in entries_of(folder.timing_file):
+        seconds[entry["step"]] += entry["seconds"]
+        items[entry["step"]] += entry["items"]
+    return {name: seconds[name] / count for name, count in items.items() if count}

@@ -7,93 +7,66 @@ are taken over. Every file is written whole or not at all; clips are linked, not
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from emotion_qwen.data.manifest import write_manifest
+from emotion_qwen.data.manifest import read_manifest, write_manifest
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import staged, storage_error
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.ver.review.decisions import FILE, Decisions, Verdict
-from emotion_qwen.ver.settings import BuildSettings, ExportSettings
-from emotion_qwen.ver.store.table import BATCH, Row, arrow
-
-if TYPE_CHECKING:
-    from emotion_qwen.ver.pipeline import Build
+from emotion_qwen.ver.card import write_card
+from emotion_qwen.ver.settings import BuildSettings
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.entries import Entry, entries
+from emotion_qwen.ver.store.folder import SetFolder
+from emotion_qwen.ver.store.table import write_rows
 
 MANIFEST = "manifest.jsonl"
 QUESTIONS = {
     "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
     "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),
 }
-_SPLIT_COLUMNS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test")
+_DESCENT = (
+    "license", "group", "start", "end", "first_frame", "frames", "copied", "people", "speaker", "tracks", "words",
+    "prosody", "teacher", "read", "second", "rounds", "objections", "known",
+)  # fmt: skip
 _FIELDS = ("body", "voice", "scene", "context", "reasoning", "description")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An accepted clip, ready to be written: its row with descent, texts by language, split and verdict."""
-
-    row: Row
-    texts: dict[str, dict[str, Any]]
-    split: str
-    media: str
-    verdict: Verdict | None
+def export(folder: SetFolder) -> None:
+    """Write a set again, as reviewers decided; errors are those of `write_set`, and a build may be at work there."""
+    with folder.locked():
+        write_set(folder)
 
 
-def split_of(group: str, settings: ExportSettings) -> str:
-    """Return the split of a group: by hash, so that it stays the same however the set grows."""
-    drawn = int(hashlib.sha256(group.encode("utf-8", "backslashreplace")).hexdigest()[:12], 16) / 16**12
-    if drawn < settings.test:
-        return "test"
-    return "validation" if drawn < settings.test + settings.validation else "train"
-
-
-def entries(build: Build) -> Iterator[Entry]:
-    """Yield the accepted clips that no reviewer holds back, in order, one in memory at a time."""
-    path = build.output / FILE
-    verdicts = Decisions(path).verdicts() if path.is_file() else {}
-    for row in build.evidence("listen", "describe", "check"):
-        verdict = verdicts.get(row["clip"])
-        if verdict is not None and not verdict.keep:
-            continue
-        texts: dict[str, dict[str, Any]] = {one: json.loads(row[one]) for one in build.settings.describe.languages}
-        for language, fields in (verdict.edits if verdict else {}).items():
-            texts.get(language, {}).update(fields)
-        split = split_of(row["group"] or row["source_id"], build.settings.export)
-        yield Entry(row, texts, split, f"clips/{row['media']}", verdict)
-
-
-def export(build: Build) -> None:
-    """Write all forms of a set.
+def write_set(folder: SetFolder) -> None:
+    """Write all forms of a set; the caller holds the folder.
 
     Raises:
         DataError: nothing was accepted.
         StorageError: the disk allows no more.
     """
-    from emotion_qwen.ver.card import write_card
-
-    out = build.output
+    out = folder.output
     try:
-        wanted = _link_clips(build)
+        wanted = _link_clips(folder)
         if not wanted:
             raise DataError(
                 f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} tells the reasons"
             )
-        write_manifest(samples(build), out / MANIFEST)
+        write_manifest(samples(folder), out / MANIFEST)
         for name, form in (("release.json", _release), ("llava.json", _llava), ("sharegpt.json", _sharegpt)):
-            _write_list(out / name, (form(sample, out) for sample in samples(build)))
-        _write_parquet(build)
-        write_card(build)
+            _write_list(out / name, (form(sample, out) for sample in samples(folder)))
+        _write_parquet(folder)
+        write_card(folder)
         for old in (out / "clips").iterdir():
             if old.name not in wanted:
                 old.unlink()  # last, so that no file of the set names a clip that is gone
@@ -101,11 +74,33 @@ def export(build: Build) -> None:
         raise storage_error(out, error) from error
 
 
-def samples(build: Build) -> Iterator[Sample]:
+def load_ver(path: str | Path, *, split: str | None = None, language: str | None = None) -> list[Sample]:
+    """Read the conversations of a built set, media paths made absolute.
+
+    Args:
+        path: folder of the set.
+        split: "train", "validation" or "test"; None takes all.
+        language: "en" or "zh"; None takes both.
+
+    Raises:
+        DataError: there is no set, it is damaged, or nothing of it fits.
+    """
+    manifest = Path(path) / MANIFEST
+    if not manifest.is_file():
+        raise DataError(f"{str(path)!r} holds no built set ({MANIFEST} is missing); run emotion-qwen ver build first")
+    conversations = read_manifest(manifest, split=split)
+    if language is not None:
+        conversations = [sample for sample in conversations if sample.id.endswith(f"/{language}")]
+        if not conversations:
+            raise DataError(f"{str(path)!r}: no conversation in {language!r}; expected en or zh, as the set was built")
+    return conversations
+
+
+def samples(folder: SetFolder) -> Iterator[Sample]:
     """Yield one conversation a clip and language: description, reasons, label."""
-    for entry in entries(build):
+    for entry in entries(folder):
         for language, texts in entry.texts.items():
-            yield _sample(build.settings, build.output, entry, language, texts)
+            yield _sample(folder.settings, folder.output, entry, language, texts)
 
 
 def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, texts: dict[str, Any]) -> Sample:
@@ -120,20 +115,20 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
         (label_question(labels, language), named),
     )
     messages: list[dict[str, Any]] = []
-    for asked, answer in turns:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    for question, answer in turns:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     row = entry.row
     source = f"{row['source']} {row['start']:.3f}-{row['end']:.3f} s"
     return Sample(f"{row['clip']}/{language}", tuple(messages), {"emotion": label}, entry.split, source, row["license"])
 
 
-def _link_clips(build: Build) -> set[str]:
+def _link_clips(folder: SetFolder) -> set[str]:
     """Link the clips of the set, or copy them where the disk knows no links; return their names."""
-    folder = build.output / "clips"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = {entry.row["media"] for entry in entries(build)}
+    clips = folder.output / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+    wanted = {entry.row["media"] for entry in entries(folder)}
     for name in sorted(wanted):
-        source, target = build.clips / name, folder / name
+        source, target = folder.clips / name, clips / name
         if target.exists() and _same(source, target):
             continue
         with staged(target) as draft:
@@ -151,7 +146,7 @@ def _same(source: Path, target: Path) -> bool:
     return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
-def _plain(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
+def _turns(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
     """Return the video's path below the set, and (role, text) of every turn with `<video>` where it stands."""
     video, turns = "", []
     for message in sample.messages:
@@ -164,19 +159,18 @@ def _plain(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _release(sample: Sample, out: Path) -> Row:
-    video, turns = _plain(sample, out)
-    said = [{"role": role, "content": text} for role, text in turns]
-    return {"id": sample.id, "video": video, "conversations": said}
+    video, turns = _turns(sample, out)
+    return {"id": sample.id, "video": video, "conversations": [{"role": r, "content": text} for r, text in turns]}
 
 
 def _llava(sample: Sample, out: Path) -> Row:
-    video, turns = _plain(sample, out)
-    said = [{"from": "human" if role == "user" else "gpt", "value": text} for role, text in turns]
-    return {"id": sample.id, "video": video, "conversations": said}
+    video, turns = _turns(sample, out)
+    names = {"user": "human", "assistant": "gpt"}
+    return {"id": sample.id, "video": video, "conversations": [{"from": names[r], "value": t} for r, t in turns]}
 
 
 def _sharegpt(sample: Sample, out: Path) -> Row:
-    video, turns = _plain(sample, out)
+    video, turns = _turns(sample, out)
     return {"id": sample.id, "messages": [{"role": r, "content": text} for r, text in turns], "videos": [video]}
 
 
@@ -196,63 +190,40 @@ def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
     row = entry.row
     whole = Path(row["path"])
     path = (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
-    found: Row = {
+    decisions = entry.verdict.decisions if entry.verdict else ()
+    flattened: Row = {
         "clip": row["clip"], "video": entry.media, "split": entry.split,
-        "emotion": entry.texts[languages[0]]["emotions"][0],
-        "source": row["source"], "source_path": path, "license": row["license"], "group": row["group"],
-        "start": row["start"], "end": row["end"], "first_frame": row["first_frame"], "frames": row["frames"],
-        "copied": row["copied"], "people": row["people"], "speaker": row["speaker"], "tracks": row["tracks"],
-        "words": row["words"], "prosody": row["prosody"], "teacher": row["teacher"], "read": row["read"],
-        "second": row["second"], "rounds": row["rounds"], "objections": row["objections"], "known": row["known"],
-        "reviews": json.dumps(
-            [[one.reviewer, one.action, one.at] for one in (entry.verdict.decisions if entry.verdict else ())]
-        ),
+        "emotion": entry.texts[languages[0]]["emotions"][0], "source": row["source"], "source_path": path,
+        **{name: row[name] for name in _DESCENT},
+        "reviews": json.dumps([[one.reviewer, one.action, one.at] for one in decisions]),
     }  # fmt: skip
     for language in languages:
         texts = entry.texts[language]
-        found |= {f"{name}_{language}": texts[name] for name in _FIELDS}
-        found[f"facial_cues_{language}"] = "\n".join(texts["facial_cues"])
-        found[f"emotions_{language}"] = json.dumps(texts["emotions"])
-        found |= {f"{name}_{language}": float(texts[name]) for name in ("valence", "arousal")}
-    return found
+        flattened |= {f"{name}_{language}": texts[name] for name in _FIELDS}
+        flattened[f"facial_cues_{language}"] = "\n".join(texts["facial_cues"])
+        flattened[f"emotions_{language}"] = json.dumps(texts["emotions"])
+        flattened |= {f"{name}_{language}": float(texts[name]) for name in ("valence", "arousal")}
+    return flattened
 
 
-def _write_parquet(build: Build) -> None:
-    """Write one Parquet file a split, as Hugging Face datasets reads them; a split without clips has no file."""
-    pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
-    folder = build.output / "data"
-    languages, source = build.settings.describe.languages, Path(build.settings.source)
+def _write_parquet(folder: SetFolder) -> None:
+    """Write one Parquet file per split, as Hugging Face datasets reads them; a split without clips has no file."""
+    data, languages, source = folder.output / "data", folder.settings.describe.languages, Path(folder.settings.source)
     root = source if source.is_dir() else source.parent
-    writers: dict[str, Any] = {}
-    held: dict[str, list[Row]] = {}
-    schema = None
-
     with ExitStack() as stack:  # all files are put in place when all are complete
-
-        def pour(split: str) -> None:
-            table = pyarrow.Table.from_pylist(held.pop(split), schema=schema)
-            if split not in writers:
-                draft = stack.enter_context(staged(folder / f"{split}.parquet"))
-                writers[split] = stack.enter_context(parquet.ParquetWriter(draft, schema))
-            writers[split].write_table(table)
-
-        for entry in entries(build):
-            row = flat(entry, languages, root)
-            schema = schema or pyarrow.schema([(name, _type(name, pyarrow)) for name in row])
-            held.setdefault(entry.split, []).append(row)
-            if len(held[entry.split]) == BATCH:
-                pour(entry.split)
-        for split in list(held):
-            pour(split)
-        for writer in writers.values():
-            writer.close()
-    for split in set(_SPLIT_COLUMNS) - set(writers):
-        (folder / f"{split}.parquet").unlink(missing_ok=True)
+        for split in _SPLITS:
+            rows = (flat(entry, languages, root) for entry in entries(folder) if entry.split == split)
+            first = next(rows, None)
+            if first is None:
+                (data / f"{split}.parquet").unlink(missing_ok=True)
+            else:
+                draft = stack.enter_context(staged(data / f"{split}.parquet"))
+                write_rows(draft, chain([first], rows), {name: _kind(name) for name in first})
 
 
-def _type(name: str, pyarrow: Any) -> Any:
+def _kind(name: str) -> str:
     if name in ("start", "end") or name.startswith(("valence_", "arousal_")):
-        return pyarrow.float64()
+        return "number"
     if name in ("first_frame", "frames", "people", "speaker", "rounds"):
-        return pyarrow.int64()
-    return pyarrow.bool_() if name == "copied" else pyarrow.string()
+        return "count"
+    return "flag" if name == "copied" else "text"

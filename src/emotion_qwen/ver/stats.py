@@ -4,56 +4,84 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Sequence
+from itertools import combinations
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.taxonomy import concept
-from emotion_qwen.ver.agreement import cohens_kappa
-from emotion_qwen.ver.export import entries
-from emotion_qwen.ver.review.decisions import FILE, Decisions, agreement
-from emotion_qwen.ver.steps.segment import KEPT
-
-if TYPE_CHECKING:
-    from emotion_qwen.ver.pipeline import Build
+from emotion_qwen.ver.store.columns import KEPT
+from emotion_qwen.ver.store.decisions import FILE, Decision, Decisions
+from emotion_qwen.ver.store.entries import entries
+from emotion_qwen.ver.store.folder import SetFolder
 
 STEPS = ("segment", "cut", "look", "select", "describe", "check")
 
 
-def figures(build: Build) -> dict[str, Any]:
+def figures(folder: SetFolder) -> dict[str, Any]:
     """Return all figures of a built set, as JSON values.
 
     Raises:
         DataError: a step is not done.
     """
-    funnel, reasons = _funnel(build)
-    inside: dict[str, Counter[str]] = {name: Counter() for name in ("emotion", "split", "license", "source")}
-    seconds, groups = 0.0, set()
-    for entry in entries(build):
+    funnel, reasons = _funnel(folder)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("emotion", "split", "license")}
+    seconds, groups, sources = 0.0, set(), set()
+    languages = folder.settings.describe.languages
+    for entry in entries(folder):
         row = entry.row
         seconds += row["end"] - row["start"]
         groups.add(row["group"])
-        inside["emotion"][entry.texts[build.settings.describe.languages[0]]["emotions"][0]] += 1
-        inside["split"][entry.split] += 1
-        inside["license"][row["license"] or "not stated"] += 1
-        inside["source"][row["source_id"]] += 1
-    sources = inside.pop("source")
-    ledger = build.ledger
-    path = build.output / FILE
+        sources.add(row["source_id"])
+        counts["emotion"][entry.texts[languages[0]]["emotions"][0]] += 1
+        counts["split"][entry.split] += 1
+        counts["license"][row["license"] or "not stated"] += 1
+    clips, cost, path = counts["split"].total(), folder.cost(), folder.output / FILE
     return {
-        "clips": sum(inside["split"].values()),
-        "conversations": sum(inside["split"].values()) * len(build.settings.describe.languages),
+        "clips": clips,
+        "conversations": clips * len(languages),
         "hours": seconds / 3600,
-        "languages": list(build.settings.describe.languages),
+        "languages": list(languages),
         "sources": len(sources),
         "groups": len(groups),
-        **{name: dict(tally.most_common()) for name, tally in inside.items()},
+        **{name: dict(counter.most_common()) for name, counter in counts.items()},
         "steps": funnel,
         "rejections": dict(reasons.most_common()),
-        "agreement": _agreements(build),
-        "cost": {"calls": ledger.calls, "tokens": ledger.tokens, "call_hours": ledger.seconds / 3600},
-        "reviews": agreement(Decisions(path).history()) if path.is_file() else None,
+        "agreement": _teacher_agreement(folder),
+        "cost": {"calls": cost.calls, "tokens": cost.tokens, "call_hours": cost.seconds / 3600},
+        "reviews": reviewer_agreement(Decisions(path).history()) if path.is_file() else None,
     }
+
+
+def print_figures(values: dict[str, Any], console: Console) -> None:
+    """Print what `figures` returned: a sentence, tables of counts, and how far judges agree."""
+    console.print(
+        f"{values['clips']:,} clips of {values['sources']:,} videos, {values['hours']:.2f} hours, "
+        f"{' and '.join(values['languages'])}; {values['cost']['calls']:,} calls, {values['cost']['tokens']:,} tokens",
+        highlight=False,
+    )
+    tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
+        (("step", "clips", "kept"), [(name, *step.values()) for name, step in values["steps"].items()])
+    ]
+    for name in ("emotion", "split", "license", "rejections"):
+        tables.append(((name, "clips"), list(values[name].items())))
+    for columns, rows in tables:
+        table = Table(*columns, box=None)
+        for name, *numbers in rows:
+            table.add_row(str(name), *(f"{number:,}" for number in numbers))
+        console.print(table)
+    for name, pair in values["agreement"].items():
+        if name != "check":
+            text = f"teacher and {name}: {pair['agree']:.1%} of {pair['labels']:,}, kappa {kappa_text(pair['kappa'])}"
+            console.print(text, highlight=False)
+
+
+def kappa_text(value: float | None) -> str:
+    """Return Cohen's kappa as people read it."""
+    return "not defined" if value is None else f"{value:.2f}"
 
 
 def kind_of(reason: str) -> str:
@@ -67,45 +95,37 @@ def kind_of(reason: str) -> str:
     return head
 
 
-def _funnel(build: Build) -> tuple[dict[str, dict[str, int]], Counter[str]]:
+def _funnel(folder: SetFolder) -> tuple[dict[str, dict[str, int]], Counter[str]]:
     funnel, reasons = {}, Counter[str]()
     for name in STEPS:
-        rows = kept = 0
-        for row in build.tables[name].rows():
-            rows += 1
+        clips = kept = 0
+        for row in folder.tables[name].rows():
+            clips += 1
             kept += row["status"] == KEPT
             # the look table only measures; its rejections come again in the select table
             if row["status"] != KEPT and name != "look":
                 reasons[kind_of(row["reason"] or "")] += 1
-        funnel[name] = {"clips": rows, "kept": kept}
+        funnel[name] = {"clips": clips, "kept": kept}
     return funnel, reasons
 
 
-def _agreements(build: Build) -> dict[str, dict[str, Any]]:
+def _teacher_agreement(folder: SetFolder) -> dict[str, dict[str, Any]]:
     """Compare the teacher's labels with those of the reader, the second teacher and the ones known beforehand."""
     pairs: dict[str, list[tuple[str, str]]] = {"reader": [], "second teacher": [], "known label": []}
     checked = first = revised = 0
-    for row in build.joined_all("segment", "check"):
+    for row in folder.joined_all("segment", "check"):
         checked += 1
         rounds = json.loads(row["objections"] or "[]")
         first += not (rounds and rounds[0])
         revised += row["status"] == KEPT and row["rounds"] > 0
-        for told in json.loads(row["read"] or "{}").values():
-            pairs["reader"].append((row["label"], told))
-        if row["second"]:
-            pairs["second teacher"].append((row["label"], row["second"]))
-        if row["known"]:
-            pairs["known label"].append((row["label"], row["known"]))
-    found: dict[str, dict[str, Any]] = {name: _compared(values) for name, values in pairs.items() if values}
-    found["check"] = {"clips": checked, "without objection": first, "accepted after a revision": revised}
-    return found
-
-
-def _compared(values: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    both = [(_concept(a), _concept(b)) for a, b in values]
-    same = sum(a == b for a, b in both)
-    kappa = cohens_kappa([a for a, _ in both], [b for _, b in both])
-    return {"labels": len(both), "agree": same / len(both), "kappa": kappa}
+        others = {"reader": json.loads(row["read"] or "{}").values(), "second teacher": [row["second"]],
+                  "known label": [row["known"]]}  # fmt: skip
+        for name, labels in others.items():
+            pairs[name] += [(_concept(row["label"]), _concept(label)) for label in labels if label]
+    return {
+        **{name: {"labels": len(both), **_compared(both)} for name, both in pairs.items() if both},
+        "check": {"clips": checked, "without objection": first, "accepted after a revision": revised},
+    }
 
 
 def _concept(label: str) -> str:
@@ -113,3 +133,52 @@ def _concept(label: str) -> str:
         return concept(label)
     except SettingsError:
         return label  # "unclear", or a word of the manifest that no label set has
+
+
+def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
+    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
+
+    What counts is what the two decided before either could see the other's decision; who then changes his mind changes
+    the set and not the agreement.
+
+    Args:
+        history: clip -> all decisions, the oldest first.
+    """
+    names = sorted({one.reviewer for decisions in history.values() for one in decisions})
+    pairs = []
+    for both in combinations(names, 2):
+        kept = [unseen for decisions in history.values() if (unseen := _unseen(decisions, *both))]
+        if kept:
+            pairs.append({"reviewers": list(both), "clips": len(kept), **_compared(kept)})
+    return {"reviewers": names, "clips": len(history), "pairs": pairs}
+
+
+def _unseen(decisions: list[Decision], one: str, other: str) -> tuple[bool, bool] | None:
+    """Return what two reviewers last decided before they could see each other's; None if one has not decided."""
+    keeps: dict[str, bool] = {}
+    for decision in decisions:
+        if decision.reviewer in (one, other):
+            keeps[decision.reviewer] = decision.keeps
+        if len(keeps) == 2:
+            return keeps[one], keeps[other]
+    return None
+
+
+def _compared(pairs: Sequence[tuple[Hashable, Hashable]]) -> dict[str, float | None]:
+    """Return the share of pairs that agree, and Cohen's kappa."""
+    left, right = zip(*pairs, strict=True)
+    return {"agree": sum(a == b for a, b in pairs) / len(pairs), "kappa": cohens_kappa(left, right)}
+
+
+def cohens_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
+    """Return Cohen's kappa of two raters of the same items; None without items or where chance alone agrees fully.
+
+    Source: Cohen, A coefficient of agreement for nominal scales, 1960.
+    """
+    if not one:
+        return None
+    count = len(one)
+    observed = sum(a == b for a, b in zip(one, other, strict=True)) / count
+    left, right = Counter(one), Counter(other)
+    chance = sum(left[name] * right[name] for name in left) / count**2
+    return None if chance == 1 else (observed - chance) / (1 - chance)

@@ -10,80 +10,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.taxonomy import concept
 from emotion_qwen.ver.settings import CheckSettings
-from emotion_qwen.ver.steps.describe import ALONE, Description, Teacher, Unusable, analyzer, label_of, read_object
 from emotion_qwen.ver.steps.facts import languages_fault, objections, without_emotions
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
-from emotion_qwen.ver.teachers.calls import Caller, Refused
-from emotion_qwen.ver.teachers.prompts import DISAGREE, READ, UNCLEAR, reading_schema
-
-COLUMNS = {
-    "clip": "text", "status": "text", "reason": "text", "label": "text", "en": "text", "zh": "text", "rounds": "count",
-    "objections": "text", "read": "text", "second": "text", "teacher": "text",
-}  # fmt: skip
-
-
-class Reader(Protocol):
-    """Anything that reads an emotion from a text."""
-
-    def read(self, text: str, language: str) -> str:
-        """Return a label of the set in English, or "unclear".
-
-        Raises:
-            Unusable: no answer could be used.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class EndpointReader:
-    """A language model behind an endpoint."""
-
-    caller: Caller
-    labels: str
-    repairs: int = 1
-
-    def read(self, text: str, language: str) -> str:
-        """Ask the endpoint; see `Reader`."""
-        labels = label_set(self.labels)
-        names = ", ".join(labels.names(language))
-        asked = READ[language].format(labels=names, unclear=UNCLEAR[language], text=text)
-        messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
-        fault = ""
-        for _ in range(self.repairs + 1):
-            answer = self.caller.ask(messages, reading_schema(labels, language)).text
-            try:
-                told = str(read_object(answer).get("emotion", "")).strip()
-                return "unclear" if told in UNCLEAR.values() else label_of(told, labels, language)
-            except Unusable as error:
-                fault = str(error)
-                self.caller.ledger.count("unusable reading")
-                messages = [*messages[:1], {"role": "assistant", "content": answer[:400] or "-"}, messages[0]]
-        raise Unusable(f"no usable reading after {self.repairs + 1} tries: {fault}")
-
-
-@dataclass(frozen=True)
-class LocalReader:
-    """A local model of ours that reads words."""
-
-    model: str
-    labels: str
-
-    def read(self, text: str, language: str) -> str:
-        """Score the labels for the text; see `Reader`."""
-        from emotion_qwen.analysis.reader import label_reader
-
-        labels = label_set(self.labels)
-        with ALONE:
-            scores, _ = label_reader(analyzer(self.model).engine, labels, language).scores(
-                [{"type": "text", "text": text}]
-            )
-        return labels.labels[int(scores[0].argmax())]
+from emotion_qwen.ver.store.columns import KEPT, REJECTED, Row, rejected
+from emotion_qwen.ver.teachers.calls import Refused
+from emotion_qwen.ver.teachers.description import Description, Teacher, Unusable
+from emotion_qwen.ver.teachers.prompts import DISAGREE
 
 
 @dataclass(frozen=True)
@@ -91,51 +26,53 @@ class CheckClip:
     """Check one described clip; the outcome is kept, revised or rejected, with all objections."""
 
     teacher: Teacher
-    reader: Reader | None
+    reader: Teacher | None
     second: Teacher | None
     settings: CheckSettings
     languages: tuple[str, ...]
 
     def __call__(self, item: Row) -> list[Row]:
         """Return one row."""
-        found = {language: Description.unpacked(item[language]) for language in self.languages}
+        records = {language: Description.unpacked(item[language]) for language in self.languages}
         history: list[list[str]] = []
         read: dict[str, str] = {}
         rounds = self.settings.rounds if self.teacher.revises else 0
         for turn in range(rounds + 1):
-            faults, read = self._against(found, item)
+            faults, read = self._against(records, item)
             history.append([f"{language}: {fault}" if language else fault for language, fault in faults])
             if not faults or turn == rounds:
                 break
             try:
-                found |= self._mended(item, faults)
+                records |= self._mended(item, faults)
             except (Unusable, Refused, MediaError) as error:
                 history[-1].append(f"no usable revision: {error}")
                 break
         left = history[-1]
-        label = found[self.languages[0]].emotions[0]
+        label = records[self.languages[0]].emotions[0]
         return [
             {
                 "clip": item["clip"], "status": REJECTED if left else KEPT, "reason": "; ".join(left), "label": label,
-                **{language: one.packed() for language, one in found.items()}, "rounds": len(history) - 1,
+                **{language: one.packed() for language, one in records.items()}, "rounds": len(history) - 1,
                 "objections": json.dumps(history, ensure_ascii=False), "read": json.dumps(read),
                 "second": self._second_label(item), "teacher": item["teacher"],
             }
         ]  # fmt: skip
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
-        return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
+        """Return one rejected row; see `pools.Work`."""
+        return rejected(item, reason)
 
-    def _against(self, found: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    def _against(self, records: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Return (language, objection) of everything, "" for both languages; and what the reader read."""
-        faults = [(lang, fault) for lang, one in found.items() for fault in objections(one, item, lang, self.settings)]
-        if len(found) == 2 and (fault := languages_fault(*found.values())):
+        faults = [
+            (lang, fault) for lang, one in records.items() for fault in objections(one, item, lang, self.settings)
+        ]
+        if len(records) == 2 and (fault := languages_fault(*records.values())):
             faults.append(("", fault))
         read: dict[str, str] = {}
         if self.reader is None or faults:  # a description that will be mended is not worth a call
             return faults, read
-        for language, one in found.items():
+        for language, one in records.items():
             try:
                 read[language] = self.reader.read(without_emotions(f"{one.description}\n{one.reasoning}"), language)
             except (Unusable, Refused) as error:

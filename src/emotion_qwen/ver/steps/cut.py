@@ -27,10 +27,8 @@ from emotion_qwen.media.frames import FrameConverter
 from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.media.write.film import ENCODINGS, Film, decoded, encoder
 from emotion_qwen.ver.settings import CutSettings
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import Row, kept, rejected
 
-COLUMNS = {"clip": "text", "media": "text", "copied": "flag", "seconds": "number", "status": "text", "reason": "text"}
 _COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
 _COPIED_SOUND = ENCODINGS[".mp4"].copied
 _LEAD = 1.0  # seconds of packets read before the clip; sound may lie far from its pictures in the file
@@ -61,20 +59,11 @@ class CutClip:
             if is_full(error) or is_full(error.__cause__ or error):
                 raise storage_error(out, error) from error
             return self.lost(item, str(error))
-        return [
-            {
-                "clip": item["clip"],
-                "media": out.name,
-                "copied": copied,
-                "seconds": seconds,
-                "status": KEPT,
-                "reason": "",
-            }
-        ]
+        return kept(item, media=out.name, copied=copied, seconds=seconds)
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
-        return [{"clip": item["clip"], "status": REJECTED, "reason": f"cannot be cut: {reason}"}]
+        """Return one rejected row; see `pools.Work`."""
+        return rejected(item, f"cannot be cut: {reason}")
 
 
 @dataclass(frozen=True)
@@ -126,6 +115,8 @@ def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: S
     sounds: list[Any] = []
     beyond = False
     for packet in _demux(container, stream, sound, span):
+        if not packet.size or packet.pts is None or packet.dts is None:
+            continue
         if packet.stream is not stream:
             if span.has(packet.pts * packet.time_base):
                 sounds.append(packet)
@@ -151,12 +142,11 @@ def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: S
 
 
 def _demux(container: InputContainer, stream: VideoStream, sound: Any, span: Span) -> Iterator[Any]:
-    lead = round(_LEAD / float(span.unit))
-    with suppress(av.error.FFmpegError):
-        container.seek(max(span.first - lead, 0), stream=stream)
-    for packet in container.demux([stream] if sound is None else [stream, sound]):
-        if packet.size and packet.pts is not None and packet.dts is not None:
-            yield packet
+    """Yield the packets of a source from somewhat before a clip."""
+    if not span.counted:
+        with suppress(av.error.FFmpegError):
+            container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
+    yield from container.demux([stream] if sound is None else [stream, sound])
 
 
 def _mux(draft: Path, stream: VideoStream, sound: Any, pictures: list[Any], sounds: list[Any], span: Span) -> None:
@@ -194,10 +184,7 @@ def _walk(container: InputContainer, stream: VideoStream, sound: Any, span: Span
     stream.thread_type = "AUTO"
     number, past = 0, False
     converter = FrameConverter()  # the reader's own, so that the two can never differ
-    if not span.counted:
-        with suppress(av.error.FFmpegError):
-            container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
-    for packet in container.demux([stream] if sound is None else [stream, sound]):
+    for packet in _demux(container, stream, sound, span):
         if packet.stream is not stream:
             time = None if packet.pts is None else packet.pts * packet.time_base
             if time is not None and span.has(time):

@@ -11,9 +11,8 @@ from functools import cache
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.taxonomy import CONCEPTS, concept
 from emotion_qwen.ver.settings import CheckSettings
-from emotion_qwen.ver.steps.describe import Description
-from emotion_qwen.ver.steps.look import NOBODY
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, Row
+from emotion_qwen.ver.teachers.description import Description
 from emotion_qwen.ver.teachers.evidence import has_sound
 
 _PEOPLE = r"(?:people|persons?|men|man|women|woman|boys?|girls?|children|child|faces?|figures?|speakers?|characters?)"
@@ -66,77 +65,77 @@ AGREES = {"valence": 0.5, "arousal": 0.7}
 """How far the numbers of the two languages may lie apart."""
 
 
-def language_fault(found: Description, language: str) -> str:
+def language_fault(record: Description, language: str) -> str:
     """Say that a description is not in its language, or ""."""
     other = 0
     for name in ("description", "reasoning"):
-        text = getattr(found, name)
+        text = getattr(record, name)
         latin, han = len(_LATIN.findall(text)) / 4, len(_HAN.findall(text))  # a Chinese character is about a word
         if latin + han == 0:
             continue
         share = (latin if language == "zh" else han) / (latin + han)
         other += share > (0.3 if language == "zh" else _WRONG_LANGUAGE)
-    for text in (" ".join(found.facial_cues), found.body, found.voice, found.scene):
+    for text in (" ".join(record.facial_cues), record.body, record.voice, record.scene):
         wrong, right = (_LATIN, _HAN) if language == "zh" else (_HAN, _LATIN)
         other += len(wrong.findall(_unquoted(text))) > (20 if language == "zh" else 5) and not right.search(text)
     return f"language: the {language} texts are not in {'English' if language == 'en' else 'Chinese'}" if other else ""
 
 
-def length_fault(found: Description, language: str, settings: CheckSettings) -> str:
+def length_fault(record: Description, language: str, settings: CheckSettings) -> str:
     """Say that a description is too short or too long, or ""."""
     scale = 1 if language == "en" else 3
-    count, least, most = len(found.description), settings.shortest // scale, settings.longest // scale
+    count, least, most = len(record.description), settings.shortest // scale, settings.longest // scale
     if not least <= count <= most:
         return f"length: the description has {count} characters; expected {least} to {most}"
-    return "" if found.reasoning else "length: there is no reasoning"
+    return "" if record.reasoning else "length: there is no reasoning"
 
 
-def people_fault(found: Description, item: Row, language: str) -> str:
+def people_fault(record: Description, item: Row, language: str) -> str:
     """Say that people are told of who were not measured, or ""."""
     most, tracks = item["most_people"] or 0, item["people"] or 0
-    if not most <= found.people <= tracks:
+    if not most <= record.people <= tracks:
         measured = str(most) if most == tracks else f"{most} to {tracks}"
-        return f"people: {found.people} told of, {measured} measured"
-    second = _stated(_SECOND, found.texts, language) if tracks <= 1 else ""
+        return f"people: {record.people} told of, {measured} measured"
+    second = _stated(_SECOND, record.texts, language) if tracks <= 1 else ""
     return f"people: {second!r}, but one face was measured" if second else ""
 
 
-def speaker_fault(found: Description, item: Row, language: str) -> str:
+def speaker_fault(record: Description, item: Row, language: str) -> str:
     """Say that a voice or speaker is told of who was not measured, or ""."""
     words = bool(item["words"]) and item["words"] != "[]"
-    if found.speaker > (item["people"] or 0):
-        return f"speaker: person {found.speaker}, but {item['people']} measured"
+    if record.speaker > (item["people"] or 0):
+        return f"speaker: person {record.speaker}, but {item['people']} measured"
     if not has_sound(item):
-        if found.voice and not _SILENT[language].search(found.voice):
-            return f"voice: {found.voice[:40]!r}, but the clip has no sound"
-        if found.speaker and not words:
-            return f"speaker: person {found.speaker}, but the clip has no sound and no words"
-        spoken = _stated(_SPEAKS, found.description, language)
+        if record.voice and not _SILENT[language].search(record.voice):
+            return f"voice: {record.voice[:40]!r}, but the clip has no sound"
+        if record.speaker and not words:
+            return f"speaker: person {record.speaker}, but the clip has no sound and no words"
+        spoken = _stated(_SPEAKS, record.description, language)
         return f"speaker: {spoken!r}, but the clip has no sound and no words" if spoken and not words else ""
     measured = item["speaker"] if item["speaker"] is not None else NOBODY
-    if found.speaker and measured >= 0 and found.speaker != measured + 1:
-        return f"speaker: person {found.speaker}, but the mouth of person {measured + 1} moves with the sound"
+    if record.speaker and measured >= 0 and record.speaker != measured + 1:
+        return f"speaker: person {record.speaker}, but the mouth of person {measured + 1} moves with the sound"
     return ""
 
 
-def smile_fault(found: Description, item: Row, language: str, settings: CheckSettings) -> str:
+def smile_fault(record: Description, item: Row, language: str, settings: CheckSettings) -> str:
     """Say that a smile is told of where none was measured, or ""."""
     if item["smile"] is None or item["smile"] >= settings.smile:
         return ""
-    said = _stated(_SMILE, found.texts, language)
-    return f"smile: {said!r}, but no face was measured to smile ({item['smile']:.0%})" if said else ""
+    smile = _stated(_SMILE, record.texts, language)
+    return f"smile: {smile!r}, but no face was measured to smile ({item['smile']:.0%})" if smile else ""
 
 
-def label_fault(found: Description) -> str:
+def label_fault(record: Description) -> str:
     """Say that description and label contradict each other, or the numbers the label, or ""."""
-    wanted = concept(found.emotions[0])
-    stated = stated_concepts(found.description)
-    told = {concept(one) for one in found.emotions}
-    if stated and not stated & told:
-        return f"label: {found.emotions[0]!r}, but the description says {', '.join(sorted(stated))}"
+    wanted = concept(record.emotions[0])
+    stated = stated_concepts(record.description)
+    named = {concept(one) for one in record.emotions}
+    if stated and not stated & named:
+        return f"label: {record.emotions[0]!r}, but the description says {', '.join(sorted(stated))}"
     expected = CONCEPTS[wanted].valence
-    if abs(expected) >= 0.4 and found.valence * expected < -0.1:
-        return f"valence: {found.valence:+.2f} contradicts {found.emotions[0]!r}"
+    if abs(expected) >= 0.4 and record.valence * expected < -0.1:
+        return f"valence: {record.valence:+.2f} contradicts {record.emotions[0]!r}"
     return ""
 
 
@@ -151,15 +150,15 @@ def languages_fault(one: Description, other: Description) -> str:
     return ""
 
 
-def objections(found: Description, item: Row, language: str, settings: CheckSettings) -> list[str]:
+def objections(record: Description, item: Row, language: str, settings: CheckSettings) -> list[str]:
     """Return all that speaks against one description."""
     faults = (
-        language_fault(found, language),
-        length_fault(found, language, settings),
-        people_fault(found, item, language),
-        speaker_fault(found, item, language),
-        smile_fault(found, item, language, settings),
-        label_fault(found),
+        language_fault(record, language),
+        length_fault(record, language, settings),
+        people_fault(record, item, language),
+        speaker_fault(record, item, language),
+        smile_fault(record, item, language, settings),
+        label_fault(record),
     )
     return [fault for fault in faults if fault]
 

@@ -7,7 +7,7 @@ that a description is checked against. Faces are located, never identified.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,16 @@ import numpy as np
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.faces import CenterFaceDetector, person_crops, track_faces
+from emotion_qwen.faces.capture import boxes_between
 from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.media.prosody import SILENT
+from emotion_qwen.prepare import ClipBudget, cut_out
 from emotion_qwen.records import Clip, FaceTrack
 from emotion_qwen.settings import ClipSettings
+from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import SelectSettings
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, UNKNOWN, Row, kept, rejected
 
-COLUMNS = {
-    "clip": "text", "status": "text", "reason": "text", "tracks": "text", "people": "count", "most_people": "count",
-    "coverage": "number", "face_size": "number", "step": "number", "sharpness": "number", "level": "number",
-    "speaker": "count", "mouth": "number", "smile": "number", "hashes": "text",
-}  # fmt: skip
-MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
-"""The settings that decide over measurements; the others only decide what is made of them."""
-SILENT, UNKNOWN = -60.0, -2
-"""Decibels of full scale below which a clip has no sound; the speaker of such a clip is not known."""
-NOBODY = -1
 MOVES_WITH_SOUND = 0.25
 """Correlation of mouth motion and sound energy from which a face likely speaks. Weak evidence, and called so."""
 PICTURES_HASHED = 4
@@ -56,17 +49,18 @@ class LookAtClip:
             clip = read_clip(Path(self.folder) / item["media"], budget, sources=Sources(sound=True))
         except MediaError as error:
             return self.lost(item, str(error))
-        return [{"clip": item["clip"], "status": KEPT, "reason": "", **measure_clip(clip, settings)}]
+        return kept(item, **measure_clip(clip, settings))
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
-        return [{"clip": item["clip"], "status": REJECTED, "reason": f"unreadable: {reason}"}]
+        """Return one rejected row; see `pools.Work`."""
+        return rejected(item, f"unreadable: {reason}")
 
 
 def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
     """Measure a decoded clip."""
     seen = np.arange(0, len(clip.frames), settings.detect_every)
-    frames, times = clip.frames[seen], clip.times[seen]
+    sampled = replace(clip, frames=clip.frames[seen], times=clip.times[seen])
+    frames, times = sampled.frames, sampled.times
     tracks = track_faces(frames, times, CenterFaceDetector(side=settings.side))
     height, width = frames.shape[1:3]
     at_once = np.bincount(np.concatenate([t.frames for t in tracks]), minlength=1) if tracks else np.zeros(1, int)
@@ -76,7 +70,7 @@ def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
         "tracks": json.dumps([_shares(track, times, width, height) for track in tracks]),
         "people": len(tracks), "most_people": int(at_once.max()), "coverage": 0.0, "level": level,
         "speaker": speaker, "mouth": mouth, "hashes": json.dumps([f"{h:016x}" for h in picture_hashes(clip.frames)]),
-        "smile": smile_share(frames, tracks) if tracks and settings.expressions else None,
+        "smile": smile_share(sampled, tracks) if tracks and settings.expressions else None,
     }  # fmt: skip
     if tracks:
         main = max(tracks, key=lambda t: len(t.frames))
@@ -165,7 +159,7 @@ def _mouth_motion(clip: Clip, track: FaceTrack, times: np.ndarray) -> tuple[np.n
 
     known = times[track.frames]
     places = np.flatnonzero((clip.times >= known[0]) & (clip.times <= known[-1]))
-    boxes = np.stack([np.interp(clip.times[places], known, track.boxes[:, i]) for i in range(4)], axis=1)
+    boxes = boxes_between(track.boxes, known, clip.times[places])
     patches = []
     for place, (x1, y1, x2, y2) in zip(places, boxes, strict=True):
         frame = clip.frames[place]
@@ -181,30 +175,26 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
     """Return perceptual hashes, 64 bits each, of evenly spaced frames: signs of a grey picture's lowest cosines."""
     import cv2
 
-    found = []
+    hashes = []
     for place in np.unique(np.rint(np.linspace(0, len(frames) - 1, PICTURES_HASHED + 2)[1:-1]).astype(int)):
         grey = cv2.cvtColor(frames[place], cv2.COLOR_RGB2GRAY)
         small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         low = cv2.dct(small)[:8, :8].ravel()
         bits = low > np.median(low[1:])
-        found.append(int("".join("1" if bit else "0" for bit in bits), 2))
-    return found
+        hashes.append(int("".join("1" if bit else "0" for bit in bits), 2))
+    return hashes
 
 
-def smile_share(frames: np.ndarray, tracks: tuple[FaceTrack, ...]) -> float:
-    """Return the largest share of happiness that the shipped model sees in any face, 0..1."""
+def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:
+    """Return the largest share of happiness that the shipped model sees in any face, 0..1; crops are not mirrored."""
     from emotion_qwen.analysis.reader import label_reader
-    from emotion_qwen.prepare import crop_side, person_views
-    from emotion_qwen.taxonomy import label_set
 
     engine, labels = _reader(), label_set("fer7")
-    settings, image = engine.processor.settings, engine.processor.image_processor
-    side = crop_side(settings, image.patch_size * image.merge_size)
-    views: list[Any] = []
-    for track in sorted(tracks, key=lambda t: -len(t.frames))[:_READ_SMILES]:
-        for crop in person_crops(frames, track, margin=settings.person_margin, count=settings.person_frames):
-            views.append({"type": "image", "image": np.ascontiguousarray(person_views(crop, side, settings)[0])})
-    scores, _ = label_reader(engine, labels, "en").scores(views)
+    budget = ClipBudget.of(engine.processor)
+    budget = replace(budget, settings=budget.settings.model_copy(update={"person_mirrored": False}))
+    longest = sorted(tracks, key=lambda track: -len(track.frames))[:_READ_SMILES]
+    crops = [crop for track in longest for crop in cut_out(clip, track, budget).crops]
+    scores, _ = label_reader(engine, labels, "en").scores([{"type": "image", "image": crop} for crop in crops])
     return float(scores.double().softmax(-1)[:, labels.labels.index("happiness")].max())
 
 

@@ -7,22 +7,20 @@ begin or end inside an utterance loses that utterance's part of the shot; a long
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import av.error
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from emotion_qwen.errors import MediaError, MissingPackage
+from emotion_qwen.errors import MediaError
+from emotion_qwen.extras import optional
 from emotion_qwen.files import named_by
 from emotion_qwen.media.container import open_video
 from emotion_qwen.media.frames import orientation
@@ -31,16 +29,8 @@ from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.media.video import working_size
 from emotion_qwen.records import Utterance
 from emotion_qwen.ver.settings import SegmentSettings
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import KEPT, REJECTED, Row
 
-COLUMNS = {
-    "clip": "text", "source_id": "text", "path": "text", "source": "text", "license": "text", "group": "text",
-    "known": "text", "start": "number", "end": "number", "first_frame": "count", "frames": "count",
-    "first_stamp": "count", "end_stamp": "count", "unit": "text", "counted": "flag", "turned": "flag",
-    "width": "count", "height": "count", "source_seconds": "number", "words": "text", "status": "text",
-    "reason": "text", "warnings": "text",
-}  # fmt: skip
-KEPT, REJECTED = "kept", "rejected"
 _LONG_SPEECH = "an utterance is longer than a clip may be"
 _TOUCH = 0.15  # seconds that subtitles may lap over a cut without being cut by it
 _LEAST_SHOT = 0.4  # seconds; cuts closer together are flashes
@@ -91,15 +81,15 @@ class SegmentVideo:
         return [self._row(common, shots.timeline, words, piece) for piece in divide(shots, words, self.settings)]
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return one rejected row; see `engines.Work`."""
+        """Return one rejected row; see `pools.Work`."""
         reason = f"unreadable: {reason}"
         return [{**_kept(item), "clip": f"{item['source_id']}-none", "status": REJECTED, "reason": reason}]
 
-    def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], piece: Piece) -> Row:
+    def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], piece: ClipRange) -> Row:
         times, count = timeline.times, len(timeline.stamps)
         start = float(times[piece.first])
         end = float(times[piece.last]) if piece.last < count else timeline.duration
-        said = [
+        lines = [
             [round(max(one.start - start, 0), 3), round(min(one.end, end) - start, 3), one.text]
             for one in words
             if one.start < end - _TOUCH and one.end > start + _TOUCH
@@ -109,7 +99,7 @@ class SegmentVideo:
             **common, "clip": f"{common['source_id']}-{piece.first:07d}", "start": start, "end": end,
             "first_frame": piece.first, "frames": piece.last - piece.first,
             "first_stamp": int(timeline.stamps[piece.first]), "end_stamp": last,
-            "words": json.dumps(said, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
+            "words": json.dumps(lines, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
             "reason": piece.reason,
         }  # fmt: skip
 
@@ -119,32 +109,12 @@ def _kept(item: Row) -> Row:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ClipRange:
     """Frames `first` up to but without `last`; `reason` says why it is rejected, "" that it is kept."""
 
     first: int
     last: int
     reason: str = ""
-
-
-def source_id(root: Path, path: Path) -> str:
-    """Name a source by its file name and a hash of its place and content's ends, so that other files get other names.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        ends = file.read(65536)
-        file.seek(max(0, size - 65536))
-        ends += file.read(65536)
-    try:
-        place = path.relative_to(root).as_posix()
-    except ValueError:
-        place = path.as_posix()
-    told = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()[:32] or "video"
-    return f"{slug}-{hashlib.sha256(told).hexdigest()[:10]}"
 
 
 def find_shots(path: Path, settings: SegmentSettings) -> Shots:
@@ -154,7 +124,7 @@ def find_shots(path: Path, settings: SegmentSettings) -> Shots:
         MediaError: the video cannot be read, or none of its frames can be decoded.
         MissingPackage: PySceneDetect is not installed.
     """
-    detect = _scenedetect()
+    detect = optional("scenedetect", "ver")
     with open_video(path) as (container, stream):
         timeline = read_timeline(str(path), container, stream)
     rate = Fraction(max(timeline.rate, 0.01)).limit_denominator(1001)
@@ -164,22 +134,22 @@ def find_shots(path: Path, settings: SegmentSettings) -> Shots:
     for index, picture, shown, turn in _small_frames(path, timeline, settings.side):
         size, turned = size if decoded else shown, turned or turn
         decoded += 1
-        found = detector.process_frame(detect.FrameTimecode(index, fps=rate), picture)
-        cuts |= {cut.frame_num for cut in found}
+        cuts_here = detector.process_frame(detect.FrameTimecode(index, fps=rate), picture)
+        cuts |= {cut.frame_num for cut in cuts_here}
     if not decoded:
         raise MediaError(f"{str(path)!r}: none of its {len(timeline.stamps)} frames can be decoded; fetch it again")
     return Shots(timeline, tuple(sorted(cuts)), size, turned, decoded)
 
 
-def divide(shots: Shots, words: tuple[Utterance, ...], settings: SegmentSettings) -> list[Piece]:
+def divide(shots: Shots, words: tuple[Utterance, ...], settings: SegmentSettings) -> list[ClipRange]:
     """Divide shots into pieces within the length bounds that begin and end between utterances."""
     timeline = shots.timeline
     times = np.append(timeline.times, timeline.duration)
-    pieces: list[Piece] = []
+    pieces: list[ClipRange] = []
     for first, last in pairwise((*shots.cuts, len(timeline.stamps))):
         low, high = _outside_words(times, first, last, words)
         if (low, high) != (first, last) and times[high] - times[low] < settings.shortest:
-            pieces.append(Piece(first, last, "words run across its cuts, and too little is left beside them"))
+            pieces.append(ClipRange(first, last, "words run across its cuts, and too little is left beside them"))
             continue
         pieces += _within_bounds(times, low, high, words, settings)
     return pieces
@@ -195,25 +165,15 @@ def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], l
     origin = 0.0 if timeline.counted else float(timeline.stamps[0] * timeline.unit)
     try:
         if beside is not None:
-            found = read_subtitles(beside, duration=timeline.duration)
+            subtitles = read_subtitles(beside, duration=timeline.duration)
         else:
             inside = read_container_subtitles(path, origin=origin)
             if inside is None:
                 return (), []
-            found = inside
+            subtitles = inside
     except MediaError as error:
         return (), [f"the words are left out: {error}"]
-    return found.utterances, list(found.warnings)
-
-
-def _scenedetect() -> ModuleType:
-    try:
-        import scenedetect
-    except ModuleNotFoundError as error:
-        raise MissingPackage(
-            "package 'scenedetect' is not installed; building a set needs it: pip install 'emotion-qwen[ver]'"
-        ) from error
-    return scenedetect
+    return subtitles.utterances, list(subtitles.warnings)
 
 
 def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[int, np.ndarray, tuple[int, int], bool]]:
@@ -253,8 +213,8 @@ def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Uttera
 
 def _within_bounds(
     times: np.ndarray, low: int, high: int, words: tuple[Utterance, ...], settings: SegmentSettings
-) -> list[Piece]:
-    pieces: list[Piece] = []
+) -> list[ClipRange]:
+    pieces: list[ClipRange] = []
     spoiled = False  # whether the last place lies inside an utterance
     while times[high] - times[low] > settings.longest:
         left = times[high] - times[low]
@@ -266,8 +226,8 @@ def _within_bounds(
         if not len(allowed):
             break  # frames so far apart that no place lies within the bounds
         place = int(min(quiet or allowed, key=lambda i: abs(times[i] - ideal)))
-        pieces.append(Piece(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
+        pieces.append(ClipRange(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
         low, spoiled = place, not quiet
     short = times[high] - times[low] < settings.shortest - 1e-6
     reason = f"shorter than {settings.shortest:g} s" if short else _LONG_SPEECH if spoiled else ""
-    return [*pieces, Piece(low, high, reason)] if high > low else pieces
+    return [*pieces, ClipRange(low, high, reason)] if high > low else pieces

@@ -16,11 +16,9 @@ from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.media.clip import find_media, read_clip
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.ver.settings import SelectSettings
-from emotion_qwen.ver.steps.look import NOBODY, UNKNOWN, picture_hashes
-from emotion_qwen.ver.steps.segment import KEPT, REJECTED
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.steps.look import picture_hashes
+from emotion_qwen.ver.store.columns import KEPT, NOBODY, UNKNOWN, Row, kept, rejected
 
-COLUMNS = {"clip": "text", "status": "text", "reason": "text"}
 NEARLY_ALL = 0.75
 """Share of a clip's hashed pictures that must have been seen before for it to be a duplicate."""
 _LOOK = ClipSettings.of({"fps": 2.0, "min_frames": 2, "max_frames": 64, "working_side": 160}, "benchmarks")
@@ -45,7 +43,7 @@ def fault_of(row: Row, settings: SelectSettings) -> str:
     return ""
 
 
-class Seen:
+class PictureIndex:
     """Hashes of pictures seen before, each with where it was seen."""
 
     def __init__(self, bits: int) -> None:
@@ -91,10 +89,10 @@ def select(
     Raises:
         DataError: a benchmark cannot be found.
     """
-    tests, kept, before = benchmark_pictures(settings), Seen(settings.duplicates), decided or {}
+    tests, clips, before = benchmark_pictures(settings), PictureIndex(settings.duplicates), decided or {}
     for row in rows() if before else ():
         if before.get(row["clip"]) == KEPT:
-            kept.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
+            clips.add([int(text, 16) for text in json.loads(row["hashes"])], row["clip"])
     for row in rows():
         if row["clip"] in before:
             continue
@@ -104,20 +102,20 @@ def select(
             if twin := tests.twin(hashes):
                 reason = f"shows what benchmark file {twin!r} shows"
             # A still camera sees the same picture all along: the clips of one video are no duplicates of each other.
-            elif twin := kept.twin(hashes, row["clip"].rpartition("-")[0]):
+            elif twin := clips.twin(hashes, row["clip"].rpartition("-")[0]):
                 reason = f"near duplicate of {twin}"
             else:
-                kept.add(hashes, row["clip"])
-        yield {"clip": row["clip"], "status": REJECTED if reason else KEPT, "reason": reason}
+                clips.add(hashes, row["clip"])
+        yield from rejected(row, reason) if reason else kept(row)
 
 
-def benchmark_pictures(settings: SelectSettings) -> Seen:
+def benchmark_pictures(settings: SelectSettings) -> PictureIndex:
     """Hash the pictures of the named benchmarks.
 
     Raises:
         DataError: a file or folder does not exist, or holds no media.
     """
-    seen = Seen(settings.duplicates)
+    seen = PictureIndex(settings.duplicates)
     for name in settings.benchmarks:
         for file in benchmark_files(name):
             try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 from emotion_qwen.errors import DataError, printable, unknown_choice
 from emotion_qwen.files import named_by
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.settings import BuildSettings
-from emotion_qwen.ver.steps.segment import source_id
-from emotion_qwen.ver.store.table import Row, digest
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.table import digest
 
 KEYS = ("path", "license", "source", "group", "known")
 
@@ -23,14 +25,14 @@ def find_sources(settings: BuildSettings) -> list[Row]:
     Raises:
         DataError: the folder or manifest is missing, empty or broken.
     """
-    place, own = Path(settings.source), Path(settings.output).resolve()
+    place, output = Path(settings.source), Path(settings.output).resolve()
     if place.is_dir():
         files = [
             path
             for path in place.rglob("*")
             if path.suffix.lower() in VIDEO_SUFFIXES
             and not path.name.startswith(".")
-            and not path.resolve().is_relative_to(own)
+            and not path.resolve().is_relative_to(output)
             and path.is_file()
         ]
         entries: list[Row] = [{"path": str(path)} for path in sorted(files)]
@@ -57,6 +59,26 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         }  # fmt: skip
     # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
     return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
+
+
+def source_id(root: Path, path: Path) -> str:
+    """Name a source by its file name and a hash of its place and content's ends, so that other files get other names.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        ends = file.read(65536)
+        file.seek(max(0, size - 65536))
+        ends += file.read(65536)
+    try:
+        place = path.relative_to(root).as_posix()
+    except ValueError:
+        place = path.as_posix()
+    identity = place.encode("utf-8", "surrogateescape") + b"\0" + str(size).encode() + b"\0" + ends
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-").lower()[:32] or "video"
+    return f"{slug}-{hashlib.sha256(identity).hexdigest()[:10]}"
 
 
 def _manifest(path: Path) -> list[Row]:

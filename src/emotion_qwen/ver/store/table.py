@@ -10,37 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from emotion_qwen.errors import DataError, MissingPackage
+from emotion_qwen.errors import DataError
+from emotion_qwen.extras import optional
 from emotion_qwen.files import append, json_line, mend, read_journal, staged, write_whole
+from emotion_qwen.ver.store.columns import TYPES, Row
 
-Row = dict[str, Any]
 BATCH = 512
 """Rows in memory at once."""
-_TYPES = {"text": "string", "number": "float64", "count": "int64", "flag": "bool_"}
 
 
 class Postponed(DataError):
     """An item that could not be done now and stays open, for the next run."""
-
-
-def arrow(module: str = "pyarrow") -> ModuleType:
-    """Import pyarrow, or a module of it.
-
-    Raises:
-        MissingPackage: it is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingPackage(
-            "package 'pyarrow' is not installed; building a set needs it: pip install 'emotion-qwen[ver]'"
-        ) from error
 
 
 def digest(value: Any) -> str:
@@ -55,7 +39,7 @@ def entries_of(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-class Table:
+class StepTable:
     """The rows of one step.
 
     Args:
@@ -90,19 +74,14 @@ class Table:
             StorageError: it cannot be written.
         """
         mend(self.journal)  # a line at which the last run was stopped
-        found = {key for key, _, _ in self._entries()}
+        keys = {key for key, _, _ in self._entries()}
         if not self.journal.exists() or not self.journal.stat().st_size:
             append(self.journal, json_line({"given": self.given}))
-        return found
+        return keys
 
     def known(self) -> Iterator[tuple[str, list[Row]]]:
         """Yield (key, rows) of the items in the journal, one in memory at a time."""
-        places = [(key, start, length) for key, start, length in self._entries()]
-        if places:
-            with self.journal.open("rb") as file:
-                for key, start, length in places:
-                    file.seek(start)
-                    yield key, json.loads(file.read(length))["rows"]
+        yield from self._read(list(self._entries()))
 
     def append(self, key: str, rows: list[Row]) -> None:
         """Keep the rows of one finished item.
@@ -121,14 +100,9 @@ class Table:
         """
         places = {key: (start, length) for key, start, length in self._entries()}
         names = list(keys)
-        pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
-        schema = pyarrow.schema([(name, getattr(pyarrow, _TYPES[kind])()) for name, kind in self.columns.items()])
-        count = 0
         # The table is on disk before the marker that says so.
-        with staged(self.path) as draft, parquet.ParquetWriter(draft, schema) as writer:
-            for batch in _batches(self._in_order(names, places)):
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
-                count += len(batch)
+        with staged(self.path) as draft:
+            count = write_rows(draft, self._in_order(names, places), self.columns)
         marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
         write_whole(self.marker, json_line(marker))
         return count
@@ -142,13 +116,18 @@ class Table:
         yield from read_rows(self.path)
 
     def _in_order(self, keys: list[str], places: dict[str, tuple[int, int]]) -> Iterator[Row]:
+        missing = next((key for key in keys if key not in places), None)
+        if missing is not None:
+            raise DataError(f"{str(self.journal)!r}: item {missing!r} is missing; run the build again")
+        for _, rows in self._read((key, *places[key]) for key in keys):
+            yield from ({name: row.get(name) for name in self.columns} for row in rows)
+
+    def _read(self, places: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, list[Row]]]:
+        """Yield (key, rows) of the lines at (key, place, length)."""
         with self.journal.open("rb") as file:
-            for key in keys:
-                if key not in places:
-                    raise DataError(f"{str(self.journal)!r}: item {key!r} is missing; run the build again")
-                file.seek(places[key][0])
-                for row in json.loads(file.read(places[key][1]))["rows"]:
-                    yield {name: row.get(name) for name in self.columns}
+            for key, start, length in places:
+                file.seek(start)
+                yield key, json.loads(file.read(length))["rows"]
 
     def _entries(self) -> Iterator[tuple[str, int, int]]:
         """Yield (key, place, length) of the complete lines, the header left out."""
@@ -165,8 +144,8 @@ class Table:
                     "to do the step again"
                 ) from error
 
-    def _check_given(self, found: str | None) -> None:
-        if found != self.given:
+    def _check_given(self, given: str | None) -> None:
+        if given != self.given:
             raise DataError(
                 f"step {self.name!r} in {str(self.path.parent)!r} was done with other settings; give another output "
                 f"folder, or remove {self.path.stem}.* and the files of the steps after it there"
@@ -181,7 +160,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     if not path.is_file():
         raise DataError(f"table {str(path)!r} does not exist; run emotion-qwen ver build to its end first")
-    pyarrow, parquet = arrow(), arrow("pyarrow.parquet")
+    pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH):
@@ -190,12 +169,17 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"table {str(path)!r} cannot be read ({error}); remove it and run the build again") from error
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def write_rows(path: Path, rows: Iterable[Row], columns: dict[str, str]) -> int:
+    """Write rows as a Parquet file, a batch in memory at a time; return how many.
+
+    Raises:
+        OSError: as the system says.
+    """
+    pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
+    schema = pyarrow.schema([(name, getattr(pyarrow, TYPES[kind])()) for name, kind in columns.items()])
+    left, count = iter(rows), 0
+    with parquet.ParquetWriter(path, schema) as writer:
+        while batch := list(islice(left, BATCH)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count

@@ -21,7 +21,8 @@ from emotion_qwen.client import AGAIN, REFUSED, CallError, ChatClient, Pace, Ser
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.files import append, json_line, mend, write_whole
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
-from emotion_qwen.ver.store.table import Postponed, entries_of
+from emotion_qwen.ver.store.folder import read_cost
+from emotion_qwen.ver.store.table import Postponed
 
 PICTURE_TOKENS = 800
 """Guess for a picture, to keep a budget before the endpoint tells the true figure."""
@@ -36,7 +37,7 @@ class Refused(RemoteError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Completion:
     """What an endpoint answered: its text, what it cost, whether it came from the cache, whether it was cut off."""
 
     text: str
@@ -57,8 +58,8 @@ class Ledger:
 
     def __init__(self, path: Path, settings: CallSettings) -> None:
         self.path, self.settings = path, settings
-        self.calls = self.tokens = 0
-        self.seconds = 0.0
+        mend(path)
+        self.calls, self.tokens, self.seconds = read_cost(path)
         self.events: Counter[str] = Counter()
         """What happened in this run, by name: answered, cached, status 429, unusable answer ..."""
         self.spent = ""
@@ -67,11 +68,6 @@ class Ledger:
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._paces: dict[str, Pace] = {}
-        mend(path)
-        for line in entries_of(path):
-            self.calls += 1
-            self.tokens += line["read"] + line["written"]
-            self.seconds += line["seconds"]
 
     def count(self, event: str) -> None:
         """Count something that happened."""
@@ -115,7 +111,7 @@ class Ledger:
             )
         return ""
 
-    def settle(self, tokens: int, answer: Answer | None, model: str) -> None:
+    def settle(self, tokens: int, answer: Completion | None, model: str) -> None:
         """Give back what was set aside and write down the answer, if there is one."""
         with self._settled:
             self._open, self._reserved = self._open - 1, self._reserved - tokens
@@ -126,13 +122,8 @@ class Ledger:
             self.tokens += answer.read + answer.written
             self.seconds += answer.seconds
             self.events["answered"] += 1
-            entry = {
-                "model": model,
-                "read": answer.read,
-                "written": answer.written,
-                "seconds": round(answer.seconds, 3),
-            }
-            append(self.path, json_line(entry))
+            spent = {"read": answer.read, "written": answer.written, "seconds": round(answer.seconds, 3)}
+            append(self.path, json_line({"model": model, **spent}))
 
 
 class Caller:
@@ -162,7 +153,7 @@ class Caller:
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}
 
-    def ask(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None = None) -> Answer:
+    def ask(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None = None) -> Completion:
         """Ask, or read the answer from the cache.
 
         Args:
@@ -179,17 +170,17 @@ class Caller:
             "model": self.teacher.model, "messages": messages, "temperature": self.teacher.temperature,
             "max_tokens": self.teacher.answer_tokens,  # whatever the field is called there
         }  # fmt: skip
-        asked = json.dumps([self.teacher.url, payload, schema], sort_keys=True, ensure_ascii=False)
-        key = hashlib.sha256(asked.encode("utf-8", "backslashreplace")).hexdigest()
+        identity = json.dumps([self.teacher.url, payload, schema], sort_keys=True, ensure_ascii=False)
+        key = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
         path = self.folder / key[:2] / f"{key}.json"
         with self._alone(key):
-            known = _read_answer(path)
-            if known is not None:
+            cached = _read_answer(path)
+            if cached is not None:
                 self.ledger.count("cached")
-                return known
+                return cached
             tokens = _guess(messages) + self.teacher.answer_tokens
             self.ledger.reserve(tokens, self.stopped)
-            answer: Answer | None = None
+            answer: Completion | None = None
             try:
                 answer = self._answer(messages, schema)
                 kept = {name: value for name, value in asdict(answer).items() if name != "cached"}
@@ -210,15 +201,15 @@ class Caller:
             with self._lock:
                 self._busy.pop(key, None)
 
-    def _answer(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Answer:
+    def _answer(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Completion:
         try:
-            asked = {"messages": messages, "temperature": self.teacher.temperature}
-            reply = self.client.ask(asked, self.teacher.answer_tokens, schema)
+            fields = {"messages": messages, "temperature": self.teacher.temperature}
+            reply = self.client.ask(fields, self.teacher.answer_tokens, schema)
         except CallError as error:
             raise self._fault(error) from error
         read = _guess(messages) if reply.read is None else reply.read
         written = len(reply.text) // 3 if reply.written is None else reply.written
-        return Answer(reply.text, read, written, reply.seconds, False, reply.cut)
+        return Completion(reply.text, read, written, reply.seconds, False, reply.cut)
 
     def _fault(self, error: CallError) -> RemoteError | Postponed:
         """Say what a call without an answer means for the build."""
@@ -241,10 +232,10 @@ def _guess(messages: list[dict[str, Any]]) -> int:
     return tokens
 
 
-def _read_answer(path: Path) -> Answer | None:
+def _read_answer(path: Path) -> Completion | None:
     if not path.is_file():
         return None
     try:
-        return Answer(**json.loads(path.read_text(encoding="utf-8")), cached=True)
+        return Completion(**json.loads(path.read_text(encoding="utf-8")), cached=True)
     except (ValueError, TypeError) as error:
         raise DataError(f"cached answer {str(path)!r} is damaged ({error}); remove it and run again") from error

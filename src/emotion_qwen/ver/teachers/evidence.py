@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from emotion_qwen.faces import capture
+from emotion_qwen.faces.capture import boxes_between
 from emotion_qwen.media.clip import read_clip
+from emotion_qwen.media.prosody import SILENT
 from emotion_qwen.records import FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import DescribeSettings
-from emotion_qwen.ver.steps.look import SILENT
-from emotion_qwen.ver.store.table import Row
+from emotion_qwen.ver.store.columns import NOBODY, Row
 from emotion_qwen.ver.teachers.prompts import ASK, FACTS, PLACES, SYSTEM
 
 QUALITY = 85  # of the JPEG frames
@@ -33,16 +34,14 @@ def tracks_at(tracks: list[dict[str, Any]], times: np.ndarray, width: int, heigh
         width: of the frames, pixels; `height` likewise.
     """
     scale = np.array([width, height, width, height], np.float32)
-    found = []
+    placed = []
     for number, track in enumerate(tracks):
         known = np.array(track["times"])
         frames = np.flatnonzero((times >= known[0] - 0.3) & (times <= known[-1] + 0.3))
         if len(frames):
-            boxes = np.array(track["boxes"], np.float32)
-            placed = np.stack([np.interp(times[frames], known, boxes[:, i]) for i in range(4)], axis=1)
-            scores = np.ones(len(frames), np.float32)
-            found.append(FaceTrack(number, frames, (placed * scale).astype(np.float32), scores))
-    return tuple(found)
+            boxes = boxes_between(np.array(track["boxes"], np.float32), known, times[frames]) * scale
+            placed.append(FaceTrack(number, frames, boxes.astype(np.float32), np.ones(len(frames), np.float32)))
+    return tuple(placed)
 
 
 def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list[str], list[float]]:
@@ -69,22 +68,22 @@ def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list
 
 def facts(item: Row, times: list[float], language: str) -> str:
     """Say in "en" or "zh" what was measured and said."""
-    told = FACTS[language]
+    texts = FACTS[language]
     places = ", ".join(f"{time:.1f}" for time in times)
-    lines = [told["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
+    lines = [texts["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
     tracks = json.loads(item["tracks"] or "[]")
-    lines.append(told["people"].format(count=len(tracks)) if tracks else told["nobody"])
+    lines.append(texts["people"].format(count=len(tracks)) if tracks else texts["nobody"])
     for number, track in enumerate(tracks, 1):
         middle = float(np.mean([(box[0] + box[2]) / 2 for box in track["boxes"]]))
         place = PLACES[language][min(2, int(middle * 3))]
         start, end = track["times"][0], track["times"][-1]
-        lines.append(told["person"].format(number=number, start=start, end=end, place=place))
+        lines.append(texts["person"].format(number=number, start=start, end=end, place=place))
     voice = item[f"voice_{language}"]
-    lines.append(told["voice"].format(voice=voice) if voice else told["silent"])
-    if (item["speaker"] if item["speaker"] is not None else -1) >= 0:
-        lines.append(told["speaker"].format(number=item["speaker"] + 1))
+    lines.append(texts["voice"].format(voice=voice) if voice else texts["silent"])
+    if (item["speaker"] if item["speaker"] is not None else NOBODY) >= 0:
+        lines.append(texts["speaker"].format(number=item["speaker"] + 1))
     words = json.loads(item["words"] or "[]")
-    lines.append(told["said"] if words else told["unsaid"])
+    lines.append(texts["said"] if words else texts["unsaid"])
     lines += [f"[{start:.1f}-{end:.1f}] {text}" for start, end, text in words]
     return "\n".join(lines)
 
@@ -98,10 +97,10 @@ def messages_for(item: Row, folder: Path, settings: DescribeSettings, language: 
     addresses, times = frames_of(item, folder, settings)
     pictures = [{"type": "image_url", "image_url": {"url": address}} for address in addresses]
     names = ", ".join(label_set(settings.labels).names(language))
-    asked = f"{facts(item, times, language)}\n\n{ASK[language].format(labels=names)}"
+    text = f"{facts(item, times, language)}\n\n{ASK[language].format(labels=names)}"
     return [
         {"role": "system", "content": SYSTEM[language]},
-        {"role": "user", "content": [*pictures, {"type": "text", "text": asked}]},
+        {"role": "user", "content": [*pictures, {"type": "text", "text": text}]},
     ]
 
 

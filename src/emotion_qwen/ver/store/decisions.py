@@ -10,10 +10,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from emotion_qwen.errors import DataError, StorageError, unknown_choice
-from emotion_qwen.ver.agreement import cohens_kappa
 
 ACTIONS = ("accept", "edit", "reject", "flag")
 EDITABLE = ("description", "reasoning")
@@ -46,6 +44,11 @@ class Decision:
     edits: dict[str, dict[str, str]]
     note: str
     at: str
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the clip stays."""
+        return self.action in ("accept", "edit")
 
 
 @dataclass(frozen=True)
@@ -127,73 +130,33 @@ class Decisions:
 
     def history(self, clip: str | None = None) -> dict[str, list[Decision]]:
         """Return clip -> all decisions about it, the oldest first; of one clip alone if it is given."""
-        found: dict[str, list[Decision]] = {}
-        asked = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
+        decisions: dict[str, list[Decision]] = {}
+        query = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
         with self._open() as database:
-            for name, reviewer, action, edits, note, at in database.execute(f"{asked} ORDER BY number", (clip,)):
+            for name, reviewer, action, edits, note, at in database.execute(f"{query} ORDER BY number", (clip,)):
                 one = Decision(name, reviewer, action, json.loads(edits), note, at)
-                found.setdefault(name, []).append(one)
-        return found
+                decisions.setdefault(name, []).append(one)
+        return decisions
 
     def latest(self, clip: str | None = None) -> dict[str, dict[str, Decision]]:
         """Return clip -> reviewer -> latest decision, who decided last at the end; of one clip alone if it is given."""
-        found: dict[str, dict[str, Decision]] = {}
+        latest: dict[str, dict[str, Decision]] = {}
         for name, decisions in self.history(clip).items():
             for one in reversed(decisions):
-                found.setdefault(name, {}).setdefault(one.reviewer, one)
-            found[name] = dict(reversed(found[name].items()))
-        return found
+                latest.setdefault(name, {}).setdefault(one.reviewer, one)
+            latest[name] = dict(reversed(latest[name].items()))
+        return latest
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
-        found = {}
+        verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())
-            keeping = [one for one in decisions if one.action in ("accept", "edit")]
+            keeping = [one for one in decisions if one.keeps]
             edits: dict[str, dict[str, str]] = {}
             for one in keeping:
                 for language, fields in one.edits.items():
                     edits[language] = {**edits.get(language, {}), **fields}
             every = len(keeping) == len(decisions)
-            found[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)
-        return found
-
-
-def agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
-    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
-
-    What counts is what the two decided before either could see the other's decision; who then changes his mind changes
-    the set and not the agreement.
-
-    Args:
-        history: clip -> all decisions, the oldest first.
-    """
-    names = sorted({one.reviewer for decisions in history.values() for one in decisions})
-    pairs = []
-    for number, one in enumerate(names):
-        for other in names[number + 1 :]:
-            both = [found for decisions in history.values() if (found := _unseen(decisions, one, other))]
-            if not both:
-                continue
-            left, right = ([_keeps(found[place]) for found in both] for place in (0, 1))
-            same = sum(a == b for a, b in zip(left, right, strict=True))
-            pairs.append(
-                {"reviewers": [one, other], "clips": len(both), "agree": same / len(both),
-                 "kappa": cohens_kappa(left, right)}
-            )  # fmt: skip
-    return {"reviewers": names, "clips": len(history), "pairs": pairs}
-
-
-def _unseen(decisions: list[Decision], one: str, other: str) -> tuple[Decision, Decision] | None:
-    """Return the last decisions of two reviewers before they could see each other's; None if one has not decided."""
-    found: dict[str, Decision] = {}
-    for decision in decisions:
-        if decision.reviewer in (one, other):
-            found[decision.reviewer] = decision
-        if len(found) == 2:
-            return found[one], found[other]
-    return None
-
-
-def _keeps(decision: Decision) -> str:
-    return "keep" if decision.action in ("accept", "edit") else "out"
+            verdicts[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)
+        return verdicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -11,9 +12,8 @@ from tests.ver.sets import faces, settings
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.errors import MissingPackage
-from emotion_qwen.ver.cluster import RayEngine
-from emotion_qwen.ver.engines import Processes
 from emotion_qwen.ver.pipeline import Build
+from emotion_qwen.ver.pools import RayPool, local_pool
 
 pytest.importorskip("scenedetect")
 RAY = importlib.util.find_spec("ray") is not None
@@ -24,8 +24,8 @@ RAY = importlib.util.find_spec("ray") is not None
 def test_two_ray_workers_give_the_tables_of_one_process(tmp_path):
     folder, tables = faces(tmp_path / "films"), []
     with ServedTeacher() as teacher:
-        for name, engine in (("local", Processes(1)), ("ray", RayEngine(2))):
-            made = Build(settings(folder, tmp_path / name, teacher.url), engine, Console(file=io.StringIO()))
+        for name, pool in (("local", local_pool(1)), ("ray", partial(RayPool, count=2))):
+            made = Build(settings(folder, tmp_path / name, teacher.url), pool, Console(file=io.StringIO()))
             made.run()
             tables.append({step: list(table.rows()) for step, table in made.tables.items()})
     assert tables[0] == tables[1] and len(tables[0]["check"]) == 3
@@ -34,4 +34,4 @@ def test_two_ray_workers_give_the_tables_of_one_process(tmp_path):
 @pytest.mark.skipif(RAY, reason="ray is installed")
 def test_without_ray_one_line_says_what_to_install():
     with pytest.raises(MissingPackage, match=r"pip install 'emotion-qwen\[scale\]'"):
-        list(RayEngine(2).run(lambda item: [], [{"clip": "a"}]))
+        RayPool(len)

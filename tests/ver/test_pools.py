@@ -9,7 +9,7 @@ import time
 import pytest
 
 from emotion_qwen.errors import StorageError
-from emotion_qwen.ver.engines import Processes
+from emotion_qwen.ver.pools import local_pool, outcomes
 from emotion_qwen.ver.store.table import Postponed
 
 
@@ -32,8 +32,8 @@ class Scripted:
 
 
 def run(*names):
-    engine = Processes(2, seconds=4.0)
-    return {item["do"]: outcome for item, outcome in engine.run(Scripted(), [{"do": name} for name in names])}
+    items = [{"do": name} for name in names]
+    return {item["do"]: rows for item, rows in outcomes(local_pool(2)(Scripted()), Scripted(), items, seconds=4.0)}
 
 
 def test_lost_items_have_rows_and_the_rest_is_done():

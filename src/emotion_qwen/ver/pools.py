@@ -1,0 +1,134 @@
+"""Who does the items of a step: this process, several processes, threads that wait for answers, or Ray.
+
+All of them are pools as `emotion_qwen.workers` has them. At no time is more in memory than is worked on and waits, so
+memory does not grow with the set; and whoever does the work, the tables are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from typing import Any, Protocol
+
+from emotion_qwen.errors import EmotionQwenError, RemoteError
+from emotion_qwen.extras import optional
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.table import Postponed
+from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, attempt
+
+
+class Work(Protocol):
+    """What is done with one item; picklable where processes do it."""
+
+    def __call__(self, item: Row) -> list[Row]:
+        """Return the rows of an item.
+
+        Raises:
+            Postponed: the item stays open.
+        """
+        ...
+
+    def lost(self, item: Row, reason: str) -> list[Row]:
+        """Return the rows of an item at which its process died or took too long."""
+        ...
+
+
+MakePool = Callable[[Work], Pool]
+"""Makes the pool of one step."""
+
+
+def local_pool(count: int) -> MakePool:
+    """Return a maker of pools of `count` processes of this machine; 1 is this process, which an item may end."""
+    if count == 1:
+        return InlinePool
+    return lambda work: Pool(work, count, Isolation(tries=2))  # a process may have died of something else
+
+
+def outcomes(
+    pool: Pool, work: Work, items: Iterable[Row], seconds: float | None = None
+) -> Generator[tuple[Row, list[Row] | Postponed], None, None]:
+    """Do items, and yield each with its rows or why it stays open, in any order.
+
+    Args:
+        pool: does `work`; closed at the end.
+        work: an item at which its process died, or took too long, gets the rows of its method `lost`.
+        items: taken only as fast as they are worked on.
+        seconds: that an item may take in a process of its own.
+
+    Raises:
+        EmotionQwenError: as the work raised it.
+    """
+    with closing(pool.results(items, ahead=pool.count, ordered=False, seconds=seconds)) as results:
+        for item, outcome in results:
+            if isinstance(outcome, WorkerError):
+                outcome = work.lost(item, str(outcome))
+            if isinstance(outcome, EmotionQwenError) and not isinstance(outcome, Postponed):
+                raise outcome
+            yield item, outcome
+
+
+class InlinePool(Pool):
+    """This process itself."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work, 1)
+
+    def results(self, items: Iterable[Row], **_: Any) -> Generator[tuple[Row, Any], None, None]:
+        """Do the items one after the other."""
+        for item in items:
+            yield item, attempt(self.work, item)
+
+
+class ThreadPool(Pool):
+    """Threads that mostly wait for a network; `stop` tells them that nobody waits for them any more."""
+
+    def __init__(self, work: Callable[[Row], list[Row]], count: int, stop: Callable[[], None] = lambda: None) -> None:
+        super().__init__(work, count)
+        self._stop = stop
+
+    def do(self, item: Row, seconds: float | None = None, job: Job | None = None) -> Any:
+        """Do an item in the calling thread."""
+        return self.work(item)
+
+    def close(self) -> None:
+        """Stop what is under way."""
+        self._stop()
+        super().close()
+
+
+class RayPool(Pool):
+    """Ray, `count` items at a time on one processor each. Workers must see sources and output under the same paths.
+
+    Args:
+        work: as of every pool.
+        count: items at a time.
+        address: of a running cluster; "" starts Ray on this machine.
+
+    Raises:
+        MissingPackage: Ray is not installed.
+        RemoteError: the cluster does not answer.
+    """
+
+    def __init__(self, work: Work, count: int = 2, address: str = "") -> None:
+        super().__init__(work, count)
+        self._ray: Any = optional("ray", "scale")
+        if not self._ray.is_initialized():
+            here = {} if address else {"num_cpus": count, "include_dashboard": False}
+            try:
+                self._ray.init(address=address or None, log_to_driver=False, logging_level="warning", **here)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise RemoteError(
+                    f"Ray at {address or 'this machine'!r} does not answer ({' '.join(str(error).split())[:200]}); "
+                    "check --address, or leave it out to start Ray here"
+                ) from error
+        self._task = self._ray.remote(num_cpus=1, max_retries=1)(attempt)
+
+    def do(self, item: Row, seconds: float | None = None, job: Job | None = None) -> Any:
+        """Do an item in a worker of Ray."""
+        try:
+            outcome = self._ray.get(self._task.remote(self.work, item))
+        except self._ray.exceptions.RayError as error:
+            raise WorkerError(f"its worker in Ray failed ({' '.join(str(error).split())[:200]})") from error
+        if isinstance(outcome, EmotionQwenError):
+            raise outcome
+        return outcome

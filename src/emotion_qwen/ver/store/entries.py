@@ -1,0 +1,48 @@
+"""The accepted clips of a set as reviewers decided: rejected, flagged and disputed ones stay out, edits count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from emotion_qwen.ver.settings import ExportSettings
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.decisions import FILE, Decisions, Verdict
+from emotion_qwen.ver.store.folder import SetFolder
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An accepted clip, ready to be written: its row with descent, texts by language, split and verdict."""
+
+    row: Row
+    texts: dict[str, dict[str, Any]]
+    split: str
+    media: str
+    verdict: Verdict | None
+
+
+def split_of(group: str, settings: ExportSettings) -> str:
+    """Return the split of a group: by hash, so that it stays the same however the set grows."""
+    drawn = int(hashlib.sha256(group.encode("utf-8", "backslashreplace")).hexdigest()[:12], 16) / 16**12
+    if drawn < settings.test:
+        return "test"
+    return "validation" if drawn < settings.test + settings.validation else "train"
+
+
+def entries(folder: SetFolder) -> Iterator[Entry]:
+    """Yield the accepted clips that no reviewer holds back, in order, one in memory at a time."""
+    path = folder.output / FILE
+    verdicts = Decisions(path).verdicts() if path.is_file() else {}
+    for row in folder.evidence("listen", "describe", "check"):
+        verdict = verdicts.get(row["clip"])
+        if verdict is not None and not verdict.keep:
+            continue
+        texts: dict[str, dict[str, Any]] = {one: json.loads(row[one]) for one in folder.settings.describe.languages}
+        for language, fields in (verdict.edits if verdict else {}).items():
+            texts.get(language, {}).update(fields)
+        split = split_of(row["group"] or row["source_id"], folder.settings.export)
+        yield Entry(row, texts, split, f"clips/{row['media']}", verdict)

@@ -1,0 +1,121 @@
+"""The folder of a set: its settings, its tables side by side, its clips, and what its calls have cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.extras import optional
+from emotion_qwen.files import locked, remove_drafts
+from emotion_qwen.ver.settings import BuildSettings
+from emotion_qwen.ver.store.columns import COLUMNS, KEPT, Row
+from emotion_qwen.ver.store.table import StepTable, digest, entries_of
+
+MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
+"""The settings of `select` that decide over measurements; the others only decide what is made of them."""
+
+
+class Cost(NamedTuple):
+    """What calls have cost: how many were answered, tokens read and written, seconds."""
+
+    calls: int
+    tokens: int
+    seconds: float
+
+
+class SetFolder:
+    """One set on disk.
+
+    Args:
+        settings: of its build.
+
+    Raises:
+        MissingPackage: pyarrow is not installed.
+    """
+
+    def __init__(self, settings: BuildSettings) -> None:
+        optional("pyarrow.parquet", "ver")
+        self.settings = settings
+        self.output = Path(settings.output)
+        self.work = self.output / "work"
+        self.clips = self.work / "clips"
+        self.ledger_file, self.timing_file = self.work / "ledger.jsonl", self.work / "timing.jsonl"
+        self.tables = {name: StepTable(self.work, name, COLUMNS[name], given) for name, given in digests(settings)}
+
+    @classmethod
+    def opened(cls, folder: Path) -> SetFolder:
+        """Open a set that was built, wherever its folder lies now.
+
+        Raises:
+            DataError: the folder holds no set.
+        """
+        path = folder / "work" / "build.json"
+        if not path.is_file():
+            raise DataError(f"{str(folder)!r} holds no set; give the output folder of emotion-qwen ver build")
+        settings = BuildSettings.of(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return SetFolder(settings.model_copy(update={"output": str(folder)}))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone, and remove what a killed one left half written there.
+
+        Raises:
+            StorageError: another process holds it.
+        """
+        with locked(self.output):
+            remove_drafts(self.output, below=True)
+            yield
+
+    def joined(self, *names: str) -> Iterator[Row]:
+        """Yield the rows of tables side by side, one per clip that the last one keeps.
+
+        The tables hold the same clips in the same order, later ones fewer; so one row of each is in memory at a time.
+        """
+        return (row for row in self.joined_all(*names) if row.get("status", KEPT) == KEPT)
+
+    def joined_all(self, *names: str) -> Iterator[Row]:
+        """Yield the rows of tables side by side, one per clip of the last table, rejected or not."""
+        others = [self.tables[name].rows() for name in names[:-1]]
+        for last in self.tables[names[-1]].rows():
+            row: Row = {}
+            for rows in others:
+                earlier = next((one for one in rows if one["clip"] == last["clip"]), None)
+                if earlier is None:
+                    raise DataError(f"clip {last['clip']!r} is missing in an earlier table; run the build again")
+                row |= earlier
+            yield row | last
+
+    def evidence(self, *names: str) -> Iterator[Row]:
+        """Yield clips with all that a teacher is told of them."""
+        for row in self.joined("segment", "cut", "look", *names):
+            row.pop("hashes", None)
+            yield row
+
+    def cost(self) -> Cost:
+        """Return what the calls of the set have cost so far."""
+        return read_cost(self.ledger_file)
+
+
+def read_cost(path: Path) -> Cost:
+    """Sum up a ledger; nothing if there is none."""
+    calls, tokens, seconds = 0, 0, 0.0
+    for entry in entries_of(path):
+        calls, tokens, seconds = calls + 1, tokens + entry["read"] + entry["written"], seconds + entry["seconds"]
+    return Cost(calls, tokens, seconds)
+
+
+def digests(settings: BuildSettings) -> Iterator[tuple[str, str]]:
+    """Yield (step, digest) of what decides over its rows: its own settings, and those of the steps before."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    for teacher in (values["describe"]["teacher"], values["check"]["reader"], values["check"]["second"]):
+        if teacher:
+            del teacher["key_env"]  # where the key stands changes no answer
+    values["look"] = {name: values["select"][name] for name in MEASURED_WITH}
+    before = ""
+    for name in COLUMNS:
+        before = digest([values[name], before])
+        yield name, before

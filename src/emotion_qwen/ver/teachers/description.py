@@ -1,0 +1,170 @@
+"""A description of a clip, who gives it, and how a written answer becomes one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.matching.answer import match_label
+from emotion_qwen.taxonomy import LabelSet
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.teachers.prompts import TEXTS, UNCLEAR, answer_schema
+
+
+class Unusable(DataError):
+    """An answer that is not the agreed JSON, or holds what does not fit."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a teacher says of a clip, in one language; `emotions` are labels as the label set spells them in English."""
+
+    people: int
+    speaker: int
+    facial_cues: tuple[str, ...]
+    body: str
+    voice: str
+    scene: str
+    context: str
+    reasoning: str
+    description: str
+    emotions: tuple[str, ...]
+    valence: float
+    arousal: float
+
+    @property
+    def texts(self) -> str:
+        """All texts, one a line."""
+        return "\n".join([*self.facial_cues, *(getattr(self, name) for name in TEXTS)])
+
+    def packed(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def unpacked(cls, text: str) -> Description:
+        """Read what `packed` wrote."""
+        fields = json.loads(text)
+        lists = {name: tuple(fields[name]) for name in ("facial_cues", "emotions")}
+        return cls(**{**fields, **lists})
+
+
+class Teacher(Protocol):
+    """Anything that describes clips and reads emotions from texts."""
+
+    @property
+    def name(self) -> str:
+        """What the data card calls it."""
+        ...
+
+    @property
+    def revises(self) -> bool:
+        """Whether objections can change what it says."""
+        ...
+
+    def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
+        """Describe a clip in "en" or "zh", minding objections to an earlier answer.
+
+        Raises:
+            Unusable: no answer could be used.
+        """
+        ...
+
+    def read(self, text: str, language: str) -> str:
+        """Return the label, in English, of the emotion that a text describes, or "unclear".
+
+        Raises:
+            Unusable: no answer could be used.
+        """
+        ...
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_degree(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1 <= value <= 1
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("people", "speaker"), (_is_count, "a whole number from 0")),
+    **dict.fromkeys(("valence", "arousal"), (_is_degree, "a number from -1 to 1")),
+    **dict.fromkeys(TEXTS, (lambda value: isinstance(value, str), "text")),
+    **dict.fromkeys(("facial_cues", "emotions"), (_is_list, "a list of texts")),
+}
+
+
+def parse_description(text: str, labels: LabelSet, language: str) -> Description:
+    """Read a teacher's answer strictly; a code fence around it is taken off, nothing is guessed.
+
+    Raises:
+        Unusable: it is not JSON, a key is missing or unknown, or a value does not fit.
+    """
+    fields = read_object(text)
+    wanted = answer_schema(labels, language)["properties"]
+    missing, unknown = [key for key in wanted if key not in fields], [key for key in fields if key not in wanted]
+    if missing or unknown:
+        raise Unusable(f"keys missing: {missing or 'none'}, keys unknown: {unknown or 'none'}")
+    for key, (fits, expected) in _FORMS.items():
+        if not fits(fields[key]):
+            raise Unusable(f"{key} is {fields[key]!r}; expected {expected}")
+    emotions = [label_of(one, labels, language) for one in fields["emotions"]]
+    if not 1 <= len(emotions) <= 3:
+        raise Unusable(f"emotions has {len(emotions)} entries; expected one to three")
+    return Description(
+        **fields
+        | {key: fields[key].strip() for key in TEXTS}
+        | {key: float(fields[key]) for key in ("valence", "arousal")}
+        | {"facial_cues": tuple(one.strip() for one in fields["facial_cues"] if one.strip())}
+        | {"emotions": tuple(dict.fromkeys(emotions))}
+    )
+
+
+def parse_reading(text: str, labels: LabelSet, language: str) -> str:
+    """Read the label, or "unclear", of an independent reading.
+
+    Raises:
+        Unusable: it is not JSON, or the emotion is no label.
+    """
+    emotion = str(read_object(text).get("emotion", "")).strip()
+    return "unclear" if emotion in UNCLEAR.values() else label_of(emotion, labels, language)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Read one JSON object, with or without a code fence around it.
+
+    Raises:
+        Unusable: it is none.
+    """
+    fence = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", text, re.DOTALL)
+    try:
+        fields = json.loads(fence[1] if fence else text)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"not JSON ({error}); it begins with {text[:40]!r}") from error
+    if not isinstance(fields, dict):
+        raise Unusable(f"a JSON {type(fields).__name__}; expected an object")
+    return fields
+
+
+def label_of(text: str, labels: LabelSet, language: str) -> str:
+    """Return the label that a teacher's word means, spelled as the label set does.
+
+    Raises:
+        Unusable: it means none.
+    """
+    for names in (labels.names(language), labels.labels, labels.chinese):
+        if text.strip() in names:
+            return labels.labels[names.index(text.strip())]
+    label = match_label(text, labels)
+    if label is None:
+        raise Unusable(f"emotion {text!r} is not one of {', '.join(labels.names(language))}")
+    return label

@@ -1,0 +1,89 @@
+"""A vision model behind an endpoint as teacher and reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.ver.settings import DescribeSettings
+from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.teachers.calls import Caller
+from emotion_qwen.ver.teachers.description import Description, Unusable, parse_description, parse_reading
+from emotion_qwen.ver.teachers.evidence import messages_for
+from emotion_qwen.ver.teachers.prompts import MEND, OBJECT, READ, UNCLEAR, answer_schema, reading_schema
+
+Message = dict[str, Any]
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class EndpointTeacher:
+    """A model behind an endpoint; errors of calls are those of `Caller.ask`."""
+
+    caller: Caller
+    settings: DescribeSettings
+    folder: str
+    revises: bool = True
+
+    @property
+    def name(self) -> str:
+        """The model's name at the endpoint."""
+        return self.caller.teacher.model
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels to choose from."""
+        return label_set(self.settings.labels)
+
+    def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
+        """Ask the endpoint; see `Teacher`."""
+        messages = messages_for(item, Path(self.folder), self.settings, language)
+        if objections:
+            faults = "\n".join(f"- {one}" for one in objections)
+            messages[1]["content"].append({"type": "text", "text": OBJECT[language].format(faults=faults)})
+
+        def mended(answer: str, fault: str) -> list[Message]:
+            again = {"role": "user", "content": MEND[language].format(fault=fault)}
+            return [*messages, {"role": "assistant", "content": answer[:4000] or "-"}, again]
+
+        return self._ask(
+            messages, answer_schema(self.labels, language), self.settings.repairs, f"{language} answer",
+            lambda text: parse_description(text, self.labels, language), mended,
+        )  # fmt: skip
+
+    def read(self, text: str, language: str) -> str:
+        """Ask the endpoint; see `Teacher`."""
+        names = ", ".join(self.labels.names(language))
+        prompt = {"role": "user", "content": READ[language].format(labels=names, unclear=UNCLEAR[language], text=text)}
+        return self._ask(
+            [prompt], reading_schema(self.labels, language), 1, "reading",
+            lambda text: parse_reading(text, self.labels, language),
+            lambda answer, fault: [prompt, {"role": "assistant", "content": answer[:400] or "-"}, prompt],
+        )  # fmt: skip
+
+    def _ask(
+        self,
+        messages: list[Message],
+        schema: dict[str, Any],
+        repairs: int,
+        what: str,
+        parse: Callable[[str], Parsed],
+        mended: Callable[[str, str], list[Message]],
+    ) -> Parsed:
+        """Ask until an answer can be used; `mended` makes the next request of an answer and its fault."""
+        fault = ""
+        for _ in range(repairs + 1):
+            answer = self.caller.ask(messages, schema)
+            try:
+                return parse(answer.text)
+            except Unusable as error:
+                fault = str(error)
+                if answer.cut:
+                    most = self.caller.teacher.answer_tokens
+                    fault = f"cut off after {most} tokens, answer_tokens of the teacher may be too few; {fault}"
+                self.caller.ledger.count(f"unusable {what.split()[-1]}")
+                messages = mended(answer.text, fault)
+        raise Unusable(f"no usable {what} after {repairs + 1} tries: {fault}")
