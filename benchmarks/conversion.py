@@ -58,7 +58,7 @@ def write_source(folder: Path, gigabytes: float, shard: float) -> None:
     values = source_config(gigabytes)
     (folder / "config.json").write_text(json.dumps(values))
     tensors = []
-    for name, shape in expected_shapes(parse_config(values, "hub")).items():
+    for name, shape in expected_shapes(parse_config(values)).items():
         if name.startswith(("model.compressor.emotion.", "model.compressor.gate.")):
             continue
         hub = name.replace("model.compressor.general.", "visual.merger.").replace("model.visual.", "visual.")

@@ -1,4 +1,4 @@
-"""Turn a Qwen2.5-VL checkpoint, or the published Emotion-Qwen, into a folder of ours, without loading a model.
+"""Turn a Qwen2.5-VL checkpoint into a folder of ours, without loading a model.
 
 Bytes are streamed from the source's shards into new ones, a chunk at a time; the merger is written twice, as general
 and as emotion expert; the gate is new, and so is what stands behind ears that are given. Because both experts start
@@ -51,14 +51,13 @@ class KeyReport:
     Attributes:
         source: the source folder.
         target: the written folder.
-        layout: "hub", "nested", "ours" or "release".
+        layout: "hub", "nested" or "ours".
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
         fresh: tensors of the gate and of the audio side's compressor that are new.
         gate_seed: of the new gate; None if the gate came from the source.
         ears: the folder that the audio encoder came from, if one was given.
-        matched: tensors of a released checkpoint that were recognised by shape, with their source keys.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
@@ -76,7 +75,6 @@ class KeyReport:
     fresh: tuple[str, ...]
     gate_seed: int | None
     ears: str | None
-    matched: dict[str, tuple[str, ...]]
     dropped: dict[str, str]
     dtypes: dict[str, int]
     size: int
@@ -104,8 +102,8 @@ def convert(
     """Convert a checkpoint folder.
 
     Args:
-        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, a folder of
-            ours (then a checked copy), or the published Emotion-Qwen as far as its layout is known.
+        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder
+            of ours (then a checked copy).
         target: folder to make; it must not exist or be empty.
         fresh_gate: start a new gate although the source has one.
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
@@ -131,9 +129,9 @@ def convert(
         raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
     values = read_config(source)
     stored = read_folder(source)
-    layout = detect_layout(stored)
+    detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
     shapes = {key: tensor.shape for key, tensor in stored.items()}
-    mapping = key_map(shapes, parse_config(values, layout), fresh_gate=fresh_gate, ears=ears)
+    mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, ears=ears)
     _check_tied(mapping, stored)
     tensors = _outputs(mapping, stored, ears.stored if ears else {}, dtype)
     companions = tuple(name for name in COMPANIONS if (source / name).is_file())
@@ -179,18 +177,17 @@ def read_config(source: Path) -> dict[str, Any]:
     return values
 
 
-def parse_config(values: dict[str, Any], layout: str) -> EmotionQwenConfig:
+def parse_config(values: dict[str, Any]) -> EmotionQwenConfig:
     """Build our configuration from a source's config.json, flat or nested; every value of the source is kept.
 
     Args:
         values: the parsed config.json.
-        layout: the layout of its weights; a released checkpoint may call its model type anything.
 
     Raises:
         CheckpointError: another kind of model, or values that no such model can have.
     """
     kind = values.get("model_type")
-    if layout != "release" and kind not in ("qwen2_5_vl", EmotionQwenConfig.model_type):
+    if kind not in ("qwen2_5_vl", EmotionQwenConfig.model_type):
         raise CheckpointError(
             f"model_type is {kind!r}, expected 'qwen2_5_vl' or {EmotionQwenConfig.model_type!r}; "
             "only Qwen2.5-VL has the vision transformer that this model is built on"
@@ -260,7 +257,7 @@ def write_atomically(target: Path, fill: Callable[[Path], None], needed: int) ->
 def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
     if mapping.dropped.get(TIED_HEAD) is None:
         return
-    embedding = mapping.sources[EMBEDDING][0]
+    embedding = mapping.sources[EMBEDDING]
     if not same_bytes(stored[TIED_HEAD], stored[embedding]):
         raise CheckpointError(
             f"{TIED_HEAD} differs from {embedding} although config.json says tie_word_embeddings; "
@@ -280,8 +277,8 @@ def _outputs(
             code, pieces = usual, (new[name],)
         else:
             origin = heard if heard and name.startswith(ENCODER) else stored
-            found = tuple(origin[key] for key in mapping.sources[name])
-            code, pieces = found[0].code, found
+            source = origin[mapping.sources[name]]
+            code, pieces = source.code, (source,)
         outputs.append(OutputTensor(name, CODES[DTYPE_NAMES[dtype]] if dtype else code, shape, pieces))
     return outputs
 
@@ -324,11 +321,10 @@ def _report(
         layout=mapping.layout,
         written=bool(weights),
         parts=parts,
-        cloned={name: mapping.sources[name][0] for name in mapping.cloned},
+        cloned={name: mapping.sources[name] for name in mapping.cloned},
         fresh=mapping.fresh,
         gate_seed=GATE_SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
         ears=None,
-        matched=mapping.matched,
         dropped=mapping.dropped,
         dtypes=dict(Counter(str(DTYPES[tensor.code]).removeprefix("torch.") for tensor in tensors)),
         size=sum(tensor.nbytes for tensor in tensors),
