@@ -64,7 +64,7 @@ def write_source(folder: Path, gigabytes: float, shard: float) -> None:
         hub = name.replace("model.compressor.general.", "visual.merger.").replace("model.visual.", "visual.")
         hub = hub.replace("model.language_model.", "model.")
         values = torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.02)
-        tensors.append(OutputTensor(hub, "BF16", shape, (values,)))
+        tensors.append(OutputTensor(hub, torch.bfloat16, shape, values))
     write_folder(folder, tensors, shard * 1e9, lambda done, total: None)
 
 

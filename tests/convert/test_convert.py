@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.disk import room
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from emotion_qwen.cli import main
-from emotion_qwen.convert import shards as shards_module
-from emotion_qwen.convert.conversion import convert, new_gate, parse_config
+from emotion_qwen.convert.conversion import convert, parse_config
+from emotion_qwen.convert.fresh import new_gate
 from emotion_qwen.convert.layouts import key_map
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import PRESETS, EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
@@ -199,15 +200,6 @@ def test_missing_files_of_the_processor_are_named(qwen, tmp_path, capsys):
     assert convert(source, tmp_path / "half").missing == ("tokenizer.json",)
 
 
-def test_chunks_smaller_than_a_tensor_give_the_same_file(qwen, tmp_path, monkeypatch):
-    source = qwen()
-    convert(source, tmp_path / "one", dtype="bfloat16")
-    monkeypatch.setattr(shards_module, "CHUNK", 64)
-    convert(source, tmp_path / "two", dtype="bfloat16")
-    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
-    assert one.read_bytes() == two.read_bytes()
-
-
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -245,9 +237,9 @@ def test_a_truncated_file_is_noticed(qwen):
     path = qwen() / "model.safetensors"
     size = path.stat().st_size
     os.truncate(path, size - 10)
-    refused(path.parent, f"{size - 10} bytes, its header promises {size}; the copy is incomplete")
+    refused(path.parent, f"{size - 10} bytes that are no complete safetensors file", "copy it again")
     path.write_bytes(b"no safetensors file at all")
-    refused(path.parent, "26 bytes that are no safetensors file")
+    refused(path.parent, "26 bytes that are no complete safetensors file")
 
 
 def test_pickles_are_refused_unread(qwen):
@@ -332,6 +324,12 @@ def test_a_disk_that_is_too_small_is_refused_before_writing(qwen, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     refused(qwen(), "needs 0.00 GB and", "0.00 GB free; make room")
+
+
+def test_a_disk_that_becomes_full_leaves_nothing(qwen):
+    source = qwen()
+    with room(10_000):
+        refused(source, "could not be written (", "nothing was left under that name. Check space and permissions")
 
 
 def test_a_dry_run_writes_nothing(qwen, tmp_path):

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
 from emotion_qwen.convert.conversion import convert as convert_folder
+from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_ears
-from emotion_qwen.convert.whisper import SEED
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import ours_from, save_over, takes_ours

@@ -13,37 +13,47 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from emotion_qwen.convert.whisper import COMPRESSOR, ENCODER, Ears
-from emotion_qwen.errors import CheckpointError
+from emotion_qwen.convert.whisper import Ears
+from emotion_qwen.errors import CheckpointError, listed
 from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.parts import (
+    AUDIO,
+    AUDIO_COMPRESSOR,
+    AUDIO_ENCODER,
+    EMOTION,
+    GATE,
+    GENERAL,
+    HEAD,
+    LANGUAGE,
+    VISION,
+)
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-VISION, LANGUAGE, HEAD = "model.visual.", "model.language_model.", "lm_head."
-GENERAL, EMOTION, GATE = "model.compressor.general.", "model.compressor.emotion.", "model.compressor.gate."
-PARTS = {
+PART_NAMES = {
     "vision transformer": VISION,
     "language model": LANGUAGE,
     "output projection": HEAD,
     "general expert": GENERAL,
     "emotion expert": EMOTION,
     "gate": GATE,
-    "audio encoder": ENCODER,
-    "audio compressor": COMPRESSOR,
+    "audio encoder": AUDIO_ENCODER,
+    "audio compressor": AUDIO_COMPRESSOR,
 }
+"""What the report calls a part -> prefix of its tensors."""
 MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
 # Source prefix -> our prefix; the first that fits counts.
 PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "hub": (("visual.merger.", MERGER), ("visual.", VISION), ("model.", LANGUAGE), (HEAD, HEAD)),
     "nested": (("model.visual.merger.", MERGER), (VISION, VISION), (LANGUAGE, LANGUAGE), (HEAD, HEAD)),
-    "ours": tuple((prefix, prefix) for prefix in PARTS.values()),
+    "ours": tuple((prefix, prefix) for prefix in PART_NAMES.values()),
 }
 COMPUTED = re.compile(r"rotary(_pos)?_emb\.inv_freq$")  # old checkpoints store what the configuration gives
 TIED_HEAD = "lm_head.weight"
 EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
-LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def detect_layout(keys: Iterable[str]) -> str:
         if any(key.startswith(prefixes) for key in keys):
             return layout
     raise CheckpointError(
-        f"keys of no known layout: {_listed(sorted(keys))}; expected a Qwen2.5-VL checkpoint (visual.* with "
+        f"keys of no known layout: {listed(sorted(keys), 12)}; expected a Qwen2.5-VL checkpoint (visual.* with "
         "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder of ours "
         "(model.compressor.*)"
     )
@@ -115,7 +125,7 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
     if ears is not None:
-        replaced = {key: "other ears were given" for key in shapes if key.startswith((ENCODER, COMPRESSOR))}
+        replaced = {key: "other ears were given" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
         config.audio_config = config.audio_token_id = None
@@ -139,7 +149,7 @@ def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
     config = copy.deepcopy(deaf.config)
     config.audio_config, config.audio_token_id = ears.config, ears.token_id
     shapes = expected_shapes(config)
-    fresh = tuple(name for name in shapes if name.startswith(COMPRESSOR))
+    fresh = tuple(name for name in shapes if name.startswith(AUDIO_COMPRESSOR))
     return replace(
         deaf,
         config=config,
@@ -196,18 +206,8 @@ def _check(layout: str, source_shapes: Shapes, sources: Mapping[str, str], expec
         for name in expected.keys() & sources.keys()
         if source_shapes[sources[name]] != expected[name]
     )
-    faults = [
-        f"missing keys: {_listed(missing)}" if missing else "",
-        f"unexpected keys: {_listed(unexpected)}" if unexpected else "",
-        f"wrong shapes: {_listed(wrong)}" if wrong else "",
-    ]
-    if any(faults):
+    if faults := key_faults({"missing keys": missing, "unexpected keys": unexpected, "wrong shapes": wrong}):
         raise CheckpointError(
-            f"the weights ({layout} layout) do not fit config.json: {'; '.join(filter(None, faults))}. "
+            f"the weights ({layout} layout) do not fit config.json: {faults}. "
             "Take weights and config.json from the same checkpoint"
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
