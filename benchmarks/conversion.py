@@ -58,13 +58,13 @@ def write_source(folder: Path, gigabytes: float, shard: float) -> None:
     values = source_config(gigabytes)
     (folder / "config.json").write_text(json.dumps(values))
     tensors = []
-    for name, shape in expected_shapes(parse_config(values, "hub")).items():
+    for name, shape in expected_shapes(parse_config(values)).items():
         if name.startswith(("model.compressor.emotion.", "model.compressor.gate.")):
             continue
         hub = name.replace("model.compressor.general.", "visual.merger.").replace("model.visual.", "visual.")
         hub = hub.replace("model.language_model.", "model.")
         values = torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.02)
-        tensors.append(OutputTensor(hub, "BF16", shape, (values,)))
+        tensors.append(OutputTensor(hub, torch.bfloat16, shape, values))
     write_folder(folder, tensors, shard * 1e9, lambda done, total: None)
 
 

@@ -72,6 +72,13 @@ def unknown_choice(what: str, value: object, choices: Iterable[str]) -> str:
     return f"unknown {what} {value!r}; expected one of: {', '.join(names)}.{hint}"
 
 
+def listed(names: Iterable[object], limit: int) -> str:
+    """Join names with commas: the first `limit`, and how many more there are."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     r"""Write a path as text that every file and terminal of UTF-8 can hold.
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.disk import room
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from emotion_qwen.cli import main
-from emotion_qwen.convert import shards as shards_module
-from emotion_qwen.convert.conversion import convert, new_gate, parse_config
+from emotion_qwen.convert.conversion import convert, parse_config
+from emotion_qwen.convert.fresh import new_gate
 from emotion_qwen.convert.layouts import key_map
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import PRESETS, EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
@@ -108,7 +109,7 @@ def test_keys_and_shapes_of_the_published_sizes(size):
     for layout, shapes in (("nested", inner), ("hub", hub), ("ours", own)):
         found = key_map(shapes, preset(size))
         assert found.layout == layout
-        used = {key for keys in found.sources.values() for key in keys}
+        used = set(found.sources.values())
         assert used | found.dropped.keys() == shapes.keys()
         assert set(found.dropped) == ({"lm_head.weight"} if size == "3b" else set())
         assert found.sources.keys() | set(found.fresh) == found.shapes.keys()
@@ -121,7 +122,7 @@ def test_keys_and_shapes_of_the_published_sizes(size):
 
 
 def test_a_published_flat_configuration_keeps_every_value(published, tmp_path):
-    parse_config(published, "hub").save_pretrained(tmp_path)
+    parse_config(published).save_pretrained(tmp_path)
     config = EmotionQwenConfig.from_pretrained(tmp_path)
     text, vision = config.text_config, config.vision_config
     for key, value in published["vision_config"].items():
@@ -199,15 +200,6 @@ def test_missing_files_of_the_processor_are_named(qwen, tmp_path, capsys):
     assert convert(source, tmp_path / "half").missing == ("tokenizer.json",)
 
 
-def test_chunks_smaller_than_a_tensor_give_the_same_file(qwen, tmp_path, monkeypatch):
-    source = qwen()
-    convert(source, tmp_path / "one", dtype="bfloat16")
-    monkeypatch.setattr(shards_module, "CHUNK", 64)
-    convert(source, tmp_path / "two", dtype="bfloat16")
-    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
-    assert one.read_bytes() == two.read_bytes()
-
-
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -245,9 +237,9 @@ def test_a_truncated_file_is_noticed(qwen):
     path = qwen() / "model.safetensors"
     size = path.stat().st_size
     os.truncate(path, size - 10)
-    refused(path.parent, f"{size - 10} bytes, its header promises {size}; the copy is incomplete")
+    refused(path.parent, f"{size - 10} bytes that are no complete safetensors file", "copy it again")
     path.write_bytes(b"no safetensors file at all")
-    refused(path.parent, "26 bytes that are no safetensors file")
+    refused(path.parent, "26 bytes that are no complete safetensors file")
 
 
 def test_pickles_are_refused_unread(qwen):
@@ -279,9 +271,12 @@ def test_other_models_and_broken_configurations_are_refused(qwen, edit_config, r
     refused(tmp_path / "Qwen" / "Qwen2.5-VL-3B-Instruct", "is not a folder; a model on the hub is downloaded first")
 
 
-def test_keys_of_no_layout_are_refused(qwen, rewrite):
+def test_keys_of_no_layout_are_refused(qwen, rewrite, edit_config):
     source = rewrite(qwen(), lambda t: {"bert.pooler.weight": torch.zeros(2)})
     refused(source, "keys of no known layout: bert.pooler.weight", "visual.* with model.layers.*")
+    rewrite(source, lambda t: {"vpm.patch_embed.proj.weight": torch.zeros(2), "llm.norm.weight": torch.zeros(2)})
+    edit_config(source, model_type="emotionqwen_vl")
+    refused(source, "keys of no known layout: llm.norm.weight, vpm.patch_embed.proj.weight;", "model.compressor.*")
 
 
 def test_a_tied_head_that_is_stored_must_equal_the_embedding(qwen, rewrite, tmp_path):
@@ -331,101 +326,16 @@ def test_a_disk_that_is_too_small_is_refused_before_writing(qwen, monkeypatch):
     refused(qwen(), "needs 0.00 GB and", "0.00 GB free; make room")
 
 
+def test_a_disk_that_becomes_full_leaves_nothing(qwen):
+    source = qwen()
+    with room(10_000):
+        refused(source, "could not be written (", "nothing was left under that name. Check space and permissions")
+
+
 def test_a_dry_run_writes_nothing(qwen, tmp_path):
     report = convert(qwen(), tmp_path / "ours", dry_run=True)
     assert not report.written and report.weights == () and report.layout == "hub"
     assert not (tmp_path / "ours").exists()
-
-
-# --- the release's layout, as these tests invent it -------------------------------------------------------------------
-
-
-def release_gate(width: int = 32, hidden: int = 12, *, apart: bool = False) -> dict[str, torch.Tensor]:
-    shapes = {"fc1": (hidden, width), "fc2": (hidden, hidden), "out": (2, hidden), "attention.out_proj": (width, width)}
-    shapes |= {f"attention.{n}_proj": (width, width) for n in "qkv"} if apart else {}
-    gate = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
-    gate |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
-    if not apart:
-        gate |= {"attention.in_proj_weight": torch.randn(3 * width, width), "attention.in_proj_bias": torch.randn(96)}
-    return gate | {f"norm{i}.{kind}": torch.randn(hidden) for i in (1, 2) for kind in ("weight", "bias")}
-
-
-@pytest.fixture
-def release(qwen, rewrite, edit_config):
-    """Return a maker of folders in the release's layout: its known module names, the rest invented here."""
-
-    def make(*, inner: str = "", names: str = "merger", gate: dict[str, torch.Tensor] | None = None) -> Path:
-        other = {"ln_q": "norm", "mlp.0": "fc1", "mlp.2": "fc2"}
-
-        def rename(tensors):
-            result = {f"gatenet.{k}": v for k, v in (release_gate() if gate is None else gate).items()}
-            for key, value in tensors.items():
-                if key.startswith("visual.merger."):
-                    stem, kind = key.removeprefix("visual.merger.").rsplit(".", 1)
-                    stem = stem if names == "merger" else other[stem]
-                    result[f"generalcompressor.{stem}.{kind}"] = value
-                    result[f"emotioncompressor.{stem}.{kind}"] = value + 1
-                elif key.startswith("visual."):
-                    result[key.replace("visual.", "vpm.", 1)] = value
-                else:
-                    result[key.replace("model.", f"llm.{inner}", 1)] = value
-            return result
-
-        folder = rewrite(qwen(), rename)
-        edit_config(folder, model_type="emotionqwen_vl", auto_map={"AutoModel": "modeling_emotionqwen_vl.X"})
-        return folder
-
-    return make
-
-
-@pytest.mark.parametrize("inner", ["", "model."])
-@pytest.mark.parametrize("names", ["merger", "other"])
-@pytest.mark.parametrize("apart", [False, True])
-def test_a_release_like_folder_converts(release, tmp_path, inner, names, apart):
-    source = release(inner=inner, names=names, gate=release_gate(apart=apart))
-    report = convert(source, tmp_path / "ours")
-    before, after = weights(source), weights(tmp_path / "ours")
-    first = "mlp.0" if names == "merger" else "fc1"
-    for part in ("general", "emotion"):
-        found, came = after[f"model.compressor.{part}.mlp.0.weight"], before[f"{part}compressor.{first}.weight"]
-        assert torch.equal(found, came)
-    assert report.layout == "release" and report.fresh == () and report.cloned == {} and report.gate_seed is None
-    for kind in ("weight", "bias"):
-        parts = [f"q_proj.{kind}", f"k_proj.{kind}", f"v_proj.{kind}"] if apart else [f"in_proj_{kind}"]
-        assert torch.equal(after[f"{GATE}qkv.{kind}"], torch.cat([before[f"gatenet.attention.{p}"] for p in parts]))
-        for ours, theirs in {"layers.2": "norm1", "layers.5": "norm2", "layers.3": "fc2", "head": "out"}.items():
-            assert torch.equal(after[f"{GATE}{ours}.{kind}"], before[f"gatenet.{theirs}.{kind}"])
-    assert report.matched[f"{GATE}head.weight"] == ("gatenet.out.weight",)
-    model = EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "ours")
-    assert (model.config.gate_hidden_size, model.config.gate_pool) == (12, "before")
-    assert "auto_map" not in json.loads((tmp_path / "ours" / "config.json").read_text())
-
-
-def test_an_unknown_gate_stops_and_offers_a_fresh_one(release, tmp_path):
-    source = release(gate={"mystery.weight": torch.zeros(4, 5)})
-    refused(source, "a gate of unknown form: gatenet.mystery.weight (4, 5);", "Pass --fresh-gate")
-    report = convert(source, tmp_path / "ours", fresh_gate=True)
-    assert len(report.fresh) == 14 and report.gate_seed == 0
-    assert report.dropped == {"gatenet.mystery.weight": "a fresh gate was asked for"}
-    EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "ours")
-
-
-@pytest.mark.parametrize("change", ["no head", "no norm", "wide", "square", "no bias", "no names"])
-def test_gates_that_nearly_fit_are_not_guessed(release, change):
-    gate = release_gate(apart=change == "no names", hidden={"wide": 96, "square": 32}.get(change, 12))
-    if change == "no names":
-        gate = {key.replace("q_proj", "a").replace("k_proj", "b"): value for key, value in gate.items()}
-    drop = {"no head": ["out.weight", "out.bias"], "no norm": ["norm2.weight", "norm2.bias"], "no bias": ["fc1.bias"]}
-    for key in drop.get(change, []):
-        del gate[key]
-    refused(release(gate=gate), "a gate of unknown form: gatenet.")
-
-
-def test_a_compressor_of_another_form_is_refused(release, rewrite):
-    source = rewrite(release(), lambda t: {**t, "generalcompressor.gate.weight": torch.zeros(3)})
-    refused(
-        source, "not shaped like Qwen2.5-VL's merger", "generalcompressor.gate.weight (3,)", "mlp.0.weight (128, 128)"
-    )
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -445,12 +355,10 @@ def test_the_command_converts_and_reports(qwen, tmp_path, capsys):
     assert main(["convert", str(source), str(tmp_path / "x"), "--dtype", "int8"]) == 2
 
 
-def test_the_command_shows_what_was_recognised_and_left_out(release, tmp_path, capsys):
-    source = release()
-    assert main(["convert", str(source), str(tmp_path / "ours")]) == 0
-    assert f"by shape: {GATE}head.weight <- gatenet.out.weight" in capsys.readouterr().out
-    assert main(["convert", str(source), str(tmp_path / "fresh"), "--fresh-gate"]) == 0
-    assert "left out: gatenet.attention.in_proj_bias (a fresh gate was asked for)" in capsys.readouterr().out
+def test_the_command_shows_what_was_left_out(model, tmp_path, capsys):
+    model().save_pretrained(tmp_path / "one")
+    assert main(["convert", str(tmp_path / "one"), str(tmp_path / "two"), "--fresh-gate"]) == 0
+    assert f"left out: {GATE}head.bias (a fresh gate was asked for)" in capsys.readouterr().out
 
 
 def test_the_gate_is_drawn_alike_every_time(config):

@@ -23,8 +23,8 @@ from transformers import (
 
 from emotion_qwen.cli import main
 from emotion_qwen.convert.conversion import convert
+from emotion_qwen.convert.fresh import new_compressor
 from emotion_qwen.convert.hearing import convert_with_ears
-from emotion_qwen.convert.whisper import new_compressor
 from emotion_qwen.engine.engine import NANO, Engine
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, SPECIAL_TOKENS

@@ -128,7 +128,7 @@ def test_folders_without_a_model_are_refused(tmp_path, saved):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "no config.json; expected a folder saved by `save_pretrained`")
     (saved / "model.safetensors").unlink()
-    refused(saved, "no model.safetensors and no index of shards")
+    refused(saved, "neither model.safetensors nor model.safetensors.index.json")
     (saved / "config.json").write_text("{")
     refused(saved, "config.json: not valid JSON")
 

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
 from emotion_qwen.convert.conversion import convert as convert_folder
+from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_ears
-from emotion_qwen.convert.whisper import SEED
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import ours_from, save_over, takes_ours
@@ -36,11 +36,10 @@ def convert(
 ) -> None:
     """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
 
-    SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, a folder of
-    this package (then a checked copy), or the published Emotion-Qwen as far as its layout is known. The merger becomes
-    both experts and the gate is new, so the result answers as SOURCE does until it is trained. With --whisper it also
-    gets ears: the encoder's weights are copied, the compressor behind it is new and must be trained before sound says
-    anything.
+    SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, or a folder of
+    this package (then a checked copy). The merger becomes both experts and the gate is new, so the result answers as
+    SOURCE does until it is trained. With --whisper it also gets ears: the encoder's weights are copied, the compressor
+    behind it is new and must be trained before sound says anything.
     """
     console = Console(stderr=True)
     folder, ears = locate(source), None if whisper is None else locate(whisper)
@@ -62,13 +61,11 @@ def convert(
 
 
 def print_report(report: KeyReport, console: Console) -> None:
-    """Print the counts per part, then what was cloned, is new, was recognised by shape or left out."""
+    """Print the counts per part, then what was cloned, is new or left out."""
     table = Table("part", "tensors", "parameters", "from")
     for part, (tensors, parameters) in report.parts.items():
         table.add_row(part, str(tensors), f"{parameters:,}", _origin(part, report))
     console.print(table)
-    for name, keys in report.matched.items():
-        console.print(f"by shape: {name} <- {' + '.join(keys)}", markup=False, highlight=False)
     _print_dropped(report, console)
     if report.ears:
         console.print(

@@ -1,6 +1,6 @@
-"""Turn a Qwen2.5-VL checkpoint, or the published Emotion-Qwen, into a folder of ours, without loading a model.
+"""Turn a Qwen2.5-VL checkpoint into a folder of ours, without loading a model.
 
-Bytes are streamed from the source's shards into new ones, a chunk at a time; the merger is written twice, as general
+Tensors go from the source's shards into new ones, a shard at a time; the merger is written twice, as general
 and as emotion expert; the gate is new, and so is what stands behind ears that are given. Because both experts start
 equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
 target appears under its name only when it is complete.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -20,20 +19,19 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
 
-from emotion_qwen.convert.layouts import EMBEDDING, GATE, PARTS, TIED_HEAD, KeyMap, detect_layout, key_map
-from emotion_qwen.convert.shards import CODES, DTYPES, OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
-from emotion_qwen.convert.whisper import ENCODER, Ears, new_compressor
+from emotion_qwen.convert.fresh import SEED, new_compressor, new_gate
+from emotion_qwen.convert.layouts import EMBEDDING, PART_NAMES, TIED_HEAD, KeyMap, detect_layout, key_map
+from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
+from emotion_qwen.convert.whisper import Ears
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
-from emotion_qwen.model.compressor import GatingNetwork
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
+from emotion_qwen.model.folder import read_json, staged_folder
+from emotion_qwen.model.parts import AUDIO_ENCODER, GATE
 from emotion_qwen.model.source import missing_processor_files
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
 DTYPE_NAMES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-GATE_SEED = 0
-DISK_MARGIN = 64 * 2**20  # bytes for the small files and the file system
 # Copied byte for byte when the source has them; Python files never are.
 COMPANIONS = (
     "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
@@ -51,14 +49,13 @@ class KeyReport:
     Attributes:
         source: the source folder.
         target: the written folder.
-        layout: "hub", "nested", "ours" or "release".
+        layout: "hub", "nested" or "ours".
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
         fresh: tensors of the gate and of the audio side's compressor that are new.
         gate_seed: of the new gate; None if the gate came from the source.
         ears: the folder that the audio encoder came from, if one was given.
-        matched: tensors of a released checkpoint that were recognised by shape, with their source keys.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
@@ -76,7 +73,6 @@ class KeyReport:
     fresh: tuple[str, ...]
     gate_seed: int | None
     ears: str | None
-    matched: dict[str, tuple[str, ...]]
     dropped: dict[str, str]
     dtypes: dict[str, int]
     size: int
@@ -104,8 +100,8 @@ def convert(
     """Convert a checkpoint folder.
 
     Args:
-        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, a folder of
-            ours (then a checked copy), or the published Emotion-Qwen as far as its layout is known.
+        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder
+            of ours (then a checked copy).
         target: folder to make; it must not exist or be empty.
         fresh_gate: start a new gate although the source has one.
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
@@ -131,24 +127,21 @@ def convert(
         raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
     values = read_config(source)
     stored = read_folder(source)
-    layout = detect_layout(stored)
+    detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
     shapes = {key: tensor.shape for key, tensor in stored.items()}
-    mapping = key_map(shapes, parse_config(values, layout), fresh_gate=fresh_gate, ears=ears)
+    mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, ears=ears)
     _check_tied(mapping, stored)
     tensors = _outputs(mapping, stored, ears.stored if ears else {}, dtype)
     companions = tuple(name for name in COMPANIONS if (source / name).is_file())
     weights: list[str] = []
     if not dry_run:
         config = _finished_config(mapping.config, dtype)
-
-        def fill(folder: Path) -> None:
-            weights.extend(write_folder(folder, tensors, max_shard_size, progress))
+        with staged_folder(target, sum(tensor.nbytes for tensor in tensors)) as folder:
+            weights = write_folder(folder, tensors, max_shard_size, progress)
             config.save_pretrained(folder)
             for name in companions:
                 shutil.copyfile(source / name, folder / name)
             finish(folder)
-
-        write_atomically(target, fill, sum(tensor.nbytes for tensor in tensors))
     report = _report((source, target), mapping, tensors, weights, companions)
     return dataclasses.replace(report, ears=ears.folder if ears else None)
 
@@ -164,13 +157,10 @@ def read_config(source: Path) -> dict[str, Any]:
             f"source {str(source)!r} is not a folder; a model on the hub is downloaded first: "
             f"`hf download {source} --local-dir FOLDER`"
         )
-    path = source / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(source / "config.json")
     except FileNotFoundError as error:
         raise CheckpointError(f"{source}: no config.json; give the folder that holds it beside the weights") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
     if values.get("quantization_config"):
         method = values["quantization_config"].get("quant_method", "unknown method")
         raise CheckpointError(
@@ -179,18 +169,17 @@ def read_config(source: Path) -> dict[str, Any]:
     return values
 
 
-def parse_config(values: dict[str, Any], layout: str) -> EmotionQwenConfig:
+def parse_config(values: dict[str, Any]) -> EmotionQwenConfig:
     """Build our configuration from a source's config.json, flat or nested; every value of the source is kept.
 
     Args:
         values: the parsed config.json.
-        layout: the layout of its weights; a released checkpoint may call its model type anything.
 
     Raises:
         CheckpointError: another kind of model, or values that no such model can have.
     """
     kind = values.get("model_type")
-    if layout != "release" and kind not in ("qwen2_5_vl", EmotionQwenConfig.model_type):
+    if kind not in ("qwen2_5_vl", EmotionQwenConfig.model_type):
         raise CheckpointError(
             f"model_type is {kind!r}, expected 'qwen2_5_vl' or {EmotionQwenConfig.model_type!r}; "
             "only Qwen2.5-VL has the vision transformer that this model is built on"
@@ -211,56 +200,10 @@ def parse_config(values: dict[str, Any], layout: str) -> EmotionQwenConfig:
         ) from error
 
 
-def new_gate(config: EmotionQwenConfig, seed: int = GATE_SEED) -> dict[str, torch.Tensor]:
-    """Draw a new gate's tensors (fp32) by the model's own rule: normal weights of `initializer_range`, zero biases.
-
-    Its two outputs start near one half each; two conversions of one source are equal byte for byte.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    vision: Any = config.vision_config
-    gate = GatingNetwork(vision.hidden_size, config.gate_hidden_size, config.gate_num_heads, config.gate_pool)
-    for module in gate.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=vision.initializer_range, generator=generator)
-            nn.init.zeros_(module.bias)
-    return {GATE + name: tensor.detach() for name, tensor in gate.state_dict().items()}
-
-
-def write_atomically(target: Path, fill: Callable[[Path], None], needed: int) -> None:
-    """Fill a hidden folder beside the target and rename it at the end; remove it if anything goes wrong.
-
-    Args:
-        target: folder that must appear complete or not at all.
-        fill: writes everything into the folder that it is given.
-        needed: bytes that will be written, checked against the free space before anything is.
-
-    Raises:
-        CheckpointError: not enough space, or the disk refuses to be written.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target.parent).free
-        if free < needed + DISK_MARGIN:
-            raise CheckpointError(
-                f"{target} needs {needed / 1e9:.2f} GB and {target.parent} has {free / 1e9:.2f} GB free; make room"
-            )
-        partial = target.parent / f".{target.name}.partial-{os.getpid()}"
-        partial.mkdir()
-        try:
-            fill(partial)
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)  # gone already if it was renamed
-    except OSError as error:
-        raise CheckpointError(
-            f"{target} could not be written ({error}); nothing was left under that name. Check space and permissions"
-        ) from error
-
-
 def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
     if mapping.dropped.get(TIED_HEAD) is None:
         return
-    embedding = mapping.sources[EMBEDDING][0]
+    embedding = mapping.sources[EMBEDDING]
     if not same_bytes(stored[TIED_HEAD], stored[embedding]):
         raise CheckpointError(
             f"{TIED_HEAD} differs from {embedding} although config.json says tie_word_embeddings; "
@@ -271,18 +214,17 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
 def _outputs(
     mapping: KeyMap, stored: dict[str, StoredTensor], heard: dict[str, StoredTensor], dtype: str | None
 ) -> list[OutputTensor]:
-    usual = Counter(tensor.code for tensor in stored.values()).most_common(1)[0][0]
+    usual = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0][0]
     new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
-        pieces: tuple[StoredTensor | torch.Tensor, ...]
         if name in mapping.fresh:
-            code, pieces = usual, (new[name],)
+            source, kept = new[name], usual
         else:
-            origin = heard if heard and name.startswith(ENCODER) else stored
-            found = tuple(origin[key] for key in mapping.sources[name])
-            code, pieces = found[0].code, found
-        outputs.append(OutputTensor(name, CODES[DTYPE_NAMES[dtype]] if dtype else code, shape, pieces))
+            origin = heard if heard and name.startswith(AUDIO_ENCODER) else stored
+            source = origin[mapping.sources[name]]
+            kept = source.dtype
+        outputs.append(OutputTensor(name, DTYPE_NAMES[dtype] if dtype else kept, shape, source))
     return outputs
 
 
@@ -313,7 +255,7 @@ def _report(
 ) -> KeyReport:
     parts = {}
     hears = mapping.config.hearing is not None
-    for part, prefix in PARTS.items():
+    for part, prefix in PART_NAMES.items():
         if part.startswith("audio") and not hears:
             continue
         counts = [torch.Size(shape).numel() for name, shape in mapping.shapes.items() if name.startswith(prefix)]
@@ -324,13 +266,12 @@ def _report(
         layout=mapping.layout,
         written=bool(weights),
         parts=parts,
-        cloned={name: mapping.sources[name][0] for name in mapping.cloned},
+        cloned={name: mapping.sources[name] for name in mapping.cloned},
         fresh=mapping.fresh,
-        gate_seed=GATE_SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
+        gate_seed=SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
         ears=None,
-        matched=mapping.matched,
         dropped=mapping.dropped,
-        dtypes=dict(Counter(str(DTYPES[tensor.code]).removeprefix("torch.") for tensor in tensors)),
+        dtypes=dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)),
         size=sum(tensor.nbytes for tensor in tensors),
         weights=tuple(weights),
         companions=companions,

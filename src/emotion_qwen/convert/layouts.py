@@ -1,10 +1,7 @@
 """Which key of a foreign checkpoint becomes which key of ours: names and shapes only, no weights.
 
-Four layouts are read. "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
-memory, "ours" what `save_pretrained` of this package writes, "release" the published Emotion-Qwen as far as it is
-known: its modules' names and input and output shapes, not the names inside its compressors and its gate. Those are
-matched by their shapes, and the match is listed in the report. No released weights could be had, so that layout is
-tested only on a checkpoint that the tests invent.
+Three layouts are read: "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
+memory, "ours" what `save_pretrained` of this package writes.
 """
 
 from __future__ import annotations
@@ -13,51 +10,50 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
-from emotion_qwen.convert.release import match_expert, match_gate
-from emotion_qwen.convert.whisper import COMPRESSOR, ENCODER, Ears
-from emotion_qwen.errors import CheckpointError
+from emotion_qwen.convert.whisper import Ears
+from emotion_qwen.errors import CheckpointError, listed
 from emotion_qwen.model.configuration import EmotionQwenConfig
+from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.parts import (
+    AUDIO,
+    AUDIO_COMPRESSOR,
+    AUDIO_ENCODER,
+    EMOTION,
+    GATE,
+    GENERAL,
+    HEAD,
+    LANGUAGE,
+    VISION,
+)
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-VISION, LANGUAGE, HEAD = "model.visual.", "model.language_model.", "lm_head."
-GENERAL, EMOTION, GATE = "model.compressor.general.", "model.compressor.emotion.", "model.compressor.gate."
-PARTS = {
+PART_NAMES = {
     "vision transformer": VISION,
     "language model": LANGUAGE,
     "output projection": HEAD,
     "general expert": GENERAL,
     "emotion expert": EMOTION,
     "gate": GATE,
-    "audio encoder": ENCODER,
-    "audio compressor": COMPRESSOR,
+    "audio encoder": AUDIO_ENCODER,
+    "audio compressor": AUDIO_COMPRESSOR,
 }
+"""What the report calls a part -> prefix of its tensors."""
 MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
 # Source prefix -> our prefix; the first that fits counts.
 PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "hub": (("visual.merger.", MERGER), ("visual.", VISION), ("model.", LANGUAGE), (HEAD, HEAD)),
     "nested": (("model.visual.merger.", MERGER), (VISION, VISION), (LANGUAGE, LANGUAGE), (HEAD, HEAD)),
-    "ours": tuple((prefix, prefix) for prefix in PARTS.values()),
-    "release": (
-        ("vpm.", VISION),
-        ("llm.model.", LANGUAGE),
-        ("llm.", LANGUAGE),
-        (HEAD, HEAD),
-        ("generalcompressor.", GENERAL),
-        ("emotioncompressor.", EMOTION),
-        ("gatenet.", GATE),
-    ),
+    "ours": tuple((prefix, prefix) for prefix in PART_NAMES.values()),
 }
 COMPUTED = re.compile(r"rotary(_pos)?_emb\.inv_freq$")  # old checkpoints store what the configuration gives
 TIED_HEAD = "lm_head.weight"
 EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
-LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -66,22 +62,20 @@ class KeyMap:
 
     Attributes:
         layout: a key of `PREFIXES`.
-        config: the configuration, with the gate's geometry as found.
+        config: the configuration of the model to write.
         shapes: every tensor to write and its shape.
-        sources: tensor to write -> source keys, joined along the first dimension; absent for `fresh` ones.
+        sources: tensor to write -> source key; absent for `fresh` ones.
         cloned: tensors of the emotion expert that are second copies of the merger.
         fresh: tensors of the gate and of the audio side's compressor that have no source.
-        matched: tensors whose source was found by shape, not by name, and that source.
         dropped: source keys that are not carried over, each with the reason.
     """
 
     layout: str
     config: EmotionQwenConfig
     shapes: dict[str, Shape]
-    sources: dict[str, tuple[str, ...]]
+    sources: dict[str, str]
     cloned: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
-    matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
 
@@ -102,19 +96,14 @@ def detect_layout(keys: Iterable[str]) -> str:
         CheckpointError: none of the known layouts.
     """
     keys = list(keys)
-    signs = {
-        "ours": ("model.compressor.",),
-        "release": ("vpm.", "llm.", "generalcompressor.", "emotioncompressor.", "gatenet."),
-        "nested": (VISION, LANGUAGE),
-        "hub": ("visual.",),
-    }
+    signs = {"ours": ("model.compressor.",), "nested": (VISION, LANGUAGE), "hub": ("visual.",)}
     for layout, prefixes in signs.items():
         if any(key.startswith(prefixes) for key in keys):
             return layout
     raise CheckpointError(
-        f"keys of no known layout: {_listed(sorted(keys))}; expected a Qwen2.5-VL checkpoint (visual.* with "
-        "model.layers.*, or model.visual.* with model.language_model.*), an Emotion-Qwen folder of ours "
-        "(model.compressor.*) or the release's (vpm.*, llm.*)"
+        f"keys of no known layout: {listed(sorted(keys), 12)}; expected a Qwen2.5-VL checkpoint (visual.* with "
+        "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder of ours "
+        "(model.compressor.*)"
     )
 
 
@@ -124,7 +113,7 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     Args:
         shapes: name and shape of every source tensor.
         config: our configuration of that model.
-        fresh_gate: start a new gate although the source has one (whatever its form).
+        fresh_gate: start a new gate although the source has one.
         ears: of a Whisper checkpoint; they take the place of an audio side that the source may have.
 
     Returns:
@@ -136,25 +125,22 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
     if ears is not None:
-        replaced = {key: "other ears were given" for key in shapes if key.startswith((ENCODER, COMPRESSOR))}
+        replaced = {key: "other ears were given" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
         config.audio_config = config.audio_token_id = None
     sources, dropped, unexpected = _place(shapes, config, layout, fresh_gate)
-    matched: dict[str, tuple[str, ...]] = {}
-    if layout == "release":
-        config, matched = _match_release(sources, shapes, config, fresh_gate)
     merger = [name for name in sources if name.startswith(MERGER)]
     for name in merger:
-        inner, keys = name.removeprefix(MERGER), sources.pop(name)
-        sources[GENERAL + inner] = sources[EMOTION + inner] = keys
+        inner = name.removeprefix(MERGER)
+        sources[GENERAL + inner] = sources[EMOTION + inner] = sources.pop(name)
     expected = expected_shapes(config)
     gate = tuple(name for name in expected if name.startswith(GATE))
     fresh = gate if fresh_gate or layout in ("hub", "nested") else ()
     _check(layout, shapes, sources, {k: s for k, s in expected.items() if k not in fresh}, unexpected)
     cloned = tuple(name for name in expected if merger and name.startswith(EMOTION))
     sources = {name: sources[name] for name in expected if name in sources}  # our order
-    found = KeyMap(layout, config, expected, sources, cloned, fresh, matched, {**dropped, **replaced})
+    found = KeyMap(layout, config, expected, sources, cloned, fresh, {**dropped, **replaced})
     return found if ears is None else _with_ears(found, ears)
 
 
@@ -163,12 +149,12 @@ def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
     config = copy.deepcopy(deaf.config)
     config.audio_config, config.audio_token_id = ears.config, ears.token_id
     shapes = expected_shapes(config)
-    fresh = tuple(name for name in shapes if name.startswith(COMPRESSOR))
+    fresh = tuple(name for name in shapes if name.startswith(AUDIO_COMPRESSOR))
     return replace(
         deaf,
         config=config,
         shapes=shapes,
-        sources={**deaf.sources, **{name: (key,) for name, key in ears.sources.items()}},
+        sources={**deaf.sources, **ears.sources},
         fresh=(*deaf.fresh, *fresh),
         dropped={**deaf.dropped, **ears.dropped},
     )
@@ -176,9 +162,9 @@ def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
 
 def _place(
     shapes: Shapes, config: EmotionQwenConfig, layout: str, fresh_gate: bool
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str], list[str]]:
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Sort source keys into those with a name of ours (or `MERGER` + name), those left out and those unknown."""
-    sources: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, str] = {}
     dropped: dict[str, str] = {}
     unexpected = []
     for key in shapes:
@@ -192,9 +178,9 @@ def _place(
         elif name == TIED_HEAD and config.tie_word_embeddings:
             dropped[key] = "tied to the embedding"
         elif name in sources:
-            raise CheckpointError(f"{key} and {sources[name][0]} both stand for {name}; keep one of them")
+            raise CheckpointError(f"{key} and {sources[name]} both stand for {name}; keep one of them")
         else:
-            sources[name] = (key,)
+            sources[name] = key
     return sources, dropped, unexpected
 
 
@@ -212,56 +198,16 @@ def _source_name(name: str, layout: str) -> str:
     return next(old + name.removeprefix(new) for old, new in PREFIXES[layout] if name.startswith(new))
 
 
-def _check(
-    layout: str, came: Shapes, sources: Mapping[str, tuple[str, ...]], expected: Shapes, strays: list[str]
-) -> None:
-    unexpected = sorted({*strays, *(key for name, keys in sources.items() if name not in expected for key in keys)})
+def _check(layout: str, source_shapes: Shapes, sources: Mapping[str, str], expected: Shapes, strays: list[str]) -> None:
+    unexpected = sorted({*strays, *(key for name, key in sources.items() if name not in expected)})
     missing = sorted({_source_name(name, layout) for name in expected if name not in sources})
-    wrong = {}
-    for name in expected.keys() & sources.keys():
-        shape = _joined([came[key] for key in sources[name]])
-        if shape != expected[name]:
-            wrong[" + ".join(sources[name])] = f"{shape} instead of {expected[name]}"
-    faults = [
-        f"missing keys: {_listed(missing)}" if missing else "",
-        f"unexpected keys: {_listed(unexpected)}" if unexpected else "",
-        f"wrong shapes: {_listed([f'{key} {text}' for key, text in sorted(wrong.items())])}" if wrong else "",
-    ]
-    if any(faults):
+    wrong = sorted(
+        f"{sources[name]} {source_shapes[sources[name]]} instead of {expected[name]}"
+        for name in expected.keys() & sources.keys()
+        if source_shapes[sources[name]] != expected[name]
+    )
+    if faults := key_faults({"missing keys": missing, "unexpected keys": unexpected, "wrong shapes": wrong}):
         raise CheckpointError(
-            f"the weights ({layout} layout) do not fit config.json: {'; '.join(filter(None, faults))}. "
+            f"the weights ({layout} layout) do not fit config.json: {faults}. "
             "Take weights and config.json from the same checkpoint"
         )
-
-
-def _joined(shapes: list[Shape]) -> Shape:
-    return (sum(shape[0] for shape in shapes), *shapes[0][1:]) if len(shapes) > 1 else shapes[0]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
-
-
-def _match_release(
-    sources: dict[str, tuple[str, ...]], shapes: Shapes, config: EmotionQwenConfig, fresh_gate: bool
-) -> tuple[EmotionQwenConfig, dict[str, tuple[str, ...]]]:
-    """Rename, in `sources`, the tensors inside the release's experts and gate; return the configuration that fits."""
-    vision: Any = config.vision_config
-    matched: dict[str, tuple[str, ...]] = {}
-    for part in (GENERAL, EMOTION):
-        keys = [sources.pop(name)[0] for name in list(sources) if name.startswith(part)]
-        found = match_expert({key: shapes[key] for key in keys}, vision)
-        sources.update({part + inner: (key,) for inner, key in found.items()})
-        matched.update(
-            {part + inner: (key,) for inner, key in found.items() if not key.endswith(f"compressor.{inner}")}
-        )
-    if not fresh_gate:
-        keys = [sources.pop(name)[0] for name in list(sources) if name.startswith(GATE)]
-        gate, hidden = match_gate({key: shapes[key] for key in keys}, vision.hidden_size)
-        matched.update({GATE + inner: keys_of for inner, keys_of in gate.items()})
-        sources.update({GATE + inner: keys_of for inner, keys_of in gate.items()})
-        # The release's gate saw one pooled vector per visual.
-        config = copy.deepcopy(config)
-        config.gate_hidden_size, config.gate_pool = hidden, "before"
-    return config, matched

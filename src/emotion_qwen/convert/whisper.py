@@ -6,21 +6,20 @@ out: here the language model makes words. Weights keep their bytes; only the com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
 
 from emotion_qwen.convert.shards import StoredTensor, read_folder
 from emotion_qwen.errors import CheckpointError, SettingsError
-from emotion_qwen.model.audio import AudioCompressor, EmotionQwenAudioTower
+from emotion_qwen.model.audio import EmotionQwenAudioTower
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
+from emotion_qwen.model.folder import key_faults
+from emotion_qwen.model.parts import AUDIO_ENCODER
 
-ENCODER, COMPRESSOR = "model.audio.encoder.", "model.audio.compressor."
 PREFIXES = ("model.encoder.", "encoder.", "")
 """Where the encoder's keys stand in a checkpoint; the first that fits counts."""
 # What the encoder is made of. The other fields of a Whisper configuration speak of its decoder and its tokens.
@@ -32,7 +31,6 @@ OPTIONAL = (
     "scale_embedding",
 )  # fmt: skip
 LISTED = 6
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -73,30 +71,24 @@ def read_ears(folder: Path, values: dict[str, Any], frames_per_token: int, token
     config = audio_config(values, frames_per_token, str(folder))
     stored = read_folder(folder)
     prefix = next(prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in stored) or not prefix)
-    own = {key: tensor for key, tensor in stored.items() if key.startswith(prefix)}
-    expected = encoder_shapes(config)
-    came = {key.removeprefix(prefix): tensor.shape for key, tensor in own.items()}
+    encoder = {key: tensor for key, tensor in stored.items() if key.startswith(prefix)}
+    expected = {prefix + name: shape for name, shape in encoder_shapes(config).items()}
     wrong = [
-        f"{prefix}{name} {came[name]} instead of {shape}"
-        for name, shape in expected.items()
-        if came.get(name, shape) != shape
+        f"{key} {encoder[key].shape} instead of {shape}"
+        for key, shape in expected.items()
+        if key in encoder and encoder[key].shape != shape
     ]
-    faults = [
-        f"{what}: {_listed(names)}"
-        for what, names in (
-            ("missing keys", [prefix + name for name in expected if name not in came]),
-            ("unexpected keys", [prefix + name for name in came if name not in expected]),
-            ("wrong shapes", wrong),
-        )
-        if names
-    ]
-    if faults:
+    missing = [key for key in expected if key not in encoder]
+    unexpected = [key for key in encoder if key not in expected]
+    kinds = {"missing keys": missing, "unexpected keys": unexpected, "wrong shapes": wrong}
+    if faults := key_faults(kinds, LISTED):
         raise CheckpointError(
-            f"{folder}: the encoder's weights do not fit its config.json: {'; '.join(faults)}. "
+            f"{folder}: the encoder's weights do not fit its config.json: {faults}. "
             "Take weights and config.json from the same Whisper checkpoint"
         )
-    sources = {ENCODER + name: prefix + name for name in expected}
-    return Ears(str(folder), config, token_id, own, sources, {key: _why_left(key) for key in stored if key not in own})
+    sources = {AUDIO_ENCODER + key.removeprefix(prefix): key for key in expected}
+    dropped = {key: _why_left(key) for key in stored if key not in encoder}
+    return Ears(str(folder), config, token_id, encoder, sources, dropped)
 
 
 def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> EmotionQwenAudioConfig:
@@ -143,29 +135,7 @@ def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]
     return {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
 
 
-def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED) -> dict[str, torch.Tensor]:
-    """Draw the compressor's tensors (fp32): normal weights of `init_std`, zero biases, a norm that changes nothing.
-
-    Args:
-        config: of the audio side.
-        hidden: width of the language model.
-        seed: two compressors of one seed are equal.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    made = AudioCompressor(config, hidden)
-    for module in made.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=config.init_std, generator=generator)
-            nn.init.zeros_(module.bias)
-    return {COMPRESSOR + name: tensor.detach() for name, tensor in made.state_dict().items()}
-
-
 def _why_left(key: str) -> str:
     if "decoder." in key or key.startswith("proj_out."):
         return "Whisper's decoder; its encoder alone hears"
     return "no part of Whisper's encoder"
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

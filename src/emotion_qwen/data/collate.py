@@ -22,9 +22,9 @@ from emotion_qwen.data.mixture import Item
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
 from emotion_qwen.model.audio import audio_token_counts
+from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.model.positions import AUDIO
 from emotion_qwen.processing import EmotionQwenProcessor
-from emotion_qwen.processing.processor import IGNORE
 from emotion_qwen.records import Sample
 
 DOMAINS = ("general", "emotion")  # in the order of the gate's columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.extras import optional
+from emotion_qwen.model.folder import read_json
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.source import ADAPTER_WEIGHTS, STAGE_PROOF, ModelSource
 
@@ -103,7 +103,4 @@ def _misfit(source: ModelSource, reason: str) -> str:
 def _stage_gate(folder: Path | None) -> str | None:
     """Return the gate mode that an adapter was trained with; it may differ from its base's."""
     path = (folder or Path()) / STAGE_PROOF
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("gate") if path.is_file() else None
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    return read_json(path).get("gate") if path.is_file() else None

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,9 +29,9 @@ from emotion_qwen.model import positions
 from emotion_qwen.model.audio import AudioFeatures, EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
 from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
+from emotion_qwen.model.folder import check_folder, key_faults
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
-LISTED_KEYS = 12
 IGNORE = -100  # a label that is not taught
 SOUND = ("input_features", "feature_lengths")
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features")
@@ -369,74 +367,17 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
             pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
         )
         kinds = ("missing_keys", "unexpected_keys", *(() if tolerant else ("mismatched_keys",)))
-        faults = [_key_fault(kind, info.get(kind, ())) for kind in kinds]
-        if any(faults):
+        # A mismatched key comes as (name, shape in the file, shape in the model).
+        keys = {
+            kind.replace("_", " "): sorted(
+                f"{k[0]} {tuple(k[1])} instead of {tuple(k[2])}" if isinstance(k, tuple) else str(k)
+                for k in info.get(kind, ())
+            )
+            for kind in kinds
+        }
+        if faults := key_faults(keys):
             raise CheckpointError(
-                f"{pretrained_model_name_or_path}: the weights do not fit the model: "
-                f"{'; '.join(filter(None, faults))}. Expected a folder saved by Emotion-Qwen; "
-                "turn other checkpoints into one with `emotion-qwen convert`"
+                f"{pretrained_model_name_or_path}: the weights do not fit the model: {faults}. "
+                "Expected a folder saved by Emotion-Qwen; turn other checkpoints into one with `emotion-qwen convert`"
             )
         return (model, info) if wants_info else model
-
-
-def _key_fault(kind: str, keys: Any) -> str:
-    # A mismatched key comes as (name, shape in the file, shape in the model).
-    names = sorted(f"{k[0]} {tuple(k[1])} instead of {tuple(k[2])}" if isinstance(k, tuple) else str(k) for k in keys)
-    if not names:
-        return ""
-    more = f" and {len(names) - LISTED_KEYS} more" if len(names) > LISTED_KEYS else ""
-    return f"{kind.replace('_', ' ')}: {', '.join(names[:LISTED_KEYS])}{more}"
-
-
-def check_folder(path: str | Path, weights: bool = True) -> None:
-    """Check a local model folder before anything is loaded; a name that is no folder is left to the hub.
-
-    Args:
-        path: folder or hub name.
-        weights: look for the weights, too.
-
-    Raises:
-        CheckpointError: no or unreadable config.json, a model of another kind, missing weights or shards.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        on_hub = str(path).count("/") == 1 and not folder.parent.is_dir()
-        if folder.is_absolute() or str(path).startswith(".") or folder.exists() or not on_hub:
-            raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that holds config.json")
-        return
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: no config.json; expected a folder saved by `save_pretrained`") from error
-    except ValueError as error:
-        raise CheckpointError(f"{folder / 'config.json'}: not valid JSON ({error}); copy the file again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{folder / 'config.json'}: a {type(config).__name__}, no object; copy the file again")
-    if config.get("model_type") != EmotionQwenConfig.model_type:
-        raise CheckpointError(
-            f"{folder}: model_type is {config.get('model_type')!r}, expected {EmotionQwenConfig.model_type!r}; "
-            f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
-        )
-    if weights:
-        check_weights(folder)
-
-
-def check_weights(folder: Path) -> None:
-    """Check that a folder has its weights as safetensors, all shards of them.
-
-    Raises:
-        CheckpointError: a file is missing, or the index of shards is damaged.
-    """
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{index}: names no shards ({error}); copy the file again") from error
-        absent = [name for name in shards if not (folder / name).is_file()]
-        if absent:
-            raise CheckpointError(
-                f"{folder}: {len(absent)} of {len(shards)} shards missing: {', '.join(absent)}; copy the folder again"
-            )
-    elif not (folder / "model.safetensors").is_file():
-        raise CheckpointError(f"{folder}: no model.safetensors and no index of shards; copy the folder again")

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
 from emotion_qwen.errors import CheckpointError
-from emotion_qwen.model.modeling import check_folder, check_weights
+from emotion_qwen.model.folder import check_folder, weight_files
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "nano"
@@ -177,7 +177,7 @@ def _cached(name: str, weights: bool) -> Path | None:
         return folder
     try:
         if weights:
-            check_weights(folder)
+            weight_files(folder)
     except CheckpointError:
         return None  # downloaded in part
     return folder if (folder / "config.json").is_file() else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.folder import read_json
 from emotion_qwen.model.source import IMAGE_FILES, missing_processor_files
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
@@ -35,22 +35,17 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
 
 def _check_object(path: Path) -> None:
     """Refuse a file that is there and is no JSON object: the tokenizer's own error for it has no type to catch."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
-    needed = ("model", "added_tokens") if path.name == "tokenizer.json" and path.is_file() else ()
-    if not isinstance(values, dict) or any(key not in values for key in needed):
+    if not path.is_file():
+        return
+    values = read_json(path)
+    if path.name == "tokenizer.json" and not {"model", "added_tokens"} <= values.keys():
         raise CheckpointError(f"{path}: not the content that was expected; copy the file again")
 
 
 def takes_ours(folder: Path) -> bool:
     """Tell whether a folder has all files of a processor and they are another model's, for example Qwen2.5-VL's."""
     path = folder / "processor_config.json"
-    try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("processor_class") if path.is_file() else None
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
+    kind = read_json(path).get("processor_class") if path.is_file() else None
     return kind != EmotionQwenProcessor.__name__ and not missing_processor_files(folder)
 
 

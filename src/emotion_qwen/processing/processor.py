@@ -24,6 +24,7 @@ from emotion_qwen.errors import DataError, ShapeError
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.model import EmotionQwenConfig
 from emotion_qwen.model.audio import audio_token_counts
+from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.processing.chat import (
     AUDIO_PAD,
     CHAT_TEMPLATE,
@@ -40,7 +41,6 @@ from emotion_qwen.processing.patches import video_patches
 from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings, HearingSettings
 
-IGNORE = -100
 SOUND = Sources(sound=True)
 REMOTE = re.compile(r"(https?|ftp|s3|gs|hf|data):", re.IGNORECASE)
 

@@ -6,8 +6,6 @@ hit the vision transformer, the experts and the gate. What else a stage trains (
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,12 @@ from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.extras import optional
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.folder import staged_folder
 from emotion_qwen.model.loading import add_trained_adapter, load_model, merge_into_base
+from emotion_qwen.model.parts import PARTS
 from emotion_qwen.model.source import ADAPTER_CONFIG, ModelSource, check_adapter, find_model, locate
 from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.training.plan import AdapterSettings
-from emotion_qwen.training.stages import PARTS
 
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 MERGED_LIKE_ADAPTED = 1e-4  # largest difference of logits allowed after merging, fp32, as a share of the largest logit
@@ -129,12 +128,10 @@ def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: in
             f"merged logits differ from adapted ones by {difference:.1e} of the largest, at most "
             f"{MERGED_LIKE_ADAPTED:.0e} is expected; adapter or base is damaged, take an earlier checkpoint"
         )
-    staging = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(staging, ignore_errors=True)
-    merged.save_pretrained(staging)
-    processor.save_pretrained(staging)
-    known = Calibration.read(folder)  # what the training kept, or a fit of the adapted model, which answers alike
-    if known.channels:
-        known.write(staging)
-    os.replace(staging, target)
+    calibration = Calibration.read(folder)  # kept by the training, or a fit of the adapted model, which answers alike
+    with staged_folder(target) as draft:
+        merged.save_pretrained(draft)
+        processor.save_pretrained(draft)
+        if calibration.channels:
+            calibration.write(draft)
     return difference

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from emotion_qwen.model.parts import PARTS
 from emotion_qwen.training.plan import OptimSettings, native_dtype
-from emotion_qwen.training.stages import PARTS
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, Jordan et al. 2024
 ITERATIONS = 5

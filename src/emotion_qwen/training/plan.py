@@ -15,10 +15,11 @@ from emotion_qwen.data.mixture import Mixture, Part
 from emotion_qwen.data.parts import read_part
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
+from emotion_qwen.model.parts import PARTS
 from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
-from emotion_qwen.training.stages import PARTS, Stage, stage, trainable_counts
+from emotion_qwen.training.stages import Stage, stage, trainable_counts
 
 GIB = 1024**3
 

@@ -19,16 +19,8 @@ from torch.distributed.tensor import DTensor
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.model.parts import PARTS
 
-PARTS = {
-    "vision": ("model.visual.",),
-    "general": ("model.compressor.general.",),
-    "emotion": ("model.compressor.emotion.",),
-    "gate": ("model.compressor.gate.",),
-    "audio": ("model.audio.",),
-    "language": ("model.language_model.", "lm_head."),
-}
-"""Part of the model -> prefixes of its parameters' names. A model that does not hear has no part `audio`."""
 LEFT_OUT: dict[str, set[str]] = {"learned": set(), "general": {"emotion", "gate"}, "emotion": {"general", "gate"}}
 """Gate mode -> parts that no token passes."""
 

@@ -1,0 +1,46 @@
+"""Parts that no checkpoint has: a gate for the two experts, a compressor for Whisper's encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from emotion_qwen.model.audio import AudioCompressor
+from emotion_qwen.model.compressor import GatingNetwork
+from emotion_qwen.model.configuration import EmotionQwenAudioConfig, EmotionQwenConfig
+from emotion_qwen.model.parts import AUDIO_COMPRESSOR, GATE
+
+SEED = 0
+
+
+def new_gate(config: EmotionQwenConfig, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Draw a new gate's tensors (fp32) by the model's own rule, with weights of `initializer_range`.
+
+    Its two outputs start near one half each; two conversions of one source are equal byte for byte.
+    """
+    vision: Any = config.vision_config
+    gate = GatingNetwork(vision.hidden_size, config.gate_hidden_size, config.gate_num_heads, config.gate_pool)
+    return _drawn(gate, vision.initializer_range, seed, GATE)
+
+
+def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Draw the tensors (fp32) of an audio compressor, with weights of `init_std`.
+
+    Args:
+        config: of the audio side.
+        hidden: width of the language model.
+        seed: two compressors of one seed are equal.
+    """
+    return _drawn(AudioCompressor(config, hidden), config.init_std, seed, AUDIO_COMPRESSOR)
+
+
+def _drawn(module: nn.Module, std: float, seed: int, prefix: str) -> dict[str, torch.Tensor]:
+    """Draw all linear layers: normal weights, zero biases; norms change nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=std, generator=generator)
+            nn.init.zeros_(layer.bias)
+    return {prefix + name: tensor.detach() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,15 @@
+"""The parts of the model, by the names of their parameters."""
+
+VISION, LANGUAGE, HEAD = "model.visual.", "model.language_model.", "lm_head."
+GENERAL, EMOTION, GATE = "model.compressor.general.", "model.compressor.emotion.", "model.compressor.gate."
+AUDIO = "model.audio."
+AUDIO_ENCODER, AUDIO_COMPRESSOR = f"{AUDIO}encoder.", f"{AUDIO}compressor."
+PARTS: dict[str, tuple[str, ...]] = {
+    "vision": (VISION,),
+    "general": (GENERAL,),
+    "emotion": (EMOTION,),
+    "gate": (GATE,),
+    "audio": (AUDIO,),
+    "language": (LANGUAGE, HEAD),
+}
+"""Part that can be trained -> prefixes of its parameters' names. A model that does not hear has no part `audio`."""
