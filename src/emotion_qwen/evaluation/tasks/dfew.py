@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, expect_folds, put_clips
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, expect_folds, put_clips
 from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_dfew
@@ -25,7 +25,7 @@ NAMES = {"order": "video_name"}
 
 
 @dataclass(frozen=True)
-class Dfew(LabelledClips):
+class Dfew(LabelledFiles):
     """The test parts of the folds, one after another; `group` names the fold."""
 
     def read(self, home: Path, split: str, language: str) -> Table:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, compare_labels, put_clips
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, compare_labels, put_clips
 from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import MER_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_mer
@@ -22,7 +22,7 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Mer2024(LabelledClips):
+class Mer2024(LabelledFiles):
     """One track; `track` is "semi" or "noise"."""
 
     track: str = "semi"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
 from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, Table, counted
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
@@ -24,7 +24,7 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
 
 
 @dataclass(frozen=True)
-class Ravdess(LabelledClips):
+class Ravdess(LabelledFiles):
     """Spoken clips; `group` of an item is the label, `cluster` the actor: 60 clips of one face are not independent."""
 
     def read(self, home: Path, split: str, language: str) -> Table:
