@@ -23,7 +23,7 @@ from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.predict import Prediction, predict
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -165,14 +165,12 @@ def calibrate(
     engine.calibration = Calibration()
     fits = {}
     for channel, names in tasks.items():
-        lines = {}
-        for name in names:
-            if name not in TASKS:
-                raise SettingsError(unknown_choice("task", name, TASKS))
-            lines[name] = predict(
-                engine, TASKS[name], predictions, data=data, languages=languages, split=split, limit=limit
-            )
-        fits[channel] = fit_channel(lines)
+        fits[channel] = fit_channel(
+            {
+                task.name: predict(engine, task, predictions, data=data, languages=languages, split=split, limit=limit)
+                for task in load_tasks(names)
+            }
+        )
     return fits
 
 

@@ -23,7 +23,9 @@ LANGUAGE_CHOICES = {"en": ("en",), "zh": ("zh",), "both": ("en", "zh")}
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names, separated by commas.")
+@click.option(
+    "--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names and Python files, separated by commas."
+)
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the Parquet files.")
 @click.option("--allow", type=float, default=1.5, show_default=True, help="General loss allowed, percentage points.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for predictions and page.")
@@ -52,10 +54,10 @@ def forgetting(
     from emotion_qwen.evaluation.forgetting import check_domains, compare
     from emotion_qwen.evaluation.pages.forgetting_page import PAGE, show, write_page
     from emotion_qwen.evaluation.task import SPLITS
-    from emotion_qwen.evaluation.tasks import chosen_tasks
+    from emotion_qwen.evaluation.tasks import load_tasks
     from emotion_qwen.model.source import find_model
 
-    chosen = chosen_tasks(tasks)
+    chosen = load_tasks(tasks)
     check_domains(chosen)
     if split not in SPLITS:
         raise SettingsError(unknown_choice("split", split, SPLITS))
