@@ -5,9 +5,9 @@ import pytest
 
 from emotion_qwen.data.questions import OBJECTS
 from emotion_qwen.errors import DataError, MissingPackage, SettingsError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.task import DOMAINS, evenly
 from emotion_qwen.evaluation.tasks import GROUP, TASKS, listing, load_tasks
+from emotion_qwen.extras import optional
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.taxonomy import label_set
 
@@ -156,7 +156,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_missing_package_is_named_with_its_extra():
     with pytest.raises(MissingPackage, match=r"'no_such_package' is not installed.*'emotion-qwen\[eval\]'"):
-        optional("no_such_package.deeper")
+        optional("no_such_package.deeper", "eval")
 
 
 def test_even_spacing_gives_exactly_the_limit():

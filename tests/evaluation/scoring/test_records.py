@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import bootstrap_interval, resampled_sums
+from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks, resampled_sums
 from emotion_qwen.evaluation.scoring.records import (
     FAILED,
     MISSING,
@@ -92,7 +92,7 @@ def mean_table(values, clusters):
 def test_an_interval_of_single_items_is_that_of_the_plain_bootstrap():
     values = np.array([1.0] * 60 + [0.0] * 40)
     [score] = draw(mean_table(values, map(str, range(100))))
-    plain = bootstrap_interval(values)
+    plain = mean_over_tasks([values])
     assert score.value == pytest.approx(0.6) and score.items == 100
     assert (score.low, score.high) == pytest.approx((plain.low, plain.high), abs=0.011)
     assert draw(mean_table(values, map(str, range(100))), seed=0) == (score,), "the same seed gives the same interval"

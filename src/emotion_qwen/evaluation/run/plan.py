@@ -14,7 +14,7 @@ from pydantic import Field
 from rich.console import Console
 
 from emotion_qwen.errors import EmotionQwenError, SettingsError
-from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
+from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings
 from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
@@ -143,6 +143,49 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
         for line in dict.fromkeys(outcome.faults):
             console.print(f"fault: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return outcome
+
+
+def make_answerer(
+    name: str,
+    *,
+    device: str = "auto",
+    batch: int | None = None,
+    endpoint: EndpointSettings | None = None,
+    workers: int | None = None,
+    replies: bool = False,
+) -> Answerer:
+    """Return who is called by a name.
+
+    Args:
+        name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
+            "file:predictions.jsonl" or ".csv".
+        device: of a model of ours.
+        batch: items answered together by a model of ours; None is the default.
+        endpoint: how an endpoint is called.
+        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
+        replies: see `answerers.local.LocalModel`.
+
+    Raises:
+        CheckpointError: no model there, or one that does not fit.
+        SettingsError: a device that does not exist here, or an address that is none.
+        DataError: a file that cannot be read.
+    """
+    if name.startswith(ENDPOINT):
+        from emotion_qwen.evaluation.run.answerers.endpoint import Endpoint
+
+        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
+    if name.startswith(FILE):
+        from emotion_qwen.evaluation.run.answerers.file import PredictionFile
+
+        return PredictionFile(Path(name.removeprefix(FILE)))
+    from transformers.utils import logging
+
+    from emotion_qwen.engine.engine import Engine
+    from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
+
+    logging.disable_progress_bar()  # our own progress is over items
+    logging.set_verbosity_error()
+    return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
 
 
 def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:

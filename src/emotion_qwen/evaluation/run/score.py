@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.evaluation.run.judge import Judgement, read_judgements
 from emotion_qwen.evaluation.run.predictions import (
     FINDINGS,
     HEADER,
@@ -27,7 +26,7 @@ from emotion_qwen.evaluation.run.predictions import (
     that_count,
 )
 from emotion_qwen.evaluation.run.runner import read_items
-from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
+from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, read_judgements, score_judgements
 from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task

@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.scoring.records import (
     Answer,
     Judged,
@@ -28,9 +28,54 @@ from emotion_qwen.evaluation.scoring.records import (
     judge,
     ratio,
 )
+from emotion_qwen.extras import optional
 
 LOWEST, HIGHEST = 1, 10
 NO_MARK = "no mark from the judge"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said about one reply.
+
+    Attributes:
+        id: of the item; `language` likewise.
+        question: "clue" or "label".
+        judge: its name.
+        date: the day of the reply, ISO.
+        reply: as it came; the last one, where all were no marks.
+        error: why there is no reply; empty if there is one.
+    """
+
+    id: str
+    language: str
+    question: str
+    judge: str
+    date: str
+    reply: str = ""
+    error: str = ""
+
+    @property
+    def answer(self) -> Answer:
+        """The reply as `score_judgements` takes it."""
+        return Answer(self.id, self.reply, error=self.error)
+
+
+def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
+    """Return by judge what was said about the replies of a task's folder; empty without a judge.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    found: dict[str, list[Judgement]] = {}
+    for path in sorted(folder.glob("judged.*.jsonl")):
+        try:
+            told = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
+        for one in told:
+            found.setdefault(one.judge, []).append(one)
+    return dict(sorted(found.items()))
 
 
 def read_mark(text: str) -> float | None:
@@ -128,7 +173,7 @@ def agreement(first: Result, second: Result) -> Agreement:
     kappa = np.nan
     if len(set(one)) > 1 and len(set(other)) > 1:
         whole = (np.rint(side).astype(int) for side in (one, other))  # kappa knows whole marks only
-        kappa = optional("sklearn.metrics").cohen_kappa_score(*whole, weights="quadratic")
+        kappa = optional("sklearn.metrics", "eval").cohen_kappa_score(*whole, weights="quadratic")
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 
 

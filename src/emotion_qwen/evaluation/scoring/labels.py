@@ -1,7 +1,7 @@
 """Closed sets of labels: WAR, UAR, F1 over the task's fixed set, pooled and as mean over folds.
 
-scikit-learn gives the values; the draws of the bootstrap use the same formulas on counts, because thousands of calls
-would take minutes. A test holds both against each other.
+All are formulas on counts, so that thousands of draws of the bootstrap take no minutes. A test holds the values against
+those of scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.metrics import SURE
+from emotion_qwen.evaluation.scoring.bootstrap import SURE
 from emotion_qwen.evaluation.scoring.records import (
     Answer,
     Judged,
@@ -63,7 +62,6 @@ def score_labels(
 
     Raises:
         DataError: a reference is no label of the set, or see `records.judge`.
-        MissingPackage: scikit-learn is not installed.
     """
     for item in items:
         if len(item.references) != 1 or item.references[0] not in labels.labels:
@@ -80,8 +78,7 @@ def score_labels(
 
     judged, tally = judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)
-    scores = _with_values_of_scikit_learn(draw(table, seed=seed), judged, labels)
-    scores = _bounded_by_class(scores, judged, labels, table)
+    scores = _bounded_by_class(draw(table, seed=seed), judged, labels, table)
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
     few = [f"{name} {n}" for name, n in zip(labels.labels, support, strict=True) if 0 < n < FEW]
@@ -128,8 +125,8 @@ def _bounded_by_class(
 
 def _of_classes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
     """Return by how much UAR and macro F1 of one (K, K + 1) table exceed those of another."""
-    measures = _measures(np.stack([better, worse]))[:, 1:3]
-    return measures[0] - measures[1]
+    of_better, of_worse = measures(np.stack([better, worse]))[:, 1:3]
+    return of_better - of_worse
 
 
 def _commonest(support: np.ndarray, labels: LabelSet) -> str:
@@ -178,12 +175,12 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(groups), count, count + 1)
-        pooled = _measures(each.sum(axis=1))
+        pooled = measures(each.sum(axis=1))
         # A draw that lacks a class says nothing about a mean over all classes.
         pooled[np.isnan(pooled[:, 4 + kept]).any(axis=1), 1:3] = np.nan
         columns = [pooled[:, :4], pooled[:, 4 + kept]]
         if folds:
-            by_fold = _measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
+            by_fold = measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
             columns += [np.nanmean(by_fold[:, :, :2], axis=1), by_fold[:, :, 0]]
         return np.concatenate(columns, axis=1)
 
@@ -201,7 +198,7 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
     )
 
 
-def _measures(tables: np.ndarray) -> np.ndarray:
+def measures(tables: np.ndarray) -> np.ndarray:
     """Return (D, 4 + K): WAR, UAR, macro F1, WAF and the recalls of (D, K, K + 1) confusion matrices.
 
     A class without items has no recall (nan) and is left out of the means, here as in the draws.
@@ -214,21 +211,3 @@ def _measures(tables: np.ndarray) -> np.ndarray:
     means = [ratio(right.sum(1), support.sum(1)), ratio(recall.sum(1), classes), ratio((f1 * there).sum(1), classes)]
     weighted = ratio((f1 * support).sum(1), support.sum(1))
     return np.column_stack([*means, weighted, np.where(there, recall, np.nan)])
-
-
-def _with_values_of_scikit_learn(
-    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet
-) -> tuple[Score, ...]:
-    metrics = optional("sklearn.metrics")
-    truth = [one.item.references[0] for one in judged]
-    given = [one.read or UNREAD for one in judged]
-    present = [name for name in labels.labels if name in set(truth)]
-    _, recall, f1, support = metrics.precision_recall_fscore_support(truth, given, labels=present, zero_division=0)
-    values = {
-        "WAR": metrics.accuracy_score(truth, given),
-        "UAR": recall.mean(),
-        "macro F1": f1.mean(),
-        "WAF": np.average(f1, weights=support),
-        **{f"recall of {name}": share for name, share in zip(present, recall, strict=True)},
-    }
-    return tuple(replace(one, value=float(values.get(one.name, one.value))) for one in scores)

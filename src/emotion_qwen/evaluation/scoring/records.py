@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import DRAWS, SURE, resampled_sums
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, SURE, resampled_sums
 
 MISSING, FAILED, UNANSWERED, TIED = "missing", "failed", "no answer", "tied scores"
 """Why an item has no readable answer: no line of that id; a line that holds an error; one that says why there is none;

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import OURS, Finding, Item, evenly
+from emotion_qwen.extras import optional
 
 NAMED = 5
 """So many names are given in a message; the rest is a number."""
@@ -281,7 +281,7 @@ def parquet_rows(
         DataError: a file is no Parquet file, or lacks a column.
         MissingPackage: pyarrow is not installed.
     """
-    parquet, arrow = optional("pyarrow.parquet"), optional("pyarrow")
+    parquet, arrow = optional("pyarrow.parquet", "eval"), optional("pyarrow", "eval")
     for path in files:
         try:
             file = parquet.ParquetFile(path)
