@@ -25,7 +25,7 @@ from emotion_qwen.errors import CheckpointError, DataError, SettingsError, unkno
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.predictions import Prediction
 from emotion_qwen.evaluation.run.runner import answer_task
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -168,12 +168,10 @@ def calibrate(
     answerer, fits = LocalModel(engine), {}
     for channel, names in tasks.items():
         lines: dict[str, Sequence[Prediction]] = {}
-        for name in names:
-            if name not in TASKS:
-                raise SettingsError(unknown_choice("task", name, TASKS))
-            folder = predictions / name
-            done = answer_task(answerer, TASKS[name], folder, data=data, languages=languages, split=split, limit=limit)
-            lines[name] = done.predictions
+        for task in load_tasks(names):
+            folder = predictions / task.column
+            done = answer_task(answerer, task, folder, data=data, languages=languages, split=split, limit=limit)
+            lines[task.name] = done.predictions
         fits[channel] = fit_channel(lines)
     return fits
 

@@ -47,7 +47,7 @@ def evaluate() -> None:
 @evaluate.command("run")
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.argument("overrides", nargs=-1)
-@click.option("--tasks", default=None, help="Names, separated by commas.")
+@click.option("--tasks", default=None, help="Names and Python files of your own tasks, separated by commas.")
 @click.option("--model", "models", multiple=True, help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl")
 @click.option("--data", multiple=True, help="Folder of the files, or task=FOLDER; several times.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the run.")
@@ -69,6 +69,7 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
     Options count more than the file. A run that was interrupted goes on.
     """
     if listed:
+        _load(given["tasks"])
         _show_tasks(Console())
         return 0
     from emotion_qwen.evaluation.run.plan import EvalSettings, run
@@ -88,9 +89,11 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
 
 @evaluate.command("score")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--tasks", default=None, help="Python files of your own tasks in the run, separated by commas.")
 @click.option("--frames/--no-frames", default=True, help="Frames of the worst answers on the page.")
-def score(run: Path, frames: bool) -> int:
+def score(run: Path, tasks: str | None, frames: bool) -> int:
     """Score the answers of RUN again; loads no model and no data."""
+    _load(tasks)
     scored = _report(run, {}, frames)
     return 0 if all(column.whole for column in scored.columns) and not scored.unscored else FINISHED_WITH_FAULTS
 
@@ -99,10 +102,12 @@ def score(run: Path, frames: bool) -> int:
 @click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; SECOND if not set.")
-def compare(first: Path, second: Path, output: Path | None) -> int:
+@click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
+def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -> int:
     """Compare two runs of one model each, or the folders of two models within runs (RUN/MODEL)."""
     from emotion_qwen.evaluation.run.compare import compare_runs, show, write_comparison
 
+    _load(tasks)
     found = compare_runs(first, second)
     pages = write_comparison(found, output or second)
     show(found, Console())
@@ -158,6 +163,14 @@ def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
     return named or (plain[0] if plain else None)
 
 
+def _load(tasks: str | None) -> None:
+    """Load the tasks of files, so that the predictions of a run or a listing may hold them."""
+    from emotion_qwen.evaluation.tasks import load_tasks
+
+    if tasks:
+        load_tasks(tasks)
+
+
 def _show_tasks(console: Console) -> None:
     from emotion_qwen.evaluation.tasks import listing
 
@@ -171,7 +184,9 @@ def _show_tasks(console: Console) -> None:
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names, separated by commas.")
+@click.option(
+    "--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names and Python files, separated by commas."
+)
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the Parquet files.")
 @click.option("--allow", type=float, default=1.5, show_default=True, help="General loss allowed, percentage points.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for predictions and page.")
@@ -199,11 +214,11 @@ def forgetting(
     from emotion_qwen.evaluation.pages.forgetting_page import PAGE, show, write_page
     from emotion_qwen.evaluation.run.forgetting import check_domains, measure_forgetting
     from emotion_qwen.evaluation.task import SPLITS
-    from emotion_qwen.evaluation.tasks import chosen_tasks
+    from emotion_qwen.evaluation.tasks import load_tasks
     from emotion_qwen.extras import optional
     from emotion_qwen.model.source import find_model
 
-    chosen = chosen_tasks(tasks)
+    chosen = load_tasks(tasks)
     check_domains(chosen)
     if split not in SPLITS:
         raise SettingsError(unknown_choice("split", split, SPLITS))

@@ -19,7 +19,7 @@ from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
-from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
+from emotion_qwen.evaluation.tasks import TASKS, load_tasks
 from emotion_qwen.files import write_whole
 from emotion_qwen.settings import Settings
 
@@ -28,7 +28,7 @@ class EvalSettings(Settings):
     """A run of benchmarks."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names; `emotion-qwen eval --list` shows them."""
+    """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
     """"nano", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
     data: Path | dict[str, Path] | None = None
@@ -65,7 +65,7 @@ class EvalSettings(Settings):
             SettingsError: an unknown task, wording or option.
         """
         found = []
-        for task in chosen_tasks(",".join(self.tasks)):
+        for task in load_tasks(self.tasks):
             set_up = task.with_options(**self.options.get(task.name, {}))
             found += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
         for prompt in self.prompts:

@@ -30,7 +30,7 @@ from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, rea
 from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks import TASKS, load_installed_tasks
 
 FEW = 30
 """Fewer independent groups than these make rough intervals."""
@@ -99,7 +99,12 @@ def task_of(header: Mapping[str, Any]) -> Task:
     """
     name, _, prompt = str(header.get("task", "")).partition(".")
     if name not in TASKS:
-        raise DataError(f"task {name!r} of the predictions is unknown; expected one of: {', '.join(TASKS)}")
+        load_installed_tasks()
+    if name not in TASKS:
+        raise DataError(
+            f"task {name!r} of the predictions is unknown; expected one of: {', '.join(TASKS)}; if it is your own, "
+            "name its file with --tasks"
+        )
     task = TASKS[name].with_options(**header.get("options", {}))
     return task.with_prompt(prompt) if prompt else task
 
