@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from emotion_qwen.cli import main
-from emotion_qwen.evaluation.task import Finding
+from emotion_qwen.evaluation.task import TaskFinding
 from emotion_qwen.evaluation.tasks import TASKS
 
 from .prediction_files import write_pictures
@@ -56,7 +56,7 @@ def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkey
     class Found(type(toy([]).source)):
         def findings(self, data, split, languages):
             told = [("differs", "4 rows; 9 published"), ("missing", "1 of 4 clips"), ("note", "2 songs are not read")]
-            return [Finding(*one) for one in told]
+            return [TaskFinding(*one) for one in told]
 
     source = Found([emotion_item(n, label) for n, label in enumerate(LABELS)])
     monkeypatch.setitem(TASKS, "toy", replace(toy([]), source=source))

@@ -27,7 +27,7 @@ from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.runner import answer_task
-from emotion_qwen.evaluation.scoring.bootstrap import Estimate, mean_over_tasks
+from emotion_qwen.evaluation.scoring.bootstrap import IntervalEstimate, mean_over_tasks
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
 from emotion_qwen.training.plan import TrainSettings
@@ -184,7 +184,7 @@ def compare_arm(arm: Arm, base: Mapping[str, np.ndarray], runs: Sequence[Mapping
     }
 
 
-def _points(estimate: Estimate) -> dict[str, float]:
+def _points(estimate: IntervalEstimate) -> dict[str, float]:
     return {key: round(100 * getattr(estimate, key), 2) for key in ("value", "low", "high")}
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Picture, Rows, Text, as_markdown
 from emotion_qwen.evaluation.run.forgetting import POINTS, SIDES, Change, Forgetting, TaskChange
-from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, Estimate
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, IntervalEstimate
 from emotion_qwen.files import write_whole
 
 PAGE, RECORD = "forgetting.md", "forgetting.json"
@@ -209,7 +209,7 @@ def _sides(before: float, after: float) -> dict[str, float]:
     return {"before": round(before, 3), "after": round(after, 3)}
 
 
-def _rounded(estimate: Estimate, scale: float = POINTS) -> dict[str, float]:
+def _rounded(estimate: IntervalEstimate, scale: float = POINTS) -> dict[str, float]:
     return {name: round(scale * getattr(estimate, name), 2) for name in ("value", "low", "high")}
 
 
@@ -222,7 +222,7 @@ def points(share: float) -> str:
     return signed(POINTS * share)
 
 
-def span(estimate: Estimate) -> str:
+def span(estimate: IntervalEstimate) -> str:
     """Write the interval of a difference in percentage points."""
     return f"{points(estimate.low)} to {points(estimate.high)}"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.run.score import Column, confusion_of, score_folder
-from emotion_qwen.evaluation.scoring.bootstrap import Estimate, mean_over_tasks
+from emotion_qwen.evaluation.scoring.bootstrap import IntervalEstimate, mean_over_tasks
 from emotion_qwen.evaluation.scoring.labels import measures
 from emotion_qwen.evaluation.scoring.paired import check_same_items
 from emotion_qwen.evaluation.task import DOMAINS, Task
@@ -37,9 +37,9 @@ class Change:
     name: str
     items: int
     chance: float
-    before: Estimate
-    after: Estimate
-    difference: Estimate
+    before: IntervalEstimate
+    after: IntervalEstimate
+    difference: IntervalEstimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,11 @@ class Forgetting:
     languages: tuple[str, ...]
 
     @property
-    def loss(self) -> Estimate:
+    def loss(self) -> IntervalEstimate:
         """Loss of general skill in percentage points, `high` being the upper end of its 95 % interval."""
         gain = self.domains["general"].difference
         # 0.0 - x, because -0.0 would be printed with its sign
-        return Estimate(*(0.0 - POINTS * bound for bound in (gain.value, gain.high, gain.low)))
+        return IntervalEstimate(*(0.0 - POINTS * bound for bound in (gain.value, gain.high, gain.low)))
 
     @property
     def failed(self) -> bool:

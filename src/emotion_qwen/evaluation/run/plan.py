@@ -83,7 +83,7 @@ class EvalSettings(Settings):
 
 
 @dataclass(eq=False)
-class Outcome:
+class EvalOutcome:
     """What came of a run.
 
     Attributes:
@@ -97,13 +97,13 @@ class Outcome:
     notes: dict[str, None] = field(default_factory=dict)
 
 
-def run(settings: EvalSettings, console: Console) -> Outcome:
+def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     """Let every model answer every task; a task or model that fails is named, and the others go on.
 
     Raises:
         EmotionQwenError: nothing at all could be answered.
     """
-    tasks, outcome, place = settings.chosen(), Outcome(), Place.here()
+    tasks, outcome, place = settings.chosen(), EvalOutcome(), Place.here()
     folders = folder_names(settings.models)
     last: EmotionQwenError | None = None
     for name in settings.models:
@@ -188,7 +188,7 @@ def make_answerer(
     return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
 
 
-def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
+def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
     """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
     for folder in places:
         known = {item.id for item in outcome.asked.get(folder, ())}
@@ -197,7 +197,7 @@ def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[s
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
-def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> None:
+def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -> None:
     try:
         faults = judge_run(list(outcome.asked), judge, settings.output)
     except EmotionQwenError as error:
@@ -206,7 +206,7 @@ def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> No
     outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
 
 
-def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: Outcome) -> None:
+def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: EvalOutcome) -> None:
     languages = [language for language in settings.languages if language in task.languages]
     if not languages:
         raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")

@@ -27,7 +27,7 @@ from emotion_qwen.evaluation.run.predictions import (
 )
 from emotion_qwen.evaluation.run.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, read_judgements, score_judgements
-from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Judged, Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, load_installed_tasks
@@ -180,14 +180,14 @@ def score_folder(folder: Path) -> list[Column]:
     return columns
 
 
-def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Answer]:
+def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Response]:
     """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
     known = {item.id: item for item in items}
     answers = []
     for one in lines:
         if one.id in known:
             scores = None if one.scores is None else known[one.id].scores(one.scores)
-            answers.append(Answer(one.id, one.text or "", scores, one.error, one.unanswered))
+            answers.append(Response(one.id, one.text or "", scores, one.error, one.unanswered))
     return answers
 
 
@@ -220,7 +220,7 @@ def _findings(folder: Path) -> list[str]:
 
 
 def _marks(
-    items: Sequence[ScoredItem], answers: Sequence[Answer], judged: Mapping[str, Sequence[Judgement]]
+    items: Sequence[ScoredItem], answers: Sequence[Response], judged: Mapping[str, Sequence[Judgement]]
 ) -> dict[str, Result]:
     """Return by "question, judge" the marks of every judge; an item without an answer gets the lowest."""
     answered = {answer.id for answer in answers if not answer.error and answer.text}

@@ -15,7 +15,7 @@ SURE = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A figure with its 95 % bootstrap interval."""
 
     value: float
@@ -23,7 +23,7 @@ class Estimate:
     high: float
 
 
-def mean_over_tasks(values: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0) -> Estimate:
+def mean_over_tasks(values: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0) -> IntervalEstimate:
     """Estimate the mean over tasks; items are drawn within each task, and every task counts the same.
 
     For a paired comparison the values are the differences between two models. Items are drawn then, not answers: where
@@ -39,7 +39,7 @@ def mean_over_tasks(values: Sequence[np.ndarray], draws: int = DRAWS, seed: int 
     generator = np.random.default_rng(seed)
     drawn = [resampled_sums(np.reshape(task, (-1, 1)), draws, generator)[:, 0] / len(task) for task in values]
     low, high = np.quantile(np.mean(drawn, axis=0), SURE)
-    return Estimate(float(np.mean([np.mean(task) for task in values])), float(low), float(high))
+    return IntervalEstimate(float(np.mean([np.mean(task) for task in values])), float(low), float(high))
 
 
 def resampled_sums(rows: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:

@@ -16,18 +16,7 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
 from emotion_qwen.extras import optional
 
 LOWEST, HIGHEST = 1, 10
@@ -56,9 +45,9 @@ class Judgement:
     error: str = ""
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> records.Response:
         """The reply as `score_judgements` takes it."""
-        return Answer(self.id, self.reply, error=self.error)
+        return records.Response(self.id, self.reply, error=self.error)
 
 
 def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
@@ -101,8 +90,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def score_judgements(
-    items: Sequence[ScoredItem], replies: Iterable[Answer], unanswered: Collection[str] = (), *, seed: int = 0
-) -> Result:
+    items: Sequence[records.ScoredItem],
+    replies: Iterable[records.Response],
+    unanswered: Collection[str] = (),
+    *,
+    seed: int = 0,
+) -> records.Result:
     """Average a judge's marks.
 
     An item that the model did not answer gets the lowest mark, whatever the judge says. An item that the judge did not
@@ -119,23 +112,23 @@ def score_judgements(
         DataError: see `records.judge`.
     """
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
         mark = read_mark(answer.text)
-        return Read(None, NO_MARK) if mark is None else Read(str(mark))
+        return records.Read(None, NO_MARK) if mark is None else records.Read(str(mark))
 
     given = {answer.id: answer for answer in replies}
-    given |= {name: Answer(name, json.dumps({"score": LOWEST})) for name in unanswered}
-    judged, tally = judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
+    given |= {name: records.Response(name, json.dumps({"score": LOWEST})) for name in unanswered}
+    judged, tally = records.judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
     marked = np.array([one.read is not None for one in judged], dtype=float)
     marks = np.array([float(one.read or LOWEST) for one in judged], dtype=float)
     rows = np.column_stack([np.ones(len(judged)), marked, marks, marks * marked])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        return np.column_stack([ratio(sums[:, 3], sums[:, 1]), ratio(sums[:, 2], sums[:, 0])])
+        return np.column_stack([records.ratio(sums[:, 3], sums[:, 1]), records.ratio(sums[:, 2], sums[:, 0])])
 
     names = ("mean mark", "mean mark, unmarked as lowest")
-    table = Table(names, (int(marked.sum()), len(judged)), rows, clusters_of(judged), statistic)
-    return Result(draw(table, seed=seed), tally, judged, table)
+    table = records.ScoreTable(names, (int(marked.sum()), len(judged)), rows, records.clusters_of(judged), statistic)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table)
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ class Agreement:
     kappa: float
 
 
-def agreement(first: Result, second: Result) -> Agreement:
+def agreement(first: records.Result, second: records.Result) -> Agreement:
     """Compare the marks of two judges of the same items.
 
     Raises:
@@ -177,5 +170,5 @@ def agreement(first: Result, second: Result) -> Agreement:
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 
 
-def _marks(judged: Sequence[Judged]) -> dict[str, float]:
+def _marks(judged: Sequence[records.Judged]) -> dict[str, float]:
     return {one.item.id: float(one.read) for one in judged if one.read is not None}

@@ -12,21 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.scoring import records
 from emotion_qwen.evaluation.scoring.bootstrap import SURE
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    Score,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    likeliest,
-    ratio,
-)
 from emotion_qwen.matching.answer import read_label
 from emotion_qwen.taxonomy import LabelSet
 
@@ -39,14 +26,14 @@ UNREAD = ""
 
 
 def score_labels(
-    items: Sequence[ScoredItem],
-    answers: Iterable[Answer],
+    items: Sequence[records.ScoredItem],
+    answers: Iterable[records.Response],
     labels: LabelSet,
     *,
     language: str | None = None,
     folds: bool = False,
     seed: int = 0,
-) -> Result:
+) -> records.Result:
     """Score a task whose right answer is one label of a fixed set.
 
     WAR is the share of right answers (recall weighted by support). UAR is the mean recall, macro F1 the mean F1 over
@@ -69,27 +56,29 @@ def score_labels(
                 f"item {item.id!r} has the references {item.references}; expected one of {', '.join(labels.labels)}"
             )
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
-        chosen = likeliest(item if item.allowed else ScoredItem(item.id, item.references, labels.labels), answer)
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
+        chosen = records.likeliest(
+            item if item.allowed else records.ScoredItem(item.id, item.references, labels.labels), answer
+        )
         if chosen is not None:
             return chosen
         found = read_label(answer.text, labels, language)
-        return Read(found.label, found.why)
+        return records.Read(found.label, found.why)
 
-    judged, tally = judge(items, answers, read, lambda item, label: float(label == item.references[0]))
+    judged, tally = records.judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)
-    scores = _bounded_by_class(draw(table, seed=seed), judged, labels, table)
+    scores = _bounded_by_class(records.draw(table, seed=seed), judged, labels, table)
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
     few = [f"{name} {n}" for name, n in zip(labels.labels, support, strict=True) if 0 < n < FEW]
     notes = [f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes"] if absent else []
     notes += [f"few items of: {', '.join(few)}; UAR and macro F1 depend on each of them"] if few else []
-    return Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
+    return records.Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
 
 
 def _bounded_by_class(
-    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet, table: Table
-) -> tuple[Score, ...]:
+    scores: tuple[records.Score, ...], judged: Sequence[records.Judged], labels: LabelSet, table: records.ScoreTable
+) -> tuple[records.Score, ...]:
     """Widen the intervals of UAR and macro F1 by classes that draws cannot vary, as all of their items are alike.
 
     Where all items of a class are right, or none is, its recall may still be as low, or as high, as the exact binomial
@@ -139,7 +128,7 @@ def _commonest(support: np.ndarray, labels: LabelSet) -> str:
     )
 
 
-def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+def confusion(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
     """Return (K, K + 1) counts, right label by given label; the last column counts items without a readable answer.
 
     A label that was read but is not of the set stands in the last column too.
@@ -147,7 +136,7 @@ def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
     return _cells(judged, labels).sum(axis=0).reshape(len(labels.labels), -1).astype(int)
 
 
-def _cells(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+def _cells(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
     """Return (N, K * (K + 1)), 1 in the cell of the confusion matrix where the item stands."""
     count = len(labels.labels)
     place = {name: number for number, name in enumerate(labels.labels)}
@@ -158,7 +147,7 @@ def _cells(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
     return cells
 
 
-def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
+def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> records.ScoreTable:
     cells, count = _cells(judged, labels), len(labels.labels)
     support = cells.sum(axis=0).reshape(count, -1).sum(axis=1).astype(int)
     names = ["WAR", "UAR", "macro F1", "WAF", *(f"recall of {name}" for name in labels.labels)]
@@ -185,11 +174,11 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
         return np.concatenate(columns, axis=1)
 
     flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
-    return Table(
+    return records.ScoreTable(
         tuple(names),
         tuple(map(int, sizes)),
         flat,
-        clusters_of(judged),
+        records.clusters_of(judged),
         statistic,
         strata,
         shares=(True,) * len(names),
@@ -206,8 +195,12 @@ def measures(tables: np.ndarray) -> np.ndarray:
     support, given = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
     right = np.diagonal(tables, axis1=1, axis2=2)
     there = support > 0
-    recall, f1 = ratio(right, support), ratio(2 * right, support + given)
+    recall, f1 = records.ratio(right, support), records.ratio(2 * right, support + given)
     classes = there.sum(axis=1)
-    means = [ratio(right.sum(1), support.sum(1)), ratio(recall.sum(1), classes), ratio((f1 * there).sum(1), classes)]
-    weighted = ratio((f1 * support).sum(1), support.sum(1))
+    means = [
+        records.ratio(right.sum(1), support.sum(1)),
+        records.ratio(recall.sum(1), classes),
+        records.ratio((f1 * there).sum(1), classes),
+    ]
+    weighted = records.ratio((f1 * support).sum(1), support.sum(1))
     return np.column_stack([*means, weighted, np.where(there, recall, np.nan)])

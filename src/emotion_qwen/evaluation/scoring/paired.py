@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, Estimate
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, IntervalEstimate
 from emotion_qwen.evaluation.scoring.records import Result, drawn_again, interval
 
 
@@ -25,7 +25,7 @@ class Difference:
     name: str
     first: float
     second: float
-    difference: Estimate
+    difference: IntervalEstimate
     share: bool = False
 
 
@@ -68,7 +68,7 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
     differences = []
     for place, name in enumerate(first.table.names):
         a, b = first[name], second[name]
-        difference = Estimate(b.value - a.value, float(low[place]), float(high[place]))
+        difference = IntervalEstimate(b.value - a.value, float(low[place]), float(high[place]))
         differences.append(Difference(name, a.value, b.value, difference, a.share))
     return Comparison(tuple(differences), _mcnemar_of(first, second))
 

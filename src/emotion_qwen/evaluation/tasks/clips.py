@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.evaluation.task import RELEASE, Item, labelled
-from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, Media, Reader, Table
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, BenchmarkReader, Media, ReadRows
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet, label_set
 
@@ -24,7 +24,7 @@ class Labelled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LabelledFiles(Reader):
+class LabelledFiles(BenchmarkReader):
     """Clips or pictures of a closed set of labels.
 
     Attributes:
@@ -45,21 +45,21 @@ class LabelledFiles(Reader):
         return self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
 
     def item(self, name: str, row: Labelled, language: str) -> Item:
-        """See `Reader`; a file that is not there is asked about by the path where it should be."""
+        """See `BenchmarkReader`; a file that is not there is asked about by the path where it should be."""
         kind = "image" if row.path.suffix.lower() in PICTURES else "video"
         part: dict[str, Any] = {"type": kind, kind: row.path}
         more = {"group": row.group or row.label, "cluster": row.person}
         return labelled(name, language, (part,), self.ask(language), self.labels, row.label, **more)
 
 
-def put_clips(table: Table, home: Path) -> None:
+def put_clips(table: ReadRows, home: Path) -> None:
     """Put into every row the path of its clip, or where it should be; say which are not there."""
     found = table.find("clips", Media(home, VIDEOS), table.rows)
     for name, row in table.rows.items():
         table.rows[name] = row._replace(path=found.get(name, home / f"{name}.mp4"))
 
 
-def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> None:
+def compare_labels(table: ReadRows, what: str, published: Mapping[str, int]) -> None:
     """Compare the rows of every label with the published numbers."""
     found = Counter(row.label for row in table.rows.values())
     other = [f"{name} {found[name]}, published {count}" for name, count in published.items() if found[name] != count]
@@ -67,7 +67,7 @@ def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> Non
         table.say("differs", f"{what}: {'; '.join(other)}")
 
 
-def expect_folds(table: Table, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
+def expect_folds(table: ReadRows, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
     """Say which folds have no rows, and compare the rows of the others with the published numbers."""
     absent = [name for name in published if not seen[name]]
     if absent:

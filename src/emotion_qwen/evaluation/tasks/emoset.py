@@ -13,7 +13,7 @@ from typing import Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
-from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Table, needed, read_json
+from emotion_qwen.evaluation.tasks.files import PICTURES, Media, ReadRows, needed, read_json
 from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
 from emotion_qwen.records import EVOKED
@@ -30,9 +30,9 @@ ENTRY = "[label, id, picture, annotation]"
 class EmoSet(LabelledFiles):
     """Pictures of one split. What the release asked is not known: its questions were not shipped."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table = Table()
+        table = ReadRows()
         file, published = PICTURES_OF[split]
         path = needed(home, file, f"EmoSet-118K/{file}")[0]
         rows = read_json(path)

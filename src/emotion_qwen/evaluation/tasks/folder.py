@@ -8,7 +8,7 @@ from pathlib import Path
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
-from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, Table
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, ReadRows
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import label_set
@@ -18,9 +18,9 @@ from emotion_qwen.taxonomy import label_set
 class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`; hidden files and folders are passed over."""
-        table, labels = Table(), self.labels
+        table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:
             name = folder.name.strip().lower()

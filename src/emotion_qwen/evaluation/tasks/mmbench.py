@@ -18,7 +18,7 @@ from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Table, parquet_rows, read_csv
+from emotion_qwen.evaluation.tasks.files import ReadRows, parquet_rows, read_csv
 from emotion_qwen.evaluation.tasks.prompts import lettered, mmbench_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_mmbench
@@ -39,9 +39,9 @@ class MmBench(PictureQuestions):
 
     circular: bool = False
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, rows, rotated = Table(), 0, 0
+        table, rows, rotated = ReadRows(), 0, 0
         for row, picture in _rows(home, language):
             rows += 1
             name = str(row["index"])

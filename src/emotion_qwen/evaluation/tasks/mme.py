@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, score_mme
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import Table, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import mme_question
 from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question
 from emotion_qwen.evaluation.tasks.scorers import released_mme
@@ -26,9 +26,9 @@ class Mme(PictureQuestions):
 
     choices = YES_NO
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, times, count = Table(), Counter[str](), 0
+        table, times, count = ReadRows(), Counter[str](), 0
         files = needed(home, "test-*.parquet", "data/test-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "question", "answer", "image")):
             count += 1

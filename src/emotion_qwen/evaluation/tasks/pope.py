@@ -18,7 +18,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import Table, needed, parquet_rows, read_text
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_text
 from emotion_qwen.evaluation.tasks.prompts import pope_question
 from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_pope
@@ -36,9 +36,9 @@ class Pope(PictureQuestions):
 
     choices = YES_NO
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table = Table()
+        table = ReadRows()
         for row, stored in _rows(home):
             kind = str(row.get("category") or row.get("split") or "").lower()
             name, answer = f"{kind}/{row.get('question_id')}", str(row["answer"]).strip().lower()

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item
-from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table
+from emotion_qwen.evaluation.tasks.files import PICTURES, BenchmarkReader, Media, ReadRows
 
 YES_NO = ("yes", "no")
 
@@ -38,7 +38,7 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureQuestions(Reader):
+class PictureQuestions(BenchmarkReader):
     """Rows are a `Question` each; a subclass reads them, and says how they are asked."""
 
     choices: ClassVar[tuple[str, ...]] = ()
@@ -49,7 +49,7 @@ class PictureQuestions(Reader):
         """Compose the question in the wording in use."""
 
     def item(self, name: str, row: Question, language: str) -> Item:
-        """See `Reader`; a question without picture has no part, not an empty one."""
+        """See `BenchmarkReader`; a question without picture has no part, not an empty one."""
         return Item(
             name,
             language,
@@ -69,7 +69,7 @@ def is_letter_of(letter: str, options: tuple[str, ...]) -> bool:
     return len(letter) == 1 and letter in LETTERS[: len(options)]
 
 
-def find_pictures(table: Table, home: Path) -> None:
+def find_pictures(table: ReadRows, home: Path) -> None:
     """Put the path of every loose picture into its row, and say which are not there."""
     loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
     if not loose:

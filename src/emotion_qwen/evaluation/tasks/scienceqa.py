@@ -12,7 +12,7 @@ from pathlib import Path
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import Table, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import science_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question
 from emotion_qwen.evaluation.tasks.scorers import released_science
@@ -26,9 +26,9 @@ SEEN, UNSEEN = "with picture", "without picture"
 class ScienceQa(PictureQuestions):
     """Questions of one split; `group` says whether there is a picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
         for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):
             name, options = f"{split}/{count}", tuple(str(one) for one in row["choices"] or ())

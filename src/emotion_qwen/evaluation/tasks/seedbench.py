@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import Table, needed, parquet_rows
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import seed_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_seed
@@ -31,9 +31,9 @@ IMAGES = 9
 class SeedBench(PictureQuestions):
     """The questions about pictures; `group` names the dimension."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count, videos = Table(), 0, 0
+        table, count, videos = ReadRows(), 0, 0
         columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
         for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):
             count += 1

@@ -12,11 +12,11 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, score_vqa
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
 from emotion_qwen.evaluation.tasks.files import (
-    Table,
+    ReadRows,
     needed,
     parquet_rows,
     read_json,
@@ -30,7 +30,7 @@ PEOPLE = 10
 """Answers a question."""
 
 
-def take_answers(table: Table, name: str, row: Question) -> None:
+def take_answers(table: ReadRows, name: str, row: Question) -> None:
     """Take a row if people answered it, and say so if there are not ten of them."""
     if not any(row.answers):
         table.fault("no answer of people", name)
@@ -44,9 +44,9 @@ def take_answers(table: Table, name: str, row: Question) -> None:
 class TextVqa(PictureQuestions):
     """The validation questions; `cluster` is the picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
             answers = tuple(str(one) for one in row.get("answers") or ())
@@ -77,7 +77,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         yield row, home / "train_images" / f"{row['image_id']}.jpg"
 
 
-def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
     """`score_vqa` by TextVQA's protocol."""
     return score_vqa(items, answers, TEXT_VQA)
 

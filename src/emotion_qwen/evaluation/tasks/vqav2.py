@@ -15,7 +15,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import Table, needed, parquet_rows, read_json
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_json
 from emotion_qwen.evaluation.tasks.prompts import vqa_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
@@ -29,9 +29,9 @@ ASKED, ANNOTATED = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2
 class VqaV2(PictureQuestions):
     """The validation questions; `group` is the type of the answer, `cluster` the picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
             told = row.get("answers") or ()
