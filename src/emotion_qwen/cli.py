@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("emotion_qwen.convert.commands:convert", "Turn a Qwen2.5-VL or released checkpoint into ours."),
     "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
-    "eval": ("emotion_qwen.evaluation.eval_commands:evaluate", "Run benchmarks, score again, compare runs."),
+    "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),
     "forgetting": (
         "emotion_qwen.evaluation.commands:forgetting",
         "Compare two models: did emotion training cost general skill?",

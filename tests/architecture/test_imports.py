@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
-    ("extras",),
+    ("extras", "extensions"),
     ("taxonomy", "strings", "settings", "console", "nano", "files", "workers", "client"),
     ("records", "matching"),
     ("media", "faces", "model"),
@@ -35,12 +35,9 @@ UPWARD = {
 CLOSING = {
     ("model", "processing"): "AutoProcessor has to know our processor as soon as our model",
     ("data.scenes", "data.parts"): "to be taken apart",
-    ("evaluation.run.answerers.endpoint", "evaluation.run.answerers"): "to be taken apart",
-    ("evaluation.run.judge", "evaluation.run.score"): "to be taken apart",
-    ("ver.pipeline", "ver.export"): "to be taken apart",
-    ("ver.pipeline", "ver.estimate"): "to be taken apart",
-    ("ver.stats", "ver.export"): "to be taken apart",
 }
+# Strings that look like modules of ours.
+ENTRY_POINT_GROUPS = {"emotion_qwen.tasks", "emotion_qwen.parts"}
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -70,7 +67,7 @@ def imported(tree: ast.AST, package: str) -> set[str]:
                 names.add(full if base == "emotion_qwen" or exists(full) else base)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value.partition(":")[0]
-            if re.fullmatch(r"emotion_qwen(\.\w+)+", text):
+            if re.fullmatch(r"emotion_qwen(\.\w+)+", text) and text not in ENTRY_POINT_GROUPS:
                 names.add(text)
     return {name for name in names if name == "emotion_qwen" or name.startswith("emotion_qwen.")}
 

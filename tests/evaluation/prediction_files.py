@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from emotion_qwen.evaluation.predict import HEADER, LINES, Prediction
+from emotion_qwen.evaluation.run.predictions import HEADER, ITEMS, LINES, Prediction
+from emotion_qwen.evaluation.task import Item
 
 
 def write_pictures(path: Path, labels: list[str], side: int = 32, splits: list[str] | None = None) -> Path:
@@ -26,28 +27,38 @@ def write_pictures(path: Path, labels: list[str], side: int = 32, splits: list[s
     return path
 
 
+CHOICES = dict.fromkeys(("cat", "dog"), ("cat", "dog")) | dict.fromkeys(("anger", "fear"), ("anger", "fear"))
+"""Group -> the choices of its items."""
+
+
 def header(task: str = "cifar", weights: str = "aaaa", **changed) -> dict:
     fields = {"task": task, "split": "validation", "scoring": "likelihood", "model": "nano", "weights": weights}
     return {**fields, "dtype": "float32", "prompt": "pppp", "settings": {}, **changed}
 
 
 def line(name: str, right: bool, group: str = "cat", language: str = "en", gate: float = 0.25) -> Prediction:
-    scores = {"cat": 0.5, "dog": 0.5}
-    other = "dog" if group == "cat" else "cat"
-    return Prediction(name, language, group, group, group if right else other, scores, (1 - gate, gate), 2, "asked")
+    predicted = group if right else next(choice for choice in CHOICES[group] if choice != group)
+    scores = {choice: 0.75 if choice == predicted else 0.25 for choice in CHOICES[group]}
+    return Prediction(name, language, group, group, predicted, scores, (1 - gate, gate), 2, "asked")
 
 
-def write_folder(folder: Path, lines: list[Prediction], **changed) -> Path:
-    """Write the predictions of one task as `predict` does; the folder's name is the task."""
+def write_folder(folder: Path, lines: list[Prediction], items: list[Item] | None = None, **changed) -> Path:
+    """Write the predictions of one task as `answer_task` does; the folder's name is the task."""
     folder.mkdir(parents=True)
+    items = [asked_item(one) for one in lines] if items is None else items
     (folder / HEADER).write_text(json.dumps(header(folder.name, **changed)), encoding="utf-8")
+    (folder / ITEMS).write_text("".join(json.dumps(asdict(one)) + "\n" for one in items), encoding="utf-8")
     (folder / LINES).write_text("".join(json.dumps(asdict(one)) + "\n" for one in lines), encoding="utf-8")
     return folder
 
 
-def answered(right: np.ndarray, gate: float = 0.25) -> list[Prediction]:
-    """Return one line an item, cats and dogs in turn."""
-    return [line(f"i{n}", bool(one), ("cat", "dog")[n % 2], gate=gate) for n, one in enumerate(right)]
+def asked_item(one: Prediction) -> Item:
+    return Item(one.id, one.language, (), "Which?", CHOICES[one.group], one.answer, one.group)
+
+
+def answered(right: np.ndarray, gate: float = 0.25, groups: tuple[str, str] = ("cat", "dog")) -> list[Prediction]:
+    """Return one line an item, of the two groups in turn."""
+    return [line(f"i{n}", bool(one), groups[n % 2], gate=gate) for n, one in enumerate(right)]
 
 
 def without_seconds(path: Path) -> list[dict]:

@@ -13,7 +13,8 @@ from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation import calibrate
 from emotion_qwen.evaluation.calibrate import expected_calibration_error, fit_channel, fit_temperature, tempered
-from emotion_qwen.evaluation.predict import Prediction
+from emotion_qwen.evaluation.run.predictions import Prediction
+from emotion_qwen.evaluation.run.runner import Answered
 
 NAMES = ("sad", "happy", "fear")
 FIT = ChannelFit(1.7, 0.6, 0.1, 0.02, 9, ("fer",))
@@ -83,12 +84,12 @@ def test_the_command_keeps_the_channels_that_it_did_not_fit(tmp_path, monkeypatc
     Calibration({"sound": FIT}, ("fer7",)).write(tmp_path)
     calibrated: list[Engine] = []
 
-    def answer(engine, task, output, **options):
-        calibrated.append(engine)
-        assert engine.calibration == Calibration() and options["limit"] == 7
-        return lines(*drawn(500, 2.0))
+    def answer(answerer, task, folder, **options):
+        calibrated.append(answerer.engine)
+        assert answerer.engine.calibration == Calibration() and options["limit"] == 7
+        return Answered(tuple(lines(*drawn(500, 2.0))), (), {})
 
-    monkeypatch.setattr(calibrate, "predict", answer)
+    monkeypatch.setattr(calibrate, "answer_task", answer)
     monkeypatch.setattr(Engine, "load", lambda name: Engine(nano.model, nano.processor, str(name)))
     arguments = [str(tmp_path), "--channel", "picture=fer,lfw", "--sets", "dfew7", "--limit", "7"]
     assert run_command(calibrate.command, arguments) == 0

@@ -1,11 +1,12 @@
 import json
 import re
+import sys
 from dataclasses import replace
 
 import pytest
 
 from emotion_qwen.cli import main
-from emotion_qwen.evaluation.task import Finding
+from emotion_qwen.evaluation.task import TaskFinding
 from emotion_qwen.evaluation.tasks import TASKS
 
 from .prediction_files import write_pictures
@@ -55,7 +56,7 @@ def test_what_was_found_in_the_files_stands_on_the_page(tmp_path, capsys, monkey
     class Found(type(toy([]).source)):
         def findings(self, data, split, languages):
             told = [("differs", "4 rows; 9 published"), ("missing", "1 of 4 clips"), ("note", "2 songs are not read")]
-            return [Finding(*one) for one in told]
+            return [TaskFinding(*one) for one in told]
 
     source = Found([emotion_item(n, label) for n, label in enumerate(LABELS)])
     monkeypatch.setitem(TASKS, "toy", replace(toy([]), source=source))
@@ -246,3 +247,39 @@ def test_a_model_of_ours_in_both_languages(tmp_path, capsys):
     record = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
     assert [(column["model"], column["language"]) for column in record["columns"]] == [("nano", "en"), ("nano", "zh")]
     assert record["columns"][0]["made_by"]["scoring"] == "likelihood less blank per token"
+
+
+OWN_TASK = """
+from emotion_qwen.evaluation.scoring.closed import score_closed
+from emotion_qwen.evaluation.task import Item, Task
+
+
+class Sums:
+    def check(self, data):
+        pass
+
+    def items(self, data, split, languages, side, limit):
+        return [Item(f"sum/{n}", "en", (), f"1 + {n}?", ("1", "2"), str(n + 1), "sums") for n in range(2)]
+
+
+TASKS = (Task("sums_of_a_file", "Sums", "general", Sums(), score=score_closed, splits=("test",)),)
+"""
+
+
+def test_a_task_of_a_file_is_asked_scored_and_compared(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    own, answers = tmp_path / "sums_for_a_test.py", tmp_path / "theirs.jsonl"
+    own.write_text(OWN_TASK)
+    rows = [{"id": f"sum/{n}", "scores": {"1": 0.75, "2": 0.25}} for n in range(2)]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, out, err = run(capsys, "--tasks", own, "--model", f"file:{answers}", "--output", tmp_path / "run")
+    assert code == 0 and "50.0" in out, err
+    TASKS.pop("sums_of_a_file")
+    assert run(capsys, "score", tmp_path / "run")[0] == 1
+    assert "name its file with --tasks" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert run(capsys, "score", tmp_path / "run", "--tasks", own)[0] == 0
+    TASKS.pop("sums_of_a_file")
+    assert run(capsys, "compare", tmp_path / "run", tmp_path / "run", "--tasks", own)[0] == 0
+    TASKS.pop("sums_of_a_file")
+    assert "sums_of_a_file" in run(capsys, "--list", "--tasks", own)[1]
+    TASKS.pop("sums_of_a_file")

@@ -6,7 +6,7 @@ import pytest
 
 import emotion_qwen
 from emotion_qwen.cli import main
-from emotion_qwen.evaluation.predict import LINES
+from emotion_qwen.evaluation.run.predictions import LINES
 
 from .prediction_files import write_pictures
 
@@ -44,8 +44,8 @@ def test_a_loss_over_the_allowance_exits_with_1(capsys, data):
         path = data / "out" / side / "cifar" / LINES
         lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
         for fields in lines:
-            wrong = next(name for name in fields["scores"] if name != fields["answer"])
-            fields["predicted"] = fields["answer"] if right else wrong
+            chosen = next(name for name in fields["scores"] if (name == fields["answer"]) == right)
+            fields |= {"predicted": chosen, "scores": {name: float(name == chosen) for name in fields["scores"]}}
         path.write_text("".join(json.dumps(fields) + "\n" for fields in lines), encoding="utf-8")
     code, out, _ = run(capsys, data, "nano", "nano", "--tasks", "cifar")
     assert code == 1 and "General skill is not kept" in out and "100.0 points lower" in out

@@ -4,10 +4,12 @@ import pytest
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run import score as score_module
-from emotion_qwen.evaluation.run.answerers import EndpointSettings, make_answerer
-from emotion_qwen.evaluation.run.judge import Judge, JudgeSettings, judge_folder, judge_run, prompt, read_judgements
+from emotion_qwen.evaluation.run.answerers import EndpointSettings
+from emotion_qwen.evaluation.run.judge import Judge, JudgeSettings, judge_folder, judge_run, prompt
+from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.run.score import score_folder
+from emotion_qwen.evaluation.scoring.judgements import read_judgements
 
 from .scripted import emotion_item, said, scripted_server, toy
 

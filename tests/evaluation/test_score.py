@@ -9,7 +9,7 @@ import pytest
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run import score as module
-from emotion_qwen.evaluation.run.answerers import make_answerer
+from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.predictions import HEADER
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.run.score import confusion_of, folders_of, score_folder, score_run, task_of

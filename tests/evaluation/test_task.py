@@ -1,11 +1,13 @@
+import sys
+
 import numpy as np
 import pytest
 
 from emotion_qwen.data.questions import OBJECTS
 from emotion_qwen.errors import DataError, MissingPackage, SettingsError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.task import DOMAINS, evenly
-from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
+from emotion_qwen.evaluation.tasks import GROUP, TASKS, listing, load_tasks
+from emotion_qwen.extras import optional
 from emotion_qwen.processing.chat import label_question
 from emotion_qwen.taxonomy import label_set
 
@@ -27,11 +29,60 @@ def test_the_table_has_both_domains_and_keys_are_names():
 
 
 def test_tasks_are_chosen_by_name_once_and_in_order():
-    assert [task.name for task in chosen_tasks("cifar, fer,cifar")] == ["fer", "cifar"]
+    assert [task.name for task in load_tasks("cifar, fer,cifar")] == ["fer", "cifar"]
     with pytest.raises(SettingsError, match="unknown task 'cifer'.*Did you mean 'cifar'"):
-        chosen_tasks("fer,cifer")
+        load_tasks("fer,cifer")
     with pytest.raises(SettingsError, match="unknown task ''"):
-        chosen_tasks(" ,")
+        load_tasks(" ,")
+
+
+OWN_TASKS = """
+from dataclasses import replace
+from emotion_qwen.evaluation.tasks import TASKS as KNOWN
+
+TASKS = (replace(KNOWN["cifar"], name="{first}"), replace(KNOWN["fer"], name="second_of_{first}"))
+"""
+
+
+@pytest.fixture
+def tasks_as_before(monkeypatch):
+    before = dict(TASKS)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    TASKS.clear()
+    TASKS.update(before)
+
+
+def test_tasks_of_a_file_are_chosen_together_or_by_name(tmp_path, tasks_as_before):
+    path = tmp_path / "my_own_tasks.py"
+    path.write_text(OWN_TASKS.format(first="mine"))
+    assert [task.name for task in load_tasks(f"{path}:mine,fer")] == ["fer", "mine"]
+    assert [task.name for task in load_tasks([str(path), "fer"])] == ["fer", "mine", "second_of_mine"]
+    assert TASKS["mine"] is load_tasks("mine")[0], "predictions of the task can be scored"
+    with pytest.raises(SettingsError, match="unknown task 'mime'; expected one of: mine, second_of_mine"):
+        load_tasks(f"{path}:mime")
+
+
+def test_a_file_without_tasks_or_with_a_name_that_is_taken_is_refused(tmp_path, tasks_as_before):
+    path = tmp_path / "file_without_tasks.py"
+    path.write_text("TASKS = ['fer']\n")
+    with pytest.raises(SettingsError, match="file_without_tasks.py: no tasks; expected TASKS, a sequence of"):
+        load_tasks(str(path))
+    path = tmp_path / "file_with_a_taken_name.py"
+    path.write_text(OWN_TASKS.format(first="fer"))
+    with pytest.raises(SettingsError, match="there is another task named 'fer'; rename one of them"):
+        load_tasks(str(path))
+
+
+def test_an_installed_distribution_brings_tasks(tmp_path, tasks_as_before, monkeypatch):
+    (tmp_path / "tasks_of_a_distribution.py").write_text(OWN_TASKS.format(first="brought"))
+    info = tmp_path / "brings_tasks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brings-tasks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nmine = tasks_of_a_distribution:TASKS\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [task.name for task in load_tasks("brought")] == ["brought"]
+    assert "second_of_brought" in [row["name"] for row in listing()]
 
 
 def test_pictures_of_the_validation_part_with_question_choices_and_class(cifar):
@@ -105,7 +156,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_missing_package_is_named_with_its_extra():
     with pytest.raises(MissingPackage, match=r"'no_such_package' is not installed.*'emotion-qwen\[eval\]'"):
-        optional("no_such_package.deeper")
+        optional("no_such_package.deeper", "eval")
 
 
 def test_even_spacing_gives_exactly_the_limit():

@@ -218,12 +218,13 @@ def _outputs(
     new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
+        source: StoredTensor | torch.Tensor
         if name in mapping.fresh:
             source, kept = new[name], usual
         else:
             origin = heard if heard and name.startswith(AUDIO_ENCODER) else stored
-            source = origin[mapping.sources[name]]
-            kept = source.dtype
+            given = origin[mapping.sources[name]]
+            source, kept = given, given.dtype
         outputs.append(OutputTensor(name, DTYPE_NAMES[dtype] if dtype else kept, shape, source))
     return outputs
 

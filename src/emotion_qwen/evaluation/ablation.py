@@ -25,8 +25,9 @@ from rich.console import Console
 
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.evaluation.metrics import Estimate, hits, mean_over_tasks
-from emotion_qwen.evaluation.predict import Prediction, predict
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.scoring.bootstrap import IntervalEstimate, mean_over_tasks
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
 from emotion_qwen.training.plan import TrainSettings
@@ -157,8 +158,8 @@ def answers(
     engine = Engine.load(model)
     right = {}
     for name in tasks:
-        told: list[Prediction] = predict(engine, TASKS[name], folder, data=data, limit=limit)
-        right[name] = hits([one.answer for one in told], [one.predicted for one in told])
+        predictions = answer_task(LocalModel(engine), TASKS[name], folder / name, data=data, limit=limit).predictions
+        right[name] = np.array([line.right for line in predictions], dtype=float)
     return right
 
 
@@ -183,7 +184,7 @@ def compare_arm(arm: Arm, base: Mapping[str, np.ndarray], runs: Sequence[Mapping
     }
 
 
-def _points(estimate: Estimate) -> dict[str, float]:
+def _points(estimate: IntervalEstimate) -> dict[str, float]:
     return {key: round(100 * getattr(estimate, key), 2) for key in ("value", "low", "high")}
 
 

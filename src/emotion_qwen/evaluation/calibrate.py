@@ -22,8 +22,10 @@ from emotion_qwen.console import run_command
 from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, unknown_choice
-from emotion_qwen.evaluation.predict import Prediction, predict
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.predictions import Prediction
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.processing.chat import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -160,18 +162,16 @@ def calibrate(
 
     Raises:
         SettingsError: an unknown task.
-        DataError: see `predict` and `fit_channel`.
+        DataError: see `answer_task` and `fit_channel`.
     """
     engine.calibration = Calibration()
-    fits = {}
+    answerer, fits = LocalModel(engine), {}
     for channel, names in tasks.items():
-        lines = {}
-        for name in names:
-            if name not in TASKS:
-                raise SettingsError(unknown_choice("task", name, TASKS))
-            lines[name] = predict(
-                engine, TASKS[name], predictions, data=data, languages=languages, split=split, limit=limit
-            )
+        lines: dict[str, Sequence[Prediction]] = {}
+        for task in load_tasks(names):
+            folder = predictions / task.column
+            done = answer_task(answerer, task, folder, data=data, languages=languages, split=split, limit=limit)
+            lines[task.name] = done.predictions
         fits[channel] = fit_channel(lines)
     return fits
 

@@ -20,9 +20,10 @@ import numpy as np
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.evaluation.metrics import bootstrap_interval, hits, recalls
-from emotion_qwen.evaluation.predict import Prediction, predict
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.predictions import Prediction
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.files import write_whole
@@ -51,16 +52,17 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
 
 
 def _measure_one(engine: Engine, task: Task, data: Path, predictions: Path, limit: int | None) -> dict[str, Any]:
-    answered = predict(engine, task, predictions, data=data, languages=LANGUAGES, limit=limit)
+    folder = predictions / task.name
+    answered = answer_task(LocalModel(engine), task, folder, data=data, languages=LANGUAGES, limit=limit).predictions
     result: dict[str, Any] = {"items": len(answered) // len(LANGUAGES)}
     for language in LANGUAGES:
         own = [one for one in answered if one.language == language]
-        right = hits([one.answer for one in own], [one.predicted for one in own])
-        sure = bootstrap_interval(right)
+        right, groups = np.array([one.right for one in own], dtype=float), np.array([one.group for one in own])
+        sure = mean_over_tasks([right])
         told = {
             "accuracy": _percent(right.mean()),
             "interval": [_percent(sure.low), _percent(sure.high)],
-            "recall": {name: _percent(share) for name, share in recalls(right, [one.group for one in own]).items()},
+            "recall": {str(name): _percent(right[groups == name].mean()) for name in np.unique(groups)},
         }
         if task.domain == "emotion":
             told |= _read_back(engine, task, data, own, limit)

@@ -1,4 +1,4 @@
-"""The command `forgetting`."""
+"""The commands `eval` (run benchmarks, score again, compare runs) and `forgetting`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,187 @@ import click
 from rich.console import Console
 
 from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.settings import read_yaml
 
 if TYPE_CHECKING:
-    from emotion_qwen.evaluation.predict import Key
+    from emotion_qwen.evaluation.run.score import Scored
     from emotion_qwen.evaluation.task import Task
 
 LOST = 1
 """Exit code when more general skill was lost than allowed."""
-LANGUAGE_CHOICES = {"en": ("en",), "zh": ("zh",), "both": ("en", "zh")}
+FINISHED_WITH_FAULTS = 1
+LANGUAGES = {"en": ["en"], "zh": ["zh"], "both": ["en", "zh"]}
+_KEYS = ("tasks", "models", "data", "output", "languages", "split", "limit", "prompts", "device", "batch")
+
+
+class WithDefault(click.Group):
+    """A group whose command `run` is meant where none of its commands is named."""
+
+    default = "run"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: D102
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("eval", cls=WithDefault)
+def evaluate() -> None:
+    """Run benchmarks, and make scores of the answers.
+
+    `emotion-qwen eval FILE.yaml` or `emotion-qwen eval --tasks fer,pope --model A --model B` answers and scores; what
+    was answered before is kept. `emotion-qwen eval run --help` shows the options, `emotion-qwen eval --list` the tasks,
+    what they need, and where to ask. Exit code 0: all fine; 1: finished, but something failed; 2: could not run.
+    """
+
+
+@evaluate.command("run")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("overrides", nargs=-1)
+@click.option("--tasks", default=None, help="Names and Python files of your own tasks, separated by commas.")
+@click.option("--model", "models", multiple=True, help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl")
+@click.option("--data", multiple=True, help="Folder of the files, or task=FOLDER; several times.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the run.")
+@click.option("--language", type=click.Choice(list(LANGUAGES)), default=None, help="English, if not set.")
+@click.option("--split", default=None, help="Each task's first, if not set.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="So many items a task, evenly spaced.")
+@click.option("--prompt", "prompts", multiple=True, help="Wording, such as ours or release; each is its own column.")
+@click.option("--option", "options", multiple=True, metavar="TASK.NAME=VALUE", help="Set an option of a task.")
+@click.option("--judge", default=None, help="Who marks replies, for tasks that want a judge; named as a model is.")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
+@click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a model of ours answers together.")
+@click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 is none.")
+@click.option("--replies", is_flag=True, default=None, help="Models of ours answer in words where a task wants words.")
+@click.option("--frames/--no-frames", default=None, help="Frames of the worst answers on the page.")
+@click.option("--list", "listed", is_flag=True, help="Show the tasks with what they need, and stop.")
+def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool, **given: Any) -> int:
+    """Answer tasks and score the answers; CONFIG is a YAML file, OVERRIDES are key=value.
+
+    Options count more than the file. A run that was interrupted goes on.
+    """
+    if listed:
+        _load(given["tasks"])
+        _show_tasks(Console())
+        return 0
+    from emotion_qwen.evaluation.run.plan import EvalSettings, run
+    from emotion_qwen.evaluation.run.runner import Place
+    from emotion_qwen.extras import optional
+
+    settings = EvalSettings.of(_values(config, overrides, given), str(config or "options"))
+    settings.chosen()
+    optional("matplotlib.figure", "eval")  # better missed now than after an hour of answers
+    outcome = run(settings, Console(stderr=True))
+    if Place.here().rank:
+        return 0
+    scored = _report(settings.output, outcome.asked, settings.frames)
+    fine = not outcome.faults and all(column.whole for column in scored.columns) and not scored.unscored
+    return 0 if fine else FINISHED_WITH_FAULTS
+
+
+@evaluate.command("score")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--tasks", default=None, help="Python files of your own tasks in the run, separated by commas.")
+@click.option("--frames/--no-frames", default=True, help="Frames of the worst answers on the page.")
+def score(run: Path, tasks: str | None, frames: bool) -> int:
+    """Score the answers of RUN again; loads no model and no data."""
+    _load(tasks)
+    scored = _report(run, {}, frames)
+    return 0 if all(column.whole for column in scored.columns) and not scored.unscored else FINISHED_WITH_FAULTS
+
+
+@evaluate.command("compare")
+@click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; SECOND if not set.")
+@click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
+def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -> int:
+    """Compare two runs of one model each, or the folders of two models within runs (RUN/MODEL)."""
+    from emotion_qwen.evaluation.run.compare import compare_runs, show, write_comparison
+
+    _load(tasks)
+    found = compare_runs(first, second)
+    pages = write_comparison(found, output or second)
+    show(found, Console())
+    print(f"read {' or '.join(map(str, pages))}")
+    return FINISHED_WITH_FAULTS if found.left_out else 0
+
+
+def _report(run: Path, asked: dict[Path, Any], frames: bool) -> Scored:
+    """Score, write the pages, print the table; return what was scored."""
+    from emotion_qwen.evaluation.pages.examples import keep_pictures
+    from emotion_qwen.evaluation.pages.score_page import show, write_report
+    from emotion_qwen.evaluation.run.score import score_run
+
+    scored = score_run(run)
+    for column in scored.columns if frames else ():
+        keep_pictures(column, [item for item in asked.get(column.folder, ()) if item.language == column.language])
+    pages = write_report(run, scored, frames=frames)
+    show(scored, Console())
+    print(f"read {' or '.join(map(str, pages))}")
+    return scored
+
+
+def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Bring the file and the options together.
+
+    Raises:
+        SettingsError: the file is missing, or an option is malformed.
+    """
+    if config is None and overrides:
+        raise SettingsError(f"{overrides[0]!r} overrides a key of a YAML file, and none came; use the options")
+    values = read_yaml(config, overrides) if config else {}
+    given["tasks"] = given["tasks"] and [name.strip() for name in given["tasks"].split(",") if name.strip()]
+    given["languages"] = LANGUAGES.get(given.pop("language"))
+    given["data"] = _folders(given["data"])
+    values |= {key: list(given[key]) if isinstance(given[key], tuple) else given[key] for key in _KEYS if given[key]}
+    for text in given["options"]:
+        place, sign, value = text.partition("=")
+        task, dot, name = place.partition(".")
+        if not sign or not dot:
+            raise SettingsError(f"option {text!r}; expected TASK.NAME=VALUE")
+        values.setdefault("options", {}).setdefault(task, {})[name] = value
+    values |= {key: given[key] for key in ("frames", "replies", "workers") if given[key] is not None}
+    if given["judge"]:
+        values["judge"] = {**(values.get("judge") or {}), "model": given["judge"]}
+    return values
+
+
+def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
+    named = dict(text.split("=", 1) for text in given if "=" in text and not Path(text).exists())
+    plain = [text for text in given if "=" not in text or Path(text).exists()]
+    if len(plain) > 1 or (named and plain):
+        raise SettingsError(f"--data {' --data '.join(given)}; give one folder, or task=FOLDER for every task")
+    return named or (plain[0] if plain else None)
+
+
+def _load(tasks: str | None) -> None:
+    """Load the tasks of files, so that the predictions of a run or a listing may hold them."""
+    from emotion_qwen.evaluation.tasks import load_tasks
+
+    if tasks:
+        load_tasks(tasks)
+
+
+def _show_tasks(console: Console) -> None:
+    from emotion_qwen.evaluation.tasks import listing
+
+    for row in listing():
+        console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
+        for key in ("needs", "prompts", "options", "licence", "access"):
+            if row[key] and row[key] != "ours":
+                console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)
 
 
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option("--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names, separated by commas.")
+@click.option(
+    "--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names and Python files, separated by commas."
+)
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the Parquet files.")
 @click.option("--allow", type=float, default=1.5, show_default=True, help="General loss allowed, percentage points.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for predictions and page.")
-@click.option("--language", type=click.Choice(list(LANGUAGE_CHOICES)), default="en", show_default=True)
+@click.option("--language", type=click.Choice(list(LANGUAGES)), default="en", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="So many items a task, evenly spaced.")
 @click.option("--split", default="validation", show_default=True, help="validation or test")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps")
@@ -48,44 +211,39 @@ def forgetting(
     BEFORE and AFTER are nano, model or adapter folders, or hub names. Answers are kept in OUTPUT, so an
     interrupted run goes on. Exit code 1: more general skill was lost than allowed.
     """
-    from emotion_qwen.evaluation.extras import optional
-    from emotion_qwen.evaluation.forgetting import check_domains, compare
     from emotion_qwen.evaluation.pages.forgetting_page import PAGE, show, write_page
+    from emotion_qwen.evaluation.run.forgetting import check_domains, measure_forgetting
     from emotion_qwen.evaluation.task import SPLITS
-    from emotion_qwen.evaluation.tasks import chosen_tasks
+    from emotion_qwen.evaluation.tasks import load_tasks
+    from emotion_qwen.extras import optional
     from emotion_qwen.model.source import find_model
 
-    chosen = chosen_tasks(tasks)
+    chosen = load_tasks(tasks)
     check_domains(chosen)
     if split not in SPLITS:
         raise SettingsError(unknown_choice("split", split, SPLITS))
     for task in chosen:
         task.source.check(data)
-    optional("matplotlib.figure")  # better missed now than after an hour of answers
+    optional("matplotlib.figure", "eval")  # better missed now than after an hour of answers
     for name in (before, after):
         find_model(name)
     from emotion_qwen.evaluation.pages.figures import draw_figures
 
-    wanted = {"data": data, "languages": LANGUAGE_CHOICES[language], "split": split, "limit": limit}
-    asked = _answer_all(before, output / "before", chosen, device, wanted)
-    _answer_all(after, output / "after", chosen, device, wanted)
-    found = compare(output / "before", output / "after", [task.name for task in chosen], allow, asked)
+    wanted = {"data": data, "languages": LANGUAGES[language], "split": split, "limit": limit}
+    for name, side in ((before, "before"), (after, "after")):
+        _answer_all(name, output / side, chosen, device, wanted)
+    found = measure_forgetting(output / "before", output / "after", [task.name for task in chosen], allow)
     write_page(found, output, draw_figures(found, output))
     show(found, Console())
     print(f"read {output / PAGE}")
     return LOST if found.failed else 0
 
 
-def _answer_all(
-    model: str, folder: Path, tasks: Sequence[Task], device: str, wanted: dict[str, Any]
-) -> dict[str, list[Key]]:
-    """Let one model answer every task and be forgotten; return the keys of the items by task."""
-    from transformers.utils import logging
+def _answer_all(model: str, folder: Path, tasks: Sequence[Task], device: str, wanted: dict[str, Any]) -> None:
+    """Let one model answer every task; what was answered before is kept."""
+    from emotion_qwen.evaluation.run.plan import make_answerer
+    from emotion_qwen.evaluation.run.runner import answer_task
 
-    from emotion_qwen.engine.engine import Engine
-    from emotion_qwen.evaluation.predict import predict
-
-    logging.disable_progress_bar()  # our own progress is over items
-    logging.set_verbosity_error()
-    engine = Engine.load(model, device)
-    return {task.name: [one.key for one in predict(engine, task, folder, **wanted)] for task in tasks}
+    answerer = make_answerer(model, device=device)
+    for task in tasks:
+        answer_task(answerer, task, folder / task.column, **wanted)

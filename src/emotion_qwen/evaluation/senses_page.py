@@ -28,11 +28,13 @@ from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.data.texts import Texts, read_texts
 from emotion_qwen.data.voices import Voices, read_voices
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.metrics import bootstrap_interval, hits
 from emotion_qwen.evaluation.pages.figures import AFTER, BEFORE
-from emotion_qwen.evaluation.predict import Prediction, picture_side, predict
+from emotion_qwen.evaluation.run.answerers.local import LocalModel, picture_side
+from emotion_qwen.evaluation.run.predictions import Prediction
+from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.extras import optional
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.sound import SAMPLE_RATE
@@ -64,7 +66,9 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
     """
     figures = {}
     for name in (*ALONE, *map(task_of, CHOICES)):
-        answered = predict(engine, TASKS[name], predictions, data=data, languages=LANGUAGES, limit=limit)
+        answered = answer_task(
+            LocalModel(engine), TASKS[name], predictions / name, data=data, languages=LANGUAGES, limit=limit
+        ).predictions
         own = {language: [one for one in answered if one.language == language] for language in LANGUAGES}
         figures[name] = {"title": TASKS[name].title, "items": len(own[LANGUAGES[0]])}
         figures[name] |= {language: _figures(lines) for language, lines in own.items()}
@@ -72,11 +76,11 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
 
 
 def _figures(lines: Sequence[Prediction]) -> dict[str, Any]:
-    metrics = optional("sklearn.metrics")
+    metrics = optional("sklearn.metrics", "eval")
     answers, told = [one.answer for one in lines], [one.predicted or "" for one in lines]
     labels = sorted(set(answers))
-    right = hits(answers, told)
-    sure = bootstrap_interval(right)
+    right = np.array([one.right for one in lines], dtype=float)
+    sure = mean_over_tasks([right])
     return {
         "accuracy": _percent(right.mean()),
         "interval": [_percent(sure.low), _percent(sure.high)],
@@ -155,7 +159,7 @@ def _moment(
 
 def draw(figures: dict[str, Any], path: Path) -> None:
     """Draw accuracy by choice of channels, both languages, as one PNG."""
-    figure = optional("matplotlib.figure").Figure(figsize=(9, 3.8), layout="constrained")
+    figure = optional("matplotlib.figure", "eval").Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.subplots()
     names = [" + ".join(channels) for channels in CHOICES]
     for offset, (language, colour) in enumerate(zip(LANGUAGES, (AFTER, BEFORE), strict=True)):

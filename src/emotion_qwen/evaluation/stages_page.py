@@ -15,8 +15,8 @@ import click
 
 from emotion_qwen.console import run_command
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.pages.figures import AFTER, BEFORE, FAINT, INK, LOSS, RESOLUTION
+from emotion_qwen.extras import optional
 from emotion_qwen.files import write_whole
 from emotion_qwen.model.source import STAGE_PROOF
 
@@ -62,7 +62,7 @@ def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str,
 
 def draw_stages(stages: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw all stages one after another over their steps: training loss, and beneath it validation, as one PNG."""
-    figure = optional("matplotlib.figure").Figure(figsize=(11, 6.5), layout="constrained")
+    figure = optional("matplotlib.figure", "eval").Figure(figsize=(11, 6.5), layout="constrained")
     loss, held = figure.subplots(2, 1, sharex=True)
     begin = 0
     points: dict[str, list[tuple[int, float]]] = {key: [] for key in SHOWN}

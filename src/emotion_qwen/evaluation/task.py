@@ -3,7 +3,7 @@
 A task says what is asked, how it is to be answered, how answers are scored and where its items come from; it knows no
 model. The sources stand in `tasks/`, one file for each kind, and the tasks themselves in the table `tasks.TASKS`.
 
-Only parts held out from training are offered. A source reads what can be read and names the rest: see `Finding`.
+Only parts held out from training are offered. A source reads what can be read and names the rest: see `TaskFinding`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from emotion_qwen.errors import DataError, SettingsError, unknown_choice
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.records import PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 
@@ -75,13 +75,13 @@ class Item:
         return ScoredItem(self.id, self.references or (self.answer,), known, self.group, self.cluster)
 
     def scores(self, shares: Mapping[str, float]) -> dict[str, float]:
-        """Rename likelihoods or shares, choice -> number, so that a scorer knows them (`Answer.scores`)."""
+        """Rename likelihoods or shares, choice -> number, so that a scorer knows them (`Response.scores`)."""
         named = self.options if len(set(self.options)) == len(self.choices) else self.choices
         return {name: shares[choice] for name, choice in zip(named, self.choices, strict=True) if choice in shares}
 
 
 @dataclass(frozen=True)
-class Finding:
+class TaskFinding:
     """Something about a task's files that a reader of its scores must know.
 
     Attributes:
@@ -107,8 +107,8 @@ class Source(Protocol):
         """Return the items; the arguments are those of `Task.items`."""
 
 
-Scorer = Callable[[Sequence[ScoredItem], Iterable[Answer]], Result]
-Released = Callable[[Sequence[ScoredItem], Iterable[Answer]], "dict[str, float]"]
+Scorer = Callable[[Sequence[ScoredItem], Iterable[Response]], Result]
+Released = Callable[[Sequence[ScoredItem], Iterable[Response]], "dict[str, float]"]
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,9 @@ class Task:
             return self
         return self.make(**options).with_prompt(self.prompt)
 
-    def check(self, data: Path | None, split: str | None = None, languages: Sequence[str] = ()) -> tuple[Finding, ...]:
+    def check(
+        self, data: Path | None, split: str | None = None, languages: Sequence[str] = ()
+    ) -> tuple[TaskFinding, ...]:
         """Look for the files of the task and count what they hold; nothing is decoded.
 
         Args:
@@ -217,14 +219,14 @@ class Task:
         """
         look = getattr(self.source, "findings", None)
         needed = getattr(self.score, "missing", str)()
-        found = [Finding("missing", f"{needed}; until then replies are kept, not scored")] if needed else []
+        found = [TaskFinding("missing", f"{needed}; until then replies are kept, not scored")] if needed else []
         try:
             if look is None:
                 self.source.check(data)
                 return tuple(found)
             return (*found, *look(data, self._split(split), languages or self.languages[:1]))
         except DataError as error:
-            return (Finding("missing", str(error)),)
+            return (TaskFinding("missing", str(error)),)
 
     def items(
         self,

@@ -9,8 +9,9 @@ from PIL import Image
 from tests.conftest import write_clip
 
 from emotion_qwen.errors import RemoteError, SettingsError
-from emotion_qwen.evaluation.run.answerers import EndpointSettings, make_answerer
+from emotion_qwen.evaluation.run.answerers import EndpointSettings
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.predictions import read_all, read_header
 from emotion_qwen.evaluation.run.runner import answer_task
 

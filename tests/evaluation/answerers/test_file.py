@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.run.answerers import make_answerer
+from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.runner import answer_task
 
 from ..scripted import emotion_item, toy

@@ -6,7 +6,8 @@ import pytest
 
 from emotion_qwen.evaluation.scoring import as_released as released
 from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import Result, ScoredItem
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
 from emotion_qwen.evaluation.tasks.scorers import released_science
 from emotion_qwen.taxonomy import label_set

@@ -6,7 +6,8 @@ import pytest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 
 OPTIONS = ("dog", "cat", "owl", "bee")
 
@@ -14,7 +15,12 @@ OPTIONS = ("dog", "cat", "owl", "bee")
 def test_accuracy_overall_and_by_group():
     # with image: 2 of 3 right; text only: 0 of 1. All: 2/4. Mean of groups (2/3 + 0) / 2 = 1/3
     items = [ScoredItem(str(k), ("B",), OPTIONS, group="image" if k < 3 else "text") for k in range(4)]
-    answers = [Answer("0", "B"), Answer("1", "The answer is B."), Answer("2", "A or B"), Answer("3", "C")]
+    answers = [
+        Answer("0", "B"),
+        Answer("1", "The answer is B."),
+        Answer("2", "A or B"),
+        Answer("3", "C"),
+    ]
     found = score_choices(items, answers)
     assert found["accuracy"].value == 0.5 and found["accuracy of image"].value == pytest.approx(2 / 3)
     assert found["accuracy, mean of groups"].value == pytest.approx(1 / 3) and found["accuracy of text"].items == 1
@@ -23,7 +29,10 @@ def test_accuracy_overall_and_by_group():
 
 def test_scores_by_letter_or_by_text_are_read():
     items = [ScoredItem("1", ("B",), OPTIONS), ScoredItem("2", ("B",), OPTIONS)]
-    answers = [Answer("1", scores={"dog": -3.0, "cat": -1.0, "owl": -2.0}), Answer("2", scores={"A": 0.1, "B": 0.9})]
+    answers = [
+        Answer("1", scores={"dog": -3.0, "cat": -1.0, "owl": -2.0}),
+        Answer("2", scores={"A": 0.1, "B": 0.9}),
+    ]
     assert score_choices(items, answers)["accuracy"].value == 1
 
 

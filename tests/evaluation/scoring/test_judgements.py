@@ -7,7 +7,8 @@ import pytest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.judgements import agreement, read_mark, score_judgements
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 
 ITEMS = [ScoredItem(str(k), ("reference",)) for k in range(4)]
 

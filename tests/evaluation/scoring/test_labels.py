@@ -10,7 +10,8 @@ from sklearn.metrics import f1_score, recall_score
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.labels import confusion, score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem, drawn_again
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem, drawn_again
 from emotion_qwen.taxonomy import label_set
 
 DFEW = label_set("dfew7")
@@ -121,7 +122,11 @@ def test_five_folds_of_a_random_task_agree_with_scikit_learn_fold_by_fold():
 
 def test_scores_of_labels_and_chinese_replies_are_read_too():
     items = [ScoredItem("1", ("sad",)), ScoredItem("2", ("happy",)), ScoredItem("3", ("angry",))]
-    answers = [Answer("1", scores={"sad": 0.4, "happy": 0.6}), Answer("2", "不悲伤，很开心"), Answer("3", "答案：愤怒")]
+    answers = [
+        Answer("1", scores={"sad": 0.4, "happy": 0.6}),
+        Answer("2", "不悲伤，很开心"),
+        Answer("3", "答案：愤怒"),
+    ]
     found = score_labels(items, answers, DFEW)
     assert [one.read for one in found.judged] == ["happy", "happy", "angry"]
     assert score_labels(items, answers[1:], DFEW, language="zh")["WAR"].value == pytest.approx(2 / 3)

@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.scoring.paired import compare, mcnemar
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 from emotion_qwen.evaluation.scoring.vqa import score_vqa
 from emotion_qwen.taxonomy import label_set
 

@@ -9,19 +9,21 @@ import pytest
 from scipy.stats import binomtest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import bootstrap_interval, resampled_sums
+from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks, resampled_sums
 from emotion_qwen.evaluation.scoring.records import (
     FAILED,
     MISSING,
     TIED,
-    Answer,
     Read,
     ScoredItem,
-    Table,
+    ScoreTable,
     draw,
     judge,
     likeliest,
     ratio,
+)
+from emotion_qwen.evaluation.scoring.records import (
+    Response as Answer,
 )
 
 ITEMS = [ScoredItem(name, ("a",)) for name in "12345"]
@@ -86,13 +88,15 @@ def test_scores_choose_the_likeliest_allowed_choice():
 
 def mean_table(values, clusters):
     rows = np.column_stack([values, np.ones(len(values))])
-    return Table(("mean",), (len(values),), rows, tuple(clusters), lambda sums: ratio(sums[:, 0], sums[:, 1])[:, None])
+    return ScoreTable(
+        ("mean",), (len(values),), rows, tuple(clusters), lambda sums: ratio(sums[:, 0], sums[:, 1])[:, None]
+    )
 
 
 def test_an_interval_of_single_items_is_that_of_the_plain_bootstrap():
     values = np.array([1.0] * 60 + [0.0] * 40)
     [score] = draw(mean_table(values, map(str, range(100))))
-    plain = bootstrap_interval(values)
+    plain = mean_over_tasks([values])
     assert score.value == pytest.approx(0.6) and score.items == 100
     assert (score.low, score.high) == pytest.approx((plain.low, plain.high), abs=0.011)
     assert draw(mean_table(values, map(str, range(100))), seed=0) == (score,), "the same seed gives the same interval"
@@ -129,9 +133,11 @@ def test_strata_are_drawn_each_for_itself():
     rows = np.column_stack([values, np.ones(40)])
     parts = tuple("right" if value else "wrong" for value in values)
     table = mean_table(values, map(str, range(40)))
-    [score] = draw(Table(table.names, table.items, rows, table.clusters, table.statistic, parts))
+    [score] = draw(ScoreTable(table.names, table.items, rows, table.clusters, table.statistic, parts))
     assert (score.value, score.low, score.high) == (0.75, 0.75, 0.75)
-    assert [len(part) for part in Table(("x",), (40,), rows, table.clusters, table.statistic, parts).by_cluster()] == [
+    assert [
+        len(part) for part in ScoreTable(("x",), (40,), rows, table.clusters, table.statistic, parts).by_cluster()
+    ] == [
         30,
         10,
     ]

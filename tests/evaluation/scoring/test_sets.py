@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 from emotion_qwen.evaluation.scoring.sets import (
     clues,
     score_clue_overlap,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 from emotion_qwen.evaluation.scoring.vqa import (
     TEXT_VQA,
     VQA_2016,
@@ -119,7 +120,10 @@ def test_normalisation_by_hand(answer, expected):
 
 def test_a_whole_task_keeps_unanswered_questions_inside():
     items = [ScoredItem(str(k), tuple(["dog"] * 10), group="what" if k < 2 else "how") for k in range(4)]
-    found = score_vqa(items, [Answer("0", "A dog."), Answer("1", "cat"), Answer("2", " "), Answer("3", error="500")])
+    found = score_vqa(
+        items,
+        [Answer("0", "A dog."), Answer("1", "cat"), Answer("2", " "), Answer("3", error="500")],
+    )
     assert found["VQA accuracy"].value == 0.25 and found["VQA accuracy of what"].value == 0.5
     assert found["VQA accuracy, mean of groups"].value == 0.25 and found["VQA accuracy"].items == 4
     assert found.tally.coverage == 0.75 and found.tally.unread == {"empty": 1, "failed": 1}

@@ -18,7 +18,7 @@ sys.meta_path.insert(0, NotInstalled())
 for name in {names!r}:
     importlib.import_module("emotion_qwen.evaluation.scoring." + name)
 from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer, ScoredItem
 from emotion_qwen.taxonomy import label_set
 found = score_labels([ScoredItem("1", ("sad",))], [Answer("1", "sad")], label_set("dfew7"))
 print(found["WAR"].value)

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response as Answer
+from emotion_qwen.evaluation.scoring.records import ScoredItem
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, read_as_pope, score_mme, score_pope
 from emotion_qwen.evaluation.tasks import TASKS
 

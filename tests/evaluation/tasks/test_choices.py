@@ -4,7 +4,7 @@ import pytest
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import loaded
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.evaluation.tasks import TASKS
 

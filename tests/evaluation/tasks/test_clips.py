@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import OURS, RELEASE
 from emotion_qwen.evaluation.tasks import TASKS, mafw
 

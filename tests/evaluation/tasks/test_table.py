@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.evaluation.run.stored import loaded
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import DOMAINS
 from emotion_qwen.evaluation.tasks import TASKS, listing
 from emotion_qwen.settings import ClipSettings
@@ -54,7 +54,7 @@ def test_every_task_scores_and_fixes_settings_that_exist():
 def test_tasks_and_their_scorers_load_nothing_heavy():
     code = (
         "import sys\nfrom emotion_qwen.evaluation.tasks import TASKS, listing\nlisting()\n"
-        "from emotion_qwen.evaluation.scoring.records import Answer, ScoredItem\n"
+        "from emotion_qwen.evaluation.scoring.records import Response as Answer, ScoredItem\n"
         "r = TASKS['pope'].score([ScoredItem('1', ('yes',), ('yes', 'no'))], [Answer('1', 'yes')])\n"
         "print(r['accuracy'].value, [m for m in ('torch', 'transformers', 'pyarrow', 'av', 'cv2') if m in sys.modules])"
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.evaluation.tasks import TASKS
 
@@ -67,7 +67,10 @@ def test_open_vocabulary_needs_the_wheels_by_path(tmp_path):
         "differs: clips of ovlabel.csv: 3, published 532",
         "missing: 1 of 3 clips are not there: a3",
     ]
-    asked, answers = [one.scored() for one in found[:2]], [Answer("a1", "glad"), Answer("a2", "low, excited")]
+    asked, answers = (
+        [one.scored() for one in found[:2]],
+        [Answer("a1", "glad"), Answer("a2", "low, excited")],
+    )
     with pytest.raises(SettingsError, match="no emotion wheels; give the organisers' folder"):
         TASKS["mer_unibench"].score(asked, answers)
     result = TASKS["mer_unibench"].with_options(wheels=str(wheels)).score(asked, answers)
@@ -112,7 +115,10 @@ def test_ver_scores_label_clues_and_agreement(tmp_path):
     task = TASKS["ver"].with_options(labels="dfew7")
     asked = [one.scored() for one in task.items(tmp_path, side=48)]
     assert [one.references[0] for one in asked] == ["happy", "angry"]
-    replies = [Answer("v1", "Emotion: happy. She smiles."), Answer("v2", "Emotion: sad. He frowns, shouts.")]
+    replies = [
+        Answer("v1", "Emotion: happy. She smiles."),
+        Answer("v2", "Emotion: sad. He frowns, shouts."),
+    ]
     english = task.score(asked, replies)
     assert english["WAR"].value == 0.5 and 0 < task.also["clue overlap"](asked, replies)["F1"].value < 1
     other = [one.scored() for one in task.items(tmp_path, side=48, languages=("zh",))]

@@ -7,7 +7,7 @@ import pytest
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.evaluation.run import stored
 from emotion_qwen.evaluation.run.stored import loaded
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.tasks import TASKS
 
 from .. import benchmark_files as files

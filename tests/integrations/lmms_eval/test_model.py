@@ -82,7 +82,7 @@ def test_the_manifest_names_both_classes(model):
 
 @pytest.mark.parametrize("batch_size", ["1", 2, "auto"])
 def test_replies_stand_in_the_order_of_requests(model, nano, pictures, batch_size):
-    ours = theirs(model.EmotionQwen(batch_size=batch_size, device="cpu"), pictures)
+    ours = theirs(model.EmotionQwenLmms(batch_size=batch_size, device="cpu"), pictures)
     questions = [QUESTION, "Describe it.", QUESTION + " " * 3 + "Say it in one word."]
     requests = [
         Request((asked, {"max_new_tokens": 8}, lambda row: [row["image"]], n, "theirs", "val"))
@@ -126,7 +126,7 @@ def test_a_chat_with_a_lost_picture_is_an_empty_reply_and_a_warning(model, nano,
 
 @pytest.mark.parametrize("split", ["emoset_en", "goemotions_en"])
 def test_our_rows_are_answered_as_our_benchmarks_are(model, nano, home, split, caplog):
-    ours = model.EmotionQwen()
+    ours = model.EmotionQwenLmms()
     ours.task_dict = held(split, home)
     rows = ours.task_dict[split][split]
     requests = [Request(("", {"max_new_tokens": 128}, list, n, split, split)) for n in range(len(rows))]
@@ -139,7 +139,7 @@ def test_our_rows_are_answered_as_our_benchmarks_are(model, nano, home, split, c
 
 
 def test_the_loss_is_smallest_for_the_likeliest_answer(model, nano, pictures):
-    ours = theirs(model.EmotionQwen(), pictures)
+    ours = theirs(model.EmotionQwenLmms(), pictures)
     answers = [" happiness", " sadness", " anger"]
     requests = [
         Request((QUESTION, answer, lambda row: row["image"], n, "theirs", "val"))
@@ -160,9 +160,9 @@ def test_the_loss_is_smallest_for_the_likeliest_answer(model, nano, pictures):
 
 def test_what_is_not_known_is_named(model):
     with pytest.raises(SettingsError, match="model_args colour"):
-        model.EmotionQwen(colour="red")
+        model.EmotionQwenLmms(colour="red")
     for size in ("many", 0):
         with pytest.raises(SettingsError, match="batch_size"):
-            model.EmotionQwen(batch_size=size)
+            model.EmotionQwenLmms(batch_size=size)
     with pytest.raises(SettingsError, match="several rounds"):
-        model.EmotionQwen().generate_until_multi_round([])
+        model.EmotionQwenLmms().generate_until_multi_round([])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.integrations.lmms_eval import scores
 from emotion_qwen.integrations.lmms_eval.rows import item_of, rows_of

@@ -38,6 +38,13 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Bullets:
+    """A list of sentences."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Rows:
     """A table; a cell may be a picture's path. Columns named in `left` are texts, the others numbers."""
 
@@ -54,7 +61,7 @@ class Picture:
     caption: str
 
 
-Block = Heading | Text | Rows | Picture
+Block = Heading | Text | Bullets | Rows | Picture
 
 
 def as_markdown(blocks: Sequence[Block], folder: Path) -> str:
@@ -77,6 +84,8 @@ def _markdown(block: Block, folder: Path) -> str:
         return f"{'#' * block.level} {_flat(block.text)}"
     if isinstance(block, Text):
         return _flat(block.text)
+    if isinstance(block, Bullets):
+        return "\n".join(f"- {_flat(text)}" for text in block.texts)
     if isinstance(block, Picture):
         return f"![{_flat(block.caption)}]({_link(block.path, folder)})"
     rule = ["---" if place in block.left else "--:" for place in range(len(block.head))]
@@ -102,6 +111,8 @@ def _html(block: Block) -> str:
         return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
     if isinstance(block, Text):
         return f"<p>{escape(block.text)}</p>"
+    if isinstance(block, Bullets):
+        return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in block.texts) + "</ul>"
     if isinstance(block, Picture):
         caption = escape(block.caption)
         return f"<figure>{_image(block.path, caption)}<figcaption>{caption}</figcaption></figure>"

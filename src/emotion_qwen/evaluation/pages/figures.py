@@ -1,4 +1,4 @@
-"""Three figures of a comparison: accuracy before and after, change by class, and the gate's weights.
+"""Figures of the pages, by matplotlib: recalls and confusion of a column, and what changed between two models.
 
 Colours are of Okabe and Ito's palette, told apart by colour-blind readers; what colour says, form or place says too.
 """
@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.forgetting import POINTS, Change, Forgetting
 from emotion_qwen.evaluation.pages.forgetting_page import points, span
+from emotion_qwen.evaluation.run.forgetting import POINTS, Change, Forgetting
+from emotion_qwen.evaluation.run.score import Column, confusion_of
+from emotion_qwen.extras import optional
 
 BEFORE, AFTER, LOSS, INK, FAINT = "#E69F00", "#0072B2", "#D55E00", "#333333", "#D8D8D8"
-RESOLUTION = 150
+RESOLUTION, COLUMN_RESOLUTION = 150, 110
+UNREAD = "unread"
 BINS = 25
 
 
@@ -53,7 +55,7 @@ def draw_figures(found: Forgetting, folder: Path) -> dict[str, Path]:
 
 def _new_figure(width: float, height: float) -> Any:
     # The figure itself, not pyplot: no window, no global state, and nothing to close.
-    figure = optional("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    figure = optional("matplotlib.figure", "eval").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     return figure
 
@@ -175,3 +177,60 @@ def _draw_gate(found: Forgetting) -> Any:
     panels[-1, 0].set_xlabel("weight of the emotion expert  (0: all general · 1: all emotion)")
     panels[0, 0].legend(loc="upper center", frameon=False, fontsize=9)
     return figure
+
+
+def draw_column(column: Column, path: Path) -> Path | None:
+    """Draw recalls and confusion side by side; None where the task has no classes.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+    """
+    found = confusion_of(column.result.judged)
+    if found is None:
+        return None
+    names, counts = found
+    height = max(2.6, 0.42 * len(names) + 1.4)
+    figure = _new_figure(4.2 + height * 1.35, height)
+    bars, matrix = figure.subplots(1, 2, width_ratios=(4.2, height * 1.35))
+    _draw_recalls(bars, column, names, counts)
+    _draw_confusion(matrix, names, counts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=COLUMN_RESOLUTION, facecolor="white")
+    return path
+
+
+def _draw_recalls(axes: Any, column: Column, names: list[str], counts: np.ndarray) -> None:
+    scores = {score.name: score for score in column.result.scores}
+    support = counts.sum(axis=1)
+    for place, name in enumerate(names):
+        share = 100 * counts[place, place] / support[place] if support[place] else 0.0
+        axes.barh(place, share, height=0.62, color=AFTER)
+        sure = scores.get(f"recall of {name}")
+        if sure is not None and np.isfinite([sure.low, sure.high]).all():
+            axes.plot([100 * sure.low, 100 * sure.high], [place, place], color=INK, linewidth=1.4)
+    axes.set_yticks(range(len(names)), [f"{n} ({s:,})" for n, s in zip(names, support, strict=True)])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("recall, %")
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _draw_confusion(axes: Any, names: list[str], counts: np.ndarray) -> None:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.argwhere(counts):
+        dark = shares[row, column] > 0.55
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]:,}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else INK,
+        )
+    axes.set_xticks(range(len(names) + 1), [*names, UNREAD], rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("right")

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from emotion_qwen import __version__
-from emotion_qwen.evaluation.forgetting import POINTS, Change, Forgetting, TaskChange
-from emotion_qwen.evaluation.metrics import DRAWS, Estimate
+from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Picture, Rows, Text, as_markdown
+from emotion_qwen.evaluation.run.forgetting import POINTS, SIDES, Change, Forgetting, TaskChange
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, IntervalEstimate
 from emotion_qwen.files import write_whole
 
 PAGE, RECORD = "forgetting.md", "forgetting.json"
@@ -28,7 +29,7 @@ def write_page(found: Forgetting, folder: Path, figures: Mapping[str, Path]) -> 
         figures: caption -> picture in that folder, in the order of the page.
     """
     write_whole(folder / RECORD, json.dumps(as_record(found), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / PAGE, "\n".join(_page(found, figures)) + "\n")
+    write_whole(folder / PAGE, as_markdown(_blocks(found, figures), folder))
 
 
 def as_record(found: Forgetting) -> dict[str, Any]:
@@ -84,38 +85,35 @@ def show(found: Forgetting, console: Console) -> None:
         console.print(text, style="yellow", highlight=False)
 
 
-def _cells(change: Change) -> list[str]:
+def _cells(change: Change, chance: bool = False, mark: str = "") -> list[str]:
     return [
         f"{change.items:,}",
+        *([_percent(change.chance)] if chance else []),
         _percent(change.before.value),
         _percent(change.after.value),
-        f"{points(change.difference.value)} ({span(change.difference)})",
+        f"{mark}{points(change.difference.value)}{mark} ({span(change.difference)})",
     ]
 
 
-def _page(found: Forgetting, figures: Mapping[str, Path]) -> list[str]:
-    lines = ["# What emotion training cost", "", f"**{verdict(found)}**", "", *_task_table(found)]
-    for text in warnings(found):
-        lines += ["", f"> {text}"]
+def _blocks(found: Forgetting, figures: Mapping[str, Path]) -> list[Block]:
+    blocks: list[Block] = [Heading("What emotion training cost", 1), Text(f"**{verdict(found)}**"), _task_table(found)]
+    blocks += [Text(f"Note: {text}") for text in warnings(found)]
     for caption, path in figures.items():
-        lines += ["", f"![{caption}]({path.name})", "", f"*{caption}*"]
-    lines += ["", "## By class", "", *_class_table(found)]
-    lines += ["", "## How it was measured", "", *_method(found)]
-    return [*lines, "", "## Where the figures come from", "", *_provenance(found)]
+        blocks += [Picture(path, caption), Text(f"*{caption}*")]
+    blocks += [Heading("By class"), _class_table(found), Heading("How it was measured"), Bullets(_method(found))]
+    return [*blocks, Heading("Where the figures come from"), *_provenance(found)]
 
 
-def _task_table(found: Forgetting) -> list[str]:
-    lines = [
-        "| task | items | chance, % | before, % | after, % | change, points (95 %) | UAR before → after, % |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
+def _task_table(found: Forgetting) -> Rows:
+    rows = []
     for domain, total in found.domains.items():
         for one in found.tasks:
             if one.task.domain == domain:
                 unweighted = " → ".join(_percent(value) for value in one.unweighted)
-                lines.append(f"| {one.task.title} | {_row(one.accuracy)} | {unweighted} |")
-        lines.append(f"| **{domain}, mean over tasks** | {_row(total, strong=True)} | |")
-    return lines
+                rows.append([one.task.title, *_cells(one.accuracy, chance=True), unweighted])
+        rows.append([f"**{domain}, mean over tasks**", *_cells(total, chance=True, mark="**"), ""])
+    head = ("task", "items", "chance, %", "before, %", "after, %", "change, points (95 %)", "UAR before → after, %")
+    return Rows(head, rows)
 
 
 def warnings(found: Forgetting) -> list[str]:
@@ -132,23 +130,13 @@ def warnings(found: Forgetting) -> list[str]:
     return lines
 
 
-def _row(change: Change, strong: bool = False) -> str:
-    mark = "**" if strong else ""
-    shares = " | ".join(_percent(share) for share in (change.chance, change.before.value, change.after.value))
-    change_told = f"{mark}{points(change.difference.value)}{mark} ({span(change.difference)})"
-    return f"{change.items:,} | {shares} | {change_told}"
-
-
-def _class_table(found: Forgetting) -> list[str]:
-    lines = [
-        "| task | class | items | before, % | after, % | change, points (95 %) |",
-        "|---|---|--:|--:|--:|--:|",
+def _class_table(found: Forgetting) -> Rows:
+    rows = [
+        [one.task.title, change.name.replace("_", " "), *_cells(change)]
+        for one in found.tasks
+        for change in one.classes
     ]
-    for one in found.tasks:
-        for change in one.classes:
-            cells = " | ".join(_cells(change))
-            lines.append(f"| {one.task.title} | {change.name.replace('_', ' ')} | {cells} |")
-    return lines
+    return Rows(("task", "class", "items", "before, %", "after, %", "change, points (95 %)"), rows, (0, 1))
 
 
 def _method(found: Forgetting) -> list[str]:
@@ -159,18 +147,18 @@ def _method(found: Forgetting) -> list[str]:
     weights = {domain: found.emotion_weight(domain) for domain in found.domains}
     gate = "; ".join(f"{domain} {before:.2f} → {after:.2f}" for domain, (before, after) in weights.items())
     return [
-        f"- Both models answer the same {split} items, asked in {asked}, by the likelihood of the choices, so every "
+        f"Both models answer the same {split} items, asked in {asked}, by the likelihood of the choices, so every "
         "answer counts; nothing is parsed out of written text.",
         *_scoring(found),
-        "- The change is paired: the same items, after less before. Its interval is a bootstrap over items "
+        "The change is paired: the same items, after less before. Its interval is a bootstrap over items "
         f"({DRAWS:,} draws)"
         + ("; an item asked in two languages stays one item." if len(found.languages) > 1 else "."),
-        "- Classes of few items have intervals that are too narrow; below about 30 items read them with doubt.",
-        "- A domain's mean counts every task the same; its interval draws items within each task. The loss of general "
+        "Classes of few items have intervals that are too narrow; below about 30 items read them with doubt.",
+        "A domain's mean counts every task the same; its interval draws items within each task. The loss of general "
         "skill is that mean with its sign turned.",
-        "- Chance is what guessing among the choices reaches; UAR is the mean of the recalls of the classes.",
-        f"- Answers that are missing count as wrong: {gaps or 'none is missing'}.",
-        f"- Mean weight of the emotion expert at the gate, before → after: {gate}.",
+        "Chance is what guessing among the choices reaches; UAR is the mean of the recalls of the classes.",
+        f"Answers that are missing count as wrong: {gaps or 'none is missing'}.",
+        f"Mean weight of the emotion expert at the gate, before → after: {gate}.",
     ]
 
 
@@ -180,28 +168,29 @@ def _scoring(found: Forgetting) -> list[str]:
     faces = [one.task.title for one in found.tasks if one.task.domain == "emotion"]
     lines = []
     if less:
-        lines.append(f"- Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
+        lines.append(f"Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
     if plain:
-        lines.append(f"- Compared by the plain likelihood of each choice: {'; '.join(plain)}.")
+        lines.append(f"Compared by the plain likelihood of each choice: {'; '.join(plain)}.")
     if faces:
-        lines.append(f"- Read as `analyze` reads: faces, sound and words: {'; '.join(faces)}.")
+        lines.append(f"Read as `analyze` reads: faces, sound and words: {'; '.join(faces)}.")
     return lines
 
 
-def _provenance(found: Forgetting) -> list[str]:
+def _provenance(found: Forgetting) -> list[Block]:
     keys = ("model", "weights", "dtype", "prompt")
-    lines = ["| | model | weights | numbers | chat template |", "|---|---|---|---|---|"]
-    for when, header in zip(("before", "after"), found.models, strict=True):
-        lines.append(f"| {when} | " + " | ".join(f"`{header[key]}`" for key in keys) + " |")
-    note = f"Emotion-Qwen {__version__}. Every answer stands in `before/` and `after/`, all figures in `{RECORD}`."
-    return [*lines, "", "Weights and chat template are named by the start of a SHA-256.", note]
+    rows = [[when, *(f"`{header[key]}`" for key in keys)] for when, header in zip(SIDES, found.models, strict=True)]
+    return [
+        Rows(("", "model", "weights", "numbers", "chat template"), rows, tuple(range(5))),
+        Text("Weights and chat template are named by the start of a SHA-256."),
+        Text(f"Emotion-Qwen {__version__}. Every answer stands in `before/` and `after/`, all figures in `{RECORD}`."),
+    ]
 
 
 def _task_record(one: TaskChange) -> dict[str, Any]:
     record = {"title": one.task.title, "domain": one.task.domain, **_record(one.accuracy)}
     record["unweighted_recall"] = _sides(*(POINTS * value for value in one.unweighted))
     record["macro_f1"] = _sides(*(POINTS * value for value in one.f1)) if one.f1 else None
-    record["missing"] = dict(zip(("before", "after"), one.missing, strict=True))
+    record["missing"] = dict(zip(SIDES, one.missing, strict=True))
     record["classes"] = {change.name: _record(change) for change in one.classes}
     return record
 
@@ -220,7 +209,7 @@ def _sides(before: float, after: float) -> dict[str, float]:
     return {"before": round(before, 3), "after": round(after, 3)}
 
 
-def _rounded(estimate: Estimate, scale: float = POINTS) -> dict[str, float]:
+def _rounded(estimate: IntervalEstimate, scale: float = POINTS) -> dict[str, float]:
     return {name: round(scale * getattr(estimate, name), 2) for name in ("value", "low", "high")}
 
 
@@ -233,7 +222,7 @@ def points(share: float) -> str:
     return signed(POINTS * share)
 
 
-def span(estimate: Estimate) -> str:
+def span(estimate: IntervalEstimate) -> str:
     """Write the interval of a difference in percentage points."""
     return f"{points(estimate.low)} to {points(estimate.high)}"
 

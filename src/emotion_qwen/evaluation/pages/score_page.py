@@ -14,7 +14,7 @@ from rich.table import Table
 from emotion_qwen import __version__
 from emotion_qwen.evaluation.pages.blocks import Block, Heading, Picture, Rows, Text, as_html, as_markdown
 from emotion_qwen.evaluation.pages.examples import worst
-from emotion_qwen.evaluation.pages.score_figures import draw_column
+from emotion_qwen.evaluation.pages.figures import draw_column
 from emotion_qwen.evaluation.run.predictions import digest
 from emotion_qwen.evaluation.run.score import Column, Scored, as_record, groups_note
 from emotion_qwen.evaluation.scoring.records import Result, Score

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_c
 from emotion_qwen.evaluation.run.answerers import ENDPOINT, EndpointSettings
 from emotion_qwen.evaluation.run.predictions import digest, read_header, read_predictions
 from emotion_qwen.evaluation.run.runner import read_items
-from emotion_qwen.evaluation.scoring.judgements import HIGHEST, LOWEST, read_mark
-from emotion_qwen.evaluation.scoring.records import Answer
+from emotion_qwen.evaluation.run.score import task_of
+from emotion_qwen.evaluation.scoring.judgements import HIGHEST, LOWEST, Judgement, read_mark
 from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.settings import Settings
 
@@ -86,33 +86,6 @@ class JudgeSettings(Settings):
     cache: Path | None = None
     """Folder of replies by content; None keeps them beside the run."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a judge said about one reply.
-
-    Attributes:
-        id: of the item; `language` likewise.
-        question: "clue" or "label".
-        judge: its name.
-        date: the day of the reply, ISO.
-        reply: as it came; the last one, where all were no marks.
-        error: why there is no reply; empty if there is one.
-    """
-
-    id: str
-    language: str
-    question: str
-    judge: str
-    date: str
-    reply: str = ""
-    error: str = ""
-
-    @property
-    def answer(self) -> Answer:
-        """The reply as `score_judgements` takes it."""
-        return Answer(self.id, self.reply, error=self.error)
 
 
 Ask = Callable[[str], str]
@@ -231,23 +204,6 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
     return judged
 
 
-def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
-    """Return by judge what was said about the replies of a task's folder; empty without a judge.
-
-    Raises:
-        DataError: a file is broken.
-    """
-    found: dict[str, list[Judgement]] = {}
-    for path in sorted(folder.glob("judged.*.jsonl")):
-        try:
-            told = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
-        for one in told:
-            found.setdefault(one.judge, []).append(one)
-    return dict(sorted(found.items()))
-
-
 def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> int:
     """Let one or two judges mark the replies of those folders whose tasks want a judge; return the number of faults.
 
@@ -255,8 +211,6 @@ def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> in
         SettingsError: both judges have one name, or see `make_judge`.
         DataError: see `judge_folder`.
     """
-    from emotion_qwen.evaluation.run.score import task_of
-
     wanted = [(folder, task_of(read_header(folder)).judge) for folder in folders]
     wanted = [(folder, questions) for folder, questions in wanted if questions]
     if not wanted:

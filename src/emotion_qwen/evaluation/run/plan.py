@@ -14,12 +14,12 @@ from pydantic import Field
 from rich.console import Console
 
 from emotion_qwen.errors import EmotionQwenError, SettingsError
-from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings, make_answerer
+from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings
 from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
-from emotion_qwen.evaluation.tasks import TASKS, chosen_tasks
+from emotion_qwen.evaluation.tasks import TASKS, load_tasks
 from emotion_qwen.files import write_whole
 from emotion_qwen.settings import Settings
 
@@ -28,7 +28,7 @@ class EvalSettings(Settings):
     """A run of benchmarks."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names; `emotion-qwen eval --list` shows them."""
+    """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
     """"nano", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
     data: Path | dict[str, Path] | None = None
@@ -65,7 +65,7 @@ class EvalSettings(Settings):
             SettingsError: an unknown task, wording or option.
         """
         found = []
-        for task in chosen_tasks(",".join(self.tasks)):
+        for task in load_tasks(self.tasks):
             set_up = task.with_options(**self.options.get(task.name, {}))
             found += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
         for prompt in self.prompts:
@@ -83,7 +83,7 @@ class EvalSettings(Settings):
 
 
 @dataclass(eq=False)
-class Outcome:
+class EvalOutcome:
     """What came of a run.
 
     Attributes:
@@ -97,13 +97,13 @@ class Outcome:
     notes: dict[str, None] = field(default_factory=dict)
 
 
-def run(settings: EvalSettings, console: Console) -> Outcome:
+def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     """Let every model answer every task; a task or model that fails is named, and the others go on.
 
     Raises:
         EmotionQwenError: nothing at all could be answered.
     """
-    tasks, outcome, place = settings.chosen(), Outcome(), Place.here()
+    tasks, outcome, place = settings.chosen(), EvalOutcome(), Place.here()
     folders = folder_names(settings.models)
     last: EmotionQwenError | None = None
     for name in settings.models:
@@ -145,7 +145,50 @@ def run(settings: EvalSettings, console: Console) -> Outcome:
     return outcome
 
 
-def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
+def make_answerer(
+    name: str,
+    *,
+    device: str = "auto",
+    batch: int | None = None,
+    endpoint: EndpointSettings | None = None,
+    workers: int | None = None,
+    replies: bool = False,
+) -> Answerer:
+    """Return who is called by a name.
+
+    Args:
+        name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
+            "file:predictions.jsonl" or ".csv".
+        device: of a model of ours.
+        batch: items answered together by a model of ours; None is the default.
+        endpoint: how an endpoint is called.
+        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
+        replies: see `answerers.local.LocalModel`.
+
+    Raises:
+        CheckpointError: no model there, or one that does not fit.
+        SettingsError: a device that does not exist here, or an address that is none.
+        DataError: a file that cannot be read.
+    """
+    if name.startswith(ENDPOINT):
+        from emotion_qwen.evaluation.run.answerers.endpoint import Endpoint
+
+        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
+    if name.startswith(FILE):
+        from emotion_qwen.evaluation.run.answerers.file import PredictionFile
+
+        return PredictionFile(Path(name.removeprefix(FILE)))
+    from transformers.utils import logging
+
+    from emotion_qwen.engine.engine import Engine
+    from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
+
+    logging.disable_progress_bar()  # our own progress is over items
+    logging.set_verbosity_error()
+    return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
+
+
+def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
     """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
     for folder in places:
         known = {item.id for item in outcome.asked.get(folder, ())}
@@ -154,7 +197,7 @@ def _tell_surplus(outcome: Outcome, places: Sequence[Path], repeated: Sequence[s
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
-def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> None:
+def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -> None:
     try:
         faults = judge_run(list(outcome.asked), judge, settings.output)
     except EmotionQwenError as error:
@@ -163,7 +206,7 @@ def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: Outcome) -> No
     outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
 
 
-def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: Outcome) -> None:
+def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: EvalOutcome) -> None:
     languages = [language for language in settings.languages if language in task.languages]
     if not languages:
         raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")

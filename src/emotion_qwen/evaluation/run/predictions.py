@@ -67,6 +67,11 @@ class Prediction:
         """What tells this line from the others of its file."""
         return self.id, self.language
 
+    @property
+    def right(self) -> bool:
+        """Whether the likeliest choice is the right answer."""
+        return self.predicted == self.answer
+
     def same_as(self, other: Prediction) -> bool:
         """Whether both say the same, however long it took."""
         return {**asdict(self), "seconds": 0} == {**asdict(other), "seconds": 0}

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.evaluation.run.judge import Judgement, read_judgements
 from emotion_qwen.evaluation.run.predictions import (
     FINDINGS,
     HEADER,
@@ -27,11 +26,11 @@ from emotion_qwen.evaluation.run.predictions import (
     that_count,
 )
 from emotion_qwen.evaluation.run.runner import read_items
-from emotion_qwen.evaluation.scoring.judgements import agreement, score_judgements
-from emotion_qwen.evaluation.scoring.records import Answer, Judged, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, read_judgements, score_judgements
+from emotion_qwen.evaluation.scoring.records import Judged, Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
-from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks import TASKS, load_installed_tasks
 
 FEW = 30
 """Fewer independent groups than these make rough intervals."""
@@ -100,7 +99,12 @@ def task_of(header: Mapping[str, Any]) -> Task:
     """
     name, _, prompt = str(header.get("task", "")).partition(".")
     if name not in TASKS:
-        raise DataError(f"task {name!r} of the predictions is unknown; expected one of: {', '.join(TASKS)}")
+        load_installed_tasks()
+    if name not in TASKS:
+        raise DataError(
+            f"task {name!r} of the predictions is unknown; expected one of: {', '.join(TASKS)}; if it is your own, "
+            "name its file with --tasks"
+        )
     task = TASKS[name].with_options(**header.get("options", {}))
     return task.with_prompt(prompt) if prompt else task
 
@@ -176,14 +180,14 @@ def score_folder(folder: Path) -> list[Column]:
     return columns
 
 
-def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Answer]:
+def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Response]:
     """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
     known = {item.id: item for item in items}
     answers = []
     for one in lines:
         if one.id in known:
             scores = None if one.scores is None else known[one.id].scores(one.scores)
-            answers.append(Answer(one.id, one.text or "", scores, one.error, one.unanswered))
+            answers.append(Response(one.id, one.text or "", scores, one.error, one.unanswered))
     return answers
 
 
@@ -216,7 +220,7 @@ def _findings(folder: Path) -> list[str]:
 
 
 def _marks(
-    items: Sequence[ScoredItem], answers: Sequence[Answer], judged: Mapping[str, Sequence[Judgement]]
+    items: Sequence[ScoredItem], answers: Sequence[Response], judged: Mapping[str, Sequence[Judgement]]
 ) -> dict[str, Result]:
     """Return by "question, judge" the marks of every judge; an item without an answer gets the lowest."""
     answered = {answer.id for answer in answers if not answer.error and answer.text}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.extras import optional
 
 GROUPS = 2
 """So many row groups of pictures are kept; one may be some hundred megabytes."""
@@ -74,7 +74,7 @@ class Stored:
                 ) from error
         try:
             value = _pictures(self.file, self.group, self.column)[self.row]
-        except (OSError, optional("pyarrow").ArrowException) as error:
+        except (OSError, optional("pyarrow", "eval").ArrowException) as error:
             raise MediaError(
                 f"{self.file.name}, picture {self.name}: cannot be read ({error}); fetch the file again"
             ) from error
@@ -89,7 +89,8 @@ class Stored:
 
 @lru_cache(maxsize=GROUPS)
 def _pictures(file: Path, group: int, column: str) -> list[Any]:
-    return optional("pyarrow.parquet").ParquetFile(file).read_row_group(group, columns=[column])[column].to_pylist()
+    parquet = optional("pyarrow.parquet", "eval").ParquetFile(file)
+    return parquet.read_row_group(group, columns=[column])[column].to_pylist()
 
 
 def loaded(parts: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

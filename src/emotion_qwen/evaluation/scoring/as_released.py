@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from emotion_qwen.evaluation.extras import optional
+from emotion_qwen.extras import optional
 
 NONE, OTHER, UNKNOWN = "none", "other", "Unknown"
 MER_LABELS = ("happy", "sad", "neutral", "angry", "surprise", "worried")
@@ -29,7 +29,7 @@ def dfew_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]
     UAR averages over the labels that occur among truth and predictions, so "none" is an eighth class with recall 0 as
     soon as one reply misses: the true mean times 7/8.
     """
-    metrics = optional("sklearn.metrics")
+    metrics = optional("sklearn.metrics", "eval")
     given = [dfew_reading(reply, label) for reply, label in zip(replies, gold, strict=True)]
     return {
         "WAR": float(metrics.recall_score(gold, given, average="weighted", zero_division=0)),
@@ -43,7 +43,7 @@ def dfew_baseline_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[st
     Truth is 1 everywhere and a miss is 0, so UAR is the mean of the hit rate and of a class without items: WAR / 2,
     unless every reply is right.
     """
-    metrics = optional("sklearn.metrics")
+    metrics = optional("sklearn.metrics", "eval")
     hits = [int(label in reply.lower()) for reply, label in zip(replies, gold, strict=True)]
     truth = [1] * len(hits)
     return {
@@ -59,7 +59,7 @@ def mer_reading(reply: str) -> str:
 
 def mer_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
     """Return accuracy and weighted F1 over those readings."""
-    metrics = optional("sklearn.metrics")
+    metrics = optional("sklearn.metrics", "eval")
     given = [mer_reading(reply) for reply in replies]
     return {
         "accuracy": float(metrics.accuracy_score(gold, given)),

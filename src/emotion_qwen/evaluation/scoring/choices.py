@@ -12,23 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    likeliest,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
 from emotion_qwen.evaluation.scoring.replies import LETTERS, read_option
 
 
-def score_choices(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_choices(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
     """Score single passes: accuracy over all items, over every group, and the mean over groups.
 
     Raises:
@@ -36,10 +26,12 @@ def score_choices(items: Sequence[ScoredItem], answers: Iterable[Answer], *, see
     """
     judged, tally = _judge(items, answers)
     table = means_by_group(judged, [one.points for one in judged], "accuracy")
-    return Result(draw(table, seed=seed), tally, judged, table)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table)
 
 
-def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_circular(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
     """Score MMBench's CircularEval: a question counts as right only if every rotation of its options is answered right.
 
     Args:
@@ -81,7 +73,7 @@ def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, se
             rows[place, at : at + 2] = 1, all_right[name]
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        whole = np.column_stack([ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
+        whole = np.column_stack([records.ratio(sums[:, k], sums[:, n]) for k, n in ((1, 0), (2, 0), (4, 3))])
         if not groups:
             return whole
         return np.concatenate([whole, shares_of_groups(sums[:, 5::2], sums[:, 6::2])], axis=1)
@@ -90,11 +82,13 @@ def score_circular(items: Sequence[ScoredItem], answers: Iterable[Answer], *, se
     if groups:
         names += ["CircularEval, mean of groups", *(f"CircularEval of {group}" for group in groups)]
         sizes += [len(first), *(int(count) for count in rows[:, 5::2].sum(axis=0))]
-    table = Table(tuple(names), tuple(sizes), rows, clusters_of(judged), statistic, shares=(True,) * len(names))
-    return Result(draw(table, seed=seed), tally, judged, table)
+    table = records.ScoreTable(
+        tuple(names), tuple(sizes), rows, records.clusters_of(judged), statistic, shares=(True,) * len(names)
+    )
+    return records.Result(records.draw(table, seed=seed), tally, judged, table)
 
 
-def rotations(item: ScoredItem) -> list[ScoredItem]:
+def rotations(item: records.ScoredItem) -> list[records.ScoredItem]:
     """Return the passes of CircularEval: the options moved round by one place each time, the reference with them."""
     count, right = len(item.allowed), LETTERS.index(item.references[0])
     return [
@@ -109,7 +103,7 @@ def rotations(item: ScoredItem) -> list[ScoredItem]:
     ]
 
 
-def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
+def _judge(items: Sequence[records.ScoredItem], answers: Iterable[records.Response]) -> tuple:
     for item in items:
         letters = LETTERS[: len(item.allowed)]
         if len(item.references) != 1 or item.references[0] not in tuple(letters):
@@ -117,19 +111,19 @@ def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> tuple:
                 f"item {item.id!r} has the references {item.references} and {len(item.allowed)} options; "
                 f"expected one letter of {letters!r}"
             )
-    return judge(items, answers, _read, lambda item, letter: float(letter == item.references[0]))
+    return records.judge(items, answers, _read, lambda item, letter: float(letter == item.references[0]))
 
 
-def _read(item: ScoredItem, answer: Answer) -> Read:
+def _read(item: records.ScoredItem, answer: records.Response) -> records.Read:
     if answer.scores is None:
         return read_option(answer.text, item.allowed)
     if set(item.allowed) & set(answer.scores):
-        chosen = likeliest(item, answer)
+        chosen = records.likeliest(item, answer)
     else:
-        chosen = likeliest(replace(item, allowed=tuple(LETTERS[: len(item.allowed)])), answer)
+        chosen = records.likeliest(replace(item, allowed=tuple(LETTERS[: len(item.allowed)])), answer)
     assert chosen is not None
     if chosen.value in item.allowed:
-        return Read(LETTERS[item.allowed.index(chosen.value)])
+        return records.Read(LETTERS[item.allowed.index(chosen.value)])
     return chosen
 
 
@@ -138,11 +132,11 @@ def shares_of_groups(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
 
     A small group may be missing from a draw; it is left out of its mean and has no share (nan) there.
     """
-    shares = np.where(counts > 0, ratio(points, counts), np.nan)
+    shares = np.where(counts > 0, records.ratio(points, counts), np.nan)
     return np.concatenate([np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
 
 
-def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str) -> Table:
+def means_by_group(judged: Sequence[records.Judged], points: Sequence[float], name: str) -> records.ScoreTable:
     """Compose the table of a mean over all items, its mean over groups, and the mean of every group.
 
     Groups are left out where there is only one.
@@ -160,10 +154,12 @@ def means_by_group(judged: Sequence[Judged], points: Sequence[float], name: str)
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(groups), 2)
-        whole = ratio(each[:, :, 1].sum(axis=1), each[:, :, 0].sum(axis=1))[:, None]
+        whole = records.ratio(each[:, :, 1].sum(axis=1), each[:, :, 0].sum(axis=1))[:, None]
         if not several:
             return whole
         return np.concatenate([whole, shares_of_groups(each[:, :, 0], each[:, :, 1])], axis=1)
 
     flat = rows.reshape(len(judged), -1)
-    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, shares=(True,) * len(names))
+    return records.ScoreTable(
+        tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, shares=(True,) * len(names)
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
-from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.evaluation.scoring.records import Read, Response, Result, ScoredItem, draw, judge, likeliest
 from emotion_qwen.matching.answer import EMPTY, NOTHING, answer_part
 
 
-def score_closed(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_closed(items: Sequence[ScoredItem], answers: Iterable[Response], *, seed: int = 0) -> Result:
     """Score accuracy, over all items and by group.
 
     A reply must be one of the choices, whatever its case and the punctuation around it.
@@ -18,7 +18,7 @@ def score_closed(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed
         DataError: see `records.judge`.
     """
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
+    def read(item: ScoredItem, answer: Response) -> Read:
         chosen = likeliest(item, answer)
         if chosen is not None:
             return chosen

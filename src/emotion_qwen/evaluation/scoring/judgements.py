@@ -10,27 +10,61 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
+from emotion_qwen.extras import optional
 
 LOWEST, HIGHEST = 1, 10
 NO_MARK = "no mark from the judge"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said about one reply.
+
+    Attributes:
+        id: of the item; `language` likewise.
+        question: "clue" or "label".
+        judge: its name.
+        date: the day of the reply, ISO.
+        reply: as it came; the last one, where all were no marks.
+        error: why there is no reply; empty if there is one.
+    """
+
+    id: str
+    language: str
+    question: str
+    judge: str
+    date: str
+    reply: str = ""
+    error: str = ""
+
+    @property
+    def answer(self) -> records.Response:
+        """The reply as `score_judgements` takes it."""
+        return records.Response(self.id, self.reply, error=self.error)
+
+
+def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
+    """Return by judge what was said about the replies of a task's folder; empty without a judge.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    found: dict[str, list[Judgement]] = {}
+    for path in sorted(folder.glob("judged.*.jsonl")):
+        try:
+            told = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
+        for one in told:
+            found.setdefault(one.judge, []).append(one)
+    return dict(sorted(found.items()))
 
 
 def read_mark(text: str) -> float | None:
@@ -56,8 +90,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def score_judgements(
-    items: Sequence[ScoredItem], replies: Iterable[Answer], unanswered: Collection[str] = (), *, seed: int = 0
-) -> Result:
+    items: Sequence[records.ScoredItem],
+    replies: Iterable[records.Response],
+    unanswered: Collection[str] = (),
+    *,
+    seed: int = 0,
+) -> records.Result:
     """Average a judge's marks.
 
     An item that the model did not answer gets the lowest mark, whatever the judge says. An item that the judge did not
@@ -74,23 +112,23 @@ def score_judgements(
         DataError: see `records.judge`.
     """
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
         mark = read_mark(answer.text)
-        return Read(None, NO_MARK) if mark is None else Read(str(mark))
+        return records.Read(None, NO_MARK) if mark is None else records.Read(str(mark))
 
     given = {answer.id: answer for answer in replies}
-    given |= {name: Answer(name, json.dumps({"score": LOWEST})) for name in unanswered}
-    judged, tally = judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
+    given |= {name: records.Response(name, json.dumps({"score": LOWEST})) for name in unanswered}
+    judged, tally = records.judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
     marked = np.array([one.read is not None for one in judged], dtype=float)
     marks = np.array([float(one.read or LOWEST) for one in judged], dtype=float)
     rows = np.column_stack([np.ones(len(judged)), marked, marks, marks * marked])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        return np.column_stack([ratio(sums[:, 3], sums[:, 1]), ratio(sums[:, 2], sums[:, 0])])
+        return np.column_stack([records.ratio(sums[:, 3], sums[:, 1]), records.ratio(sums[:, 2], sums[:, 0])])
 
     names = ("mean mark", "mean mark, unmarked as lowest")
-    table = Table(names, (int(marked.sum()), len(judged)), rows, clusters_of(judged), statistic)
-    return Result(draw(table, seed=seed), tally, judged, table)
+    table = records.ScoreTable(names, (int(marked.sum()), len(judged)), rows, records.clusters_of(judged), statistic)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table)
 
 
 @dataclass(frozen=True)
@@ -112,7 +150,7 @@ class Agreement:
     kappa: float
 
 
-def agreement(first: Result, second: Result) -> Agreement:
+def agreement(first: records.Result, second: records.Result) -> Agreement:
     """Compare the marks of two judges of the same items.
 
     Raises:
@@ -128,9 +166,9 @@ def agreement(first: Result, second: Result) -> Agreement:
     kappa = np.nan
     if len(set(one)) > 1 and len(set(other)) > 1:
         whole = (np.rint(side).astype(int) for side in (one, other))  # kappa knows whole marks only
-        kappa = optional("sklearn.metrics").cohen_kappa_score(*whole, weights="quadratic")
+        kappa = optional("sklearn.metrics", "eval").cohen_kappa_score(*whole, weights="quadratic")
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 
 
-def _marks(judged: Sequence[Judged]) -> dict[str, float]:
+def _marks(judged: Sequence[records.Judged]) -> dict[str, float]:
     return {one.item.id: float(one.read) for one in judged if one.read is not None}

@@ -1,7 +1,7 @@
 """Closed sets of labels: WAR, UAR, F1 over the task's fixed set, pooled and as mean over folds.
 
-scikit-learn gives the values; the draws of the bootstrap use the same formulas on counts, because thousands of calls
-would take minutes. A test holds both against each other.
+All are formulas on counts, so that thousands of draws of the bootstrap take no minutes. A test holds the values against
+those of scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,22 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
-from emotion_qwen.evaluation.metrics import SURE
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    Score,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    likeliest,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
+from emotion_qwen.evaluation.scoring.bootstrap import SURE
 from emotion_qwen.matching.answer import read_label
 from emotion_qwen.taxonomy import LabelSet
 
@@ -40,14 +26,14 @@ UNREAD = ""
 
 
 def score_labels(
-    items: Sequence[ScoredItem],
-    answers: Iterable[Answer],
+    items: Sequence[records.ScoredItem],
+    answers: Iterable[records.Response],
     labels: LabelSet,
     *,
     language: str | None = None,
     folds: bool = False,
     seed: int = 0,
-) -> Result:
+) -> records.Result:
     """Score a task whose right answer is one label of a fixed set.
 
     WAR is the share of right answers (recall weighted by support). UAR is the mean recall, macro F1 the mean F1 over
@@ -63,7 +49,6 @@ def score_labels(
 
     Raises:
         DataError: a reference is no label of the set, or see `records.judge`.
-        MissingPackage: scikit-learn is not installed.
     """
     for item in items:
         if len(item.references) != 1 or item.references[0] not in labels.labels:
@@ -71,28 +56,29 @@ def score_labels(
                 f"item {item.id!r} has the references {item.references}; expected one of {', '.join(labels.labels)}"
             )
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
-        chosen = likeliest(item if item.allowed else ScoredItem(item.id, item.references, labels.labels), answer)
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
+        chosen = records.likeliest(
+            item if item.allowed else records.ScoredItem(item.id, item.references, labels.labels), answer
+        )
         if chosen is not None:
             return chosen
         found = read_label(answer.text, labels, language)
-        return Read(found.label, found.why)
+        return records.Read(found.label, found.why)
 
-    judged, tally = judge(items, answers, read, lambda item, label: float(label == item.references[0]))
+    judged, tally = records.judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)
-    scores = _with_values_of_scikit_learn(draw(table, seed=seed), judged, labels)
-    scores = _bounded_by_class(scores, judged, labels, table)
+    scores = _bounded_by_class(records.draw(table, seed=seed), judged, labels, table)
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
     few = [f"{name} {n}" for name, n in zip(labels.labels, support, strict=True) if 0 < n < FEW]
     notes = [f"no items of: {', '.join(absent)}; UAR and macro F1 are means over the other classes"] if absent else []
     notes += [f"few items of: {', '.join(few)}; UAR and macro F1 depend on each of them"] if few else []
-    return Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
+    return records.Result(scores, tally, judged, table, (*notes, _commonest(support, labels)))
 
 
 def _bounded_by_class(
-    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet, table: Table
-) -> tuple[Score, ...]:
+    scores: tuple[records.Score, ...], judged: Sequence[records.Judged], labels: LabelSet, table: records.ScoreTable
+) -> tuple[records.Score, ...]:
     """Widen the intervals of UAR and macro F1 by classes that draws cannot vary, as all of their items are alike.
 
     Where all items of a class are right, or none is, its recall may still be as low, or as high, as the exact binomial
@@ -128,8 +114,8 @@ def _bounded_by_class(
 
 def _of_classes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
     """Return by how much UAR and macro F1 of one (K, K + 1) table exceed those of another."""
-    measures = _measures(np.stack([better, worse]))[:, 1:3]
-    return measures[0] - measures[1]
+    of_better, of_worse = measures(np.stack([better, worse]))[:, 1:3]
+    return of_better - of_worse
 
 
 def _commonest(support: np.ndarray, labels: LabelSet) -> str:
@@ -142,7 +128,7 @@ def _commonest(support: np.ndarray, labels: LabelSet) -> str:
     )
 
 
-def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+def confusion(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
     """Return (K, K + 1) counts, right label by given label; the last column counts items without a readable answer.
 
     A label that was read but is not of the set stands in the last column too.
@@ -150,7 +136,7 @@ def confusion(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
     return _cells(judged, labels).sum(axis=0).reshape(len(labels.labels), -1).astype(int)
 
 
-def _cells(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
+def _cells(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
     """Return (N, K * (K + 1)), 1 in the cell of the confusion matrix where the item stands."""
     count = len(labels.labels)
     place = {name: number for number, name in enumerate(labels.labels)}
@@ -161,7 +147,7 @@ def _cells(judged: Sequence[Judged], labels: LabelSet) -> np.ndarray:
     return cells
 
 
-def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
+def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> records.ScoreTable:
     cells, count = _cells(judged, labels), len(labels.labels)
     support = cells.sum(axis=0).reshape(count, -1).sum(axis=1).astype(int)
     names = ["WAR", "UAR", "macro F1", "WAF", *(f"recall of {name}" for name in labels.labels)]
@@ -178,21 +164,21 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(groups), count, count + 1)
-        pooled = _measures(each.sum(axis=1))
+        pooled = measures(each.sum(axis=1))
         # A draw that lacks a class says nothing about a mean over all classes.
         pooled[np.isnan(pooled[:, 4 + kept]).any(axis=1), 1:3] = np.nan
         columns = [pooled[:, :4], pooled[:, 4 + kept]]
         if folds:
-            by_fold = _measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
+            by_fold = measures(each.reshape(-1, count, count + 1)).reshape(len(sums), len(groups), -1)
             columns += [np.nanmean(by_fold[:, :, :2], axis=1), by_fold[:, :, 0]]
         return np.concatenate(columns, axis=1)
 
     flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
-    return Table(
+    return records.ScoreTable(
         tuple(names),
         tuple(map(int, sizes)),
         flat,
-        clusters_of(judged),
+        records.clusters_of(judged),
         statistic,
         strata,
         shares=(True,) * len(names),
@@ -201,7 +187,7 @@ def _table(judged: Sequence[Judged], labels: LabelSet, folds: bool) -> Table:
     )
 
 
-def _measures(tables: np.ndarray) -> np.ndarray:
+def measures(tables: np.ndarray) -> np.ndarray:
     """Return (D, 4 + K): WAR, UAR, macro F1, WAF and the recalls of (D, K, K + 1) confusion matrices.
 
     A class without items has no recall (nan) and is left out of the means, here as in the draws.
@@ -209,26 +195,12 @@ def _measures(tables: np.ndarray) -> np.ndarray:
     support, given = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
     right = np.diagonal(tables, axis1=1, axis2=2)
     there = support > 0
-    recall, f1 = ratio(right, support), ratio(2 * right, support + given)
+    recall, f1 = records.ratio(right, support), records.ratio(2 * right, support + given)
     classes = there.sum(axis=1)
-    means = [ratio(right.sum(1), support.sum(1)), ratio(recall.sum(1), classes), ratio((f1 * there).sum(1), classes)]
-    weighted = ratio((f1 * support).sum(1), support.sum(1))
+    means = [
+        records.ratio(right.sum(1), support.sum(1)),
+        records.ratio(recall.sum(1), classes),
+        records.ratio((f1 * there).sum(1), classes),
+    ]
+    weighted = records.ratio((f1 * support).sum(1), support.sum(1))
     return np.column_stack([*means, weighted, np.where(there, recall, np.nan)])
-
-
-def _with_values_of_scikit_learn(
-    scores: tuple[Score, ...], judged: Sequence[Judged], labels: LabelSet
-) -> tuple[Score, ...]:
-    metrics = optional("sklearn.metrics")
-    truth = [one.item.references[0] for one in judged]
-    given = [one.read or UNREAD for one in judged]
-    present = [name for name in labels.labels if name in set(truth)]
-    _, recall, f1, support = metrics.precision_recall_fscore_support(truth, given, labels=present, zero_division=0)
-    values = {
-        "WAR": metrics.accuracy_score(truth, given),
-        "UAR": recall.mean(),
-        "macro F1": f1.mean(),
-        "WAF": np.average(f1, weights=support),
-        **{f"recall of {name}": share for name, share in zip(present, recall, strict=True)},
-    }
-    return tuple(replace(one, value=float(values.get(one.name, one.value))) for one in scores)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import DRAWS, Estimate
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, IntervalEstimate
 from emotion_qwen.evaluation.scoring.records import Result, drawn_again, interval
 
 
@@ -25,7 +25,7 @@ class Difference:
     name: str
     first: float
     second: float
-    difference: Estimate
+    difference: IntervalEstimate
     share: bool = False
 
 
@@ -62,6 +62,23 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
     Raises:
         DataError: the items are not the same, or not in the same order.
     """
+    check_same_items(first, second)
+    before, after = drawn_again((first.table, second.table), draws, seed)
+    low, high = interval(after - before)
+    differences = []
+    for place, name in enumerate(first.table.names):
+        a, b = first[name], second[name]
+        difference = IntervalEstimate(b.value - a.value, float(low[place]), float(high[place]))
+        differences.append(Difference(name, a.value, b.value, difference, a.share))
+    return Comparison(tuple(differences), _mcnemar_of(first, second))
+
+
+def check_same_items(first: Result, second: Result) -> None:
+    """Check that two results are of one scorer on the same items.
+
+    Raises:
+        DataError: the items are not the same, or not in the same order.
+    """
     for one, other in zip(first.judged, second.judged, strict=False):
         if one.item != other.item:
             raise DataError(
@@ -73,14 +90,6 @@ def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) ->
             f"{len(first.judged)} items with {len(first.table.names)} scores against {len(second.judged)} with "
             f"{len(second.table.names)}; expected the same items and scorer, score both with one task"
         )
-    before, after = drawn_again((first.table, second.table), draws, seed)
-    low, high = interval(after - before)
-    differences = []
-    for place, name in enumerate(first.table.names):
-        a, b = first[name], second[name]
-        difference = Estimate(b.value - a.value, float(low[place]), float(high[place]))
-        differences.append(Difference(name, a.value, b.value, difference, a.share))
-    return Comparison(tuple(differences), _mcnemar_of(first, second))
 
 
 def _mcnemar_of(first: Result, second: Result) -> McNemar | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.metrics import DRAWS, SURE, resampled_sums
+from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, SURE, resampled_sums
 
 MISSING, FAILED, UNANSWERED, TIED = "missing", "failed", "no answer", "tied scores"
 """Why an item has no readable answer: no line of that id; a line that holds an error; one that says why there is none;
@@ -40,7 +40,7 @@ class ScoredItem:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One line of predictions.
 
     Attributes:
@@ -149,7 +149,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ScoreTable:
     """What is drawn again: every score is a function of sums over items.
 
     Attributes:
@@ -175,7 +175,7 @@ class Table:
     classes: tuple[str, ...] = ()
     by_class: tuple[bool, ...] = ()
 
-    def within_classes(self) -> Table | None:
+    def within_classes(self) -> ScoreTable | None:
         """Return the table with classes as further strata, or None where a cluster has items of several."""
         if not any(self.by_class) or len(set(zip(self.clusters, self.classes, strict=True))) > len(set(self.clusters)):
             return None
@@ -210,7 +210,7 @@ class Result:
     scores: tuple[Score, ...]
     tally: Tally
     judged: tuple[Judged, ...]
-    table: Table
+    table: ScoreTable
     notes: tuple[str, ...] = field(default=())
 
     def __getitem__(self, name: str) -> Score:
@@ -222,12 +222,12 @@ class Result:
         return {score.name: score for score in self.scores}[name]
 
 
-Reader = Callable[[ScoredItem, Answer], Read]
+AnswerReader = Callable[[ScoredItem, Response], Read]
 Points = Callable[[ScoredItem, str], float]
 
 
 def judge(
-    items: Sequence[ScoredItem], answers: Iterable[Answer], read: Reader, points: Points
+    items: Sequence[ScoredItem], answers: Iterable[Response], read: AnswerReader, points: Points
 ) -> tuple[tuple[Judged, ...], Tally]:
     """Bring items and answers together.
 
@@ -279,9 +279,9 @@ def check_items(items: Sequence[ScoredItem]) -> None:
             raise DataError(f"item {item.id!r} has no reference; expected at least one right answer, leave it out")
 
 
-def _first_without_error(answers: Iterable[Answer]) -> tuple[dict[str, Answer], tuple[str, ...]]:
+def _first_without_error(answers: Iterable[Response]) -> tuple[dict[str, Response], tuple[str, ...]]:
     """Return per id the answer that counts, and the ids that came more than once with an answer."""
-    given: dict[str, Answer] = {}
+    given: dict[str, Response] = {}
     again: dict[str, None] = {}
     for answer in answers:
         known = given.get(answer.id)
@@ -292,7 +292,7 @@ def _first_without_error(answers: Iterable[Answer]) -> tuple[dict[str, Answer], 
     return given, tuple(again)
 
 
-def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
+def likeliest(item: ScoredItem, answer: Response) -> Read | None:
     """Return the likeliest allowed choice of an answer that has scores; None where text must be read.
 
     Of choices that are exactly equally likely none is the answer: taking the first of the set would favour its label.
@@ -308,7 +308,7 @@ def likeliest(item: ScoredItem, answer: Answer) -> Read | None:
     return Read(None, TIED) if others else Read(first)
 
 
-def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
+def draw(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement.
 
     Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the
@@ -326,7 +326,7 @@ def draw(table: Table, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     return tuple(Score(name, float(v), float(a), float(b), n, bool(s)) for name, v, a, b, n, s in found)
 
 
-def drawn_again(tables: Sequence[Table], draws: int, seed: int) -> list[np.ndarray]:
+def drawn_again(tables: Sequence[ScoreTable], draws: int, seed: int) -> list[np.ndarray]:
     """Return the (D, S) scores of every table in D draws, which are the same for all: tables of the same items."""
     generator = np.random.default_rng(seed)
     scores = _drawn(tables, draws, generator)
@@ -338,7 +338,7 @@ def drawn_again(tables: Sequence[Table], draws: int, seed: int) -> list[np.ndarr
     return scores
 
 
-def _drawn(tables: Sequence[Table], draws: int, generator: np.random.Generator) -> list[np.ndarray]:
+def _drawn(tables: Sequence[ScoreTable], draws: int, generator: np.random.Generator) -> list[np.ndarray]:
     parts = zip(*(table.by_cluster() for table in tables), strict=True)
     sums = sum_of(resampled_sums(np.concatenate(same, axis=1), draws, generator) for same in parts)
     width = tables[0].rows.shape[1]

@@ -8,18 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
 from emotion_qwen.evaluation.scoring.wheels import Wheels
 from emotion_qwen.matching.answer import EMPTY, answer_part
 from emotion_qwen.matching.statements import plain, stated_concepts
@@ -82,8 +71,13 @@ def _known_in(piece: str, known: Callable[[str], bool]) -> list[str]:
 
 
 def score_open_vocabulary(
-    items: Sequence[ScoredItem], answers: Iterable[Answer], wheels: Wheels, *, level: str = "level1", seed: int = 0
-) -> Result:
+    items: Sequence[records.ScoredItem],
+    answers: Iterable[records.Response],
+    wheels: Wheels,
+    *,
+    level: str = "level1",
+    seed: int = 0,
+) -> records.Result:
     """Score lists of emotion words as MER-UniBench does for OV-MERD: set overlap on every wheel, mean over wheels.
 
     On one wheel words become groups; words outside the vocabulary are dropped. Per clip precision is the share of the
@@ -110,7 +104,7 @@ def score_open_vocabulary(
     def known(word: str) -> bool:
         return any(wheels.group(word, wheel, level) is not None for wheel in names)
 
-    judged, tally = judge(items, answers, _read_list, lambda item, text: 0.0)
+    judged, tally = records.judge(items, answers, _read_list, lambda item, text: 0.0)
     sets, points, lengths, unknown = [], [], [], 0
     for one in judged:
         given = words_of(one.read or "", known)
@@ -119,17 +113,17 @@ def score_open_vocabulary(
         pairs = [(groups(one.item.references, wheel), groups(given, wheel)) for wheel in names]
         sets.append(pairs)
         points.append(float(np.mean([_f1(*pair) for pair in pairs])))
-    judged = tuple(Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
+    judged = tuple(records.Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
     notes = (
         f"{unknown} of {sum(lengths)} given words are outside the vocabulary",
         f"emotion wheels: {len(names)}, checksum {wheels.digest}",
     )
     table = _overlap_table(judged, sets, names, np.array(lengths, dtype=float))
-    return Result(draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
 
 
-def _read_list(item: ScoredItem, answer: Answer) -> Read:
-    return Read(answer.text) if words_of(answer.text) else Read(None, EMPTY)
+def _read_list(item: records.ScoredItem, answer: records.Response) -> records.Read:
+    return records.Read(answer.text) if words_of(answer.text) else records.Read(None, EMPTY)
 
 
 def _f1(right: set[str], given: set[str]) -> float:
@@ -137,8 +131,11 @@ def _f1(right: set[str], given: set[str]) -> float:
 
 
 def _overlap_table(
-    judged: Sequence[Judged], sets: Sequence[Sequence[tuple[set, set]]], names: Sequence[str], lengths: np.ndarray
-) -> Table:
+    judged: Sequence[records.Judged],
+    sets: Sequence[Sequence[tuple[set, set]]],
+    names: Sequence[str],
+    lengths: np.ndarray,
+) -> records.ScoreTable:
     rows = np.zeros((len(judged), len(names) * 4 + 2))  # per wheel: clip, precision, recall, hit; then length and clip
     for row, pairs in enumerate(sets):
         for place, (right, given) in enumerate(pairs):
@@ -155,19 +152,23 @@ def _overlap_table(
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums[:, :-2].reshape(len(sums), len(names), 4)
-        precision, recall, hit = (ratio(each[:, :, k], each[:, :, 0]) for k in (1, 2, 3))
-        f1 = ratio(2 * precision * recall, precision + recall)
+        precision, recall, hit = (records.ratio(each[:, :, k], each[:, :, 0]) for k in (1, 2, 3))
+        f1 = records.ratio(2 * precision * recall, precision + recall)
         means = [values.mean(axis=1) for values in (f1, precision, recall, hit)]
-        columns = [*means, ratio(sums[:, -2], sums[:, -1])]
+        columns = [*means, records.ratio(sums[:, -2], sums[:, -1])]
         return np.column_stack([*columns, f1] if several else columns)
 
     shares = tuple(label != LENGTH for label in labels)
-    return Table(tuple(labels), tuple(sizes), rows, clusters_of(judged), statistic, shares=shares)
+    return records.ScoreTable(tuple(labels), tuple(sizes), rows, records.clusters_of(judged), statistic, shares=shares)
 
 
 def score_overlap(
-    items: Sequence[ScoredItem], answers: Iterable[Answer], parts: Callable[[str], Iterable[str]], *, seed: int = 0
-) -> Result:
+    items: Sequence[records.ScoredItem],
+    answers: Iterable[records.Response],
+    parts: Callable[[str], Iterable[str]],
+    *,
+    seed: int = 0,
+) -> records.Result:
     """Score how far the parts that an answer's text names are those that the reference text names.
 
     This is our own reading without a judge, for development and for VER sets; it is not EMER's published score, which
@@ -183,25 +184,29 @@ def score_overlap(
         DataError: see `records.judge`.
     """
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
-        return Read(answer.text) if any(map(str.isalnum, answer.text)) else Read(None, EMPTY)
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
+        return records.Read(answer.text) if any(map(str.isalnum, answer.text)) else records.Read(None, EMPTY)
 
     wanted = {item.id: set(parts(item.references[0])) for item in items if item.references}
-    judged, tally = judge(items, answers, read, lambda item, text: _f1(wanted[item.id], set(parts(text))))
+    judged, tally = records.judge(items, answers, read, lambda item, text: _f1(wanted[item.id], set(parts(text))))
     sets = [[(wanted[one.item.id], set(parts(one.read or "")))] for one in judged]
     lengths = np.array([len(given) for [(_, given)] in sets], dtype=float)
     bare = sum(not right for [(right, _)] in sets)
     notes = (f"{bare} reference texts name nothing that is compared and are left out",) if bare else ()
     table = _overlap_table(judged, sets, ("",), lengths)
-    return Result(draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
 
 
-def score_label_overlap(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_label_overlap(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
     """Score which emotions a text states and does not deny, as the matcher reads; see `score_overlap`."""
     return score_overlap(items, answers, stated_concepts, seed=seed)
 
 
-def score_clue_overlap(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_clue_overlap(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
     """Score which clues a text names, as `clues` reads; see `score_overlap`."""
     return score_overlap(items, answers, clues, seed=seed)
 

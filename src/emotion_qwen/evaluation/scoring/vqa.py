@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
-from emotion_qwen.evaluation.scoring.records import Answer, Read, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.evaluation.scoring.records import Read, Response, Result, ScoredItem, draw, judge, likeliest
 from emotion_qwen.matching.answer import EMPTY, answer_part
 
 ENOUGH = 3
@@ -121,7 +121,7 @@ def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = V
 
 
 def score_vqa(
-    items: Sequence[ScoredItem], answers: Iterable[Answer], protocol: Protocol = VQA_V2, *, seed: int = 0
+    items: Sequence[ScoredItem], answers: Iterable[Response], protocol: Protocol = VQA_V2, *, seed: int = 0
 ) -> Result:
     """Score free answers against those of annotators; `group` may name the type of question.
 
@@ -129,7 +129,7 @@ def score_vqa(
         DataError: see `records.judge`.
     """
 
-    def read(item: ScoredItem, answer: Answer) -> Read:
+    def read(item: ScoredItem, answer: Response) -> Read:
         part, why = answer_part(answer.text)
         return likeliest(item, answer) or (Read(part) if part.strip() and not why else Read(None, why or EMPTY))
 

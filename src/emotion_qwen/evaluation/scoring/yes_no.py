@@ -8,19 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.scoring.records import (
-    Answer,
-    Judged,
-    Read,
-    Result,
-    ScoredItem,
-    Table,
-    clusters_of,
-    draw,
-    judge,
-    likeliest,
-    ratio,
-)
+from emotion_qwen.evaluation.scoring import records
 from emotion_qwen.evaluation.scoring.replies import read_yes_no
 
 PERCEPTION = (
@@ -32,8 +20,8 @@ FULL = 200
 
 
 def score_pope(
-    items: Sequence[ScoredItem], answers: Iterable[Answer], *, official: bool = False, seed: int = 0
-) -> Result:
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, official: bool = False, seed: int = 0
+) -> records.Result:
     """Score POPE (Li et al., EMNLP 2023): "yes" is the positive class; `group` names the split.
 
     An answer that cannot be read is neither yes nor no: it is wrong, misses a right yes, and is no false yes. The
@@ -72,17 +60,30 @@ def score_pope(
         return np.concatenate([whole, split[:, :, 3].mean(axis=1, keepdims=True), split.reshape(len(sums), -1)], axis=1)
 
     flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
-    table = Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata, shares=(True,) * len(names))
-    return Result(draw(table, seed=seed), tally, judged, table)
+    table = records.ScoreTable(
+        tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, strata, shares=(True,) * len(names)
+    )
+    return records.Result(records.draw(table, seed=seed), tally, judged, table)
 
 
 def _pope_measures(sums: np.ndarray) -> np.ndarray:
     items, right, both, said, wanted = np.moveaxis(sums, -1, 0)
-    f1 = ratio(2 * both, said + wanted)
-    return np.stack([ratio(right, items), ratio(both, said), ratio(both, wanted), f1, ratio(said, items)], axis=-1)
+    f1 = records.ratio(2 * both, said + wanted)
+    return np.stack(
+        [
+            records.ratio(right, items),
+            records.ratio(both, said),
+            records.ratio(both, wanted),
+            f1,
+            records.ratio(said, items),
+        ],
+        axis=-1,
+    )
 
 
-def score_mme(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: int = 0) -> Result:
+def score_mme(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
     """Score MME (Fu et al., 2023): 14 subtasks, two questions an image.
 
     Per subtask: accuracy over questions; accuracy+ over images with both questions right; score = 100 times their sum.
@@ -107,10 +108,10 @@ def score_mme(items: Sequence[ScoredItem], answers: Iterable[Answer], *, seed: i
     table = _mme_table(judged, tasks)
     absent = [task for task in known if task not in tasks]
     notes = (f"no items of: {', '.join(absent)}; the totals leave them out",) if absent else ()
-    return Result(draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
 
 
-def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
+def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> records.ScoreTable:
     rows = np.zeros((len(judged), len(tasks), 4))  # question, right, image, both right
     first: dict[tuple[str, str], int] = {}
     for row, one in enumerate(judged):
@@ -134,31 +135,37 @@ def _mme_table(judged: Sequence[Judged], tasks: Sequence[str]) -> Table:
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(tasks), 4)
-        plain, plus = ratio(each[:, :, 1], each[:, :, 0]), ratio(each[:, :, 3], each[:, :, 2])
+        plain, plus = records.ratio(each[:, :, 1], each[:, :, 0]), records.ratio(each[:, :, 3], each[:, :, 2])
         scores = FULL / 2 * (plain + plus)
         totals = [scores[:, kind].sum(axis=1, keepdims=True) for kind in kinds]
         return np.concatenate([*totals, np.stack([scores, plain, plus], axis=2).reshape(len(sums), -1)], axis=1)
 
     flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
     shares = tuple(name.startswith("accuracy") for name in names)
-    return Table(tuple(names), tuple(sizes), flat, clusters_of(judged), statistic, strata, shares)
+    return records.ScoreTable(tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, strata, shares)
 
 
-def read_as_pope(text: str) -> Read:
+def read_as_pope(text: str) -> records.Read:
     """Read a reply as evaluate.py of github.com/AoiDragon/POPE does: "no" by a word, else "yes", whatever it says.
 
     The first sentence alone counts; the words are "No", "no" and "not" in just this case.
     """
     words = text.partition(".")[0].replace(",", "").split(" ")
-    return Read("no" if {"No", "no", "not"} & set(words) else "yes")
+    return records.Read("no" if {"No", "no", "not"} & set(words) else "yes")
 
 
-def _judge(items: Sequence[ScoredItem], answers: Iterable[Answer], read: Callable[[str], Read] = read_yes_no) -> tuple:
+def _judge(
+    items: Sequence[records.ScoredItem],
+    answers: Iterable[records.Response],
+    read: Callable[[str], records.Read] = read_yes_no,
+) -> tuple:
     for item in items:
         if item.references not in (("yes",), ("no",)):
             raise DataError(f"item {item.id!r} has the references {item.references}; expected ('yes',) or ('no',)")
 
-    def read_answer(item: ScoredItem, answer: Answer) -> Read:
-        return likeliest(ScoredItem(item.id, item.references, ("yes", "no")), answer) or read(answer.text)
+    def read_answer(item: records.ScoredItem, answer: records.Response) -> records.Read:
+        return records.likeliest(records.ScoredItem(item.id, item.references, ("yes", "no")), answer) or read(
+            answer.text
+        )
 
-    return judge(items, answers, read_answer, lambda item, word: float(word == item.references[0]))
+    return records.judge(items, answers, read_answer, lambda item, word: float(word == item.references[0]))

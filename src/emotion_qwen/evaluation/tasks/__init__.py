@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
@@ -31,24 +33,66 @@ from emotion_qwen.evaluation.tasks.prompts import emotion_question, object_quest
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.evaluation.tasks.senses import Moments, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.shapes import DrawnShapes
+from emotion_qwen.extensions import installed, load_file, load_installed, split_file
 from emotion_qwen.taxonomy import label_set
 
+GROUP = "emotion_qwen.tasks"
+"""Entry point group by which an installed distribution brings tasks."""
 
-def chosen_tasks(names: str) -> tuple[Task, ...]:
-    """Return the tasks of a comma-separated list, each once, in the order of `TASKS`.
+
+def load_tasks(spec: str | Iterable[str]) -> tuple[Task, ...]:
+    """Return the tasks of a list of names and Python files, each once, in the order of `TASKS`.
+
+    A name is that of a task of this package or of an installed one (entry point group `GROUP`). A file defines `TASKS`,
+    a sequence of `Task`; `my.py` means all of them, `my.py:NAME` the one of that name. Tasks from outside are entered
+    into `TASKS`, behind those of this package.
+
+    Args:
+        spec: names and files, separated by commas or one by one.
 
     Raises:
-        SettingsError: an unknown task, or none at all.
+        SettingsError: an unknown task or none at all, or a file that defines no tasks or one whose name is taken.
     """
-    asked = [name.strip() for name in names.split(",") if name.strip()]
-    for name in asked or [""]:
-        if name not in TASKS:
-            raise SettingsError(unknown_choice("task", name, TASKS))
-    return tuple(task for name, task in TASKS.items() if name in asked)
+    load_installed_tasks()
+    texts = spec.split(",") if isinstance(spec, str) else spec
+    chosen: set[str] = set()
+    for text in [text.strip() for text in texts if text.strip()] or [""]:
+        file = split_file(text)
+        if file is None:
+            known, name = TASKS, text
+        else:
+            path, name = file
+            known = _enter(getattr(load_file(Path(path)), "TASKS", None), path)
+        if name not in known and (name or file is None):
+            raise SettingsError(unknown_choice("task", name, known))
+        chosen |= {name} if name else set(known)
+    return tuple(task for name, task in TASKS.items() if name in chosen)
+
+
+def load_installed_tasks() -> None:
+    """Enter the tasks of installed distributions into `TASKS`; their entry points name a `Task` or a sequence of them.
+
+    Raises:
+        SettingsError: an entry point cannot be loaded, or names no tasks.
+    """
+    for name, point in installed(GROUP).items():
+        value = load_installed(point)
+        _enter((value,) if isinstance(value, Task) else value, f"entry point {name!r}")
+
+
+def _enter(tasks: object, source: str) -> dict[str, Task]:
+    """Enter tasks from outside into `TASKS`, and return them by name."""
+    if not isinstance(tasks, Sequence) or not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise SettingsError(f"{source}: no tasks; expected TASKS, a sequence of emotion_qwen.evaluation.task.Task")
+    for task in tasks:
+        if TASKS.setdefault(task.name, task) is not task:
+            raise SettingsError(f"{source}: there is another task named {task.name!r}; rename one of them")
+    return {task.name: task for task in tasks}
 
 
 def listing() -> list[dict[str, str]]:
     """Return what a user must know to run each task: name, title, domain, needs, licence, access, prompts, options."""
+    load_installed_tasks()
     rows = []
     for task in TASKS.values():
         row = {key: getattr(task, key) for key in ("name", "title", "domain", "needs", "licence", "access")}

@@ -1,4 +1,4 @@
-"""What the sets of labelled clips share: a table of names and labels, clips by name, the closed question."""
+"""What the sets of labelled files share: a table of names and labels, clips by name, the closed question."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emotion_qwen.evaluation.task import RELEASE, Item, labelled
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, Reader, Table
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, BenchmarkReader, Media, ReadRows
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class Labelled(NamedTuple):
-    """One clip: where it is or should be, its English label, what scores are broken down by, and whom it shows."""
+    """One file: where it is or should be, its English label, what scores are broken down by, and whom it shows."""
 
     path: Path
     label: str
@@ -24,8 +24,8 @@ class Labelled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LabelledClips(Reader):
-    """Clips of a closed set of labels.
+class LabelledFiles(BenchmarkReader):
+    """Clips or pictures of a closed set of labels.
 
     Attributes:
         set_name: of the labels.
@@ -40,22 +40,26 @@ class LabelledClips(Reader):
         """The label set."""
         return label_set(self.set_name)
 
+    def ask(self, language: str) -> str:
+        """Compose the question in the wording in use."""
+        return self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
+
     def item(self, name: str, row: Labelled, language: str) -> Item:
-        """Make the item of a clip; a clip that is not there is asked about by the path where it should be."""
-        question = self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
-        part: dict[str, Any] = {"type": "video", "video": row.path}
+        """See `BenchmarkReader`; a file that is not there is asked about by the path where it should be."""
+        kind = "image" if row.path.suffix.lower() in PICTURES else "video"
+        part: dict[str, Any] = {"type": kind, kind: row.path}
         more = {"group": row.group or row.label, "cluster": row.person}
-        return labelled(name, language, (part,), question, self.labels, row.label, **more)
+        return labelled(name, language, (part,), self.ask(language), self.labels, row.label, **more)
 
 
-def put_clips(table: Table, home: Path) -> None:
+def put_clips(table: ReadRows, home: Path) -> None:
     """Put into every row the path of its clip, or where it should be; say which are not there."""
     found = table.find("clips", Media(home, VIDEOS), table.rows)
     for name, row in table.rows.items():
         table.rows[name] = row._replace(path=found.get(name, home / f"{name}.mp4"))
 
 
-def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> None:
+def compare_labels(table: ReadRows, what: str, published: Mapping[str, int]) -> None:
     """Compare the rows of every label with the published numbers."""
     found = Counter(row.label for row in table.rows.values())
     other = [f"{name} {found[name]}, published {count}" for name, count in published.items() if found[name] != count]
@@ -63,7 +67,7 @@ def compare_labels(table: Table, what: str, published: Mapping[str, int]) -> Non
         table.say("differs", f"{what}: {'; '.join(other)}")
 
 
-def expect_folds(table: Table, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
+def expect_folds(table: ReadRows, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
     """Say which folds have no rows, and compare the rows of the others with the published numbers."""
     absent = [name for name in published if not seen[name]]
     if absent:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, expect_folds, put_clips
-from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, expect_folds, put_clips
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_dfew
 from emotion_qwen.taxonomy import label_set
@@ -25,12 +25,12 @@ NAMES = {"order": "video_name"}
 
 
 @dataclass(frozen=True)
-class Dfew(LabelledClips):
+class Dfew(LabelledFiles):
     """The test parts of the folds, one after another; `group` names the fold."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, seen = Table(), dict.fromkeys(SETS, 0)
+        table, seen = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/test(single-labeled)/set_*.csv", "set_*.csv"):
             if path.stem not in SETS:
                 table.say("note", f"{path.name} is none of the five folds and is not read")

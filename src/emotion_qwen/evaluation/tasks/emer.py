@@ -13,7 +13,7 @@ from typing import NamedTuple
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_label_overlap
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
-from emotion_qwen.evaluation.tasks.files import Reader, Table, md5, needed, read_csv
+from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, md5, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import EMER_OURS, EMER_RELEASE, spoken_part
 from emotion_qwen.matching.statements import stated_concepts
 
@@ -32,12 +32,12 @@ class Reason(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Emer(Reader):
+class Emer(BenchmarkReader):
     """Clips with reference texts in the language asked for."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
-        """See `Reader`."""
-        table, (file, digest) = Table(), FILES[language]
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
+        """See `BenchmarkReader`."""
+        table, (file, digest) = ReadRows(), FILES[language]
         path = needed(home, f"**/{file}")[0]
         silent = []
         for row in read_csv(path, ("names", "emotions", "subtitles", "reasons")):
@@ -60,7 +60,7 @@ class Emer(Reader):
         return table
 
     def item(self, name: str, row: Reason, language: str) -> Item:
-        """See `Reader`; the group is the concept of the emotion, the same in both languages."""
+        """See `BenchmarkReader`; the group is the concept of the emotion, the same in both languages."""
         parts: list[dict] = [{"type": "video", "video": row.path}]
         if self.prompt == RELEASE:
             question = EMER_RELEASE[language].format(words=row.words)

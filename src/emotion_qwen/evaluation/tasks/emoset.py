@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.task import Item, Task, labelled
-from emotion_qwen.evaluation.tasks.clips import Labelled
-from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table, needed, read_json
+from emotion_qwen.evaluation.task import Task
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
+from emotion_qwen.evaluation.tasks.files import PICTURES, Media, ReadRows, needed, read_json
 from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
 from emotion_qwen.records import EVOKED
@@ -27,12 +27,12 @@ ENTRY = "[label, id, picture, annotation]"
 
 
 @dataclass(frozen=True)
-class EmoSet(Reader):
+class EmoSet(LabelledFiles):
     """Pictures of one split. What the release asked is not known: its questions were not shipped."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table = Table()
+        table = ReadRows()
         file, published = PICTURES_OF[split]
         path = needed(home, file, f"EmoSet-118K/{file}")[0]
         rows = read_json(path)
@@ -58,10 +58,9 @@ class EmoSet(Reader):
         table.expect_media("pictures", missing, len(table.rows))
         return table
 
-    def item(self, name: str, row: Labelled, language: str) -> Item:
-        """See `Reader`."""
-        part = {"type": "image", "image": row.path}
-        return labelled(name, language, (part,), evoked_question(LABELS, language), LABELS, row.label)
+    def ask(self, language: str) -> str:
+        """See `LabelledFiles`."""
+        return evoked_question(LABELS, language)
 
 
 def _picture(row: Any) -> str | None:
@@ -75,7 +74,7 @@ TASK = Task(
     "emoset",
     "EmoSet, 8 evoked emotions",
     "emotion",
-    EmoSet(("emoset", "EmoSet-118K", "EmoSet")),
+    EmoSet(("emoset", "EmoSet-118K", "EmoSet"), set_name=LABELS.name),
     about=EVOKED,
     answered="text",
     score=LabelScores(LABELS),

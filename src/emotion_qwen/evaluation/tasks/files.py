@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.run.stored import Stored
-from emotion_qwen.evaluation.task import OURS, Finding, Item, evenly
+from emotion_qwen.evaluation.task import OURS, Item, TaskFinding, evenly
+from emotion_qwen.extras import optional
 
 NAMED = 5
 """So many names are given in a message; the rest is a number."""
@@ -35,11 +35,11 @@ def some(names: Sequence[object]) -> str:
 
 
 @dataclass
-class Table:
+class ReadRows:
     """What a reader found: usable rows by id, in order, and everything that had to be said."""
 
     rows: dict[str, Any] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[TaskFinding] = field(default_factory=list)
     _faults: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, row: Any) -> None:
@@ -55,11 +55,13 @@ class Table:
 
     def say(self, kind: Any, text: str) -> None:
         """Add a finding."""
-        self.findings.append(Finding(kind, text))
+        self.findings.append(TaskFinding(kind, text))
 
-    def told(self) -> list[Finding]:
+    def told(self) -> list[TaskFinding]:
         """Return all findings, faults of one kind in one line."""
-        faults = [Finding("fault", f"{len(n)} row(s) left out, {what}: {some(n)}") for what, n in self._faults.items()]
+        faults = [
+            TaskFinding("fault", f"{len(n)} row(s) left out, {what}: {some(n)}") for what, n in self._faults.items()
+        ]
         return [*self.findings, *faults]
 
     def expect(self, what: str, found: int, published: int, remark: str = "") -> None:
@@ -85,7 +87,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Reader(ABC):
+class BenchmarkReader(ABC):
     """The form of all sources of benchmarks: `read` a folder, make an `item` of each row.
 
     Attributes:
@@ -97,7 +99,7 @@ class Reader(ABC):
     prompt: str = OURS
 
     @abstractmethod
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """Read the rows of one split; text in that language where there are several.
 
         Raises:
@@ -129,9 +131,9 @@ class Reader(ABC):
         """See `Source`."""
         self.home(data)
 
-    def findings(self, data: Path | None, split: str, languages: Sequence[str]) -> list[Finding]:
+    def findings(self, data: Path | None, split: str, languages: Sequence[str]) -> list[TaskFinding]:
         """See `Task.check`."""
-        told: dict[Finding, None] = {}
+        told: dict[TaskFinding, None] = {}
         for language in languages:
             table = self.read(self.home(data), split, language)
             if not table.rows:
@@ -281,7 +283,7 @@ def parquet_rows(
         DataError: a file is no Parquet file, or lacks a column.
         MissingPackage: pyarrow is not installed.
     """
-    parquet, arrow = optional("pyarrow.parquet"), optional("pyarrow")
+    parquet, arrow = optional("pyarrow.parquet", "eval"), optional("pyarrow", "eval")
     for path in files:
         try:
             file = parquet.ParquetFile(path)

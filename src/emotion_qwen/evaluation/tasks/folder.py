@@ -6,24 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.task import Item, Task, labelled
-from emotion_qwen.evaluation.tasks.clips import Labelled
-from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, Reader, Table
-from emotion_qwen.evaluation.tasks.prompts import emotion_question
+from emotion_qwen.evaluation.task import Task
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, ReadRows
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import label_set
 
 
 @dataclass(frozen=True)
-class LabelledFolder(Reader):
+class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set."""
 
-    set_name: str = "fer7"
-
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`; hidden files and folders are passed over."""
-        table, labels = Table(), label_set(self.set_name)
+        table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:
             name = folder.name.strip().lower()
@@ -46,14 +43,6 @@ class LabelledFolder(Reader):
                 f"{', '.join(labels.labels)}"
             )
         return table
-
-    def item(self, name: str, row: Labelled, language: str) -> Item:
-        """See `Reader`."""
-        kind = "image" if row.path.suffix.lower() in PICTURES else "video"
-        labels = label_set(self.set_name)
-        return labelled(
-            name, language, ({"type": kind, kind: row.path},), emotion_question(labels, language), labels, row.label
-        )
 
 
 def folder_task(labels: str = "fer7") -> Task:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_qwen.evaluation.task import Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, expect_folds, put_clips
-from emotion_qwen.evaluation.tasks.files import Table, needed, read_text
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, expect_folds, put_clips
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, read_text
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
 
@@ -19,12 +19,12 @@ SETS = {"set_1": 1839, "set_2": 1837, "set_3": 1833, "set_4": 1832, "set_5": 183
 
 
 @dataclass(frozen=True)
-class Mafw(LabelledClips):
+class Mafw(LabelledFiles):
     """The test parts of the folds, one after another; `group` names the fold."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, seen = Table(), dict.fromkeys(SETS, 0)
+        table, seen = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/single/no_caption/set_*/test.txt"):
             fold = path.parent.name
             if fold not in SETS:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips, compare_labels, put_clips
-from emotion_qwen.evaluation.tasks.files import Table, needed, read_csv
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, compare_labels, put_clips
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import MER_RELEASE
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_mer
 from emotion_qwen.taxonomy import label_set
@@ -22,14 +22,14 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Mer2024(LabelledClips):
+class Mer2024(LabelledFiles):
     """One track; `track` is "semi" or "noise"."""
 
     track: str = "semi"
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table = Table()
+        table = ReadRows()
         path = needed(home, f"**/reference-{self.track}.csv")[0]
         rows = read_csv(path, ("name", "discrete"))
         for row in rows:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from emotion_qwen.evaluation.scoring.sets import words_of
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_csv, some
+from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_csv, some
 from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken_part
 from emotion_qwen.evaluation.tasks.scorers import WheelScores
 
@@ -32,12 +32,12 @@ class Words(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OpenVocabulary(Reader):
+class OpenVocabulary(BenchmarkReader):
     """Clips with any number of emotion words."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
-        """See `Reader`."""
-        table = Table()
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
+        """See `BenchmarkReader`."""
+        table = ReadRows()
         path = needed(home, "**/ovlabel.csv")[0]
         said: dict[str, str] = {}
         silent: list[str] = []
@@ -61,7 +61,7 @@ class OpenVocabulary(Reader):
         return table
 
     def item(self, name: str, row: Words, language: str) -> Item:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         told = (spoken_part(language, row.said),) if row.said else ()
         parts = ({"type": "video", "video": row.path}, *told)
         answer = ", ".join(row.emotions)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import rotations, score_choices, score_circular
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Reader, Table, parquet_rows, read_csv
-from emotion_qwen.evaluation.tasks.prompts import mmbench_question
+from emotion_qwen.evaluation.tasks.files import ReadRows, parquet_rows, read_csv
+from emotion_qwen.evaluation.tasks.prompts import lettered, mmbench_question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_mmbench
 
 ROTATED = 1_000_000
@@ -32,26 +33,15 @@ _REFERENCE = 64
 """An `image` of a TSV shorter than this is the index of the row that holds the picture."""
 
 
-class Choice(NamedTuple):
-    """One question with its options."""
-
-    image: Stored
-    question: str
-    hint: str
-    options: tuple[str, ...]
-    letter: str
-    category: str
-
-
 @dataclass(frozen=True)
-class MmBench(Reader):
+class MmBench(PictureQuestions):
     """Questions as published; with `circular` every question once for each of its options."""
 
     circular: bool = False
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, rows, rotated = Table(), 0, 0
+        table, rows, rotated = ReadRows(), 0, 0
         for row, picture in _rows(home, language):
             rows += 1
             name = str(row["index"])
@@ -63,13 +53,12 @@ class MmBench(Reader):
                 continue
             options = _options(row)
             letter = _text(row["answer"]).upper()
-            if len(letter) != 1 or letter not in LETTERS[: len(options)]:
+            if not is_letter_of(letter, options):
                 table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
                 continue
-            category = _text(row["category"])
-            table.add(
-                name, Choice(picture(name), _text(row["question"]), _text(row.get("hint")), options, letter, category)
-            )
+            category, hint = _text(row["category"]), _text(row.get("hint"))
+            text, answers = _text(row["question"]), (letter,)
+            table.add(name, Question(picture(name), text, answers, category, options=options, hint=hint))
         if not table.rows:
             raise DataError(
                 f"{str(home)!r}: no row has an answer; give the dev split, the answers of test are not published"
@@ -89,29 +78,19 @@ class MmBench(Reader):
         items = super().items(data, split, languages, side, limit)
         return items if not self.circular else [turned for item in items for turned in self._turned(item)]
 
-    def item(self, name: str, row: Choice, language: str) -> Item:
-        """See `Reader`."""
-        question = mmbench_question(row.question, row.options, row.hint, self.prompt, language)
-        choices, part = tuple(LETTERS[: len(row.options)]), {"type": "image", "image": row.image}
-        return Item(name, language, (part,), question, choices, row.letter, row.category, options=row.options)
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return mmbench_question(row.text, row.options, row.hint, self.prompt, language)
 
     def _turned(self, item: Item) -> Iterator[Item]:
         # The question holds the options as a block of lines, which is written anew for every turn.
-        first = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, item.options, strict=False))
+        head, _, tail = item.question.rpartition(lettered(item.options))
         for turn in rotations(item.scored()):
-            block = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, turn.allowed, strict=False))
-            head, _, tail = item.question.rpartition(first)
-            yield Item(
-                turn.id,
-                item.language,
-                item.parts,
-                head + block + tail,
-                item.choices,
-                turn.references[0],
-                item.group,
-                cluster=turn.cluster,
+            block = lettered(turn.allowed)
+            yield replace(
+                item, id=turn.id, question=head + block + tail, answer=turn.references[0], cluster=turn.cluster,
                 options=turn.allowed,
-            )
+            )  # fmt: skip
 
 
 def _text(value: Any) -> str:

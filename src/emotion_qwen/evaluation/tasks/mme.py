@@ -8,37 +8,27 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, PERCEPTION, score_mme
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import mme_question
+from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question
 from emotion_qwen.evaluation.tasks.scorers import released_mme
 
 QUESTIONS = 2374
-ANSWERS = ("yes", "no")
 _TASKS = {name.lower(): name for name in (*PERCEPTION, *COGNITION)}
 
 
-class Asked(NamedTuple):
-    """One of the two questions about an image."""
-
-    subtask: str
-    picture: str
-    image: Stored
-    question: str
-    answer: str
-
-
 @dataclass(frozen=True)
-class Mme(Reader):
+class Mme(PictureQuestions):
     """All subtasks; `group` names the subtask, `cluster` the image."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    choices = YES_NO
+
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, times, count = Table(), Counter[str](), 0
+        table, times, count = ReadRows(), Counter[str](), 0
         files = needed(home, "test-*.parquet", "data/test-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "question", "answer", "image")):
             count += 1
@@ -48,12 +38,12 @@ class Mme(Reader):
             subtask = _TASKS.get(key.partition("/")[0].lower()) or _TASKS.get(str(row.get("category")).lower())
             if subtask is None:
                 table.fault("subtask none of the fourteen", name)
-            elif answer not in ANSWERS:
+            elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
                 # Case matters: in lower case two images of one subtask can have one name.
                 picture = f"{subtask}/{key.rpartition('/')[2]}"
-                table.add(name, Asked(subtask, picture, stored(key), str(row["question"]), answer))
+                table.add(name, Question(stored(key), str(row["question"]), (answer,), subtask, picture))
         table.expect("questions", count, QUESTIONS)
         pairs = Counter(row.picture for row in table.rows.values())
         for name in [name for name, row in table.rows.items() if pairs[row.picture] != 2]:
@@ -61,13 +51,11 @@ class Mme(Reader):
             del table.rows[name]
         return table
 
-    def item(self, name: str, row: Asked, language: str) -> Item:
-        """See `Reader`."""
-        part = {"type": "image", "image": row.image}
-        question = mme_question(row.question, self.prompt)
-        return Item(name, language, (part,), question, ANSWERS, row.answer, row.subtask, cluster=row.picture)
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return mme_question(row.text, self.prompt)
 
-    def together(self, name: str, row: Asked) -> str:
+    def together(self, name: str, row: Question) -> str:
         """See `Reader`: the two questions of an image are scored together."""
         return row.picture
 

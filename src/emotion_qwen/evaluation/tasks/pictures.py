@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, evenly, labelled
 from emotion_qwen.evaluation.tasks.prompts import emotion_question
+from emotion_qwen.extras import optional
 from emotion_qwen.taxonomy import LabelSet
 
 
@@ -64,7 +64,7 @@ class PictureFile:
     def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
         """Return ids, labels and pictures of one split: arrays brought to a side, or as they are stored."""
         if side is not None:
-            pictures = optional("emotion_qwen.data.pictures").read_pictures(path, split, side, crop=self.crop)
+            pictures = optional("emotion_qwen.data.pictures", "eval").read_pictures(path, split, side, crop=self.crop)
             return pictures.ids, pictures.labels, pictures.pixels
         return stored_pictures(path, split)
 
@@ -75,7 +75,7 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
     Raises:
         DataError: a column is missing, or no picture has that split.
     """
-    parquet = optional("pyarrow.parquet")
+    parquet = optional("pyarrow.parquet", "eval")
     file = parquet.ParquetFile(path)
     missing = {"id", "image", "label", "split"} - set(file.schema_arrow.names)
     if missing:
@@ -120,7 +120,7 @@ class PastedFaces:
         """See `Source`; scenes keep their own side."""
         self.check(data)
         assert data is not None
-        optional("emotion_qwen.data.pictures")
+        optional("emotion_qwen.data.pictures", "eval")
         from emotion_qwen.data.parts import read_part
 
         options = {"backgrounds": self.things, "captured": self.captured}

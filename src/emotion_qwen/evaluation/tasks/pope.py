@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import PICTURES, Media, Reader, Table, needed, parquet_rows, read_text
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_text
 from emotion_qwen.evaluation.tasks.prompts import pope_question
+from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_pope
 
 SPLITS = ("adversarial", "popular", "random")
@@ -27,50 +28,39 @@ QUESTIONS = 3000
 """Of each split; half of them are to be answered with yes."""
 OLDER = "the authors' file had 1410 before October 2023"
 """Many published figures were made on those 2910 questions."""
-ANSWERS = ("yes", "no")
-
-
-class Asked(NamedTuple):
-    """One question about one picture."""
-
-    split: str
-    picture: str
-    image: Stored | Path
-    question: str
-    answer: str
 
 
 @dataclass(frozen=True)
-class Pope(Reader):
+class Pope(PictureQuestions):
     """All splits that are there; `group` names the split, `cluster` the picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    choices = YES_NO
+
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table = Table()
+        table = ReadRows()
         for row, stored in _rows(home):
             kind = str(row.get("category") or row.get("split") or "").lower()
             name, answer = f"{kind}/{row.get('question_id')}", str(row["answer"]).strip().lower()
             picture = str(row.get("image_source") or row.get("image") or "")
             if kind not in SPLITS:
                 table.fault(f"split none of {', '.join(SPLITS)}", name)
-            elif answer not in ANSWERS:
+            elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
                 image: Stored | Path = home / picture if isinstance(row.get("image"), str) else stored(picture)
-                table.add(name, Asked(kind, picture, image, str(row["question"]), answer))
-        _find_pictures(table, home)
-        counts = Counter((row.split, row.answer) for row in table.rows.values())
+                table.add(name, Question(image, str(row["question"]), (answer,), kind, picture))
+        find_pictures(table, home)
+        counts = Counter((row.group, row.answers[0]) for row in table.rows.values())
         for kind in SPLITS:
-            for answer in ANSWERS:
+            for answer in YES_NO:
                 remark = OLDER if (kind, answer) == ("random", "no") else ""
                 table.expect(f"questions of {kind} with {answer}", counts[kind, answer], QUESTIONS // 2, remark)
         return table
 
-    def item(self, name: str, row: Asked, language: str) -> Item:
-        """See `Reader`."""
-        part = {"type": "image", "image": row.image}
-        question = pope_question(row.question, self.prompt)
-        return Item(name, language, (part,), question, ANSWERS, row.answer, row.split, cluster=row.picture)
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return pope_question(row.text, self.prompt)
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -88,15 +78,6 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
                 yield {**told, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}, line {number}: no question of POPE ({error!r}); fetch it again") from error
-
-
-def _find_pictures(table: Table, home: Path) -> None:
-    loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
-    if not loose:
-        return
-    found = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
-    for name, row in loose.items():
-        table.rows[name] = row._replace(image=found.get(row.picture, row.image))
 
 
 TASK = Task(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
-from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledClips
-from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, Table, counted
+from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
+from emotion_qwen.evaluation.tasks.files import VIDEOS, Media, ReadRows, counted
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
 
@@ -24,12 +24,12 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
 
 
 @dataclass(frozen=True)
-class Ravdess(LabelledClips):
+class Ravdess(LabelledFiles):
     """Spoken clips; `group` of an item is the label, `cluster` the actor: 60 clips of one face are not independent."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, others = Table(), []
+        table, others = ReadRows(), []
         media = Media(home, VIDEOS | {".wav"})
         for path in sorted(media.paths(), key=lambda one: one.stem):  # the order must not depend on the folders
             name = path.stem

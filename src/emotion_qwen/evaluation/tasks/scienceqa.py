@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import score_choices
 from emotion_qwen.evaluation.scoring.replies import LETTERS
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import science_question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question
 from emotion_qwen.evaluation.tasks.scorers import released_science
 
 PUBLISHED = {"test": (4241, 2017), "validation": (4241, 2097)}
@@ -23,23 +22,13 @@ PUBLISHED = {"test": (4241, 2017), "validation": (4241, 2097)}
 SEEN, UNSEEN = "with picture", "without picture"
 
 
-class Choice(NamedTuple):
-    """One question; without picture `image` is None."""
-
-    image: Stored | None
-    question: str
-    hint: str
-    options: tuple[str, ...]
-    right: int
-
-
 @dataclass(frozen=True)
-class ScienceQa(Reader):
+class ScienceQa(PictureQuestions):
     """Questions of one split; `group` says whether there is a picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
         for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):
             name, options = f"{split}/{count}", tuple(str(one) for one in row["choices"] or ())
@@ -49,20 +38,17 @@ class ScienceQa(Reader):
                 table.fault("answer is no number of an option", f"{name} ({right})")
                 continue
             image = stored(name) if row["image"] else None
-            table.add(name, Choice(image, str(row["question"]), (row.get("hint") or "").strip(), options, right))
+            hint, group = (row.get("hint") or "").strip(), UNSEEN if image is None else SEEN
+            letters = (LETTERS[right],)
+            table.add(name, Question(image, str(row["question"]), letters, group, options=options, hint=hint))
         seen = sum(row.image is not None for row in table.rows.values())
         table.expect(f"rows of {split}", count, PUBLISHED[split][0])
         table.expect(f"rows of {split} with a picture", seen, PUBLISHED[split][1])
         return table
 
-    def item(self, name: str, row: Choice, language: str) -> Item:
-        """See `Reader`; a question without picture has no part, not an empty one."""
-        seen = row.image is not None
-        parts = ({"type": "image", "image": row.image},) if seen else ()
-        question = science_question(row.question, row.options, row.hint, seen, self.prompt)
-        letters = tuple(LETTERS[: len(row.options)])
-        group = SEEN if seen else UNSEEN
-        return Item(name, language, parts, question, letters, letters[row.right], group, options=row.options)
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return science_question(row.text, row.options, row.hint, row.image is not None, self.prompt)
 
 
 TASK = Task(

@@ -10,7 +10,7 @@ from pathlib import Path
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.scoring import as_released
 from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
 from emotion_qwen.evaluation.scoring.wheels import Wheels, read_wheels
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
@@ -26,7 +26,7 @@ class LabelScores:
     labels: LabelSet
     folds: bool = False
 
-    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
         """Score the answers."""
         items = [replace(item, references=item.references[:1]) for item in items]
         return score_labels(items, answers, self.labels, folds=self.folds)
@@ -38,7 +38,7 @@ class WheelScores:
 
     wheels: str = ""
 
-    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+    def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
         """Score the answers.
 
         Raises:
@@ -64,7 +64,7 @@ class WheelScores:
         return read_wheels(Path(self.wheels))
 
 
-def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
     """`score_clue_overlap` for items whose references are a label and then a text.
 
     Raises:
@@ -89,7 +89,7 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
     }
 
 
-def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tuple[ScoredItem, str]]:
+def answered(items: Sequence[ScoredItem], answers: Iterable[Response]) -> list[tuple[ScoredItem, str]]:
     """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
     texts: dict[str, str] = {}
     for one in answers:
@@ -99,7 +99,7 @@ def answered(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> list[tup
 
 
 def _by_replies(figures: Callable[[list[str], list[str]], Figures]) -> Callable[..., Figures]:
-    def released(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+    def released(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
         pairs = answered(items, answers)
         return figures([text for _, text in pairs], [item.references[0] for item, _ in pairs]) if pairs else {}
 
@@ -131,7 +131,7 @@ released_pope, released_emoset = _by_replies(as_released.pope_scores), _by_repli
 released_mmbench, released_seed = _by_replies(_mmbench), _by_replies(_seed)
 
 
-def released_science(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+def released_science(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
     """Accuracy by the release's reading of ScienceQA."""
     pairs = answered(items, answers)
     read = [as_released.scienceqa_reading(text, item.allowed) for item, text in pairs]
@@ -139,14 +139,14 @@ def released_science(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> 
     return {"accuracy": as_released.share(right)} if pairs else {}
 
 
-def released_vqa(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+def released_vqa(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
     """Accuracy by the release's reading of TextVQA and VQAv2."""
     pairs = answered(items, answers)
     right = [as_released.vqa_right(text, item.references) for item, text in pairs]
     return {"accuracy": as_released.share(right)} if pairs else {}
 
 
-def released_mme(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Figures:
+def released_mme(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
     """Scores of MME's subtasks and totals by the release's reading."""
     hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for item, text in answered(items, answers):

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.choices import score_choices
-from emotion_qwen.evaluation.scoring.replies import LETTERS
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows
 from emotion_qwen.evaluation.tasks.prompts import seed_question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, is_letter_of
 from emotion_qwen.evaluation.tasks.scorers import released_seed
 
 ROWS = 17990
@@ -29,23 +27,13 @@ IMAGES = 9
 """So many dimensions, the first ones, are about pictures."""
 
 
-class Choice(NamedTuple):
-    """One question about one picture."""
-
-    image: Stored
-    question: str
-    options: tuple[str, ...]
-    letter: str
-    dimension: str
-
-
 @dataclass(frozen=True)
-class SeedBench(Reader):
+class SeedBench(PictureQuestions):
     """The questions about pictures; `group` names the dimension."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count, videos = Table(), 0, 0
+        table, count, videos = ReadRows(), 0, 0
         columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
         for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):
             count += 1
@@ -57,24 +45,20 @@ class SeedBench(Reader):
             options = tuple(str(row[key]) for key in map("choice_{}".format, "abcd") if row.get(key) not in (None, ""))
             if not 1 <= number <= IMAGES:
                 table.fault("dimension outside 1 to 12", f"{name} ({row['question_type_id']})")
-            elif len(letter) != 1 or letter not in LETTERS[: len(options)]:
+            elif not is_letter_of(letter, options):
                 table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
             else:
                 picture = stored(str(row.get("data_id") or name))
-                table.add(name, Choice(picture, str(row["question"]), options, letter, DIMENSIONS[number - 1]))
+                dimension = DIMENSIONS[number - 1]
+                table.add(name, Question(picture, str(row["question"]), (letter,), dimension, picture.name, options))
         table.expect("rows, videos included", count, ROWS)
         if videos:
             table.say("note", f"{videos} video questions are not read; scores are of the image part")
         return table
 
-    def item(self, name: str, row: Choice, language: str) -> Item:
-        """See `Reader`."""
-        part, letters = {"type": "image", "image": row.image}, tuple(LETTERS[: len(row.options)])
-        question = seed_question(row.question, row.options, self.prompt)
-        cluster = row.image.name
-        return Item(
-            name, language, (part,), question, letters, row.letter, row.dimension, cluster=cluster, options=row.options
-        )
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return seed_question(row.text, row.options, self.prompt)
 
 
 TASK = Task(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.extras import optional
 from emotion_qwen.evaluation.task import Item, evenly, labelled
 from emotion_qwen.evaluation.tasks.pictures import PictureFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken_part
+from emotion_qwen.extras import optional
 from emotion_qwen.taxonomy import LabelSet, concept
 
 
@@ -50,7 +50,7 @@ class VoiceFile:
     ) -> list[Item]:
         """See `Source`."""
         path = _needed(data, self.file) / self.file
-        voices = optional("emotion_qwen.data.voices").read_voices(path, split, corpus=self.corpus)
+        voices = optional("emotion_qwen.data.voices", "eval").read_voices(path, split, corpus=self.corpus)
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in languages:
@@ -87,7 +87,7 @@ class TextFile:
     ) -> list[Item]:
         """See `Source`."""
         path = _needed(data, self.file) / self.file
-        texts = optional("emotion_qwen.data.texts").read_texts(path, split, self.source)
+        texts = optional("emotion_qwen.data.texts", "eval").read_texts(path, split, self.source)
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in (self.language,) if self.language else languages:
@@ -131,8 +131,8 @@ class Moments:
         face_labels, pixels = PictureFile(self.faces, self.labels, emotion_question).read(
             folder / self.faces, split, side
         )[1:]
-        voices = optional("emotion_qwen.data.voices").read_voices(folder / self.voices, split)
-        texts = optional("emotion_qwen.data.texts").read_texts(folder / self.texts, split)
+        voices = optional("emotion_qwen.data.voices", "eval").read_voices(folder / self.voices, split)
+        texts = optional("emotion_qwen.data.texts", "eval").read_texts(folder / self.texts, split)
         rows: list[dict[str, list[int]]] = []
         for labels in (face_labels, voices.labels, texts.labels):
             rows.append({})

@@ -8,23 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.vqa import TEXT_VQA, score_vqa
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
 from emotion_qwen.evaluation.tasks.files import (
-    PICTURES,
-    Media,
-    Reader,
-    Table,
+    ReadRows,
     needed,
     parquet_rows,
     read_json,
 )
 from emotion_qwen.evaluation.tasks.prompts import textvqa_question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
 
 QUESTIONS = 5000
@@ -32,17 +30,7 @@ PEOPLE = 10
 """Answers a question."""
 
 
-class Free(NamedTuple):
-    """One question with the answers of people; `group` names its kind."""
-
-    picture: str
-    image: Stored | Path
-    question: str
-    answers: tuple[str, ...]
-    group: str = ""
-
-
-def take_answers(table: Table, name: str, row: Free) -> None:
+def take_answers(table: ReadRows, name: str, row: Question) -> None:
     """Take a row if people answered it, and say so if there are not ten of them."""
     if not any(row.answers):
         table.fault("no answer of people", name)
@@ -52,38 +40,27 @@ def take_answers(table: Table, name: str, row: Free) -> None:
         table.add(name, row)
 
 
-def find_pictures(table: Table, home: Path) -> None:
-    """Put the path of every loose picture into its row, and say which are not there."""
-    loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
-    if not loose:
-        return
-    found = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
-    for name, row in loose.items():
-        table.rows[name] = row._replace(image=found.get(row.picture, row.image))
-
-
 @dataclass(frozen=True)
-class TextVqa(Reader):
+class TextVqa(PictureQuestions):
     """The validation questions; `cluster` is the picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
             answers = tuple(str(one) for one in row.get("answers") or ())
             picture = str(row["image_id"])
-            take_answers(table, str(row["question_id"]), Free(picture, image, str(row["question"]), answers))
+            take_answers(
+                table, str(row["question_id"]), Question(image, str(row["question"]), answers, picture=picture)
+            )
         table.expect("questions", count, QUESTIONS)
         find_pictures(table, home)
         return table
 
-    def item(self, name: str, row: Free, language: str) -> Item:
-        """See `Reader`."""
-        part, question = {"type": "image", "image": row.image}, textvqa_question(row.question, self.prompt)
-        return Item(
-            name, language, (part,), question, (), row.answers[0], "", references=row.answers, cluster=row.picture
-        )
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return textvqa_question(row.text, self.prompt)
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
@@ -100,7 +77,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         yield row, home / "train_images" / f"{row['image_id']}.jpg"
 
 
-def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Answer]) -> Result:
+def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
     """`score_vqa` by TextVQA's protocol."""
     return score_vqa(items, answers, TEXT_VQA)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task, labelled
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, read_text
+from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_text
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, language_agreement, score_reasons
 from emotion_qwen.matching.answer import match_label
@@ -41,14 +41,14 @@ class Reasoned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VerSet(Reader):
+class VerSet(BenchmarkReader):
     """Samples of one split of a manifest; `set_name` is the label set."""
 
     set_name: str = "fer7"
 
-    def read(self, home: Path, split: str, language: str) -> Table:
-        """See `Reader`."""
-        table, missing = Table(), []
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
+        """See `BenchmarkReader`."""
+        table, missing = ReadRows(), []
         path = needed(home, "manifest.jsonl", f"{split}.jsonl", "*.jsonl")[0]
         for number, line in enumerate(read_text(path).split("\n"), 1):
             if not line.strip():
@@ -73,7 +73,7 @@ class VerSet(Reader):
         return table
 
     def item(self, name: str, row: Reasoned, language: str) -> Item:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         labels = label_set(self.set_name)
         joined = (", " if language == "en" else "、").join(labels.names(language))
         parts = list(row.parts)

@@ -14,41 +14,38 @@ from typing import Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Task
-from emotion_qwen.evaluation.tasks.files import Reader, Table, needed, parquet_rows, read_json
+from emotion_qwen.evaluation.task import OURS, RELEASE, Task
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_json
 from emotion_qwen.evaluation.tasks.prompts import vqa_question
+from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
-from emotion_qwen.evaluation.tasks.textvqa import Free, find_pictures, take_answers
+from emotion_qwen.evaluation.tasks.textvqa import take_answers
 
 QUESTIONS = 214354
 ASKED, ANNOTATED = "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"
 
 
 @dataclass(frozen=True)
-class VqaV2(Reader):
+class VqaV2(PictureQuestions):
     """The validation questions; `group` is the type of the answer, `cluster` the picture."""
 
-    def read(self, home: Path, split: str, language: str) -> Table:
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, count = Table(), 0
+        table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
             told = row.get("answers") or ()
             answers = tuple(str(one["answer"] if isinstance(one, dict) else one) for one in told)
             picture = image.name if isinstance(image, Stored) else image.stem
             kind = str(row.get("answer_type") or "")
-            take_answers(table, str(row["question_id"]), Free(picture, image, str(row["question"]), answers, kind))
+            take_answers(table, str(row["question_id"]), Question(image, str(row["question"]), answers, kind, picture))
         table.expect("questions", count, QUESTIONS)
         find_pictures(table, home)
         return table
 
-    def item(self, name: str, row: Free, language: str) -> Item:
-        """See `Reader`."""
-        part, question = {"type": "image", "image": row.image}, vqa_question(row.question, self.prompt)
-        answers = row.answers
-        return Item(
-            name, language, (part,), question, (), answers[0], row.group, references=answers, cluster=row.picture
-        )
+    def ask(self, row: Question, language: str) -> str:
+        """See `PictureQuestions`."""
+        return vqa_question(row.text, self.prompt)
 
 
 def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:

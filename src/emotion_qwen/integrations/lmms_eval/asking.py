@@ -26,7 +26,7 @@ Part = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class HarnessRequest:
     """One request.
 
     Attributes:
@@ -53,7 +53,7 @@ class Asked:
         return reply.strip()
 
 
-def asked(arguments: Sequence[Any], documents: Mapping[str, Any]) -> Asked:
+def asked(arguments: Sequence[Any], documents: Mapping[str, Any]) -> HarnessRequest:
     """Read a request of `generate_until`, of a simple or of a chat model.
 
     Args:
@@ -71,7 +71,7 @@ def asked(arguments: Sequence[Any], documents: Mapping[str, Any]) -> Asked:
     row = documents[name][split][number]
     if ITEM in row:
         task, item = item_of(row)
-        return Asked(dataclasses.replace(task, max_new_tokens=length), item, until)
+        return HarnessRequest(dataclasses.replace(task, max_new_tokens=length), item, until)
     talk = _talk(make(row)) if chat else _turn([*map(part_of, _listed(make(row))), _text(context)])
     task = Task(str(name), str(name), "general", _Nowhere(), answered="text", max_new_tokens=length)
     return _of_talk(dataclasses.replace(task, system=_system(talk)), talk, f"{name}/{split}/{number}", until)
@@ -180,11 +180,11 @@ def _system(talk: Sequence[Part]) -> str:
     return "\n".join(part["text"] for turn in talk if turn["role"] == "system" for part in turn["content"])
 
 
-def _of_talk(task: Task, talk: list[Part], name: str, until: tuple[str, ...]) -> Asked:
+def _of_talk(task: Task, talk: list[Part], name: str, until: tuple[str, ...]) -> HarnessRequest:
     turns = [turn for turn in talk if turn["role"] != "system"]
     parts = [part for turn in turns for part in turn["content"]]
     several = len(turns) != 1 or sum(part["type"] in VISUALS for part in parts) > 1
     *before, last = parts
     plain = last["type"] == "text"
     item = Item(name, "en", tuple(before if plain else parts), last["text"] if plain else "", (), "", "")
-    return Asked(task, item, until, tuple(talk) if several else ())
+    return HarnessRequest(task, item, until, tuple(talk) if several else ())

@@ -13,5 +13,5 @@ def manifest() -> Any:
     from lmms_eval.models.registry_v2 import ModelManifest
 
     return ModelManifest(
-        NAME, simple_class_path=f"{_CLASSES}.EmotionQwen", chat_class_path=f"{_CLASSES}.EmotionQwenChat"
+        NAME, simple_class_path=f"{_CLASSES}.EmotionQwenLmms", chat_class_path=f"{_CLASSES}.EmotionQwenChat"
     )

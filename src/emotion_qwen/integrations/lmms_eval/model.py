@@ -18,13 +18,13 @@ from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
 from emotion_qwen.evaluation.run.plan import device_of_process
-from emotion_qwen.integrations.lmms_eval.asking import Asked, answer_of, asked, context_of
+from emotion_qwen.integrations.lmms_eval.asking import HarnessRequest, answer_of, asked, context_of
 
 WINDOW = 256
 LOG = logging.getLogger(__name__)  # the harness silences warnings
 
 
-class EmotionQwen(lmms):
+class EmotionQwenLmms(lmms):
     """For tasks that give words and visuals, and for those that compare likelihoods (`--force_simple`).
 
     Args:
@@ -78,9 +78,9 @@ class EmotionQwen(lmms):
                 replies += self._window(window, lambda done: bar.advance(step, done))
         return replies
 
-    def _window(self, window: Sequence[Asked], advance: Any) -> list[str]:
+    def _window(self, window: Sequence[HarnessRequest], advance: Any) -> list[str]:
         replies = dict.fromkeys(window, "")
-        alike: dict[tuple[str, ...], list[Asked]] = {}
+        alike: dict[tuple[str, ...], list[HarnessRequest]] = {}
         for one in window:
             if one.talk:
                 replies[one] = self._continued(one)
@@ -98,7 +98,7 @@ class EmotionQwen(lmms):
                 advance(len(batch))
         return list(replies.values())
 
-    def _continued(self, one: Asked) -> str:
+    def _continued(self, one: HarnessRequest) -> str:
         try:
             return one.cut(self.engine.chat(one.talk, one.task.max_new_tokens))
         except MediaError as error:
@@ -149,7 +149,7 @@ class EmotionQwen(lmms):
         raise SettingsError("tasks of several rounds are not answered by this model; choose tasks of one round")
 
 
-class EmotionQwenChat(EmotionQwen):
+class EmotionQwenChat(EmotionQwenLmms):
     """For tasks that give messages: several visuals, several turns, words between pictures."""
 
     is_simple = False

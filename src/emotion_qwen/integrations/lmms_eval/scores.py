@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from emotion_qwen.errors import SettingsError, unknown_choice
-from emotion_qwen.evaluation.scoring.records import Answer, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.integrations.lmms_eval.rows import Row, item_of, with_tuples
@@ -68,7 +68,7 @@ def _result(written: str, which: str) -> Result:
     if scorer is None:
         raise SettingsError(unknown_choice("task with a scorer", task.name, [n for n, t in TASKS.items() if t.score]))
     items = [ScoredItem(**with_tuples(one["item"])) for one in records]
-    return scorer(items, [Answer(one["item"]["id"], one["reply"]) for one in records])
+    return scorer(items, [Response(one["item"]["id"], one["reply"]) for one in records])
 
 
 war, uar, macro_f1, waf = map(_figure, LABELS.values())

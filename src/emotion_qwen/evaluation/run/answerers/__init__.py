@@ -1,4 +1,5 @@
-"""Who answers: a model of ours, an endpoint, or a file of predictions. Each in its file, chosen by how it is called.
+"""Who answers: a model of ours, an endpoint, or a file of predictions. Each in its file;
+`plan.make_answerer` chooses by name.
 
 Prompt, frames, length and parser are the task's; an answerer only carries them out.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -69,46 +69,3 @@ class Answerer(Protocol):
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
         """Yield one prediction an item, in their order; what fails is a prediction with an error."""
-
-
-def make_answerer(
-    name: str,
-    *,
-    device: str = "auto",
-    batch: int | None = None,
-    endpoint: EndpointSettings | None = None,
-    workers: int | None = None,
-    replies: bool = False,
-) -> Answerer:
-    """Return who is called by a name.
-
-    Args:
-        name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
-            "file:predictions.jsonl" or ".csv".
-        device: of a model of ours.
-        batch: items answered together by a model of ours; None is the default.
-        endpoint: how an endpoint is called.
-        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
-        replies: see `local.LocalModel`.
-
-    Raises:
-        CheckpointError: no model there, or one that does not fit.
-        SettingsError: a device that does not exist here, or an address that is none.
-        DataError: a file that cannot be read.
-    """
-    if name.startswith(ENDPOINT):
-        from emotion_qwen.evaluation.run.answerers.endpoint import Endpoint
-
-        return Endpoint.at(name.removeprefix(ENDPOINT), endpoint or EndpointSettings.of({}))
-    if name.startswith(FILE):
-        from emotion_qwen.evaluation.run.answerers.file import PredictionFile
-
-        return PredictionFile(Path(name.removeprefix(FILE)))
-    from transformers.utils import logging
-
-    from emotion_qwen.engine.engine import Engine
-    from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
-
-    logging.disable_progress_bar()  # our own progress is over items
-    logging.set_verbosity_error()
-    return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)

@@ -1,0 +1,79 @@
+"""What the benchmarks of questions about one picture share: options, yes or no, or a free answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from emotion_qwen.evaluation.run.stored import Stored
+from emotion_qwen.evaluation.scoring.replies import LETTERS
+from emotion_qwen.evaluation.task import Item
+from emotion_qwen.evaluation.tasks.files import PICTURES, BenchmarkReader, Media, ReadRows
+
+YES_NO = ("yes", "no")
+
+
+class Question(NamedTuple):
+    """One question about one picture.
+
+    Attributes:
+        image: the picture, or its path; None for a question without one.
+        text: of the question.
+        answers: the right one (the letter of an option, yes or no), or those of several people.
+        group: what scores are broken down by.
+        picture: name of the picture; questions about one picture are drawn together. Empty for the question alone.
+        options: texts behind the letters; empty for other questions.
+        hint: what is told beside the question.
+    """
+
+    image: Stored | Path | None
+    text: str
+    answers: tuple[str, ...]
+    group: str = ""
+    picture: str = ""
+    options: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class PictureQuestions(BenchmarkReader):
+    """Rows are a `Question` each; a subclass reads them, and says how they are asked."""
+
+    choices: ClassVar[tuple[str, ...]] = ()
+    """The answers of every question without options; empty for free answers."""
+
+    @abstractmethod
+    def ask(self, row: Question, language: str) -> str:
+        """Compose the question in the wording in use."""
+
+    def item(self, name: str, row: Question, language: str) -> Item:
+        """See `BenchmarkReader`; a question without picture has no part, not an empty one."""
+        return Item(
+            name,
+            language,
+            ({"type": "image", "image": row.image},) if row.image is not None else (),
+            self.ask(row, language),
+            tuple(LETTERS[: len(row.options)]) or self.choices,
+            row.answers[0],
+            row.group,
+            references=row.answers if len(row.answers) > 1 else (),
+            cluster=row.picture,
+            options=row.options,
+        )
+
+
+def is_letter_of(letter: str, options: tuple[str, ...]) -> bool:
+    """Whether an answer is the letter of one of the options."""
+    return len(letter) == 1 and letter in LETTERS[: len(options)]
+
+
+def find_pictures(table: ReadRows, home: Path) -> None:
+    """Put the path of every loose picture into its row, and say which are not there."""
+    loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
+    if not loose:
+        return
+    found = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
+    for name, row in loose.items():
+        table.rows[name] = row._replace(image=found.get(row.picture, row.image))

@@ -1,0 +1,76 @@
+"""Code from outside the package: a Python file that a user names, or an entry point of an installed distribution."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from emotion_qwen.errors import SettingsError
+
+SUFFIX = ".py"
+
+
+def split_file(text: str) -> tuple[str, str] | None:
+    """Split `my.py:name` into the file and the name in it.
+
+    Returns:
+        The path and the name, which is empty for `my.py` alone; None if the text names no Python file.
+    """
+    if text.endswith(SUFFIX):
+        return text, ""
+    path, _, name = text.rpartition(":")
+    return (path, name) if path.endswith(SUFFIX) else None
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a Python file.
+
+    A file in a package is imported under its dotted name, any other under its own. The folder from which that name
+    counts is added to `sys.path`, so that the file can import its neighbours and worker processes can import the file.
+
+    Raises:
+        SettingsError: the file does not exist or cannot be imported, or another module has its name.
+    """
+    place = path.resolve()
+    if not place.is_file():
+        raise SettingsError(f"{str(path)!r} does not exist; give the path of a Python file")
+    root, parts = place.parent, [place.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    importlib.invalidate_caches()
+    name = ".".join(parts)
+    try:
+        module = importlib.import_module(name)
+    except (ImportError, SyntaxError) as error:
+        raise SettingsError(f"{path}: cannot be imported ({error}); correct the file") from error
+    if Path(module.__file__ or "").resolve() != place:
+        raise SettingsError(f"{path}: another module is already called {name!r} ({module.__file__}); rename the file")
+    return module
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points that installed distributions declare in a group, by name."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=group)}
+
+
+def load_installed(point: EntryPoint) -> Any:
+    """Load the object that an entry point names.
+
+    Raises:
+        SettingsError: it cannot be imported.
+    """
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        where = point.dist.name if point.dist else point.value
+        raise SettingsError(
+            f"entry point {point.name!r} of {point.group} in {where}: cannot be loaded ({error}); update or remove it"
+        ) from error
