@@ -1,7 +1,7 @@
 """The review page: clips with boxes and timeline, both languages side by side, decisions kept with who and when.
 
-A small server for this machine alone: it has no login, answers only to its own address, and
-tells a reviewer what another decided only after the reviewer has decided too.
+A small server for this machine alone: it has no login, answers only to its own address, and shows the decisions of
+others only after the reviewer has decided too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decisions of reviewers, in SQLite with who and when; nothing is ever overwritten, the latest of a person counts."""
+"""Decisions of reviewers in SQLite, with who and when; none is overwritten, and the latest of each reviewer counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Decision:
         reviewer: who.
         action: of `ACTIONS`.
         edits: language -> field of `EDITABLE` -> text, of an "edit".
-        note: in the reviewer's words.
+        note: free text of the reviewer.
         at: when, UTC, ISO 8601.
     """
 
@@ -59,7 +59,7 @@ class Verdict:
         keep: whether it stays in the set.
         conflict: whether one would keep it and another not.
         edits: the latest of those that keep it.
-        decisions: that it rests on, one a reviewer.
+        decisions: that it rests on, one per reviewer.
     """
 
     keep: bool
@@ -148,7 +148,7 @@ class Decisions:
         return latest
 
     def verdicts(self) -> dict[str, Verdict]:
-        """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
+        """Return clip -> verdict; a clip that any reviewer rejects or flags is left out until all keep it."""
         verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())
