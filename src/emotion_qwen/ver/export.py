@@ -60,7 +60,7 @@ def write_set(folder: SetFolder) -> None:
         wanted = _link_clips(folder)
         if not wanted:
             raise DataError(
-                f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} tells the reasons"
+                f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} shows the reasons"
             )
         write_manifest(samples(folder), out / MANIFEST)
         for name, form in (("release.json", _release), ("llava.json", _llava), ("sharegpt.json", _sharegpt)):

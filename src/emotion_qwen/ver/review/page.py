@@ -213,8 +213,8 @@ def serve(folder: SetFolder, host: str, port: int) -> None:
     """Serve the review page until interrupted; errors are those of `server`."""
     opened, listening = server(folder, host, port)
     place = f"http://{host}:{listening.getsockname()[1]}/"
-    click.echo(f"review {folder.output} at {place} (Ctrl+C ends; decisions are kept)")
+    click.echo(f"review {folder.output} at {place} (Ctrl+C stops the server; decisions are kept)")
     try:
         opened.run(sockets=[listening])
     except KeyboardInterrupt:
-        click.echo("ended")
+        click.echo("stopped")

@@ -89,7 +89,7 @@ def _manifest(path: Path) -> list[Row]:
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object per line") from error
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
             raise DataError(f"{path}:{number}: no 'path'; expected an object with the keys {', '.join(KEYS)}")
         unknown = [key for key in entry if key not in KEYS]

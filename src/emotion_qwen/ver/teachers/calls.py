@@ -102,12 +102,12 @@ class Ledger:
         if most_calls and self.calls + self._open >= most_calls:
             return (
                 f"the budget of {most_calls} calls is spent ({self.calls} answered); raise calls.max_calls and "
-                "run again, nothing is asked twice"
+                "run again, no call is repeated"
             )
         if most_tokens and self.tokens + self._reserved + tokens > most_tokens:
             return (
                 f"the budget of {most_tokens:,} tokens is spent ({self.tokens:,} used, the next call may take "
-                f"{tokens:,}); raise calls.max_tokens and run again, nothing is asked twice"
+                f"{tokens:,}); raise calls.max_tokens and run again, no call is repeated"
             )
         return ""
 
