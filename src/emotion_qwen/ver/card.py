@@ -71,7 +71,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 ## Licences
 
 {_table("licence", values["license"])}
-## What fell out, and why
+## Rejected clips, and why
 
 {_table("reason", values["rejections"])}
 | step | clips | kept |
@@ -83,8 +83,8 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 ## Files
 
 `manifest.jsonl` (emotion-qwen), `release.json` (the Emotion-Qwen release), `llava.json`, `sharegpt.json`,
-`data/*.parquet` (Hugging Face datasets; one row a clip with its descent), `clips/`. `work/` holds the tables of the
-build and may be removed.
+`data/*.parquet` (Hugging Face datasets; one row per clip with its provenance), `clips/`. `work/` holds the tables of
+the build and may be removed.
 """
 
 
@@ -118,7 +118,7 @@ def _agreement(values: dict[str, Any]) -> str:
         names = " and ".join(map(plain, pair["reviewers"]))
         pairs.append((f"reviewers {names}", f"{pair['clips']:,} clips", pair))
     if not pairs:
-        return "No second judgement was asked for.\n"
+        return "There is no second judgement.\n"
     rows = [f"| {who} | {on} | {pair['agree']:.1%} | {kappa_text(pair['kappa'])} |" for who, on, pair in pairs]
     return "| between | on | agree | Cohen's kappa |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
 

@@ -19,17 +19,17 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.group()
 def ver() -> None:
-    """Build a Video Emotion Reasoning set from raw videos, look at it, review it."""
+    """Build a Video Emotion Reasoning set from raw videos, show its figures, review it."""
 
 
 @ver.command()
 @click.argument("settings", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--address", default="", help="Of a running Ray cluster; without it Ray is started here.")
+@click.option("--address", default="", help="Address of a running Ray cluster; without it, Ray starts here.")
 @click.option("--until", default="export", show_default=True, help="Stop after this step.")
 def build(settings: Path, overrides: Sequence[str], engine: str, address: str, until: str) -> None:
-    """Build the set that the file SETTINGS describes; what is done already is not done again.
+    """Build the set that the file SETTINGS describes; finished items are kept.
 
     \b
     Steps: segment, cut, look, select, listen, describe, check, export.
@@ -69,7 +69,7 @@ def _check_local_models(settings: BuildSettings) -> None:
 @click.argument("folder", type=_FOLDER, metavar="SET")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def stats(folder: Path, as_json: bool) -> None:
-    """Tell what the set in the folder SET holds, what fell out and why, agreement and cost."""
+    """Show what the set in the folder SET holds, what was rejected and why, agreement and cost."""
     from emotion_qwen.ver.stats import figures, print_figures
     from emotion_qwen.ver.store.folder import SetFolder
 
@@ -95,7 +95,7 @@ def estimate(folder: Path, clips: int) -> None:
 @click.argument("folder", type=_FOLDER, metavar="SET")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on; the page has no login.")
-@click.option("--export", "only_export", is_flag=True, help="Write the decisions into the set and end.")
+@click.option("--export", "only_export", is_flag=True, help="Write the decisions into the set and exit.")
 def review(folder: Path, port: int, host: str, only_export: bool) -> None:
     """Review the set in the folder SET in a browser: accept, edit, reject, flag; two reviewers, agreement."""
     from emotion_qwen.ver.export import export

@@ -1,4 +1,4 @@
-"""What a build will take: calls, tokens, hours, disk. From what was measured where there is something, else guessed."""
+"""What a build will take: calls, tokens, hours and disk, from measurements where there are any, else by a guess."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BuildEstimate:
 
 
 def calls_per_clip(settings: BuildSettings) -> float:
-    """Return how many calls a clip takes when nothing is objected to."""
+    """Return the number of calls per clip if there are no objections."""
     languages, check = len(settings.describe.languages), settings.check
     shares = ((settings.describe.teacher, languages), (check.reader, languages), (check.second, check.second_share))
     return float(sum(share for teacher, share in shares if _is_called(teacher)))
@@ -121,7 +121,7 @@ def extrapolate(folder: SetFolder, clips: int) -> BuildEstimate:
 
 
 def _seconds_per_item(folder: SetFolder) -> dict[str, float]:
-    """Return step -> seconds of one process per item; a run that was killed told no time, so items count singly."""
+    """Return step -> seconds of one process per item; a run that was killed wrote no time, so items are counted."""
     seconds, items = Counter[str](), Counter[str]()
     for entry in entries_of(folder.timing_file):
         seconds[entry["step"]] += entry["seconds"]

@@ -1,8 +1,8 @@
 """From accepted clips to files: our manifest, the release's JSON, LLaVA, ShareGPT, and a Hugging Face datasets folder.
 
 Splits go by group, which is the source video unless a manifest names a larger one, so that no video and no person
-tracked in it stands on both sides. What reviewers decided counts: rejected, flagged and disputed clips stay out, edits
-are taken over. Every file is written whole or not at all; clips are linked, not copied, where the disk allows.
+tracked in it is in two splits. Clips that reviewers rejected, flagged or dispute are left out, and
+their edits are applied. Every file is written whole or not at all; clips are linked, not copied, where the disk allows.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def write_set(folder: SetFolder) -> None:
         wanted = _link_clips(folder)
         if not wanted:
             raise DataError(
-                f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} tells the reasons"
+                f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} shows the reasons"
             )
         write_manifest(samples(folder), out / MANIFEST)
         for name, form in (("release.json", _release), ("llava.json", _llava), ("sharegpt.json", _sharegpt)):
@@ -97,7 +97,7 @@ def load_ver(path: str | Path, *, split: str | None = None, language: str | None
 
 
 def samples(folder: SetFolder) -> Iterator[Sample]:
-    """Yield one conversation a clip and language: description, reasons, label."""
+    """Yield one conversation per clip and language: description, reasons, label."""
     for entry in entries(folder):
         for language, texts in entry.texts.items():
             yield _sample(folder.settings, folder.output, entry, language, texts)
@@ -123,7 +123,7 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
 
 
 def _link_clips(folder: SetFolder) -> set[str]:
-    """Link the clips of the set, or copy them where the disk knows no links; return their names."""
+    """Link the clips of the set, or copy them where the file system has no links; return their names."""
     clips = folder.output / "clips"
     clips.mkdir(parents=True, exist_ok=True)
     wanted = {entry.row["media"] for entry in entries(folder)}
@@ -175,7 +175,7 @@ def _sharegpt(sample: Sample, out: Path) -> Row:
 
 
 def _write_list(path: Path, items: Iterator[Row]) -> None:
-    """Write a JSON list, an item a line, whole or not at all."""
+    """Write a JSON list, one item per line, whole or not at all."""
     with staged(path) as draft, draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for number, item in enumerate(items):
             file.write((",\n" if number else "[\n") + json.dumps(item, ensure_ascii=False))
@@ -185,7 +185,7 @@ def _write_list(path: Path, items: Iterator[Row]) -> None:
 def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
     """Return one row of the datasets folder: the clip with its whole descent, texts of each language side by side.
 
-    The source's path begins at the folder of the videos, `root`: where that lies on a machine is nobody's business.
+    The source's path is relative to `root`, the folder of the videos, so that no path of this machine is published.
     """
     row = entry.row
     whole = Path(row["path"])

@@ -1,4 +1,4 @@
-"""The build: eight steps, each a table that is made item by item and taken up again where it was stopped."""
+"""The build: eight steps, each of which makes a table item by item and resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Build(SetFolder):
                 getattr(self, f"_{name}")()
 
     def _look_ahead(self) -> None:
-        """Find what would stop a step much later, before the first one begins; errors are those of the steps."""
+        """Check before the first step what would stop a later one; errors are those of the steps."""
         label_set(self.settings.describe.labels)
         for teacher in (self.settings.describe.teacher, self.settings.check.reader, self.settings.check.second):
             if teacher is not None and teacher.kind == "endpoint":
@@ -163,7 +163,7 @@ class Build(SetFolder):
         table.finish(keys)
 
     def _waiting(self, items: Iterable[Row], known: set[str], key: str) -> Iterator[Row]:
-        """Yield the items that have no rows yet, until the budget is spent or nothing works any more."""
+        """Yield the items that have no rows yet, until the budget is spent or too many items in a row have failed."""
         for item in items:
             if self.ledger.spent or self._failures >= GIVE_UP:
                 return

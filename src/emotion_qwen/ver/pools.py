@@ -1,7 +1,6 @@
-"""Who does the items of a step: this process, several processes, threads that wait for answers, or Ray.
+"""The pools that do the items of a step: this process, several processes, threads that wait for answers, or Ray.
 
-All of them are pools as `emotion_qwen.workers` has them. At no time is more in memory than is worked on and waits, so
-memory does not grow with the set; and whoever does the work, the tables are the same.
+All are pools of `emotion_qwen.workers`. Memory does not grow with the set, and the tables are the same for all pools.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class InlinePool(Pool):
 
 
 class ThreadPool(Pool):
-    """Threads that mostly wait for a network; `stop` tells them that nobody waits for them any more."""
+    """Threads that mostly wait for a network; `stop` ends what they wait for."""
 
     def __init__(self, work: Callable[[Row], list[Row]], count: int, stop: Callable[[], None] = lambda: None) -> None:
         super().__init__(work, count)

@@ -1,4 +1,4 @@
-"""Settings of a build, one group a step; `configs/ver/build.yaml` shows all of them."""
+"""Settings of a build, one group per step; `configs/ver/build.yaml` shows all of them."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class CheckSettings(Settings):
     smile: float = Field(0.05, ge=0, le=1)
     """Share of happiness in every face below which a smile is invented."""
     rounds: int = Field(1, ge=0)
-    """Rounds in which the teacher may mend what was objected to."""
+    """Rounds in which the teacher may revise what was objected to."""
 
 
 class ExportSettings(Settings):

@@ -1,4 +1,4 @@
-"""Figures of a set: what came in, what fell out where and why, what is in it, how far judges agree, what it cost."""
+"""Figures of a set: clips per step, reasons of rejections, contents, agreement, and cost."""
 
 from __future__ import annotations
 
@@ -64,10 +64,9 @@ def print_figures(values: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     tables: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = [
-        (("step", "clips", "kept"), [(name, *step.values()) for name, step in values["steps"].items()])
+        (("step", "clips", "kept"), [(name, *step.values()) for name, step in values["steps"].items()]),
+        *(((name, "clips"), list(values[name].items())) for name in ("emotion", "split", "license", "rejections")),
     ]
-    for name in ("emotion", "split", "license", "rejections"):
-        tables.append(((name, "clips"), list(values[name].items())))
     for columns, rows in tables:
         table = Table(*columns, box=None)
         for name, *numbers in rows:
@@ -102,7 +101,7 @@ def _funnel(folder: SetFolder) -> tuple[dict[str, dict[str, int]], Counter[str]]
         for row in folder.tables[name].rows():
             clips += 1
             kept += row["status"] == KEPT
-            # the look table only measures; its rejections come again in the select table
+            # the look table only measures; its rejections are repeated in the select table
             if row["status"] != KEPT and name != "look":
                 reasons[kind_of(row["reason"] or "")] += 1
         funnel[name] = {"clips": clips, "kept": kept}
@@ -138,8 +137,8 @@ def _concept(label: str) -> str:
 def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
     """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
 
-    What counts is what the two decided before either could see the other's decision; who then changes his mind changes
-    the set and not the agreement.
+    What counts is what the two decided before either could see the other's decision; a later change of mind
+    changes the set and not the agreement.
 
     Args:
         history: clip -> all decisions, the oldest first.

@@ -1,7 +1,7 @@
 """The review page: clips with boxes and timeline, both languages side by side, decisions kept with who and when.
 
-A small server for this machine alone: it has no login, answers only to its own address, and
-tells a reviewer what another decided only after the reviewer has decided too.
+A small server for this machine alone: it has no login, answers only to its own address, and shows the decisions of
+others only after the reviewer has decided too.
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ def serve(folder: SetFolder, host: str, port: int) -> None:
     """Serve the review page until interrupted; errors are those of `server`."""
     opened, listening = server(folder, host, port)
     place = f"http://{host}:{listening.getsockname()[1]}/"
-    click.echo(f"review {folder.output} at {place} (Ctrl+C ends; decisions are kept)")
+    click.echo(f"review {folder.output} at {place} (Ctrl+C stops the server; decisions are kept)")
     try:
         opened.run(sockets=[listening])
     except KeyboardInterrupt:
-        click.echo("ended")
+        click.echo("stopped")

@@ -1,7 +1,7 @@
 """Check every description: by rules against the measurements, by an independent reading, between the languages.
 
-The reader sees a description whose emotion words are replaced by [...], so it judges the evidence and not the label.
-What is objected to is put to the teacher once more; then a clip is accepted or rejected, and every objection is kept.
+The reader gets a description whose emotion words are replaced by [...], so it judges the evidence and not the label.
+The teacher is asked once more about each objection; then the clip is accepted or rejected. All objections are kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CheckClip:
             if not faults or turn == rounds:
                 break
             try:
-                records |= self._mended(item, faults)
+                records |= self._revised(item, faults)
             except (Unusable, Refused, MediaError) as error:
                 history[-1].append(f"no usable revision: {error}")
                 break
@@ -70,7 +70,7 @@ class CheckClip:
         if len(records) == 2 and (fault := languages_fault(*records.values())):
             faults.append(("", fault))
         read: dict[str, str] = {}
-        if self.reader is None or faults:  # a description that will be mended is not worth a call
+        if self.reader is None or faults:  # no call is spent on a description that will be revised
             return faults, read
         for language, one in records.items():
             try:
@@ -84,8 +84,8 @@ class CheckClip:
                 )
         return faults, read
 
-    def _mended(self, item: Row, faults: Sequence[tuple[str, str]]) -> dict[str, Description]:
-        """Ask again for every language that an objection is about; one about both is about both."""
+    def _revised(self, item: Row, faults: Sequence[tuple[str, str]]) -> dict[str, Description]:
+        """Ask again for every language that an objection concerns; "" concerns both."""
         concerned = [lang for lang in self.languages if any(about in (lang, "") for about, _ in faults)]
         return {
             lang: self.teacher.describe(

@@ -1,6 +1,6 @@
-"""Hold a description against what was measured: nothing invented passes.
+"""Check a description against the measurements by rules for English and Chinese.
 
-Rules read the texts in English and Chinese. They know few words on purpose: what they object to can be pointed at.
+The rules use few words on purpose, so that every objection can quote what it is about.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.taxonomy import CONCEPTS, concept
 from emotion_qwen.ver.settings import CheckSettings
-from emotion_qwen.ver.store.columns import NOBODY, Row
+from emotion_qwen.ver.store.columns import Row, speaker_of
 from emotion_qwen.ver.teachers.description import Description
 from emotion_qwen.ver.teachers.evidence import has_sound
 
@@ -66,7 +66,7 @@ AGREES = {"valence": 0.5, "arousal": 0.7}
 
 
 def language_fault(record: Description, language: str) -> str:
-    """Say that a description is not in its language, or ""."""
+    """Return the objection to texts in another language, or ""."""
     other = 0
     for name in ("description", "reasoning"):
         text = getattr(record, name)
@@ -82,7 +82,7 @@ def language_fault(record: Description, language: str) -> str:
 
 
 def length_fault(record: Description, language: str, settings: CheckSettings) -> str:
-    """Say that a description is too short or too long, or ""."""
+    """Return the objection to a description that is too short or too long, or ""."""
     scale = 1 if language == "en" else 3
     count, least, most = len(record.description), settings.shortest // scale, settings.longest // scale
     if not least <= count <= most:
@@ -91,7 +91,7 @@ def length_fault(record: Description, language: str, settings: CheckSettings) ->
 
 
 def people_fault(record: Description, item: Row, language: str) -> str:
-    """Say that people are told of who were not measured, or ""."""
+    """Return the objection to people who were not measured, or ""."""
     most, tracks = item["most_people"] or 0, item["people"] or 0
     if not most <= record.people <= tracks:
         measured = str(most) if most == tracks else f"{most} to {tracks}"
@@ -101,7 +101,7 @@ def people_fault(record: Description, item: Row, language: str) -> str:
 
 
 def speaker_fault(record: Description, item: Row, language: str) -> str:
-    """Say that a voice or speaker is told of who was not measured, or ""."""
+    """Return the objection to a voice or speaker that was not measured, or ""."""
     words = bool(item["words"]) and item["words"] != "[]"
     if record.speaker > (item["people"] or 0):
         return f"speaker: person {record.speaker}, but {item['people']} measured"
@@ -112,14 +112,14 @@ def speaker_fault(record: Description, item: Row, language: str) -> str:
             return f"speaker: person {record.speaker}, but the clip has no sound and no words"
         spoken = _stated(_SPEAKS, record.description, language)
         return f"speaker: {spoken!r}, but the clip has no sound and no words" if spoken and not words else ""
-    measured = item["speaker"] if item["speaker"] is not None else NOBODY
+    measured = speaker_of(item)
     if record.speaker and measured >= 0 and record.speaker != measured + 1:
         return f"speaker: person {record.speaker}, but the mouth of person {measured + 1} moves with the sound"
     return ""
 
 
 def smile_fault(record: Description, item: Row, language: str, settings: CheckSettings) -> str:
-    """Say that a smile is told of where none was measured, or ""."""
+    """Return the objection to a smile where none was measured, or ""."""
     if item["smile"] is None or item["smile"] >= settings.smile:
         return ""
     smile = _stated(_SMILE, record.texts, language)
@@ -127,7 +127,7 @@ def smile_fault(record: Description, item: Row, language: str, settings: CheckSe
 
 
 def label_fault(record: Description) -> str:
-    """Say that description and label contradict each other, or the numbers the label, or ""."""
+    """Return the objection to a label that contradicts the description or the numbers, or ""."""
     wanted = concept(record.emotions[0])
     stated = stated_concepts(record.description)
     named = {concept(one) for one in record.emotions}
@@ -140,7 +140,7 @@ def label_fault(record: Description) -> str:
 
 
 def languages_fault(one: Description, other: Description) -> str:
-    """Say that the English and the Chinese reading contradict each other, or ""."""
+    """Return the objection to English and Chinese texts that contradict each other, or ""."""
     if concept(one.emotions[0]) != concept(other.emotions[0]):
         return f"languages: {one.emotions[0]!r} in English, {other.emotions[0]!r} in Chinese"
     for name, most in AGREES.items():
@@ -151,7 +151,7 @@ def languages_fault(one: Description, other: Description) -> str:
 
 
 def objections(record: Description, item: Row, language: str, settings: CheckSettings) -> list[str]:
-    """Return all that speaks against one description."""
+    """Return all objections to one description."""
     faults = (
         language_fault(record, language),
         length_fault(record, language, settings),
@@ -186,5 +186,5 @@ def _stated(words: dict[str, re.Pattern[str]], text: str, language: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Leave out what stands in quotation marks: somebody said it, the teacher does not claim it."""
+    """Leave out quotations: they are words of the clip, not claims of the teacher."""
     return _QUOTED.sub(" ", text)

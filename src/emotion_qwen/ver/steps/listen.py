@@ -102,5 +102,5 @@ def in_words(prosody: Prosody | None, language: str) -> str:
 
 @cache
 def _recognizer(folder: str) -> Recognizer:
-    """Load a recogniser, once a process; errors are those of `Recognizer.load`."""
+    """Load a recogniser, once per process; errors are those of `Recognizer.load`."""
     return Recognizer.load(folder)

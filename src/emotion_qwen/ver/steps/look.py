@@ -1,6 +1,6 @@
 """Measure what a clip shows: faces and their steadiness, sharpness, mouths against sound, a hash of its pictures.
 
-Nothing is decided here; `select` does that, and a measurement serves again as evidence for the teacher and as the fact
+Nothing is decided here; `select` does that. The measurements are also the evidence that the teacher gets, and the facts
 that a description is checked against. Faces are located, never identified.
 """
 
@@ -125,7 +125,7 @@ def likely_speaker(
         level: of the sound; None is silence.
 
     Returns:
-        The person, `NOBODY`, or `UNKNOWN` where there is no sound or nobody to look at; and the best correlation.
+        The person, `NOBODY`, or `UNKNOWN` where there is no sound or nobody is seen; and the best correlation.
     """
     if level is None or not tracks or len(clip.frames) < 8:
         return UNKNOWN, None
@@ -200,7 +200,7 @@ def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:
 
 @cache
 def _reader() -> Any:
-    """Load the shipped model, once a process."""
+    """Load the shipped model, once per process."""
     from emotion_qwen.engine.engine import Engine
 
     return Engine.load(device="cpu")

@@ -2,7 +2,7 @@
 
 Cuts are found by PySceneDetect's content detector, frame by frame in one pass, whatever the length of the video. Times
 are those of the frames themselves, so a variable frame rate moves nothing. Where words are known, a clip that would
-begin or end inside an utterance loses that utterance's part of the shot; a long shot is divided between utterances.
+begin or end inside an utterance is shortened by that part of the shot; a long shot is divided between utterances.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Shots:
 
 @dataclass(frozen=True)
 class SegmentVideo:
-    """Turn one source video into rows, one a clip; a video that cannot be read is one rejected row."""
+    """Turn one source video into rows, one per clip; a video that cannot be read is one rejected row."""
 
     settings: SegmentSettings
 
@@ -78,29 +78,28 @@ class SegmentVideo:
             "width": shots.size[0], "height": shots.size[1], "source_seconds": shots.timeline.duration,
             "warnings": json.dumps(warnings, ensure_ascii=False),
         }  # fmt: skip
-        return [self._row(common, shots.timeline, words, piece) for piece in divide(shots, words, self.settings)]
+        return [self._row(common, shots.timeline, words, part) for part in divide(shots, words, self.settings)]
 
     def lost(self, item: Row, reason: str) -> list[Row]:
         """Return one rejected row; see `pools.Work`."""
         reason = f"unreadable: {reason}"
         return [{**_kept(item), "clip": f"{item['source_id']}-none", "status": REJECTED, "reason": reason}]
 
-    def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], piece: ClipRange) -> Row:
-        times, count = timeline.times, len(timeline.stamps)
-        start = float(times[piece.first])
-        end = float(times[piece.last]) if piece.last < count else timeline.duration
+    def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], part: ClipRange) -> Row:
+        times = np.append(timeline.times, timeline.duration)
+        stamps = np.append(timeline.stamps, timeline.stamps[-1] + 1)
+        start, end = float(times[part.first]), float(times[part.last])
         lines = [
             [round(max(one.start - start, 0), 3), round(min(one.end, end) - start, 3), one.text]
             for one in words
             if one.start < end - _TOUCH and one.end > start + _TOUCH
         ]
-        last = int(timeline.stamps[piece.last]) if piece.last < count else int(timeline.stamps[-1]) + 1
         return {
-            **common, "clip": f"{common['source_id']}-{piece.first:07d}", "start": start, "end": end,
-            "first_frame": piece.first, "frames": piece.last - piece.first,
-            "first_stamp": int(timeline.stamps[piece.first]), "end_stamp": last,
-            "words": json.dumps(lines, ensure_ascii=False), "status": REJECTED if piece.reason else KEPT,
-            "reason": piece.reason,
+            **common, "clip": f"{common['source_id']}-{part.first:07d}", "start": start, "end": end,
+            "first_frame": part.first, "frames": part.last - part.first,
+            "first_stamp": int(stamps[part.first]), "end_stamp": int(stamps[part.last]),
+            "words": json.dumps(lines, ensure_ascii=False), "status": REJECTED if part.reason else KEPT,
+            "reason": part.reason,
         }  # fmt: skip
 
 
@@ -142,17 +141,17 @@ def find_shots(path: Path, settings: SegmentSettings) -> Shots:
 
 
 def divide(shots: Shots, words: tuple[Utterance, ...], settings: SegmentSettings) -> list[ClipRange]:
-    """Divide shots into pieces within the length bounds that begin and end between utterances."""
+    """Divide shots into parts within the length bounds that begin and end between utterances."""
     timeline = shots.timeline
     times = np.append(timeline.times, timeline.duration)
-    pieces: list[ClipRange] = []
+    parts: list[ClipRange] = []
     for first, last in pairwise((*shots.cuts, len(timeline.stamps))):
         low, high = _outside_words(times, first, last, words)
         if (low, high) != (first, last) and times[high] - times[low] < settings.shortest:
-            pieces.append(ClipRange(first, last, "words run across its cuts, and too little is left beside them"))
+            parts.append(ClipRange(first, last, "words run across its cuts, and too little is left beside them"))
             continue
-        pieces += _within_bounds(times, low, high, words, settings)
-    return pieces
+        parts += _within_bounds(times, low, high, words, settings)
+    return parts
 
 
 def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], list[str]]:
@@ -189,7 +188,7 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
                 index = number if timeline.counted else places.get(frame.pts if frame.pts is not None else -1)
                 if index is None:
                     continue
-                turn = orientation(frame)  # the reader's own turning, so that the two can never differ
+                turn = orientation(frame)  # as the reader of clips turns frames
                 height, width = working_size(frame.height, frame.width, side)
                 small = scaler.reformat(
                     frame, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
@@ -197,7 +196,7 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
                 shown = (frame.height, frame.width) if turn[0] else (frame.width, frame.height)
                 yield index, small.to_ndarray(), shown, any(turn)
         except av.error.FFmpegError:
-            return  # a damaged end; the count of decoded frames tells
+            return  # a damaged end; the count of decoded frames shows it
 
 
 def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Utterance, ...]) -> tuple[int, int]:
@@ -214,7 +213,7 @@ def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Uttera
 def _within_bounds(
     times: np.ndarray, low: int, high: int, words: tuple[Utterance, ...], settings: SegmentSettings
 ) -> list[ClipRange]:
-    pieces: list[ClipRange] = []
+    parts: list[ClipRange] = []
     spoiled = False  # whether the last place lies inside an utterance
     while times[high] - times[low] > settings.longest:
         left = times[high] - times[low]
@@ -226,8 +225,8 @@ def _within_bounds(
         if not len(allowed):
             break  # frames so far apart that no place lies within the bounds
         place = int(min(quiet or allowed, key=lambda i: abs(times[i] - ideal)))
-        pieces.append(ClipRange(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
+        parts.append(ClipRange(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
         low, spoiled = place, not quiet
     short = times[high] - times[low] < settings.shortest - 1e-6
     reason = f"shorter than {settings.shortest:g} s" if short else _LONG_SPEECH if spoiled else ""
-    return [*pieces, ClipRange(low, high, reason)] if high > low else pieces
+    return [*parts, ClipRange(low, high, reason)] if high > low else parts

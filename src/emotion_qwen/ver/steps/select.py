@@ -1,7 +1,7 @@
 """Decide which clips are worth describing, and keep the reason of every rejection.
 
 Rules of one clip come first; then every clip is compared with those kept before it, in the order of the table, and
-with the pictures of the named benchmarks: the same picture twice would teach twice, or teach the test.
+with the pictures of the named benchmarks: a repeated picture would count twice, or leak a test set.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fault_of(row: Row, settings: SelectSettings) -> str:
 
 
 class PictureIndex:
-    """Hashes of pictures seen before, each with where it was seen."""
+    """Hashes of pictures, each with the clip or file that shows it."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -52,7 +52,7 @@ class PictureIndex:
         self._places: list[str] = []
 
     def add(self, hashes: list[int], place: str) -> None:
-        """Remember the pictures of one clip or file."""
+        """Add the pictures of one clip or file."""
         for one in hashes:
             count = len(self._places)
             if count == len(self._hashes):
@@ -78,13 +78,13 @@ class PictureIndex:
 def select(
     rows: Callable[[], Iterator[Row]], settings: SelectSettings, decided: dict[str, str] | None = None
 ) -> Iterator[Row]:
-    """Yield one row a clip, in order.
+    """Yield one row per clip, in order.
 
     Args:
         rows: gives those of the look table, from the first one, each time it is called.
         settings: what is asked of a clip.
         decided: clip -> status of those that an earlier run decided. They are not yielded again, and those it kept
-            are remembered before all others: a video that came later gives way, wherever it stands in the order.
+            are added before all others: of two equal videos, the one that was added later is the duplicate.
 
     Raises:
         DataError: a benchmark cannot be found.
@@ -121,7 +121,7 @@ def benchmark_pictures(settings: SelectSettings) -> PictureIndex:
             try:
                 frames = read_clip(file, _LOOK).frames
             except MediaError:
-                continue  # what cannot be read cannot leak
+                continue  # an unreadable file cannot leak into the set
             seen.add([one for frame in frames for one in picture_hashes(frame[None])], file.name)
     return seen
 

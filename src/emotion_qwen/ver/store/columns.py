@@ -48,3 +48,8 @@ def kept(item: Row, **values: Any) -> list[Row]:
 def rejected(item: Row, reason: str) -> list[Row]:
     """Return the one row of a clip that a step rejects."""
     return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
+
+
+def speaker_of(item: Row) -> int:
+    """Return the person who likely speaks, `NOBODY` or `UNKNOWN`."""
+    return NOBODY if item["speaker"] is None else int(item["speaker"])

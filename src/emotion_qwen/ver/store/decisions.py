@@ -1,4 +1,4 @@
-"""Decisions of reviewers, in SQLite with who and when; nothing is ever overwritten, the latest of a person counts."""
+"""Decisions of reviewers in SQLite, with who and when; none is overwritten, and the latest of each reviewer counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Decision:
         reviewer: who.
         action: of `ACTIONS`.
         edits: language -> field of `EDITABLE` -> text, of an "edit".
-        note: in the reviewer's words.
+        note: free text of the reviewer.
         at: when, UTC, ISO 8601.
     """
 
@@ -59,7 +59,7 @@ class Verdict:
         keep: whether it stays in the set.
         conflict: whether one would keep it and another not.
         edits: the latest of those that keep it.
-        decisions: that it rests on, one a reviewer.
+        decisions: that it rests on, one per reviewer.
     """
 
     keep: bool
@@ -85,7 +85,7 @@ class Decisions:
             with self._open() as database:
                 database.executescript(_SCHEMA)
         except sqlite3.Error as error:
-            raise DataError(f"reviews {str(path)!r} cannot be opened ({error}); mend or move the file") from error
+            raise DataError(f"reviews {str(path)!r} cannot be opened ({error}); repair or move the file") from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -104,14 +104,14 @@ class Decisions:
         if action not in ACTIONS:
             raise DataError(unknown_choice("action", action, ACTIONS))
         if not reviewer.strip():
-            raise DataError("a decision has no reviewer; give the name or initials of who decides")
+            raise DataError("a decision has no reviewer; give the name or initials of the reviewer")
         edits = edits or {}
         for language, fields in edits.items():
             wrong = [name for name in fields if name not in EDITABLE or not isinstance(fields[name], str)]
             if language not in ("en", "zh") or wrong:
                 raise DataError(f"edits {edits!r}; expected en and zh with {' and '.join(EDITABLE)}")
             if any(not text.strip() for text in fields.values()):
-                raise DataError(f"edits {edits!r} leave a text empty; reject the clip if nothing can be said of it")
+                raise DataError(f"edits {edits!r} leave a text empty; reject the clip if it cannot be described")
         if (action == "edit") != bool(edits):
             raise DataError(f"action {action!r} with {'' if edits else 'no '}edits; expected edits with 'edit' alone")
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -148,7 +148,7 @@ class Decisions:
         return latest
 
     def verdicts(self) -> dict[str, Verdict]:
-        """Return clip -> verdict: in doubt out; a clip that one rejects or flags waits until all keep it."""
+        """Return clip -> verdict; a clip that any reviewer rejects or flags is left out until all keep it."""
         verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())

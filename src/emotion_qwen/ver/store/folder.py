@@ -90,7 +90,7 @@ class SetFolder:
             yield row | last
 
     def evidence(self, *names: str) -> Iterator[Row]:
-        """Yield clips with all that a teacher is told of them."""
+        """Yield clips with all the evidence that a teacher gets."""
         for row in self.joined("segment", "cut", "look", *names):
             row.pop("hashes", None)
             yield row

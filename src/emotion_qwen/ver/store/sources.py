@@ -1,4 +1,4 @@
-"""The videos that a build starts from: a folder, or a manifest that tells licences."""
+"""The videos that a build starts from: a folder, or a manifest that states their licences."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEYS = ("path", "license", "source", "group", "known")
 
 
 def find_sources(settings: BuildSettings) -> list[Row]:
-    """Return one row a video: its id, path, licence, name, group (what may not be divided by a split) and known label.
+    """Return one row per video: id, path, licence, name, group (which stays within one split) and known label.
 
-    What lies in the output folder is no source: it may lie in the folder of the videos.
+    Files in the output folder are no sources; the folder may lie within that of the videos.
 
     Raises:
         DataError: the folder or manifest is missing, empty or broken.
@@ -47,7 +47,7 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         )
     rows: dict[str, Row] = {}
     for entry in entries:
-        path = printable(entry["path"])  # a name that is no text cannot stand in a table
+        path = printable(entry["path"])  # a name that is not valid text cannot be stored in a table
         try:
             name = source_id(root, named_by(path))
         except OSError:
@@ -57,7 +57,7 @@ def find_sources(settings: BuildSettings) -> list[Row]:
             "source": entry.get("source") or _one_line(Path(path).name), "group": entry.get("group") or name,
             "known": entry.get("known") or "",
         }  # fmt: skip
-    # What a manifest says may be mended later; such a video is segmented anew, and its clips stay what they are.
+    # A manifest may be corrected later; the video is then segmented again, and its clips keep their names.
     return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
 
 
@@ -89,7 +89,7 @@ def _manifest(path: Path) -> list[Row]:
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+            raise DataError(f"{path}:{number}: not JSON ({error}); expected one object per line") from error
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
             raise DataError(f"{path}:{number}: no 'path'; expected an object with the keys {', '.join(KEYS)}")
         unknown = [key for key in entry if key not in KEYS]

@@ -2,7 +2,7 @@
 
 A journal line holds one item with all its rows, so a stop costs at most the items at work. A line that was half written
 is cut off when the table is opened again. The Parquet file and the marker that says "done" are written whole or not at
-all; rows stand in the order of the items, whoever finished first.
+all; rows are in the order of the items, not in that of their completion.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Postponed(DataError):
 
 
 def digest(value: Any) -> str:
-    """Hash a JSON value, whatever the order of its keys."""
+    """Hash a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 

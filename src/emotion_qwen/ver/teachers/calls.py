@@ -1,7 +1,7 @@
 """Calls to an endpoint that speaks OpenAI's protocol: concurrent, limited, retried, cached, within a budget.
 
 An answer is on disk, under a hash of everything that was asked, before anybody uses it; so a build that is stopped and
-started again asks nothing twice. `ledger.jsonl` keeps what every call cost. The key of an endpoint comes from an
+started again repeats no call. `ledger.jsonl` keeps what every call cost. The key of an endpoint comes from an
 environment variable and is written nowhere.
 """
 
@@ -25,7 +25,7 @@ from emotion_qwen.ver.store.folder import read_cost
 from emotion_qwen.ver.store.table import Postponed
 
 PICTURE_TOKENS = 800
-"""Guess for a picture, to keep a budget before the endpoint tells the true figure."""
+"""Guess for a picture, to keep a budget before the endpoint reports the true figure."""
 
 
 class BudgetSpent(Postponed):
@@ -102,12 +102,12 @@ class Ledger:
         if most_calls and self.calls + self._open >= most_calls:
             return (
                 f"the budget of {most_calls} calls is spent ({self.calls} answered); raise calls.max_calls and "
-                "run again, nothing is asked twice"
+                "run again, no call is repeated"
             )
         if most_tokens and self.tokens + self._reserved + tokens > most_tokens:
             return (
                 f"the budget of {most_tokens:,} tokens is spent ({self.tokens:,} used, the next call may take "
-                f"{tokens:,}); raise calls.max_tokens and run again, nothing is asked twice"
+                f"{tokens:,}); raise calls.max_tokens and run again, no call is repeated"
             )
         return ""
 

@@ -38,7 +38,7 @@ class Description:
 
     @property
     def texts(self) -> str:
-        """All texts, one a line."""
+        """All texts, one per line."""
         return "\n".join([*self.facial_cues, *(getattr(self, name) for name in TEXTS)])
 
     def packed(self) -> str:
@@ -67,7 +67,7 @@ class Teacher(Protocol):
         ...
 
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
-        """Describe a clip in "en" or "zh", minding objections to an earlier answer.
+        """Describe a clip in "en" or "zh", given objections to an earlier answer.
 
         Raises:
             Unusable: no answer could be used.

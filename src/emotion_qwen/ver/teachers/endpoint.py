@@ -45,13 +45,13 @@ class EndpointTeacher:
             faults = "\n".join(f"- {one}" for one in objections)
             messages[1]["content"].append({"type": "text", "text": OBJECT[language].format(faults=faults)})
 
-        def mended(answer: str, fault: str) -> list[Message]:
+        def revised(answer: str, fault: str) -> list[Message]:
             again = {"role": "user", "content": MEND[language].format(fault=fault)}
             return [*messages, {"role": "assistant", "content": answer[:4000] or "-"}, again]
 
         return self._ask(
             messages, answer_schema(self.labels, language), self.settings.repairs, f"{language} answer",
-            lambda text: parse_description(text, self.labels, language), mended,
+            lambda text: parse_description(text, self.labels, language), revised,
         )  # fmt: skip
 
     def read(self, text: str, language: str) -> str:
@@ -71,9 +71,9 @@ class EndpointTeacher:
         repairs: int,
         what: str,
         parse: Callable[[str], Parsed],
-        mended: Callable[[str, str], list[Message]],
+        revised: Callable[[str, str], list[Message]],
     ) -> Parsed:
-        """Ask until an answer can be used; `mended` makes the next request of an answer and its fault."""
+        """Ask until an answer can be used; `revised` makes the next request of an answer and its fault."""
         fault = ""
         for _ in range(repairs + 1):
             answer = self.caller.ask(messages, schema)
@@ -85,5 +85,5 @@ class EndpointTeacher:
                     most = self.caller.teacher.answer_tokens
                     fault = f"cut off after {most} tokens, answer_tokens of the teacher may be too few; {fault}"
                 self.caller.ledger.count(f"unusable {what.split()[-1]}")
-                messages = mended(answer.text, fault)
+                messages = revised(answer.text, fault)
         raise Unusable(f"no usable {what} after {repairs + 1} tries: {fault}")

@@ -19,7 +19,7 @@ from emotion_qwen.records import FaceTrack
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import DescribeSettings
-from emotion_qwen.ver.store.columns import NOBODY, Row
+from emotion_qwen.ver.store.columns import Row, speaker_of
 from emotion_qwen.ver.teachers.prompts import ASK, FACTS, PLACES, SYSTEM
 
 QUALITY = 85  # of the JPEG frames
@@ -80,8 +80,8 @@ def facts(item: Row, times: list[float], language: str) -> str:
         lines.append(texts["person"].format(number=number, start=start, end=end, place=place))
     voice = item[f"voice_{language}"]
     lines.append(texts["voice"].format(voice=voice) if voice else texts["silent"])
-    if (item["speaker"] if item["speaker"] is not None else NOBODY) >= 0:
-        lines.append(texts["speaker"].format(number=item["speaker"] + 1))
+    if speaker_of(item) >= 0:
+        lines.append(texts["speaker"].format(number=speaker_of(item) + 1))
     words = json.loads(item["words"] or "[]")
     lines.append(texts["said"] if words else texts["unsaid"])
     lines += [f"[{start:.1f}-{end:.1f}] {text}" for start, end, text in words]

@@ -16,7 +16,7 @@ from typing import Any
 from emotion_qwen.records import EmotionReport, Person
 from emotion_qwen.taxonomy import concept_of_word, label_set
 from emotion_qwen.ver.settings import DescribeSettings
-from emotion_qwen.ver.store.columns import NOBODY, Row
+from emotion_qwen.ver.store.columns import Row, speaker_of
 from emotion_qwen.ver.teachers.description import Description, Unusable
 from emotion_qwen.views.phrases import label_name
 
@@ -38,7 +38,7 @@ class LocalTeacher:
         return Path(self.model).name if self.model else "nano"
 
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
-        """Analyze the clip and compose a description; objections cannot be minded and change nothing."""
+        """Analyze the clip and compose a description; objections change nothing."""
         with _ALONE:
             report = _analyzer(self.model).analyze(
                 Path(self.folder) / item["media"], labels=self.settings.labels, language=language
@@ -58,7 +58,7 @@ class LocalTeacher:
 
 @cache
 def _analyzer(model: str) -> Any:
-    """Load a local model, once a process; it serves one thread at a time, which holds `_ALONE`."""
+    """Load a local model, once per process; it serves one thread at a time, which holds `_ALONE`."""
     from emotion_qwen.analysis.analyzer import EmotionQwen
 
     return EmotionQwen.load(model or None)
@@ -109,7 +109,7 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
     if report.label is None or report.valence_arousal is None or (report.uncertainty and report.uncertainty.abstains):
         raise Unusable("the model gives no answer about this clip")
     seen = [_person_sentence(report, person, number, texts) for number, person in enumerate(report.people, 1)]
-    speaker = item["speaker"] if item["speaker"] is not None else NOBODY
+    speaker = speaker_of(item)
     moves = [texts["moves"].format(number=speaker + 1)] if 0 <= speaker < len(report.people) else []
     words = " ".join(text for _, _, text in json.loads(item["words"] or "[]"))
     ended = words.rstrip("\"'”’」』)）").endswith((".", "!", "?", "…", "。", "！", "？"))

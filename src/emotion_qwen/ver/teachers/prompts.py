@@ -1,4 +1,4 @@
-"""What a teacher is told and must answer, in English and in Chinese; each is written for itself.
+"""Prompts and answer schemas in English and in Chinese; each language is written on its own.
 
 Nothing of one language is shown to the other: both see the same pictures, words and measurements.
 """
