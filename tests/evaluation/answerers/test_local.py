@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from tests.conftest import write_clip
 
-from emotion_qwen.evaluation.run.answerers.local import LocalModel, still
+from emotion_qwen.evaluation.run.answerers.local import LocalModel
+from emotion_qwen.evaluation.run.answerers.preparation import still
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.scoring.labels import score_labels

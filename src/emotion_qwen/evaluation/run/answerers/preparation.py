@@ -1,6 +1,6 @@
 """From an item of a task of emotion to a prepared clip: the same path as a file takes in `analyze`.
 
-A picture, clip or sound of an item becomes a `Clip` with all that is told about it; faces, capture, crops and voice
+A picture, clip or sound of an item becomes a `Clip` with its context; faces, capture, crops and voice
 follow in `prepare.prepare_clip`. Runs in worker processes, so nothing here loads torch.
 """
 
@@ -26,7 +26,7 @@ VISUALS = ("image", "video")
 
 @dataclass(frozen=True)
 class ItemPreparation:
-    """Prepares items; what every worker is told.
+    """Prepares items; sent to every worker process.
 
     Attributes:
         detector: of faces.
@@ -56,9 +56,9 @@ class ItemPreparation:
         if sounds and not self.sources.sound:
             raise MediaError("the model does not hear; leave the audio parts out or give a model that does")
         medium = visuals[0][visuals[0]["type"]] if visuals else None
-        told = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
+        utterances = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
         clip = self._read(item.id, medium, sounds[0] if sounds else None)
-        return replace(clip, utterances=told, words_from=item.id) if told else clip
+        return replace(clip, utterances=utterances, words_from=item.id) if utterances else clip
 
     def _read(self, name: str, medium: Any, sound: Any) -> Clip:
         """Read what is seen and heard; a sound of its own takes the place of the video's."""
@@ -69,8 +69,7 @@ class ItemPreparation:
         elif isinstance(medium, Clip):
             clip = medium
         elif medium is not None:
-            picture = medium.load() if isinstance(medium, Stored) else medium
-            clip = Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
+            clip = still(medium.load() if isinstance(medium, Stored) else medium, name)
         elif beside:
             clip = read_clip(sound, self.budget.settings, sources=self.sources)
             if clip.wave is None:
@@ -82,6 +81,11 @@ class ItemPreparation:
         return clip
 
 
+def still(picture: np.ndarray, name: str) -> Clip:
+    """Return a clip of one picture (H, W, 3) uint8."""
+    return Clip(picture[None], np.zeros(1), name, still=True, size=picture.shape[:2])
+
+
 def context_of(item: Item) -> str:
-    """Return what an item tells in words beside what a person says."""
+    """Return the text parts of an item other than spoken words."""
     return "\n".join(part["text"] for part in item.parts if part["type"] == "text" and not part.get("words"))
