@@ -94,11 +94,11 @@ def fit_channel(predictions: Mapping[str, Sequence[Prediction]]) -> ChannelFit:
     ]
     before, after = [], []
     for name, (shares, right) in tasks.items():
-        held = np.empty_like(shares)
+        cross_fitted = np.empty_like(shares)
         for side, temperature in zip((True, False), fits, strict=True):
-            held[halves[name] == side] = tempered(shares[halves[name] == side], temperature)
+            cross_fitted[halves[name] == side] = tempered(shares[halves[name] == side], temperature)
         before.append(_calibration_error(shares, right))
-        after.append(_calibration_error(held, right))
+        after.append(_calibration_error(cross_fitted, right))
     accuracies = [float((shares.argmax(1) == right).mean()) for shares, right in tasks.values()]
     return ChannelFit(
         temperature=round(fit_temperature(list(tasks.values())), 4),
@@ -155,7 +155,7 @@ def calibrate(
         engine: the model; its own calibration is put aside.
         tasks: by channel, names of tasks whose items have this channel alone.
         data: folder of the tasks' data.
-        predictions: folder of the answers, by which an interrupted run goes on.
+        predictions: folder of the answers; an interrupted run continues from them.
         languages: of the questions.
         split: "validation" or "test".
         limit: answer so many items of each task.
@@ -216,11 +216,11 @@ def command(
         if name not in LABEL_SETS:
             raise SettingsError(unknown_choice("label set", name, LABEL_SETS))
     tasks, engine = _tasks(chosen), Engine.load(model)
-    known = _kept(engine.folder)
+    previous = _kept(engine.folder)
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-calibrate-") as scratch:
         folder = predictions or Path(scratch)
         fits = calibrate(engine, tasks, data, folder, split=split, limit=limit)
-    calibration = Calibration({**known.channels, **fits}, tuple(dict.fromkeys((*known.label_sets, *label_sets))))
+    calibration = Calibration({**previous.channels, **fits}, tuple(dict.fromkeys((*previous.label_sets, *label_sets))))
     path = calibration.write(engine.folder)
     for channel, fit in fits.items():
         click.echo(
@@ -233,7 +233,7 @@ def command(
 def _kept(model: Path) -> Calibration:
     try:
         return Calibration.read(model)
-    except CheckpointError:  # of another version; it is made anew
+    except CheckpointError:  # of another version; it is replaced
         return Calibration()
 
 

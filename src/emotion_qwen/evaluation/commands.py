@@ -108,14 +108,14 @@ def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -
     from emotion_qwen.evaluation.run.compare import compare_runs, show, write_comparison
 
     _load(tasks)
-    found = compare_runs(first, second)
-    pages = write_comparison(found, output or second)
-    show(found, Console())
+    compared = compare_runs(first, second)
+    pages = write_comparison(compared, output or second)
+    show(compared, Console())
     print(f"read {' or '.join(map(str, pages))}")
-    return FINISHED_WITH_FAULTS if found.left_out else 0
+    return FINISHED_WITH_FAULTS if compared.left_out else 0
 
 
-def _report(run: Path, asked: dict[Path, Any], frames: bool) -> Scored:
+def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:
     """Score, write the pages, print the table; return what was scored."""
     from emotion_qwen.evaluation.pages.examples import keep_pictures
     from emotion_qwen.evaluation.pages.score_page import show, write_report
@@ -123,7 +123,7 @@ def _report(run: Path, asked: dict[Path, Any], frames: bool) -> Scored:
 
     scored = score_run(run)
     for column in scored.columns if frames else ():
-        keep_pictures(column, [item for item in asked.get(column.folder, ()) if item.language == column.language])
+        keep_pictures(column, [item for item in items_of.get(column.folder, ()) if item.language == column.language])
     pages = write_report(run, scored, frames=frames)
     show(scored, Console())
     print(f"read {' or '.join(map(str, pages))}")
@@ -232,11 +232,11 @@ def forgetting(
     wanted = {"data": data, "languages": LANGUAGES[language], "split": split, "limit": limit}
     for name, side in ((before, "before"), (after, "after")):
         _answer_all(name, output / side, chosen, device, wanted)
-    found = measure_forgetting(output / "before", output / "after", [task.name for task in chosen], allow)
-    write_page(found, output, draw_figures(found, output))
-    show(found, Console())
+    comparison = measure_forgetting(output / "before", output / "after", [task.name for task in chosen], allow)
+    write_page(comparison, output, draw_figures(comparison, output))
+    show(comparison, Console())
     print(f"read {output / PAGE}")
-    return LOST if found.failed else 0
+    return LOST if comparison.failed else 0
 
 
 def _answer_all(model: str, folder: Path, tasks: Sequence[Task], device: str, wanted: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Item:
         language: "en" or "zh".
         parts: the message parts that come before the question, in order: `{"type": "image", "image": ...}` with a path,
             an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path;
-            `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for what is told, such as
+            `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for context, such as
             subtitles; what a person says has the bare words as "words". Models of ours take at most one picture or
             video.
         question: as the model reads it.
@@ -69,10 +69,10 @@ class Item:
 
     def scored(self) -> ScoredItem:
         """Return what a scorer needs of the item."""
-        known = self.options or self.choices
+        options = self.options or self.choices
         if self.allowed:
-            known = tuple(name for name, choice in zip(known, self.choices, strict=True) if choice in self.allowed)
-        return ScoredItem(self.id, self.references or (self.answer,), known, self.group, self.cluster)
+            options = tuple(name for name, choice in zip(options, self.choices, strict=True) if choice in self.allowed)
+        return ScoredItem(self.id, self.references or (self.answer,), options, self.group, self.cluster)
 
     def scores(self, shares: Mapping[str, float]) -> dict[str, float]:
         """Rename likelihoods or shares, choice -> number, so that a scorer knows them (`Response.scores`)."""
@@ -198,8 +198,8 @@ class Task:
         """
         for name in options:
             if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise SettingsError(f"task {self.name} has no option {name!r}; its options: {known}")
+                names = ", ".join(self.options) or "none"
+                raise SettingsError(f"task {self.name} has no option {name!r}; its options: {names}")
         if not options or self.make is None:
             return self
         return self.make(**options).with_prompt(self.prompt)
@@ -281,8 +281,8 @@ def labelled(
     """
     choices = labels.names(language)
     answer = choices[labels.labels.index(label)]
-    known = {"group": label, "references": (label,), "options": labels.labels, "label_set": labels.name, **more}
-    return Item(name, language, tuple(parts), question, choices, answer, **known)
+    fields = {"group": label, "references": (label,), "options": labels.labels, "label_set": labels.name, **more}
+    return Item(name, language, tuple(parts), question, choices, answer, **fields)
 
 
 def evenly(count: int, limit: int | None) -> list[int]:

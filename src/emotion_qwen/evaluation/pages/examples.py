@@ -54,18 +54,18 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
     if wrong and not any(order(one)[2] for one in wrong):  # texts have no sureness: not only those of the first class
         readable = [one for one in wrong if one.points == wrong[0].points and one.read is not None] or wrong
         wrong = [readable[place * len(readable) // count] for place in range(count)] if len(readable) > count else wrong
-    found = []
+    examples = []
     for one in wrong[:count]:
         line = column.lines.get(one.item.id)
-        said = "" if line is None else line.error or line.unanswered or line.text or line.predicted or ""
+        reply = "" if line is None else line.error or line.unanswered or line.text or line.predicted or ""
         item = items[one.item.id]
-        found.append(Example(item, one, said, _kept(column.folder, item) if frames else None))
-    return found
+        examples.append(Example(item, one, reply, _kept(column.folder, item) if frames else None))
+    return examples
 
 
-def keep_pictures(column: Column, asked: Iterable[Item]) -> None:
+def keep_pictures(column: Column, items: Iterable[Item]) -> None:
     """Keep small pictures of the worst answers, while the items still have their media."""
-    media = {item.id: item for item in asked}
+    media = {item.id: item for item in items}
     for example in worst(column):
         if example.picture is None and example.item.id in media:
             _keep(column.folder, media[example.item.id])

@@ -21,11 +21,11 @@ UNREAD = "unread"
 BINS = 25
 
 
-def draw_figures(found: Forgetting, folder: Path) -> dict[str, Path]:
+def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
     """Draw the figures as PNG files.
 
     Args:
-        found: the comparison.
+        comparison: the comparison.
         folder: exists.
 
     Returns:
@@ -37,15 +37,15 @@ def draw_figures(found: Forgetting, folder: Path) -> dict[str, Path]:
     drawn = {
         "Accuracy before and after, with 95 % intervals; on the right the paired change in points.": (
             "accuracy.png",
-            _draw_accuracy(found),
+            _draw_accuracy(comparison),
         ),
         "Change of every class in points, with its 95 % interval; pale where the interval holds zero.": (
             "classes.png",
-            _draw_classes(found),
+            _draw_classes(comparison),
         ),
         "How much the gate gives the emotion expert, over the pictures of each task; dashed lines are means.": (
             "gate.png",
-            _draw_gate(found),
+            _draw_gate(comparison),
         ),
     }
     for name, figure in drawn.values():
@@ -69,10 +69,10 @@ def _clean(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_accuracy(found: Forgetting) -> Any:
+def _draw_accuracy(comparison: Forgetting) -> Any:
     rows: list[tuple[str, Change, bool]] = []
-    for domain, total in found.domains.items():
-        mine = [one for one in found.tasks if one.task.domain == domain]
+    for domain, total in comparison.domains.items():
+        mine = [one for one in comparison.tasks if one.task.domain == domain]
         rows += [(f"{one.task.title}  (n = {one.accuracy.items:,})", one.accuracy, False) for one in mine]
         rows.append((f"{domain}, mean of {len(mine)}" if len(mine) > 1 else domain, total, True))
     figure = _new_figure(9, 1.3 + 0.55 * len(rows))
@@ -119,11 +119,11 @@ def _draw_dumbbell(axes: Any, place: int, change: Change, strong: bool) -> None:
     )
 
 
-def _draw_classes(found: Forgetting) -> Any:
-    counts = [len(one.classes) for one in found.tasks]
+def _draw_classes(comparison: Forgetting) -> Any:
+    counts = [len(one.classes) for one in comparison.tasks]
     figure = _new_figure(8, 1.0 + 0.55 * len(counts) + 0.25 * sum(counts))
     panels = figure.subplots(len(counts), 1, sharex=True, squeeze=False, height_ratios=[n + 0.5 for n in counts])
-    for axes, one in zip(panels[:, 0], found.tasks, strict=True):
+    for axes, one in zip(panels[:, 0], comparison.tasks, strict=True):
         for place, change in enumerate(one.classes):
             _draw_bar(axes, place, change)
         axes.set_yticks(
@@ -137,7 +137,7 @@ def _draw_classes(found: Forgetting) -> Any:
         [1.0]
         + [
             abs(POINTS * end)
-            for one in found.tasks
+            for one in comparison.tasks
             for c in one.classes
             for end in (c.difference.low, c.difference.high)
         ]
@@ -155,12 +155,12 @@ def _draw_bar(axes: Any, place: int, change: Change) -> None:
     axes.plot(value, place, "o", color=INK, markersize=3.5)
 
 
-def _draw_gate(found: Forgetting) -> Any:
-    count = len(found.tasks)
+def _draw_gate(comparison: Forgetting) -> Any:
+    count = len(comparison.tasks)
     figure = _new_figure(8, 1.1 + 1.35 * count)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)
     edges = np.linspace(0, 1, BINS + 1)
-    for axes, one in zip(panels[:, 0], found.tasks, strict=True):
+    for axes, one in zip(panels[:, 0], comparison.tasks, strict=True):
         for weights, colour, filled, label in zip(
             one.emotion_weights, (BEFORE, AFTER), (True, False), ("before", "after"), strict=True
         ):
@@ -185,10 +185,10 @@ def draw_column(column: Column, path: Path) -> Path | None:
     Raises:
         MissingPackage: matplotlib is not installed.
     """
-    found = confusion_of(column.result.judged)
-    if found is None:
+    confusion = confusion_of(column.result.judged)
+    if confusion is None:
         return None
-    names, counts = found
+    names, counts = confusion
     height = max(2.6, 0.42 * len(names) + 1.4)
     figure = _new_figure(4.2 + height * 1.35, height)
     bars, matrix = figure.subplots(1, 2, width_ratios=(4.2, height * 1.35))

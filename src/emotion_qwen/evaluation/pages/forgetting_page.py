@@ -20,68 +20,68 @@ PAGE, RECORD = "forgetting.md", "forgetting.json"
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 
 
-def write_page(found: Forgetting, folder: Path, figures: Mapping[str, Path]) -> None:
+def write_page(result: Forgetting, folder: Path, figures: Mapping[str, Path]) -> None:
     """Write `forgetting.json` and `forgetting.md`.
 
     Args:
-        found: the comparison.
+        result: the comparison.
         folder: exists.
         figures: caption -> picture in that folder, in the order of the page.
     """
-    write_whole(folder / RECORD, json.dumps(as_record(found), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / PAGE, as_markdown(_blocks(found, figures), folder))
+    write_whole(folder / RECORD, json.dumps(as_record(result), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / PAGE, as_markdown(_blocks(result, figures), folder))
 
 
-def as_record(found: Forgetting) -> dict[str, Any]:
+def as_record(result: Forgetting) -> dict[str, Any]:
     """Return everything as plain values, in percent and percentage points."""
     return {
-        "failed": found.failed,
-        "sure": found.sure,
-        "verdict": verdict(found),
-        "warnings": warnings(found),
-        "general_loss": {**_rounded(found.loss, 1), "allowed": found.allow},
+        "failed": result.failed,
+        "sure": result.sure,
+        "verdict": verdict(result),
+        "warnings": warnings(result),
+        "general_loss": {**_rounded(result.loss, 1), "allowed": result.allow},
         "domains": {
-            domain: {**_record(change), "emotion_weight": _sides(*found.emotion_weight(domain))}
-            for domain, change in found.domains.items()
+            domain: {**_record(change), "emotion_weight": _sides(*result.emotion_weight(domain))}
+            for domain, change in result.domains.items()
         },
-        "tasks": {one.task.name: _task_record(one) for one in found.tasks},
-        "languages": list(found.languages),
-        "models": {"before": found.models[0], "after": found.models[1]},
+        "tasks": {one.task.name: _task_record(one) for one in result.tasks},
+        "languages": list(result.languages),
+        "models": {"before": result.models[0], "after": result.models[1]},
         "unit": "percent; differences and losses in percentage points; intervals cover 95 %",
         "emotion_qwen": __version__,
     }
 
 
-def verdict(found: Forgetting) -> str:
+def verdict(result: Forgetting) -> str:
     """Say whether general skill was kept, with what certainty, and what became of emotion skill."""
-    loss, count = found.loss, sum(one.task.domain == "general" for one in found.tasks)
+    loss, count = result.loss, sum(one.task.domain == "general" for one in result.tasks)
     over = "on the one general task" if count == 1 else f"averaged over {count} general tasks"
     size = f"{abs(loss.value):.1f}"
     way = "the same" if size == "0.0" else f"{size} points {'lower' if loss.value > 0 else 'higher'}"
     text = (
-        f"General skill is {'not kept' if found.failed else 'kept'}: {over} the second model scores {way} "
-        f"(95 % interval of the loss {_plain(loss.low)} to {_plain(loss.high)} points, {found.allow:.1f} allowed)."
+        f"General skill is {'not kept' if result.failed else 'kept'}: {over} the second model scores {way} "
+        f"(95 % interval of the loss {_plain(loss.low)} to {_plain(loss.high)} points, {result.allow:.1f} allowed)."
     )
-    emotion = found.domains.get("emotion")
+    emotion = result.domains.get("emotion")
     if emotion:
         text += f" Emotion skill: {points(emotion.difference.value)} points ({span(emotion.difference)})."
     return text
 
 
-def show(found: Forgetting, console: Console) -> None:
+def show(result: Forgetting, console: Console) -> None:
     """Print the table of tasks and the verdict."""
     table = Table(title="before and after, accuracy in %")
     for title, justify in (("task", "left"), ("items", "right"), ("before", "right"), ("after", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     table.add_column("change, 95 % interval", justify="right")
-    for domain, total in found.domains.items():
-        for one in found.tasks:
+    for domain, total in result.domains.items():
+        for one in result.tasks:
             if one.task.domain == domain:
                 table.add_row(one.task.title, *_cells(one.accuracy))
         table.add_row(f"{domain}, mean", *_cells(total), style="bold", end_section=True)
     console.print(table)
-    console.print(verdict(found), style="red" if found.failed else "green", highlight=False)
-    for text in warnings(found):
+    console.print(verdict(result), style="red" if result.failed else "green", highlight=False)
+    for text in warnings(result):
         console.print(text, style="yellow", highlight=False)
 
 
@@ -95,19 +95,23 @@ def _cells(change: Change, chance: bool = False, mark: str = "") -> list[str]:
     ]
 
 
-def _blocks(found: Forgetting, figures: Mapping[str, Path]) -> list[Block]:
-    blocks: list[Block] = [Heading("What emotion training cost", 1), Text(f"**{verdict(found)}**"), _task_table(found)]
-    blocks += [Text(f"Note: {text}") for text in warnings(found)]
+def _blocks(result: Forgetting, figures: Mapping[str, Path]) -> list[Block]:
+    blocks: list[Block] = [
+        Heading("What emotion training cost", 1),
+        Text(f"**{verdict(result)}**"),
+        _task_table(result),
+    ]
+    blocks += [Text(f"Note: {text}") for text in warnings(result)]
     for caption, path in figures.items():
         blocks += [Picture(path, caption), Text(f"*{caption}*")]
-    blocks += [Heading("By class"), _class_table(found), Heading("How it was measured"), Bullets(_method(found))]
-    return [*blocks, Heading("Where the figures come from"), *_provenance(found)]
+    blocks += [Heading("By class"), _class_table(result), Heading("How it was measured"), Bullets(_method(result))]
+    return [*blocks, Heading("Where the figures come from"), *_provenance(result)]
 
 
-def _task_table(found: Forgetting) -> Rows:
+def _task_table(result: Forgetting) -> Rows:
     rows = []
-    for domain, total in found.domains.items():
-        for one in found.tasks:
+    for domain, total in result.domains.items():
+        for one in result.tasks:
             if one.task.domain == domain:
                 unweighted = " → ".join(_percent(value) for value in one.unweighted)
                 rows.append([one.task.title, *_cells(one.accuracy, chance=True), unweighted])
@@ -116,43 +120,43 @@ def _task_table(found: Forgetting) -> Rows:
     return Rows(head, rows)
 
 
-def warnings(found: Forgetting) -> list[str]:
+def warnings(result: Forgetting) -> list[str]:
     """Say what makes the comparison weaker than it looks; nothing if it is sound."""
     lines = []
-    if found.at_chance:
-        names = "; ".join(one.task.title for one in found.at_chance)
+    if result.at_chance:
+        names = "; ".join(one.task.title for one in result.at_chance)
         lines.append(
             f"Before, the model was no better than chance on: {names}. What was never there cannot be forgotten, so "
             "this says nothing about forgetting and only dilutes the mean."
         )
-    if not found.sure:
+    if not result.sure:
         lines.append("The interval of the loss reaches to both sides of what is allowed: more items would settle it.")
     return lines
 
 
-def _class_table(found: Forgetting) -> Rows:
+def _class_table(result: Forgetting) -> Rows:
     rows = [
         [one.task.title, change.name.replace("_", " "), *_cells(change)]
-        for one in found.tasks
+        for one in result.tasks
         for change in one.classes
     ]
     return Rows(("task", "class", "items", "before, %", "after, %", "change, points (95 %)"), rows, (0, 1))
 
 
-def _method(found: Forgetting) -> list[str]:
-    split = found.models[0]["split"]
-    asked = " and ".join(LANGUAGE_NAMES[language] for language in found.languages)
-    missing = [f"{one.task.title}: {one.missing[0]} before, {one.missing[1]} after" for one in found.tasks]
-    gaps = "; ".join(text for text, one in zip(missing, found.tasks, strict=True) if any(one.missing))
-    weights = {domain: found.emotion_weight(domain) for domain in found.domains}
+def _method(result: Forgetting) -> list[str]:
+    split = result.models[0]["split"]
+    languages = " and ".join(LANGUAGE_NAMES[language] for language in result.languages)
+    missing = [f"{one.task.title}: {one.missing[0]} before, {one.missing[1]} after" for one in result.tasks]
+    gaps = "; ".join(text for text, one in zip(missing, result.tasks, strict=True) if any(one.missing))
+    weights = {domain: result.emotion_weight(domain) for domain in result.domains}
     gate = "; ".join(f"{domain} {before:.2f} → {after:.2f}" for domain, (before, after) in weights.items())
     return [
-        f"Both models answer the same {split} items, asked in {asked}, by the likelihood of the choices, so every "
+        f"Both models answer the same {split} items, asked in {languages}, by the likelihood of the choices, so every "
         "answer counts; nothing is parsed out of written text.",
-        *_scoring(found),
+        *_scoring(result),
         "The change is paired: the same items, after less before. Its interval is a bootstrap over items "
         f"({DRAWS:,} draws)"
-        + ("; an item asked in two languages stays one item." if len(found.languages) > 1 else "."),
+        + ("; an item asked in two languages stays one item." if len(result.languages) > 1 else "."),
         "Classes of few items have intervals that are too narrow; below about 30 items read them with doubt.",
         "A domain's mean counts every task the same; its interval draws items within each task. The loss of general "
         "skill is that mean with its sign turned.",
@@ -162,10 +166,10 @@ def _method(found: Forgetting) -> list[str]:
     ]
 
 
-def _scoring(found: Forgetting) -> list[str]:
-    less = [one.task.title for one in found.tasks if one.task.less_blank]
-    plain = [one.task.title for one in found.tasks if not one.task.less_blank]
-    faces = [one.task.title for one in found.tasks if one.task.domain == "emotion"]
+def _scoring(result: Forgetting) -> list[str]:
+    less = [one.task.title for one in result.tasks if one.task.less_blank]
+    plain = [one.task.title for one in result.tasks if not one.task.less_blank]
+    faces = [one.task.title for one in result.tasks if one.task.domain == "emotion"]
     lines = []
     if less:
         lines.append(f"Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
@@ -176,9 +180,9 @@ def _scoring(found: Forgetting) -> list[str]:
     return lines
 
 
-def _provenance(found: Forgetting) -> list[Block]:
+def _provenance(result: Forgetting) -> list[Block]:
     keys = ("model", "weights", "dtype", "prompt")
-    rows = [[when, *(f"`{header[key]}`" for key in keys)] for when, header in zip(SIDES, found.models, strict=True)]
+    rows = [[when, *(f"`{header[key]}`" for key in keys)] for when, header in zip(SIDES, result.models, strict=True)]
     return [
         Rows(("", "model", "weights", "numbers", "chat template"), rows, tuple(range(5))),
         Text("Weights and chat template are named by the start of a SHA-256."),

@@ -100,8 +100,8 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: b
     blocks.append(Rows(HEAD, rows, (0, 1, 2)))
     for (model, name), figures in scored.between.items():
         if name == task.column:
-            told = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
-            blocks.append(Text(f"{model}, English and Chinese together: {told}."))
+            listed = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
+            blocks.append(Text(f"{model}, English and Chinese together: {listed}."))
     released = [[c.model, c.language, name, _figure(v)] for c in columns for name, v in c.as_released.items()]
     if released:
         blocks += [
@@ -115,22 +115,22 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: b
 
 
 def _as_released(task: Task) -> str:
-    told = "The authors' arithmetic on the same replies, to be compared with published numbers only."
+    text = "The authors' arithmetic on the same replies, to be compared with published numbers only."
     if task.prompt == RELEASE or RELEASE not in task.prompts:
-        return told
-    return f"{told} These were made with the wording of the release, which is the column {task.name}.{RELEASE}."
+        return text
+    return f"{text} These were made with the wording of the release, which is the column {task.name}.{RELEASE}."
 
 
 def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
     tally, header = column.result.tally, column.header
     place = f"{column.model}, {column.task.column}, {column.language}"
-    told = [
+    provenance = [
         f"weights {header.get('weights')}, {header.get('dtype') or 'number type unknown'}",
         str(header.get("scoring")),
         f"split {header.get('split')}",
         f"{column.seconds:.1f} s of answering" if column.seconds else "",
     ]
-    blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, told)) + ".")]
+    blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, provenance)) + ".")]
     for note in (*column.result.notes, *groups_note(column.result), *column.notes):
         blocks.append(Text(f"Note: {note.rstrip('.')}."))
     gaps = [[why, f"{count:,}"] for why, count in sorted(tally.unread.items(), key=lambda pair: -pair[1])]
@@ -158,16 +158,16 @@ def _worst_blocks(column: Column, frames: bool) -> list[Block]:
     if not examples:
         return []
     shown, several = any(e.picture for e in examples), len({e.item.question for e in examples}) > 1
-    told = "Worst answers"
+    heading = "Worst answers"
     if shown:
-        told += "; the frames are the data set's, whose terms hold for them"
-    told += "." if several else f'. All were asked: "{_short(examples[0].item.question)}"'
+        heading += "; the frames are the data set's, whose terms hold for them"
+    heading += "." if several else f'. All were asked: "{_short(examples[0].item.question)}"'
     head = [*["frames"] * shown, "item", *["asked"] * several, "right", "said"]
     rows: list[list[str | Path]] = []
     for e in examples:
-        right, said = ", ".join(e.judged.item.references), f"{_short(e.said)}{_sureness(column, e.item.id)}"
-        rows.append([*[e.picture or ""] * shown, e.item.id, *[_short(e.item.question)] * several, right, said])
-    return [Text(told), Rows(tuple(head), rows, tuple(range(len(head))))]
+        right, reply = ", ".join(e.judged.item.references), f"{_short(e.said)}{_sureness(column, e.item.id)}"
+        rows.append([*[e.picture or ""] * shown, e.item.id, *[_short(e.item.question)] * several, right, reply])
+    return [Text(heading), Rows(tuple(head), rows, tuple(range(len(head))))]
 
 
 def _sureness(column: Column, name: str) -> str:

@@ -66,8 +66,8 @@ def compare_runs(first: Path, second: Path) -> Runs:
         except DataError as error:
             left_out[place] = str(error)
     if not pairs:
-        told = "; ".join(f"{place}: {why}" for place, why in left_out.items())
-        raise DataError(f"{first} and {second} have nothing that can be compared ({told}); answer the same tasks")
+        reasons = "; ".join(f"{place}: {why}" for place, why in left_out.items())
+        raise DataError(f"{first} and {second} have nothing that can be compared ({reasons}); answer the same tasks")
     return Runs((pairs[0].first.model, pairs[0].second.model), tuple(pairs), left_out)
 
 
@@ -75,45 +75,45 @@ def _columns(run: Path) -> dict[tuple[str, str], Column]:
     columns = score_run(run).columns
     models = sorted({column.folder.parent for column in columns})
     if len(models) > 1:
-        told = ", ".join(str(model) for model in models)
-        raise DataError(f"{run} holds {len(models)} models; give the folder of one of them: {told}")
+        folders = ", ".join(str(model) for model in models)
+        raise DataError(f"{run} holds {len(models)} models; give the folder of one of them: {folders}")
     return {(column.task.column, column.language): column for column in columns}
 
 
-def write_comparison(found: Runs, folder: Path) -> list[Path]:
+def write_comparison(runs: Runs, folder: Path) -> list[Path]:
     """Write `comparison.json`, `comparison.md` and `comparison.html`; return the files to read."""
-    blocks = _blocks(found)
-    write_whole(folder / RECORD, json.dumps(_record(found), indent=1, ensure_ascii=False) + "\n")
+    blocks = _blocks(runs)
+    write_whole(folder / RECORD, json.dumps(_record(runs), indent=1, ensure_ascii=False) + "\n")
     write_whole(folder / PAGE, as_markdown(blocks, folder))
-    write_whole(folder / WEB, as_html(blocks, " against ".join(found.names)))
+    write_whole(folder / WEB, as_html(blocks, " against ".join(runs.names)))
     return [folder / PAGE, folder / WEB]
 
 
-def show(found: Runs, console: Console) -> None:
+def show(runs: Runs, console: Console) -> None:
     """Print the table, and what could not be compared."""
-    table = Table(title=escape(f"{found.names[0]} (first) and {found.names[1]} (second), paired"))
+    table = Table(title=escape(f"{runs.names[0]} (first) and {runs.names[1]} (second), paired"))
     for number, title in enumerate(HEAD[:7]):
         table.add_column(title, justify="left" if number < 3 else "right")
-    for pair in found.pairs:
+    for pair in runs.pairs:
         for row in _rows(pair)[:2]:
             table.add_row(*map(escape, row[:7]))
     console.print(table)
-    for place, why in found.left_out.items():
+    for place, why in runs.left_out.items():
         console.print(f"left out: {place}: {why}", style="yellow", markup=False, highlight=False)
 
 
-def _blocks(found: Runs) -> list[Block]:
+def _blocks(runs: Runs) -> list[Block]:
     blocks: list[Block] = [
-        Heading(f"{found.names[0]} and {found.names[1]}", 1),
+        Heading(f"{runs.names[0]} and {runs.names[1]}", 1),
         Text(
             "Both answered the same items. Differences are second less first, with 95 % paired bootstrap intervals. "
             "Coverage and parsed: first / second."
         ),
-        Rows(HEAD, [row for pair in found.pairs for row in _rows(pair)], (0, 1, 2)),
+        Rows(HEAD, [row for pair in runs.pairs for row in _rows(pair)], (0, 1, 2)),
     ]
     tests = [
         [pair.first.task.column, pair.first.language, f"{test.only_first:,}", f"{test.only_second:,}", f"{test.p:.4f}"]
-        for pair in found.pairs
+        for pair in runs.pairs
         if (test := pair.found.mcnemar)
     ]
     if tests:
@@ -126,8 +126,8 @@ def _blocks(found: Runs) -> list[Block]:
             ),
             Rows(head, tests, (0, 1)),
         ]
-    if found.left_out:
-        rows = [[place, why] for place, why in found.left_out.items()]
+    if runs.left_out:
+        rows = [[place, why] for place, why in runs.left_out.items()]
         blocks += [Heading("Left out"), Rows(("task", "why"), rows, (0, 1))]
     return blocks
 
@@ -154,12 +154,12 @@ def _told(one: Difference) -> Sequence[str]:
     )
 
 
-def _record(found: Runs) -> dict[str, Any]:
+def _record(runs: Runs) -> dict[str, Any]:
     return {
-        "first": found.names[0],
-        "second": found.names[1],
-        "left_out": found.left_out,
-        "pairs": [_pair_record(pair) for pair in found.pairs],
+        "first": runs.names[0],
+        "second": runs.names[1],
+        "left_out": runs.left_out,
+        "pairs": [_pair_record(pair) for pair in runs.pairs],
     }
 
 

@@ -101,7 +101,7 @@ class Judge:
         cache: folder of its replies by content.
         tries: see `JudgeSettings`.
         at_once: prompts sent at a time.
-        identity: what tells it from another judge of the same name: address or weights.
+        identity: address or weights; distinguishes judges of the same name.
     """
 
     def __init__(self, name: str, ask: Ask, cache: Path, tries: int = 3, at_once: int = 1, identity: str = "") -> None:
@@ -146,8 +146,8 @@ def prompt(question: str, reference: str, reply: str, language: str) -> str:
         raise SettingsError(unknown_choice("question to a judge", question, PROMPTS))
     # A reply that closes the bracket could give the judge an order of its own. Runs are taken out whole: with "<<<" out
     # of the middle of "><<<>>" a ">>>" would be left.
-    told = {name: re.sub("[<>]{3,}", "", text) for name, text in (("reference", reference), ("reply", reply))}
-    return f"{PROMPTS[question][language]}\n\n{_TEXTS[language].format(**told)}{_FORM[language]}"
+    texts = {name: re.sub("[<>]{3,}", "", text) for name, text in (("reference", reference), ("reply", reply))}
+    return f"{PROMPTS[question][language]}\n\n{_TEXTS[language].format(**texts)}{_FORM[language]}"
 
 
 def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
@@ -163,8 +163,8 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
         client = client_at(name.removeprefix(ENDPOINT), settings.endpoint)
 
         def ask(text: str) -> str:
-            asked = {**settings.endpoint.extra, "messages": [{"role": "user", "content": text}], "temperature": 0}
-            return client.ask(asked, TOKENS, SCHEMA).text.strip()  # the prompt asks for the form too
+            request = {**settings.endpoint.extra, "messages": [{"role": "user", "content": text}], "temperature": 0}
+            return client.ask(request, TOKENS, SCHEMA).text.strip()  # the prompt asks for the form too
 
         service = client.service
         return Judge(service.model, ask, cache, settings.tries, settings.endpoint.concurrency, service.url)
@@ -194,8 +194,8 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
     def mark(pair: Any) -> Judgement:
         one, question = pair
         reference = "\n".join(items[one.key].references or (items[one.key].answer,))
-        told = judge.mark(question, reference, one.text, one.language)
-        return Judgement(one.id, one.language, question, judge.name, **told)
+        fields = judge.mark(question, reference, one.text, one.language)
+        return Judgement(one.id, one.language, question, judge.name, **fields)
 
     with ThreadPoolExecutor(judge.at_once) as pool:
         judged = list(pool.map(mark, work))

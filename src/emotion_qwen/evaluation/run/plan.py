@@ -64,18 +64,18 @@ class EvalSettings(Settings):
         Raises:
             SettingsError: an unknown task, wording or option.
         """
-        found = []
+        tasks = []
         for task in load_tasks(self.tasks):
             set_up = task.with_options(**self.options.get(task.name, {}))
-            found += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
+            tasks += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
         for prompt in self.prompts:
-            if not any(task.prompt == prompt for task in found):
-                known = sorted({name for task in found or TASKS.values() for name in task.prompts})
-                raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(known)}")
-        unknown = set(self.options) - {task.name for task in found}
+            if not any(task.prompt == prompt for task in tasks):
+                wordings = sorted({name for task in tasks or TASKS.values() for name in task.prompts})
+                raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(wordings)}")
+        unknown = set(self.options) - {task.name for task in tasks}
         if unknown:
             raise SettingsError(f"options for {', '.join(sorted(unknown))}, which is no chosen task; name it in tasks")
-        return found
+        return tasks
 
     def folder_of(self, task: Task) -> Path | None:
         """Return where the files of a task are."""
@@ -126,8 +126,10 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
                 _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)
             except EmotionQwenError as error:
                 last = error
-                known = any(fault.startswith(f"{task.column}: ") and str(error) in fault for fault in outcome.faults)
-                outcome.faults += [] if known else [f"{name}, {task.column}: {error}"]
+                repeated_fault = any(
+                    fault.startswith(f"{task.column}: ") and str(error) in fault for fault in outcome.faults
+                )
+                outcome.faults += [] if repeated_fault else [f"{name}, {task.column}: {error}"]
         strays = getattr(answerer, "strays", [])
         if strays:
             outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
@@ -191,9 +193,9 @@ def make_answerer(
 def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
     """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
     for folder in places:
-        known = {item.id for item in outcome.asked.get(folder, ())}
-        if known:
-            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in known], "strays": list(strays)}
+        ids = {item.id for item in outcome.asked.get(folder, ())}
+        if ids:
+            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in ids], "strays": list(strays)}
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The file `predictions.jsonl`, one line an answer, only ever appended to; needs neither a model nor torch.
+"""The file `predictions.jsonl`, one line per answer, append-only; needs neither a model nor torch.
 
 `task.json` beside the lines says who answered under which settings; lines of another model, or of another question, are
 never mixed in. `items.jsonl` says what was asked, so that scores can be made without the data. An item that failed may
@@ -37,7 +37,7 @@ class Prediction:
         scores: choice -> share; they sum to 1 up to rounding. None where the answer is text.
         gate: weights of the general and of the emotion expert, mean over the views; None for models without a gate.
         options: how many choices were allowed, guessing is right once in so many times; 0 for a free answer.
-        asked: hash of the prompt: question, choices and what is told in words.
+        asked: hash of the prompt: question, choices and text parts.
         text: the reply, where the answer is text.
         frames: pictures that were shown.
         seconds: taken by the item, its share of a batch.
@@ -64,7 +64,7 @@ class Prediction:
 
     @property
     def key(self) -> Key:
-        """What tells this line from the others of its file."""
+        """Identifies the line within its file."""
         return self.id, self.language
 
     @property
@@ -77,16 +77,16 @@ class Prediction:
         return {**asdict(self), "seconds": 0} == {**asdict(other), "seconds": 0}
 
 
-def prediction(item: Item, **said: Any) -> Prediction:
+def prediction(item: Item, **fields: Any) -> Prediction:
     """Return a line about an item; `said` are the fields of the answer."""
-    given = {"predicted": None, "scores": None, "gate": None, "options": len(item.allowed or item.choices)}
-    return Prediction(item.id, item.language, item.group, item.answer, asked=asked(item), **{**given, **said})
+    values = {"predicted": None, "scores": None, "gate": None, "options": len(item.allowed or item.choices)}
+    return Prediction(item.id, item.language, item.group, item.answer, asked=asked(item), **{**values, **fields})
 
 
 def asked(item: Item) -> str:
-    """Return the hash of a prompt: question, choices, and what the item tells in words."""
-    told = [part["text"] for part in item.parts if part["type"] == "text"]
-    return digest("\n".join([*told, item.question, *item.choices, *item.allowed]))
+    """Return the hash of a prompt: question, choices and text parts."""
+    texts = [part["text"] for part in item.parts if part["type"] == "text"]
+    return digest("\n".join([*texts, item.question, *item.choices, *item.allowed]))
 
 
 def medium_name(part: Mapping[str, Any]) -> str:
@@ -130,22 +130,24 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
         return
-    found = read_header(folder)
+    header = read_header(folder)
     # The same weights may be called by two paths; everything else decides over the answers.
-    other = [key for key in wanted if key not in ("model", "options") and found.get(key) != wanted[key]]
+    other = [key for key in wanted if key not in ("model", "options") and header.get(key) != wanted[key]]
     if other:
-        told = "; ".join(key if key == "settings" else f"{key} {found.get(key)}, now {wanted[key]}" for key in other)
+        differences = "; ".join(
+            key if key == "settings" else f"{key} {header.get(key)}, now {wanted[key]}" for key in other
+        )
         raise DataError(
-            f"{folder}: holds predictions made otherwise ({told}); give another output folder or remove this one"
+            f"{folder}: holds predictions made otherwise ({differences}); give another output folder or remove this one"
         )
 
 
 def keep_options(folder: Path, options: Mapping[str, str]) -> None:
     """Write the options of the task into the header, so that scoring sets them again; none change nothing."""
-    found = read_header(folder)
-    if options and found.get("options") != options:
+    header = read_header(folder)
+    if options and header.get("options") != options:
         write_whole(
-            folder / HEADER, json.dumps({**found, "options": dict(options)}, indent=2, ensure_ascii=False) + "\n"
+            folder / HEADER, json.dumps({**header, "options": dict(options)}, indent=2, ensure_ascii=False) + "\n"
         )
 
 
@@ -194,11 +196,11 @@ def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
 
 def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
     """Return by key the line that counts: the first without an error, else the last."""
-    known: dict[Key, Prediction] = {}
+    counting: dict[Key, Prediction] = {}
     for one in lines:
-        if one.key not in known or known[one.key].error:
-            known[one.key] = one
-    return known
+        if one.key not in counting or counting[one.key].error:
+            counting[one.key] = one
+    return counting
 
 
 def as_line(one: Prediction) -> str:
@@ -206,14 +208,14 @@ def as_line(one: Prediction) -> str:
     return json_line(asdict(one))
 
 
-def check_questions(folder: Path, items: Sequence[Item], known: Mapping[Key, Prediction]) -> None:
+def check_questions(folder: Path, items: Sequence[Item], predictions: Mapping[Key, Prediction]) -> None:
     """Check that lines answer the questions as they are put now.
 
     Raises:
         DataError: an item was asked in other words, or has another answer.
     """
     for item in items:
-        old = known.get((item.id, item.language))
+        old = predictions.get((item.id, item.language))
         if old and (old.asked, old.answer) != (asked(item), item.answer):
             raise DataError(
                 f"{folder / LINES}: item {item.id!r} was asked in other words or has another answer now; "

@@ -135,43 +135,43 @@ def answer_task(
     lines = folder / place.lines
     with locked(lines, wait=place.world > 1):
         read_lines(lines, mend=True)
-        known = that_count(read_all(folder))
-        check_questions(folder, items, known)
+        answered = that_count(read_all(folder))
+        check_questions(folder, items, answered)
         if place.rank == 0:
             _keep_asked(folder, items, rejected)
             keep_options(folder, options or {})
         if place.world > 1:
             _done(folder, place.rank, place.world).unlink(missing_ok=True)
-        _answer_batches(answerer, task, lines, batches[place.rank :: place.world], known)
+        _answer_batches(answerer, task, lines, batches[place.rank :: place.world], answered)
         if place.world > 1:
             write_whole(_done(folder, place.rank, place.world), _names(items))
     if place.rank:
         return Answered((), (), {})
     _wait(folder, place.world, _names(items))
     _merge(folder, batches, place.world)
-    known = that_count(read_all(folder))
-    given = (known.get((item.id, item.language)) for item in items)
+    answered = that_count(read_all(folder))
+    given = (answered.get((item.id, item.language)) for item in items)
     return Answered(tuple(one for one in given if one is not None), tuple(items), rejected)
 
 
 def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, str]]:
-    """Leave out items that cannot be scored: an id that comes twice, or a right answer outside the choices.
+    """Leave out items that cannot be scored: a repeated id, or a right answer outside the choices.
 
     Returns:
         The items that can be asked, and why the others cannot, by id.
     """
     kept, rejected = [], {}
     times = Counter((item.id, item.language) for item in items)
-    seen: set[Key] = set()
+    keys: set[Key] = set()
     for item in items:
         key = item.id, item.language
-        if key in seen:
+        if key in keys:
             rejected[item.id] = f"comes {times[key]} times; the first is asked"
         elif answered == "likelihood" and item.answer not in (item.allowed or item.choices):
             rejected[item.id] = f"the right answer {item.answer!r} is none of {', '.join(item.allowed or item.choices)}"
         else:
             kept.append(item)
-        seen.add(key)
+        keys.add(key)
     return kept, rejected
 
 
@@ -209,28 +209,28 @@ def _item(fields: Mapping[str, Any]) -> Item:
 
 
 def _answer_batches(
-    answerer: Answerer, task: Task, lines: Path, batches: Sequence[Sequence[Item]], known: Mapping[Key, Prediction]
+    answerer: Answerer, task: Task, lines: Path, batches: Sequence[Sequence[Item]], answered: Mapping[Key, Prediction]
 ) -> None:
     def waits(item: Item) -> bool:
-        old = known.get((item.id, item.language))
+        old = answered.get((item.id, item.language))
         return old is None or bool(old.error)
 
     def says_more(answer: Prediction) -> bool:  # than the same fault again
-        old = known.get(answer.key)
+        old = answered.get(answer.key)
         return old is None or not answer.same_as(old)
 
     console = Console(stderr=True)
-    # Where nobody watches, such as in a file of messages, a bar would leave empty lines.
+    # Without a terminal, such as in a log file, a bar would leave empty lines.
     bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=not console.is_terminal)
     waiting = [[item for item in batch if waits(item)] for batch in batches]
     pairs = [
         (new, batch if answerer.whole_batches and new else new) for new, batch in zip(waiting, batches, strict=True)
     ]
-    with bar, answerer.ahead(task, [item for _, asked in pairs for item in asked]):
+    with bar, answerer.ahead(task, [item for _, batch_items in pairs for item in batch_items]):
         step = bar.add_task(f"{answerer.name}: {task.column}", total=sum(map(len, batches)))
-        for (new_items, asked), batch in zip(pairs, batches, strict=True):
+        for (new_items, batch_items), batch in zip(pairs, batches, strict=True):
             wanted = {(item.id, item.language) for item in new_items}
-            answers = answerer.answer(task, asked) if asked else iter(())
+            answers = answerer.answer(task, batch_items) if batch_items else iter(())
             new = (as_line(one) for one in answers if one.key in wanted and says_more(one))
             if answerer.whole_batches:  # written together, as they were answered
                 append(lines, "".join(new))

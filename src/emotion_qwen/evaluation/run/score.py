@@ -40,7 +40,7 @@ CLASSES = 30
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One task, answered by one model in one language, with everything that its page tells.
+    """One task, answered by one model in one language, with everything that its page shows.
 
     Attributes:
         model: how tables call the model.
@@ -84,7 +84,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A scored run: its columns, and what is told of two languages together, by (model, task)."""
+    """A scored run: its columns, and figures over two languages together, by (model, task)."""
 
     columns: tuple[Column, ...]
     between: Mapping[tuple[str, str], Mapping[str, float]]
@@ -115,11 +115,11 @@ def folders_of(run: Path) -> list[Path]:
     Raises:
         DataError: there are none.
     """
-    found = sorted({*run.glob(f"*/{HEADER}"), *run.glob(f"*/*/{HEADER}")})
-    if not found:
+    headers = sorted({*run.glob(f"*/{HEADER}"), *run.glob(f"*/*/{HEADER}")})
+    if not headers:
         raise DataError(f"{str(run)!r} holds no predictions; expected the folder that `emotion-qwen eval` wrote")
     order = {name: number for number, name in enumerate(TASKS)}
-    folders = [path.parent for path in found]
+    folders = [path.parent for path in headers]
     return sorted(folders, key=lambda one: (order.get(one.name.partition(".")[0], len(order)), one.name, one.parent))
 
 
@@ -133,15 +133,15 @@ def score_run(run: Path) -> Scored:
     between, unscored = {}, {}
     for folder in folders_of(run):
         try:
-            found = score_folder(folder)
+            scored = score_folder(folder)
         except (DataError, SettingsError) as error:
             unscored[f"{folder.parent.name}/{folder.name}"] = str(error)
             continue
-        columns += found
-        both = {column.language: column.result for column in found}
-        task = found[0].task
+        columns += scored
+        both = {column.language: column.result for column in scored}
+        task = scored[0].task
         if task.between_languages and len(both) == 2:
-            between[found[0].model, task.column] = task.between_languages(both["en"], both["zh"])
+            between[scored[0].model, task.column] = task.between_languages(both["en"], both["zh"])
     return Scored(tuple(columns), between, unscored)
 
 
@@ -159,9 +159,9 @@ def score_folder(folder: Path) -> list[Column]:
     rejected, findings = _rejected(folder), _findings(folder)
     columns = []
     for language in dict.fromkeys(item.language for item in items):
-        own = [item for item in items if item.language == language]
-        said = [one for one in lines if one.language == language]
-        scored, answers = [item.scored() for item in own], as_answers(own, said)
+        of_language = [item for item in items if item.language == language]
+        predictions = [one for one in lines if one.language == language]
+        scored, answers = [item.scored() for item in of_language], as_answers(of_language, predictions)
         result = _with_surplus(task.score(scored, answers), folder)
         also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
         marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
@@ -169,12 +169,12 @@ def score_folder(folder: Path) -> list[Column]:
         told = [one for one in answers if not (one.error or one.unanswered) and one.scores is None]
         # The release asked in English; its English labels stand in no reply in another language.
         released = task.as_released(scored, told) if task.as_released and told and language == "en" else {}
-        counting = {name: one for (name, _), one in that_count(said).items()}
+        counting = {name: one for (name, _), one in that_count(predictions).items()}
         notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
         columns.append(
             Column(
-                folder.parent.name, task, language, folder, header, own, counting, result, also, released, rejected,
-                notes,
+                folder.parent.name, task, language, folder, header, of_language, counting, result, also, released,
+                rejected, notes,
             )
         )  # fmt: skip
     return columns
@@ -182,11 +182,11 @@ def score_folder(folder: Path) -> list[Column]:
 
 def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Response]:
     """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
-    known = {item.id: item for item in items}
+    by_id = {item.id: item for item in items}
     answers = []
     for one in lines:
-        if one.id in known:
-            scores = None if one.scores is None else known[one.id].scores(one.scores)
+        if one.id in by_id:
+            scores = None if one.scores is None else by_id[one.id].scores(one.scores)
             answers.append(Response(one.id, one.text or "", scores, one.error, one.unanswered))
     return answers
 
@@ -206,8 +206,8 @@ def _rejected(folder: Path) -> dict[str, str]:
     path = folder / REJECTED
     if not path.is_file():
         return {}
-    told = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
-    return {one["id"]: one["reason"] for one in told}
+    records = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
+    return {one["id"]: one["reason"] for one in records}
 
 
 def _findings(folder: Path) -> list[str]:
@@ -215,8 +215,8 @@ def _findings(folder: Path) -> list[str]:
     path = folder / FINDINGS
     if not path.is_file():
         return []
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return [text if kind == "note" else f"{kind}: {text}" for kind, text in found]
+    findings = json.loads(path.read_text(encoding="utf-8"))
+    return [text if kind == "note" else f"{kind}: {text}" for kind, text in findings]
 
 
 def _marks(
@@ -225,17 +225,17 @@ def _marks(
     """Return by "question, judge" the marks of every judge; an item without an answer gets the lowest."""
     answered = {answer.id for answer in answers if not answer.error and answer.text}
     silent = [item.id for item in items if item.id not in answered]
-    found = {}
-    for judge, told in judged.items():
-        for question in dict.fromkeys(one.question for one in told):
-            replies = [one.answer for one in told if one.question == question]
-            found[f"{question} overlap, judge {judge}"] = score_judgements(items, replies, silent)
-    return found
+    results = {}
+    for judge, judgements in judged.items():
+        for question in dict.fromkeys(one.question for one in judgements):
+            replies = [one.answer for one in judgements if one.question == question]
+            results[f"{question} overlap, judge {judge}"] = score_judgements(items, replies, silent)
+    return results
 
 
 def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
     """Say how far every two judges agree, question by question, on what both have marked."""
-    told = []
+    sentences = []
     for pair in combinations(judged, 2):
         for question in dict.fromkeys(one.question for one in judged[pair[0]]):
             # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
@@ -244,21 +244,21 @@ def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judge
                 for judge in pair
             ]
             try:
-                found = agreement(*marks)
+                measured = agreement(*marks)
             except DataError as error:
-                told.append(f"{question}, {' and '.join(pair)}: {error}")
+                sentences.append(f"{question}, {' and '.join(pair)}: {error}")
                 continue
-            told.append(
-                f"{question}: {' and '.join(pair)} agree on {found.items} items to {found.same:.0%} exactly, "
-                f"{found.near:.0%} within one mark, mean distance {found.distance:.2f}, "
-                f"weighted kappa {found.kappa:.2f}"
+            sentences.append(
+                f"{question}: {' and '.join(pair)} agree on {measured.items} items to {measured.same:.0%} exactly, "
+                f"{measured.near:.0%} within one mark, mean distance {measured.distance:.2f}, "
+                f"weighted kappa {measured.kappa:.2f}"
             )
-    return told
+    return sentences
 
 
 def _judged_when(judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    days = {judge: sorted({one.date for one in told}) for judge, told in judged.items() if told}
-    return [f"judge {judge}, asked {found[0]}" + f" to {found[-1]}" * (len(found) > 1) for judge, found in days.items()]
+    days = {judge: sorted({one.date for one in judgements}) for judge, judgements in judged.items() if judgements}
+    return [f"judge {judge}, asked {dates[0]}" + f" to {dates[-1]}" * (len(dates) > 1) for judge, dates in days.items()]
 
 
 def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | None:

@@ -20,7 +20,7 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.extras import optional
 
 GROUPS = 2
-"""So many row groups of pictures are kept; one may be some hundred megabytes."""
+"""Number of row groups of pictures that are cached; one may take some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Stored:
 
     @property
     def key(self) -> str:
-        """What tells this picture from all others, for keeping it prepared; equal for equal pictures."""
+        """Identifies the picture in caches; equal for equal pictures."""
         return f"{self.file.parent}/{self.name}"
 
     def load(self) -> np.ndarray:

@@ -72,9 +72,9 @@ def emer_mark(reply: str) -> float | None:
 
     Where the scripts would stop with an error (no number, or one such as "3..5") this returns None.
     """
-    found = re.search(r"\d\.*\d*", reply)
+    match = re.search(r"\d\.*\d*", reply)
     try:
-        return float(found.group()) if found else None
+        return float(match.group()) if match else None
     except ValueError:
         return None
 
@@ -120,9 +120,9 @@ def scienceqa_reading(reply: str, options: Sequence[str], letters: Sequence[str]
     of a Python set, which changes from run to run. `letters` is the order of one such run; None for the alphabet's.
     """
     letters = [chr(ord("A") + place) for place in range(len(options))] if letters is None else letters
-    found = re.search(r"The answer is ([A-D])", reply)
-    if found:
-        return found.group(1)
+    match = re.search(r"The answer is ([A-D])", reply)
+    if match:
+        return match.group(1)
     for place, option in enumerate(options):
         if option.strip().upper() in reply.upper():
             return chr(ord("A") + place)

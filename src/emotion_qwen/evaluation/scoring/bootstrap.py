@@ -9,7 +9,7 @@ import numpy as np
 
 DRAWS = 2000
 _AT_ONCE = 200
-"""So many draws are held in memory together."""
+"""Number of draws that are held in memory together."""
 SURE = (0.025, 0.975)
 """The quantiles of a 95 % interval."""
 

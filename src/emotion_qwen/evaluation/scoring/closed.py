@@ -23,10 +23,10 @@ def score_closed(items: Sequence[ScoredItem], answers: Iterable[Response], *, se
         if chosen is not None:
             return chosen
         part, why = answer_part(answer.text)
-        said = _plain(part)
-        if why or not said:
+        reply = _plain(part)
+        if why or not reply:
             return Read(None, why or EMPTY)
-        named = [choice for choice in item.allowed if _plain(choice) == said]
+        named = [choice for choice in item.allowed if _plain(choice) == reply]
         return Read(named[0]) if named else Read(None, NOTHING)
 
     judged, tally = judge(items, answers, read, lambda item, choice: float(choice in item.references))

@@ -56,15 +56,15 @@ def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
     Raises:
         DataError: a file is broken.
     """
-    found: dict[str, list[Judgement]] = {}
+    by_judge: dict[str, list[Judgement]] = {}
     for path in sorted(folder.glob("judged.*.jsonl")):
         try:
-            told = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
+            judgements = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
-        for one in told:
-            found.setdefault(one.judge, []).append(one)
-    return dict(sorted(found.items()))
+        for one in judgements:
+            by_judge.setdefault(one.judge, []).append(one)
+    return dict(sorted(by_judge.items()))
 
 
 def read_mark(text: str) -> float | None:
@@ -83,10 +83,10 @@ def read_mark(text: str) -> float | None:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that says one thing twice, such as two scores."""
-    known = {key.strip().lower(): value for key, value in pairs}
-    if len(known) < len(pairs):
+    values = {key.strip().lower(): value for key, value in pairs}
+    if len(values) < len(pairs):
         raise ValueError("a key comes twice")
-    return known
+    return values
 
 
 def score_judgements(

@@ -62,8 +62,8 @@ def score_labels(
         )
         if chosen is not None:
             return chosen
-        found = read_label(answer.text, labels, language)
-        return records.Read(found.label, found.why)
+        reading = read_label(answer.text, labels, language)
+        return records.Read(reading.label, reading.why)
 
     judged, tally = records.judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)

@@ -258,8 +258,8 @@ def judge(
     unread = Counter(one.why for one in judged if one.read is None)
     answered = len(items) - unread[MISSING] - unread[FAILED] - unread[UNANSWERED]
     parsed = sum(one.read is not None for one in judged)
-    known = {item.id for item in items}
-    duplicates = tuple(name for name in duplicates if name in known)
+    ids = {item.id for item in items}
+    duplicates = tuple(name for name in duplicates if name in ids)
     return tuple(judged), Tally(len(items), answered, parsed, dict(unread), duplicates, tuple(given))
 
 
@@ -284,9 +284,9 @@ def _first_without_error(answers: Iterable[Response]) -> tuple[dict[str, Respons
     given: dict[str, Response] = {}
     again: dict[str, None] = {}
     for answer in answers:
-        known = given.get(answer.id)
-        if known is None or known.error:
-            given[answer.id] = answer  # a run that was resumed may have mended an error
+        earlier = given.get(answer.id)
+        if earlier is None or earlier.error:
+            given[answer.id] = answer  # a resumed run may have answered an item that failed before
         elif not answer.error:
             again[answer.id] = None
     return given, tuple(again)
@@ -322,8 +322,8 @@ def draw(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tuple[Score, .
     unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # as a share, this many times in a row by chance
     high = np.where(shares & (values == 0) & (high == 0), 1 - unlikely, high)
     low = np.where(shares & (values == 1) & (low == 1), unlikely, low)
-    found = zip(table.names, values, low, high, table.items, shares, strict=True)
-    return tuple(Score(name, float(v), float(a), float(b), n, bool(s)) for name, v, a, b, n, s in found)
+    columns = zip(table.names, values, low, high, table.items, shares, strict=True)
+    return tuple(Score(name, float(v), float(a), float(b), n, bool(s)) for name, v, a, b, n, s in columns)
 
 
 def drawn_again(tables: Sequence[ScoreTable], draws: int, seed: int) -> list[np.ndarray]:
@@ -347,9 +347,9 @@ def _drawn(tables: Sequence[ScoreTable], draws: int, generator: np.random.Genera
 
 def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval (S,), (S,) of (D, S) draws; nan where no draw has the score."""
-    known = np.isfinite(drawn).any(axis=0)
+    defined = np.isfinite(drawn).any(axis=0)
     low, high = np.full((2, drawn.shape[1]), np.nan)
-    low[known], high[known] = np.nanquantile(drawn[:, known], SURE, axis=0)
+    low[defined], high[defined] = np.nanquantile(drawn[:, defined], SURE, axis=0)
     return low, high
 
 

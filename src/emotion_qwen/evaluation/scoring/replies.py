@@ -47,26 +47,26 @@ def read_option(text: str, options: Sequence[str]) -> Read:
         return Read(None, EMPTY)
     part = unicodedata.normalize("NFKC", part)
     offered = LETTERS[: len(options)]
-    found: list[str] = []
+    chosen: list[str] = []
     for letters in (_whole, _beginning, _behind_a_mark, _standing_alone):
-        found = [letter for letter in letters(part) if letter in offered]
-        if found:
+        chosen = [letter for letter in letters(part) if letter in offered]
+        if chosen:
             break
     else:
-        found = [offered[place] for place in _named(part, options)]
-    if not found:
+        chosen = [offered[place] for place in _named(part, options)]
+    if not chosen:
         return Read(None, NOTHING)
-    return Read(found[0]) if len(set(found)) == 1 else Read(None, SEVERAL)
+    return Read(chosen[0]) if len(set(chosen)) == 1 else Read(None, SEVERAL)
 
 
 def _whole(text: str) -> list[str]:
-    found = _ALONE.fullmatch(text)
-    return [found.group(1).upper()] if found else []
+    match = _ALONE.fullmatch(text)
+    return [match.group(1).upper()] if match else []
 
 
 def _beginning(text: str) -> list[str]:
-    found = _HEAD.match(text)
-    if found is None:
+    match = _HEAD.match(text)
+    if match is None:
         return []
     # A list of all options begins with a letter too, and so does "A: wrong".
     heads = [m for line in text.splitlines() if (m := _HEAD.match(line))]
@@ -74,22 +74,22 @@ def _beginning(text: str) -> list[str]:
 
 
 def _behind_a_mark(text: str) -> list[str]:
-    found = [m for m in _MARKED.finditer(text) if _states(text, m.start(1), m.end(1))]
-    found = [m for m in found if not _ARTICLE.match(text[m.start(1) :])]
-    if not found:
+    matches = [m for m in _MARKED.finditer(text) if _states(text, m.start(1), m.end(1))]
+    matches = [m for m in matches if not _ARTICLE.match(text[m.start(1) :])]
+    if not matches:
         return []
-    last = found[-1]
+    last = matches[-1]
     joined = re.match(r"\)?\s*(?:or|and|/|,|或|和)\s*\(?([A-J])(?![A-Za-z])", text[last.end(1) :])
     return [last.group(1).upper(), *([joined.group(1)] if joined else [])]
 
 
 def _standing_alone(text: str) -> list[str]:
-    found = []
+    letters = []
     for m in _LOOSE.finditer(text):
         letter, bracketed = m.group(1), text[m.start() - 1 : m.start()] == "(" and text[m.end() : m.end() + 1] == ")"
         if (bracketed or not _ARTICLE.match(letter + text[m.end() :])) and _states(text, m.start(), m.end()):
-            found.append(letter)
-    return found
+            letters.append(letter)
+    return letters
 
 
 def _states(text: str, start: int, end: int) -> bool:
@@ -102,22 +102,22 @@ def _named(text: str, options: Sequence[str]) -> list[int]:
     whole = [place for place, option in enumerate(options) if _flat(option) == plain]
     if whole:
         return whole
-    found: list[tuple[int, int, int]] = []
+    spans: list[tuple[int, int, int]] = []
     for place, option in enumerate(options):
         words = _flat(option)
         if words:
             edge = r"(?<!\w)", r"(?!\w)"
             if re.search("[一-鿿]", words):
                 edge = "", ""
-            found += [
+            spans += [
                 (*m.span(), place)
                 for m in re.finditer(edge[0] + re.escape(words) + edge[1], plain)
                 if not _DENIED.search(plain[max(0, m.start() - 30) : m.start()])
             ]
     inside = {
-        one for one in found for other in found if one[:2] != other[:2] and other[0] <= one[0] <= one[1] <= other[1]
+        one for one in spans for other in spans if one[:2] != other[:2] and other[0] <= one[0] <= one[1] <= other[1]
     }
-    return sorted({place for *_, place in (one for one in found if one not in inside)})
+    return sorted({place for *_, place in (one for one in spans if one not in inside)})
 
 
 def _flat(text: str) -> str:

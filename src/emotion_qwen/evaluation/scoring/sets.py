@@ -39,13 +39,13 @@ _DENIAL = re.compile(r"\b(?:not|no|never|without|nor|neither|lack\w*|rather than
 _ENDINGS = re.compile(r"(?<=\w{3})(?:ingly|edly|ings?|ed|ly|es|s)$")
 
 
-def words_of(text: str, known: Callable[[str], bool] = lambda word: True) -> tuple[str, ...]:
+def words_of(text: str, in_vocabulary: Callable[[str], bool] = lambda word: True) -> tuple[str, ...]:
     """Return the words of a list: JSON or Python, or parted by commas, semicolons, slashes, lines or "and".
 
     Args:
         text: the reply; a heading such as "Emotions:", a fence around JSON and shares behind words are left out.
-        known: whether the vocabulary has a word. A part of several words that it does not have, such as "the person
-            feels happy", counts as the words in it that it has, unless the part denies.
+        in_vocabulary: whether the vocabulary has a word. A part of several words that it does not have, such as "the
+            person feels happy", counts as the words in it that it has, unless the part denies.
     """
     part, _ = answer_part(_FENCE.sub("", text))
     words: dict[str, None] = {}
@@ -53,21 +53,21 @@ def words_of(text: str, known: Callable[[str], bool] = lambda word: True) -> tup
         plain_piece = re.sub(r"[\[\]{}()\"“”‘`*]|(?<!\w)['’]|['’](?!\w)", " ", _SHARE.sub("", piece))
         word = " ".join(plain_piece.strip(" .:!?。").lower().split())
         if word:
-            words |= dict.fromkeys([word] if known(word) else _known_in(word, known) or [word])
+            words |= dict.fromkeys([word] if in_vocabulary(word) else _known_in(word, in_vocabulary) or [word])
     return tuple(words)
 
 
-def _known_in(piece: str, known: Callable[[str], bool]) -> list[str]:
+def _known_in(piece: str, in_vocabulary: Callable[[str], bool]) -> list[str]:
     """Return the words of the vocabulary in a piece of a sentence, the longest at each place."""
-    tokens, found, at = piece.split(), [], 0
+    tokens, words, at = piece.split(), [], 0
     if _DENIAL.search(piece):
         return []
     while at < len(tokens):
         spans = (" ".join(tokens[at : at + length]) for length in range(min(3, len(tokens) - at), 0, -1))
-        word = next((span for span in spans if span not in _STOP | _VERBS and known(span)), None)
-        found += [word] if word else []
+        word = next((span for span in spans if span not in _STOP | _VERBS and in_vocabulary(span)), None)
+        words += [word] if word else []
         at += len(word.split()) if word else 1
-    return found
+    return words
 
 
 def score_open_vocabulary(

@@ -18,7 +18,7 @@ from emotion_qwen.evaluation.scoring.records import Read, Response, Result, Scor
 from emotion_qwen.matching.answer import EMPTY, answer_part
 
 ENOUGH = 3
-"""So many other annotators must agree for a full point."""
+"""Number of other annotators who must agree for a full point."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ VQA_2016 = Protocol("VQAv2, official script of 2016 (458a8b2)", people="punctuat
 VQA_2021 = Protocol("VQAv2, official script since 2021-03-11 (a013f00)", unanimous="neither")
 TEXT_VQA = Protocol("TextVQA", possessive=True, thousands=re.compile(r"\d,+\d"))
 _REMEMBERED = 1 << 16
-"""So many normalised answers are kept: people give the same few over and over."""
+"""Number of normalised answers that are cached: people repeat the same few."""
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
 _PERIODS = 32
@@ -117,7 +117,7 @@ def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = V
         people = [without_punctuation(one, protocol) for one in annotators]
     same = [one == given for one in people]
     agree = sum(same)
-    return sum(min(1.0, (agree - own) / ENOUGH) for own in same) / len(same)
+    return sum(min(1.0, (agree - matches) / ENOUGH) for matches in same) / len(same)
 
 
 def score_vqa(

@@ -50,8 +50,8 @@ class Wheels:
         """
         ring = self.rings[wheel][level]
         words = self.forms.get(word.strip().lower(), ())
-        known = sorted(synonym for form in words for synonym in self.synonyms.get(form, ()))
-        return next((ring[synonym] for synonym in known if synonym in ring), None)
+        synonyms = sorted(synonym for form in words for synonym in self.synonyms.get(form, ()))
+        return next((ring[synonym] for synonym in synonyms if synonym in ring), None)
 
 
 def read_wheels(folder: Path) -> Wheels:

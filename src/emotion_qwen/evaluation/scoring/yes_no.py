@@ -41,8 +41,8 @@ def score_pope(
     several = len(groups) > 1
     rows = np.zeros((len(judged), len(groups), 5))  # item, right, true yes, yes predicted, yes in truth
     for row, one in enumerate(judged):
-        said, wanted = one.read == "yes", one.item.references[0] == "yes"
-        rows[row, groups.index(one.item.group)] = 1, one.points, said and wanted, said, wanted
+        positive, wanted = one.read == "yes", one.item.references[0] == "yes"
+        rows[row, groups.index(one.item.group)] = 1, one.points, positive and wanted, positive, wanted
     measures = ("accuracy", "precision", "recall", "F1", "yes-ratio")
     names = list(measures)
     sizes = [len(judged)] * len(measures)
@@ -67,15 +67,15 @@ def score_pope(
 
 
 def _pope_measures(sums: np.ndarray) -> np.ndarray:
-    items, right, both, said, wanted = np.moveaxis(sums, -1, 0)
-    f1 = records.ratio(2 * both, said + wanted)
+    items, right, both, predicted, wanted = np.moveaxis(sums, -1, 0)
+    f1 = records.ratio(2 * both, predicted + wanted)
     return np.stack(
         [
             records.ratio(right, items),
-            records.ratio(both, said),
+            records.ratio(both, predicted),
             records.ratio(both, wanted),
             f1,
-            records.ratio(said, items),
+            records.ratio(predicted, items),
         ],
         axis=-1,
     )
@@ -97,16 +97,16 @@ def score_mme(
     Raises:
         DataError: an image without exactly two questions, an unknown subtask, or see `score_pope`.
     """
-    known = (*PERCEPTION, *COGNITION)
+    subtasks = (*PERCEPTION, *COGNITION)
     for (task, image), count in Counter((item.group, item.cluster) for item in items).items():
-        if task not in known:
-            raise DataError(f"subtask {task!r} is none of MME's; expected one of: {', '.join(known)}")
+        if task not in subtasks:
+            raise DataError(f"subtask {task!r} is none of MME's; expected one of: {', '.join(subtasks)}")
         if count != 2 or not image:
             raise DataError(f"image {image!r} of subtask {task!r} has {count} questions; expected exactly 2")
     judged, tally = _judge(items, answers)
-    tasks = [task for task in known if any(one.item.group == task for one in judged)]
+    tasks = [task for task in subtasks if any(one.item.group == task for one in judged)]
     table = _mme_table(judged, tasks)
-    absent = [task for task in known if task not in tasks]
+    absent = [task for task in subtasks if task not in tasks]
     notes = (f"no items of: {', '.join(absent)}; the totals leave them out",) if absent else ()
     return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
 

@@ -54,24 +54,24 @@ class LabelledFiles(BenchmarkReader):
 
 def put_clips(table: ReadRows, home: Path) -> None:
     """Put into every row the path of its clip, or where it should be; say which are not there."""
-    found = table.find("clips", Media(home, VIDEOS), table.rows)
+    paths = table.find("clips", Media(home, VIDEOS), table.rows)
     for name, row in table.rows.items():
-        table.rows[name] = row._replace(path=found.get(name, home / f"{name}.mp4"))
+        table.rows[name] = row._replace(path=paths.get(name, home / f"{name}.mp4"))
 
 
 def compare_labels(table: ReadRows, what: str, published: Mapping[str, int]) -> None:
     """Compare the rows of every label with the published numbers."""
-    found = Counter(row.label for row in table.rows.values())
-    other = [f"{name} {found[name]}, published {count}" for name, count in published.items() if found[name] != count]
+    counts = Counter(row.label for row in table.rows.values())
+    other = [f"{name} {counts[name]}, published {count}" for name, count in published.items() if counts[name] != count]
     if other:
         table.say("differs", f"{what}: {'; '.join(other)}")
 
 
-def expect_folds(table: ReadRows, seen: Mapping[str, int], published: Mapping[str, int]) -> None:
+def expect_folds(table: ReadRows, counts: Mapping[str, int], published: Mapping[str, int]) -> None:
     """Say which folds have no rows, and compare the rows of the others with the published numbers."""
-    absent = [name for name in published if not seen[name]]
+    absent = [name for name in published if not counts[name]]
     if absent:
         table.say("missing", f"no rows of {', '.join(absent)}; scores are not those of the five folds")
     for name, count in published.items():
-        if seen[name]:
-            table.expect(f"rows of {name}", seen[name], count)
+        if counts[name]:
+            table.expect(f"rows of {name}", counts[name], count)

@@ -30,14 +30,14 @@ class Dfew(LabelledFiles):
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, seen = ReadRows(), dict.fromkeys(SETS, 0)
+        table, counts = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/test(single-labeled)/set_*.csv", "set_*.csv"):
             if path.stem not in SETS:
                 table.say("note", f"{path.name} is none of the five folds and is not read")
                 continue
             for row in read_csv(path, ("video_name", "label"), aliases=NAMES):
                 name, number = Path(row["video_name"].strip()).stem, row["label"].strip()
-                seen[path.stem] += 1
+                counts[path.stem] += 1
                 name = str(int(name)) if name.isdecimal() else name  # some copies pad the numbers with zeros
                 if not re.fullmatch("[1-7]", number):
                     table.fault(f"label outside 1 to 7 in {path.name}", f"{name} ({number or 'empty'})")
@@ -45,7 +45,7 @@ class Dfew(LabelledFiles):
                 table.add(name, Labelled(home, self.labels.labels[int(number) - 1], path.stem))
         if not table.rows:
             raise DataError(f"{str(home)!r}: no row of the five folds can be used; give the owners' CSV files")
-        expect_folds(table, seen, SETS)
+        expect_folds(table, counts, SETS)
         put_clips(table, home)
         return table
 

@@ -51,9 +51,9 @@ class Emer(BenchmarkReader):
                 silent.append(name)
             table.add(name, Reason(home, row["emotions"].strip(), words, row["reasons"].strip()))
         table.expect(f"rows of {file}", len(table.rows), CLIPS)
-        found = md5(path)
-        if not found.startswith(digest):
-            table.say("differs", f"{file}: MD5 {found}, that of EMER-v1 begins with {digest}")
+        hash_found = md5(path)
+        if not hash_found.startswith(digest):
+            table.say("differs", f"{file}: MD5 {hash_found}, that of EMER-v1 begins with {digest}")
         if silent:
             table.say("note", f"{len(silent)} clips without subtitles are asked without words: {', '.join(silent[:5])}")
         put_clips(table, home)

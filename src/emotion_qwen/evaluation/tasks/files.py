@@ -23,15 +23,15 @@ from emotion_qwen.evaluation.task import OURS, Item, TaskFinding, evenly
 from emotion_qwen.extras import optional
 
 NAMED = 5
-"""So many names are given in a message; the rest is a number."""
+"""Number of names in a message; the others are counted."""
 VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".flv", ".mpg", ".mpeg", ".wmv"})
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 def some(names: Sequence[object]) -> str:
     """Name the first few of many."""
-    told = ", ".join(str(name) for name in names[:NAMED])
-    return f"{told} and {len(names) - NAMED} more" if len(names) > NAMED else told
+    listed = ", ".join(str(name) for name in names[:NAMED])
+    return f"{listed} and {len(names) - NAMED} more" if len(names) > NAMED else listed
 
 
 @dataclass
@@ -64,10 +64,10 @@ class ReadRows:
         ]
         return [*self.findings, *faults]
 
-    def expect(self, what: str, found: int, published: int, remark: str = "") -> None:
+    def expect(self, what: str, count: int, published: int, remark: str = "") -> None:
         """Compare a count with the published one; a remark stands behind it, such as where it comes from."""
-        if found != published:
-            self.say("differs", f"{what}: {found}, published {published}" + (f" ({remark})" if remark else ""))
+        if count != published:
+            self.say("differs", f"{what}: {count}, published {published}" + (f" ({remark})" if remark else ""))
 
     def expect_media(self, what: str, missing: Sequence[str], count: int) -> None:
         """Say which files are not there; their items stay and will have no answer."""
@@ -77,13 +77,13 @@ class ReadRows:
     def find(self, what: str, media: Media, names: Iterable[str]) -> dict[str, Path]:
         """Return the files of names, and say which are not there and of which there are several."""
         wanted = list(dict.fromkeys(names))
-        found = {name: path for name in wanted if (path := media.get(name)) is not None}
-        self.expect_media(what, [name for name in wanted if name not in found], len(wanted))
+        paths = {name: path for name in wanted if (path := media.get(name)) is not None}
+        self.expect_media(what, [name for name in wanted if name not in paths], len(wanted))
         double = [name for name in wanted if media.several(name)]
         if double:
-            told = f"{len(double)} {what} are there more than once; the first is taken, such as {found[double[0]]}"
-            self.say("note", told)
-        return found
+            text = f"{len(double)} {what} are there more than once; the first is taken, such as {paths[double[0]]}"
+            self.say("note", text)
+        return paths
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ class BenchmarkReader(ABC):
 
     def findings(self, data: Path | None, split: str, languages: Sequence[str]) -> list[TaskFinding]:
         """See `Task.check`."""
-        told: dict[TaskFinding, None] = {}
+        findings: dict[TaskFinding, None] = {}
         for language in languages:
             table = self.read(self.home(data), split, language)
             if not table.rows:
                 table.say("missing", f"{str(self.home(data))!r}: no row can be used; give the files of this set")
-            told.update(dict.fromkeys(table.told()))
-        return list(told)
+            findings.update(dict.fromkeys(table.told()))
+        return list(findings)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -170,9 +170,9 @@ def needed(home: Path, *patterns: str) -> list[Path]:
         DataError: none does.
     """
     for pattern in patterns:
-        found = sorted(path for path in home.glob(pattern) if path.is_file())
-        if found:
-            return found
+        paths = sorted(path for path in home.glob(pattern) if path.is_file())
+        if paths:
+            return paths
     raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder that the owners publish")
 
 
@@ -225,7 +225,7 @@ def read_json(path: Path) -> Any:
 
 
 def md5(path: Path) -> str:
-    """Return the hash of a file by which owners name a version."""
+    """Return the MD5 of a file, which owners publish to identify a version."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
@@ -251,9 +251,9 @@ class Media:
 
     def get(self, name: str) -> Path | None:
         """Return the first file of a name, which may come with its suffix."""
-        found = self._paths.get(_plain_number(name))
+        path = self._paths.get(_plain_number(name))
         short = Path(name)
-        return self.get(short.stem) if found is None and short.suffix.lower() in self._suffixes else found
+        return self.get(short.stem) if path is None and short.suffix.lower() in self._suffixes else path
 
     def several(self, name: str) -> bool:
         """Say whether there are more files of a name."""

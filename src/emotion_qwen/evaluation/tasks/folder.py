@@ -1,4 +1,4 @@
-"""A folder of labelled faces, pictures or clips: one subfolder a label, by any of its names."""
+"""A folder of labelled faces, pictures or clips: one subfolder per label, under any of its names."""
 
 from __future__ import annotations
 

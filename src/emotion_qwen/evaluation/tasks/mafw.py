@@ -24,7 +24,7 @@ class Mafw(LabelledFiles):
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `Reader`."""
-        table, seen = ReadRows(), dict.fromkeys(SETS, 0)
+        table, counts = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/single/no_caption/set_*/test.txt"):
             fold = path.parent.name
             if fold not in SETS:
@@ -34,12 +34,12 @@ class Mafw(LabelledFiles):
                 name, _, label = line.strip().partition(" ")
                 if not name:
                     continue
-                seen[fold] += 1
+                counts[fold] += 1
                 if label.strip().lower() not in self.labels.labels:
                     table.fault(f"label outside the eleven in {fold}", f"{name} ({label or 'none'}, line {number})")
                     continue
                 table.add(Path(name).stem, Labelled(home, label.strip().lower(), fold))
-        expect_folds(table, seen, SETS)
+        expect_folds(table, counts, SETS)
         put_clips(table, home)
         return table
 

@@ -39,15 +39,17 @@ class OpenVocabulary(BenchmarkReader):
         """See `BenchmarkReader`."""
         table = ReadRows()
         path = needed(home, "**/ovlabel.csv")[0]
-        said: dict[str, str] = {}
+        sentences: dict[str, str] = {}
         silent: list[str] = []
         if (path.parent / SUBTITLES).is_file():
-            said = {row["name"]: row["sentence"] for row in read_csv(path.parent / SUBTITLES, ("name", "sentence"))}
+            sentences = {
+                row["name"]: row["sentence"] for row in read_csv(path.parent / SUBTITLES, ("name", "sentence"))
+            }
         else:
             table.say("missing", f"no {SUBTITLES}; clips are asked about without words")
         for row in read_csv(path, ("name", "openset")):
             name, emotions = row["name"].strip(), words_of(row["openset"])
-            words = said.get(row["name"], "").strip()
+            words = sentences.get(row["name"], "").strip()
             if not emotions:
                 silent.append(name)
                 emotions = ("neutral",)
@@ -62,8 +64,8 @@ class OpenVocabulary(BenchmarkReader):
 
     def item(self, name: str, row: Words, language: str) -> Item:
         """See `BenchmarkReader`."""
-        told = (spoken_part(language, row.said),) if row.said else ()
-        parts = ({"type": "video", "video": row.path}, *told)
+        spoken = (spoken_part(language, row.said),) if row.said else ()
+        parts = ({"type": "video", "video": row.path}, *spoken)
         answer = ", ".join(row.emotions)
         return Item(name, language, parts, OPEN_OURS[language], (), answer, "", references=row.emotions)
 

@@ -83,7 +83,7 @@ class MmBench(PictureQuestions):
         return mmbench_question(row.text, row.options, row.hint, self.prompt, language)
 
     def _turned(self, item: Item) -> Iterator[Item]:
-        # The question holds the options as a block of lines, which is written anew for every turn.
+        # The question holds the options as a block of lines, which is rewritten for every rotation.
         head, _, tail = item.question.rpartition(lettered(item.options))
         for turn in rotations(item.scored()):
             block = lettered(turn.allowed)

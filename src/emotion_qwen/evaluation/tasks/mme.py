@@ -1,4 +1,4 @@
-"""MME (Fu et al., 2023): two questions an image, one with yes and one with no, in fourteen subtasks.
+"""MME (Fu et al., 2023): two questions per image, one with yes and one with no, in fourteen subtasks.
 
 Read from Parquet as lmms-lab/MME publishes it. Both questions of an image carry the same `question_id`.
 """

@@ -74,8 +74,8 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
                 continue
             try:
                 row = json.loads(line)
-                told = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
-                yield {**told, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
+                fields = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
+                yield {**fields, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}, line {number}: no question of POPE ({error!r}); fetch it again") from error
 

@@ -126,11 +126,11 @@ def mmbench_question(question: str, options: Sequence[str], hint: str, prompt: s
     return choice_question(question, options, hint, language)
 
 
-def science_question(question: str, options: Sequence[str], hint: str, seen: bool, prompt: str) -> str:
+def science_question(question: str, options: Sequence[str], hint: str, has_picture: bool, prompt: str) -> str:
     """Compose ScienceQA's question; the release leaves the hint out."""
     if prompt == RELEASE:
-        told = SCIENCE_RELEASE.format(given="question and image" if seen else "text")
-        return f"{question}\n{lettered(options)}\n{told}\n"
+        instruction = SCIENCE_RELEASE.format(given="question and image" if has_picture else "text")
+        return f"{question}\n{lettered(options)}\n{instruction}\n"
     return choice_question(question, options, f"Context: {hint}" if hint else "", "en")
 
 

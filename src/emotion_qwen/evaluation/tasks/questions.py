@@ -25,7 +25,7 @@ class Question(NamedTuple):
         group: what scores are broken down by.
         picture: name of the picture; questions about one picture are drawn together. Empty for the question alone.
         options: texts behind the letters; empty for other questions.
-        hint: what is told beside the question.
+        hint: context that comes with the question.
     """
 
     image: Stored | Path | None
@@ -74,6 +74,6 @@ def find_pictures(table: ReadRows, home: Path) -> None:
     loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
     if not loose:
         return
-    found = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
+    paths = table.find("pictures", Media(home, PICTURES), [row.picture for row in loose.values()])
     for name, row in loose.items():
-        table.rows[name] = row._replace(image=found.get(row.picture, row.image))
+        table.rows[name] = row._replace(image=paths.get(row.picture, row.image))

@@ -41,9 +41,9 @@ class ScienceQa(PictureQuestions):
             hint, group = (row.get("hint") or "").strip(), UNSEEN if image is None else SEEN
             letters = (LETTERS[right],)
             table.add(name, Question(image, str(row["question"]), letters, group, options=options, hint=hint))
-        seen = sum(row.image is not None for row in table.rows.values())
+        with_picture = sum(row.image is not None for row in table.rows.values())
         table.expect(f"rows of {split}", count, PUBLISHED[split][0])
-        table.expect(f"rows of {split} with a picture", seen, PUBLISHED[split][1])
+        table.expect(f"rows of {split} with a picture", with_picture, PUBLISHED[split][1])
         return table
 
     def ask(self, row: Question, language: str) -> str:

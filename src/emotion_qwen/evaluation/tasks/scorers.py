@@ -111,24 +111,14 @@ def _dfew(replies: list[str], gold: list[str]) -> Figures:
     return {**as_released.dfew_scores(replies, gold), **{f"{k}, baselines' script": v for k, v in baseline.items()}}
 
 
-def _emoset(replies: list[str], gold: list[str]) -> Figures:
-    return {
-        "accuracy": as_released.share([as_released.emoset_right(*pair) for pair in zip(replies, gold, strict=True)])
-    }
-
-
-def _mmbench(replies: list[str], gold: list[str]) -> Figures:
-    return {"accuracy": as_released.share([as_released.mmbench_right(*p) for p in zip(replies, gold, strict=True)])}
-
-
-def _seed(replies: list[str], gold: list[str]) -> Figures:
-    right = [as_released.seed_reading(reply) == letter for reply, letter in zip(replies, gold, strict=True)]
-    return {"accuracy": as_released.share(right)}
+def _accuracy(right: Callable[[str, str], bool]) -> Callable[..., Figures]:
+    return _by_replies(lambda replies, gold: {"accuracy": as_released.share(list(map(right, replies, gold)))})
 
 
 released_dfew, released_mer = _by_replies(_dfew), _by_replies(as_released.mer_scores)
-released_pope, released_emoset = _by_replies(as_released.pope_scores), _by_replies(_emoset)
-released_mmbench, released_seed = _by_replies(_mmbench), _by_replies(_seed)
+released_pope, released_emoset = _by_replies(as_released.pope_scores), _accuracy(as_released.emoset_right)
+released_mmbench = _accuracy(as_released.mmbench_right)
+released_seed = _accuracy(lambda reply, letter: as_released.seed_reading(reply) == letter)
 
 
 def released_science(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
@@ -151,12 +141,12 @@ def released_mme(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Fi
     hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for item, text in answered(items, answers):
         hits[item.group][item.cluster].append(as_released.mme_reading(text) == item.references[0])
-    found: Figures = {}
+    figures: Figures = {}
     for task, images in hits.items():
         right = [one for image in images.values() for one in image]
         both = [len(image) == 2 and all(image) for image in images.values()]
-        found[task] = FULL / 2 * (as_released.share(right) + as_released.share(both))
+        figures[task] = FULL / 2 * (as_released.share(right) + as_released.share(both))
     for total, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):
-        if any(task in found for task in tasks):
-            found[total] = sum(found.get(task, 0.0) for task in tasks)
-    return found
+        if any(task in figures for task in tasks):
+            figures[total] = sum(figures.get(task, 0.0) for task in tasks)
+    return figures

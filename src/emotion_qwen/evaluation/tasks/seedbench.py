@@ -1,7 +1,7 @@
 """SEED-Bench (Li et al., CVPR 2024), image part: questions with four options in nine dimensions.
 
 Read from Parquet as lmms-lab/SEED-Bench publishes it. Its video questions (dimensions 10 to 12) hold frames as lists of
-pictures; they are not read, and their number is told.
+pictures; they are not read, and a note gives their number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIMENSIONS = (
     *("action recognition", "action prediction", "procedure understanding"),
 )
 IMAGES = 9
-"""So many dimensions, the first ones, are about pictures."""
+"""Number of dimensions that are about pictures: the first ones."""
 
 
 @dataclass(frozen=True)

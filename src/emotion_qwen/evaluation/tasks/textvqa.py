@@ -70,10 +70,10 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         for row, stored in parquet_rows(files, ("question_id", "image_id", "question", "answers", "image")):
             yield row, stored(str(row["image_id"]))
         return
-    told = read_json(path)
-    if not isinstance(told, dict) or not isinstance(told.get("data"), list):
+    document = read_json(path)
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise DataError(f"{path}: has no list 'data'; expected the owners' TextVQA_0.5.1_val.json")
-    for row in told["data"]:
+    for row in document["data"]:
         yield row, home / "train_images" / f"{row['image_id']}.jpg"
 
 

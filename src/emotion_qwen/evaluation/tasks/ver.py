@@ -84,18 +84,18 @@ class VerSet(BenchmarkReader):
 
 
 def _reasoned(record: dict[str, Any], folder: Path, labels: LabelSet, language: str) -> Reasoned:
-    known, content = record["labels"], record["messages"][0]["content"]
+    labels_of, content = record["labels"], record["messages"][0]["content"]
     parts = [part for part in content if isinstance(part, dict) and part.get("type") in MEDIA]
     if not parts:
         raise DataError("no picture, video or sound in the first message")
-    label = known["emotion"] if known["emotion"] in labels.labels else match_label(known["emotion"], labels)
+    label = labels_of["emotion"] if labels_of["emotion"] in labels.labels else match_label(labels_of["emotion"], labels)
     if label is None:
-        raise DataError(f"emotion {known['emotion']!r} is no label of {labels.name}")
-    text = known.get(f"description_{language}") or _last_answer(record["messages"], language)
+        raise DataError(f"emotion {labels_of['emotion']!r} is no label of {labels.name}")
+    text = labels_of.get(f"description_{language}") or _last_answer(record["messages"], language)
     if not text:
         raise DataError(f"no description in {language!r}")
     media = tuple({**part, part["type"]: folder / part[part["type"]]} for part in parts)
-    return Reasoned(media, str(known.get("words", "")).strip(), label, text)
+    return Reasoned(media, str(labels_of.get("words", "")).strip(), label, text)
 
 
 def _last_answer(messages: list[dict[str, Any]], language: str) -> str:

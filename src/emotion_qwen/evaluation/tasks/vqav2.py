@@ -34,8 +34,8 @@ class VqaV2(PictureQuestions):
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
-            told = row.get("answers") or ()
-            answers = tuple(str(one["answer"] if isinstance(one, dict) else one) for one in told)
+            people = row.get("answers") or ()
+            answers = tuple(str(one["answer"] if isinstance(one, dict) else one) for one in people)
             picture = image.name if isinstance(image, Stored) else image.stem
             kind = str(row.get("answer_type") or "")
             take_answers(table, str(row["question_id"]), Question(image, str(row["question"]), answers, kind, picture))
@@ -55,10 +55,10 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         for row, stored in parquet_rows(files, ("question_id", "question", "answers", "image")):
             yield row, stored(str(row.get("image_id") or ""))
         return
-    asked, annotated = read_json(path), read_json(needed(home, f"**/{ANNOTATED}")[0])
+    questions, annotations = read_json(path), read_json(needed(home, f"**/{ANNOTATED}")[0])
     try:
-        answers = {row["question_id"]: row for row in annotated["annotations"]}
-        for row in asked["questions"]:
+        answers = {row["question_id"]: row for row in annotations["annotations"]}
+        for row in questions["questions"]:
             picture = home / "val2014" / f"COCO_val2014_{int(row['image_id']):012d}.jpg"
             yield {**answers.get(row["question_id"], {}), **row}, picture
     except (KeyError, TypeError, ValueError) as error:

@@ -93,7 +93,7 @@ def context_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> tuple[
 def answer_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> str:
     """Return the answer that such a request wants scored.
 
-    It comes without the space by which the harness parts it from the question: in a chat it begins a turn.
+    The leading space with which the harness separates it from the question is removed: in a chat it begins a turn.
     """
     _, answer, *rest = arguments
     if callable(answer):
@@ -117,9 +117,9 @@ def part_of(medium: Any, kind: str = "") -> Part:
         kind = kind or ("image" if suffix in PICTURES else "video" if suffix in VIDEOS else "")
         if kind in VISUALS:
             return {"type": kind, kind: Path(medium)}
-    told = repr(medium) if isinstance(medium, str | dict) else type(medium).__name__
+    shown = repr(medium) if isinstance(medium, str | dict) else type(medium).__name__
     raise SettingsError(
-        f"medium {told[:80]}; expected a PIL picture, (H, W, 3) uint8, or the path of a picture or video"
+        f"medium {shown[:80]}; expected a PIL picture, (H, W, 3) uint8, or the path of a picture or video"
     )
 
 

@@ -90,11 +90,11 @@ class EmotionQwenLmms(lmms):
         for group in alike.values():
             task, by_item = group[0].task, {one.item: one for one in group}
             for batch in self.local.batches(task, list(by_item)):
-                for item, said in zip(batch, self.local.answer(task, batch), strict=True):
-                    if said.error or said.unanswered:
-                        LOG.warning(f"{task.name}, item {item.id!r}: {said.error or said.unanswered}")
+                for item, prediction in zip(batch, self.local.answer(task, batch), strict=True):
+                    if prediction.error or prediction.unanswered:
+                        LOG.warning(f"{task.name}, item {item.id!r}: {prediction.error or prediction.unanswered}")
                     else:  # where a task compares likelihoods, the likeliest choice is the reply
-                        replies[by_item[item]] = by_item[item].cut(said.predicted or said.text or "")
+                        replies[by_item[item]] = by_item[item].cut(prediction.predicted or prediction.text or "")
                 advance(len(batch))
         return list(replies.values())
 
@@ -115,10 +115,10 @@ class EmotionQwenLmms(lmms):
             SettingsError: see `asking.context_of`.
             ShapeError: a question with several visuals.
         """
-        found: list[tuple[float, bool]] = []
+        losses: list[tuple[float, bool]] = []
         for start in range(0, len(requests), WINDOW):
-            found += self._losses([one.args for one in requests[start : start + WINDOW]])
-        return found
+            losses += self._losses([one.args for one in requests[start : start + WINDOW]])
+        return losses
 
     def _losses(self, window: Sequence[Sequence[Any]]) -> list[tuple[float, bool]]:
         # Answers to one question share what is seen; questions with the same answers are scored together.

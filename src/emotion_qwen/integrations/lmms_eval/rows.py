@@ -24,7 +24,7 @@ DATA = "EMOTION_QWEN_DATA"
 """Environment variable with the folder that `emotion-qwen eval --data` takes."""
 OFFERED = ("dfew", "mer2024_semi", "mer2024_noise", "emer", "emoset", "mafw", "ravdess", "goemotions")
 ITEM = "emotion_qwen"
-"""Column of the whole item, by which our model knows our rows."""
+"""Column with the whole item, by which our model recognizes our rows."""
 SIDE = 64
 """Pixels of small stored pictures; none of these tasks reads such pictures."""
 Row = Mapping[str, Any]
@@ -38,7 +38,7 @@ def read_rows(dataset: Any) -> Any:
         dataset: a `datasets.Dataset` whose split is the name of a task and a language.
 
     Raises:
-        DataError: the folder is not told, or the task's files are not there.
+        DataError: no folder is set, or the task's files are not there.
         SettingsError: no such task.
     """
     folder = os.environ.get(DATA)
@@ -70,8 +70,8 @@ def _row(task: Task, item: Item) -> dict[str, str]:
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     fields["parts"] = [{**part, part["type"]: _plain(part[part["type"]], item)} for part in item.parts]
     whole = json.dumps({"task": task.name, "item": fields}, ensure_ascii=False)
-    told = {"id": item.id, "language": item.language, "group": item.group, "answer": item.answer}
-    return {**told, "question": item.question, ITEM: whole}
+    identity = {"id": item.id, "language": item.language, "group": item.group, "answer": item.answer}
+    return {**identity, "question": item.question, ITEM: whole}
 
 
 def _plain(medium: Any, item: Item) -> str:
@@ -92,7 +92,7 @@ def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def question(row: Row) -> str:
-    """Return all the words of a row, what is told before what is asked (`doc_to_text`)."""
+    """Return the text of a row, context before question (`doc_to_text`)."""
     _, item = item_of(row)
     return "\n".join([*(part["text"] for part in item.parts if part["type"] == "text"), item.question])
 
@@ -106,15 +106,15 @@ def visuals(row: Row) -> list[Any]:
     from PIL import Image
 
     _, item = item_of(row)
-    found: list[Any] = []
+    media: list[Any] = []
     for part in item.parts:
         if part["type"] == "text":
             continue
         path = Path(part[part["type"]])
         if not path.is_file():
             raise MediaError(f"{str(path)!r} of item {item.id!r} is not there; models of others need every file")
-        found.append(Image.open(path).convert("RGB") if part["type"] == "image" else str(path))
-    return found
+        media.append(Image.open(path).convert("RGB") if part["type"] == "image" else str(path))
+    return media
 
 
 def messages(row: Row) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def messages(row: Row) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
     for part in item.parts:
         content.append(part if part["type"] == "text" else {"type": part["type"], "url": next(shown)})
-    asked = [{"role": "user", "content": [*content, {"type": "text", "text": item.question}]}]
+    messages = [{"role": "user", "content": [*content, {"type": "text", "text": item.question}]}]
     if task.system:
-        asked.insert(0, {"role": "system", "content": [{"type": "text", "text": task.system}]})
-    return asked
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": task.system}]})
+    return messages

@@ -41,8 +41,8 @@ def record(row: Row, replies: Sequence[str]) -> dict[str, Record]:
     An empty reply is what our model gives where it failed; it cannot be read and stays in every denominator.
     """
     task, item = item_of(row)
-    told = {"task": task.name, "item": dataclasses.asdict(item.scored()), "reply": replies[0]}
-    return dict.fromkeys(metrics_of(task), told)
+    record = {"task": task.name, "item": dataclasses.asdict(item.scored()), "reply": replies[0]}
+    return dict.fromkeys(metrics_of(task), record)
 
 
 def _figure(name: str, which: str = "") -> Callable[[list[Record]], float]:

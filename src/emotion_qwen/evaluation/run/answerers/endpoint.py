@@ -30,7 +30,7 @@ from emotion_qwen.settings import ClipSettings
 OURS = frozenset({"model", "messages", "temperature", "max_tokens", "max_completion_tokens"})
 QUALITY = 90
 LOST = 50
-"""After so many items in a row without an answer nobody is there: thousands more would take hours to fail."""
+"""Consecutive items without an answer after which the endpoint counts as gone; thousands more would take hours."""
 SIDE = 224
 """Pixels to which the small pictures of a Parquet file are brought."""
 
@@ -115,17 +115,17 @@ class Endpoint:
     def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:
         """Return the line of an item, and whether the endpoint was asked in vain."""
         begun, frames, lost = time.perf_counter(), 0, False
-        said: dict[str, Any]
+        fields: dict[str, Any]
         try:
             content, frames = self._content(task, item)
             before = [{"role": "system", "content": task.system}] if task.system else []
             messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
-            asked = {**self._extra, "messages": messages, "temperature": 0}
-            said = {"text": self.client.ask(asked, task.max_new_tokens).text.strip()}
+            request = {**self._extra, "messages": messages, "temperature": 0}
+            fields = {"text": self.client.ask(request, task.max_new_tokens).text.strip()}
         except (MediaError, RemoteError) as error:
-            said, lost = {"error": str(error)}, isinstance(error, RemoteError)
+            fields, lost = {"error": str(error)}, isinstance(error, RemoteError)
         seconds = round(time.perf_counter() - begun, 4)
-        return prediction(item, **said, frames=frames, seconds=seconds, answerer=self.name), lost
+        return prediction(item, **fields, frames=frames, seconds=seconds, answerer=self.name), lost
 
     def _content(self, task: Task, item: Item) -> tuple[list[dict[str, Any]], int]:
         """Return the parts of the message and the number of frames in it."""

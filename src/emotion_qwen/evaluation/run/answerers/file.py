@@ -53,13 +53,13 @@ class PredictionFile:
             self._keep(row, f"{path}, line {number}")
 
     def _keep(self, row: Any, place: str) -> None:
-        known = ("text", "scores", "error")
+        answer_keys = ("text", "scores", "error")
         if (
             not isinstance(row, dict)
             or row.get("id") in (None, "")
-            or not any(row.get(name) is not None for name in known)
+            or not any(row.get(name) is not None for name in answer_keys)
         ):
-            raise DataError(f"{place}: no answer; expected the keys id and one of {', '.join(known)}")
+            raise DataError(f"{place}: no answer; expected the keys id and one of {', '.join(answer_keys)}")
         key = str(row["id"]), row.get("language") or ""
         if key not in self._rows or self._rows[key].get("error"):
             self._rows[key] = row
@@ -97,12 +97,12 @@ class PredictionFile:
             row = self._rows[key]
             self._used.add(key)
             error, text, scores = str(row.get("error") or ""), row.get("text"), row.get("scores")
-            said: dict[str, Any] = {"error": error}
+            fields: dict[str, Any] = {"error": error}
             if not error and isinstance(scores, dict):
-                said |= _choice(item, scores)
+                fields |= _choice(item, scores)
             elif not error:
-                said["text"] = "" if text is None else str(text)
-            yield prediction(item, **said, answerer=self.name)
+                fields["text"] = "" if text is None else str(text)
+            yield prediction(item, **fields, answerer=self.name)
 
 
 def _choice(item: Item, scores: Mapping[str, Any]) -> dict[str, Any]:

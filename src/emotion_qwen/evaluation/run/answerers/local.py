@@ -42,7 +42,7 @@ TEXTS = 32
 """Replies that are written together, at most: the longest of them keeps the others waiting."""
 DIGITS = 5
 KEPT = 8
-"""So many decoded files are kept, for further questions about them."""
+"""Number of decoded files that are cached for further questions about them."""
 SOUND = Sources(sound=True)
 CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
 """Settings in which no general task gives a model more than the model's own."""
@@ -58,7 +58,7 @@ class LocalModel:
         batch: items that are answered together.
         detector: of faces; None is the default one.
         workers: processes that prepare items of emotion ahead of the model; None chooses by the number of cores.
-        replies: answer tasks of emotion that are answered in text in words, even where `analyze` has a label for them.
+        replies: answer emotion tasks that want text by writing, even where `analyze` has a label for them.
     """
 
     whole_batches = True
@@ -132,19 +132,19 @@ class LocalModel:
         """Answer a batch; an item whose media cannot be read is a prediction with an error."""
         begun = time.perf_counter()
         if task.domain == "emotion":
-            said = self._feel(task, items)
+            fields = self._feel(task, items)
         else:
             opened = [self._open(item, task) for item in items]
             ready = [one for one in opened if isinstance(one, Item)]
             with _budgets_of(self.engine.processor, task):
                 answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
-            said = [
+            fields = [
                 {"error": one} if isinstance(one, str) else {**next(answers), "frames": frame_count(one)}
                 for one in opened
             ]
         share = round((time.perf_counter() - begun) / len(items), 4)
-        for item, told in zip(items, said, strict=True):
-            yield prediction(item, **told, seconds=share, answerer=self.name)
+        for item, values in zip(items, fields, strict=True):
+            yield prediction(item, **values, seconds=share, answerer=self.name)
 
     def readings(self, task: Task, items: Sequence[Item]) -> list[ClipReading | MediaError]:
         """Return what `analyze` would read of items of emotion, or why they cannot be read."""
@@ -162,11 +162,11 @@ class LocalModel:
     def _next(self, item: Item) -> PreparedClip | MediaError:
         """Return an item prepared: the next of those prepared ahead, or now."""
         if self._ahead is None:
-            ((_, found),) = prepare_all([item], self._preparation, 0)
+            ((_, prepared),) = prepare_all([item], self._preparation, 0)
         else:
-            known, found = next(self._ahead)
-            assert known is item, "items are answered in the order in which they were announced"
-        return found
+            expected, prepared = next(self._ahead)
+            assert expected is item, "items are answered in the order in which they were announced"
+        return prepared
 
     def _reader(self, item: Item) -> ViewReader:
         key = (item.question, *item.choices)
@@ -177,7 +177,7 @@ class LocalModel:
     def _feel(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Answer items of emotion as `analyze` does."""
         readings = self.readings(task, items)
-        said: list[dict[str, Any]] = [
+        fields: list[dict[str, Any]] = [
             {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
             for one in readings
         ]
@@ -188,13 +188,13 @@ class LocalModel:
             if not self._in_words(task, items[row]):
                 by_reader.setdefault(id(reading.reader), []).append((row, reading))
         for pairs in by_reader.values():
-            found = self.analyzer.conclude(pairs[0][1].reader, [reading for _, reading in pairs])
-            for (row, _), conclusion in zip(pairs, found, strict=True):
-                said[row] |= _concluded(items[row], conclusion)
-        asked = [(items[row].question, reading) for row, reading in in_words]
-        for (row, _), reply in zip(in_words, self._replies(task, asked), strict=True):
-            said[row] |= reply
-        return said
+            conclusions = self.analyzer.conclude(pairs[0][1].reader, [reading for _, reading in pairs])
+            for (row, _), conclusion in zip(pairs, conclusions, strict=True):
+                fields[row] |= _concluded(items[row], conclusion)
+        questions = [(items[row].question, reading) for row, reading in in_words]
+        for (row, _), reply in zip(in_words, self._replies(task, questions), strict=True):
+            fields[row] |= reply
+        return fields
 
     def _in_words(self, task: Task, item: Item) -> bool:
         """Whether an item is answered in words: where `analyze` does not ask its question."""
@@ -203,22 +203,22 @@ class LocalModel:
         usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
         return self.replies or not usual
 
-    def _replies(self, task: Task, asked: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
+    def _replies(self, task: Task, pairs: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
         """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
         views: list[View | None] = []
-        for _, reading in asked:
+        for _, reading in pairs:
             view: View | None = None
             if reading.channels and task.about == EVOKED:
                 view = reading.whole.view(CHANNELS, reading.language)
             elif reading.channels:
                 view = self.analyzer.asked_view(reading.prepared, reading.context)
             views.append(view)
-        shown = [(view, question) for view, (question, _) in zip(views, asked, strict=True) if view is not None]
+        shown = [(view, question) for view, (question, _) in zip(views, pairs, strict=True) if view is not None]
         given, questions = [view for view, _ in shown], [question for _, question in shown]
         texts = iter(self.engine.write(given, questions, task.max_new_tokens, system=task.system) if shown else [])
         return [
             {"unanswered": unanswered(reading)} if view is None else {"text": next(texts)}
-            for view, (_, reading) in zip(views, asked, strict=True)
+            for view, (_, reading) in zip(views, pairs, strict=True)
         ]
 
     def _open(self, item: Item, task: Task) -> Item | str:
@@ -245,13 +245,13 @@ class LocalModel:
         if task.less_blank:
             scores, gates = ViewReader(engine, items[0].question, words).scores(views)
         else:
-            seen = engine.score(views, [item.question for item in items], words)
-            scores, gates = seen.log_likelihood, seen.gate
-        said = []
+            output = engine.score(views, [item.question for item in items], words)
+            scores, gates = output.log_likelihood, output.gate
+        fields = []
         for item, row, gate in zip(items, scores, gates, strict=True):
             shares = row[[words.index(choice) for choice in item.choices]].double().softmax(-1)
-            said.append(_closed(item, shares.tolist(), gate.tolist()))
-        return said
+            fields.append(_closed(item, shares.tolist(), gate.tolist()))
+        return fields
 
     def _opened(self, part: dict[str, Any], task: Task) -> dict[str, Any]:
         """Return a part with its medium decoded; arrays and clips are taken as they are."""
@@ -287,15 +287,15 @@ def picture_side(engine: Engine) -> int:
     return crop_side(engine.processor.settings, image.patch_size * image.merge_size)
 
 
-def budgets(own: ClipSettings, task: Task) -> ClipSettings:
+def budgets(model_settings: ClipSettings, task: Task) -> ClipSettings:
     """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
 
     A model must see what it was trained on: more frames or pixels than that would not be a fair chance but noise.
     """
     fixed = dict(task.frames)
     for name in CAPPED & set(fixed):
-        fixed[name] = min(fixed[name], getattr(own, name))
-    return own.model_copy(update=fixed)
+        fixed[name] = min(fixed[name], getattr(model_settings, name))
+    return model_settings.model_copy(update=fixed)
 
 
 @contextmanager
@@ -337,13 +337,15 @@ def labels_of(item: Item) -> LabelSet:
     return LabelSet("", named, item.choices, f"choices of {item.id}")
 
 
-def _concluded(item: Item, found: Conclusion | MediaError) -> dict[str, Any]:
+def _concluded(item: Item, conclusion: Conclusion | MediaError) -> dict[str, Any]:
     """Return the fields of a prediction: the label of a conclusion, or why there is none."""
-    if isinstance(found, MediaError):
-        return {"unanswered": str(found)}
-    if found.label is None:
-        return {"unanswered": found.reason}
-    return _closed(item, list(found.distribution.values()), [found.gate["general"], found.gate["emotion"]])
+    if isinstance(conclusion, MediaError):
+        return {"unanswered": str(conclusion)}
+    if conclusion.label is None:
+        return {"unanswered": conclusion.reason}
+    return _closed(
+        item, list(conclusion.distribution.values()), [conclusion.gate["general"], conclusion.gate["emotion"]]
+    )
 
 
 def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[str, Any]:

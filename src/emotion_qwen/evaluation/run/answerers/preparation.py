@@ -1,6 +1,6 @@
 """From an item of a task of emotion to a prepared clip: the same path as a file takes in `analyze`.
 
-A picture, clip or sound of an item becomes a `Clip` with all that is told about it; faces, capture, crops and voice
+A picture, clip or sound of an item becomes a `Clip` with its context; faces, capture, crops and voice
 follow in `prepare.prepare_clip`. Runs in worker processes, so nothing here loads torch.
 """
 
@@ -45,9 +45,9 @@ class ItemPreparation(Preparation):
         if sounds and not self.sources.sound:
             raise MediaError("the model does not hear; leave the audio parts out or give a model that does")
         medium = visuals[0][visuals[0]["type"]] if visuals else None
-        told = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
+        utterances = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
         clip = self._read(item.id, medium, sounds[0] if sounds else None)
-        return replace(clip, utterances=told, words_from=item.id) if told else clip
+        return replace(clip, utterances=utterances, words_from=item.id) if utterances else clip
 
     def _read(self, name: str, medium: Any, sound: Any) -> Clip:
         """Read what is seen and heard; a sound of its own takes the place of the video's."""
@@ -76,5 +76,5 @@ def still(picture: np.ndarray, name: str) -> Clip:
 
 
 def context_of(item: Item) -> str:
-    """Return what an item tells in words beside what a person says."""
+    """Return the text parts of an item other than spoken words."""
     return "\n".join(part["text"] for part in item.parts if part["type"] == "text" and not part.get("words"))
