@@ -79,8 +79,8 @@ class ViewReader:
 
     def scores(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (V, K) scores and (V, 2) gate weights of V views."""
-        found = self.answers(views)
-        return torch.stack([one.scores for one in found]), torch.stack([one.gate for one in found])
+        answers = self.answers(views)
+        return torch.stack([one.scores for one in answers]), torch.stack([one.gate for one in answers])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
         """ViewAnswer another question about every view, in the model's own words."""
@@ -93,19 +93,19 @@ class ViewReader:
         self._ask_blanks(views)
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # like lengths, little padding
-        seen = self.engine.score([encoded[row] for row in order], self.question, self.names)
-        found: dict[int, ViewAnswer] = {}
+        output = self.engine.score([encoded[row] for row in order], self.question, self.names)
+        answers: dict[int, ViewAnswer] = {}
         for place, row in enumerate(order):
-            scores = (seen.log_likelihood[place] - self._blanks[_kind(views[row])]) / seen.tokens
+            scores = (output.log_likelihood[place] - self._blanks[_kind(views[row])]) / output.tokens
             visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
-            found[row] = ViewAnswer(scores, seen.gate[place], seen.hidden[place], visual, audio)
-        return [found[row] for row in range(len(views))]
+            answers[row] = ViewAnswer(scores, output.gate[place], output.hidden[place], visual, audio)
+        return [answers[row] for row in range(len(views))]
 
     def _ask_blanks(self, views: list[View]) -> None:
         blanks = {kind: view for view in views if (kind := _kind(view)) not in self._blanks}
         if blanks:
-            seen = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
-            self._blanks.update(zip(blanks, seen.log_likelihood, strict=True))
+            scores = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
+            self._blanks.update(zip(blanks, scores.log_likelihood, strict=True))
 
 
 def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> ViewReader:

@@ -81,8 +81,8 @@ class ClipReading:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that the clip has, in the order of `CHANNELS`."""
-        held = frozenset().union(*(one.channels for one in self.glimpses))
-        return tuple(name for name in CHANNELS if name in held)
+        channels = frozenset().union(*(one.channels for one in self.glimpses))
+        return tuple(name for name in CHANNELS if name in channels)
 
     @property
     def is_empty(self) -> bool:
@@ -161,13 +161,13 @@ class ClipReading:
         Returns:
             (K,); NaN where nothing says anything.
         """
-        told = ~np.isnan(values[:, 0])
+        filled = ~np.isnan(values[:, 0])
         rest = np.full(values.shape[1], np.nan)
         if self.weight < 1:
-            rest = whole if whole is not None else values[told].mean(0) if told.any() else rest
+            rest = whole if whole is not None else values[filled].mean(0) if filled.any() else rest
         people, counts = [], []
         for person in self.prepared.people:
-            rows = told & self.rows_of(person.track.person)
+            rows = filled & self.rows_of(person.track.person)
             if rows.any():
                 people.append(values[rows].mean(0))
                 counts.append(float(len(person.track.frames)))
@@ -245,5 +245,5 @@ class ClipReading:
 
     def answers(self, views: Sequence[View | None]) -> list[ViewAnswer | None]:
         """Return the reader's answers to views; None where there is no view."""
-        found = iter(self.reader.answers([view for view in views if view is not None]))
-        return [None if view is None else next(found) for view in views]
+        answers = iter(self.reader.answers([view for view in views if view is not None]))
+        return [None if view is None else next(answers) for view in views]

@@ -93,16 +93,16 @@ def analyze(
     label_set(labels)
     output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
     if picture and (as_lines or output):
-        told = "--json" if as_lines else "--output"
-        raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+        message = "--json" if as_lines else "--output"
+        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
     if evoked and whole_picture:
         raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
-    asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    request_options = {name: options.pop(name) for name in ("start", "end", "context")}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
-        asked["abstain_below"] = abstain_below
+        request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import EmotionQwen
     from emotion_qwen.analysis.report import other_language
@@ -110,8 +110,8 @@ def analyze(
     from emotion_qwen.views.render import save_picture
 
     _quiet()
-    asked["reasoning"] = _reasoning(*thought)
-    asked["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
+    request_options["reasoning"] = _reasoning(*thought)
+    request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     analyzer = EmotionQwen.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are for a model that hears
@@ -121,29 +121,29 @@ def analyze(
         **{name: [path] for name, path in (("output", output), ("features", features), ("picture", picture)) if path},
     }
     check_outputs(places, files)
-    request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
+    request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
     console, failures, unsaved = Console(record=picture is not None), [], []
     clips = analyze_all(analyzer, waiting, request, workers)
     try:
-        for file, found in _followed(clips, len(waiting), len(files)):
-            if isinstance(found, MediaError | InferenceError):
-                results.add(file, found)
-                failures.append(found)
-                _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
+        for file, result in _followed(clips, len(waiting), len(files)):
+            if isinstance(result, MediaError | InferenceError):
+                results.add(file, result)
+                failures.append(result)
+                _tell_failure(file, result, as_lines and not output, alone=len(files) == 1)
                 continue
-            for warning in other_language(found.report.utterances, language):
+            for warning in other_language(result.report.utterances, language):
                 print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
             # Views first: a clip whose line is there is not looked at again.
-            unsaved += _save_views(views, found.report, file, named)
-            results.add(file, found)
+            unsaved += _save_views(views, result.report, file, named)
+            results.add(file, result)
             if not output:
-                _tell(found.report, as_lines, console)
+                _tell(result.report, as_lines, console)
     except KeyboardInterrupt:
         if output:
-            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
-            print(told, file=sys.stderr, flush=True)
+            message = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            print(message, file=sys.stderr, flush=True)
         raise
     finally:
         clips.close()
@@ -152,8 +152,8 @@ def analyze(
         save_picture(console, picture)
     if output:
         before = len(files) - len(waiting)
-        told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
-        print(told, file=sys.stderr, flush=True)
+        message = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
+        print(message, file=sys.stderr, flush=True)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 

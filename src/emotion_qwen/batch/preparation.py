@@ -97,6 +97,6 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _size(found: Any) -> int:
+def _size(result: Any) -> int:
     """Return the bytes of a prepared clip's frames."""
-    return found.clip.frames.nbytes + found.shown.frames.nbytes if isinstance(found, PreparedClip) else 0
+    return result.clip.frames.nbytes + result.shown.frames.nbytes if isinstance(result, PreparedClip) else 0
