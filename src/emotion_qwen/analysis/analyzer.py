@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,10 @@ from emotion_qwen.taxonomy import label_set
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What was found in a clip: the report, and what one can train another head on."""
+    """The result for one clip: the report, and features on which another head can be trained."""
 
     report: EmotionReport
     features: ClipFeatures
-
-
-@dataclass(frozen=True, eq=False)
-class Thought:
-    """What the model thought about a clip, and what it was asked for."""
-
-    asked: Reasoning
-    steps: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +57,28 @@ class Written:
     """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
 
     text: str = ""
-    thought: Thought | None = None
+    steps: dict[str, str] = field(default_factory=dict)
+    reasoning: Reasoning | None = None
     unread: bool = False
 
 
 class EmotionQwen:
-    """Say what the people in a clip or picture feel.
+    """Analyze what the people in a clip, picture or sound show, or ask a free question about it.
+
+    Most users need `load`, `analyze` and `ask`; the other methods are the steps of `analyze` for batches and servers.
 
     Args:
         engine: a loaded model.
         detector: finds faces; CenterFace by default.
 
     Example:
-        `EmotionQwen.load().analyze("clip.mp4").label`
+        >>> from emotion_qwen import EmotionQwen
+        >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
+        >>> report = model.analyze("clip.mp4", labels="mer6")
+        >>> report.label, report.distribution[report.label]
+        ('happy', 0.83)
+        >>> model.ask("clip.mp4", "What is the person doing?")
+        'The person smiles.'
     """
 
     def __init__(self, engine: Engine, detector: FaceDetector | None = None) -> None:
@@ -86,7 +87,7 @@ class EmotionQwen:
 
     @classmethod
     def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
-        """Load a model folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
+        """Load a model from a folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
         return cls(Engine.load(model, device, dtype))
 
     def analyze(
@@ -241,7 +242,7 @@ class EmotionQwen:
         outlines: Sequence[Outline],
         thinking: Reasoning | None,
     ) -> list[Written]:
-        """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
+        """Let the model write about every clip with an answer: a sentence, and steps of reasoning if wanted."""
         shown = [self._telling(reading, facts) for reading, facts in zip(readings, outlines, strict=True)]
         wanted = [(reading, one) for reading, one in zip(readings, shown, strict=True) if one is not None]
         views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
@@ -254,7 +255,11 @@ class EmotionQwen:
                 continue
             view, text = next(texts)
             unread = one.person is not None and denies_person(text)
-            written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
+            steps = {}
+            if thinking is not None:
+                labels, language = reading.labels, reading.language
+                steps = think(self.engine, view, one.channels, labels, language, thinking.sampling)
+            written.append(Written("" if unread else text, steps, thinking, unread))
         return written
 
     def features(self, reading: ClipReading) -> ClipFeatures:
@@ -361,8 +366,8 @@ class EmotionQwen:
             uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            reasoning=written.thought.steps if written.thought else {},
-            provenance=self._provenance(reading, written.thought, conclusion.label),
+            reasoning=written.steps,
+            provenance=self._provenance(reading, written, conclusion.label),
         )
 
     def _telling(self, reading: ClipReading, facts: Outline) -> Glimpse | None:
@@ -379,12 +384,6 @@ class EmotionQwen:
         facts = self.engine.training_facts()
         return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
-    def _think(self, reading: ClipReading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
-        if thinking is None:
-            return None
-        steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
-        return Thought(thinking, steps)
-
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
         processor = self.engine.processor
@@ -398,7 +397,7 @@ class EmotionQwen:
             "hearing_settings": None if hearing is None else hearing.model_dump(),
         }
 
-    def _provenance(self, reading: ClipReading, thought: Thought | None, label: str | None) -> dict[str, Any]:
+    def _provenance(self, reading: ClipReading, written: Written, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
         trained = self.engine.training_facts().get("label_sets")
         facts = {
@@ -430,9 +429,9 @@ class EmotionQwen:
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
             facts["warnings"].append("no voice is heard in the sound; it was ignored")
-        if thought is not None and label is not None:
-            facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
-            differs = difference(thought.steps, label, labels, reading.language)
+        if written.reasoning is not None and label is not None:
+            facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
+            differs = difference(written.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
         return facts
 

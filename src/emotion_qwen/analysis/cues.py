@@ -1,10 +1,10 @@
 """Cues: what an answer can be checked against, each with the measurement that supports it.
 
-A face cue covers a region of the face with the blank colour, in the frame that shows an episode most, and asks again:
-how far the label's share in that frame falls is how much the region carries. A voice cue measures level and pitch
-against the whole clip, where a voice is active around an episode's peak. A cue of words says how far the answer moves,
-while they are said, when they are left out; one of context how far the clip's does. What moves nothing is no cue. All
-sentences here are composed from the measurements, never written by the model.
+A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
+that frame again: the fall of the label's share measures the region's contribution. A voice cue compares level and pitch
+around an episode's peak with the whole clip, where a voice is active. A cue of words or context gives the change of the
+share when the words or the context are left out; a change below `EFFECT` gives no cue. All sentences are composed from
+the measurements, never written by the model.
 """
 
 from __future__ import annotations

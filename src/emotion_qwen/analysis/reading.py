@@ -1,9 +1,9 @@
-"""What a model reads in a clip: shares of every glimpse under any choice of channels, and their mean.
+"""The model's answers about a clip: shares of every glimpse for any choice of channels, and their mean.
 
-The one rule of channels. Where the worth of the channels is known (`calibration`), each is read alone and their shares
-are combined; where it is not, the model sees all of them at once and weighs them itself.
+Channels. Where the channels are calibrated (`calibration`), each is scored alone and their shares are combined; where
+they are not, the model gets all of them at once and weighs them itself.
 
-The one rule of pooling. A person's distribution is the mean over their crops, by picture alone. The clip's is
+Pooling. A person's distribution is the mean over their crops, by picture alone. The clip's is
 `person_weight` times the mean over people of their crops' shares with all channels, each person weighted by the frames
 that show them, plus the rest times the whole clip's, asked about at once. Where nobody is seen, the mean over what is
 heard and said decides, or the whole clip where a report is not about people alone. The timeline is the mean of the
@@ -31,7 +31,7 @@ PICTURE = ("picture",)
 
 @dataclass(eq=False)
 class ClipReading:
-    """The answers of one model about one clip; every view is asked about once.
+    """The answers of one model about one clip; every view is scored once.
 
     Args:
         reader: asks the model; readings that share one share its batches.
@@ -215,7 +215,7 @@ class ClipReading:
         return combine(shares), np.max(gates, axis=0)  # only the picture has a gate; the others' are zeros
 
     def ask(self, views: Sequence[View | None], channels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ask the model about views.
+        """Score views.
 
         Args:
             views: V views; None where there is nothing to ask about.

@@ -1,8 +1,8 @@
-"""Many clips at once: prepared by other processes, answered in shared batches, kept line by line, gone on with.
+"""Analyze many clips: prepared by worker processes, scored in shared batches, saved line by line, resumable.
 
-What decides over a clip's line: the file (its name as given, size and time of change), the model's weights and number
-type, label set, language, prompt, budgets, and what the user asked for. A second run leaves out the clips whose line is
-there; lines made otherwise are refused, not mixed in.
+A clip's line depends on the file (its name as given, size and modification time), the model's weights and dtype, label
+set, language, prompt, budgets, and the user's options. A second run skips the clips that have a line; lines made with
+other settings are refused, not mixed in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Hold a model to a JSON Schema while it writes: what does not fit is given no chance, whatever the temperature.
+"""Constrain generation to a JSON Schema: tokens that do not fit get probability 0 at any temperature.
 
-`llguidance` follows the schema and says which tokens may come; here it meets logits. Where only one text is possible it
-is written in the tokenizer's own tokens. JSON is written compactly, with one blank behind `,` and `:`, and in the order
-of the schema, so that a small model cannot run away into white space.
+`llguidance` parses the schema and returns the allowed tokens; this module applies them to logits. Where only one text
+is possible, it is written in the tokenizer's own tokens. JSON is compact, with one space after `,` and `:`, and in the
+order of the schema, so that a small model cannot generate endless white space.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLOSING = b"]},"  # a comma ends a number
 
 
 class SchemaGuide:
-    """A JSON Schema that answers can be held to.
+    """A JSON Schema that constrains answers.
 
     Args:
         schema: JSON Schema, draft 2020-12 as far as `llguidance` knows it.
@@ -66,7 +66,7 @@ class SchemaGuide:
 
 
 class Constraint:
-    """One answer on its way. For one thread at a time."""
+    """The state of one constrained answer; not thread-safe."""
 
     def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
         self._matcher, self._vocabulary = matcher, vocabulary

@@ -1,7 +1,7 @@
-"""The engine: a loaded model with its processor, and the two things it can do with a view: score words and write.
+"""The engine: a loaded model with its processor, which scores given answers about views or writes its own.
 
-A view is what a question is asked about; see `encoding`. Media are encoded once; every label's words reuse the encoded
-tokens. Chats of the same question are batched. It knows nothing of emotions; that is `scoring`'s.
+A view is the input of a question; see `encoding`. Media are encoded once, and all answers reuse the encoded tokens.
+Chats with the same question are batched. The engine knows nothing of emotions; `analysis` does.
 """
 
 from __future__ import annotations

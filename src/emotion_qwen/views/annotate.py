@@ -1,7 +1,7 @@
-"""A report drawn into its own clip: every person's box with number, label and share, and a strip of time underneath.
+"""Draw a report into its clip: every person's box with number, label and share, and a timeline strip underneath.
 
-The strip stands under the picture and hides nothing of it. Boxes are drawn only where the face was seen; the label in a
-box is what that person shows in the frame, the one beneath the clip's, smoothed over a window.
+The strip is added below the picture and hides none of it. Boxes are drawn only where the face was seen. The label at a
+box is the person's in that frame; the label below the picture is the clip's, smoothed over a window.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draw what Facial Emotion Capture saw: boxes, captured frames, crops and a timeline, as contact sheets.
+"""Draw the results of Facial Emotion Capture: boxes, captured frames, crops and a timeline, as contact sheets.
 
 For people who check a result; no model reads these pictures.
 """
