@@ -264,14 +264,15 @@ def ask(path: str, question: str, start: float | None, end: float | None, contex
 @click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
 def faces(path: str, save: Path, fps: float, strength: float) -> None:
     """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
-    from emotion_qwen.faces import CenterFaceDetector, capture, person_crops, track_faces
+    from emotion_qwen.faces import CenterFaceDetector, person_crops
+    from emotion_qwen.prepare import captured
     from emotion_qwen.views.face_pictures import save_pictures
 
     settings = ClipSettings.of({"fps": fps, "capture_strength": strength}, "faces")
     clip = read_clip(path, settings)
-    tracks = track_faces(clip.frames, clip.times, CenterFaceDetector())
+    tracks, shown = captured(clip, CenterFaceDetector(), settings)
     crops = [person_crops(clip.frames, t, margin=settings.person_margin, count=settings.person_frames) for t in tracks]
-    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.capture_margin), crops)
+    written = save_pictures(save, clip, tracks, shown.frames, crops)
     for track in tracks:
         times = clip.times[track.frames]
         print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")
