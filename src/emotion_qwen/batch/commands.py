@@ -48,7 +48,7 @@ def _source_options(command: Callable) -> Callable:
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
         click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
         click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
-        click.option("--context", default="", help="What is known of the situation, in your words."),
+        click.option("--context", default="", help="What is known about the situation, in your own words."),
     ):
         command = option(command)
     return command
@@ -59,18 +59,18 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
-@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run goes on.")
+@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run continues.")
 @click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
-@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; by your cores.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default by cores.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
-@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
-@click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
-@click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
+@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model reason step by step.")
+@click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
+@click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
 @click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
@@ -142,7 +142,7 @@ def analyze(
                 _tell(result.report, as_lines, console)
     except KeyboardInterrupt:
         if output:
-            message = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
+            message = f"{str(output)!r} has {_count(output)} complete lines; run the same command again to continue"
             print(message, file=sys.stderr, flush=True)
         raise
     finally:
@@ -260,7 +260,7 @@ def ask(path: str, question: str, start: float | None, end: float | None, contex
 @click.command()
 @click.argument("path")
 @click.option("--save", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
-@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second looked at.")
+@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second to read.")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
 def faces(path: str, save: Path, fps: float, strength: float) -> None:
     """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
