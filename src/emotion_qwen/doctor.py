@@ -106,8 +106,8 @@ def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> l
     findings = []
     for name in names:
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        found = f"{path.stat().st_size / 1e6:.1f} MB" if path else "missing"
-        findings.append(Diagnosis(f"{package}/{name}", found, what, path is not None, True, "" if path else remedy))
+        size = f"{path.stat().st_size / 1e6:.1f} MB" if path else "missing"
+        findings.append(Diagnosis(f"{package}/{name}", size, what, path is not None, True, "" if path else remedy))
     return findings
 
 

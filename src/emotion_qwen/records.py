@@ -245,7 +245,20 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class EmotionReport:
-    """What the people in a clip feel, as far as a model can say, and where the answer comes from."""
+    """What the people in a clip feel, as far as a model can say, and where the answer comes from.
+
+    Each field is described in `docs/schema/emotion_report.schema.json`. Times are seconds on the clip's clock, shares
+    are 0 to 1, boxes are x1, y1, x2, y2 as shares of width and height. Nothing in a report is changed once it is made.
+
+    Example:
+        >>> report = EmotionQwen.load().analyze("clip.mp4")
+        >>> report.label  # None where no face was found, no voice is heard and nothing is said
+        'happy'
+        >>> [(episode.label, episode.onset, episode.offset) for episode in report.episodes]
+        [('sad', 0.0, 4.2), ('happy', 4.2, 9.5)]
+        >>> report.uncertainty.abstains  # then the label is not an answer
+        False
+    """
 
     source: str
     """the path as given."""

@@ -245,7 +245,7 @@ def test_ctrl_c_says_how_to_go_on(clips, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Results, "add", stop)
     assert main(["analyze", str(clips[0].parent), "--output", str(output), "--workers", "0"]) == 130
-    assert "has 1 whole lines; the same command goes on from there" in capsys.readouterr().err
+    assert "has 1 complete lines; run the same command again to continue" in capsys.readouterr().err
     assert len(lines(output)) == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,10 @@ from emotion_qwen.taxonomy import label_set
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What was found in a clip: the report, and what one can train another head on."""
+    """The result for one clip: the report, and features on which another head can be trained."""
 
     report: EmotionReport
     features: ClipFeatures
-
-
-@dataclass(frozen=True, eq=False)
-class Thought:
-    """What the model thought about a clip, and what it was asked for."""
-
-    asked: Reasoning
-    steps: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +57,28 @@ class Written:
     """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
 
     text: str = ""
-    thought: Thought | None = None
+    steps: dict[str, str] = field(default_factory=dict)
+    reasoning: Reasoning | None = None
     unread: bool = False
 
 
 class EmotionQwen:
-    """Say what the people in a clip or picture feel.
+    """Analyze what the people in a clip, picture or sound show, or ask a free question about it.
+
+    Most users need `load`, `analyze` and `ask`; the other methods are the steps of `analyze` for batches and servers.
 
     Args:
         engine: a loaded model.
         detector: finds faces; CenterFace by default.
 
     Example:
-        `EmotionQwen.load().analyze("clip.mp4").label`
+        >>> from emotion_qwen import EmotionQwen
+        >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
+        >>> report = model.analyze("clip.mp4", labels="mer6")
+        >>> report.label, report.distribution[report.label]
+        ('happy', 0.83)
+        >>> model.ask("clip.mp4", "What is the person doing?")
+        'The person smiles.'
     """
 
     def __init__(self, engine: Engine, detector: FaceDetector | None = None) -> None:
@@ -86,7 +87,7 @@ class EmotionQwen:
 
     @classmethod
     def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
-        """Load a model folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
+        """Load a model from a folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
         return cls(Engine.load(model, device, dtype))
 
     def analyze(
@@ -127,13 +128,13 @@ class EmotionQwen:
         """
         reader = self.reader(labels, language, about)
         prepared = self.prepare(path, start=start, end=end, sources=sources)
-        (found,) = self.read(
+        (result,) = self.read(
             reader, [prepared], labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning,
             about=about,
         )  # fmt: skip
-        if isinstance(found, MediaError):
-            raise found
-        return found.report
+        if isinstance(result, MediaError):
+            raise result
+        return result.report
 
     def reader(self, labels: str, language: str, about: str = PEOPLE) -> ViewReader:
         """Return a reader of this model for `read`.
@@ -218,7 +219,7 @@ class EmotionQwen:
         able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
-        reader.answers([v for reading, found in zip(able, outlines, strict=True) for v in cue_views(reading, found)])
+        reader.answers([v for reading, facts in zip(able, outlines, strict=True) for v in cue_views(reading, facts)])
         written = self._write(reader, able, outlines, thinking)
         analyses = iter(
             [
@@ -241,20 +242,24 @@ class EmotionQwen:
         outlines: Sequence[Outline],
         thinking: Reasoning | None,
     ) -> list[Written]:
-        """Let the model write about every clip with an answer: a sentence, and its thoughts where they are wanted."""
-        telling = [self._telling(reading, found) for reading, found in zip(readings, outlines, strict=True)]
-        wanted = [(reading, one) for reading, one in zip(readings, telling, strict=True) if one is not None]
+        """Let the model write about every clip with an answer: a sentence, and steps of reasoning if wanted."""
+        shown = [self._telling(reading, facts) for reading, facts in zip(readings, outlines, strict=True)]
+        wanted = [(reading, one) for reading, one in zip(readings, shown, strict=True) if one is not None]
         views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
-        asked = {describe_question(reading.language, reading.about) for reading, _ in wanted}
-        texts = iter(zip(views, reader.write(views, *asked), strict=True) if wanted else ())
+        questions = {describe_question(reading.language, reading.about) for reading, _ in wanted}
+        texts = iter(zip(views, reader.write(views, *questions), strict=True) if wanted else ())
         written = []
-        for reading, one in zip(readings, telling, strict=True):
+        for reading, one in zip(readings, shown, strict=True):
             if one is None:
                 written.append(Written())
                 continue
             view, text = next(texts)
             unread = one.person is not None and denies_person(text)
-            written.append(Written("" if unread else text, self._think(reading, one, view, thinking), unread))
+            steps = {}
+            if thinking is not None:
+                labels, language = reading.labels, reading.language
+                steps = think(self.engine, view, one.channels, labels, language, thinking.sampling)
+            written.append(Written("" if unread else text, steps, thinking, unread))
         return written
 
     def features(self, reading: ClipReading) -> ClipFeatures:
@@ -265,9 +270,9 @@ class EmotionQwen:
         """
         if reading.is_empty:
             raise _nothing_in(reading)
-        found = clip_features(reading)
+        features = clip_features(reading)
         reading.reader.forget()
-        return found
+        return features
 
     def ask(
         self,
@@ -292,17 +297,17 @@ class EmotionQwen:
         Raises:
             MediaError: nothing in the clip can be seen or heard.
         """
-        found = glimpses(prepared, context, hears=self.hears, about=WHOLE)
-        if not found:
+        shown = glimpses(prepared, context, hears=self.hears, about=WHOLE)
+        if not shown:
             raise MediaError(
                 f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
             )
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            found = [one for one in found if one.person == most]
+            shown = [one for one in shown if one.person == most]
         elif len(prepared.shown.frames):
-            found = [whole(prepared, context, hears=self.hears, about=WHOLE)]
-        return found[len(found) // 2].view(CHANNELS, "en") or []
+            shown = [whole(prepared, context, hears=self.hears, about=WHOLE)]
+        return shown[len(shown) // 2].view(CHANNELS, "en") or []
 
     @property
     def hears(self) -> bool:
@@ -338,67 +343,61 @@ class EmotionQwen:
         """The channels that the model was trained for, as it tells; all of them if it does not tell."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: ClipReading, found: Outline, written: Written, threshold: float) -> EmotionReport:
-        conclusion, language = found.conclusion, reading.language
+    def _report(self, reading: ClipReading, facts: Outline, written: Written, threshold: float) -> EmotionReport:
+        conclusion, language = facts.conclusion, reading.language
         influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
             source=reading.prepared.clip.source,
             label=conclusion.label,
             distribution=conclusion.distribution,
-            people=found.people,
+            people=facts.people,
             gate=conclusion.gate,
             summary=written.text,
             language=language,
             valence_arousal=valence_arousal(conclusion.distribution) if conclusion.distribution else None,
-            timeline=found.timeline,
-            episodes=found.episodes,
-            gaps=found.gaps,
+            timeline=facts.timeline,
+            episodes=facts.episodes,
+            gaps=facts.gaps,
             about=reading.about,
-            cues=find_cues(reading, found),
+            cues=find_cues(reading, facts),
             words=open_words([written.text], language),
-            rationale=explain(reading, found, influences, written.text),
+            rationale=explain(reading, facts, influences, written.text),
             channels=influences,
             uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
-            reasoning=written.thought.steps if written.thought else {},
-            provenance=self._provenance(reading, written.thought, conclusion.label),
+            reasoning=written.steps,
+            provenance=self._provenance(reading, written, conclusion.label),
         )
 
-    def _telling(self, reading: ClipReading, found: Outline) -> Glimpse | None:
+    def _telling(self, reading: ClipReading, facts: Outline) -> Glimpse | None:
         """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
-        if found.conclusion.label is None or not self._trained_about(reading.about):
+        if facts.conclusion.label is None or not self._trained_about(reading.about):
             return None
         if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
             return reading.whole
-        leading = reading.labels.labels.index(found.conclusion.label)
-        return reading.glimpses[int(np.nanargmax(found.shares[:, leading]))]
+        leading = reading.labels.labels.index(facts.conclusion.label)
+        return reading.glimpses[int(np.nanargmax(facts.shares[:, leading]))]
 
     def _trained_about(self, about: str) -> bool:
         """Whether the model was trained for the question, as it tells; for what people show, all of ours were."""
         facts = self.engine.training_facts()
         return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
-    def _think(self, reading: ClipReading, telling: Glimpse, view: View, thinking: Reasoning | None) -> Thought | None:
-        if thinking is None:
-            return None
-        steps = think(self.engine, view, telling.channels, reading.labels, reading.language, thinking.sampling)
-        return Thought(thinking, steps)
-
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
         processor = self.engine.processor
         chosen, hearing = label_set(labels), processor.hearing
-        asked = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
+        prompt = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
         return {
             **self._model,
             "label_set": chosen.name,
-            "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+            "prompt": hashlib.sha256(prompt.encode()).hexdigest()[:16],
             "clip_settings": processor.settings.model_dump(),
             "hearing_settings": None if hearing is None else hearing.model_dump(),
         }
 
-    def _provenance(self, reading: ClipReading, thought: Thought | None, label: str | None) -> dict[str, Any]:
+    def _provenance(self, reading: ClipReading, written: Written, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
         trained = self.engine.training_facts().get("label_sets")
         facts = {
@@ -430,9 +429,9 @@ class EmotionQwen:
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
             facts["warnings"].append("no voice is heard in the sound; it was ignored")
-        if thought is not None and label is not None:
-            facts["reasoning"] = thought.asked.provenance(reading.language, thought.steps)
-            differs = difference(thought.steps, label, labels, reading.language)
+        if written.reasoning is not None and label is not None:
+            facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
+            differs = difference(written.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
         return facts
 

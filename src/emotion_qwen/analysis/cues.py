@@ -1,10 +1,10 @@
 """Cues: what an answer can be checked against, each with the measurement that supports it.
 
-A face cue covers a region of the face with the blank colour, in the frame that shows an episode most, and asks again:
-how far the label's share in that frame falls is how much the region carries. A voice cue measures level and pitch
-against the whole clip, where a voice is active around an episode's peak. A cue of words says how far the answer moves,
-while they are said, when they are left out; one of context how far the clip's does. What moves nothing is no cue. All
-sentences here are composed from the measurements, never written by the model.
+A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
+that frame again: the fall of the label's share measures the region's contribution. A voice cue compares level and pitch
+around an episode's peak with the whole clip, where a voice is active. A cue of words or context gives the change of the
+share when the words or the context are left out; a change below `EFFECT` gives no cue. All sentences are composed from
+the measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def _peaks(
     reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]
 ) -> list[tuple[Episode, list[int]]]:
     """Return the episodes in which a person is seen, each with the glimpses of the frame that shows it most."""
-    found = []
+    peaks = []
     number = person.track.person
     for episode in episodes:
         column = reading.labels.labels.index(episode.label)
         times = [time for time in np.unique(person.times).tolist() if episode.onset <= time <= episode.offset]
         if times:
             peak = max(times, key=lambda time: reading.frame(number, time)[column])
-            found.append((episode, reading.rows_at(number, peak)))
-    return found
+            peaks.append((episode, reading.rows_at(number, peak)))
+    return peaks
 
 
 def _covered(reading: ClipReading, row: int) -> list[View]:
@@ -154,31 +154,32 @@ def text_cues(reading: ClipReading, column: int) -> list[Cue]:
         column: of the clip's label; words are measured by the label that leads while they are said.
     """
     clip, everything = reading.prepared.clip, reading.channels
-    found = []
+    cues = []
     rest = [name for name in everything if name != "words"]
     if "words" in everything and rest:
         shares, without = reading.shares(everything), reading.shares(rest)
-        for one in clip.utterances:
-            said = [row for row, glimpse in enumerate(reading.glimpses) if one in glimpse.utterances]
-            rows = [row for row in said if not np.isnan(without[row, 0])]
+        for utterance in clip.utterances:
+            spoken = [row for row, glimpse in enumerate(reading.glimpses) if utterance in glimpse.utterances]
+            rows = [row for row in spoken if not np.isnan(without[row, 0])]
             if rows:
-                own = int(shares[rows].mean(0).argmax())
-                found += _text_cue(reading, "words", one, own, shares[rows].mean(0), without[rows].mean(0))
+                leading = int(shares[rows].mean(0).argmax())
+                cues += _text_cue(reading, "words", utterance, leading, shares[rows].mean(0), without[rows].mean(0))
     rest = [name for name in everything if name != "context"]
     if "context" in everything and rest:
-        told = Utterance(0.0, clip.duration, reading.context.strip())
-        found += _text_cue(reading, "context", told, column, reading.clip(everything), reading.clip(rest))
-    return found
+        utterance = Utterance(0.0, clip.duration, reading.context.strip())
+        cues += _text_cue(reading, "context", utterance, column, reading.clip(everything), reading.clip(rest))
+    return cues
 
 
 def _text_cue(
-    reading: ClipReading, channel: str, told: Utterance, column: int, shares: np.ndarray, without: np.ndarray
+    reading: ClipReading, channel: str, utterance: Utterance, column: int, shares: np.ndarray, without: np.ndarray
 ) -> list[Cue]:
     before, after = float(shares[column]), float(without[column])
     if abs(before - after) < EFFECT:
         return []
     label = reading.labels.names(reading.language)[column]
     text = in_language(SENTENCES, reading.language)[f"cue_{channel}"].format(
-        said=told.text, label=label, before=before, after=after
+        said=utterance.text, label=label, before=before, after=after
     )
-    return [Cue(channel, told.start, told.end, text, MEASURED, {"share": before, f"share without {channel}": after})]
+    measures = {"share": before, f"share without {channel}": after}
+    return [Cue(channel, utterance.start, utterance.end, text, MEASURED, measures)]

@@ -54,9 +54,9 @@ def clip_features(reading: ClipReading) -> ClipFeatures:
             value = None if answer is None else getattr(answer, name)
             if value is not None:
                 rows[row] = value.numpy()
-        own = None if whole is None else getattr(whole, name)
-        told = None if own is None else own.double().numpy()
-        return (reading.pool(rows, told) if each else _or_nan(told, width)).astype(np.float32)
+        value_of_whole = None if whole is None else getattr(whole, name)
+        of_whole = None if value_of_whole is None else value_of_whole.double().numpy()
+        return (reading.pool(rows, of_whole) if each else _or_nan(of_whole, width)).astype(np.float32)
 
     audio = pooled("audio") if reading.hears else None
     reading.shares(reading.channels)  # with these come the gates
@@ -90,9 +90,9 @@ class FeatureFile:
             if resume:
                 self._go_on(facts, tensors)
 
-    def add(self, file: dict[str, Any], found: ClipFeatures) -> None:
+    def add(self, file: dict[str, Any], features: ClipFeatures) -> None:
         """Put in a clip's features, in the place of those it had. `file` has `source`, `bytes` and `modified`."""
-        values = {name: getattr(found, name) for name in NAMES}
+        values = {name: getattr(features, name) for name in NAMES}
         self.rows[file["source"]] = file, {name: one for name, one in values.items() if one is not None}
 
     def holds(self, file: dict[str, Any]) -> bool:
@@ -115,8 +115,8 @@ class FeatureFile:
             if all(name in values for _, values in self.rows.values())
         }
         facts = {"clips": [file for file, _ in self.rows.values()], "made": self.made}
-        told = {name: printable(json.dumps(value, ensure_ascii=False)) for name, value in facts.items()}
-        write_whole(self.path, save(columns, metadata={"format": FORMAT, "version": VERSION, **told}))
+        metadata = {name: printable(json.dumps(value, ensure_ascii=False)) for name, value in facts.items()}
+        write_whole(self.path, save(columns, metadata={"format": FORMAT, "version": VERSION, **metadata}))
 
     def _go_on(self, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         if other := differing(self.made, facts["made"]):
@@ -140,11 +140,11 @@ def read_features(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     return [file["source"] for file in facts["clips"]], tensors
 
 
-def differing(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+def differing(wanted: dict[str, Any], earlier: dict[str, Any]) -> str:
     """Name the settings that differ between two runs; the name of the model may, its weights may not."""
-    keys = [key for key in wanted if key != "model" and found.get(key) != wanted[key]]
+    keys = [key for key in wanted if key != "model" and earlier.get(key) != wanted[key]]
     short = {key: not isinstance(wanted[key], dict) for key in keys}
-    return "; ".join(f"{key} {found.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)
+    return "; ".join(f"{key} {earlier.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -152,13 +152,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     try:
         with safe_open(str(path), "numpy") as file:
-            told = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DataError(f"{str(path)!r} cannot be read as features ({error}); give another file") from error
-    if told.get("format") != FORMAT or told.get("version") != VERSION:
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise DataError(
-            f"{str(path)!r} holds {told.get('format')!r} of version {told.get('version')!r}; expected {FORMAT!r} of "
-            f"version {VERSION!r}, give another file"
+            f"{str(path)!r} holds {metadata.get('format')!r} of version {metadata.get('version')!r}; expected "
+            f"{FORMAT!r} of version {VERSION!r}, give another file"
         )
-    return {name: json.loads(told[name]) for name in ("clips", "made")}, tensors
+    return {name: json.loads(metadata[name]) for name in ("clips", "made")}, tensors

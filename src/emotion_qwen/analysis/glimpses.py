@@ -57,9 +57,9 @@ class Glimpse:
     @property
     def channels(self) -> frozenset[str]:
         """The channels of `records.CHANNELS` that the glimpse has."""
-        held = {"picture": self.picture is not None, "sound": self.wave is not None}
-        held |= {"words": bool(self.words), "context": bool(self.context)}
-        return frozenset(name for name, present in held.items() if present)
+        channels = {"picture": self.picture is not None, "sound": self.wave is not None}
+        channels |= {"words": bool(self.words), "context": bool(self.context)}
+        return frozenset(name for name, present in channels.items() if present)
 
     def view(self, channels: Collection[str], language: str) -> list[Part] | None:
         """Return the message parts of those channels that the glimpse has; None if it has none of them.
@@ -98,10 +98,10 @@ def glimpses(prepared: PreparedClip, context: str = "", *, hears: bool = True, a
         for time, span in _grid(clip, *alone):
             picture = _frame(prepared, time) if wide else None
             moments.append(Glimpse(time, None, picture, None, (), context, span))
-    found = [_with_channels(one, prepared, hears, wide) for one in moments]
-    found = [one for one in found if one.channels - {"context"}]
+    present = [_with_channels(one, prepared, hears, wide) for one in moments]
+    present = [one for one in present if one.channels - {"context"}]
     middle = sum(whole_span(clip)) / 2
-    return found or ([Glimpse(middle, None, None, None, (), context)] if context else [])
+    return present or ([Glimpse(middle, None, None, None, (), context)] if context else [])
 
 
 def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True, about: str = PEOPLE) -> Glimpse:
@@ -123,15 +123,15 @@ def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Spa
     """Return the stretches in which nobody is seen, but a voice is heard or something is said; if `wide`, all."""
     clip = prepared.clip
     start, end = whole_span(clip)
-    seen = bridged((span for person in prepared.people for span in appearances(clip, person.track)), start, end)
+    shown = bridged((span for person in prepared.people for span in appearances(clip, person.track)), start, end)
     if clip.still:
         return [] if prepared.people else [(start, end)]
-    alone = outside(seen, start, end) or ([] if seen else [(start, end)])  # a single frame has no length
+    alone = outside(shown, start, end) or ([] if shown else [(start, end)])  # a single frame has no length
     if wide:
         return alone
-    said = [(one.start, one.end) if one.end > one.start else (start, end) for one in clip.utterances]
-    told = merged([*(prepared.voice if hears else ()), *said], APART)
-    parts = [(max(a, first), min(b, last)) for a, b in alone for first, last in told]
+    speech = [(one.start, one.end) if one.end > one.start else (start, end) for one in clip.utterances]
+    audible = merged([*(prepared.voice if hears else ()), *speech], APART)
+    parts = [(max(a, first), min(b, last)) for a, b in alone for first, last in audible]
     return [(first, last) for first, last in parts if last > first]
 
 
@@ -140,11 +140,11 @@ def _with_channels(one: Glimpse, prepared: PreparedClip, hears: bool, wide: bool
     first, last = whole_span(clip)
     brief = clip.still or last - first <= 2 * AROUND
     start, end = (-np.inf, np.inf) if brief else (one.time - AROUND, one.time + AROUND)
-    said = tuple(one for one in clip.utterances if _touches(one, start, end))
+    utterances = tuple(one for one in clip.utterances if _touches(one, start, end))
     wave = sound_between(clip, start, end) if hears else None
     if wave is not None and not wide and not is_voiced(prepared.voice, *_heard_span(clip, start, end)):
         wave = None
-    return Glimpse(one.time, one.person, one.picture, wave, said, one.context, one.span)
+    return Glimpse(one.time, one.person, one.picture, wave, utterances, one.context, one.span)
 
 
 def _touches(utterance: Utterance, start: float, end: float) -> bool:

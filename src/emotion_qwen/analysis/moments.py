@@ -83,12 +83,12 @@ def _join(runs: list[list[int]], place: int, shares: np.ndarray) -> list[list[in
     around = [runs[n] for n in (place - 1, place + 1) if 0 <= n < len(runs)]
     label = max(around, key=lambda run: shares[start:stop, run[0]].mean())[0]
     merged: list[list[int]] = []
-    for number, (own, first, last) in enumerate(runs):
-        own = label if number == place else own
-        if merged and merged[-1][0] == own:
+    for number, (column, first, last) in enumerate(runs):
+        column = label if number == place else column
+        if merged and merged[-1][0] == column:
             merged[-1][2] = last
         else:
-            merged.append([own, first, last])
+            merged.append([column, first, last])
     return merged
 
 

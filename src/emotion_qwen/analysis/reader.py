@@ -1,12 +1,12 @@
-"""Reads views of any number of clips under one closed question: each distinct view once, many in one batch.
+"""Scores views of any number of clips under one closed question: each distinct view once, many in one batch.
 
-A label's score is the log-likelihood of its words after the closed question, less their log-likelihood when the visual
-is blank and nothing is heard or said, divided by the number of their tokens. A softmax over the set gives the
-distribution, so a closed-set answer always parses. Subtracting the blank takes away what the model would say without
-looking.
+A label's score is the log-likelihood of its words after the closed question, minus their log-likelihood when the
+visual is blank and there is no sound or text, divided by the number of their tokens. A softmax over the set gives the
+distribution, so a closed-set answer always parses. Subtracting the blank removes what the model would answer without
+any input.
 
-A reader remembers what it has answered, by the identity of pictures and sounds and by the words themselves. Whoever
-knows early what will be asked hands all of it over at once (`answers`); whoever asks for it later finds it answered.
+A reader caches its answers, keyed by the identity of pictures and sounds and by the words themselves. Callers that
+know early which views they need pass all of them to `answers`, so that they are scored in shared batches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BLANK = np.array([round(255 * mean) for mean in IMAGE_MEAN], dtype=np.uint8)  # 
 
 @dataclass(frozen=True, eq=False)
 class ViewAnswer:
-    """What a model makes of one view.
+    """The scores and features of one view.
 
     Attributes:
         scores: (K,) fp32, whose softmax is the distribution.
@@ -63,13 +63,13 @@ class ViewReader:
         self._blanks: dict[Hashable, torch.Tensor] = {}
 
     def forget(self) -> None:
-        """Drop the views; what the model says to blank pictures is kept."""
+        """Drop the cached views; the scores of blank pictures are kept."""
         self._answers.clear()
         self._asked.clear()
         self._encoder.forget()
 
     def answers(self, views: Sequence[View]) -> list[ViewAnswer]:
-        """Return the answers to V views; those that were not asked before are asked together."""
+        """Return the answers to V views; views without a cached answer are scored together."""
         keys = [_key(view) for view in views]
         new = {key: view for key, view in zip(keys, views, strict=True) if key not in self._answers}
         if new:
@@ -79,8 +79,8 @@ class ViewReader:
 
     def scores(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (V, K) scores and (V, 2) gate weights of V views."""
-        found = self.answers(views)
-        return torch.stack([one.scores for one in found]), torch.stack([one.gate for one in found])
+        answers = self.answers(views)
+        return torch.stack([one.scores for one in answers]), torch.stack([one.gate for one in answers])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
         """Answer another question about every view, in the model's own words."""
@@ -93,19 +93,19 @@ class ViewReader:
         self._ask_blanks(views)
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # like lengths, little padding
-        seen = self.engine.score([encoded[row] for row in order], self.question, self.names)
-        found: dict[int, ViewAnswer] = {}
+        output = self.engine.score([encoded[row] for row in order], self.question, self.names)
+        answers: dict[int, ViewAnswer] = {}
         for place, row in enumerate(order):
-            scores = (seen.log_likelihood[place] - self._blanks[_kind(views[row])]) / seen.tokens
+            scores = (output.log_likelihood[place] - self._blanks[_kind(views[row])]) / output.tokens
             visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
-            found[row] = ViewAnswer(scores, seen.gate[place], seen.hidden[place], visual, audio)
-        return [found[row] for row in range(len(views))]
+            answers[row] = ViewAnswer(scores, output.gate[place], output.hidden[place], visual, audio)
+        return [answers[row] for row in range(len(views))]
 
     def _ask_blanks(self, views: list[View]) -> None:
         blanks = {kind: view for view in views if (kind := _kind(view)) not in self._blanks}
         if blanks:
-            seen = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
-            self._blanks.update(zip(blanks, seen.log_likelihood, strict=True))
+            scores = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
+            self._blanks.update(zip(blanks, scores.log_likelihood, strict=True))
 
 
 def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> ViewReader:

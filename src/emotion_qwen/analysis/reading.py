@@ -1,9 +1,9 @@
-"""What a model reads in a clip: shares of every glimpse under any choice of channels, and their mean.
+"""The model's answers about a clip: shares of every glimpse for any choice of channels, and their mean.
 
-The one rule of channels. Where the worth of the channels is known (`calibration`), each is read alone and their shares
-are combined; where it is not, the model sees all of them at once and weighs them itself.
+Channels. Where the channels are calibrated (`calibration`), each is scored alone and their shares are combined; where
+they are not, the model gets all of them at once and weighs them itself.
 
-The one rule of pooling. A person's distribution is the mean over their crops, by picture alone. The clip's is
+Pooling. A person's distribution is the mean over their crops, by picture alone. The clip's is
 `person_weight` times the mean over people of their crops' shares with all channels, each person weighted by the frames
 that show them, plus the rest times the whole clip's, asked about at once. Where nobody is seen, the mean over what is
 heard and said decides, or the whole clip where a report is not about people alone. The timeline is the mean of the
@@ -31,7 +31,7 @@ PICTURE = ("picture",)
 
 @dataclass(eq=False)
 class ClipReading:
-    """The answers of one model about one clip; every view is asked about once.
+    """The answers of one model about one clip; every view is scored once.
 
     Args:
         reader: asks the model; readings that share one share its batches.
@@ -81,8 +81,8 @@ class ClipReading:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that the clip has, in the order of `CHANNELS`."""
-        held = frozenset().union(*(one.channels for one in self.glimpses))
-        return tuple(name for name in CHANNELS if name in held)
+        channels = frozenset().union(*(one.channels for one in self.glimpses))
+        return tuple(name for name in CHANNELS if name in channels)
 
     @property
     def is_empty(self) -> bool:
@@ -161,13 +161,13 @@ class ClipReading:
         Returns:
             (K,); NaN where nothing says anything.
         """
-        told = ~np.isnan(values[:, 0])
+        filled = ~np.isnan(values[:, 0])
         rest = np.full(values.shape[1], np.nan)
         if self.weight < 1:
-            rest = whole if whole is not None else values[told].mean(0) if told.any() else rest
+            rest = whole if whole is not None else values[filled].mean(0) if filled.any() else rest
         people, counts = [], []
         for person in self.prepared.people:
-            rows = told & self.rows_of(person.track.person)
+            rows = filled & self.rows_of(person.track.person)
             if rows.any():
                 people.append(values[rows].mean(0))
                 counts.append(float(len(person.track.frames)))
@@ -215,7 +215,7 @@ class ClipReading:
         return combine(shares), np.max(gates, axis=0)  # only the picture has a gate; the others' are zeros
 
     def ask(self, views: Sequence[View | None], channels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ask the model about views.
+        """Score views.
 
         Args:
             views: V views; None where there is nothing to ask about.
@@ -245,5 +245,5 @@ class ClipReading:
 
     def answers(self, views: Sequence[View | None]) -> list[ViewAnswer | None]:
         """Return the reader's answers to views; None where there is no view."""
-        found = iter(self.reader.answers([view for view in views if view is not None]))
-        return [None if view is None else next(found) for view in views]
+        answers = iter(self.reader.answers([view for view in views if view is not None]))
+        return [None if view is None else next(answers) for view in views]

@@ -81,7 +81,7 @@ def think(
         [view], steps_question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
         schema=schema_of(steps, labels, language),
     )  # fmt: skip
-    return {step: told.strip() for step, told in json.loads(text).items()}
+    return {step: written.strip() for step, written in json.loads(text).items()}
 
 
 def steps_of(channels: Collection[str]) -> tuple[str, ...]:
@@ -121,13 +121,14 @@ def _class(letters: str) -> str:
 
 def steps_question(steps: Collection[str], labels: LabelSet, language: str) -> str:
     """Return the question that asks for the steps."""
-    asked, joint = in_language(THINKING, language), ", " if language == "en" else "、"
-    told = joint.join(f'"{step}": {asked[step]}' for step in steps)
-    return asked["steps"].format(steps=told.format(labels=joint.join(labels.names(language))))
+    texts, joint = in_language(THINKING, language), ", " if language == "en" else "、"
+    listed = joint.join(f'"{step}": {texts[step]}' for step in steps)
+    return texts["steps"].format(steps=listed.format(labels=joint.join(labels.names(language))))
 
 
 def difference(steps: dict[str, str], label: str, labels: LabelSet, language: str) -> str | None:
     """Return the warning that the conclusion is not the measured label; None if it is."""
     measured = labels.names(language)[labels.labels.index(label)]
-    own = steps.get("conclusion", measured)
-    return None if own == measured else in_language(SENTENCES, language)["differs"].format(own=own, label=measured)
+    concluded = steps.get("conclusion", measured)
+    text = in_language(SENTENCES, language)["differs"]
+    return None if concluded == measured else text.format(own=concluded, label=measured)

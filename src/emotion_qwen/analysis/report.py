@@ -123,8 +123,8 @@ def outline(reading: ClipReading) -> Outline:
 def answered_spans(reading: ClipReading) -> list[Span]:
     """Return the stretches of a clip about which there is something to answer, seconds; see `presence`."""
     clip = reading.prepared.clip
-    seen = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
-    return bridged([*seen, *(one.span for one in reading.glimpses if one.span)], *whole_span(clip))
+    shown = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
+    return bridged([*shown, *(one.span for one in reading.glimpses if one.span)], *whole_span(clip))
 
 
 def named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -138,9 +138,10 @@ def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
     Raises:
         SettingsError: a label is no known emotion.
     """
-    found = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
-    total = sum(share for _, share in found) or 1.0
-    return sum(c.valence * share for c, share in found) / total, sum(c.arousal * share for c, share in found) / total
+    weighted = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
+    total = sum(share for _, share in weighted) or 1.0
+    valence, arousal = (sum(getattr(c, name) * share for c, share in weighted) for name in ("valence", "arousal"))
+    return valence / total, arousal / total
 
 
 def weights(gates: np.ndarray) -> dict[str, float]:
@@ -161,17 +162,17 @@ def timeline(
         rows: (G,) bool, the glimpses that count.
         spans: stretches that are answered about, seconds; windows, smoothing and episodes stay within each.
     """
-    told = np.flatnonzero(rows & ~np.isnan(shares[:, 0]))
+    filled = np.flatnonzero(rows & ~np.isnan(shares[:, 0]))
     if reading.prepared.clip.still:
         return (), ()
     moments: list[Moment] = []
     episodes: list[Episode] = []
     for span in spans:
-        inside = [row for row in told.tolist() if span[0] <= reading.glimpses[row].time <= span[1]]
+        inside = [row for row in filled.tolist() if span[0] <= reading.glimpses[row].time <= span[1]]
         if inside:
-            more, found = _stretch(reading, shares, inside, span)
+            more, stretches = _stretch(reading, shares, inside, span)
             moments += more
-            episodes += found
+            episodes += stretches
     return tuple(moments), tuple(episodes)
 
 
@@ -184,11 +185,11 @@ def _stretch(
     soft = smooth(np.stack(raw))
     moments = []
     for ((start, end), inside), before, after in zip(cut, raw, soft, strict=True):
-        held = frozenset().union(*(reading.glimpses[row].channels for row in inside))
+        channels = frozenset().union(*(reading.glimpses[row].channels for row in inside))
         moments.append(
             Moment(
                 start, end, labels.labels[int(after.argmax())], named(labels, after), named(labels, before),
-                valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in held),
+                valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in channels),
             )
         )  # fmt: skip
     return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
@@ -197,11 +198,11 @@ def _stretch(
 def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
     """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
     times = np.array([reading.glimpses[row].time for row in rows])
-    found = []
+    cut = []
     for start, end in windows(*span):
         away = np.maximum(np.abs(times - (start + end) / 2) - (end - start) / 2, 0.0)  # 0 inside the window
-        found.append(((start, end), np.array(rows)[away <= away.min() + 1e-9].tolist()))
-    return found
+        cut.append(((start, end), np.array(rows)[away <= away.min() + 1e-9].tolist()))
+    return cut
 
 
 def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
@@ -241,20 +242,20 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
     labels, pooled = reading.labels, reading.clip(reading.channels)
     leading = int(pooled.argmax())
     counts = reading.calibration.weights(reading.channels)
-    found = []
+    channels = []
     for channel in CHANNELS:
         if channel not in reading.channels:
-            found.append(Channel(channel, "", {}, 0.0, False))
+            channels.append(Channel(channel, "", {}, 0.0, False))
             continue
         alone = reading.clip((channel,))
         rest = tuple(name for name in reading.channels if name != channel)
         without = reading.clip(rest) if rest else np.full(len(pooled), 1 / len(pooled))
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
-        own = labels.labels[int(alone.argmax())]
+        favoured = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING
-        agrees = bool(flat) or own == labels.labels[leading]
-        found.append(Channel(channel, own, named(labels, alone), moved, agrees, counts.get(channel)))
-    return tuple(found)
+        agrees = bool(flat) or favoured == labels.labels[leading]
+        channels.append(Channel(channel, favoured, named(labels, alone), moved, agrees, counts.get(channel)))
+    return tuple(channels)
 
 
 def denies_person(text: str) -> bool:
@@ -296,31 +297,31 @@ def doubt(
     )
 
 
-def find_cues(reading: ClipReading, found: Outline) -> tuple[Cue, ...]:
+def find_cues(reading: ClipReading, facts: Outline) -> tuple[Cue, ...]:
     """Measure everything the answer can be checked against, in order of time; without an answer there is nothing."""
     cues: list[Cue] = []
-    if found.conclusion.label is None:
+    if facts.conclusion.label is None:
         return ()
-    for pictures, episodes in _of_people(reading, found):
+    for pictures, episodes in _of_people(reading, facts):
         cues += face_cues(reading, pictures, episodes)
-    leading = reading.labels.labels.index(found.conclusion.label)
-    cues += voice_cues(reading, found.episodes or (_throughout(reading, found.conclusion.label),))
+    leading = reading.labels.labels.index(facts.conclusion.label)
+    cues += voice_cues(reading, facts.episodes or (_throughout(reading, facts.conclusion.label),))
     cues += text_cues(reading, leading)
     return tuple(sorted(cues, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
 
 
-def cue_views(reading: ClipReading, found: Outline) -> list[View]:
+def cue_views(reading: ClipReading, facts: Outline) -> list[View]:
     """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
     return [
-        view for pictures, episodes in _of_people(reading, found) for view in covered_views(reading, pictures, episodes)
+        view for pictures, episodes in _of_people(reading, facts) for view in covered_views(reading, pictures, episodes)
     ]
 
 
-def _of_people(reading: ClipReading, found: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
+def _of_people(reading: ClipReading, facts: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
     """Pair people with their episodes; a picture has none, so that it is one."""
     return [
         (pictures, person.episodes or (_throughout(reading, person.label),))
-        for pictures, person in zip(reading.prepared.people, found.people, strict=True)
+        for pictures, person in zip(reading.prepared.people, facts.people, strict=True)
     ]
 
 
@@ -329,28 +330,28 @@ def _throughout(reading: ClipReading, label: str) -> Episode:
     return Episode(label, start, end, (start + end) / 2, 0.0)
 
 
-def explain(reading: ClipReading, found: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
+def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
     """Compose the rationale: the model's sentence, then what was measured; without an answer there is none."""
-    if found.conclusion.label is None:
+    if facts.conclusion.label is None:
         return ()
     labels, texts = reading.labels, in_language(SENTENCES, reading.language)
     names = dict(zip(labels.labels, labels.names(reading.language), strict=True))
-    label, before = names[found.conclusion.label], found.conclusion.distribution[found.conclusion.label]
-    told = [
+    label, before = names[facts.conclusion.label], facts.conclusion.distribution[facts.conclusion.label]
+    sentences = [
         texts["leads"].format(label=names[e.label], onset=e.onset, offset=e.offset, peak=e.peak, share=e.share)
-        for e in found.episodes
+        for e in facts.episodes
     ]
     present = [channel for channel in channels if channel.label]
     for channel in present if len(present) > 1 else ():
         name = texts[f"the_{channel.channel}"]
         if not channel.agrees:
-            told.append(texts["disagrees"].format(channel=name, own=names[channel.label], label=label))
+            sentences.append(texts["disagrees"].format(channel=name, own=names[channel.label], label=label))
         if abs(channel.moved) >= TELLING_MOVE:
             after = before * math.exp(-channel.moved)
-            told.append(texts["moves"].format(channel=name, label=label, before=before, after=after))
-    told = [text[:1].upper() + text[1:] for text in told]
+            sentences.append(texts["moves"].format(channel=name, label=label, before=before, after=after))
+    sentences = [text[:1].upper() + text[1:] for text in sentences]
     written = (Sentence(summary, GENERATED),) if summary else ()
-    return (*written, *(Sentence(text, MEASURED) for text in told))
+    return (*written, *(Sentence(text, MEASURED) for text in sentences))
 
 
 def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:

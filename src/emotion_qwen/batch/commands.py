@@ -48,7 +48,7 @@ def _source_options(command: Callable) -> Callable:
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
         click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
         click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
-        click.option("--context", default="", help="What is known of the situation, in your words."),
+        click.option("--context", default="", help="What is known about the situation, in your own words."),
     ):
         command = option(command)
     return command
@@ -59,18 +59,18 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
-@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run goes on.")
+@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run continues.")
 @click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
-@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; by your cores.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default by cores.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
-@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model think, step by step.")
-@click.option("--temperature", type=float, default=None, help="Of the reasoning's words; 0, the default, is greedy.")
-@click.option("--seed", type=int, default=None, help="Of the reasoning's words, for a temperature above 0.")
+@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model reason step by step.")
+@click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
+@click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
 @click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
@@ -93,16 +93,16 @@ def analyze(
     label_set(labels)
     output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
     if picture and (as_lines or output):
-        told = "--json" if as_lines else "--output"
-        raise SettingsError(f"--picture saves the readable report, {told} asks for another; choose one of them")
+        message = "--json" if as_lines else "--output"
+        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
     if evoked and whole_picture:
         raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
-    asked = {name: options.pop(name) for name in ("start", "end", "context")}
+    request_options = {name: options.pop(name) for name in ("start", "end", "context")}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
-        asked["abstain_below"] = abstain_below
+        request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import EmotionQwen
     from emotion_qwen.analysis.report import other_language
@@ -110,8 +110,8 @@ def analyze(
     from emotion_qwen.views.render import save_picture
 
     _quiet()
-    asked["reasoning"] = _reasoning(*thought)
-    asked["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
+    request_options["reasoning"] = _reasoning(*thought)
+    request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     analyzer = EmotionQwen.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are for a model that hears
@@ -121,29 +121,29 @@ def analyze(
         **{name: [path] for name, path in (("output", output), ("features", features), ("picture", picture)) if path},
     }
     check_outputs(places, files)
-    request = Request(labels, language, **asked, sources=analyzer.sources(**chosen))
+    request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
     console, failures, unsaved = Console(record=picture is not None), [], []
     clips = analyze_all(analyzer, waiting, request, workers)
     try:
-        for file, found in _followed(clips, len(waiting), len(files)):
-            if isinstance(found, MediaError | InferenceError):
-                results.add(file, found)
-                failures.append(found)
-                _tell_failure(file, found, as_lines and not output, alone=len(files) == 1)
+        for file, result in _followed(clips, len(waiting), len(files)):
+            if isinstance(result, MediaError | InferenceError):
+                results.add(file, result)
+                failures.append(result)
+                _tell_failure(file, result, as_lines and not output, alone=len(files) == 1)
                 continue
-            for warning in other_language(found.report.utterances, language):
+            for warning in other_language(result.report.utterances, language):
                 print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
             # Views first: a clip whose line is there is not looked at again.
-            unsaved += _save_views(views, found.report, file, named)
-            results.add(file, found)
+            unsaved += _save_views(views, result.report, file, named)
+            results.add(file, result)
             if not output:
-                _tell(found.report, as_lines, console)
+                _tell(result.report, as_lines, console)
     except KeyboardInterrupt:
         if output:
-            told = f"{str(output)!r} has {_count(output)} whole lines; the same command goes on from there"
-            print(told, file=sys.stderr, flush=True)
+            message = f"{str(output)!r} has {_count(output)} complete lines; run the same command again to continue"
+            print(message, file=sys.stderr, flush=True)
         raise
     finally:
         clips.close()
@@ -152,8 +152,8 @@ def analyze(
         save_picture(console, picture)
     if output:
         before = len(files) - len(waiting)
-        told = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
-        print(told, file=sys.stderr, flush=True)
+        message = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
+        print(message, file=sys.stderr, flush=True)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
@@ -260,18 +260,19 @@ def ask(path: str, question: str, start: float | None, end: float | None, contex
 @click.command()
 @click.argument("path")
 @click.option("--save", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
-@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second looked at.")
+@click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second to read.")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
 def faces(path: str, save: Path, fps: float, strength: float) -> None:
     """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
-    from emotion_qwen.faces import CenterFaceDetector, capture, person_crops, track_faces
+    from emotion_qwen.faces import CenterFaceDetector, person_crops
+    from emotion_qwen.prepare import captured
     from emotion_qwen.views.face_pictures import save_pictures
 
     settings = ClipSettings.of({"fps": fps, "capture_strength": strength}, "faces")
     clip = read_clip(path, settings)
-    tracks = track_faces(clip.frames, clip.times, CenterFaceDetector())
+    tracks, shown = captured(clip, CenterFaceDetector(), settings)
     crops = [person_crops(clip.frames, t, margin=settings.person_margin, count=settings.person_frames) for t in tracks]
-    written = save_pictures(save, clip, tracks, capture(clip.frames, tracks, strength, settings.capture_margin), crops)
+    written = save_pictures(save, clip, tracks, shown.frames, crops)
     for track in tracks:
         times = clip.times[track.frames]
         print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")

@@ -1,8 +1,8 @@
-"""Many clips at once: prepared by other processes, answered in shared batches, kept line by line, gone on with.
+"""Analyze many clips: prepared by worker processes, scored in shared batches, saved line by line, resumable.
 
-What decides over a clip's line: the file (its name as given, size and time of change), the model's weights and number
-type, label set, language, prompt, budgets, and what the user asked for. A second run leaves out the clips whose line is
-there; lines made otherwise are refused, not mixed in.
+A clip's line depends on the file (its name as given, size and modification time), the model's weights and dtype, label
+set, language, prompt, budgets, and the user's options. A second run skips the clips that have a line; lines made with
+other settings are refused, not mixed in.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Request:
 
     def made_by(self, analyzer: EmotionQwen) -> dict[str, Any]:
         """Return all that decides over a line besides the file, as JSON holds it."""
-        asked = {name: value for name, value in vars(self).items() if name not in ("labels", "sources", "reasoning")}
-        asked["reasoning"] = None if self.reasoning is None else asdict(self.reasoning)
+        options = {name: value for name, value in vars(self).items() if name not in ("labels", "sources", "reasoning")}
+        options["reasoning"] = None if self.reasoning is None else asdict(self.reasoning)
         for name, value in vars(self.sources or analyzer.sources()).items():
-            told = value.name if isinstance(value, Recognizer) else value
-            asked[name] = told if told is None or isinstance(told, bool | int) else str(told)
-        return rounded({**analyzer.made_by(self.labels, self.language, self.about), "asked": asked})
+            described = value.name if isinstance(value, Recognizer) else value
+            options[name] = described if described is None or isinstance(described, bool | int) else str(described)
+        return rounded({**analyzer.made_by(self.labels, self.language, self.about), "asked": options})
 
 
 def analyze_all(
@@ -151,13 +151,13 @@ def _isolated(
 
 def _groups(prepared: Iterator[tuple[Path, Any]], together: int) -> Iterator[list[tuple[Path, Any]]]:
     group: list[tuple[Path, Any]] = []
-    held = 0
+    size = 0
     for file, clip in prepared:
         group.append((file, clip))
-        held += clip.shown.frames.nbytes if isinstance(clip, PreparedClip) else 0
-        if len(group) == together or held > FRAME_BYTES:
+        size += clip.shown.frames.nbytes if isinstance(clip, PreparedClip) else 0
+        if len(group) == together or size > FRAME_BYTES:
             yield group
-            group, held = [], 0
+            group, size = [], 0
     if group:
         yield group
 
@@ -203,8 +203,8 @@ class Results:
         left = []
         for file, facts in self._facts.items():
             there = self.features is None or self.features.holds(facts)
-            known = self.lines.get(facts["source"])
-            if known is None or known[0] != facts or not there:
+            earlier = self.lines.get(facts["source"])
+            if earlier is None or earlier[0] != facts or not there:
                 self.lines.pop(facts["source"], None)
                 left.append(file)
         text = b"".join(line for _, line in self.lines.values())
@@ -212,22 +212,22 @@ class Results:
             write_whole(self.output, text)
         return left
 
-    def add(self, file: Path, found: Result) -> None:
+    def add(self, file: Path, result: Result) -> None:
         """Keep one result completely, or not at all.
 
         Raises:
             StorageError: the disk allows no more; the lines before are complete.
         """
-        if not isinstance(found, Analysis):
-            self._write(json_line({"source": printable(file), "error": printable(str(found))}))
+        if not isinstance(result, Analysis):
+            self._write(json_line({"source": printable(file), "error": printable(str(result))}))
             return
         facts = self._facts[file]
         if self.features is not None:
-            self.features.add(facts, found.features)
+            self.features.add(facts, result.features)
             if time.monotonic() - self._saved > SAVED_EVERY:
                 self.save()
-        told = {"asked": self.made["asked"], "file": {name: facts[name] for name in ("bytes", "modified")}}
-        report = replace(found.report, source=facts["source"], provenance={**found.report.provenance, **told})
+        added = {"asked": self.made["asked"], "file": {name: facts[name] for name in ("bytes", "modified")}}
+        report = replace(result.report, source=facts["source"], provenance={**result.report.provenance, **added})
         self._write(as_json(report) + "\n")
 
     def save(self) -> None:
@@ -248,7 +248,7 @@ class Results:
 
 def _read_lines(path: Path, made: dict[str, Any]) -> dict[str, tuple[dict[str, Any], bytes]]:
     """Read the reports of an output file: source -> (facts of the file, line). Failures and half lines are left out."""
-    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+    lines: dict[str, tuple[dict[str, Any], bytes]] = {}
     other: list[str] = []
     for number, (_, line) in enumerate(read_journal(path), 1):
         try:
@@ -261,11 +261,11 @@ def _read_lines(path: Path, made: dict[str, Any]) -> dict[str, tuple[dict[str, A
             raise DataError(
                 f"{path}, line {number}: not a line of `analyze --output` ({error!r}); give another --output"
             ) from error
-        if told := differing(made, facts):
-            other.append(f"line {number}, {source!r}: {told}")
-        found[source] = file, line + b"\n"
+        if difference := differing(made, facts):
+            other.append(f"line {number}, {source!r}: {difference}")
+        lines[source] = file, line + b"\n"
     if other:
         raise DataError(
             f"{str(path)!r} holds {len(other)} lines made otherwise ({other[0]}); give another --output or remove it"
         )
-    return found
+    return lines

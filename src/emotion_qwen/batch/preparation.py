@@ -1,7 +1,7 @@
-"""Preparing clips in processes of their own, ahead of the model: decoding, finding faces, cutting out.
+"""Prepare clips in worker processes, ahead of the model: decode, find faces, crop.
 
-The death of a worker is the error of its clip. At most `ahead` clips are prepared or under way beyond the one that is
-handed out next, so memory stays flat. A worker loads neither torch nor a model.
+A worker that dies is an error of its clip alone. At most `ahead` clips are prepared or in progress beyond the next one,
+so memory use is bounded. A worker loads neither torch nor a model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODEL_CORES = 2
 
 @dataclass(frozen=True)
 class Preparation:
-    """How clips are prepared: what every worker is told.
+    """How clips are prepared: the job that every worker runs.
 
     Attributes:
         detector: of faces; must be able to travel to another process.
@@ -97,6 +97,6 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _size(found: Any) -> int:
+def _size(result: Any) -> int:
     """Return the bytes of a prepared clip's frames."""
-    return found.clip.frames.nbytes + found.shown.frames.nbytes if isinstance(found, PreparedClip) else 0
+    return result.clip.frames.nbytes + result.shown.frames.nbytes if isinstance(result, PreparedClip) else 0

@@ -1,8 +1,8 @@
-"""Hold a model to a JSON Schema while it writes: what does not fit is given no chance, whatever the temperature.
+"""Constrain generation to a JSON Schema: tokens that do not fit get probability 0 at any temperature.
 
-`llguidance` follows the schema and says which tokens may come; here it meets logits. Where only one text is possible it
-is written in the tokenizer's own tokens. JSON is written compactly, with one blank behind `,` and `:`, and in the order
-of the schema, so that a small model cannot run away into white space.
+`llguidance` parses the schema and returns the allowed tokens; this module applies them to logits. Where only one text
+is possible, it is written in the tokenizer's own tokens. JSON is compact, with one space after `,` and `:`, and in the
+order of the schema, so that a small model cannot generate endless white space.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLOSING = b"]},"  # a comma ends a number
 
 
 class SchemaGuide:
-    """A JSON Schema that answers can be held to.
+    """A JSON Schema that constrains answers.
 
     Args:
         schema: JSON Schema, draft 2020-12 as far as `llguidance` knows it.
@@ -47,18 +47,18 @@ class SchemaGuide:
         self.vocabulary = vocabulary
         _check_size(schema)
         try:
-            told = json.dumps(schema)
-            if len(told) > LETTERS:
-                raise ValueError(f"it has {len(told):,} letters, expected at most {LETTERS:,}")
-            written = LLMatcher.grammar_from_json_schema(told, overrides=_LAYOUT)
+            text = json.dumps(schema)
+            if len(text) > LETTERS:
+                raise ValueError(f"it has {len(text):,} letters, expected at most {LETTERS:,}")
+            written = LLMatcher.grammar_from_json_schema(text, overrides=_LAYOUT)
         except (ValueError, TypeError, RecursionError) as error:
             raise RequestError(f"the schema is no JSON Schema ({_line(error)}); send one as a JSON object") from error
         self._matcher = LLMatcher(vocabulary.matched, written, log_level=0, limits=_LIMITS)
         self._matcher.compute_bitmask()  # that nothing fits is seen with the first step
         if self._matcher.is_error():
-            told = _line(self._matcher.get_error())
-            told = "no JSON value fits it" if told.startswith("NoExtension") else told
-            raise RequestError(f"answers cannot be held to this schema: {told}; change it")
+            text = _line(self._matcher.get_error())
+            text = "no JSON value fits it" if text.startswith("NoExtension") else text
+            raise RequestError(f"answers cannot be held to this schema: {text}; change it")
 
     def begin(self) -> Constraint:
         """Begin an answer."""
@@ -66,7 +66,7 @@ class SchemaGuide:
 
 
 class Constraint:
-    """One answer on its way. For one thread at a time."""
+    """The state of one constrained answer; not thread-safe."""
 
     def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
         self._matcher, self._vocabulary = matcher, vocabulary
@@ -124,9 +124,9 @@ class Constraint:
 
     def _allowed(self) -> torch.Tensor:
         if self._ended:
-            found = torch.zeros(self._vocabulary.size, dtype=torch.bool)
-            found[self._vocabulary.ends[0]] = True
-            return found
+            allowed = torch.zeros(self._vocabulary.size, dtype=torch.bool)
+            allowed[self._vocabulary.ends[0]] = True
+            return allowed
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         if self._matcher.is_error():
             raise RequestError(

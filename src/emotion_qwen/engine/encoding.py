@@ -98,8 +98,8 @@ class Encoder:
 
     def _encode(self, kind: str, media: list[Any]) -> None:
         argument, pad, number = KINDS[kind]
-        asked: dict[str, Any] = {"text": [pad] * len(media), argument: media}
-        inputs = self.processor(**asked).to(self.model.device)
+        arguments: dict[str, Any] = {"text": [pad] * len(media), argument: media}
+        inputs = self.processor(**arguments).to(self.model.device)
         encoded = self._pass(inputs)[kind]
         counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
         tokens = torch.cat(encoded.pooler_output).split(counts)
@@ -108,18 +108,18 @@ class Encoder:
             grids, gates = inputs[f"{kind}_grid_thw"].cpu().unbind(), encoded.gate_weights.float().cpu().unbind()
         if kind == "video":
             seconds = inputs["second_per_grid_ts"].tolist()
-        for medium, *known in zip(media, tokens, grids, seconds, gates, strict=True):
-            self._known[kind, id(medium)] = medium, MediumTokens(*known)
+        for medium, *parts in zip(media, tokens, grids, seconds, gates, strict=True):
+            self._known[kind, id(medium)] = medium, MediumTokens(*parts)
 
 
 def encoder_outputs(views: Sequence[Sequence[Part]]) -> dict[str, VisualFeatures | AudioFeatures]:
     """Collect the tokens of encoded views as the `mm_encoder_outputs` of one forward pass."""
-    found: dict[str, VisualFeatures | AudioFeatures] = {}
+    outputs: dict[str, VisualFeatures | AudioFeatures] = {}
     for kind in KINDS:
         tokens = tuple(medium_of(part).tokens for parts in views for part in parts if part["type"] == kind)
         if tokens:
-            found[kind] = (VisualFeatures if kind in VISUALS else AudioFeatures)(pooler_output=tokens)  # type: ignore[arg-type]
-    return found
+            outputs[kind] = (VisualFeatures if kind in VISUALS else AudioFeatures)(pooler_output=tokens)  # type: ignore[arg-type]
+    return outputs
 
 
 def join_encoded(all_encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -133,14 +133,14 @@ def join_encoded(all_encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def gate_of(parts: Sequence[Part]) -> torch.Tensor:
     """Return the (2,) fusion weights of an encoded view's visual; zeros where it has none."""
-    found = [medium_of(part).gate for part in parts if part["type"] in VISUALS]
-    return found[0] if found else torch.zeros(2)
+    gates = [medium_of(part).gate for part in parts if part["type"] in VISUALS]
+    return gates[0] if gates else torch.zeros(2)
 
 
 def mean_tokens(parts: Sequence[Part], kinds: Sequence[str]) -> torch.Tensor | None:
     """Return the (hidden,) fp32 mean of the tokens of an encoded view's media of some kinds; None where it has none."""
-    found = [medium_of(part).tokens for part in parts if part["type"] in kinds]
-    return torch.cat(found).float().mean(0).cpu() if found else None
+    tokens = [medium_of(part).tokens for part in parts if part["type"] in kinds]
+    return torch.cat(tokens).float().mean(0).cpu() if tokens else None
 
 
 def size_of(parts: Sequence[Part]) -> int:

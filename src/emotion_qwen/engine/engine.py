@@ -1,7 +1,7 @@
-"""The engine: a loaded model with its processor, and the two things it can do with a view: score words and write.
+"""The engine: a loaded model with its processor, which scores given answers about views or writes its own.
 
-A view is what a question is asked about; see `encoding`. Media are encoded once; every label's words reuse the encoded
-tokens. Chats of the same question are batched. It knows nothing of emotions; that is `scoring`'s.
+A view is the input of a question; see `encoding`. Media are encoded once, and all answers reuse the encoded tokens.
+Chats with the same question are batched. The engine knows nothing of emotions; `analysis` does.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ class Engine:
         scores, gates, hidden = [], [], []
         for batch, inputs in self._batches(views, question):
             gates.append(torch.stack([gate_of(parts) for parts in batch]))
-            found, states = self._score_batch(inputs, words)
-            scores.append(found)
+            batch_scores, states = self._score_batch(inputs, words)
+            scores.append(batch_scores)
             hidden.append(states)
         lengths = torch.tensor([len(w) for w in words])
         return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
@@ -278,8 +278,8 @@ class Engine:
     @property
     def ends(self) -> list[int]:
         """The tokens that end a reply."""
-        found = self.model.generation_config.eos_token_id
-        return found if isinstance(found, list) else [self.processor.tokenizer.eos_token_id if found is None else found]
+        ends = self.model.generation_config.eos_token_id
+        return ends if isinstance(ends, list) else [self.processor.tokenizer.eos_token_id if ends is None else ends]
 
     def _batches(
         self, views: Sequence[View], question: str | Sequence[str], system: str = "", together: int = BATCH
@@ -291,12 +291,12 @@ class Engine:
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
         before = [{"role": "system", "content": system}] if system else []
-        sizes = [size_of(parts) + len(asked) for parts, asked in zip(encoded, questions, strict=True)]
+        sizes = [size_of(parts) + len(text) for parts, text in zip(encoded, questions, strict=True)]
         for rows in _fitting(sizes, together, self.tokens_together):
             batch = encoded[rows]
             chats = [
-                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": asked}]}]
-                for parts, asked in zip(batch, questions[rows], strict=True)
+                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+                for parts, text in zip(batch, questions[rows], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"

@@ -1,7 +1,7 @@
-"""A byte-level tokenizer's tokens as bytes: what a text is made of, and what a grammar is held to.
+"""The tokens of a byte-level tokenizer as bytes, for decoding and for constrained generation.
 
-Byte-level BPE cuts characters: a Chinese one of three bytes can be two tokens, and a token can end one character and
-begin the next. So answers are put together and held to a form byte by byte.
+Byte-level BPE can split characters: a Chinese character of three bytes can be two tokens, and a token can end one
+character and begin the next. So answers are decoded and constrained byte by byte.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A report drawn into its own clip: every person's box with number, label and share, and a strip of time underneath.
+"""Draw a report into its clip: every person's box with number, label and share, and a timeline strip underneath.
 
-The strip stands under the picture and hides nothing of it. Boxes are drawn only where the face was seen; the label in a
-box is what that person shows in the frame, the one beneath the clip's, smoothed over a window.
+The strip is added below the picture and hides none of it. Boxes are drawn only where the face was seen. The label at a
+box is the person's in that frame; the label below the picture is the clip's, smoothed over a window.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def annotate(report: EmotionReport, media: str | Path, out: str | Path) -> Path:
     """
     media, out = Path(media), Path(out)
     still = media.exists() and is_picture(media) and not is_animation(media)
-    asked = out.suffix.lower() in PICTURE_SUFFIXES
+    picture_wanted = out.suffix.lower() in PICTURE_SUFFIXES
     if still:
         _draw_still(report, media, out)
         return out
-    if asked:
+    if picture_wanted:
         raise MediaError(
             f"{str(media)!r} is a video, {str(out)!r} a picture; name a video, for example {_named(out)}.mp4"
         )
@@ -221,8 +221,8 @@ class Painter:
 
     def _strip(self, width: int, height: int) -> Image.Image:
         """Return the clip's labels over time as one band of colour, (height, width)."""
-        found = columns(self.report.timeline, *self.span, max(width, 1))
-        row = [tuple(bytes.fromhex((colour_of(one.label) if one else GAP)[1:])) for one in found]
+        moments = columns(self.report.timeline, *self.span, max(width, 1))
+        row = [tuple(bytes.fromhex((colour_of(one.label) if one else GAP)[1:])) for one in moments]
         return Image.fromarray(np.tile(np.array(row, np.uint8)[None], (max(height, 1), 1, 1)))
 
 

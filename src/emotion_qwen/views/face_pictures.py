@@ -1,4 +1,4 @@
-"""Draw what Facial Emotion Capture saw: boxes, captured frames, crops and a timeline, as contact sheets.
+"""Draw the results of Facial Emotion Capture: boxes, captured frames, crops and a timeline, as contact sheets.
 
 For people who check a result; no model reads these pictures.
 """
@@ -156,10 +156,12 @@ def _timeline(clip: Clip, tracks: Sequence[FaceTrack]) -> Image.Image:
         draw.text((across(second), floor + 6), f"{second:g} s", fill=INK, font=_font(13), anchor="ma")
     for row, track in enumerate(tracks):
         y, colour = head + row * (bar + 10), person_colour(track.person)
-        seen = clip.times[track.frames].tolist()
+        sightings = clip.times[track.frames].tolist()
         draw.text((GAP, y + bar / 2), f"person {track.person}", fill=colour, font=_font(15), anchor="lm")
-        draw.rectangle((across(seen[0]), y + bar / 2 - 2, across(seen[-1] + step), y + bar / 2 + 2), fill=colour)
-        for second in seen:
+        draw.rectangle(
+            (across(sightings[0]), y + bar / 2 - 2, across(sightings[-1] + step), y + bar / 2 + 2), fill=colour
+        )
+        for second in sightings:
             draw.rectangle((across(second), y, max(across(second + step), across(second) + 2), y + bar), fill=colour)
     if not tracks:
         draw.text((left, head + bar / 2), "no face was found", fill=INK, font=_font(15), anchor="lm")

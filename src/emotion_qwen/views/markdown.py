@@ -122,11 +122,11 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
     rows = []
     for person in report.people:
         first, *rest = map(escape, leading(report, person.distribution, 3))
-        seen = (
+        sighting = (
             "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
         )
         affect = " / ".join(signed(value) for value in person.valence_arousal)
-        rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {seen} | {affect} |")
+        rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {sighting} | {affect} |")
     yield f"### {_head('people', say)}"
     heads = f"| {say['person']} | {say['feels']} | {say['seen']} | {say['valence']} / {say['arousal']} |"
     yield "\n".join([heads, "|---|---|---|---|", *rows])

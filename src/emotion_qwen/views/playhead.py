@@ -1,9 +1,9 @@
-"""What holds at one time of a report: the window of its timeline or the gap, the faces and what they show.
+"""The state of a report at one time: the window of its timeline or the gap, the faces and their labels.
 
-One rule for the terminal view, the annotated video and (in the page's script) the page. Of overlapping windows the one
-whose centre is nearest counts. What a face shows at a time is what it shows in the nearest frame that was read, alone
-and not smoothed. A face is seen between two sightings that are at most `HOLE` sampling steps apart, and
-half a step around a sighting that stands alone; in between, its box moves in a straight line.
+The terminal view, the annotated video and (in the page's script) the page follow the same rules. Of overlapping windows
+the one with the nearest centre counts. A face has the distribution of the nearest frame that was scored, not smoothed.
+A face is visible between two sightings that are at most `HOLE` sampling steps apart, and half a step around a single
+sighting; in between, its box is interpolated linearly.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def save_picture(console: Console, path: Path) -> None:
     write_whole(path, re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg))
 
 
-def _widened(found: re.Match[str]) -> str:
+def _widened(match: re.Match[str]) -> str:
     """Give a text its true length: rich counts letters, and a Chinese one is as wide as two others."""
-    before, length, between, text = found.groups()
+    before, length, between, text = match.groups()
     letters = html.unescape(text)
     return f"{before}{float(length) * cell_len(letters) / len(letters):.1f}{between}{text}"

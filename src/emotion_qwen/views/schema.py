@@ -36,11 +36,11 @@ class _Generator(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        found = super().nullable_schema(schema)
-        value = found["anyOf"][0]
+        alternatives = super().nullable_schema(schema)
+        value = alternatives["anyOf"][0]
         for bounded in (value, *value.get("prefixItems", ())):  # version 2 has the bounds beside the alternatives
-            found |= {key: bounded.pop(key) for key in ("minimum", "maximum") if key in bounded}
-        return found
+            alternatives |= {key: bounded.pop(key) for key in ("minimum", "maximum") if key in bounded}
+        return alternatives
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         value["$defs"] = {name: _sorted(record) for name, record in sorted(value["$defs"].items())}

@@ -118,10 +118,10 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
     length = width - margin
     lines = [Text(" " * margin) + _axis(start, end, length, say)]
     for name, moments in rows:
-        found = columns(moments, start, end, length)
-        lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, found))
+        cells = columns(moments, start, end, length)
+        lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, cells))
         if moments is report.timeline:
-            lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(found))
+            lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(cells))
     episodes = [_episode(report, one, say) for one in report.episodes[:LINES]]
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
@@ -132,9 +132,9 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
 
 
 def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
-    told = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
+    lines = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
     left = len(report.gaps) - LINES
-    return [*told, say["more"].format(count=left)] if left > 0 else told
+    return [*lines, say["more"].format(count=left)] if left > 0 else lines
 
 
 def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
@@ -149,10 +149,10 @@ def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
     return Text(f"{line} {say['second']}" if len(line) + 3 <= length else line, style="dim", no_wrap=True)
 
 
-def _blocks(report: EmotionReport, found: Sequence[Moment | None]) -> Text:
+def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
     """Return one coloured block for each run of windows with one label, with the label's name where it fits."""
     line = Text(no_wrap=True)
-    for label, run in groupby(found, key=lambda one: one.label if one else ""):
+    for label, run in groupby(moments, key=lambda one: one.label if one else ""):
         room = len(list(run))
         if not label:
             line.append("·" * room, "dim")
@@ -163,18 +163,18 @@ def _blocks(report: EmotionReport, found: Sequence[Moment | None]) -> Text:
     return line
 
 
-def _heights(found: Sequence[Moment | None]) -> Text:
+def _heights(moments: Sequence[Moment | None]) -> Text:
     """Return the leading label's share in each column as a small bar."""
     line = Text(no_wrap=True)
-    for one in found:
+    for one in moments:
         share = one.distribution[one.label] if one else 0.0
         line.append(STEPS[min(int(share * 8), 7)] if one else " ", colour_of(one.label) if one else "")
     return line
 
 
 def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
-    told = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
-    return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {told}")
+    text = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
+    return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {text}")
 
 
 def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
