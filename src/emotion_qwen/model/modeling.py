@@ -165,33 +165,33 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
 
     def encode(
-        self, inputs: Mapping[str, Any], *, call_all: bool = False
+        self, inputs: Mapping[str, Any], *, dummy_forward: bool = False
     ) -> tuple[dict[str, Any], torch.Tensor | float]:
         """Encode all visuals in one call of the vision transformer and the compressor, and all sounds in another.
 
         Args:
             inputs: what the processor returns. Where `image_features` or `video_features` (N, vision hidden), in window
                 order as `VisualFeatures.last_hidden_state`, come instead of pixels, only the compressor reads them.
-            call_all: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that share
-                a sharded model wait for each other in every module, so each must call the same modules in the same
-                order, whatever its batch holds.
+            dummy_forward: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that
+                share a sharded model wait for each other in every module, so each must call the same modules in the
+                same order, whatever its batch holds.
 
         Returns:
             The keys "image", "video" and "audio", as far as present; and a zero that depends on what blank inputs
             became, so that the parameters of every encoder have a gradient.
         """
-        visual, unused = self._encode_visuals(inputs, call_all)
+        visual, unused = self._encode_visuals(inputs, dummy_forward)
         sounds, lengths = inputs.get("input_features"), inputs.get("feature_lengths")
         if sounds is not None:
             return {**visual, "audio": self.get_audio_features(sounds, lengths)}, unused
         shape = self.config.hearing
-        if call_all and shape is not None:
+        if dummy_forward and shape is not None:
             silence = torch.zeros(1, shape.num_mel_bins, shape.mel_frames, device=self.device)
             unused = unused + 0.0 * self.get_audio_features(silence, None).pooler_output[0].float().sum()
         return visual, unused
 
     def _encode_visuals(
-        self, inputs: Mapping[str, Any], call_all: bool
+        self, inputs: Mapping[str, Any], dummy_forward: bool
     ) -> tuple[dict[str, VisualFeatures], torch.Tensor | float]:
         names = {"image": "pixel_values", "video": "pixel_values_videos"}
         cached = {kind: inputs[f"{kind}_features"] for kind in names if inputs.get(f"{kind}_features") is not None}
@@ -199,7 +199,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             kind: inputs[name] for kind, name in names.items() if kind not in cached and inputs.get(name) is not None
         }
         grids = {kind: inputs[f"{kind}_grid_thw"] for kind in (*pixels, *cached)}
-        if call_all and not pixels:
+        if dummy_forward and not pixels:
             pixels = {"blank": self._blank_visual()}
             side = self.config.vision_config.spatial_merge_size
             grids = {"blank": torch.tensor([[1, side, side]], device=self.device), **grids}
@@ -328,7 +328,7 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         memory than the language model. Visuals may come as pixels or as cached patch features.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
-        encoded, unused = self.model.encode(inputs, call_all=True)
+        encoded, unused = self.model.encode(inputs, dummy_forward=True)
         left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
         language_inputs = {key: value for key, value in inputs.items() if key not in left_out}
         embeds = self.get_input_embeddings()(inputs["input_ids"])

@@ -310,13 +310,13 @@ def _finish(
     proof |= {"trains": list(learning), "gate": settings.plan.gate, "replay": settings.plan.replay}
     model = trainer.accelerator.unwrap_model(trainer.model)
     if before is not None:
-        with trainer.known_to_all("comparing the parts of the model"):
+        with trainer.fail_together("comparing the parts of the model"):
             proof |= _moved(before, part_digests(model), learning)
     proof["log"] = trainer.state.log_history
     proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
     deepspeed = settings.strategy.kind == "deepspeed"
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if deepspeed else gathered_state(model)
-    with trainer.known_to_all("saving the model"):
+    with trainer.fail_together("saving the model"):
         if trainer.args.should_save:
             save_model(settings.output, model, state, processor, settings.start, proof)
 

@@ -96,12 +96,12 @@ class StageTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Read the batches of a step; a fault of one rank's data ends all of them before they wait for each other."""
-        with self.known_to_all("reading its data"):
+        with self.fail_together("reading its data"):
             batches = list(itertools.islice(epoch_iterator, num_batches))
         return super().get_batch_samples(iter(batches), num_batches, device)
 
     @contextmanager
-    def known_to_all(self, doing: str) -> Iterator[None]:
+    def fail_together(self, doing: str) -> Iterator[None]:
         """Let no rank go on if any of them failed inside; each waits here for all.
 
         Raises:
@@ -137,9 +137,9 @@ class StageTrainer(Trainer):
                 shutil.rmtree(staging, ignore_errors=True)
             self.accelerator.wait_for_everyone()
             self.args.output_dir = str(staging)
-            with self.known_to_all("saving a checkpoint"):
+            with self.fail_together("saving a checkpoint"):
                 super()._save_checkpoint(model, trial)
-            with self.known_to_all("saving a checkpoint"):
+            with self.fail_together("saving a checkpoint"):
                 self._finish(staging / name, final / name)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
