@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.features import FeatureCache
 from emotion_qwen.data.mixture import Mixture, SampleList
 from emotion_qwen.engine.engine import Engine
@@ -62,14 +62,14 @@ def main() -> None:
             cache = FeatureCache(Path(folder), model.model.visual, processor, read)
             line = Mixture([SampleList(name, "general", samples)], [1.0], len(samples), seed=0)
             cache.fill(line, Console(file=io.StringIO()))
-            ways = {"media": SampleBatches(processor, prepare=read)}
-            ways["features"] = SampleBatches(processor, prepare=cache.prepare)
+            ways = {"media": SampleCollator(processor, prepare=read)}
+            ways["features"] = SampleCollator(processor, prepare=cache.prepare)
             times: dict[str, list[float]] = {way: [] for way in ways}
             losses: dict[str, float] = {}
             for number in range(arguments.rounds + 1):
                 for way, collate in ways.items():
                     start = time.perf_counter()
-                    loss = model(**collate(samples), only_taught=True).loss
+                    loss = model(**collate(samples), supervised_only=True).loss
                     loss.backward()
                     losses[way] = loss.item()
                     if number:  # the first warms up

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from emotion_qwen.data.collate import SampleBatches
-from emotion_qwen.data.mixture import InLengthOrder, Mixture, SampleList
+from emotion_qwen.data.collate import SampleCollator
+from emotion_qwen.data.mixture import LengthGrouped, Mixture, SampleList
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.records import Sample
 
@@ -41,7 +41,7 @@ def draw_samples(count: int, tokenizer) -> list[Sample]:
 def useful_per_second(model, batch) -> tuple[int, float]:
     inputs = {key: value for key, value in batch.items() if key not in ("domains", "useful")}
     start = time.perf_counter()
-    model(**inputs, only_taught=True).loss.backward()
+    model(**inputs, supervised_only=True).loss.backward()
     return batch["useful"], time.perf_counter() - start
 
 
@@ -57,8 +57,8 @@ def main() -> None:
     model.model.touch_visuals = lambda: 0.0  # text alone: no visual part to wait for
     samples = draw_samples(arguments.batches * BATCH, processor.tokenizer)
     line = Mixture([SampleList("text", "general", samples)], [1.0], len(samples), seed=0)
-    padded, packed = SampleBatches(processor), SampleBatches(processor, model.model.get_rope_index, ROW)
-    ways = {"padded, random order": (line, padded), "length groups": (InLengthOrder(line, BATCH), padded)}
+    padded, packed = SampleCollator(processor), SampleCollator(processor, model.model.get_rope_index, ROW)
+    ways = {"padded, random order": (line, padded), "length groups": (LengthGrouped(line, BATCH), padded)}
     ways["packed"] = (line, packed)
     batches = {}
     for name, (items, collate) in ways.items():

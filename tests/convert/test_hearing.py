@@ -1,4 +1,4 @@
-"""Ears from a Whisper checkpoint: exact weights, nothing dropped in silence, and a folder that hears at once."""
+"""Audio encoders from Whisper checkpoints: exact weights, nothing dropped silently, a folder that hears at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transformers import (
 from emotion_qwen.cli import main
 from emotion_qwen.convert.conversion import convert
 from emotion_qwen.convert.fresh import new_compressor
-from emotion_qwen.convert.hearing import convert_with_ears
+from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.engine.engine import NANO, Engine
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, SPECIAL_TOKENS
@@ -41,7 +41,7 @@ KINDS = {"full": WhisperForConditionalGeneration, "bare": WhisperModel, "encoder
 
 @pytest.fixture(autouse=True)
 def without_ears(deaf_folder, monkeypatch):
-    """Ears are given to a model that has none: the shipped one without its own."""
+    """Encoders are added to a model that has none: the shipped one without its own."""
     monkeypatch.setattr(sys.modules[__name__], "NANO", deaf_folder)
 
 
@@ -70,7 +70,7 @@ def rewrite(folder: Path, change) -> None:
 def refused(folder: Path, *texts: str, error: type[Exception] = CheckpointError, **options) -> str:
     target = folder.parent / "refused"
     with pytest.raises(error) as caught:
-        convert_with_ears(options.pop("source", NANO), target, folder, **options)
+        convert_with_whisper(options.pop("source", NANO), target, folder, **options)
     for text in texts:
         assert text in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -82,7 +82,7 @@ def refused(folder: Path, *texts: str, error: type[Exception] = CheckpointError,
 @pytest.mark.parametrize(("kind", "left"), [("full", 28), ("bare", 28), ("encoder", 0)])
 def test_the_encoder_is_copied_to_the_bit_from_every_layout(whisper, tmp_path, kind, left):
     folder, theirs = whisper(kind)
-    report = convert_with_ears(NANO, tmp_path / "ours", folder, frames_per_token=5)
+    report = convert_with_whisper(NANO, tmp_path / "ours", folder, frames_per_token=5)
     assert report.ears == str(folder) and len(report.dropped) == left
     assert all("decoder." in key and reason.startswith("Whisper's decoder") for key, reason in report.dropped.items())
     tensors = load_file(tmp_path / "ours" / "model.safetensors")
@@ -108,16 +108,16 @@ def test_the_encoder_is_copied_to_the_bit_from_every_layout(whisper, tmp_path, k
 
 def test_weights_keep_their_type_or_take_the_one_asked_for(whisper, tmp_path):
     folder, _ = whisper(dtype=torch.float16)
-    convert_with_ears(NANO, tmp_path / "kept", folder)
+    convert_with_whisper(NANO, tmp_path / "kept", folder)
     kept = load_file(tmp_path / "kept" / "model.safetensors")
     stored = load_file(folder / "model.safetensors")
     assert kept[f"{ENCODER}conv1.weight"].dtype == torch.float16
     assert torch.equal(kept[f"{ENCODER}conv1.weight"], stored["model.encoder.conv1.weight"])
-    assert set(convert_with_ears(NANO, tmp_path / "one", folder, dtype="float32").dtypes) == {"float32"}
+    assert set(convert_with_whisper(NANO, tmp_path / "one", folder, dtype="float32").dtypes) == {"float32"}
 
 
 def test_without_a_sound_the_model_answers_as_before(whisper, tmp_path, nano):
-    convert_with_ears(NANO, tmp_path / "ours", whisper()[0])
+    convert_with_whisper(NANO, tmp_path / "ours", whisper()[0])
     ears = Engine.load(tmp_path / "ours", device="cpu")
     picture = {"type": "image", "image": np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)}
     asked = ([picture], "How does the person feel?", ["happy", "sad"])
@@ -127,13 +127,13 @@ def test_without_a_sound_the_model_answers_as_before(whisper, tmp_path, nano):
 
 
 def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
-    convert_with_ears(NANO, tmp_path / "one", whisper()[0])
+    convert_with_whisper(NANO, tmp_path / "one", whisper()[0])
     copied = convert(tmp_path / "one", tmp_path / "two")
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert copied.fresh == () and copied.ears is None and one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     other, theirs = whisper("encoder", encoder_layers=1, num_mel_bins=8)
-    report = convert_with_ears(tmp_path / "one", tmp_path / "three", other, frames_per_token=10)
+    report = convert_with_whisper(tmp_path / "one", tmp_path / "three", other, frames_per_token=10)
     assert {reason for reason in report.dropped.values()} == {"other ears were given"} and len(report.dropped) == 43
     three = Engine.load(tmp_path / "three", device="cpu")
     assert torch.equal(three.model.model.audio.encoder.conv1.weight, theirs.conv1.weight)
@@ -168,7 +168,7 @@ def qwen(tmp_path) -> Path:
 
 
 def test_qwen_gets_ears_in_one_pass_with_tokens_and_template(qwen, whisper, tmp_path):
-    report = convert_with_ears(qwen, tmp_path / "ours", whisper()[0])
+    report = convert_with_whisper(qwen, tmp_path / "ours", whisper()[0])
     assert report.gate_seed == 0 and len(report.fresh) == 14 + 6
     engine = Engine.load(tmp_path / "ours", device="cpu")
     assert engine.processor.chat_template == CHAT_TEMPLATE
@@ -216,7 +216,7 @@ def test_folders_that_do_not_fit_are_refused_in_one_line(whisper, tmp_path):
 def test_pickles_are_refused_unread_and_other_parts_are_named(whisper, tmp_path):
     folder, _ = whisper()
     rewrite(folder, lambda tensors: {**tensors, "classifier.weight": torch.zeros(2, 2)})
-    report = convert_with_ears(NANO, tmp_path / "ours", folder, dry_run=True)
+    report = convert_with_whisper(NANO, tmp_path / "ours", folder, dry_run=True)
     assert report.dropped["classifier.weight"] == "no part of Whisper's encoder" and not report.written
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(folder, "only pickled weights (pytorch_model.bin); reading a pickle can run code, so it is refused")
@@ -238,7 +238,7 @@ def test_the_command_says_what_is_new_and_what_is_left_out(whisper, tmp_path, ca
 
 
 def test_the_compressor_is_drawn_alike_every_time(whisper, tmp_path):
-    convert_with_ears(NANO, tmp_path / "ours", whisper()[0])
+    convert_with_whisper(NANO, tmp_path / "ours", whisper()[0])
     engine = Engine.load(tmp_path / "ours", device="cpu")
     drawn = new_compressor(engine.model.config.hearing, 256)
     held = engine.model.state_dict()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.data.collate import SampleBatches, fill_rows
-from emotion_qwen.data.mixture import Item
+from emotion_qwen.data.collate import SampleCollator
+from emotion_qwen.data.mixture import MixtureItem
+from emotion_qwen.data.packing import fill_rows
 from emotion_qwen.errors import DataError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
@@ -56,29 +57,29 @@ def samples() -> list[Sample]:
 
 def taught_logits(model, batch) -> torch.Tensor:
     inputs = {key: value for key, value in batch.items() if key != "domains"}
-    return model(**inputs, only_taught=True).logits
+    return model(**inputs, supervised_only=True).logits
 
 
 def by_sample(model, batch, order, samples, processor) -> dict[str, torch.Tensor]:
-    counts = [int((SampleBatches(processor)([samples[n]])["labels"] != IGNORE).sum()) for n in order]
+    counts = [int((SampleCollator(processor)([samples[n]])["labels"] != IGNORE).sum()) for n in order]
     return {samples[n].id: part for n, part in zip(order, taught_logits(model, batch).split(counts), strict=True)}
 
 
 def row_order(samples, processor, pack) -> list[int]:
-    lengths = SampleBatches(processor)(samples)["attention_mask"].sum(1).tolist()
+    lengths = SampleCollator(processor)(samples)["attention_mask"].sum(1).tolist()
     return [n for row in fill_rows(lengths, pack) for n in row]
 
 
 @torch.no_grad()
 def test_packed_equals_padded_and_alone(bare, processor, samples):
     model = bare
-    collate = SampleBatches(processor, model.model.get_rope_index, pack=160)
+    collate = SampleCollator(processor, model.model.get_rope_index, pack=160)
     batch = collate(samples)
     assert len(batch["input_ids"]) < len(samples) and "attention_mask" not in batch
     packed = by_sample(model, batch, row_order(samples, processor, 160), samples, processor)
-    padded = by_sample(model, SampleBatches(processor)(samples), range(len(samples)), samples, processor)
+    padded = by_sample(model, SampleCollator(processor)(samples), range(len(samples)), samples, processor)
     for sample in samples:
-        alone = taught_logits(model, SampleBatches(processor)([sample]))
+        alone = taught_logits(model, SampleCollator(processor)([sample]))
         assert (packed[sample.id] - alone).abs().max() <= BOUND
         assert (padded[sample.id] - alone).abs().max() <= BOUND
 
@@ -95,7 +96,7 @@ def test_changing_one_sample_leaves_its_neighbours_bit_equal(processor, samples,
     other = [talk("c", "And that? Tell me less about all of it.", "sad", clip(7), picture(8, 64))]
     changed = [*samples[:2], *other, *samples[3:]]
     assert row_order(changed, processor, 160) == order
-    collate = SampleBatches(processor, model.model.get_rope_index, pack=160)
+    collate = SampleCollator(processor, model.model.get_rope_index, pack=160)
     before = by_sample(model, collate(samples), order, samples, processor)
     after = by_sample(model, collate(changed), order, changed, processor)
     assert not torch.equal(before["c"], after["c"])
@@ -104,9 +105,9 @@ def test_changing_one_sample_leaves_its_neighbours_bit_equal(processor, samples,
 
 
 def test_visuals_stay_whole_and_with_their_sample(processor, nano, samples):
-    collate = SampleBatches(processor, nano.model.model.get_rope_index, pack=160)
-    items = [Item(i, s, "emotion" if s.id in "ce" else "general") for i, s in enumerate(samples)]
-    batch, padded = collate(items), SampleBatches(processor)(items)
+    collate = SampleCollator(processor, nano.model.model.get_rope_index, pack=160)
+    items = [MixtureItem(i, s, "emotion" if s.id in "ce" else "general") for i, s in enumerate(samples)]
+    batch, padded = collate(items), SampleCollator(processor)(items)
     order = row_order(samples, processor, 160)
     per_sample = {0: [0], 2: [1], 3: [2, 3]}  # which images of the padded batch a sample has
     images = [i for n in order for i in per_sample.get(n, [])]
@@ -121,7 +122,7 @@ def test_visuals_stay_whole_and_with_their_sample(processor, nano, samples):
 
 
 def test_too_long_a_sample_is_set_aside_whole(processor, samples):
-    collate = SampleBatches(processor, max_tokens=60, max_rejected=1)
+    collate = SampleCollator(processor, max_tokens=60, max_rejected=1)
     batch = collate([samples[0], samples[2]])
     assert len(batch["input_ids"]) == 1 and collate.rejected[0][0] == "c"
     assert "tokens, longer than 60" in collate.rejected[0][1]
@@ -129,7 +130,7 @@ def test_too_long_a_sample_is_set_aside_whole(processor, samples):
     with pytest.raises(DataError, match=r"2 sample\(s\) cannot be used, 1 allowed \(last: 'twin', \d+ tokens"):
         collate([samples[0], dataclasses.replace(samples[2], id="twin")])
     with pytest.raises(DataError, match="no sample of a batch is left"):
-        SampleBatches(processor, max_tokens=10, max_rejected=9)([samples[0]])
+        SampleCollator(processor, max_tokens=10, max_rejected=9)([samples[0]])
 
 
 def test_a_batch_without_its_long_samples_is_that_of_the_others(processor, samples, nano):
@@ -140,14 +141,14 @@ def test_a_batch_without_its_long_samples_is_that_of_the_others(processor, sampl
         prepared.append(sample.id)
         return sample
 
-    lengths = {s.id: len(SampleBatches(processor)([s])["input_ids"][0]) for s in samples}
+    lengths = {s.id: len(SampleCollator(processor)([s])["input_ids"][0]) for s in samples}
     limit = sorted(lengths.values())[len(samples) // 2]
     short = [s for s in samples if lengths[s.id] <= limit]
     assert 0 < len(short) < len(samples)
     for pack in (None, limit):
         places = nano.model.model.get_rope_index if pack else None
-        collate = SampleBatches(processor, places, pack, limit, len(samples), prepare)
-        batch, wanted = collate(samples), SampleBatches(processor, places, pack)(short)
+        collate = SampleCollator(processor, places, pack, limit, len(samples), prepare)
+        batch, wanted = collate(samples), SampleCollator(processor, places, pack)(short)
         assert set(batch) == set(wanted) and all(torch.equal(batch[key], wanted[key]) for key in wanted)
     assert prepared == 2 * [s.id for s in samples]
 
@@ -156,14 +157,14 @@ def test_samples_that_workers_set_aside_are_counted_and_listed_together(processo
     from torch.utils.data import DataLoader
 
     path = tmp_path / "run" / "rejected.jsonl"
-    lengths = {s.id: len(SampleBatches(processor)([s])["input_ids"][0]) for s in samples}
+    lengths = {s.id: len(SampleCollator(processor)([s])["input_ids"][0]) for s in samples}
     limit = sorted(lengths.values())[len(samples) // 2]
     long = sorted(name for name, length in lengths.items() if length > limit)
     short = next(s for s in samples if s.id not in long)
     pairs = [place for number, s in enumerate(samples) if s.id in long for place in (samples.index(short), number)]
 
     def load(allowed: int) -> list:
-        collate = SampleBatches(processor, max_tokens=limit, max_rejected=allowed, rejections=path)
+        collate = SampleCollator(processor, max_tokens=limit, max_rejected=allowed, rejections=path)
         return list(DataLoader(samples, batch_size=2, sampler=pairs, num_workers=2, collate_fn=collate))
 
     assert len(load(len(long))) == len(long)
@@ -187,7 +188,7 @@ def test_rows_are_filled_without_cutting():
 
 
 def test_the_tail_of_a_packed_row_is_a_sample_of_its_own(processor, nano, samples):
-    batch = SampleBatches(processor, nano.model.model.get_rope_index, pack=160)(samples)
+    batch = SampleCollator(processor, nano.model.model.get_rope_index, pack=160)(samples)
     tail = batch["input_ids"] == processor.tokenizer.pad_token_id
     assert tail.any() and (batch["labels"][tail] == IGNORE).all()
     row = int(tail.any(1).nonzero()[0])
@@ -222,11 +223,11 @@ def test_packed_sounds_stay_with_their_sample(hearing):
         talk("d", "Hello!", "no"),
         listen("e", "Both?", "fear", sound(5, 1.0), sound(6, 1.01)),
     ]
-    batch = SampleBatches(processor, model.model.get_rope_index, pack=160)(samples)
+    batch = SampleCollator(processor, model.model.get_rope_index, pack=160)(samples)
     assert len(batch["input_ids"]) < len(samples) and len(batch["feature_lengths"]) == 3 + 1 + 1 + 2
     packed = by_sample(model, batch, row_order(samples, processor, 160), samples, processor)
-    padded = by_sample(model, SampleBatches(processor)(samples), range(len(samples)), samples, processor)
+    padded = by_sample(model, SampleCollator(processor)(samples), range(len(samples)), samples, processor)
     for sample in samples:
-        alone = taught_logits(model, SampleBatches(processor)([sample]))
+        alone = taught_logits(model, SampleCollator(processor)([sample]))
         assert (packed[sample.id] - alone).abs().max() <= BOUND
         assert (padded[sample.id] - alone).abs().max() <= BOUND

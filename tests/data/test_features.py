@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from emotion_qwen.data import feature_filling
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.feature_filling import FeatureFiller, MissingVisuals, Pixels, _bounded
 from emotion_qwen.data.features import FeatureCache, visual_key
 from emotion_qwen.data.mixture import Mixture, SampleList
@@ -68,15 +68,15 @@ def fill(filler, *sources, workers: int = 0):
 @torch.no_grad()
 def test_the_loss_is_the_same_with_and_without(made, nano, samples):
     cache, _, _ = made
-    with_it = SampleBatches(nano.processor, prepare=cache.prepare)(samples)
-    without = SampleBatches(nano.processor, prepare=lambda s: prepare_sample(s, None, nano.processor))(samples)
+    with_it = SampleCollator(nano.processor, prepare=cache.prepare)(samples)
+    without = SampleCollator(nano.processor, prepare=lambda s: prepare_sample(s, None, nano.processor))(samples)
     assert "pixel_values" not in with_it and "image_features" in with_it
     assert torch.equal(with_it["input_ids"], without["input_ids"])
     assert torch.equal(with_it["second_per_grid_ts"], without["second_per_grid_ts"])
-    losses = [nano.model(**batch, only_taught=True).loss for batch in (with_it, without)]
+    losses = [nano.model(**batch, supervised_only=True).loss for batch in (with_it, without)]
     assert abs(losses[0] - losses[1]) <= 1e-6
-    packed = SampleBatches(nano.processor, nano.model.model.get_rope_index, 256, prepare=cache.prepare)(samples)
-    assert abs(nano.model(**packed, only_taught=True).loss - losses[1]) <= 1e-5
+    packed = SampleCollator(nano.processor, nano.model.model.get_rope_index, 256, prepare=cache.prepare)(samples)
+    assert abs(nano.model(**packed, supervised_only=True).loss - losses[1]) <= 1e-5
 
 
 def test_each_visual_is_stored_once_and_the_size_is_told_first(made):
@@ -141,9 +141,9 @@ def test_a_killed_filling_goes_on_without_a_wrong_row(left, made, samples, tmp_p
     assert set(again.index) == set(cache.index)
     with torch.no_grad():
         for sample in samples:
-            plain = SampleBatches(nano.processor, prepare=lambda s: prepare_sample(s, None, nano.processor))([sample])
-            cached = SampleBatches(nano.processor, prepare=again.prepare)([sample])
-            losses = [nano.model(**batch, only_taught=True).loss for batch in (cached, plain)]
+            plain = SampleCollator(nano.processor, prepare=lambda s: prepare_sample(s, None, nano.processor))([sample])
+            cached = SampleCollator(nano.processor, prepare=again.prepare)([sample])
+            losses = [nano.model(**batch, supervised_only=True).loss for batch in (cached, plain)]
             assert abs(losses[0] - losses[1]) <= 1e-6
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from emotion_qwen.data.mixture import InLengthOrder, Mixture, SampleList, rough_length
+from emotion_qwen.data.mixture import LengthGrouped, Mixture, SampleList, rough_length
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Sample
 
@@ -71,11 +71,11 @@ def test_wrong_mixtures_are_refused():
 
 def test_length_order_keeps_every_item_once_and_batches_alike_lengths():
     mixture = Mixture([part("a", 50)], [1], 70, seed=3)
-    ordered = InLengthOrder(mixture, batch=4, window=4, seed=1)
+    ordered = LengthGrouped(mixture, batch=4, window=4, seed=1)
     places = [ordered[place].place for place in range(70)]
     assert sorted(places) == list(range(70))
     assert all(sorted(places[i : i + 16]) == list(range(i, i + 16)) for i in range(0, 64, 16))
     spread = [np.ptp([rough_length(ordered[i + k].sample) for k in range(4)]) for i in range(0, 64, 4)]
     plain = [np.ptp([rough_length(mixture[i + k].sample) for k in range(4)]) for i in range(0, 64, 4)]
     assert np.mean(spread) < 0.5 * np.mean(plain)
-    assert [InLengthOrder(mixture, 4, 4, seed=1)[p].place for p in (33, 2, 69)] == [places[p] for p in (33, 2, 69)]
+    assert [LengthGrouped(mixture, 4, 4, seed=1)[p].place for p in (33, 2, 69)] == [places[p] for p in (33, 2, 69)]

@@ -11,8 +11,9 @@ import torch
 from tests.engine.test_engine import slow_score
 from tests.serving.test_scheduler import Answer, alone, prepare
 
-from emotion_qwen.data.collate import SampleBatches, fill_rows
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.manifest import Sample
+from emotion_qwen.data.packing import fill_rows
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.scheduling.scheduler import Scheduler
@@ -119,15 +120,15 @@ def test_packed_rows_hold_what_each_sample_is_alone(bare, processor):
         talk("t"),
         talk("v", film(10), sound(2)),
     ]
-    lengths = SampleBatches(processor)(samples)["attention_mask"].sum(1).tolist()
+    lengths = SampleCollator(processor)(samples)["attention_mask"].sum(1).tolist()
     width = max(lengths) + min(lengths) + 60
     order = [number for row in fill_rows(lengths, width) for number in row]
-    batch = SampleBatches(processor, bare.model.get_rope_index, pack=width)(samples)
+    batch = SampleCollator(processor, bare.model.get_rope_index, pack=width)(samples)
     assert len(batch["input_ids"]) < len(samples)
-    batches = [SampleBatches(processor)([samples[number]]) for number in order]
-    wanted = torch.cat([bare(**single, only_taught=True).logits for single in batches])
+    batches = [SampleCollator(processor)([samples[number]]) for number in order]
+    wanted = torch.cat([bare(**single, supervised_only=True).logits for single in batches])
     taught = sum(int((single["labels"] != IGNORE).sum()) for single in batches)
-    logits = bare(**batch, only_taught=True).logits
+    logits = bare(**batch, supervised_only=True).logits
     assert len(logits) == taught and (logits - wanted).abs().max() <= BOUND
 
 

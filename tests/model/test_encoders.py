@@ -61,7 +61,7 @@ def test_the_order_of_calls_does_not_depend_on_the_batch(model, train):
         module.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
     for name, media in BATCHES.items():
         calls.clear()
-        made(**batch_of(media), only_taught=True)
+        made(**batch_of(media), supervised_only=True)
         assert calls == ["visual", "block", "compressor", "audio", "language_model"], name
 
 
@@ -69,7 +69,7 @@ def test_the_order_of_calls_does_not_depend_on_the_batch(model, train):
 def test_every_batch_gives_every_parameter_a_gradient(model, media):
     """Also the one that lets DDP run without a search for unused parameters."""
     made = model(**HEARING).train()
-    made(**batch_of(media), only_taught=True).loss.backward()
+    made(**batch_of(media), supervised_only=True).loss.backward()
     assert [
         name for name, parameter in made.named_parameters() if parameter.requires_grad and parameter.grad is None
     ] == []
@@ -80,7 +80,7 @@ def test_every_batch_gives_every_parameter_a_gradient(model, media):
 def test_blank_inputs_change_no_loss(model, media):
     """The loss is that of a plain forward over the media encoded one kind at a time."""
     made, inputs = model(**HEARING), batch_of(media)
-    loss = made(**inputs, only_taught=True).loss
+    loss = made(**inputs, supervised_only=True).loss
     encoded = {}
     for kind in ("image", "video"):
         own = {name: value for name, value in inputs.items() if name.startswith(kind) or name == PIXELS[kind]}
@@ -112,6 +112,6 @@ def test_visuals_encoded_together_are_what_they_are_alone(model):
             assert torch.allclose(found[kind].last_hidden_state, wanted.last_hidden_state, atol=1e-5)
             assert torch.allclose(found[kind].gate_weights, wanted.gate_weights, atol=1e-6)
     assert (
-        made(**inputs, only_taught=True).gate_weights.tolist()
+        made(**inputs, supervised_only=True).gate_weights.tolist()
         == torch.cat([together[kind].gate_weights for kind in ("image", "video")]).tolist()
     ), "no weights of a blank visual"

@@ -25,7 +25,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.mixture import SampleList
 from emotion_qwen.errors import DataError, EmotionQwenError
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -127,7 +127,7 @@ def _signalled(original: Callable[..., Any], self: Any, args: Any, state: Any, *
 
 
 FAULTS = {
-    "data": (1, SampleBatches, "__call__", _broken),
+    "data": (1, SampleCollator, "__call__", _broken),
     "loss": (1, StageTrainer, "compute_loss", _no_number),
     "checkpoint": (0, StageTrainer, "_finish", _full_disk),
     "model": (0, EmotionQwenProcessor, "save_pretrained", _full_disk),

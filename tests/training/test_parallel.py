@@ -12,15 +12,15 @@ import torch
 from tests.processes import start
 
 from emotion_qwen.cli import main
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.manifest import read_manifest
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.training.checkpoint import latest_checkpoint
 from emotion_qwen.training.plan import check_deepspeed, read_settings
 from emotion_qwen.training.run import run_stage
 from emotion_qwen.training.stages import part_digests
-from emotion_qwen.training.trainer import latest_checkpoint
 
 from . import mixed_ranks
 from .training_runs import losses
@@ -178,7 +178,7 @@ else:
     raise SystemExit("a rank has not learned of the fault")
 cache = FeatureCache(settings.features)
 model, processor = run.load_start(settings)
-sources = [make_mixture(settings, 2), *run.held_out(settings).values()]
+sources = [make_mixture(settings, 2), *run.validation_subsets(settings).values()]
 seen = 0
 for source in sources:
     for item in (source[place] for place in range(len(source))):
@@ -209,7 +209,7 @@ def test_two_ranks_with_two_workers_each_read_only_right_features(config_file, t
 @pytest.mark.slow
 def test_samples_set_aside_by_all_ranks_and_workers_are_listed_once(config_file, chats, processor, tmp_path):
     samples = list(read_manifest(chats / "general.jsonl"))
-    lengths = {s.id: SampleBatches(processor)([s])["input_ids"].shape[1] for s in samples}
+    lengths = {s.id: SampleCollator(processor)([s])["input_ids"].shape[1] for s in samples}
     limit = sorted(set(lengths.values()))[-2]
     batch = {"samples": 4, "workers": 2, "max_tokens": limit, "max_rejected": len(samples)}
     path = config_file(stage="scratch", batch=batch, optim={"steps": 10, "learning_rate": 1e-3}, save_every=100)

@@ -14,9 +14,10 @@ from emotion_qwen.cli import main
 from emotion_qwen.data.manifest import write_manifest
 from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
+from emotion_qwen.training.checkpoint import STAGING, checkpoints, latest_checkpoint
 from emotion_qwen.training.plan import read_settings
 from emotion_qwen.training.run import run_stage
-from emotion_qwen.training.trainer import STAGING, StageTrainer, checkpoints, gate_loss, latest_checkpoint
+from emotion_qwen.training.trainer import StageTrainer, gate_loss
 
 from .training_runs import chat, losses
 
@@ -272,23 +273,23 @@ def test_a_fault_elsewhere_stops_this_rank_too(config_file, monkeypatch):
 
 
 def test_a_batch_of_text_alone_reaches_every_part(tiny, processor):
-    from emotion_qwen.data.collate import SampleBatches
+    from emotion_qwen.data.collate import SampleCollator
 
     tiny.train()
-    batch = SampleBatches(processor)([chat("a", "Hello", "happy")])
-    tiny(**batch, only_taught=True).loss.backward()
+    batch = SampleCollator(processor)([chat("a", "Hello", "happy")])
+    tiny(**batch, supervised_only=True).loss.backward()
     assert [name for name, p in tiny.named_parameters() if p.grad is None] == []
 
 
 def test_the_loss_is_the_models_own(tiny, processor):
     import numpy as np
 
-    from emotion_qwen.data.collate import SampleBatches
+    from emotion_qwen.data.collate import SampleCollator
 
     drawn = np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)
-    batch = SampleBatches(processor)([chat("a", "Hello", "happy", drawn), chat("b", "And you?", "sad cat", drawn)])
+    batch = SampleCollator(processor)([chat("a", "Hello", "happy", drawn), chat("b", "And you?", "sad cat", drawn)])
     with torch.no_grad():
-        ours, theirs = tiny(**batch, only_taught=True).loss, tiny(**batch).loss
+        ours, theirs = tiny(**batch, supervised_only=True).loss, tiny(**batch).loss
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
 from emotion_qwen.convert.conversion import convert as convert_folder
 from emotion_qwen.convert.fresh import SEED
-from emotion_qwen.convert.hearing import convert_with_ears
+from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import ours_from, save_over, takes_ours
@@ -42,19 +42,19 @@ def convert(
     behind it is new and must be trained before sound says anything.
     """
     console = Console(stderr=True)
-    folder, ears = locate(source), None if whisper is None else locate(whisper)
+    folder = locate(source)
     if (folder / ADAPTER_CONFIG).is_file():
         raise CheckpointError(f"{source} is an adapter; merge it first: emotion-qwen merge {source} BASE TARGET")
     columns = (TextColumn("tensors"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tensors", total=None)
         options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
-        if ears is None:
+        if whisper is None:
             if takes_ours(folder):
                 options["finish"] = partial(save_over, ours_from(folder))
             result = convert_folder(folder, target, **options)
         else:
-            result = convert_with_ears(folder, target, ears, frames_per_token=frames_per_token, **options)
+            result = convert_with_whisper(folder, target, locate(whisper), frames_per_token=frames_per_token, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))

@@ -23,7 +23,7 @@ from huggingface_hub.errors import StrictDataclassError
 from emotion_qwen.convert.fresh import SEED, new_compressor, new_gate
 from emotion_qwen.convert.layouts import EMBEDDING, PART_NAMES, TIED_HEAD, KeyMap, detect_layout, key_map
 from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
-from emotion_qwen.convert.whisper import Ears
+from emotion_qwen.convert.whisper import WhisperSource
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
 from emotion_qwen.model.folder import read_json, staged_folder
@@ -93,7 +93,7 @@ def convert(
     dtype: str | None = None,
     max_shard_size: float = 5e9,
     dry_run: bool = False,
-    ears: Ears | None = None,
+    whisper: WhisperSource | None = None,
     finish: Callable[[Path], object] = lambda folder: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> KeyReport:
@@ -107,7 +107,7 @@ def convert(
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
-        ears: the encoder of a Whisper checkpoint, for a model that is to hear.
+        whisper: the encoder of a Whisper checkpoint, for a model that is to hear.
         finish: called with the folder when all is written and before it gets its name; adds files or changes them.
         progress: called with (tensors written, all tensors).
 
@@ -129,9 +129,9 @@ def convert(
     stored = read_folder(source)
     detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
     shapes = {key: tensor.shape for key, tensor in stored.items()}
-    mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, ears=ears)
+    mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, whisper=whisper)
     _check_tied(mapping, stored)
-    tensors = _outputs(mapping, stored, ears.stored if ears else {}, dtype)
+    tensors = _outputs(mapping, stored, whisper.stored if whisper else {}, dtype)
     companions = tuple(name for name in COMPANIONS if (source / name).is_file())
     weights: list[str] = []
     if not dry_run:
@@ -142,8 +142,7 @@ def convert(
             for name in companions:
                 shutil.copyfile(source / name, folder / name)
             finish(folder)
-    report = _report((source, target), mapping, tensors, weights, companions)
-    return dataclasses.replace(report, ears=ears.folder if ears else None)
+    return _report((source, target), mapping, tensors, weights, companions, whisper.folder if whisper else None)
 
 
 def read_config(source: Path) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
 
 
 def _outputs(
-    mapping: KeyMap, stored: dict[str, StoredTensor], heard: dict[str, StoredTensor], dtype: str | None
+    mapping: KeyMap, stored: dict[str, StoredTensor], audio: dict[str, StoredTensor], dtype: str | None
 ) -> list[OutputTensor]:
     usual = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0][0]
     new = _new_tensors(mapping)
@@ -222,7 +221,7 @@ def _outputs(
         if name in mapping.fresh:
             source, kept = new[name], usual
         else:
-            origin = heard if heard and name.startswith(AUDIO_ENCODER) else stored
+            origin = audio if audio and name.startswith(AUDIO_ENCODER) else stored
             given = origin[mapping.sources[name]]
             source, kept = given, given.dtype
         outputs.append(OutputTensor(name, DTYPE_NAMES[dtype] if dtype else kept, shape, source))
@@ -253,6 +252,7 @@ def _report(
     tensors: list[OutputTensor],
     weights: list[str],
     companions: tuple[str, ...],
+    whisper: str | None,
 ) -> KeyReport:
     parts = {}
     hears = mapping.config.hearing is not None
@@ -270,7 +270,7 @@ def _report(
         cloned={name: mapping.sources[name] for name in mapping.cloned},
         fresh=mapping.fresh,
         gate_seed=SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
-        ears=None,
+        ears=whisper,
         dropped=mapping.dropped,
         dtypes=dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)),
         size=sum(tensor.nbytes for tensor in tensors),

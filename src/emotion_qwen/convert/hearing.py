@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.convert.conversion import KeyReport, convert, read_config
-from emotion_qwen.convert.whisper import audio_config, read_ears
+from emotion_qwen.convert.whisper import audio_config, read_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
 from emotion_qwen.processing.chat import AUDIO_TOKENS
@@ -14,7 +14,7 @@ from emotion_qwen.processing.folder import load_processor, save_over
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
-def convert_with_ears(
+def convert_with_whisper(
     source: Path, target: Path, whisper: Path, *, frames_per_token: int = 4, **options: Any
 ) -> KeyReport:
     """Convert a checkpoint folder as `model.convert.convert` does, and give the model the ears of a Whisper checkpoint.
@@ -39,8 +39,8 @@ def convert_with_ears(
     values = read_config(whisper)
     config = audio_config(values, frames_per_token, str(whisper))
     processor = hearing_processor(source, config)
-    ears = read_ears(whisper, values, frames_per_token, processor.audio_token_id)
-    return convert(source, target, ears=ears, finish=lambda folder: save_over(processor, folder), **options)
+    encoder = read_whisper(whisper, values, frames_per_token, processor.audio_token_id)
+    return convert(source, target, whisper=encoder, finish=lambda folder: save_over(processor, folder), **options)
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:

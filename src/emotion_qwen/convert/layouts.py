@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from emotion_qwen.convert.whisper import Ears
+from emotion_qwen.convert.whisper import WhisperSource
 from emotion_qwen.errors import CheckpointError, listed
 from emotion_qwen.model.configuration import EmotionQwenConfig
 from emotion_qwen.model.folder import key_faults
@@ -107,14 +107,16 @@ def detect_layout(keys: Iterable[str]) -> str:
     )
 
 
-def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = False, ears: Ears | None = None) -> KeyMap:
+def key_map(
+    shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = False, whisper: WhisperSource | None = None
+) -> KeyMap:
     """Map the keys of a checkpoint onto our model, and check that every key and shape fits.
 
     Args:
         shapes: name and shape of every source tensor.
         config: our configuration of that model.
         fresh_gate: start a new gate although the source has one.
-        ears: of a Whisper checkpoint; they take the place of an audio side that the source may have.
+        whisper: encoder of a Whisper checkpoint; it takes the place of an audio side that the source may have.
 
     Returns:
         The complete map; nothing is missing and nothing left over.
@@ -124,7 +126,7 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     """
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
-    if ears is not None:
+    if whisper is not None:
         replaced = {key: "other ears were given" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
@@ -140,23 +142,23 @@ def key_map(shapes: Shapes, config: EmotionQwenConfig, *, fresh_gate: bool = Fal
     _check(layout, shapes, sources, {k: s for k, s in expected.items() if k not in fresh}, unexpected)
     cloned = tuple(name for name in expected if merger and name.startswith(EMOTION))
     sources = {name: sources[name] for name in expected if name in sources}  # our order
-    found = KeyMap(layout, config, expected, sources, cloned, fresh, {**dropped, **replaced})
-    return found if ears is None else _with_ears(found, ears)
+    mapping = KeyMap(layout, config, expected, sources, cloned, fresh, {**dropped, **replaced})
+    return mapping if whisper is None else _with_audio(mapping, whisper)
 
 
-def _with_ears(deaf: KeyMap, ears: Ears) -> KeyMap:
+def _with_audio(mapping: KeyMap, whisper: WhisperSource) -> KeyMap:
     """Add the audio side to the map of a model that does not hear."""
-    config = copy.deepcopy(deaf.config)
-    config.audio_config, config.audio_token_id = ears.config, ears.token_id
+    config = copy.deepcopy(mapping.config)
+    config.audio_config, config.audio_token_id = whisper.config, whisper.token_id
     shapes = expected_shapes(config)
     fresh = tuple(name for name in shapes if name.startswith(AUDIO_COMPRESSOR))
     return replace(
-        deaf,
+        mapping,
         config=config,
         shapes=shapes,
-        sources={**deaf.sources, **ears.sources},
-        fresh=(*deaf.fresh, *fresh),
-        dropped={**deaf.dropped, **ears.dropped},
+        sources={**mapping.sources, **whisper.sources},
+        fresh=(*mapping.fresh, *fresh),
+        dropped={**mapping.dropped, **whisper.dropped},
     )
 
 

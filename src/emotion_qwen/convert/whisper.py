@@ -1,4 +1,4 @@
-"""Ears for a model: the encoder of a Whisper checkpoint folder, as transformers saves it; names and shapes first.
+"""The encoder of a Whisper checkpoint folder, as transformers saves it: names and shapes, before any weight is read.
 
 Whole checkpoints (`model.encoder.*` or `encoder.*`) and encoders saved alone (bare names) are read. The decoder is left
 out: here the language model makes words. Weights keep their bytes; only the compressor behind the encoder is new.
@@ -34,7 +34,7 @@ LISTED = 6
 
 
 @dataclass(frozen=True)
-class Ears:
+class WhisperSource:
     """The encoder of a Whisper checkpoint, ready to be written into a model of ours.
 
     Attributes:
@@ -54,7 +54,7 @@ class Ears:
     dropped: dict[str, str]
 
 
-def read_ears(folder: Path, values: dict[str, Any], frames_per_token: int, token_id: int) -> Ears:
+def read_whisper(folder: Path, values: dict[str, Any], frames_per_token: int, token_id: int) -> WhisperSource:
     """Read the headers of a Whisper checkpoint and map its encoder; no weight is read.
 
     Args:
@@ -88,7 +88,7 @@ def read_ears(folder: Path, values: dict[str, Any], frames_per_token: int, token
         )
     sources = {AUDIO_ENCODER + key.removeprefix(prefix): key for key in expected}
     dropped = {key: _why_left(key) for key in stored if key not in encoder}
-    return Ears(str(folder), config, token_id, encoder, sources, dropped)
+    return WhisperSource(str(folder), config, token_id, encoder, sources, dropped)
 
 
 def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> EmotionQwenAudioConfig:

@@ -1,13 +1,10 @@
 """Samples to training batches, padded or packed, by the same processor that serves inference.
 
-Nothing is ever cut: a sample that is longer than allowed is set aside with its reason. Packed rows hold several
-samples one after another without padding between them. What isolates them is the form transformers understands for
-Qwen2.5-VL: positions with a fourth row in front that restarts at every sample, and no attention mask.
+Nothing is ever cut: a sample that is longer than allowed is set aside with its reason.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,27 +15,20 @@ import torch
 from filelock import FileLock
 from transformers import BatchFeature
 
-from emotion_qwen.data.mixture import Item
+from emotion_qwen.data.mixture import MixtureItem, sample_of_item
+from emotion_qwen.data.packing import VISUALS, media_in_order, packed, visuals_per_sample
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
-from emotion_qwen.model.audio import audio_token_counts
-from emotion_qwen.model.modeling import IGNORE
-from emotion_qwen.model.positions import AUDIO
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
 
 DOMAINS = ("general", "emotion")  # in the order of the gate's columns
-VISUALS = (
-    ("image_grid_thw", ("pixel_values", "image_features"), 1),
-    ("video_grid_thw", ("pixel_values_videos", "video_features"), 2),
-)
-"""Grid, tensors with one row per patch, and token type, of either kind of visual."""
 TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
 """Tensors of a batch with one row per sample and one column per token."""
 
 
 @dataclass
-class SampleBatches:
+class SampleCollator:
     """Collate samples into what the model's forward takes, with `labels` from the chat template.
 
     Args:
@@ -61,7 +51,7 @@ class SampleBatches:
     rejections: Path | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
-    def __call__(self, items: Sequence[Item | Sample]) -> BatchFeature:
+    def __call__(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         """Return a batch of the samples; `domains` (V,) tells of every visual 0 general, 1 emotion.
 
         Raises:
@@ -74,16 +64,20 @@ class SampleBatches:
         if len(kept) < len(items):
             for item, length in zip(items, lengths, strict=True):
                 if length > limit:
-                    self._reject(_sample(item), f"{length} tokens, longer than {limit}")
+                    self._reject(sample_of_item(item), f"{length} tokens, longer than {limit}")
             items, batch = [items[row] for row in kept], self._of_rows(batch, kept)
-        if all(isinstance(one, Item) for one in items):
+        if all(isinstance(item, MixtureItem) for item in items):
             batch["domains"] = _domains(items, batch)  # type: ignore[arg-type]
-        return self._packed(batch) if self.pack else batch
+        if not self.pack:
+            return batch
+        assert self.positions is not None  # the trainer hands it on
+        return packed(batch, self.processor, self.positions, self.pack)
 
-    def _prepared(self, items: Sequence[Item | Sample]) -> BatchFeature:
+    def _prepared(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         if not items:
             raise DataError("a batch of no sample; give at least one")
-        chats = [list((self.prepare(_sample(i)) if self.prepare else _sample(i)).messages) for i in items]
+        samples = [sample_of_item(item) for item in items]
+        chats = [list((self.prepare(sample) if self.prepare else sample).messages) for sample in samples]
         return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
 
     def _of_rows(self, batch: BatchFeature, rows: list[int]) -> BatchFeature:
@@ -92,7 +86,7 @@ class SampleBatches:
             raise DataError(f"no sample of a batch is left ({self._last()}); raise max_tokens or correct the data")
         width = int(batch["attention_mask"][rows].sum(1).max())
         texts = {key: batch[key][rows, :width] for key in TEXTS if key in batch}
-        return BatchFeature({**texts, **_visuals_in_order(batch, rows), **self._sounds_in_order(batch, rows)})
+        return BatchFeature({**texts, **media_in_order(batch, rows, self.processor)})
 
     def _reject(self, sample: Sample, reason: str) -> None:
         if sample.id in [name for name, _ in self.rejected]:
@@ -107,32 +101,6 @@ class SampleBatches:
 
     def _last(self) -> str:
         return f"last: {self.rejected[-1][0]!r}, {self.rejected[-1][1]}" if self.rejected else "the batch was empty"
-
-    def _packed(self, batch: BatchFeature) -> BatchFeature:
-        assert self.positions is not None and self.pack is not None  # the trainer hands both on
-        names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids", "attention_mask")
-        places, _ = self.positions(batch["input_ids"], **{name: batch[name] for name in names if name in batch})
-        lengths = batch["attention_mask"].sum(1).tolist()
-        rows = fill_rows(lengths, self.pack)
-        pad = self.processor.tokenizer.pad_token_id
-        packed = {
-            key: _lay_out(batch[key], rows, lengths, fill)
-            for key, fill in (("input_ids", pad), ("mm_token_type_ids", 0), ("labels", IGNORE))
-        }
-        restart = torch.arange(batch["input_ids"].shape[1]).expand(1, *batch["input_ids"].shape)
-        four = torch.cat([restart, places])  # (4, B, L)
-        packed["position_ids"] = torch.stack([_lay_out(one, rows, lengths, None) for one in four])
-        order = [number for row in rows for number in row]
-        return BatchFeature({**_visuals_in_order(batch, order), **self._sounds_in_order(batch, order), **packed})
-
-    def _sounds_in_order(self, batch: BatchFeature, order: list[int]) -> dict[str, torch.Tensor]:
-        """Bring the windows of sound into the order in which packed rows read their samples."""
-        hearing = self.processor.hearing
-        if "input_features" not in batch or hearing is None:
-            return {}
-        sizes = audio_token_counts(batch["feature_lengths"], hearing.frames_per_token).tolist()
-        picked = _in_order(_media_per_sample(batch, AUDIO, sizes), order)
-        return {name: batch[name][picked] for name in ("input_features", "feature_lengths")} if picked else {}
 
 
 def _write_rejected(path: Path, name: str, reason: str) -> int:
@@ -149,107 +117,11 @@ def _write_rejected(path: Path, name: str, reason: str) -> int:
         return len(lines)
 
 
-def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Put samples into as few rows as best-fit decreasing finds.
-
-    Args:
-        lengths: tokens of each sample, none above `capacity`.
-        capacity: tokens of a row.
-
-    Returns:
-        Per row the numbers of its samples; every sample stands in exactly one row.
-    """
-    rows: list[list[int]] = []
-    free: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
-        fitting = [row for row, left in enumerate(free) if left >= lengths[number]]
-        if fitting:
-            row = min(fitting, key=lambda r: (free[r], r))
-            rows[row].append(number)
-            free[row] -= lengths[number]
-        else:
-            rows.append([number])
-            free.append(capacity - lengths[number])
-    return rows
-
-
-def _lay_out(padded: torch.Tensor, rows: list[list[int]], lengths: list[int], fill: int | None) -> torch.Tensor:
-    """Lay right-padded (B, L) samples out in rows; `fill` None counts up from 0, so the tail is a sample of its own."""
-    width = max(sum(lengths[n] for n in row) for row in rows)
-    lines = []
-    for row in rows:
-        pieces = [padded[n, : lengths[n]] for n in row]
-        gap = width - sum(len(piece) for piece in pieces)
-        tail = torch.arange(gap) if fill is None else torch.full((gap,), fill)
-        lines.append(torch.cat([*pieces, tail.to(padded.dtype)]))
-    return torch.stack(lines)
-
-
-def _domains(items: Sequence[Item], batch: BatchFeature) -> torch.Tensor:
+def _domains(items: Sequence[MixtureItem], batch: BatchFeature) -> torch.Tensor:
     """Tell the domain of every visual, all images first, as the model encodes them."""
-    told = []
+    domains = []
     for grid, _, kind in VISUALS:
         if grid in batch:
-            for item, count in zip(items, _visuals_per_sample(batch, grid, kind), strict=True):
-                told += [DOMAINS.index(item.domain)] * count
-    return torch.tensor(told, dtype=torch.long)
-
-
-def _visuals_per_sample(batch: BatchFeature, grid: str, kind: int) -> list[int]:
-    """Count the visuals of one kind in each row of a padded batch: their tokens are used up in order."""
-    merged = batch[grid].prod(-1)
-    tokens = int((batch["mm_token_type_ids"] == kind).sum())
-    return _media_per_sample(batch, kind, (merged * tokens // merged.sum()).tolist())
-
-
-def _media_per_sample(batch: BatchFeature, kind: int, sizes: list[int]) -> list[int]:
-    """Count the media of one token type in each row of a padded batch, from the tokens of each medium, in order."""
-    tokens = (batch["mm_token_type_ids"] == kind).sum(1).tolist()
-    counts, place = [], 0
-    for left in tokens:
-        first = place
-        while left > 0:
-            left -= sizes[place]
-            place += 1
-        counts.append(place - first)
-    return counts
-
-
-def _in_order(counts: list[int], order: list[int]) -> list[int]:
-    """Return the numbers of the media as samples in a new order read them, from how many each sample has."""
-    starts = [0, *itertools.accumulate(counts)]
-    return [medium for sample in order for medium in range(starts[sample], starts[sample] + counts[sample])]
-
-
-def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.Tensor]:
-    """Bring all per-visual tensors into the order in which packed rows read their samples."""
-    ordered: dict[str, torch.Tensor] = {}
-    domains = (
-        list(batch["domains"].split([len(batch[g]) for g, _, _ in VISUALS if g in batch]))
-        if ("domains" in batch)
-        else []
-    )
-    told = []
-    for grid, tensors, kind in VISUALS:
-        if grid not in batch:
-            continue
-        picked = _in_order(_visuals_per_sample(batch, grid, kind), order)
-        if domains:
-            told.append(domains.pop(0)[picked])
-        if not picked:  # the samples that are left have none of this kind
-            continue
-        patches = batch[grid].prod(-1).tolist()
-        ordered[grid] = batch[grid][picked]
-        for name in tensors:
-            if name in batch:
-                pieces = batch[name].split(patches)
-                ordered[name] = torch.cat([pieces[visual] for visual in picked])
-        if kind == 2:
-            ordered["second_per_grid_ts"] = batch["second_per_grid_ts"][picked]
-    if "domains" in batch:
-        ordered["domains"] = torch.cat(told) if told else batch["domains"]
-    return ordered
-
-
-def _sample(item: Item | Sample) -> Sample:
-    return item.sample if isinstance(item, Item) else item
+            for item, count in zip(items, visuals_per_sample(batch, grid, kind), strict=True):
+                domains += [DOMAINS.index(item.domain)] * count
+    return torch.tensor(domains, dtype=torch.long)

@@ -50,17 +50,17 @@ def check(
     for manifest in manifests:
         with _progress("bytes") as bar:
             task = bar.add_task(manifest.name, total=None)
-            found = check_manifest(
+            report = check_manifest(
                 manifest,
                 media_root=media,
                 decode=not no_decode,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
             )
-        print_faults(found.faults)
-        list_faults(found.faults, rejected or manifest.parent / REJECTED, {str(manifest)})
-        if not (found.samples or found.faults):
+        print_faults(report.faults)
+        list_faults(report.faults, rejected or manifest.parent / REJECTED, {str(manifest)})
+        if not (report.samples or report.faults):
             raise DataError(f"{manifest}: no line with a sample; expected one JSON object per line")
-        together += [*found.samples, *found.faults]
+        together += [*report.samples, *report.faults]
     result = Check.of(together)
     print_counts(result)
     if len(result.faults) > max_rejected:
@@ -95,24 +95,24 @@ def import_source(
     """
     from emotion_qwen.data.importers import ImportOptions, import_manifest
 
-    told = ImportOptions(output.parent / "media", source=name, license=terms, **options)
+    import_options = ImportOptions(output.parent / "media", source=name, license=terms, **options)
     with _progress("samples") as bar:
         task = bar.add_task(source.name, total=None)
-        found = import_manifest(
+        report = import_manifest(
             kind,
             source,
             output,
-            told,
+            import_options,
             max_rejected=max_rejected,
             decode=not no_decode,
             progress=lambda done: bar.update(task, completed=done),
         )
-    print_faults(found.faults[:SHOWN])
-    if len(found.faults) > SHOWN:
-        print(f"and {len(found.faults) - SHOWN} more, see rejected.jsonl")
-    print_counts(found)
-    print(f"{len(found.samples)} sample(s) written to {output}")
-    if not found.samples:
+    print_faults(report.faults[:SHOWN])
+    if len(report.faults) > SHOWN:
+        print(f"and {len(report.faults) - SHOWN} more, see rejected.jsonl")
+    print_counts(report)
+    print(f"{len(report.samples)} sample(s) written to {output}")
+    if not report.samples:
         raise DataError(f"{source}: no sample could be imported; check KIND and SOURCE")
 
 

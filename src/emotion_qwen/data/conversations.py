@@ -178,12 +178,12 @@ def _media(value: Any, key: str, kind: str, resolve: Resolve) -> list[Medium]:
     if value is None:
         return []
     if isinstance(value, dict) and not {"bytes", "path"} >= set(value):
-        return [Medium(kind, resolve(one, kind), _call(name)) for name, one in value.items()]
+        return [Medium(kind, resolve(item, kind), _call(name)) for name, item in value.items()]
     if isinstance(value, str | bytes | dict):
         return [Medium(kind, resolve(value, kind))]
     if not isinstance(value, list):
         raise DataError(f"{key} is {value!r}; expected a path, a list of paths, or an object of names and paths")
-    return [Medium(kind, resolve(one, kind)) for one in value]
+    return [Medium(kind, resolve(item, kind)) for item in value]
 
 
 @cache

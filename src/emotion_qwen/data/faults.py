@@ -56,11 +56,11 @@ class Check:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Iterable[Sample | Fault]) -> Check:
-        """Sort what was found into samples and faults, and count the samples."""
-        found = tuple(found)
-        samples = tuple(one for one in found if isinstance(one, Sample))
-        return cls(samples, tuple(one for one in found if isinstance(one, Fault)), count(samples))
+    def of(cls, results: Iterable[Sample | Fault]) -> Check:
+        """Sort results into samples and faults, and count the samples."""
+        results = tuple(results)
+        samples = tuple(result for result in results if isinstance(result, Sample))
+        return cls(samples, tuple(result for result in results if isinstance(result, Fault)), count(samples))
 
 
 def refuse(check: Check, rejected: Path, max_rejected: int) -> None:
@@ -97,8 +97,14 @@ def list_faults(faults: Iterable[Fault], rejected: Path, files: set[str]) -> Non
         ours = {os.path.abspath(file) for file in files}  # the same file under any name
         kept = [line for line in _lines(rejected) if _file_of(line) not in ours]
         new = [
-            {"file": os.path.abspath(one.file), "line": one.line, "id": one.id, "reason": one.reason, "raw": one.raw}
-            for one in faults
+            {
+                "file": os.path.abspath(fault.file),
+                "line": fault.line,
+                "id": fault.id,
+                "reason": fault.reason,
+                "raw": fault.raw,
+            }
+            for fault in faults
         ]
         lines = [*kept, *(json.dumps(entry, ensure_ascii=False) for entry in new)]
         if lines:

@@ -24,7 +24,7 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from emotion_qwen.data.features import INDEX, MAKER, STORE, FeatureCache, media_parts, read_index, visual_key
-from emotion_qwen.data.mixture import Item, Mixture
+from emotion_qwen.data.mixture import Mixture, MixtureItem, sample_of_item
 from emotion_qwen.errors import DataError, EmotionQwenError
 from emotion_qwen.files import write_whole
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
@@ -35,7 +35,7 @@ KINDS = {"image": ("pixel_values", "image_grid_thw"), "video": ("pixel_values_vi
 PATCHES = 16_384
 """Patches encoded together, at most; a longer video is encoded alone. Their pixels take about 77 MB."""
 LOCK = "filling.lock"
-Samples = Sequence[Item] | Sequence[Sample] | Mixture | Dataset
+Samples = Sequence[MixtureItem] | Sequence[Sample] | Mixture | Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +76,13 @@ class MissingVisuals(Dataset):
         """The number of visuals."""
         return sum(len(keys) for _, _, keys in self.places)
 
-    def find(self, known: dict[str, Any], console: Console) -> None:
-        """Look through all samples for visuals that are not known; each is wanted once."""
-        planned = set(known)
+    def find(self, stored: dict[str, Any], console: Console) -> None:
+        """Look through all samples for visuals that are not stored; each is wanted once."""
+        planned = set(stored)
         for number, source in enumerate(self.sources):
             places = track(range(len(source)), "looking for visuals", console=console, transient=True)
             for place in places:
-                keys = {visual_key(part) for part in media_parts(_sample(source[place]))} - planned
+                keys = {visual_key(part) for part in media_parts(sample_of_item(source[place]))} - planned
                 if keys:
                     self.places.append((number, place, frozenset(keys)))
                     planned |= keys
@@ -93,7 +93,7 @@ class MissingVisuals(Dataset):
     def __getitem__(self, number: int) -> list[Pixels] | EmotionQwenError:
         """Return the pixels of one sample's visuals, or why they cannot be read: a worker would add its traceback."""
         source, place, keys = self.places[number]
-        sample = _sample(self.sources[source][place])
+        sample = sample_of_item(self.sources[source][place])
         named = {visual_key(part): index for index, part in enumerate(media_parts(sample))}
         try:
             ready = list(media_parts(self.read(sample)))
@@ -226,19 +226,19 @@ class FeatureFiller:
     @torch.no_grad()
     def _encode(self, batch: Sequence[Pixels]) -> list[torch.Tensor]:
         device = next(self.vision.parameters()).device
-        pixels = torch.from_numpy(np.concatenate([one.patches for one in batch])).to(device)
-        grid = torch.tensor([one.grid for one in batch], device=device)
+        pixels = torch.from_numpy(np.concatenate([visual.patches for visual in batch])).to(device)
+        grid = torch.tensor([visual.grid for visual in batch], device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             encoded = self.vision(pixels, grid).last_hidden_state
-        return list(encoded.to(self.dtype).cpu().split([len(one.patches) for one in batch]))
+        return list(encoded.to(self.dtype).cpu().split([len(visual.patches) for visual in batch]))
 
     def _append(self, batch: Sequence[Pixels], features: Sequence[torch.Tensor]) -> None:
         """Store features, and then the lines that name them."""
         lines, blocks = [], []
-        for one, feature in zip(batch, features, strict=True):
+        for visual, feature in zip(batch, features, strict=True):
             block = feature.contiguous().view(torch.uint8).numpy().tobytes()
-            entry = {"first": self.rows, "rows": len(feature), "grid": one.grid, "seconds": one.seconds}
-            lines.append(json.dumps({"key": one.key, **entry, "crc": zlib.crc32(block)}).encode() + b"\n")
+            entry = {"first": self.rows, "rows": len(feature), "grid": visual.grid, "seconds": visual.seconds}
+            lines.append(json.dumps({"key": visual.key, **entry, "crc": zlib.crc32(block)}).encode() + b"\n")
             blocks.append(block)
             self.rows += len(feature)
         for name, data in ((STORE, blocks), (INDEX, lines)):
@@ -265,16 +265,12 @@ def _as_read(visuals: Any) -> Any:
 def _bounded(visuals: Iterator[Pixels]) -> Iterator[list[Pixels]]:
     """Yield visuals in batches of at most `PATCHES` patches; a larger visual is alone."""
     batch: list[Pixels] = []
-    held = 0
+    patches = 0
     for visual in visuals:
-        if batch and held + len(visual.patches) > PATCHES:
+        if batch and patches + len(visual.patches) > PATCHES:
             yield batch
-            batch, held = [], 0
+            batch, patches = [], 0
         batch.append(visual)
-        held += len(visual.patches)
+        patches += len(visual.patches)
     if batch:
         yield batch
-
-
-def _sample(item: Item | Sample) -> Sample:
-    return item.sample if isinstance(item, Item) else item

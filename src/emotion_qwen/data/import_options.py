@@ -53,9 +53,9 @@ class ImportOptions:
 
     def sample(self, identity: str, messages: tuple[dict[str, Any], ...], source: Path, **known: Any) -> Sample:
         """Build a sample; `known` holds labels, and the split that the source itself tells."""
-        own = known.get("split") or "train"
+        split = known.get("split") or "train"
         name = self.source or (source.name if source.is_dir() else source.stem)
-        return Sample(identity, messages, known.get("labels", {}), self.split or own, name, self.license)
+        return Sample(identity, messages, known.get("labels", {}), self.split or split, name, self.license)
 
     def attempt(self, make: Callable[[], Sample], line: int, identity: str, record: object, file: Path) -> Found:
         """Make a sample of one record, or a fault out of the rule that it breaks."""

@@ -89,12 +89,12 @@ def import_manifest(
         raise DataError(f"{str(output)!r} exists already; remove it, or name another file for the manifest")
     options = options or ImportOptions(output.parent / "media")
     options = replace(options, accept=_Accepting(decode))
-    found: list[Found] = []
-    for one in import_samples(kind, source, options):
-        found.append(one)
+    results: list[Found] = []
+    for result in import_samples(kind, source, options):
+        results.append(result)
         if progress:
-            progress(len(found))
-    check = Check.of(found)
+            progress(len(results))
+    check = Check.of(results)
     if check.faults:
         refuse(check, Path(rejected or output.parent / REJECTED), max_rejected)
     if not check.samples:
@@ -117,7 +117,7 @@ class _Accepting:
             DataError: it breaks a rule.
         """
         times = self._seen.get(sample.id, 0) + 1
-        own = sample if times == 1 else replace(sample, id=f"{sample.id}#{times}")
-        self._accept(own, line)
+        numbered = sample if times == 1 else replace(sample, id=f"{sample.id}#{times}")
+        self._accept(numbered, line)
         self._seen[sample.id] = times
-        return own
+        return numbered

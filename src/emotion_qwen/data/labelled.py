@@ -65,10 +65,10 @@ def matched(label: str, labels: LabelSet) -> str:
     Raises:
         DataError: none, or more than one.
     """
-    found = label if label in labels.labels else match_label(label.replace("_", " ").replace("-", " "), labels)
-    if found is None:
+    name = label if label in labels.labels else match_label(label.replace("_", " ").replace("-", " "), labels)
+    if name is None:
         raise DataError(f"{unknown_choice('label', label, labels.labels)} Rename it, or choose another set (--labels).")
-    return found
+    return name
 
 
 def _from_file(path: Path, label: str | None, source: Path, options: ImportOptions) -> Sample:

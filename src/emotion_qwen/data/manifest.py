@@ -139,16 +139,16 @@ def check_manifest(
         raise DataError(f"manifest {str(path)!r} does not exist; give a file with one JSON object a line")
     root = Path(media_root) if media_root is not None else path.parent
     accept = Acceptance(decode, split)
-    found: list[Sample | Fault] = []
+    results: list[Sample | Fault] = []
     total, done = path.stat().st_size, 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             done += len(raw)
             if raw.strip():
-                found.append(_outcome(raw, number, str(path), root, accept))
+                results.append(_outcome(raw, number, str(path), root, accept))
             if progress:
                 progress(done, total)
-    return Check.of(found)
+    return Check.of(results)
 
 
 def _outcome(raw: bytes, number: int, file: str, root: Path, accept: Acceptance) -> Sample | Fault:

@@ -69,12 +69,17 @@ class SampleList:
 
 
 @dataclass(frozen=True)
-class Item:
+class MixtureItem:
     """A sample at its place of a run."""
 
     place: int
     sample: Sample
     domain: str
+
+
+def sample_of_item(item: MixtureItem | Sample) -> Sample:
+    """Return the sample of an item; a sample is returned as it is."""
+    return item.sample if isinstance(item, MixtureItem) else item
 
 
 class Mixture:
@@ -112,11 +117,11 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def __getitem__(self, place: int) -> Item:
+    def __getitem__(self, place: int) -> MixtureItem:
         number = int(self.owner[place])
         part = self.parts[number]
         turn, within = divmod(int(self.rank[place]), len(part))
-        return Item(place, part.sample(int(self._order(number, turn)[within]), turn), part.domain)
+        return MixtureItem(place, part.sample(int(self._order(number, turn)[within]), turn), part.domain)
 
     def _order(self, number: int, turn: int) -> np.ndarray:
         key = (number, turn)
@@ -156,7 +161,7 @@ class Mixture:
         )
 
 
-class InLengthOrder:
+class LengthGrouped:
     """The same items, those of similar length side by side: within windows, batches of neighbours.
 
     Args:
@@ -167,26 +172,26 @@ class InLengthOrder:
         seed: of that order.
     """
 
-    def __init__(self, items: Sequence[Item] | Mixture, batch: int, window: int = 16, seed: int = 0) -> None:
+    def __init__(self, items: Sequence[MixtureItem] | Mixture, batch: int, window: int = 16, seed: int = 0) -> None:
         self.items, self.batch, self.window, self.seed = items, batch, batch * window, seed
         self._number = -1
-        self._held: list[Item] = []
+        self._sorted: list[MixtureItem] = []
         self._order = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, place: int) -> Item:
+    def __getitem__(self, place: int) -> MixtureItem:
         number, within = divmod(place, self.window)
         if number != self._number:
             self._open(number)
-        return self._held[self._order[within]]
+        return self._sorted[self._order[within]]
 
     def _open(self, number: int) -> None:
         first = number * self.window
-        self._held = [self.items[place] for place in range(first, min(first + self.window, len(self.items)))]
-        by_length = np.argsort([rough_length(item.sample) for item in self._held], kind="stable")
-        whole = len(self._held) // self.batch * self.batch
+        self._sorted = [self.items[place] for place in range(first, min(first + self.window, len(self.items)))]
+        by_length = np.argsort([rough_length(item.sample) for item in self._sorted], kind="stable")
+        whole = len(self._sorted) // self.batch * self.batch
         batches = by_length[:whole].reshape(-1, self.batch)
         drawn = np.random.default_rng([self.seed, number]).permutation(len(batches))
         self._order = np.concatenate([batches[drawn].reshape(-1), by_length[whole:]])

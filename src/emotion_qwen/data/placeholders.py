@@ -63,13 +63,13 @@ def bind(turns: Sequence[Turn], media: Sequence[Medium]) -> tuple[dict[str, Any]
     called = {piece.text for turn in opened for piece in turn.pieces if isinstance(piece, Call)}
     supply = _Supply(media, called)
     filled = [Turn(turn.role, tuple(supply.fill(turn)), turn.place) for turn in opened]
-    left = supply.left()
-    if left:
+    unplaced = supply.left()
+    if unplaced:
         first = next((number for number, turn in enumerate(filled) if turn.role == "user"), None)
         if first is None:
-            raise DataError(f"no user turn for the {left[0].kind} {left[0].path!r}; add one")
+            raise DataError(f"no user turn for the {unplaced[0].kind} {unplaced[0].path!r}; add one")
         turn = filled[first]
-        filled[first] = Turn(turn.role, (*left, *turn.pieces), turn.place)
+        filled[first] = Turn(turn.role, (*unplaced, *turn.pieces), turn.place)
     return tuple({"role": turn.role, "content": _content(turn.pieces)} for turn in filled)
 
 
@@ -131,17 +131,15 @@ def tagged(text: str, place: str, resolve: Callable[[str, str], str]) -> list[Pi
         pieces += [text[end : tag.start()], Medium(_TAGS[tag[1]], resolve(tag[2].strip(), _TAGS[tag[1]]))]
         end = tag.end()
     rest = text[end:]
-    if lone := re.search(
-        r"</?(?:img|audio)>|</(?:image|video)>", " ".join(p for p in (*pieces, rest) if isinstance(p, str))
-    ):
+    if lone := _LONE_TAG.search(" ".join(p for p in (*pieces, rest) if isinstance(p, str))):
         raise DataError(f"{place} holds a lone {lone[0]}; expected a path between two tags, as <img>a.jpg</img>")
     return [piece for piece in (*pieces, rest) if piece]
 
 
 def _opened(turn: Turn, names: set[str]) -> Turn:
     """Split the texts of a turn at its placeholders."""
-    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    pattern = re.compile(_CALL.format(f"{known}|{_NUMBERED}" if known else _NUMBERED))
+    named = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    pattern = re.compile(_CALL.format(f"{named}|{_NUMBERED}" if named else _NUMBERED))
     pieces: list[Piece] = []
     for piece in turn.pieces:
         if not isinstance(piece, str):
@@ -152,11 +150,11 @@ def _opened(turn: Turn, names: set[str]) -> Turn:
                 pieces.append(Call(text))
             elif text:
                 pieces.append(text)
-    found = next((piece for piece in pieces if isinstance(piece, Call)), None)
-    if found and turn.role != "user":
+    placeholder = next((piece for piece in pieces if isinstance(piece, Call)), None)
+    if placeholder and turn.role != "user":
         raise DataError(
-            f"{turn.place} ({turn.role}) holds {found.text}; expected placeholders in user turns only, move it or "
-            "write the text without it"
+            f"{turn.place} ({turn.role}) holds {placeholder.text}; expected placeholders in user turns only, "
+            "move it or write the text without it"
         )
     return Turn(turn.role, tuple(pieces), turn.place)
 
@@ -165,6 +163,8 @@ def _content(pieces: Sequence[Piece]) -> str | list[dict[str, str]]:
     if all(isinstance(piece, str) for piece in pieces):
         return "".join(str(piece) for piece in pieces)
     return [
-        {"type": one.kind, one.kind: one.path} if isinstance(one, Medium) else {"type": "text", "text": str(one)}
-        for one in pieces
+        {"type": piece.kind, piece.kind: piece.path}
+        if isinstance(piece, Medium)
+        else {"type": "text", "text": str(piece)}
+        for piece in pieces
     ]

@@ -50,8 +50,8 @@ def sample_of(record: object) -> Sample:
     if not isinstance(record["messages"], list) or not record["messages"]:
         raise DataError(f"messages is {_named(record['messages'])}; expected a list of at least one turn")
     messages = tuple(_message(value, f"messages[{number}]") for number, value in enumerate(record["messages"]))
-    known = {key: record[key] for key in ("source", "license", "split") if key in record}
-    sample = Sample(record["id"], messages, _labels(record.get("labels", {})), **known)
+    provenance = {key: record[key] for key in ("source", "license", "split") if key in record}
+    sample = Sample(record["id"], messages, _labels(record.get("labels", {})), **provenance)
     check_sample(sample)
     return sample
 
@@ -71,9 +71,9 @@ def check_sample(sample: Sample) -> None:
         near = difflib.get_close_matches(emotion.lower(), sorted(EMOTIONS), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "take one of their labels"
         raise DataError(f"labels.emotion is {emotion!r}; expected a label of {', '.join(LABEL_SETS)}; {hint}")
-    told = [sample.id, sample.source, sample.license, sample.labels, sample.messages]
+    texts = [sample.id, sample.source, sample.license, sample.labels, sample.messages]
     try:
-        json.dumps(told, ensure_ascii=False).encode()
+        json.dumps(texts, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"a text holds {error.object[error.start]!r}, half of a character; write it in full") from error
 

@@ -75,29 +75,29 @@ class _Resolve:
 
 
 def _sample(identity: str, row: dict[str, Any], form: str, resolve: _Resolve, split: str | None) -> Sample:
-    known = {"split": _split(row, split)} if resolve.options.split is None else {}
+    split_of_row = {"split": _split(row, split)} if resolve.options.split is None else {}
     if form == "turns":
-        return resolve.options.sample(identity, messages_of(row, SHAREGPT, resolve), resolve.source, **known)
+        return resolve.options.sample(identity, messages_of(row, SHAREGPT, resolve), resolve.source, **split_of_row)
     if form == "answer":
-        asked = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
+        turns = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
         beside = {key: value for key, value in row.items() if key in MEDIA_KEYS}
         return resolve.options.sample(
-            identity, messages_of({**beside, "messages": asked}, SHAREGPT, resolve), resolve.source, **known
+            identity, messages_of({**beside, "messages": turns}, SHAREGPT, resolve), resolve.source, **split_of_row
         )
     label = row[form]
     if not isinstance(label, str):
         raise DataError(f"{form} is {label!r}; expected text, or a number in a file that names its classes")
     media = [{"type": medium.kind, medium.kind: medium.path} for medium in _media_only(row, resolve)]
-    return label_sample(identity, media, label, resolve.source, resolve.options, **known)
+    return label_sample(identity, media, label, resolve.source, resolve.options, **split_of_row)
 
 
 def _split(row: dict[str, Any], of_file: str | None) -> str | None:
     if row.get("split") is None:
         return of_file
-    own = str(row["split"])
-    if own not in _SPLIT_WORDS:
-        raise DataError(f"{unknown_choice('split', own, SPLITS)} Choose one for all rows (--split).")
-    return _SPLIT_WORDS[own]
+    name = str(row["split"])
+    if name not in _SPLIT_WORDS:
+        raise DataError(f"{unknown_choice('split', name, SPLITS)} Choose one for all rows (--split).")
+    return _SPLIT_WORDS[name]
 
 
 def _media_only(row: dict[str, Any], resolve: Resolve) -> list[Any]:
@@ -137,8 +137,8 @@ def _split_of(file: Path, source: Path) -> str | None:
     """Read the split off the name of a file, or of a folder between the source and it."""
     parts = [file.stem] if file == source else [*file.relative_to(source).parts[:-1], file.stem]
     for part in reversed(parts):
-        if found := _SPLIT_NAME.match(part.lower()):
-            return _SPLIT_WORDS[found.group(1)]
+        if match := _SPLIT_NAME.match(part.lower()):
+            return _SPLIT_WORDS[match.group(1)]
     return None
 
 

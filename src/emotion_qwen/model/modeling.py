@@ -51,7 +51,7 @@ class VisualFeatures(BaseModelOutputWithPooling):
 
 
 @dataclass
-class TaughtOutput(CausalLMOutputWithPast):
+class SupervisedOutput(CausalLMOutputWithPast):
     """What a training step needs.
 
     Attributes:
@@ -165,33 +165,33 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return self._compress(super().get_video_features(pixel_values_videos, video_grid_thw, **kwargs), video_grid_thw)
 
     def encode(
-        self, inputs: Mapping[str, Any], *, call_all: bool = False
+        self, inputs: Mapping[str, Any], *, dummy_forward: bool = False
     ) -> tuple[dict[str, Any], torch.Tensor | float]:
         """Encode all visuals in one call of the vision transformer and the compressor, and all sounds in another.
 
         Args:
             inputs: what the processor returns. Where `image_features` or `video_features` (N, vision hidden), in window
                 order as `VisualFeatures.last_hidden_state`, come instead of pixels, only the compressor reads them.
-            call_all: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that share
-                a sharded model wait for each other in every module, so each must call the same modules in the same
-                order, whatever its batch holds.
+            dummy_forward: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that
+                share a sharded model wait for each other in every module, so each must call the same modules in the
+                same order, whatever its batch holds.
 
         Returns:
             The keys "image", "video" and "audio", as far as present; and a zero that depends on what blank inputs
             became, so that the parameters of every encoder have a gradient.
         """
-        visual, unused = self._encode_visuals(inputs, call_all)
+        visual, unused = self._encode_visuals(inputs, dummy_forward)
         sounds, lengths = inputs.get("input_features"), inputs.get("feature_lengths")
         if sounds is not None:
             return {**visual, "audio": self.get_audio_features(sounds, lengths)}, unused
         shape = self.config.hearing
-        if call_all and shape is not None:
+        if dummy_forward and shape is not None:
             silence = torch.zeros(1, shape.num_mel_bins, shape.mel_frames, device=self.device)
             unused = unused + 0.0 * self.get_audio_features(silence, None).pooler_output[0].float().sum()
         return visual, unused
 
     def _encode_visuals(
-        self, inputs: Mapping[str, Any], call_all: bool
+        self, inputs: Mapping[str, Any], dummy_forward: bool
     ) -> tuple[dict[str, VisualFeatures], torch.Tensor | float]:
         names = {"image": "pixel_values", "video": "pixel_values_videos"}
         cached = {kind: inputs[f"{kind}_features"] for kind in names if inputs.get(f"{kind}_features") is not None}
@@ -199,7 +199,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             kind: inputs[name] for kind, name in names.items() if kind not in cached and inputs.get(name) is not None
         }
         grids = {kind: inputs[f"{kind}_grid_thw"] for kind in (*pixels, *cached)}
-        if call_all and not pixels:
+        if dummy_forward and not pixels:
             pixels = {"blank": self._blank_visual()}
             side = self.config.vision_config.spatial_merge_size
             grids = {"blank": torch.tensor([[1, side, side]], device=self.device), **grids}
@@ -224,13 +224,15 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         shape = self.config.vision_config
         features, orders, tokens = list(cached), [], 0
         if pixels:
-            seen = self.visual(torch.cat(pixels).to(self.visual.dtype), torch.cat(grids[: len(pixels)]))
-            features.insert(0, seen.last_hidden_state)
-            orders.append(seen.pooler_output)
-            tokens = len(seen.pooler_output)
+            vision = self.visual(torch.cat(pixels).to(self.visual.dtype), torch.cat(grids[: len(pixels)]))
+            features.insert(0, vision.last_hidden_state)
+            orders.append(vision.pooler_output)
+            tokens = len(vision.pooler_output)
         if cached:
-            known = torch.cat(grids[len(pixels) :])
-            order, _ = get_vision_window_index(known, shape.spatial_merge_size, shape.window_size, shape.patch_size)
+            cached_grid = torch.cat(grids[len(pixels) :])
+            order, _ = get_vision_window_index(
+                cached_grid, shape.spatial_merge_size, shape.window_size, shape.patch_size
+            )
             orders.append(tokens + order)
         grid_thw = torch.cat(grids)
         counts = (grid_thw.prod(-1) // shape.spatial_merge_size**2).tolist()
@@ -315,30 +317,30 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         super()._validate_model_kwargs({name: value for name, value in model_kwargs.items() if name not in SOUND})
 
     @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
-    def forward(self, *args: Any, only_taught: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
-        """Run the model as in transformers, or with `only_taught` as a training step wants it; see `_teach`."""
-        return self._teach(inputs) if only_taught else super().forward(*args, **inputs)
+    def forward(self, *args: Any, supervised_only: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
+        """Run as in transformers, or with `supervised_only` as a training step wants it; see `_supervised_loss`."""
+        return self._supervised_loss(inputs) if supervised_only else super().forward(*args, **inputs)
 
-    def _teach(self, inputs: dict[str, Any]) -> TaughtOutput:
+    def _supervised_loss(self, inputs: dict[str, Any]) -> SupervisedOutput:
         """Compute the loss; only taught tokens are projected onto the vocabulary.
 
         An answer is a small part of a conversation; projecting the rest onto 150 thousand words would cost more
         memory than the language model. Visuals may come as pixels or as cached patch features.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
-        encoded, unused = self.model.encode(inputs, call_all=True)
+        encoded, unused = self.model.encode(inputs, dummy_forward=True)
         left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
-        seen = {key: value for key, value in inputs.items() if key not in left_out}
+        language_inputs = {key: value for key, value in inputs.items() if key not in left_out}
         embeds = self.get_input_embeddings()(inputs["input_ids"])
         # added before the language model, so that the backward pass, too, leaves the encoders to the last everywhere
-        seen["inputs_embeds"] = embeds if isinstance(unused, float) else embeds + unused.to(embeds.dtype)
-        outputs = self.model(**seen, mm_encoder_outputs=encoded or None, use_cache=False)
+        language_inputs["inputs_embeds"] = embeds if isinstance(unused, float) else embeds + unused.to(embeds.dtype)
+        outputs = self.model(**language_inputs, mm_encoder_outputs=encoded or None, use_cache=False)
         taught = labels != IGNORE
         logits = self.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
         total = F.cross_entropy(logits, labels[taught], reduction="sum")
         loss = total / (taught.sum() if count is None else count)
         gates = [encoded[kind].gate_weights for kind in ("image", "video") if kind in encoded]
-        return TaughtOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
+        return SupervisedOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 
     def set_gate_mode(self, mode: str) -> None:
         """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration.

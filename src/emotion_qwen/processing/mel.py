@@ -76,8 +76,8 @@ def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Ten
         raise DataError("a sound without a sample came; leave its audio part out")
     length = round(hearing.window_seconds * SAMPLE_RATE)
     pieces = wave.split(length)
-    held = torch.tensor([-(-len(piece) // HOP) for piece in pieces])
-    return torch.stack([log_mel(piece, hearing.mels, length) for piece in pieces]), held
+    lengths = torch.tensor([-(-len(piece) // HOP) for piece in pieces])
+    return torch.stack([log_mel(piece, hearing.mels, length) for piece in pieces]), lengths
 
 
 @functools.lru_cache(maxsize=8)

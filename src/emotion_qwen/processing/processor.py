@@ -145,51 +145,51 @@ class EmotionQwenProcessor(ProcessorMixin):
             DataError: placeholders and media do not match, or sound came for a model that does not hear.
         """
         texts = [text] if isinstance(text, str) else list(text or [])
-        sounds, heard = self._sounds(_flat(audio))
+        sounds, audio_tokens = self._sounds(_flat(audio))
         data = {**self._pictures(_flat(images)), **self._videos(_flat(videos)), **sounds}
         merged = self.image_processor.merge_size**2
         counts = {
             pad: (data[key].prod(-1) // merged).tolist() if key in data else []
             for pad, key in ((IMAGE_PAD, "image_grid_thw"), (VIDEO_PAD, "video_grid_thw"))
         }
-        rows = self._rows(texts, spans, {**counts, AUDIO_PAD: heard})
+        rows = self._rows(texts, spans, {**counts, AUDIO_PAD: audio_tokens})
         return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors)
 
-    def _rows(self, texts: list[str], spans: Any, left: dict[str, list[int]]) -> list[dict[str, list[int]]]:
+    def _rows(self, texts: list[str], spans: Any, remaining: dict[str, list[int]]) -> list[dict[str, list[int]]]:
         kinds = {self.tokenizer.convert_tokens_to_ids(pad): kind for kind, pad in enumerate(PADS, start=1)}
-        rows, known = [], {}
+        rows, tokenized = [], {}
         for number, text in enumerate(texts):
             last = number == len(texts) - 1
-            own = {}
+            counts = {}
             for pad in PADS:
-                take = len(left[pad]) if last else text.count(pad)
-                own[pad], left[pad] = left[pad][:take], left[pad][take:]
-            expanded, added = expand(text, own)
-            if expanded not in known:  # many pictures of one size under one question are one text
-                known[expanded] = self.tokenizer(
+                take = len(remaining[pad]) if last else text.count(pad)
+                counts[pad], remaining[pad] = remaining[pad][:take], remaining[pad][take:]
+            expanded, added = expand(text, counts)
+            if expanded not in tokenized:  # many pictures of one size under one question are one text
+                tokenized[expanded] = self.tokenizer(
                     expanded, add_special_tokens=False, return_offsets_mapping=spans is not None
                 )
-            tokens = known[expanded]
+            tokens = tokenized[expanded]
             ids = tokens["input_ids"]
             row = {"input_ids": ids, "mm_token_type_ids": [kinds.get(token, 0) for token in ids]}
             if spans is not None:
-                own_spans = [(moved(start, added), moved(stop, added)) for start, stop in spans[number]]
-                told = inside(tokens["offset_mapping"], own_spans)
-                row["labels"] = [token if said else IGNORE for token, said in zip(ids, told, strict=True)]
+                expanded_spans = [(moved(start, added), moved(stop, added)) for start, stop in spans[number]]
+                supervised = inside(tokens["offset_mapping"], expanded_spans)
+                row["labels"] = [token if learned else IGNORE for token, learned in zip(ids, supervised, strict=True)]
             rows.append(row)
         return rows
 
     def _pad(self, rows: list[dict[str, list[int]]], side: str | None) -> dict[str, torch.Tensor]:
         fill = {"input_ids": self.tokenizer.pad_token_id, "mm_token_type_ids": 0, "labels": IGNORE}
         length = max((len(row["input_ids"]) for row in rows), default=0)
-        left = (side or self.tokenizer.padding_side) == "left"
+        on_the_left = (side or self.tokenizer.padding_side) == "left"
         padded: dict[str, list[list[int]]] = {}
         for row in rows:
             gap = length - len(row["input_ids"])
             full = {**row, "attention_mask": [1] * len(row["input_ids"])}
             for key, values in full.items():
-                more = [fill.get(key, 0)] * gap
-                padded.setdefault(key, []).append(more + values if left else values + more)
+                padding = [fill.get(key, 0)] * gap
+                padded.setdefault(key, []).append(padding + values if on_the_left else values + padding)
         return {key: torch.tensor(values) for key, values in padded.items()}
 
     def _pictures(self, images: list[Any]) -> dict[str, torch.Tensor]:
@@ -206,7 +206,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not videos:
             return {}
         if encoded := _encoded(videos):
-            each = torch.tensor([one.seconds for one in encoded], dtype=torch.float32)
+            each = torch.tensor([item.seconds for item in encoded], dtype=torch.float32)
             return {**_features("video", encoded), "second_per_grid_ts": each}
         settings, shape = self.settings, self.image_processor
         patches, grids, seconds = [], [], []
@@ -234,15 +234,15 @@ class EmotionQwenProcessor(ProcessorMixin):
             return {}, []
         hearing = self.hearing
         if encoded := _encoded(sounds):
-            return {}, [len(one.tokens) for one in encoded]
+            return {}, [len(medium.tokens) for medium in encoded]
         if hearing is None:
             raise DataError(f"{len(sounds)} sound(s) came for a model that does not hear; leave the audio parts out")
         windows, lengths, counts = [], [], []
         for sound in sounds:
-            mel, held = mel_windows(self._wave(sound), hearing)
+            mel, frames = mel_windows(self._wave(sound), hearing)
             windows.append(mel)
-            lengths.append(held)
-            counts.append(int(audio_token_counts(held, hearing.frames_per_token).sum()))
+            lengths.append(frames)
+            counts.append(int(audio_token_counts(frames, hearing.frames_per_token).sum()))
         return {"input_features": torch.cat(windows), "feature_lengths": torch.cat(lengths)}, counts
 
     def _wave(self, sound: Any) -> torch.Tensor:
@@ -306,8 +306,8 @@ class EmotionQwenProcessor(ProcessorMixin):
                 for part in message["content"] if isinstance(message["content"], list) else ():
                     if part["type"] in media:
                         media[part["type"]].append(_source(part))
-        told = spans if return_labels else None
-        prepared = self(media["image"], texts, media["video"], media["audio"], spans=told, **kwargs)
+        supervised = spans if return_labels else None
+        prepared = self(media["image"], texts, media["video"], media["audio"], spans=supervised, **kwargs)
         return prepared if return_dict else prepared["input_ids"]
 
     @property
@@ -387,8 +387,8 @@ def _source(part: dict) -> Any:
 
 def _encoded(media: list[Any]) -> list[Any]:
     """Return the media if all are encoded in one form (`EncodedVisual` or `MediumTokens`), nothing if none is."""
-    forms = {type(one) for one in media} & {EncodedVisual, MediumTokens}
-    encoded = [one for one in media if type(one) in forms]
+    forms = {type(medium) for medium in media} & {EncodedVisual, MediumTokens}
+    encoded = [medium for medium in media if type(medium) in forms]
     if encoded and (len(encoded) < len(media) or len(forms) > 1):
         raise DataError(
             f"{len(encoded)} of {len(media)} visuals of one kind come as features; give all of a batch as features or "
@@ -398,10 +398,10 @@ def _encoded(media: list[Any]) -> list[Any]:
 
 
 def _features(kind: str, encoded: Sequence[Any]) -> dict[str, torch.Tensor]:
-    grid = {f"{kind}_grid_thw": torch.stack([one.grid_thw for one in encoded])}
+    grid = {f"{kind}_grid_thw": torch.stack([visual.grid_thw for visual in encoded])}
     if isinstance(encoded[0], MediumTokens):
         return grid
-    return {f"{kind}_features": torch.cat([one.features for one in encoded]), **grid}
+    return {f"{kind}_features": torch.cat([visual.features for visual in encoded]), **grid}
 
 
 def _flat(media: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.plan import (
     TrainSettings,
@@ -32,9 +32,9 @@ def print_plan(settings: TrainSettings, console: Console) -> None:
     table = Table("part", "learns", "of", "learning rate")
     rate = f"{plan.learning_rate:g}"
     for part, (learning, whole) in trainable_counts(model).items():
-        own = settings.optim.rates.get(part)
-        told = ("adapters" if settings.adapter and part == "language" else f"{learning:,}") if learning else "frozen"
-        table.add_row(part, told, f"{whole:,}", (f"{own:g}" if own else rate) if learning else "")
+        part_rate = settings.optim.rates.get(part)
+        learns = ("adapters" if settings.adapter and part == "language" else f"{learning:,}") if learning else "frozen"
+        table.add_row(part, learns, f"{whole:,}", (f"{part_rate:g}" if part_rate else rate) if learning else "")
     console.print(table)
     needed = ", ".join(
         f"{kind} x{devices} {memory_estimate(model, devices, kind, settings.adapter):.1f}"
@@ -59,7 +59,7 @@ def print_data(settings: TrainSettings, console: Console) -> None:
         console.print("no processor there: the first batch is not shown", highlight=False)
         return
     first = [mixture[place] for place in range(min(settings.batch.samples, len(mixture), 8))]
-    batch = SampleBatches(start_processor(settings))(first)
+    batch = SampleCollator(start_processor(settings))(first)
     for key, value in batch.items():
         console.print(f"  {key} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}", highlight=False)
     taught = int((batch["labels"] != IGNORE).sum())

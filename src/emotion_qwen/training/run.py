@@ -1,9 +1,8 @@
-"""Compose and run one stage: settings in, a model folder with its proof out."""
+"""Compose and run one stage: from settings to a model folder with the proof of what moved."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,35 +14,26 @@ import torch
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
-from emotion_qwen.data.collate import SampleBatches
+from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.feature_filling import FeatureFiller
 from emotion_qwen.data.features import FeatureCache
-from emotion_qwen.data.mixture import InLengthOrder, Mixture, Part
-from emotion_qwen.engine.calibration import Calibration
+from emotion_qwen.data.mixture import LengthGrouped, Mixture, Part
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.loading import load_model
-from emotion_qwen.model.source import STAGE_PROOF, ModelSource, find_model, locate
+from emotion_qwen.model.source import ModelSource, find_model, locate
 from emotion_qwen.prepare import prepare_sample
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.records import Sample
 from emotion_qwen.training.adapters import add_adapter, load_quantized
+from emotion_qwen.training.checkpoint import POSITION, STAGING, latest_checkpoint, read_position, save_model
 from emotion_qwen.training.optimizer import make_optimizer
 from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts
 from emotion_qwen.training.ranks import on_rank_zero, without_worker
 from emotion_qwen.training.stages import enter_stage, gathered_state, part_digests
-from emotion_qwen.training.trainer import (
-    POSITION,
-    STAGING,
-    StageTrainer,
-    StopOnSignal,
-    exact_share,
-    latest_checkpoint,
-    put_in_place,
-    read_position,
-)
+from emotion_qwen.training.trainer import StageTrainer, StopOnSignal, exact_share
 
 REJECTED = "rejected.jsonl"
 
@@ -171,12 +161,12 @@ def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
     return load_processor(find_model(settings.start, weights=False).processor)
 
 
-class HeldSamples(Dataset):
+class ValidationSubset(Dataset):
     """The first samples of one turn over validation parts, in a fixed order."""
 
     def __init__(self, parts: list[Part], count: int) -> None:
-        held = Mixture(parts, [1.0] * len(parts), min(count, sum(len(part) for part in parts)), seed=0)
-        self.samples: list[Sample] = [held[place].sample for place in range(len(held))]
+        mixture = Mixture(parts, [1.0] * len(parts), min(count, sum(len(part) for part in parts)), seed=0)
+        self.samples: list[Sample] = [mixture[place].sample for place in range(len(mixture))]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -195,10 +185,10 @@ def make_trainer(
     base = model.get_base_model() if settings.adapter is not None else model
     if settings.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    held = held_out(settings)
-    args = training_arguments(settings, bool(held))
-    prepare = sample_preparation(settings, args, base, processor, [mixture, *held.values()])
-    collate = SampleBatches(
+    validation = validation_subsets(settings)
+    args = training_arguments(settings, bool(validation))
+    prepare = sample_preparation(settings, args, base, processor, [mixture, *validation.values()])
+    collate = SampleCollator(
         processor,
         base.model.get_rope_index,
         settings.batch.pack,
@@ -208,30 +198,29 @@ def make_trainer(
         settings.output / REJECTED,
     )
     plan = settings.plan
-    data = InLengthOrder(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
+    data = LengthGrouped(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
     trainer = StageTrainer(
         model=model,
         args=args,
         train_dataset=data,  # type: ignore[arg-type]
-        eval_dataset=held or None,
+        eval_dataset=validation or None,
         data_collator=collate,
-        compute_metrics=exact_share if held else None,
+        compute_metrics=exact_share if validation else None,
         callbacks=[StopOnSignal()],
     )
     trainer.mixture, trainer.keep = mixture, settings.keep
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
     trainer.gate_objective = (settings.gate.objective, settings.gate.weight)
-    trainer.held_collator = SampleBatches(processor, prepare=prepare)
+    trainer.validation_collator = SampleCollator(processor, prepare=prepare)
     return trainer
 
 
-def held_out(settings: TrainSettings) -> dict[str, HeldSamples]:
+def validation_subsets(settings: TrainSettings) -> dict[str, ValidationSubset]:
     """Open the validation parts, one data set per domain."""
-    opened = open_parts(settings, settings.validation)
     by_domain: dict[str, list[Part]] = {}
-    for part in opened:
+    for part in open_parts(settings, settings.validation):
         by_domain.setdefault(part.domain, []).append(part)
-    return {domain: HeldSamples(parts, settings.evaluate_samples) for domain, parts in by_domain.items()}
+    return {domain: ValidationSubset(parts, settings.evaluate_samples) for domain, parts in by_domain.items()}
 
 
 def sample_preparation(
@@ -266,16 +255,16 @@ def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArgu
     """Translate our settings into transformers'."""
     batch, optim = settings.batch, settings.optim
     every = settings.evaluate_every
-    more: dict[str, Any] = {}
+    strategy: dict[str, Any] = {}
     if settings.strategy.kind == "fsdp":
-        more["fsdp"] = True
-        more["fsdp_config"] = {
+        strategy["fsdp"] = True
+        strategy["fsdp_config"] = {
             "version": 2,
             "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "transformer_layer_cls_to_wrap": ["Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"],
         }
     if settings.strategy.kind == "deepspeed":
-        more["deepspeed"] = str(settings.strategy.config)
+        strategy["deepspeed"] = str(settings.strategy.config)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(settings.output / "tensorboard")
     return TrainingArguments(
         output_dir=str(settings.output),
@@ -305,7 +294,7 @@ def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArgu
         remove_unused_columns=False,
         seed=settings.seed,
         data_seed=settings.seed,
-        **more,
+        **strategy,
     )
 
 
@@ -321,37 +310,15 @@ def _finish(
     proof |= {"trains": list(learning), "gate": settings.plan.gate, "replay": settings.plan.replay}
     model = trainer.accelerator.unwrap_model(trainer.model)
     if before is not None:
-        with trainer.known_to_all("comparing the parts of the model"):
+        with trainer.fail_together("comparing the parts of the model"):
             proof |= _moved(before, part_digests(model), learning)
     proof["log"] = trainer.state.log_history
     proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
     deepspeed = settings.strategy.kind == "deepspeed"
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if deepspeed else gathered_state(model)
-    staging = settings.output / STAGING
-    with trainer.known_to_all("saving the model"):
+    with trainer.fail_together("saving the model"):
         if trainer.args.should_save:
-            try:
-                shutil.rmtree(staging, ignore_errors=True)
-                model.save_pretrained(staging / "model", state_dict=state)
-                processor.save_pretrained(staging / "model")
-                _keep_calibration(settings.start, staging / "model")
-                (staging / "model" / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
-                put_in_place(staging / "model", settings.output / "model")
-                shutil.rmtree(staging, ignore_errors=True)
-            except OSError as error:
-                raise TrainingError(
-                    f"the model could not be saved in {settings.output} ({error}); the last checkpoint is whole: "
-                    "make room, then --resume"
-                ) from error
-
-
-def _keep_calibration(start: str, model: Path) -> None:
-    """Give the trained model the weights of the start's channels; `emotion-qwen calibrate` fits them anew."""
-    if start.startswith("preset:"):
-        return
-    known = Calibration.read(find_model(start, weights=False).folder)
-    if known.channels:
-        known.after_training().write(model)
+            save_model(settings.output, model, state, processor, settings.start, proof)
 
 
 def _moved(before: dict[str, str], after: dict[str, str], learning: tuple[str, ...]) -> dict[str, Any]:
@@ -365,6 +332,3 @@ def _moved(before: dict[str, str], after: dict[str, str], learning: tuple[str, .
     if wrong:
         raise TrainingError(f"frozen part(s) {', '.join(wrong)} have changed; this is a fault of ours, report it")
     return {"changed": changed, "parts": after, "parts_before": before}
-
-
-__all__ = ["DataError", "Outcome", "load_start", "make_trainer", "run_stage"]

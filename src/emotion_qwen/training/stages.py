@@ -82,13 +82,13 @@ def parameters_of(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
     """
     if part not in PARTS:
         raise SettingsError(unknown_choice("part", part, PARTS))
-    found = {name: p for name, p in model.named_parameters() if name.startswith(PARTS[part])}
-    if not found:
+    parameters = {name: p for name, p in model.named_parameters() if name.startswith(PARTS[part])}
+    if not parameters:
         raise SettingsError(
             f"the model has no part {part!r} (no parameter begins with {' or '.join(PARTS[part])}); "
             "a stage needs every part it names, check the model folder"
         )
-    return found
+    return parameters
 
 
 def part_of(name: str) -> str:
@@ -128,14 +128,14 @@ def enter_stage(
             f"part(s) {', '.join(idle)} cannot learn while the gate mode is {chosen.gate!r}, which leaves them out; "
             "take them from `trains`, or set gate_mode=learned"
         )
-    found = {part: parameters_of(model, part) for part in {*learning, *(p for pair in chosen.copies for p in pair)}}
+    by_part = {part: parameters_of(model, part) for part in {*learning, *(p for pair in chosen.copies for p in pair)}}
     model.set_gate_mode(chosen.gate)
     model.requires_grad_(False)
     for part in learning:
-        for parameter in found[part].values():
+        for parameter in by_part[part].values():
             parameter.requires_grad_(parameter.is_floating_point())  # quantised weights cannot
     for source, target in chosen.copies if copy else ():
-        _copy_part(found[source], found[target], PARTS[source][0], PARTS[target][0])
+        _copy_part(by_part[source], by_part[target], PARTS[source][0], PARTS[target][0])
     return learning
 
 

@@ -7,8 +7,6 @@ no number stops the run at once, and validation tells emotion and general skill 
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -30,9 +28,8 @@ from transformers.trainer_utils import EvalPrediction
 from emotion_qwen.data.mixture import Mixture
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.model.modeling import IGNORE
+from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
 
-STAGING = ".unfinished"  # a checkpoint is written here and renamed; what stands here was interrupted
-POSITION = "position.json"
 GATE_OBJECTIVES = ("none", "balance", "domain")
 
 
@@ -43,7 +40,7 @@ class StageTrainer(Trainer):
         mixture: the data, for the position saved with every checkpoint.
         keep: checkpoints kept, the newest.
         optimizer_for: builds the optimizer over a (perhaps sharded) model.
-        held_collator: collates validation samples, padded.
+        validation_collator: collates validation samples, padded.
         gate_objective: "none", "balance" (both experts are used equally over a batch) or "domain" (the gate is told
             which visuals are emotional), and its weight.
     """
@@ -51,7 +48,7 @@ class StageTrainer(Trainer):
     mixture: Mixture
     keep: int = 2
     optimizer_for: Callable[[nn.Module], Optimizer]
-    held_collator: Callable[..., Any]
+    validation_collator: Callable[..., Any]
     gate_objective: tuple[str, float] = ("none", 0.0)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
@@ -66,7 +63,7 @@ class StageTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return validation batches, padded, so that a row is a sample."""
         training = self.data_collator
-        self.data_collator: Any = self.held_collator
+        self.data_collator: Any = self.validation_collator
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
@@ -75,7 +72,7 @@ class StageTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss of the taught tokens, and the gate's objective if there is one."""
         domains = inputs.pop("domains", None)
-        loss, outputs = super().compute_loss(model, {**inputs, "only_taught": True}, True, num_items_in_batch)
+        loss, outputs = super().compute_loss(model, {**inputs, "supervised_only": True}, True, num_items_in_batch)
         kind, weight = self.gate_objective
         if model.training and weight and outputs.gate_weights is not None:
             shares = 1.0 if num_items_in_batch is None else 1.0 / self.args.gradient_accumulation_steps
@@ -99,12 +96,12 @@ class StageTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Read the batches of a step; a fault of one rank's data ends all of them before they wait for each other."""
-        with self.known_to_all("reading its data"):
+        with self.fail_together("reading its data"):
             batches = list(itertools.islice(epoch_iterator, num_batches))
         return super().get_batch_samples(iter(batches), num_batches, device)
 
     @contextmanager
-    def known_to_all(self, doing: str) -> Iterator[None]:
+    def fail_together(self, doing: str) -> Iterator[None]:
         """Let no rank go on if any of them failed inside; each waits here for all.
 
         Raises:
@@ -124,7 +121,7 @@ class StageTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         inputs.pop("domains", None)
         with torch.no_grad(), self.compute_loss_context_manager():
-            outputs = model(**inputs, only_taught=True)
+            outputs = model(**inputs, supervised_only=True)
         targets = inputs["labels"][:, 1:]
         taught = targets != IGNORE
         wrong = torch.zeros_like(targets, dtype=torch.bool)
@@ -140,9 +137,9 @@ class StageTrainer(Trainer):
                 shutil.rmtree(staging, ignore_errors=True)
             self.accelerator.wait_for_everyone()
             self.args.output_dir = str(staging)
-            with self.known_to_all("saving a checkpoint"):
+            with self.fail_together("saving a checkpoint"):
                 super()._save_checkpoint(model, trial)
-            with self.known_to_all("saving a checkpoint"):
+            with self.fail_together("saving a checkpoint"):
                 self._finish(staging / name, final / name)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
@@ -155,18 +152,12 @@ class StageTrainer(Trainer):
             self.args.output_dir = str(final)
 
     def _finish(self, staged: Path, target: Path) -> None:
-        """Give a written checkpoint its name, in one move; then let the oldest go, each in one move too."""
+        """Give a written checkpoint its name, with the position of the data."""
         if self.args.should_save:
-            seen = self.state.global_step * self._samples_per_step()
-            (staged / POSITION).write_text(json.dumps(self.mixture.position(seen), indent=1), encoding="utf-8")
-            _flush(staged)
-            put_in_place(staged, target)
-            for old in checkpoints(target.parent)[: -self.keep]:
-                os.replace(old, staged.parent / old.name)
-            shutil.rmtree(staged.parent, ignore_errors=True)
-
-    def _samples_per_step(self) -> int:
-        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+            args = self.args
+            samples_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            position = self.mixture.position(self.state.global_step * samples_per_step)
+            finish_checkpoint(staged, target, position, self.keep)
 
 
 def of_all_ranks(number: int) -> list[int]:
@@ -223,49 +214,5 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
 
-def put_in_place(staged: Path, target: Path) -> None:
-    """Give a written folder its name; what bore that name is moved beside `staged` first, for the caller to remove.
-
-    Folders are only ever removed where they are staged: a removal that is cut off leaves half a folder behind.
-    """
-    if target.exists():
-        os.replace(target, staged.with_name(f"{staged.name}.old"))
-    os.replace(staged, target)
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints of a run, oldest first."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name.split("-")[-1].isdigit() and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.split("-")[-1]))
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint, None without one."""
-    found = checkpoints(folder)
-    return found[-1] if found else None
-
-
-def read_position(checkpoint: Path) -> dict[str, Any]:
-    """Read where the data stood at a checkpoint.
-
-    Raises:
-        TrainingError: the file is missing or broken.
-    """
-    try:
-        return json.loads((checkpoint / POSITION).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise TrainingError(
-            f"{checkpoint}: {POSITION} cannot be read ({error}); remove the folder and resume from an earlier one"
-        ) from error
-
-
 def _listed(ranks: list[int]) -> str:
     return ", ".join(map(str, ranks))
-
-
-def _flush(folder: Path) -> None:
-    """Bring every file of a folder to the disk, so that a rename never outruns the content."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
