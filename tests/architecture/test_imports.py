@@ -34,7 +34,6 @@ UPWARD = {
 # Imports that close a cycle of files, importer first, and why they stand.
 CLOSING = {
     ("model", "processing"): "AutoProcessor has to know our processor as soon as our model",
-    ("data.scenes", "data.parts"): "to be taken apart",
 }
 # Strings that look like modules of ours.
 ENTRY_POINT_GROUPS = {"emotion_qwen.tasks", "emotion_qwen.parts"}
