@@ -217,6 +217,7 @@ def _outputs(
     new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
+        source: StoredTensor | torch.Tensor
         if name in mapping.fresh:
             source, kept = new[name], usual
         else:

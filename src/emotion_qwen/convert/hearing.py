@@ -10,7 +10,7 @@ from emotion_qwen.convert.whisper import audio_config, read_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
 from emotion_qwen.processing.chat import AUDIO_TOKENS
-from emotion_qwen.processing.folder import load_processor, save_over
+from emotion_qwen.processing.folder import load_processor, ours_from, save_over
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
@@ -50,8 +50,8 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
     """
     values = read_config(source)
-    old = load_processor(source)
-    tokenizer = old.tokenizer
+    processor = load_processor(source)
+    tokenizer = processor.tokenizer
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # those it knows stay as they are
     rows = (values.get("text_config") or values).get("vocab_size", 0)
     if len(tokenizer) > rows:
@@ -59,12 +59,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
             f"{source}: the model has {rows} token rows and its tokenizer would have {len(tokenizer)} tokens with "
             f"{', '.join(AUDIO_TOKENS)}; resize the embedding first"
         )
-    return EmotionQwenProcessor(
-        old.image_processor,
-        tokenizer,
-        clip_settings=old.clip_settings,
-        hearing_settings=hearing_settings(config),
-    )
+    return ours_from(processor, hearing_settings(config))
 
 
 def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:
