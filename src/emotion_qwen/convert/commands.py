@@ -29,8 +29,10 @@ LISTED = 14
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
-@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder hears.")
-@click.option("--frames-per-token", type=int, default=4, show_default=True, help="Its 20 ms frames to an audio token.")
+@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder is added.")
+@click.option(
+    "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
+)
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
     source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
@@ -39,8 +41,8 @@ def convert(
 
     SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, or a folder of
     this package (then a checked copy). The merger becomes both experts and the gate is new, so the result answers as
-    SOURCE does until it is trained. With --whisper it also gets ears: the encoder's weights are copied, the compressor
-    behind it is new and must be trained before sound says anything.
+    SOURCE does until it is trained. With --whisper it also gets an audio side: the encoder's weights are copied, the
+    compressor behind it is new and must be trained before sound means anything to the model.
     """
     console = Console(stderr=True)
     folder = locate(source)
@@ -70,10 +72,10 @@ def print_report(report: KeyReport, console: Console) -> None:
     console.print(table)
     for line in _dropped(report):
         say(line)
-    if report.ears:
+    if report.whisper:
         say(
-            f"the encoder of {report.ears} is copied as it is; the compressor behind it is new: train it before sound "
-            "says anything"
+            f"the encoder of {report.whisper} is copied as it is; the compressor behind it is new: train it before "
+            "sound is used"
         )
     if report.missing:
         say(
@@ -105,9 +107,9 @@ def _origin(part: str, report: KeyReport) -> str:
         return "the merger"
     if part == "emotion expert" and report.cloned:
         return "the merger, cloned"
-    if part == "audio encoder" and report.ears:
+    if part == "audio encoder" and report.whisper:
         return "Whisper"
-    if part == "audio compressor" and report.ears:
+    if part == "audio compressor" and report.whisper:
         return f"new, seed {SEED}"
     if part == "output projection" and not report.parts[part][0]:
         return "tied to the embedding"

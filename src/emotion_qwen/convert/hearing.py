@@ -1,4 +1,4 @@
-"""Giving a model ears: Whisper's encoder into its weights, audio tokens and `hearing_settings` into its processor."""
+"""Adding an audio side: Whisper's encoder to the weights, audio tokens and `hearing_settings` to the processor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from emotion_qwen.processing.processor import EmotionQwenProcessor
 def convert_with_whisper(
     source: Path, target: Path, whisper: Path, *, frames_per_token: int = 4, **options: Any
 ) -> KeyReport:
-    """Convert a checkpoint folder as `model.convert.convert` does, and give the model the ears of a Whisper checkpoint.
+    """Convert a checkpoint folder as `conversion.convert` does, and add the encoder of a Whisper checkpoint.
 
-    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so the model
-    makes nothing of what it hears until it is trained; without a sound it answers as it would without ears. The folder
-    gets the processor too, with `hearing_settings` and this package's chat template.
+    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so sound
+    means nothing to the model until it is trained; without a sound it answers as it would without an audio side. The
+    folder also gets the processor, with `hearing_settings` and this package's chat template.
 
     Args:
         source: as of `convert`, with tokenizer and image processor.
@@ -44,7 +44,7 @@ def convert_with_whisper(
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
-    """Load a folder's processor and make it one that hears as a model with this audio side does.
+    """Load a folder's processor and add what a model with this audio side needs.
 
     Raises:
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
