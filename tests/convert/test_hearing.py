@@ -83,7 +83,7 @@ def refused(folder: Path, *texts: str, error: type[Exception] = CheckpointError,
 def test_the_encoder_is_copied_to_the_bit_from_every_layout(whisper, tmp_path, kind, left):
     folder, theirs = whisper(kind)
     report = convert_with_whisper(NANO, tmp_path / "ours", folder, frames_per_token=5)
-    assert report.ears == str(folder) and len(report.dropped) == left
+    assert report.whisper == str(folder) and len(report.dropped) == left
     assert all("decoder." in key and reason.startswith("Whisper's decoder") for key, reason in report.dropped.items())
     tensors = load_file(tmp_path / "ours" / "model.safetensors")
     for name, value in theirs.state_dict().items():
@@ -118,23 +118,25 @@ def test_weights_keep_their_type_or_take_the_one_asked_for(whisper, tmp_path):
 
 def test_without_a_sound_the_model_answers_as_before(whisper, tmp_path, nano):
     convert_with_whisper(NANO, tmp_path / "ours", whisper()[0])
-    ears = Engine.load(tmp_path / "ours", device="cpu")
+    hearing = Engine.load(tmp_path / "ours", device="cpu")
     picture = {"type": "image", "image": np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)}
     asked = ([picture], "How does the person feel?", ["happy", "sad"])
-    assert torch.equal(ears.score(*asked).log_likelihood, nano.score(*asked).log_likelihood)
-    assert ears.processor.clip_settings == nano.processor.clip_settings
-    assert ears.processor.hearing.model_dump() == {"mels": 16, "window_seconds": 2.0, "frames_per_token": 4}
+    assert torch.equal(hearing.score(*asked).log_likelihood, nano.score(*asked).log_likelihood)
+    assert hearing.processor.clip_settings == nano.processor.clip_settings
+    assert hearing.processor.hearing.model_dump() == {"mels": 16, "window_seconds": 2.0, "frames_per_token": 4}
 
 
 def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
     convert_with_whisper(NANO, tmp_path / "one", whisper()[0])
     copied = convert(tmp_path / "one", tmp_path / "two")
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert copied.fresh == () and copied.ears is None and one.keys() == two.keys()
+    assert copied.fresh == () and copied.whisper is None and one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     other, theirs = whisper("encoder", encoder_layers=1, num_mel_bins=8)
     report = convert_with_whisper(tmp_path / "one", tmp_path / "three", other, frames_per_token=10)
-    assert {reason for reason in report.dropped.values()} == {"other ears were given"} and len(report.dropped) == 43
+    assert {reason for reason in report.dropped.values()} == {"another audio encoder was given"} and len(
+        report.dropped
+    ) == 43
     three = Engine.load(tmp_path / "three", device="cpu")
     assert torch.equal(three.model.model.audio.encoder.conv1.weight, theirs.conv1.weight)
     assert three.processor.hearing.mels == 8 and three.model.config.hearing.encoder_layers == 1
@@ -228,7 +230,7 @@ def test_the_command_says_what_is_new_and_what_is_left_out(whisper, tmp_path, ca
     call = ["convert", str(NANO), str(target), "--whisper", str(folder), "--report", str(report)]
     assert main([*call, "--frames-per-token", "10"]) == 0
     out = capsys.readouterr().out
-    assert "left out: 28 tensors, model.decoder.embed_positions.weight" in out and "its encoder alone hears" in out
+    assert "left out: 28 tensors, model.decoder.embed_positions.weight" in out and "only its encoder is used" in out
     assert f"the encoder of {folder} is copied as it is; the compressor behind it is new: train it" in out
     values = json.loads(report.read_text())
     assert len(values["dropped"]) == 28 and values["parts"]["audio compressor"][0] == 6 and values["gate_seed"] is None

@@ -61,8 +61,8 @@ def test_check_prints_faults_with_their_place_then_counts(manifest, capsys):
     rejected = manifest.parent / "rejected.jsonl"
     assert err == (
         f"error: 1 of 3 samples cannot be used, 0 allowed; the first: {manifest}:2 (b): messages[0] part 0: image "
-        f"'{manifest.parent}/gone.png' does not exist; mend the path, or name the folder that paths start from "
-        f"(media_root, --media); all are listed in '{rejected}', mend or remove them, or allow more (max_rejected, "
+        f"'{manifest.parent}/gone.png' does not exist; correct the path, or name the folder that paths start from "
+        f"(media_root, --media); all are listed in '{rejected}', correct or remove them, or allow more (max_rejected, "
         "--max-rejected)\n"
     )
     assert [json.loads(row)["line"] for row in rejected.read_text().splitlines()] == [2]
@@ -95,7 +95,7 @@ def test_check_without_decoding_only_looks_for_files(manifest, capsys):
     assert "gone.png' " in capsys.readouterr().err
     assert main(["data", "check", str(manifest), "--no-decode"]) == 0
     assert main(["data", "check", str(manifest.parent / "none.jsonl")]) == 2
-    assert "none.jsonl' does not exist; give a file with one JSON object a line" in capsys.readouterr().err
+    assert "none.jsonl' does not exist; give a file with one JSON object per line" in capsys.readouterr().err
 
 
 def test_check_prints_what_no_terminal_can_show(tmp_path, capfdbinary):

@@ -199,11 +199,13 @@ def test_json_lines_and_files_that_are_no_json(folder):
     (folder / "l.jsonl").write_text(f"{good}\n\n{{bad\n{good}\n")
     found = list(import_samples("release", folder / "l.jsonl", ImportOptions(folder)))
     assert [type(one) for one in found] == [Sample, Fault, Sample]
-    assert (found[1].line, found[1].raw) == (3, "{bad") and "expected one object a line, or one list" in found[1].reason
+    assert (found[1].line, found[1].raw) == (3, "{bad") and "expected one object per line, or one list" in found[
+        1
+    ].reason
     (folder / "broken.json").write_text("[{]")
-    with pytest.raises(DataError, match=r"broken.json' is not JSON \(Expecting.*\); mend the file"):
+    with pytest.raises(DataError, match=r"broken.json' is not JSON \(Expecting.*\); correct the file"):
         list(import_samples("llava", folder / "broken.json", ImportOptions(folder)))
-    with pytest.raises(DataError, match=r"' is no file; expected a JSON list, or JSON with one object a line"):
+    with pytest.raises(DataError, match=r"' is no file; expected a JSON list, or JSON with one object per line"):
         list(import_samples("llava", folder, ImportOptions(folder)))
 
 

@@ -176,7 +176,7 @@ def test_media_that_are_missing_or_cannot_be_read(tmp_path, gray_clip):
     check = check_manifest(path)
     assert [s.id for s in check.samples] == ["0", "1"]
     told = [f.reason for f in check.faults]
-    assert told[0].startswith(f"messages[0] part 0: image '{tmp_path}/gone.png' does not exist; mend the path")
+    assert told[0].startswith(f"messages[0] part 0: image '{tmp_path}/gone.png' does not exist; correct the path")
     assert f"image '{tmp_path}/cut.png'" in told[1] and "damaged" in told[1] and "fetch it again" in told[1]
     assert f"video '{tmp_path}/cut.mp4': an MP4 without its index" in told[2]
     assert f"image '{tmp_path}/empty.jpg' is empty (0 bytes)" in told[3]
@@ -201,7 +201,7 @@ def test_too_many_bad_samples_are_one_line_and_a_list(tmp_path):
     rejected = tmp_path / "rejected.jsonl"
     assert str(caught.value) == (
         f"2 of 4 samples cannot be used, 0 allowed; the first: {path}:2 (b): messages[0], the last turn, is user; "
-        f"expected assistant, for training learns only from answers; all are listed in '{rejected}', mend or remove "
+        f"expected assistant, for training learns only from answers; all are listed in '{rejected}', correct or remove "
         "them, or allow more (max_rejected, --max-rejected)"
     )
     entries = [json.loads(line) for line in rejected.read_text().splitlines()]

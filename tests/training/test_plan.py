@@ -127,7 +127,7 @@ def test_every_configuration_has_a_dry_run_without_its_start(path, tmp_path, mon
     assert main(["train", str(path), "--dry-run"]) == 0
     told = " ".join(capsys.readouterr().err.split())
     settings = read_settings(path)
-    assert f"stage {settings.plan.number} {settings.stage}" in told and "GiB a device" in told
+    assert f"stage {settings.plan.number} {settings.stage}" in told and "GiB per device" in told
     if settings.start != "nano":
         assert f"start {settings.start} is not there yet; planned by size {size_of(path)}" in told
     absent = [part.path for part in settings.data if part.path is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
-from emotion_qwen.processing.folder import ours_from, save_over, takes_ours
+from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
 
 LISTED = 14
 
@@ -28,8 +29,10 @@ LISTED = 14
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
-@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder hears.")
-@click.option("--frames-per-token", type=int, default=4, show_default=True, help="Its 20 ms frames to an audio token.")
+@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder is added.")
+@click.option(
+    "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
+)
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
     source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
@@ -38,8 +41,8 @@ def convert(
 
     SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, or a folder of
     this package (then a checked copy). The merger becomes both experts and the gate is new, so the result answers as
-    SOURCE does until it is trained. With --whisper it also gets ears: the encoder's weights are copied, the compressor
-    behind it is new and must be trained before sound says anything.
+    SOURCE does until it is trained. With --whisper it also gets an audio side: the encoder's weights are copied, the
+    compressor behind it is new and must be trained before sound means anything to the model.
     """
     console = Console(stderr=True)
     folder = locate(source)
@@ -51,7 +54,7 @@ def convert(
         options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
         if whisper is None:
             if takes_ours(folder):
-                options["finish"] = partial(save_over, ours_from(folder))
+                options["finish"] = partial(save_over, ours_from(load_processor(folder)))
             result = convert_folder(folder, target, **options)
         else:
             result = convert_with_whisper(folder, target, locate(whisper), frames_per_token=frames_per_token, **options)
@@ -62,47 +65,39 @@ def convert(
 
 def print_report(report: KeyReport, console: Console) -> None:
     """Print the counts per part, then what was cloned, is new or left out."""
+    say = partial(console.print, markup=False, highlight=False)
     table = Table("part", "tensors", "parameters", "from")
     for part, (tensors, parameters) in report.parts.items():
         table.add_row(part, str(tensors), f"{parameters:,}", _origin(part, report))
     console.print(table)
-    _print_dropped(report, console)
-    if report.ears:
-        console.print(
-            f"the encoder of {report.ears} is copied as it is; the compressor behind it is new: train it before sound "
-            "says anything",
-            markup=False,
-            highlight=False,
+    for line in _dropped(report):
+        say(line)
+    if report.whisper:
+        say(
+            f"the encoder of {report.whisper} is copied as it is; the compressor behind it is new: train it before "
+            "sound is used"
         )
     if report.missing:
-        console.print(
+        say(
             f"not in {report.source}: {', '.join(report.missing)}; copy them into {report.target} from the model that "
             "the weights come from, before it is used",
             style="yellow",
-            markup=False,
-            highlight=False,
         )
     verb = "written to" if report.written else "dry run; nothing written to"
     dtypes = ", ".join(f"{count} {name}" for name, count in report.dtypes.items())
-    console.print(
-        f"{report.layout} layout, {report.size / 1e9:.2f} GB ({dtypes}) {verb} {report.target}",
-        markup=False,
-        highlight=False,
-    )
+    say(f"{report.layout} layout, {report.size / 1e9:.2f} GB ({dtypes}) {verb} {report.target}")
 
 
-def _print_dropped(report: KeyReport, console: Console) -> None:
+def _dropped(report: KeyReport) -> Iterator[str]:
     """Name what was left out, by reason; of many keys with one reason the first few and their count."""
     reasons: dict[str, list[str]] = {}
     for key, reason in report.dropped.items():
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
-        if len(keys) <= LISTED:
-            lines = [f"left out: {key} ({reason})" for key in keys]
+        if len(keys) > LISTED:
+            yield f"left out: {len(keys)} tensors, {', '.join(keys[:3])} ... {keys[-1]} ({reason}), see --report"
         else:
-            lines = [f"left out: {len(keys)} tensors, {', '.join(keys[:3])} ... {keys[-1]} ({reason}), see --report"]
-        for line in lines:
-            console.print(line, markup=False, highlight=False)
+            yield from (f"left out: {key} ({reason})" for key in keys)
 
 
 def _origin(part: str, report: KeyReport) -> str:
@@ -112,9 +107,9 @@ def _origin(part: str, report: KeyReport) -> str:
         return "the merger"
     if part == "emotion expert" and report.cloned:
         return "the merger, cloned"
-    if part == "audio encoder" and report.ears:
+    if part == "audio encoder" and report.whisper:
         return "Whisper"
-    if part == "audio compressor" and report.ears:
+    if part == "audio compressor" and report.whisper:
         return f"new, seed {SEED}"
     if part == "output projection" and not report.parts[part][0]:
         return "tied to the embedding"

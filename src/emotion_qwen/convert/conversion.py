@@ -1,7 +1,7 @@
 """Turn a Qwen2.5-VL checkpoint into a folder of ours, without loading a model.
 
-Tensors go from the source's shards into new ones, a shard at a time; the merger is written twice, as general
-and as emotion expert; the gate is new, and so is what stands behind ears that are given. Because both experts start
+Tensors go from the source's shards into new ones, a shard at a time; the merger is written twice, as general and as
+emotion expert; the gate is new, and so is the compressor of an audio encoder that is added. Because both experts start
 equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
 target appears under its name only when it is complete.
 """
@@ -55,7 +55,7 @@ class KeyReport:
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
         fresh: tensors of the gate and of the audio side's compressor that are new.
         gate_seed: of the new gate; None if the gate came from the source.
-        ears: the folder that the audio encoder came from, if one was given.
+        whisper: the folder that the audio encoder came from, if one was given.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
@@ -72,7 +72,7 @@ class KeyReport:
     cloned: dict[str, str]
     fresh: tuple[str, ...]
     gate_seed: int | None
-    ears: str | None
+    whisper: str | None
     dropped: dict[str, str]
     dtypes: dict[str, int]
     size: int
@@ -270,7 +270,7 @@ def _report(
         cloned={name: mapping.sources[name] for name in mapping.cloned},
         fresh=mapping.fresh,
         gate_seed=SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
-        ears=whisper,
+        whisper=whisper,
         dropped=mapping.dropped,
         dtypes=dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)),
         size=sum(tensor.nbytes for tensor in tensors),

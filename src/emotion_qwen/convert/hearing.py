@@ -1,4 +1,4 @@
-"""Giving a model ears: Whisper's encoder into its weights, audio tokens and `hearing_settings` into its processor."""
+"""Adding an audio side: Whisper's encoder to the weights, audio tokens and `hearing_settings` to the processor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from emotion_qwen.convert.whisper import audio_config, read_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
 from emotion_qwen.processing.chat import AUDIO_TOKENS
-from emotion_qwen.processing.folder import load_processor, save_over
+from emotion_qwen.processing.folder import load_processor, ours_from, save_over
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
 
 def convert_with_whisper(
     source: Path, target: Path, whisper: Path, *, frames_per_token: int = 4, **options: Any
 ) -> KeyReport:
-    """Convert a checkpoint folder as `model.convert.convert` does, and give the model the ears of a Whisper checkpoint.
+    """Convert a checkpoint folder as `conversion.convert` does, and add the encoder of a Whisper checkpoint.
 
-    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so the model
-    makes nothing of what it hears until it is trained; without a sound it answers as it would without ears. The folder
-    gets the processor too, with `hearing_settings` and this package's chat template.
+    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so sound
+    means nothing to the model until it is trained; without a sound it answers as it would without an audio side. The
+    folder also gets the processor, with `hearing_settings` and this package's chat template.
 
     Args:
         source: as of `convert`, with tokenizer and image processor.
@@ -44,14 +44,14 @@ def convert_with_whisper(
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
-    """Load a folder's processor and make it one that hears as a model with this audio side does.
+    """Load a folder's processor and add what a model with this audio side needs.
 
     Raises:
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
     """
     values = read_config(source)
-    old = load_processor(source)
-    tokenizer = old.tokenizer
+    processor = load_processor(source)
+    tokenizer = processor.tokenizer
     tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # those it knows stay as they are
     rows = (values.get("text_config") or values).get("vocab_size", 0)
     if len(tokenizer) > rows:
@@ -59,12 +59,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
             f"{source}: the model has {rows} token rows and its tokenizer would have {len(tokenizer)} tokens with "
             f"{', '.join(AUDIO_TOKENS)}; resize the embedding first"
         )
-    return EmotionQwenProcessor(
-        old.image_processor,
-        tokenizer,
-        clip_settings=old.clip_settings,
-        hearing_settings=hearing_settings(config),
-    )
+    return ours_from(processor, hearing_settings(config))
 
 
 def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def key_map(
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
     if whisper is not None:
-        replaced = {key: "other ears were given" for key in shapes if key.startswith(AUDIO)}
+        replaced = {key: "another audio encoder was given" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
         config.audio_config = config.audio_token_id = None

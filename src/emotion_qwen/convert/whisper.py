@@ -101,7 +101,7 @@ def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> E
     if values.get("model_type") != "whisper":
         raise CheckpointError(
             f"{place}: model_type is {values.get('model_type')!r}, expected 'whisper'; only Whisper's encoder can be "
-            "the model's ears"
+            "added"
         )
     missing = [name for name in REQUIRED if not isinstance(values.get(name), int) or values[name] < 1]
     if missing:
@@ -137,5 +137,5 @@ def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]
 
 def _why_left(key: str) -> str:
     if "decoder." in key or key.startswith("proj_out."):
-        return "Whisper's decoder; its encoder alone hears"
+        return "Whisper's decoder; only its encoder is used"
     return "no part of Whisper's encoder"

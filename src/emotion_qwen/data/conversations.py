@@ -1,6 +1,6 @@
 """Conversations in the JSON of others: the published Emotion-Qwen release, LLaVA, ShareGPT.
 
-A file is one JSON list, or one object a line. An object holds its turns, and its media beside them under `image`,
+A file is one JSON list, or one object per line. An object holds its turns, and its media beside them under `image`,
 `images`, `video` or `videos`: a path, a list of paths, or an object {name: path}; relative paths start from one folder
 in all three forms. Images and videos may stand together. Other keys are passed over, unless they look like media.
 """
@@ -129,20 +129,20 @@ def _sample(
 def _records(source: Path) -> Iterator[tuple[int, Any]]:
     """Yield (number from 1, record or fault): elements of a JSON list, or lines."""
     if not source.is_file():
-        raise DataError(f"{str(source)!r} is no file; expected a JSON list, or JSON with one object a line")
+        raise DataError(f"{str(source)!r} is no file; expected a JSON list, or JSON with one object per line")
     try:
         text = source.read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("["):
             yield from enumerate(json.loads(text), 1)
             return
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(source)!r} is not JSON ({error}); mend the file") from error
+        raise DataError(f"{str(source)!r} is not JSON ({error}); correct the file") from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                reason = f"not JSON ({error}); expected one object a line, or one list for the whole file"
+                reason = f"not JSON ({error}); expected one object per line, or one list for the whole file"
                 yield number, Fault(number, "", reason, line, str(source))
 
 

@@ -82,7 +82,7 @@ def too_many(check: Check, rejected: Path, max_rejected: int) -> str:
     reason = first.reason.removesuffix(".")
     return (
         f"{count} of {count + len(check.samples)} samples cannot be used, {max_rejected} allowed; the first: "
-        f"{first.place} ({first.id or 'without id'}): {reason}; all are listed in {str(rejected)!r}, mend or remove "
+        f"{first.place} ({first.id or 'without id'}): {reason}; all are listed in {str(rejected)!r}, correct or remove "
         "them, or allow more (max_rejected, --max-rejected)"
     )
 

@@ -1,4 +1,4 @@
-"""Manifests: training samples as JSON Lines, one object a line, media as paths beside them.
+"""Manifests: training samples as JSON Lines, one object per line, media as paths beside them.
 
 A line is `{"id", "messages": [{"role", "content"}], "labels", "split", "source", "license"}`; only `id` and `messages`
 are needed. A content is a text or a list of parts: `{"type": "text", "text": ...}`, `{"type": "image", "image": path}`,
@@ -136,7 +136,7 @@ def check_manifest(
     if split is not None and split not in SPLITS:
         raise DataError(unknown_choice("split", split, SPLITS))
     if not path.is_file():
-        raise DataError(f"manifest {str(path)!r} does not exist; give a file with one JSON object a line")
+        raise DataError(f"manifest {str(path)!r} does not exist; give a file with one JSON object per line")
     root = Path(media_root) if media_root is not None else path.parent
     accept = Acceptance(decode, split)
     results: list[Sample | Fault] = []
@@ -170,7 +170,7 @@ def _json(raw: bytes, number: int) -> object:
         # Some editors begin a file with a byte order mark.
         return json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON ({error}); expected one JSON object in UTF-8 a line") from error
+        raise DataError(f"not JSON ({error}); expected one JSON object in UTF-8 per line") from error
 
 
 def _line(sample: Sample, folder: Path) -> str:

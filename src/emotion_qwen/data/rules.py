@@ -1,7 +1,7 @@
 """What a training sample must be: the form of its record, the order of its turns, and media that can be read.
 
 Every rule is a `DataError` whose message begins with the place inside the sample. Whoever reads many samples turns it
-into a `Fault` and goes on; nothing is guessed and nothing is mended.
+into a `Fault` and goes on; nothing is guessed and nothing is repaired.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class MediaCheck:
             return f"{kind} {str(path)!r} is a folder; expected one file"
         if not path.is_file():
             return (
-                f"{kind} {str(path)!r} does not exist; mend the path, or name the folder that paths start from "
+                f"{kind} {str(path)!r} does not exist; correct the path, or name the folder that paths start from "
                 "(media_root, --media)"
             )
         if not self.decode:

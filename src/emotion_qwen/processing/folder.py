@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import read_json
@@ -49,20 +50,18 @@ def takes_ours(folder: Path) -> bool:
     return kind != EmotionQwenProcessor.__name__ and not missing_processor_files(folder)
 
 
-def ours_from(folder: Path) -> EmotionQwenProcessor:
-    """Make our processor of another model's tokenizer and image processor, with our chat template.
+def ours_from(other: EmotionQwenProcessor, hearing: dict[str, Any] | None = None) -> EmotionQwenProcessor:
+    """Make our processor of a tokenizer and an image processor, with our chat template.
 
     The template writes the same text as Qwen2.5-VL's, and marks what the assistant says, which training needs.
 
-    Raises:
-        CheckpointError: as of `load_processor`.
+    Args:
+        other: loaded from any model's folder.
+        hearing: other `hearing_settings` than its own.
     """
-    other = load_processor(folder)
+    settings = other.hearing_settings if hearing is None else hearing
     return EmotionQwenProcessor(
-        other.image_processor,
-        other.tokenizer,
-        clip_settings=other.clip_settings,
-        hearing_settings=other.hearing_settings,
+        other.image_processor, other.tokenizer, clip_settings=other.clip_settings, hearing_settings=settings
     )
 
 

@@ -87,7 +87,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         tokenizer: a fast tokenizer that knows `SPECIAL_TOKENS`.
         chat_template: Jinja template; ours if None.
         clip_settings: values of `ClipSettings` that differ from its defaults.
-        hearing_settings: values of `HearingSettings` that differ from its defaults; None if the model is deaf.
+        hearing_settings: values of `HearingSettings` that differ from its defaults; None without an audio side.
     """
 
     image_token, video_token, audio_token = PADS

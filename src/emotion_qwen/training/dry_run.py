@@ -40,7 +40,7 @@ def print_plan(settings: TrainSettings, console: Console) -> None:
         f"{kind} x{devices} {memory_estimate(model, devices, kind, settings.adapter):.1f}"
         for kind, devices in STRATEGIES
     )
-    console.print(f"GiB a device for weights, gradients and moments: {needed}", highlight=False)
+    console.print(f"GiB per device for weights, gradients and moments: {needed}", highlight=False)
 
 
 def print_data(settings: TrainSettings, console: Console) -> None:

@@ -302,7 +302,7 @@ def check_deepspeed(path: Path | None) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise SettingsError(f"{path}: not valid JSON ({error}); mend the file") from error
+        raise SettingsError(f"{path}: not valid JSON ({error}); correct the file") from error
     if config.get("zero_optimization", {}).get("stage") not in (2, 3):
         raise SettingsError(f"{path}: zero_optimization.stage is missing; expected 2 or 3")
     gathers = config["zero_optimization"].get("stage3_gather_16bit_weights_on_model_save", False)
