@@ -29,7 +29,7 @@ from emotion_qwen.media.frames import FrameConverter
 from emotion_qwen.media.timeline import Timeline, read_timeline
 from emotion_qwen.media.write.film import ENCODINGS, Film, decoded, encoder
 from emotion_qwen.ver.settings import CutSettings
-from emotion_qwen.ver.store.columns import Row, kept, rejected
+from emotion_qwen.ver.store.columns import KEPT, Row, rejected
 
 _COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
 _COPIED_SOUND = ENCODINGS[".mp4"].copied
@@ -61,7 +61,8 @@ class CutClip:
             if is_full(error) or is_full(error.__cause__ or error):
                 raise storage_error(out, error) from error
             return self.lost(item, str(error))
-        return kept(item, media=out.name, copied=copied, seconds=seconds)
+        written = {"media": out.name, "copied": copied, "seconds": seconds}
+        return [{"clip": item["clip"], **written, "status": KEPT, "reason": ""}]
 
     def lost(self, item: Row, reason: str) -> list[Row]:
         """Return one rejected row; see `pools.Work`."""
