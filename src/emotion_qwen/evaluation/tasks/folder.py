@@ -39,7 +39,7 @@ class LabelledFolder(LabelledFiles):
                     table.add(place, Labelled(path, label, ""))
         if not table.rows:
             raise DataError(
-                f"{str(home)!r} holds no labelled picture or clip; expected one folder a label of {labels.name}: "
+                f"{str(home)!r} holds no labelled picture or clip; expected one folder per label of {labels.name}: "
                 f"{', '.join(labels.labels)}"
             )
         return table
@@ -58,7 +58,7 @@ def folder_task(labels: str = "fer7") -> Task:
         LabelledFolder((), set_name=label_set(labels).name),
         score=LabelScores(label_set(labels)),
         splits=("test",),
-        needs="a folder with one subfolder a label",
+        needs="a folder with one subfolder per label",
         licence="yours",
         access="your own files",
         options={"labels": "label set, such as fer7, dfew7 or mer6"},
