@@ -63,8 +63,9 @@ def load_file(path: Path) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
-        outside = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != parts[0]
-        missing = missing_package(error) if outside else None
+        missing = None
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != parts[0]:
+            missing = missing_package(error)
         raise missing or SettingsError(f"{path}: cannot be imported ({error}); correct the file") from error
     if Path(module.__file__ or "").resolve() != place:
         raise SettingsError(f"{path}: another module is already called {name!r} ({module.__file__}); rename the file")
