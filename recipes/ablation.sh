@@ -6,4 +6,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:?"give the folder of the Parquet files"} base=${2:-runs/nano/stage1/model} runs=${3:-runs/ablation}
-.venv/bin/python -m emotion_qwen.evaluation.ablation --base "$base" --data "$data" --runs "$runs" --results docs/results --jobs "$(nproc)"
+.venv/bin/python -m recipes.nano.ablation --base "$base" --data "$data" --runs "$runs" --results docs/results --jobs "$(nproc)"

@@ -16,9 +16,9 @@ once() { # once NAME COMMAND...: run once, leave a mark when done
     touch "$runs/$name.done"
   fi
 }
-step() { once "$1" .venv/bin/python -m emotion_qwen.training.nano "$@" --data "$data" --runs "$runs"; }
-stage() { # stage NAME START: the settings stand in configs/train/nano_NAME.yaml
-  once "$1" .venv/bin/emotion-qwen train "configs/train/nano_$1.yaml" --resume \
+step() { once "$1" .venv/bin/python -m recipes.nano.steps "$@" --data "$data" --runs "$runs"; }
+stage() { # stage NAME START: the settings stand in recipes/nano/configs/NAME.yaml
+  once "$1" .venv/bin/emotion-qwen train "recipes/nano/configs/$1.yaml" --resume \
     folder="$data" start="$runs/$2" output="$runs/$1"
 }
 step teacher
@@ -44,7 +44,7 @@ stage comments tuning_words/model
 step hearing
 step ears --model "$runs/comments/model"
 stage senses ears
-once stages .venv/bin/python -m emotion_qwen.evaluation.stages_page --runs "$runs" --results docs/results
+once stages .venv/bin/python -m recipes.nano.stages_page --runs "$runs" --results docs/results
 step pack --model "$runs/senses/model" --target src/emotion_qwen/nano
-once card .venv/bin/python -m emotion_qwen.evaluation.card --data "$data" \
+once card .venv/bin/python -m recipes.nano.card --data "$data" \
   --predictions "$runs/predictions" --results docs/results

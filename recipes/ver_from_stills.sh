@@ -16,7 +16,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from emotion_qwen.data.pictures import moving, read_pictures
+from emotion_qwen.data.pictures import read_pictures
+from recipes.nano.pictures import moving
 
 data, out, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 pictures = read_pictures(data / "faces_fer_aligned.parquet", "train", 48)
@@ -46,5 +47,5 @@ for number in range(count):
 (out / "videos.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 PYTHON
 "$PY" -m emotion_qwen.cli ver build configs/ver/nano.yaml source="$out/videos.jsonl" output="$out/set"
-"$PY" -m emotion_qwen.cli train configs/train/nano_ver.yaml folder="$data" output="$out/tuned" \
+"$PY" -m emotion_qwen.cli train recipes/nano/configs/ver.yaml folder="$data" output="$out/tuned" \
   data.0.path="$out/set" validation.0.path="$out/set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import av
@@ -110,3 +111,15 @@ def astronaut() -> np.ndarray:
     from skimage import data
 
     return data.astronaut()
+
+
+@pytest.fixture
+def tasks_as_before():
+    """Take out again what a test has entered into the table of tasks, and folders that it has put on the path."""
+    from emotion_qwen.evaluation.tasks import TASKS
+
+    tasks, path = dict(TASKS), list(sys.path)
+    yield
+    TASKS.clear()
+    TASKS.update(tasks)
+    sys.path[:] = path

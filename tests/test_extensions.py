@@ -3,8 +3,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from emotion_qwen.errors import SettingsError
-from emotion_qwen.extensions import load_file, load_installed, split_file
+from emotion_qwen.errors import MissingPackage, SettingsError
+from emotion_qwen.extensions import beside, load_file, load_installed, split_file
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,10 @@ def test_a_file_in_a_package_has_its_dotted_name(tmp_path):
 def test_a_file_that_cannot_be_imported_is_told_in_one_line(tmp_path):
     with pytest.raises(SettingsError, match="absent.py' does not exist; give the path of a Python file"):
         load_file(tmp_path / "absent.py")
-    for name, text in (("without_package.py", "import no_such_package\n"), ("no_python.py", "def f(:\n")):
+    (tmp_path / "without_package.py").write_text("import no_such_package\n")
+    with pytest.raises(MissingPackage, match="'no_such_package' is not installed"):
+        load_file(tmp_path / "without_package.py")
+    for name, text in (("without_itself.py", "import without_itself.more\n"), ("no_python.py", "def f(:\n")):
         (tmp_path / name).write_text(text)
         with pytest.raises(SettingsError, match=rf"{name}: cannot be imported \(.+\); correct the file") as caught:
             load_file(tmp_path / name)
@@ -66,3 +69,10 @@ def test_an_entry_point_that_cannot_be_loaded_names_itself():
     for value in ("no_such_package:thing", "math:no_such_name"):
         with pytest.raises(SettingsError, match="entry point 'mine' of some.group in .*: cannot be loaded"):
             load_installed(EntryPoint("mine", value, "some.group"))
+
+
+def test_settings_name_files_beside_themselves(tmp_path):
+    (tmp_path / "mine.py").touch()
+    assert beside("mine.py:sums", tmp_path) == f"{tmp_path / 'mine.py'}:sums"
+    assert beside("mine.py", tmp_path) == str(tmp_path / "mine.py")
+    assert [beside(text, tmp_path) for text in ("yours.py:sums", "manifest")] == ["yours.py:sums", "manifest"]

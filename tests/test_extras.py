@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,11 +37,13 @@ def run_without(*arguments: str, cwd) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
+NANO = Path(__file__).parents[1] / "recipes" / "nano"
+TASK = f"{NANO / 'tasks.py'}:shapes"
 CASES = {
     "train": (["train", "run.yaml", "--dry-run"], "train"),
     "merge": (["merge", "adapter", "nano", "out"], "train"),
-    "eval": (["eval", "run", "--tasks", "shapes", "--output", "out"], "eval"),
-    "forgetting": (["forgetting", "nano", "nano", "--tasks", "shapes", "--output", "out"], "eval"),
+    "eval": (["eval", "run", "--tasks", TASK, "--output", "out"], "eval"),
+    "forgetting": (["forgetting", "nano", "nano", "--tasks", TASK, "--output", "out"], "eval"),
     "ver": (["ver", "build", "ver.yaml"], "ver"),
     "serve": (["serve"], "serve"),
     "data import": (["data", "import", "parquet", "table.parquet", "out.jsonl"], "train"),
@@ -51,7 +54,8 @@ CASES = {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("missing")
     (folder / "run.yaml").write_text(
-        "{stage: hybrid, start: nano, output: out, optim: {steps: 1}, data: [{name: a, kind: texts, domain: emotion}]}"
+        "{stage: hybrid, start: nano, output: out, optim: {steps: 1},"
+        f" data: [{{name: a, kind: '{NANO / 'parts.py'}:texts', domain: emotion}}]}}"
     )
     (folder / "ver.yaml").write_text("{source: clips, output: out}")
     (folder / "clips").mkdir()

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.extras import missing_package
 
 SUFFIX = ".py"
 
@@ -27,6 +28,17 @@ def split_file(text: str) -> tuple[str, str] | None:
     return (path, name) if path.endswith(SUFFIX) else None
 
 
+def beside(text: str, folder: Path) -> str:
+    """Return a text that names a Python file with the file's place in a folder, if it is there; else as it came.
+
+    Settings name files from their own folder or from the working directory.
+    """
+    file = split_file(text)
+    if file is None or not (folder / file[0]).is_file():
+        return text
+    return str(folder / file[0]) + (f":{file[1]}" if file[1] else "")
+
+
 def load_file(path: Path) -> ModuleType:
     """Import a Python file.
 
@@ -34,7 +46,8 @@ def load_file(path: Path) -> ModuleType:
     counts is added to `sys.path`, so that the file can import its neighbours and worker processes can import the file.
 
     Raises:
-        SettingsError: the file does not exist or cannot be imported, or another module has its name.
+        MissingPackage: it imports a package that is not installed.
+        SettingsError: it does not exist or cannot be imported, or another module has its name.
     """
     place = path.resolve()
     if not place.is_file():
@@ -50,7 +63,10 @@ def load_file(path: Path) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
-        raise SettingsError(f"{path}: cannot be imported ({error}); correct the file") from error
+        missing = None
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != parts[0]:
+            missing = missing_package(error)
+        raise missing or SettingsError(f"{path}: cannot be imported ({error}); correct the file") from error
     if Path(module.__file__ or "").resolve() != place:
         raise SettingsError(f"{path}: another module is already called {name!r} ({module.__file__}); rename the file")
     return module

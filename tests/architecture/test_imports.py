@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "emotion_qwen"
 ROWS = (
     ("errors",),
-    ("extras", "extensions"),
-    ("taxonomy", "settings", "console", "nano", "files", "workers", "client"),
+    ("extras",),
+    ("taxonomy", "settings", "console", "nano", "files", "workers", "client", "extensions"),
     ("records", "matching"),
     ("media", "faces", "model"),
     ("processing",),

@@ -84,7 +84,9 @@ def test_the_printed_tree_is_the_tree(path: Path) -> None:
     assert not (packages | modules) - set(tree), f"{name(path)} leaves out what is there"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.y*ml")), ids=name)
+@pytest.mark.parametrize(
+    "path", sorted([*(ROOT / "configs").rglob("*.y*ml"), *(ROOT / "recipes").rglob("*.y*ml")]), ids=name
+)
 def test_a_configuration_is_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
 

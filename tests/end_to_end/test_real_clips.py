@@ -12,10 +12,10 @@ from tests.media.test_voice_activity import voiceless
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.reading import Reading
-from emotion_qwen.evaluation.card import measure
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
 from emotion_qwen.taxonomy import label_set
+from recipes.nano.card import measure
 
 
 @pytest.fixture(scope="module")

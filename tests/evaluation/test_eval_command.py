@@ -1,6 +1,5 @@
 import json
 import re
-import sys
 from dataclasses import replace
 
 import pytest
@@ -266,8 +265,7 @@ TASKS = (Task("sums_of_a_file", "Sums", "general", Sums(), score=score_closed, s
 """
 
 
-def test_a_task_of_a_file_is_asked_scored_and_compared(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.path", list(sys.path))
+def test_a_task_of_a_file_is_asked_scored_and_compared(tmp_path, capsys, tasks_as_before):
     own, answers = tmp_path / "sums_for_a_test.py", tmp_path / "theirs.jsonl"
     own.write_text(OWN_TASK)
     rows = [{"id": f"sum/{n}", "scores": {"1": 0.75, "2": 0.25}} for n in range(2)]
@@ -282,4 +280,3 @@ def test_a_task_of_a_file_is_asked_scored_and_compared(tmp_path, capsys, monkeyp
     assert run(capsys, "compare", tmp_path / "run", tmp_path / "run", "--tasks", own)[0] == 0
     TASKS.pop("sums_of_a_file")
     assert "sums_of_a_file" in run(capsys, "--list", "--tasks", own)[1]
-    TASKS.pop("sums_of_a_file")

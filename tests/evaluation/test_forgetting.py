@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +8,18 @@ from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.pages.figures import draw_figures
 from emotion_qwen.evaluation.pages.forgetting_page import as_record, signed, verdict, warnings, write_page
 from emotion_qwen.evaluation.run.forgetting import measure_forgetting as compare
+from emotion_qwen.evaluation.tasks import TASKS
 
 from .prediction_files import answered, asked_item, line, write_folder
 
 
 def right(count: int, share: float) -> np.ndarray:
     return np.arange(count) < count * share
+
+
+@pytest.fixture(autouse=True)
+def a_second_general_task(monkeypatch):
+    monkeypatch.setitem(TASKS, "shapes", replace(TASKS["cifar"], name="shapes", title="Drawn shapes"))
 
 
 @pytest.fixture
@@ -86,7 +93,7 @@ def test_an_item_in_two_languages_stays_one_item(tmp_path):
 
 def test_what_cannot_be_compared_is_refused(tmp_path, folders):
     before, after = folders
-    with pytest.raises(SettingsError, match="no general task among fer; .* at least one of: cifar, shapes"):
+    with pytest.raises(SettingsError, match="no general task among fer; .* at least one of: cifar, pope"):
         compare(before, after, ["fer"], 1)
     with pytest.raises(DataError, match=r"lfw.task\.json: cannot be read"):
         compare(before, after, ["lfw", "cifar"], 1)

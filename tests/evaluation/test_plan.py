@@ -3,24 +3,24 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.evaluation.run.plan import EvalSettings, folder_names
-from emotion_qwen.evaluation.tasks import TASKS
-from emotion_qwen.settings import read_yaml
+from emotion_qwen.evaluation.run.plan import EvalSettings, folder_names, read_values
+from emotion_qwen.evaluation.tasks import TASKS, load_tasks
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "eval").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_settings_file_is_whole(path):
-    settings = EvalSettings.of(read_yaml(path), path.name)
+def test_a_settings_file_is_whole(path, tasks_as_before):
+    settings = EvalSettings.of(read_values(path), path.name)
     columns = [task.column for task in settings.chosen()]
-    assert {name.partition(".")[0] for name in columns} == set(settings.tasks) and len(columns) == len(set(columns))
+    names = {name.rpartition(":")[2] for name in settings.tasks}
+    assert {name.partition(".")[0] for name in columns} == names and len(columns) == len(set(columns))
     assert all(set(settings.languages) & set(task.languages) for task in settings.chosen())
     assert settings.split is None or all(settings.split in task.splits for task in settings.chosen())
 
 
-def test_the_files_cover_both_domains():
-    domains = {path.stem: {TASKS[name].domain for name in read_yaml(path)["tasks"]} for path in CONFIGS}
+def test_the_files_cover_both_domains(tasks_as_before):
+    domains = {path.stem: {task.domain for task in load_tasks(read_values(path)["tasks"])} for path in CONFIGS}
     assert domains == {"emotion": {"emotion"}, "general": {"general"}, "nano": {"emotion", "general"}}
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -173,12 +174,14 @@ def test_an_adapter_names_its_base(tmp_path):
         find_model(tmp_path)
 
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "nano"
+TASK = f"{RECIPE / 'tasks.py'}:shapes"
 COMMANDS = {
     "analyze": ["analyze", "--demo", "--model", "gone"],
     "ask": ["ask", "picture.png", "What?", "--model", "gone"],
-    "eval": ["eval", "run", "--tasks", "shapes", "--model", "gone", "--output", "out"],
-    "forgetting": ["forgetting", "gone", "nano", "--tasks", "shapes", "--output", "out"],
-    "forgetting after": ["forgetting", "nano", "gone", "--tasks", "shapes", "--output", "out"],
+    "eval": ["eval", "run", "--tasks", TASK, "--model", "gone", "--output", "out"],
+    "forgetting": ["forgetting", "gone", "nano", "--tasks", TASK, "--output", "out"],
+    "forgetting after": ["forgetting", "nano", "gone", "--tasks", TASK, "--output", "out"],
     "merge": ["merge", "gone", "nano", "out"],
     "merge base": ["merge", "adapter", "gone", "out"],
     "train": ["train", "run.yaml"],
@@ -190,7 +193,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_that_a_model_is_not_there(name, tmp_path, monkeypatch, capsys):
+def test_every_command_says_that_a_model_is_not_there(name, tmp_path, monkeypatch, capsys, tasks_as_before):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *more, **options: pytest.fail("the network was asked"))
     (tmp_path / "picture.png").write_bytes(b"")
@@ -199,7 +202,7 @@ def test_every_command_says_that_a_model_is_not_there(name, tmp_path, monkeypatc
     (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
     (tmp_path / "run.yaml").write_text(
         "{stage: scratch, start: gone, output: out, optim: {steps: 1},"
-        " data: [{name: a, kind: shapes, domain: general, options: {size: 4}}]}"
+        f" data: [{{name: a, kind: '{RECIPE / 'parts.py'}:shapes', domain: general, options: {{size: 4}}}}]}}"
     )
     (tmp_path / "ver.yaml").write_text("{source: ., output: out, describe: {teacher: {model: gone}}}")
     assert main(COMMANDS[name]) == 2

@@ -20,19 +20,28 @@ from emotion_qwen.training.plan import (
 )
 from emotion_qwen.training.stages import STAGES, enter_stage, trainable_counts
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "train"
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs" / "train"
+NANO = ROOT / "recipes" / "nano" / "configs"
+ALL = sorted([*CONFIGS.glob("*.yaml"), *NANO.glob("*.yaml")])
+
+
+def size_of(path: Path) -> str:
+    return "nano" if path.parent == NANO else path.stem.partition("_")[0]
+
+
 # Of Qwen2.5-VL: one merger is (4 * 1280)^2 + 5120 + 5120 * width + width + 1280 parameters.
 EXPERT = {"3b": 5120**2 + 5120 + 5120 * 2048 + 2048 + 1280, "7b": 5120**2 + 5120 + 5120 * 3584 + 3584 + 1280}
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{size_of(path)}-{path.stem}")
 def test_every_configuration_is_read_and_fits_its_stage(path):
     settings = read_settings(path)
     assert settings.stage in STAGES and settings.plan.learning_rate > 0
     domains = {part.domain for part in settings.data}
     replay = settings.plan.replay
     assert ("general" in domains) == (replay > 0) and ("emotion" in domains) == (replay < 1)
-    size = path.stem.partition("_")[0]
+    size = size_of(path)
     hears = {"audio_config": NANO_HEARING} if "audio" in settings.plan.trains else {}
     model = empty_model(preset(size, **hears))
     enter_stage(model, settings.plan, copy=False)
@@ -112,7 +121,7 @@ def test_a_start_that_is_no_model_is_refused(config_file, tmp_path):
         read_config(read_settings(config_file(start=str(tmp_path / "nothing"), size="8b")))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{size_of(path)}-{path.stem}")
 def test_every_configuration_has_a_dry_run_without_its_start(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # neither start nor data are here
     assert main(["train", str(path), "--dry-run"]) == 0
@@ -120,7 +129,7 @@ def test_every_configuration_has_a_dry_run_without_its_start(path, tmp_path, mon
     settings = read_settings(path)
     assert f"stage {settings.plan.number} {settings.stage}" in told and "GiB a device" in told
     if settings.start != "nano":
-        assert f"start {settings.start} is not there yet; planned by size {path.stem.partition('_')[0]}" in told
+        assert f"start {settings.start} is not there yet; planned by size {size_of(path)}" in told
     absent = [part.path for part in settings.data if part.path is not None]
     assert ("data not there yet: " in told) == bool(absent)
 

@@ -8,7 +8,6 @@ is asked for is read: a training run cannot touch validation pictures by acciden
 from __future__ import annotations
 
 import io
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,6 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.records import Clip
-
-SPEED = 4.0  # frames a second of a moving clip
-FRAMES = (4, 6, 8)
-DRIFT, ZOOM = 0.10, 0.12  # shares of the side, at most, over a whole clip
 
 
 @dataclass(frozen=True)
@@ -72,28 +66,3 @@ def _square(data: bytes, side: int, crop: float) -> np.ndarray:
         dx, dy = width * (1 - crop) / 2, height * (1 - crop) / 2
         image = image.crop((round(dx), round(dy), round(width - dx), round(height - dy)))
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-
-
-def moving(picture: np.ndarray, rng: random.Random, source: str = "moving picture") -> Clip:
-    """Turn a still picture into a short clip: a window that drifts and zooms slowly over it.
-
-    Args:
-        picture: (S, S, 3) uint8.
-        rng: draws length, direction and zoom.
-        source: name of the clip.
-
-    Returns:
-        A clip of 4 to 8 frames (T, S, S, 3), `SPEED` frames a second.
-    """
-    count, side = rng.choice(FRAMES), len(picture)
-    start, stop = ([rng.uniform(-DRIFT, DRIFT), rng.uniform(-DRIFT, DRIFT), rng.uniform(0, ZOOM)] for _ in range(2))
-    image = Image.fromarray(np.pad(picture, ((side // 4,) * 2, (side // 4,) * 2, (0, 0)), mode="edge"))
-    frames = []
-    for share in np.linspace(0, 1, count):
-        across, down, zoom = (a + (b - a) * share for a, b in zip(start, stop, strict=True))
-        half = side * (1 - zoom) / 2
-        x, y = side * 0.75 + across * side, side * 0.75 + down * side
-        box = (x - half, y - half, x + half, y + half)
-        frames.append(np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box)))
-    times = np.arange(count) / SPEED
-    return Clip(np.stack(frames), times, source, duration=count / SPEED, size=(side, side))

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from emotion_qwen.data.questions import FEELINGS
 from emotion_qwen.errors import DataError
+from emotion_qwen.taxonomy import label_set
 
 COLUMNS = ("id", "text", "ekman", "split")
 LABELS = ("ekman", "label")  # the first that a file has
+KNOWN = label_set("fer7").labels
 _CONCEPTS = {"joy": "happiness"}
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that have exactly one label, a key of `FEELINGS`."""
+    """Texts that have exactly one label, one of `KNOWN`."""
 
     name: str
     texts: tuple[str, ...]
@@ -29,7 +30,7 @@ class Texts:
 
 
 def read_texts(path: Path, split: str, source: str = "") -> Texts:
-    """Read the texts of one split; those with several labels, or another one than `FEELINGS`, are left out.
+    """Read the texts of one split; those with several labels, or another one than `KNOWN`, are left out.
 
     Args:
         path: Parquet file with `COLUMNS`; `label` may stand for `ekman`.
@@ -53,9 +54,9 @@ def read_texts(path: Path, split: str, source: str = "") -> Texts:
             continue
         told = [row[column]] if isinstance(row[column], str) else list(row[column])
         label = _CONCEPTS.get(told[0], told[0]) if len(told) == 1 else ""
-        if row["split"] == split and label in FEELINGS:
+        if row["split"] == split and label in KNOWN:
             rows.append((row["text"], label, row["id"]))
     if not rows:
-        raise DataError(f"{path.name}: no text has split {split!r} and one of the labels {', '.join(FEELINGS)}")
+        raise DataError(f"{path.name}: no text has split {split!r} and one of the labels {', '.join(KNOWN)}")
     texts, labels, ids = zip(*rows, strict=True)
     return Texts(path.stem, texts, labels, ids)

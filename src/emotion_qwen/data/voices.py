@@ -1,4 +1,4 @@
-"""Labelled voices from Parquet files, as waves ready for batches, and what is drawn over them so that few suffice.
+"""Labelled voices from Parquet files, as waves ready for batches.
 
 A voice file has the columns `id`, `audio` (encoded bytes), `label`, `speaker` and `split`. Speakers never stand on both
 sides of a split, and can be left out one by one.
@@ -6,9 +6,6 @@ sides of a split, and can be left out one by one.
 
 from __future__ import annotations
 
-import hashlib
-import math
-import random
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from emotion_qwen.data.questions import ask_voice
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.media.sound import SoundBytes, read_sound
-from emotion_qwen.records import Sample
 
 COLUMNS = ("id", "audio", "label", "speaker", "split")
-SPEEDS = (0.88, 1.12)
-"""Slowest and fastest; the pitch moves along, which is another voice saying the same."""
-GAINS = (-9.0, 6.0)  # dB
-NOISES = (20.0, 45.0)  # dB under the voice
-SHIFT = 0.15  # of the length, either way
 
 
 @dataclass(frozen=True)
@@ -95,57 +85,3 @@ def decode(data: bytes, place: str = "sound") -> np.ndarray:
     if sound.warnings:  # a clip is read as far as it goes; nobody should learn from half a voice
         raise DataError(f"{place}: the sound is not whole ({'; '.join(sound.warnings)}); leave the row out")
     return sound.wave
-
-
-def vary(wave: np.ndarray, rng: random.Random) -> np.ndarray:
-    """Draw another rendering of a voice: speed and pitch, loudness, noise, and when it begins; the length stays."""
-    speed = rng.uniform(*SPEEDS)
-    count = int(len(wave) / speed)
-    moved = np.interp(np.arange(count) * speed, np.arange(len(wave)), wave)
-    varied = np.zeros(len(wave))
-    first = round(rng.uniform(-SHIFT, SHIFT) * len(wave)) + (len(wave) - count) // 2
-    begin, end = max(first, 0), min(first + count, len(wave))
-    varied[begin:end] = moved[begin - first : end - first]
-    level = math.sqrt(float(np.mean(varied**2)) + 1e-12)
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, level * 10 ** (-rng.uniform(*NOISES) / 20), len(wave))
-    return ((varied + noise) * 10 ** (rng.uniform(*GAINS) / 20)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class VoicesPart:
-    """Labelled voices, each with one question about the speaker.
-
-    Args:
-        name: of the part.
-        domain: "emotion" or "general".
-        voices: the sounds.
-        seed: of questions and of what is drawn over the sounds.
-        varied: whether a sound comes in another rendering every turn.
-        closed: share of questions that name the choices.
-    """
-
-    name: str
-    domain: str
-    voices: Voices
-    seed: int = 0
-    varied: bool = True
-    closed: float = 0.6
-
-    @property
-    def identity(self) -> str:
-        """A hash of ids and of what is done to the sounds."""
-        done = f"{self.seed} {self.varied} {self.closed}"
-        return hashlib.sha256("\n".join((*self.voices.ids, done)).encode()).hexdigest()[:16]
-
-    def __len__(self) -> int:
-        return len(self.voices)
-
-    def sample(self, index: int, turn: int) -> Sample:
-        """Return voice `index` with the question of this turn."""
-        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
-        label, wave = self.voices.labels[index], self.voices.waves[index]
-        exchange = ask_voice(label, rng, rng.random() < self.closed)
-        heard = vary(wave, rng) if self.varied else wave
-        asked = [{"type": "audio", "audio": heard}, {"type": "text", "text": exchange.question}]
-        messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
-        return Sample(f"{self.name}/{self.voices.ids[index]}/{turn}", messages, {"emotion": label})

@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 
 from emotion_qwen.errors import SettingsError, unknown_choice
-from emotion_qwen.settings import read_yaml
 
 if TYPE_CHECKING:
     from emotion_qwen.evaluation.run.score import Scored
@@ -136,9 +135,11 @@ def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, An
     Raises:
         SettingsError: the file is missing, or an option is malformed.
     """
+    from emotion_qwen.evaluation.run.plan import read_values
+
     if config is None and overrides:
         raise SettingsError(f"{overrides[0]!r} overrides a key of a YAML file, and none came; use the options")
-    values = read_yaml(config, overrides) if config else {}
+    values = read_values(config, overrides) if config else {}
     given["tasks"] = given["tasks"] and [name.strip() for name in given["tasks"].split(",") if name.strip()]
     given["languages"] = LANGUAGES.get(given.pop("language"))
     given["data"] = _folders(given["data"])
@@ -185,7 +186,7 @@ def _show_tasks(console: Console) -> None:
 @click.argument("before")
 @click.argument("after")
 @click.option(
-    "--tasks", default="fer,lfw,cifar,shapes", show_default=True, help="Names and Python files, separated by commas."
+    "--tasks", default="fer,lfw,cifar", show_default=True, help="Names and Python files, separated by commas."
 )
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the Parquet files.")
 @click.option("--allow", type=float, default=1.5, show_default=True, help="General loss allowed, percentage points.")

@@ -12,8 +12,9 @@ from torch import nn
 from transformers import AutoConfig
 
 from emotion_qwen.data.mixture import Mixture, Part
-from emotion_qwen.data.parts import read_part
+from emotion_qwen.data.parts import part_reader, read_part
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.extensions import beside
 from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
 from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
@@ -33,7 +34,8 @@ class PartOfData(Settings):
     """One part of the data."""
 
     name: str
-    kind: Literal["manifest", "pictures", "scenes", "senses", "shapes", "texts", "voices"] = "manifest"
+    kind: str = "manifest"
+    """A manifest, a kind of an installed distribution, or `FILE.py:NAME`, the file from these settings or from here."""
     domain: Literal["emotion", "general"]
     path: Path | None = None
     """Relative to `folder`."""
@@ -41,7 +43,7 @@ class PartOfData(Settings):
     weight: float = Field(1.0, gt=0)
     """Share within its domain."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the kind takes; see `data.parts.READERS`."""
+    """What the kind takes: the keyword-only parameters of its reader, see `data.parts`."""
 
 
 class BatchSettings(Settings):
@@ -165,9 +167,16 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
         overrides: texts like `optim.learning_rate=2.0e-5`.
 
     Raises:
-        SettingsError: a wrong key or value, an unknown stage or part.
+        SettingsError: a wrong key or value, an unknown stage, part, or kind of data.
     """
-    settings = TrainSettings.of(read_yaml(path, overrides), str(path))
+    values = read_yaml(path, overrides)
+    for parts in (values.get("data"), values.get("validation")):
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(part.get("kind"), str):
+                part["kind"] = beside(part["kind"], path.parent)
+    settings = TrainSettings.of(values, str(path))
+    for kind in dict.fromkeys(part.kind for part in (*settings.data, *settings.validation)):
+        part_reader(kind)
     for part in (*settings.plan.trains, *settings.optim.rates):
         if part not in PARTS:
             raise SettingsError(f"{path}: unknown part {part!r}; expected one of {', '.join(PARTS)}")

@@ -10,6 +10,7 @@ from emotion_qwen.evaluation.run.predictions import HEADER, LINES, read_header, 
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.evaluation.tasks import TASKS
+from recipes.nano.tasks import BY_NAME
 
 from ..prediction_files import without_seconds, write_pictures
 from ..scripted import everywhere
@@ -84,8 +85,8 @@ def test_faces_are_read_by_their_crops_and_only_allowed_labels_are_chosen(nano, 
 
 
 def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(nano, data):
-    items = TASKS["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
-    found = {one.key: one for one in predict(nano, TASKS["shapes"], data / "out", languages=("en", "zh"), limit=16)}
+    items = BY_NAME["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
+    found = {one.key: one for one in predict(nano, BY_NAME["shapes"], data / "out", languages=("en", "zh"), limit=16)}
     assert len(found) == 32
     for item in items[:32:5]:
         alone = nano.score([item.parts], item.question, item.choices).log_likelihood[0].softmax(-1)

@@ -6,9 +6,8 @@ To write the file anew: remove it and run this test once; it fails, and writes w
 from pathlib import Path
 
 from emotion_qwen.evaluation.tasks import TASKS
-from emotion_qwen.evaluation.tasks.pictures import PictureFile
+from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
-from emotion_qwen.evaluation.tasks.senses import Moments, TextFile
 
 from .. import benchmark_files as files
 
@@ -36,14 +35,9 @@ def _of_files(task, home: Path):
 def _of_own(task):
     source = task.source
     for language in task.languages:
-        heading = f"{task.name}, ours, {language}"
-        if task.name == "shapes":
-            for item in source.items(None, "validation", (language,), 48, 8):
-                yield f"{heading}, item {item.id}", _shown(item)
-            continue
         ask = source.question if isinstance(source, PictureFile) else emotion_question
-        told = isinstance(source, TextFile) or (isinstance(source, Moments) and "words" in source.channels)
-        yield heading, (spoken(language, "...") if told else "") + ask(source.labels, language)
+        told = spoken(language, "...") if isinstance(source, TextFile) else ""
+        yield f"{task.name}, ours, {language}", told + ask(source.labels, language)
 
 
 def all_prompts(folder: Path) -> str:

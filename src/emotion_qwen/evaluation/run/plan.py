@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -20,8 +20,9 @@ from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, load_tasks
+from emotion_qwen.extensions import beside
 from emotion_qwen.files import write_whole
-from emotion_qwen.settings import Settings
+from emotion_qwen.settings import Settings, read_yaml
 
 
 class EvalSettings(Settings):
@@ -80,6 +81,18 @@ class EvalSettings(Settings):
     def folder_of(self, task: Task) -> Path | None:
         """Return where the files of a task are."""
         return self.data.get(task.name) if isinstance(self.data, dict) else self.data
+
+
+def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read the settings of a run; files of tasks are looked for beside them first.
+
+    Raises:
+        SettingsError: see `settings.read_yaml`.
+    """
+    values = read_yaml(path, overrides)
+    if isinstance(values.get("tasks"), list):
+        values["tasks"] = [beside(str(text), path.parent) for text in values["tasks"]]
+    return values
 
 
 @dataclass(eq=False)

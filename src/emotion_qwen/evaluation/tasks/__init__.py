@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emotion_qwen.data.objects import OBJECT_SET
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
 from emotion_qwen.evaluation.task import Task
@@ -28,11 +27,9 @@ from emotion_qwen.evaluation.tasks import (
     ver,
     vqav2,
 )
-from emotion_qwen.evaluation.tasks.pictures import PastedFaces, PictureFile
-from emotion_qwen.evaluation.tasks.prompts import emotion_question, object_question
+from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile, VoiceFile
+from emotion_qwen.evaluation.tasks.prompts import OBJECT_SET, emotion_question, object_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
-from emotion_qwen.evaluation.tasks.senses import Moments, TextFile, VoiceFile
-from emotion_qwen.evaluation.tasks.shapes import DrawnShapes
 from emotion_qwen.extensions import installed, load_file, load_installed, split_file
 from emotion_qwen.taxonomy import label_set
 
@@ -102,15 +99,11 @@ def listing() -> list[dict[str, str]]:
 
 
 def _with_terms(task: Task) -> Task:
-    terms = [_TERMS[file] for file in task.needs.split(", ") if file in _TERMS]
-    if not terms:
-        return replace(task, licence="Apache-2.0, as this package", access="drawn when asked for")
-    licence, access = ("; ".join(dict.fromkeys(told)) for told in zip(*terms, strict=True))
+    licence, access = _TERMS[task.needs]
     return replace(task, licence=licence, access=access)
 
 
 _FER7, _EKMAN, _EMODB7, _RAVDESS8 = map(label_set, ("fer7", "ekman", "emodb7", "ravdess8"))
-_ALL = ("picture", "sound", "words")
 _FACES, _LFW, _THINGS = "faces_fer_aligned.parquet", "faces_lfw_expressions.parquet", "pictures_cifar10.parquet"
 _VOICES, _TEXTS = "speech_emodb.parquet", "text_goemotions.parquet"
 _RAVDESS, _MORE, _LINES, _CHINESE = (
@@ -154,31 +147,6 @@ _OWN: tuple[Task, ...] = (
         PictureFile(_THINGS, OBJECT_SET, object_question),
         score=score_closed,
         needs=_THINGS,
-    ),
-    Task(
-        "scenes",
-        "Faces in scenes, 7 emotions",
-        "emotion",
-        PastedFaces(_FACES, _THINGS, _FER7),
-        needs=f"{_FACES}, {_THINGS}",
-        score=_SEEN,
-    ),
-    Task(
-        "captured",
-        "The same faces, captured",
-        "emotion",
-        PastedFaces(_FACES, _THINGS, _FER7, captured=True),
-        needs=f"{_FACES}, {_THINGS}",
-        score=_SEEN,
-    ),
-    Task(
-        "shapes",
-        "Drawn shapes",
-        "general",
-        DrawnShapes(),
-        less_blank=False,
-        score=score_closed,
-        needs="nothing, it is drawn",
     ),
     Task(
         "emodb",
@@ -233,17 +201,6 @@ _OWN: tuple[Task, ...] = (
         TextFile(_CHINESE, _EKMAN, _CPED, "zh"),
         score=LabelScores(_EKMAN),
         needs=_CHINESE,
-    ),
-    *(
-        Task(
-            "_".join(("moments", *(channels if len(channels) < len(_ALL) else ()))),
-            f"Artificial moments, {' and '.join(channels)}",
-            "emotion",
-            Moments(_FACES, _VOICES, _TEXTS, _FER7, channels),
-            needs=f"{_FACES}, {_VOICES}, {_TEXTS}",
-            score=_SEEN,
-        )
-        for channels in (_ALL, ("picture", "sound"), ("picture", "words"), ("sound", "words"), *((c,) for c in _ALL))
     ),
 )
 _BENCHMARKS: tuple[Task, ...] = (

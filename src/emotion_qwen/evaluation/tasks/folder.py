@@ -19,7 +19,7 @@ class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`; hidden files and folders are passed over."""
+        """See `BenchmarkReader`; hidden files and folders are passed over."""
         table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:

@@ -44,6 +44,15 @@ OPEN_OURS = {
     "commas, and nothing else.",
     "zh": "视频中的人表现出哪些情绪？请用英文单词列出所有符合的情绪，用逗号隔开，不要写别的内容。",
 }
+OBJECTS = {
+    "airplane": "飞机", "automobile": "汽车", "bird": "鸟", "cat": "猫", "deer": "鹿",
+    "dog": "狗", "frog": "青蛙", "horse": "马", "ship": "船", "truck": "卡车",
+}  # fmt: skip
+OBJECT_SET = LabelSet("cifar10", tuple(OBJECTS), tuple(OBJECTS.values()), "CIFAR-10, Krizhevsky 2009")
+OBJECT_QUESTION = {
+    "en": "Which object is shown? Choose one: {labels}.",
+    "zh": "图中是什么物体？请选择一个：{labels}。",
+}
 LETTER = {
     "en": "Answer with the letter of the right option.",
     "zh": "请只回答正确选项的字母。",
@@ -73,10 +82,8 @@ def emotion_question(labels: LabelSet, language: str) -> str:
 
 def object_question(labels: LabelSet, language: str) -> str:
     """Compose the closed question about the object of a picture, in the words that training uses too."""
-    from emotion_qwen.data.questions import OBJECT_CLOSED
-
     joined = (", " if language == "en" else "、").join(labels.names(language))
-    return OBJECT_CLOSED[language][0].format(labels=joined)
+    return OBJECT_QUESTION[language].format(labels=joined)
 
 
 def spoken(language: str, text: str) -> str:

@@ -1,0 +1,109 @@
+"""Conversations about drawn scenes for training: several questions about one scene, often with a description of it.
+
+A question teaches one or two words, a description every shape with its size, colour and place, and a scene that is
+seen once can be asked about many times. Measured on nano, lone questions are learned many times more slowly. Held-out
+questions are asked alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from emotion_qwen.errors import DataError, unknown_choice
+from emotion_qwen.records import Sample
+from recipes.nano.shape_interviews import COPYING, KINDS_TRAINED, ask, interview, place_words, size_word
+from recipes.nano.shape_questions import shapes_item, translated
+from recipes.nano.shapes import Background, Scene, Shape, render
+
+DESCRIBE = {
+    "en": ("Describe the picture.", "List all objects.", "What can be seen, and where?"),
+    "zh": ("描述这张图片。", "列出所有物体。", "图中有什么，在哪里？"),
+}
+DESCRIBED = 0.5
+"""Share of the conversations that end with a description, if nothing else is said. It has more words than all the short
+answers together: good for learning to see, in the way of everything after that."""
+
+
+def describe(scene: Scene, language: str) -> str:
+    """Describe a scene: how many shapes, then each from left to right with size, colour, kind and place."""
+    ordered = sorted(scene.shapes, key=lambda shape: (shape.x, shape.y))
+    told = [_describe_shape(shape, language) for shape in ordered]
+    return f"{len(told)}: {', '.join(told)}." if language == "en" else f"{len(told)}：{'，'.join(told)}。"
+
+
+def _describe_shape(shape: Shape, language: str) -> str:
+    size, (row, column) = size_word(shape, language), place_words(shape, language)
+    colour, kind = translated(shape.colour, language), translated(shape.kind, language)
+    if language == "en":
+        return f"{size} {colour} {kind} {row} {column}"
+    return f"{size}{colour}{kind}{row}{column}"
+
+
+def shapes_conversation(
+    index: int,
+    split: str,
+    language: str,
+    questions: int,
+    kinds: Sequence[str] = KINDS_TRAINED,
+    side: int = 64,
+    seed: int = 0,
+    described: float = DESCRIBED,
+) -> Sample:
+    """Make one item in one language as a conversation: its own question among others, perhaps a description.
+
+    Args:
+        index: of the item, as for `shapes_item`.
+        split: "train", "validation" or "test".
+        language: "en" or "zh".
+        questions: the most that are asked, the item's own included.
+        kinds: of the questions beside the item's own.
+        side: of the picture, pixels.
+        seed: of the world.
+        described: share of the conversations that end with a description.
+
+    Raises:
+        DataError: an unknown split or language, a negative index, or a side too small for shapes.
+    """
+    if language not in DESCRIBE:
+        raise DataError(unknown_choice("language", language, DESCRIBE))
+    item = shapes_item(index, split, seed)
+    rng = random.Random(f"conversation/{seed}/{split}/{index}/{language}")
+    own = item.questions[language]
+    more = interview(item.scene, language, questions - 1, rng, kinds)
+    turns = [(own.text, own.answer), *more]
+    rng.shuffle(turns)
+    if rng.random() < described:  # last: what follows a description could be answered without looking
+        turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
+    messages: list[dict] = []
+    for asked, answer in turns:
+        content: list[dict] = [{"type": "text", "text": asked}]
+        if not messages:
+            content.insert(0, {"type": "image", "image": render(item.scene, side)})
+        messages += [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+    labels = {"shapes": own.kind, "answer": own.answer}
+    name = f"shapes/{split}/{index}/{language}"
+    return Sample(name, tuple(messages), labels, split, "shapes", "Apache-2.0")
+
+
+def copying_conversation(
+    index: int, split: str, language: str, questions: int, kinds: Sequence[str] = COPYING
+) -> Sample:
+    """Make a conversation without a picture, about words, lists and letters.
+
+    Args:
+        index: what is asked is drawn from it.
+        split: "train", "validation" or "test".
+        language: "en" or "zh".
+        questions: how many.
+        kinds: of `COPYING`, evenly often.
+    """
+    rng = random.Random(f"copying/{split}/{index}/{language}")
+    scene = Scene((), Background((0, 0, 0), (0, 0, 0), 0.0))
+    turns = [exchange for _ in range(questions) if (exchange := ask(rng.choice(kinds), scene, language, rng))]
+    messages = [
+        message
+        for asked, answer in turns
+        for message in ({"role": "user", "content": asked}, {"role": "assistant", "content": answer})
+    ]
+    return Sample(f"copying/{split}/{index}/{language}", tuple(messages), {}, split, "shapes", "Apache-2.0")

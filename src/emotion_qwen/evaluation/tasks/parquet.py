@@ -1,0 +1,176 @@
+"""Labelled pictures, voices and texts, each set in one Parquet file, as items of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError
+from emotion_qwen.evaluation.run.stored import Stored
+from emotion_qwen.evaluation.task import Item, evenly, labelled
+from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken_part
+from emotion_qwen.extras import optional
+from emotion_qwen.taxonomy import LabelSet, concept
+
+
+def file_in(data: Path | None, file: str) -> Path:
+    """Return the path of a file in the data folder.
+
+    Raises:
+        DataError: no data folder came, or the file is not in it.
+    """
+    if data is None:
+        raise DataError(f"{file} is needed but no data folder came; give the folder that holds it with --data")
+    if not (data / file).is_file():
+        raise DataError(f"{str(data / file)!r} does not exist; give the folder that holds it with --data")
+    return data / file
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """Labelled pictures of one Parquet file, all asked the same closed question.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+        question: composes the closed question from the labels in a language.
+        crop: share of the side kept around the centre, where pictures are brought to a side.
+        kept: classes whose pictures are asked about, and which may be chosen; empty for all.
+    """
+
+    file: str
+    labels: LabelSet
+    question: Callable[[LabelSet, str], str]
+    crop: float = 1.0
+    kept: tuple[str, ...] = ()
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        file_in(data, self.file)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        names_of, labels_of, media = self.read(file_in(data, self.file), split, side)
+        kept = self.kept or self.labels.labels
+        rows = [row for row, name in enumerate(labels_of) if name in kept]
+        rows = [rows[place] for place in evenly(len(rows), limit)]
+        items = []
+        for language in languages:
+            names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
+            asked = self.question(self.labels, language)
+            allowed = tuple(names[name] for name in self.kept)
+            for row in rows:
+                part = {"type": "image", "image": media[row]}
+                group = labels_of[row]
+                items.append(labelled(names_of[row], language, (part,), asked, self.labels, group, allowed=allowed))
+        return items
+
+    def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
+        """Return ids, labels and pictures of one split: arrays brought to a side, or as they are stored."""
+        if side is not None:
+            pictures = optional("emotion_qwen.data.pictures", "eval").read_pictures(path, split, side, crop=self.crop)
+            return pictures.ids, pictures.labels, pictures.pixels
+        return stored_pictures(path, split)
+
+
+def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[Stored]]:
+    """Return ids, labels and places of the pictures of one split of a Parquet file; none is decoded.
+
+    Raises:
+        DataError: a column is missing, or no picture has that split.
+    """
+    parquet = optional("pyarrow.parquet", "eval")
+    file = parquet.ParquetFile(path)
+    missing = {"id", "image", "label", "split"} - set(file.schema_arrow.names)
+    if missing:
+        raise DataError(f"{path.name}: missing column(s) {sorted(missing)}; it has {file.schema_arrow.names}")
+    ids, labels, places = [], [], []
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=["id", "label", "split"]).to_pydict()
+        for row, (name, label, part) in enumerate(zip(table["id"], table["label"], table["split"], strict=True)):
+            if part == split:
+                ids.append(name)
+                labels.append(label)
+                places.append(Stored(path, name, row, group))
+    if not ids:
+        raise DataError(f"{path.name}: no picture has split {split!r}; give another --split")
+    return ids, labels, places
+
+
+@dataclass(frozen=True)
+class VoiceFile:
+    """Labelled voices of one Parquet file, heard without picture or words.
+
+    Voices are drawn one by one: two held-out speakers are too few to be drawn, and drawing them made intervals of a
+    tenth of the width. What the interval says holds for these speakers only.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+        corpus: rows whose column `corpus` begins so; "" takes all.
+    """
+
+    file: str
+    labels: LabelSet
+    corpus: str = ""
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        file_in(data, self.file)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        path = file_in(data, self.file)
+        voices = optional("emotion_qwen.data.voices", "eval").read_voices(path, split, corpus=self.corpus)
+        by_concept = {concept(label): label for label in self.labels.labels}
+        items = []
+        for language in languages:
+            asked = emotion_question(self.labels, language)
+            for row in evenly(len(voices), limit):
+                label = by_concept[concept(voices.labels[row])]
+                part = {"type": "audio", "audio": voices.waves[row]}
+                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
+        return items
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Comments of one Parquet file that have exactly one label, told as what somebody says.
+
+    Attributes:
+        file: name in the data folder.
+        labels: the classes, which are the choices.
+        source: rows whose column `source` begins so; "" takes all.
+        language: of the texts where they are asked about in their own language alone; "" asks in every one.
+    """
+
+    file: str
+    labels: LabelSet
+    source: str = ""
+    language: str = ""
+
+    def check(self, data: Path | None) -> None:
+        """See `Source`."""
+        file_in(data, self.file)
+
+    def items(
+        self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
+    ) -> list[Item]:
+        """See `Source`."""
+        path = file_in(data, self.file)
+        texts = optional("emotion_qwen.data.texts", "eval").read_texts(path, split, self.source)
+        by_concept = {concept(label): label for label in self.labels.labels}
+        items = []
+        for language in (self.language,) if self.language else languages:
+            asked = emotion_question(self.labels, language)
+            for row in evenly(len(texts), limit):
+                label = by_concept[texts.labels[row]]
+                part = spoken_part(language, texts.texts[row])
+                items.append(labelled(texts.ids[row], language, (part,), asked, self.labels, label))
+        return items
