@@ -67,6 +67,6 @@ def test_the_labels_of_a_folder_are_an_option(tmp_path):
         TASKS["folder"].with_options(labels="mer7")
     (tmp_path / "none").mkdir()
     with pytest.raises(
-        DataError, match="holds no labelled picture or clip; expected one folder a label of fer7: anger"
+        DataError, match="holds no labelled picture or clip; expected one folder per label of fer7: anger"
     ):
         items("folder", tmp_path / "none")

@@ -191,13 +191,17 @@ def _item_points(name: str, before: Sequence[Column], after: Sequence[Column]) -
     """
     for when, columns in zip(SIDES, (before, after), strict=True):
         if not any(column.lines for column in columns):  # single gaps are wrong answers; nothing at all is a mistake
-            raise DataError(f"task {name}: no prediction {when} of any item; predict the task first")
+            raise DataError(f"task {name}: no prediction {when} of any item; let the model answer the task first")
     for key in ("split", "scoring"):
         first, second = before[0].header.get(key), after[0].header.get(key)
         if first != second:
-            raise DataError(f"task {name}: {key} is {first!r} before and {second!r} after; predict both alike")
+            raise DataError(
+                f"task {name}: {key} is {first!r} before and {second!r} after; answer with the same settings"
+            )
     if len(before) != len(after):
-        raise DataError(f"task {name}: {len(before)} languages before and {len(after)} after; predict both alike")
+        raise DataError(
+            f"task {name}: {len(before)} languages before and {len(after)} after; answer with the same settings"
+        )
     for column, other in zip(before, after, strict=True):
         check_same_items(column.result, other.result)
     items = [item for column in before for item in column.items]

@@ -114,7 +114,9 @@ def read_header(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected the file that `predict` writes") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected the file that `emotion-qwen eval` writes"
+        ) from error
 
 
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:

@@ -154,7 +154,7 @@ def score_folder(folder: Path) -> list[Column]:
     header = read_header(folder)
     task = task_of(header)
     if task.score is None:
-        raise DataError(f"task {task.name} has no scorer; `forgetting` compares its predictions")
+        raise DataError(f"task {task.name} has no scorer; give the task one, its answers are kept")
     items, lines, judged = read_items(folder), read_all(folder), read_judgements(folder)
     rejected, findings = _rejected(folder), _findings(folder)
     columns = []

@@ -29,7 +29,7 @@ class Dfew(LabelledFiles):
     """The test parts of the folds, one after another; `group` names the fold."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, counts = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/test(single-labeled)/set_*.csv", "set_*.csv"):
             if path.stem not in SETS:

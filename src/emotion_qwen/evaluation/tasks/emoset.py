@@ -31,7 +31,7 @@ class EmoSet(LabelledFiles):
     """Pictures of one split. What the release asked is not known: its questions were not shipped."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table = ReadRows()
         file, published = PICTURES_OF[split]
         path = needed(home, file, f"EmoSet-118K/{file}")[0]

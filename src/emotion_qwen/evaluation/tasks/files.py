@@ -121,7 +121,7 @@ class BenchmarkReader(ABC):
             DataError: no folder came, or it does not exist.
         """
         if data is None:
-            what = " or ".join(self.folders) or "one folder a label"
+            what = " or ".join(self.folders) or "one folder per label"
             raise DataError(f"no data folder came; give the folder that holds {what} with --data")
         if not data.is_dir():
             raise DataError(f"data folder {str(data)!r} does not exist; give the folder that holds the files")

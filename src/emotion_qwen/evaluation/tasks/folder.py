@@ -19,7 +19,7 @@ class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`; hidden files and folders are passed over."""
+        """See `BenchmarkReader`; hidden files and folders are passed over."""
         table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:
@@ -39,7 +39,7 @@ class LabelledFolder(LabelledFiles):
                     table.add(place, Labelled(path, label, ""))
         if not table.rows:
             raise DataError(
-                f"{str(home)!r} holds no labelled picture or clip; expected one folder a label of {labels.name}: "
+                f"{str(home)!r} holds no labelled picture or clip; expected one folder per label of {labels.name}: "
                 f"{', '.join(labels.labels)}"
             )
         return table
@@ -58,7 +58,7 @@ def folder_task(labels: str = "fer7") -> Task:
         LabelledFolder((), set_name=label_set(labels).name),
         score=LabelScores(label_set(labels)),
         splits=("test",),
-        needs="a folder with one subfolder a label",
+        needs="a folder with one subfolder per label",
         licence="yours",
         access="your own files",
         options={"labels": "label set, such as fer7, dfew7 or mer6"},

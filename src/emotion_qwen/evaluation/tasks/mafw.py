@@ -23,7 +23,7 @@ class Mafw(LabelledFiles):
     """The test parts of the folds, one after another; `group` names the fold."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, counts = ReadRows(), dict.fromkeys(SETS, 0)
         for path in needed(home, "**/single/no_caption/set_*/test.txt"):
             fold = path.parent.name

@@ -28,7 +28,7 @@ class Mer2024(LabelledFiles):
     track: str = "semi"
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table = ReadRows()
         path = needed(home, f"**/reference-{self.track}.csv")[0]
         rows = read_csv(path, ("name", "discrete"))

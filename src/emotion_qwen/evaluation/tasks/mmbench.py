@@ -40,7 +40,7 @@ class MmBench(PictureQuestions):
     circular: bool = False
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, rows, rotated = ReadRows(), 0, 0
         for row, picture in _rows(home, language):
             rows += 1

@@ -27,7 +27,7 @@ class Mme(PictureQuestions):
     choices = YES_NO
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, times, count = ReadRows(), Counter[str](), 0
         files = needed(home, "test-*.parquet", "data/test-*.parquet")
         for row, stored in parquet_rows(files, ("question_id", "question", "answer", "image")):
@@ -56,7 +56,7 @@ class Mme(PictureQuestions):
         return mme_question(row.text, self.prompt)
 
     def together(self, name: str, row: Question) -> str:
-        """See `Reader`: the two questions of an image are scored together."""
+        """See `BenchmarkReader`: the two questions of an image are scored together."""
         return row.picture
 
 

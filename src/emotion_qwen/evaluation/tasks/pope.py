@@ -37,7 +37,7 @@ class Pope(PictureQuestions):
     choices = YES_NO
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table = ReadRows()
         for row, stored in _rows(home):
             kind = str(row.get("category") or row.get("split") or "").lower()

@@ -28,7 +28,7 @@ class Ravdess(LabelledFiles):
     """Spoken clips; `group` of an item is the label, `cluster` the actor: 60 clips of one face are not independent."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, others = ReadRows(), []
         media = Media(home, VIDEOS | {".wav"})
         for path in sorted(media.paths(), key=lambda one: one.stem):  # the order must not depend on the folders

@@ -27,7 +27,7 @@ class ScienceQa(PictureQuestions):
     """Questions of one split; `group` says whether there is a picture."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, count = ReadRows(), 0
         files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
         for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):

@@ -32,7 +32,7 @@ class SeedBench(PictureQuestions):
     """The questions about pictures; `group` names the dimension."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, count, videos = ReadRows(), 0, 0
         columns = ("question_id", "question", "choice_a", "choice_b", "answer", "question_type_id", "image")
         for row, stored in parquet_rows(needed(home, "test-*.parquet", "data/test-*.parquet"), columns):

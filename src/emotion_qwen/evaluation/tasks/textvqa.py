@@ -45,7 +45,7 @@ class TextVqa(PictureQuestions):
     """The validation questions; `cluster` is the picture."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1

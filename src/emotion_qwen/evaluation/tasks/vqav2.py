@@ -30,7 +30,7 @@ class VqaV2(PictureQuestions):
     """The validation questions; `group` is the type of the answer, `cluster` the picture."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `Reader`."""
+        """See `BenchmarkReader`."""
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
