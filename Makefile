@@ -41,7 +41,7 @@ check: lint
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make pip run only when pyproject.toml has changed. Its output goes to standard error, so that
 # `make analyze ARGS=--json > reports.jsonl` writes reports and nothing else.
