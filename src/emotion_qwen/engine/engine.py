@@ -30,6 +30,7 @@ from emotion_qwen.engine.encoding import (
     gate_of,
     size_of,
 )
+from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
@@ -111,7 +112,8 @@ class Engine:
             raise CheckpointError(
                 f"{source.name}: cannot be loaded ({first}); give a folder saved by Emotion-Qwen"
             ) from error
-        return cls(model.to(place), processor, source.name, source.folder)
+        widen(model.to(place))
+        return cls(model, processor, source.name, source.folder)
 
     written_together = BATCH
     """Answers that `write` writes in one batch, at most."""
