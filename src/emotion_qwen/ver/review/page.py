@@ -144,14 +144,16 @@ def application(reviews: Reviews, host: str, port: int) -> Starlette:
 
     async def guarded(request: Request, answer: RequestResponseEndpoint) -> Response:
         """Refuse what was sent to another name (a site could point its own at this machine) or is no JSON of ours."""
-        if allowed is not None and request.headers.get("Host") not in allowed:
-            return PlainTextResponse("wrong host", 403)
         length = request.headers.get("Content-Length", "0")
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
         # A page of another site cannot send JSON here without asking first, and is not allowed to.
-        if request.method == "POST" and (kind != JSON or not length.isdecimal() or int(length) > LARGEST):
-            return PlainTextResponse("expected JSON", 400)
-        response = await answer(request)
+        foreign = kind != JSON or not length.isdecimal() or int(length) > LARGEST
+        if allowed is not None and request.headers.get("Host") not in allowed:
+            response: Response = PlainTextResponse("wrong host", 403)
+        elif request.method == "POST" and foreign:
+            response = PlainTextResponse("expected JSON", 400)
+        else:
+            response = await answer(request)
         response.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
         return response
 
