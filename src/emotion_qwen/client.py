@@ -51,7 +51,7 @@ class CallError(RemoteError):
 
 
 @dataclass(frozen=True)
-class Service:
+class ChatService:
     """One model of a service, and how it is called.
 
     Attributes:
@@ -130,7 +130,7 @@ class ChatClient:
     """
 
     def __init__(
-        self, service: Service, pace: Pace | None = None, count: Callable[[str], None] = lambda event: None
+        self, service: ChatService, pace: Pace | None = None, count: Callable[[str], None] = lambda event: None
     ) -> None:
         if "@" in urlsplit(service.url).netloc:
             raise SettingsError(
@@ -241,8 +241,8 @@ class ChatClient:
 
     def _error(self, fault: str, tries: int, status: int | None = None) -> CallError:
         key = self._key()
-        told = fault.replace(key, "[key]") if key else fault
-        return CallError(f"{self.service.url}, model {self.service.model}: {told}; {tries} tries", status)
+        public = fault.replace(key, "[key]") if key else fault
+        return CallError(f"{self.service.url}, model {self.service.model}: {public}; {tries} tries", status)
 
     def _takes_other_length(self, field: str, detail: str) -> bool:
         """Take the other name of the length if a refusal asks for it; return whether to ask again."""
@@ -266,9 +266,9 @@ class ChatClient:
             self._form = form
         self.count(f"asked without {'schema' if form == 'object' else 'a form'} from here on")
 
-    def _wait(self, turn: int, asked: float | None, everybody: bool) -> None:
-        own = min(self.service.first_wait * 2 ** (turn - 1), LONGEST_WAIT) * random.uniform(0.75, 1.25)
-        seconds = own if asked is None else min(asked, LONGEST_ASKED)
+    def _wait(self, turn: int, requested: float | None, everybody: bool) -> None:
+        backoff = min(self.service.first_wait * 2 ** (turn - 1), LONGEST_WAIT) * random.uniform(0.75, 1.25)
+        seconds = backoff if requested is None else min(requested, LONGEST_ASKED)
         if everybody:
             self.pace.pause(seconds)
         self._sleep(seconds)

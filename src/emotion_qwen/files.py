@@ -2,7 +2,7 @@
 
 A file appears under its name only when it is complete, so an interruption or a full disk leaves the old file or the new
 one. A line of a journal is kept completely or taken back; the half line that a killed run leaves at the end is ignored
-by readers and cut off by `mend`. Two runs never write to one output: the second is refused by `locked`.
+by readers and cut off by `truncate_partial_line`. Two runs never write to one output: `locked` refuses the second.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def append(path: Path, lines: str | bytes) -> None:
         raise storage_error(path, error) from error
 
 
-def mend(path: Path) -> None:
+def truncate_partial_line(path: Path) -> None:
     """Cut the half line that a killed run left at the end of a journal, so that lines can be appended.
 
     Raises:
@@ -180,9 +180,9 @@ def mend(path: Path) -> None:
             while place:
                 start = max(0, place - TAIL)
                 file.seek(start)
-                found = file.read(place - start).rfind(b"\n")
-                if found >= 0:
-                    whole = start + found + 1
+                newline = file.read(place - start).rfind(b"\n")
+                if newline >= 0:
+                    whole = start + newline + 1
                     break
                 place = start
             if whole < end:
@@ -227,10 +227,10 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     name = target.name
     if len(os.fsencode(name)) > LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    with ExitStack() as held:
+    with ExitStack() as lock:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(target.with_name(f".{name}.lock"), timeout=-1 if wait else 0))
+            lock.enter_context(FileLock(target.with_name(f".{name}.lock"), timeout=-1 if wait else 0))
         except Timeout as error:
             raise StorageError(
                 f"another run is writing to {str(path)!r}; wait until it has ended, or give another output"

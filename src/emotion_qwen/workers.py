@@ -297,18 +297,18 @@ class Pool:
             Every item with its result, or with the `EmotionQwenError` that came in its place.
         """
         state = threading.Condition()
-        held: dict[int, int] = {}
+        sizes: dict[int, int] = {}
         waiting: deque[tuple[int, Any, Future[Any]]] = deque()
 
         def attempt(number: int, item: Any) -> Any:
             with state:
-                state.wait_for(lambda: self._closed or sum(held.values()) <= HELD or number == waiting[0][0])
+                state.wait_for(lambda: self._closed or sum(sizes.values()) <= HELD or number == waiting[0][0])
             try:
                 outcome = self.do(item, seconds)
             except EmotionQwenError as error:
                 outcome = error
             with state:
-                held[number] = size(outcome)
+                sizes[number] = size(outcome)
             return outcome
 
         threads = ThreadPoolExecutor(self.count)
@@ -317,9 +317,9 @@ class Pool:
                 with state:
                     waiting.append((number, item, threads.submit(attempt, number, item)))
                 if len(waiting) > self.count + ahead:
-                    yield _taken(waiting, ordered, state, held)
+                    yield _taken(waiting, ordered, state, sizes)
             while waiting:
-                yield _taken(waiting, ordered, state, held)
+                yield _taken(waiting, ordered, state, sizes)
         finally:
             for _, _, future in waiting:
                 future.cancel()
@@ -345,7 +345,7 @@ class Pool:
 
 
 def _taken(
-    waiting: deque[tuple[int, Any, Future[Any]]], ordered: bool, state: threading.Condition, held: dict[int, int]
+    waiting: deque[tuple[int, Any, Future[Any]]], ordered: bool, state: threading.Condition, sizes: dict[int, int]
 ) -> tuple[Any, Any]:
     """Take the next result out of those that wait."""
     done: set[Future[Any]] = set()
@@ -357,7 +357,7 @@ def _taken(
     outcome = future.result()
     with state:
         del waiting[place]
-        held.pop(number, None)
+        sizes.pop(number, None)
         state.notify_all()
     return item, outcome
 

@@ -184,7 +184,7 @@ def test_a_report_whose_medium_cannot_be_shown_has_its_page(report, fault, tmp_p
         def new_folder(self):
             return self.folder
 
-        async def show(self, *_):
+        async def playable(self, *_):
             await asyncio.sleep(0 if fault else 60)
             raise fault
 

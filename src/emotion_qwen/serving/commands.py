@@ -39,13 +39,13 @@ def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None
     key = _read_key(key_file)
     settings.check_access(key)
     if engine == "vllm":
-        from emotion_qwen.serving.vllm.plugin import hand_over
+        from emotion_qwen.serving.vllm.plugin import exec_vllm
 
-        return hand_over(settings, key)
-    return run(settings, key)
+        return exec_vllm(settings, key)
+    return run_server(settings, key)
 
 
-def run(settings: ServeSettings, key: str | None = None) -> int:
+def run_server(settings: ServeSettings, key: str | None = None) -> int:
     """Serve until SIGTERM or SIGINT: then take no more requests, end those that run, and return 0.
 
     Raises:

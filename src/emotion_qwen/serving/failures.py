@@ -31,8 +31,8 @@ class ApiError(EmotionQwenError):
     @property
     def headers(self) -> dict[str, str]:
         """Headers that go with the answer."""
-        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return {**found, "WWW-Authenticate": "Bearer"} if self.status == 401 else found
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**headers, "WWW-Authenticate": "Bearer"} if self.status == 401 else headers
 
     @property
     def body(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def told_faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
+def validation_messages(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
     """Say in our own words where a request does not fit, and what was expected there.
 
     Args:
@@ -56,12 +56,12 @@ def told_faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
     """
     faults = []
     for error in errors:
-        place, fault = place_of(error, body), _fault_of(error)
+        place, fault = error_location(error, body), _fault_of(error)
         faults.append(f"{place}: {fault}" if place else fault)
     return list(dict.fromkeys(faults))
 
 
-def place_of(error: Mapping[str, Any], body: Any) -> str:
+def error_location(error: Mapping[str, Any], body: Any) -> str:
     """Return where in a request an error is, for example "messages.0.content"."""
     place, node, loc = [], body, list(error.get("loc", ()))
     if loc and loc[0] in ("query", "path", "header"):

@@ -31,11 +31,11 @@ class Metrics(Collector):
         self._watched = watched
         registry = self._registry = CollectorRegistry()  # not the process's own: there may be several servers in it
 
-        def counter(name: str, told: str, *labels: str) -> Counter:
-            return Counter(name, told, labels, namespace=NAMESPACE, registry=registry)
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(name, description, labels, namespace=NAMESPACE, registry=registry)
 
-        def histogram(name: str, told: str, *labels: str) -> Histogram:
-            return Histogram(name, told, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
+        def histogram(name: str, description: str, *labels: str) -> Histogram:
+            return Histogram(name, description, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
 
         self.requests = counter("requests", "Requests answered, by route and status.", "route", "status")
         self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts read.")
@@ -50,8 +50,8 @@ class Metrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give what others count, as it is now."""
         for name, value in self._watched().items():
-            family, told = _WATCHED[name]
-            yield family(f"{NAMESPACE}_{name}", told, value=value)
+            family, description = _WATCHED[name]
+            yield family(f"{NAMESPACE}_{name}", description, value=value)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

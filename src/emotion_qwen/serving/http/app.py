@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from emotion_qwen import __version__
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import EmotionQwenError
-from emotion_qwen.serving.failures import ApiError, as_api_error, error_body, place_of, told_faults
+from emotion_qwen.serving.failures import ApiError, as_api_error, error_body, error_location, validation_messages
 from emotion_qwen.serving.http import page
 from emotion_qwen.serving.http.chat import Answer
 from emotion_qwen.serving.http.description import (
@@ -31,7 +31,7 @@ from emotion_qwen.serving.http.description import (
     ERRORS,
     FEATURES_BODY,
     MEDIUM_ERRORS,
-    describe,
+    openapi_document,
 )
 from emotion_qwen.serving.http.live import serve_live
 from emotion_qwen.serving.http.protocol import (
@@ -83,7 +83,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
         description="What people in a picture, video or sound show, and a chat about it. Errors have OpenAI's form.",
     )  # fmt: skip
     app.state.service = service
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings, key=key)
     if settings.origins:  # around the guard: a browser asks first without a key, and may read refusals
         app.add_middleware(
@@ -173,10 +173,10 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models/{name}", tags=["chat"], responses=ERRORS)
     async def model(name: str) -> ModelCard:
         """Describe the model that is served."""
-        found = card()
-        if name != found.id:
-            raise ApiError(404, f"model {name!r} is not served here; expected {found.id!r}", "model_not_found")
-        return found
+        served = card()
+        if name != served.id:
+            raise ApiError(404, f"model {name!r} is not served here; expected {served.id!r}", "model_not_found")
+        return served
 
     @app.post(
         "/v1/chat/completions", tags=["chat"], response_model=ChatCompletion,
@@ -240,10 +240,10 @@ async def _read_job(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
-        with _told_as_request(body):
-            asked = json_of.model_validate_json(body)
-        options = asked.model_dump(include=set(form_of.model_fields))
-        return await _taken(_job(service, options), lambda job: job.take_parts(asked))
+        with _as_request_validation(body):
+            fields = json_of.model_validate_json(body)
+        options = fields.model_dump(include=set(form_of.model_fields))
+        return await _filled(_job(service, options), lambda job: job.take_parts(fields))
     if kind != "multipart/form-data":
         raise ApiError(415, f"content type {kind!r}, expected multipart/form-data or application/json", "unsupported")
     async with request.form(max_files=1, max_fields=FIELDS, max_part_size=2**16) as form:
@@ -251,13 +251,13 @@ async def _read_job(
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the form has no file; send one in the field 'file'", "missing", param="file")
         given = {name: value for name, value in form.multi_items() if name != "file"}
-        with _told_as_request(given):
+        with _as_request_validation(given):
             fields = form_of.model_validate(given)
-        return await _taken(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
+        return await _filled(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
 
 
 @contextmanager
-def _told_as_request(body: Any) -> Iterator[None]:
+def _as_request_validation(body: Any) -> Iterator[None]:
     """Tell what does not fit as FastAPI does of the bodies that it reads itself."""
     try:
         yield
@@ -275,7 +275,7 @@ def _job(service: Service, options: dict[str, Any]) -> ReportJob:
     return ReportJob(service, AnalyzeOptions(**options))
 
 
-async def _taken(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
+async def _filled(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
     try:
         await take(job)
     except BaseException:
@@ -289,22 +289,22 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def ours(request: Request, error: EmotionQwenError) -> Response:
         if isinstance(error, ClientGone):
             return Response(status_code=499)
-        known = as_api_error(error)
-        if known.status >= 500 and known is not error:
+        api_error = as_api_error(error)
+        if api_error.status >= 500 and api_error is not error:
             log.error("a request failed: %s", type(error).__name__)
         service: Service = request.app.state.service
-        if known.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
-            service.metrics.refused_media.labels(known.code).inc()
-        return JSONResponse(known.body, known.status, known.headers)
+        if api_error.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
+            service.metrics.refused_media.labels(api_error.code).inc()
+        return JSONResponse(api_error.body, api_error.status, api_error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        message = "; ".join(told_faults(error.errors(), error.body))
-        place = place_of(error.errors()[0], error.body) if error.errors() else ""
+        message = "; ".join(validation_messages(error.errors(), error.body))
+        place = error_location(error.errors()[0], error.body) if error.errors() else ""
         return JSONResponse(error_body(400, message[:1000], "invalid_request", place or None), 400)
 
     @app.exception_handler(HTTPException)
-    async def known(request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, EmotionQwenError):  # FastAPI's, around what stopped the reading of a body
             return await ours(request, error.__cause__)
         missing = "nothing is served at this address; /openapi.json lists what is"

@@ -38,7 +38,7 @@ from emotion_qwen.serving.http.protocol import (
     VideoPart,
 )
 from emotion_qwen.serving.intake.media_input import decode_base64, to_file
-from emotion_qwen.serving.scheduling.generation import Generation, Options, Piece, TokenShare
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options, TokenShare
 from emotion_qwen.serving.scheduling.scheduler import QueueFull
 from emotion_qwen.serving.service import Service
 
@@ -51,7 +51,7 @@ _ENDED: dict[str, tuple[int, str, str]] = {
 }
 
 
-async def medium_of(service: Service, part: TurnPart, folder: Path, place: str) -> Clip:
+async def decode_part(service: Service, part: TurnPart, folder: Path, place: str) -> Clip:
     """Decode the medium of a message part.
 
     Raises:
@@ -92,9 +92,9 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
     settings = service.settings
     media = sum(
         not isinstance(part, TextPart | RefusalPart)
-        for one in messages
-        if not isinstance(one.content, str)
-        for part in one.content
+        for message in messages
+        if not isinstance(message.content, str)
+        for part in message.content
     )
     if media > settings.parts or len(messages) > settings.messages:
         raise ApiError(
@@ -103,17 +103,19 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
         )  # fmt: skip
     folder = service.decoders.new_folder()
     try:
-        found = []
+        converted = []
         for number, message in enumerate(messages):
             content: Any = message.content
             if not isinstance(content, str):
                 content = [
-                    one
+                    model_part
                     for place, part in enumerate(content)
-                    for one in await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
+                    for model_part in await _model_parts(
+                        service, part, folder, f"messages[{number}].content[{place}]", focus
+                    )
                 ]
-            found.append({"role": "system" if message.role == "developer" else message.role, "content": content})
-        return found
+            converted.append({"role": "system" if message.role == "developer" else message.role, "content": content})
+        return converted
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -124,7 +126,7 @@ async def _model_parts(service: Service, part: TurnPart, folder: Path, place: st
     hears = service.analyzer.hears
     if isinstance(part, AudioPart) and not hears:
         raise ApiError(400, f"{place}: the model {service.name!r} does not hear; leave sound out", "not_supported")
-    clip = await medium_of(service, part, folder, place)
+    clip = await decode_part(service, part, folder, place)
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
     if focus != "whole":
@@ -156,7 +158,7 @@ class Answer:
         self.service, self.request = service, request
         self.id, self.created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         self.model = request.model or service.name
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._pieces: asyncio.Queue[GenerationOutput] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
@@ -225,10 +227,10 @@ class Answer:
         schema = ANY_OBJECT if form.json_schema is None else form.json_schema.schema_
         return dict(inputs), SchemaGuide(schema, self._vocabulary).begin()
 
-    def _notify(self, piece: Piece) -> None:
+    def _notify(self, piece: GenerationOutput) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-    async def pieces(self) -> AsyncGenerator[Piece]:
+    async def pieces(self) -> AsyncGenerator[GenerationOutput]:
         """Give what is new until the end.
 
         Raises:
@@ -304,14 +306,14 @@ class Answer:
         return ChoiceLogprobs(
             content=[
                 TokenLogprob(
-                    **self._told(share.token, share.logprob),
-                    top_logprobs=[TopLogprob(**self._told(token, value)) for token, value in share.top],
+                    **self._token_logprob(share.token, share.logprob),
+                    top_logprobs=[TopLogprob(**self._token_logprob(token, value)) for token, value in share.top],
                 )
                 for share in shares
             ]
         )
 
-    def _told(self, token: int, logprob: float) -> dict[str, Any]:
+    def _token_logprob(self, token: int, logprob: float) -> dict[str, Any]:
         piece = self._vocabulary.texts[token]
         name = piece.decode("utf-8", "replace") or self._vocabulary.tokenizer.convert_ids_to_tokens(token) or ""
         return {"token": name, "logprob": max(logprob, -9999.0), "bytes": list(piece)}

@@ -33,7 +33,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def _body(options: type[ClipOptions], request: type[FeaturesRequest]) -> dict[str, Any]:
     content = {"multipart/form-data": _form_schema(options), "application/json": _json_schema(request)}
-    return {"requestBody": {"required": True, "content": {kind: {"schema": one} for kind, one in content.items()}}}
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
+    }
 
 
 def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
+def openapi_document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, made once."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)

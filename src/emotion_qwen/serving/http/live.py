@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.serving.failures import ApiError, as_api_error, told_faults
+from emotion_qwen.serving.failures import ApiError, as_api_error, validation_messages
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
 from emotion_qwen.serving.http.reports import ReportJob
 from emotion_qwen.serving.http.rolling import Rolling
@@ -159,8 +159,8 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
             await _session(client, LiveSession(service, options))
         finally:
             service.live -= 1
-    except _End as told:
-        end = told
+    except _End as ended:
+        end = ended
     except WebSocketDisconnect:
         end = None  # the client is gone
     finally:
@@ -234,8 +234,10 @@ class _Client:
 
     async def tell(self, error: EmotionQwenError) -> None:
         """Send an error; raises what `send` does."""
-        known = as_api_error(error)
-        await self.send(json.dumps({"type": "error", "code": known.code, "message": str(known)}, ensure_ascii=False))
+        api_error = as_api_error(error)
+        await self.send(
+            json.dumps({"type": "error", "code": api_error.code, "message": str(api_error)}, ensure_ascii=False)
+        )
 
     async def blame(self, error: EmotionQwenError) -> None:
         """Tell of a message that does not fit.
@@ -266,19 +268,19 @@ async def _greeted(client: _Client, service: Service) -> AnalyzeOptions:
     try:
         return _options(message.get("text"), service)
     except EmotionQwenError as error:
-        known = as_api_error(error)
-        await client.tell(known)
-        raise _End(1013 if known.status in (429, 503) else 1008, known.code) from error
+        api_error = as_api_error(error)
+        await client.tell(api_error)
+        raise _End(1013 if api_error.status in (429, 503) else 1008, api_error.code) from error
 
 
-def _options(told: str | None, service: Service) -> AnalyzeOptions:
+def _options(text: str | None, service: Service) -> AnalyzeOptions:
     """Read the first message.
 
     Raises:
         ApiError: it does not fit, the key is wrong, or there are too many sessions.
     """
     try:
-        values = json.loads(told) if told is not None and len(told) <= GREETING else None
+        values = json.loads(text) if text is not None and len(text) <= GREETING else None
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or values.pop("type", None) != "start":
@@ -290,7 +292,7 @@ def _options(told: str | None, service: Service) -> AnalyzeOptions:
         options = AnalyzeOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _fault(told_faults([first], values)[0]) from error
+        raise _fault(validation_messages([first], values)[0]) from error
     if options.start is not None or options.end is not None:
         raise _fault("start, end: a live session has no beginning and no end; leave them out")
     label_set(options.labels)

@@ -44,16 +44,18 @@ def policy() -> str:
     )  # fmt: skip
 
 
-def facts(settings: ServeSettings) -> dict[str, Any]:
+def script_data(settings: ServeSettings) -> dict[str, Any]:
     """Return what the scripts need to know: words, labels with their names, colours and places, and limits."""
-    labels = sorted({label for known in LABEL_SETS.values() for label in known.labels})
+    labels = sorted({label for label_set in LABEL_SETS.values() for label in label_set.labels})
     names: dict[str, tuple[str, str]] = {}
-    for known in LABEL_SETS.values():
-        for label, english, chinese in zip(known.labels, known.names("en"), known.names("zh"), strict=True):
+    for label_set in LABEL_SETS.values():
+        for label, english, chinese in zip(label_set.labels, label_set.names("en"), label_set.names("zh"), strict=True):
             names.setdefault(label, (english, chinese))
     return {
         "texts": TEXTS,
-        "label_sets": {name: {"labels": known.labels, "source": known.source} for name, known in LABEL_SETS.items()},
+        "label_sets": {
+            name: {"labels": label_set.labels, "source": label_set.source} for name, label_set in LABEL_SETS.items()
+        },
         "names": names,
         "colours": {label: colour_of(label) for label in labels},
         "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
@@ -66,8 +68,8 @@ def facts(settings: ServeSettings) -> dict[str, Any]:
 
 def document(settings: ServeSettings) -> str:
     """Return the page with its facts."""
-    told = json.dumps(facts(settings), ensure_ascii=False).replace("<", "\\u003c")
-    return _asset("index.html").replace("FACTS", told)
+    data = json.dumps(script_data(settings), ensure_ascii=False).replace("<", "\\u003c")
+    return _asset("index.html").replace("FACTS", data)
 
 
 def _example(name: str, folder: Path) -> Path:

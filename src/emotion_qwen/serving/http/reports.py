@@ -99,9 +99,9 @@ class ReportJob:
 
     async def windows(self, reading: ClipReading) -> AsyncGenerator[dict[str, Any]]:
         """Give the windows of the timeline as soon as the model has seen all of them."""
-        steps = told_windows(reading)
-        while (found := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
-            for window in found:
+        steps = finished_windows(reading)
+        while (windows := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
+            for window in windows:
                 yield window
 
     async def read(self, clip: Clip) -> ClipReading:
@@ -123,28 +123,29 @@ class ReportJob:
     async def report(self, reading: ClipReading) -> EmotionReport:
         """Compose the report; errors are those of `EmotionQwen.analyze`."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
-        (found,) = await self.service.in_thread(
+        (outcome,) = await self.service.in_thread(
             lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
         )
-        if isinstance(found, MediaError):
-            raise found
-        return found.report
+        if isinstance(outcome, MediaError):
+            raise outcome
+        return outcome.report
 
     async def features(self, reading: ClipReading) -> Features:
         """Compute the features; errors are those of `EmotionQwen.features`."""
         analyzer, options = self.service.analyzer, self.options
         channels = list(reading.channels)  # of what was read
-        found = await self.service.in_thread(lambda: analyzer.features(reading))
+        features = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
             **analyzer.made_by(options.labels, options.language, options.about), "channels": channels,
             "frames": len(clip.times),
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip
-        general, emotion = _numbers(found.gate) or (0.0, 0.0)
+        general, emotion = _numbers(features.gate) or (0.0, 0.0)
         return Features(
-            model=self.service.name, source=clip.source, visual=_numbers(found.visual), audio=_numbers(found.audio),
-            pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
+            model=self.service.name, source=clip.source, visual=_numbers(features.visual),
+            audio=_numbers(features.audio), pooled=_numbers(features.pooled) or [],
+            gate=Gate(general=general, emotion=emotion), provenance=provenance,
         )  # fmt: skip
 
     async def whole(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None = None) -> Found:
@@ -176,8 +177,8 @@ class ReportJob:
         shown, sound, missing = None, None, ""
         try:
             until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
-            show = self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
-            shown, sound = await self.service.in_time(show, until)
+            playable = self.service.decoders.playable(self.path, self.name, EMBED_LIMIT)
+            shown, sound = await self.service.in_time(playable, until)
         except EmotionQwenError as error:  # the report is made: it is worth more than the picture beside it
             missing = str(as_api_error(error))
         still = report.provenance["seconds"] == [0.0, 0.0]
@@ -198,8 +199,8 @@ class ReportJob:
             yield event("clip", json.dumps(facts))
             try:
                 reading = await self._in_time(self.read(clip))
-                async with aclosing(self.windows(reading)) as told:
-                    async for window in told:
+                async with aclosing(self.windows(reading)) as windows:
+                    async for window in windows:
                         yield event("window", json.dumps(window, ensure_ascii=False))
                 report = await self._in_time(self.report(reading))
                 yield event("report", as_json(report))
@@ -218,36 +219,36 @@ def event(name: str, data: str) -> str:
     return f"event: {name}\ndata: {data}\n\n"
 
 
-def told_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
+def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
     """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
 
     A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
     """
-    times = [one.time for one in reading.glimpses]
+    times = [glimpse.time for glimpse in reading.glimpses]
     spans: list[tuple[tuple[float, float], list[int]]] = []
     for span in [] if reading.prepared.clip.still else answered_spans(reading):
         rows = [row for row, time in enumerate(times) if span[0] <= time <= span[1]]
         spans += window_rows(reading, rows, span) if rows else []
     shares = np.full((len(times), len(reading.labels.labels)), np.nan)
-    asked = np.zeros(len(times), dtype=bool)
-    told = 0
-    for rows, found in reading.in_order():
-        shares[rows], asked[rows] = found, True
+    answered = np.zeros(len(times), dtype=bool)
+    finished = 0
+    for rows, values in reading.in_order():
+        shares[rows], answered[rows] = values, True
         ready = []
-        while told < len(spans):
-            (start, end), inside = spans[told]
-            if not asked[inside].all():
+        while finished < len(spans):
+            (start, end), inside = spans[finished]
+            if not answered[inside].all():
                 break
-            known = [row for row in inside if not np.isnan(shares[row, 0])]
-            if known:
-                distribution = named(reading.labels, shares[known].mean(0))
+            answered_rows = [row for row in inside if not np.isnan(shares[row, 0])]
+            if answered_rows:
+                distribution = named(reading.labels, shares[answered_rows].mean(0))
                 ready.append({
                     "start": round(start, 3), "end": round(end, 3),
                     "label": max(distribution, key=lambda label: distribution[label]),
                     "distribution": {name: round(share, 4) for name, share in distribution.items()},
                     "valence_arousal": [round(value, 4) for value in valence_arousal(distribution)],
                 })  # fmt: skip
-            told += 1
+            finished += 1
         yield ready
 
 

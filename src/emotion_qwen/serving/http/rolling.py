@@ -30,7 +30,7 @@ class Rolling:
         self.span, self.apart, self.side = span, apart, side
         self.pictures: deque[tuple[float, np.ndarray]] = deque(maxlen=most)
         self._wave = np.zeros(round(span * SAMPLE_RATE), dtype=np.float32)  # its last sample is the latest heard
-        self._heard: tuple[float, float] | None = None  # seconds from the first to behind the last sample
+        self._sound_span: tuple[float, float] | None = None  # seconds from the first to behind the last sample
 
     def wants_picture(self, time: float) -> bool:
         """Whether a picture of that time is one to take: not too soon after the last one."""
@@ -56,7 +56,7 @@ class Rolling:
         """
         self._mind_the_clock(time)
         end = time + len(samples) / SAMPLE_RATE
-        first, last = self._heard or (time, time)
+        first, last = self._sound_span or (time, time)
         shift = round((end - last) * SAMPLE_RATE)
         if shift > 0:
             kept = max(len(self._wave) - shift, 0)
@@ -67,19 +67,19 @@ class Rolling:
         early = max(-place, 0)  # samples from before the span
         if early < len(samples):
             self._wave[place + early : place + len(samples)] = samples[early:]
-        self._heard = (max(min(first, time), last - self.span), last)
+        self._sound_span = (max(min(first, time), last - self.span), last)
 
     def _mind_the_clock(self, time: float) -> None:
         """Forget everything if the sender's clock was set back."""
         if time < self.now - self.span:
             self.pictures.clear()
-            self._heard = None
+            self._sound_span = None
             self._wave[:] = 0
 
     @property
     def now(self) -> float:
         """The latest time that was told; 0 before anything came."""
-        return max(self.pictures[-1][0] if self.pictures else 0.0, self._heard[1] if self._heard else 0.0)
+        return max(self.pictures[-1][0] if self.pictures else 0.0, self._sound_span[1] if self._sound_span else 0.0)
 
     @property
     def looks(self) -> bool:
@@ -89,7 +89,7 @@ class Rolling:
     @property
     def only_sounds(self) -> bool:
         """Whether sound came for some time, and no picture that is not stale."""
-        return self._heard is not None and not self.looks and self._heard[1] - self._heard[0] >= STALE
+        return self._sound_span is not None and not self.looks and self._sound_span[1] - self._sound_span[0] >= STALE
 
     def voiced(self) -> float | None:
         """Return the share of the sound in which a voice is active; None without sound."""
@@ -104,7 +104,7 @@ class Rolling:
         Args:
             with_sound: take the sound, too.
         """
-        kept = [one for one in self.pictures if one[0] > self.now - self.span] if self.looks else []
+        kept = [entry for entry in self.pictures if entry[0] > self.now - self.span] if self.looks else []
         times = np.array([time for time, _ in kept])
         frames = np.stack([picture for _, picture in kept]) if kept else np.zeros((0, 0, 0, 3), np.uint8)
         wave, start = self._sound() if with_sound else (None, 0.0)
@@ -116,8 +116,8 @@ class Rolling:
 
     def _sound(self) -> tuple[np.ndarray | None, float]:
         """Return the sound of the last seconds and the time of its first sample; None if none came in them."""
-        if self._heard is None or self._heard[1] < self.now - self.span:
+        if self._sound_span is None or self._sound_span[1] < self.now - self.span:
             return None, 0.0
-        first, last = self._heard
+        first, last = self._sound_span
         count = min(round((last - first) * SAMPLE_RATE), len(self._wave))
         return (self._wave[len(self._wave) - count :].copy(), first) if count else (None, 0.0)

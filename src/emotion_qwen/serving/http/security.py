@@ -36,8 +36,8 @@ _HEADERS = [
 
 def same_key(given: str, key: str) -> bool:
     """Compare keys in a time that tells nothing of either, not even their lengths."""
-    one, two = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
-    return hmac.compare_digest(one, two)
+    digests = [hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key)]
+    return hmac.compare_digest(*digests)
 
 
 class Guard:
@@ -51,7 +51,7 @@ class Guard:
 
     def __init__(self, app: Any, settings: ServeSettings, key: str | None) -> None:
         self.app, self.settings, self.key = app, settings, key
-        self.held = 0  # bytes of the bodies of all requests that are in
+        self.held_bytes = 0  # bytes of the bodies of all requests that are in
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Check one request or connection."""
@@ -74,7 +74,7 @@ class Guard:
         try:
             await self.app(scope, body.receive, _with_headers(send))
         finally:
-            self.held -= body.total
+            self.held_bytes -= body.total
 
     def _check_host(self, headers: dict[str, str]) -> None:
         if self.key is not None or not self.settings.local:
@@ -126,9 +126,9 @@ class _Body:
         self.guard, self._receive = guard, receive
         self.total, self._whole = 0, False
         self._until = time.monotonic() + guard.settings.upload_seconds
-        told = headers.get("content-length", "")
-        size = int(told) if told.isascii() and told.isdigit() else 0
-        self._check(size, guard.held + size)
+        declared = headers.get("content-length", "")
+        size = int(declared) if declared.isascii() and declared.isdigit() else 0
+        self._check(size, guard.held_bytes + size)
 
     async def receive(self) -> Any:
         """Receive the next message.
@@ -148,16 +148,16 @@ class _Body:
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.total += size
-            self.guard.held += size
-            self._check(self.total, self.guard.held)
+            self.guard.held_bytes += size
+            self._check(self.total, self.guard.held_bytes)
             self._whole = not message.get("more_body", False)
         return message
 
-    def _check(self, size: int, held: int) -> None:
+    def _check(self, size: int, held_bytes: int) -> None:
         limit, together = self.guard.settings.body_bytes, self.guard.settings.bodies_bytes
         if size > limit:
             raise ApiError(413, f"the request has more than {limit:,} bytes; send less at once", "request_too_large")
-        if held > max(together, limit):
+        if held_bytes > max(together, limit):
             raise ApiError(429, "too many large requests at once; try again in a moment", "queue_full", retry_after=1)
 
 
@@ -190,7 +190,8 @@ def _with_headers(send: Any) -> Any:
     async def sent(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message.get("headers", [])}
-            message["headers"] = [*message.get("headers", []), *(one for one in _HEADERS if one[0] not in present)]
+            missing = [header for header in _HEADERS if header[0] not in present]
+            message["headers"] = [*message.get("headers", []), *missing]
         await send(message)
 
     return sent

@@ -86,12 +86,12 @@ def _check_size(width: int, height: int, pixels: int) -> None:
         raise TooLarge(f"the picture has {width}x{height} pixels; expected at most {pixels:,}, reduce it first")
 
 
-def length(job: dict[str, Any]) -> float:
+def read_length(job: dict[str, Any]) -> float:
     """Tell how long a medium is, seconds."""
     return check_limits(Path(job["path"]), job["pixels"], job["seconds"])
 
 
-def decode(job: dict[str, Any]) -> dict[str, Any]:
+def decode_medium(job: dict[str, Any]) -> dict[str, Any]:
     """Decode one medium; its arrays go into the job's folder, the rest is returned."""
     path, seconds = Path(job["path"]), job["seconds"]
     check_limits(path, job["pixels"], seconds)
@@ -108,7 +108,7 @@ def decode(job: dict[str, Any]) -> dict[str, Any]:
     for name in ARRAYS:
         if facts.pop(name) is not None:
             np.save(Path(job["folder"]) / f"{name}.npy", getattr(clip, name), allow_pickle=False)
-    facts["utterances"] = [dataclasses.asdict(one) for one in clip.utterances]
+    facts["utterances"] = [dataclasses.asdict(utterance) for utterance in clip.utterances]
     return facts
 
 
@@ -118,12 +118,12 @@ def load_clip(folder: Path, facts: dict[str, Any], source: str) -> Clip:
     for name in ARRAYS:
         file = folder / f"{name}.npy"
         arrays[name] = np.load(file, allow_pickle=False) if file.is_file() else None
-    told = {**facts, "utterances": tuple(Utterance(**one) for one in facts["utterances"]), "source": source}
-    told |= {name: tuple(told[name]) for name in ("size", "warnings")}
-    return Clip(**arrays, **told)
+    fields = {**facts, "utterances": tuple(Utterance(**fields) for fields in facts["utterances"]), "source": source}
+    fields |= {name: tuple(fields[name]) for name in ("size", "warnings")}
+    return Clip(**arrays, **fields)
 
 
-def show(job: dict[str, Any]) -> dict[str, Any]:
+def make_playable(job: dict[str, Any]) -> dict[str, Any]:
     """Make the form of a medium that browsers play, and the drawing of its sound."""
     from emotion_qwen.media.write.playable import playable, wave_peaks
 
@@ -134,10 +134,10 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
     return {"kind": shown.kind, "mime": shown.mime, "copied": shown.copied, "sound": wave_peaks(path)}
 
 
-def answer(job: dict[str, Any]) -> dict[str, Any]:
+def do_job(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; a fault of the file is an answer, too. Every value is one of JSON."""
     try:
-        result = {"length": length, "decode": decode, "show": show}[job["task"]](job)
+        result = {"length": read_length, "decode": decode_medium, "playable": make_playable}[job["task"]](job)
         return {"found": json.loads(json.dumps(result, default=_plain, allow_nan=False))}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}

@@ -45,7 +45,7 @@ class Decoders:
             trusted=False, folder=self.folder, quiet=True, jobs=JOBS,
             tries=2,  # a process may have died of something else
         )  # fmt: skip
-        self._pool = Pool(decoder.answer, settings.decoders, isolation)
+        self._pool = Pool(decoder.do_job, settings.decoders, isolation)
         self._threads = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decoders")
 
     @property
@@ -82,27 +82,27 @@ class Decoders:
             ApiError: the medium is unreadable, too large, takes too long, or its decoder died.
         """
         frames = min(clip_settings.max_frames, self.settings.media_frames)
-        own = clip_settings.model_copy(
+        bounded = clip_settings.model_copy(
             update={"max_frames": frames, "min_frames": min(clip_settings.min_frames, frames)}
         )
         job = {
             "task": "decode", "sound": sound, "words": words, "start": start, "end": end,
-            "settings": own.model_dump(),
+            "settings": bounded.model_dump(),
         }  # fmt: skip
         folder = self.new_folder()
         try:
-            found = await self._timed(job, path, name, folder)
-            return await asyncio.to_thread(load_clip, folder, found, name)
+            fields = await self._timed(job, path, name, folder)
+            return await asyncio.to_thread(load_clip, folder, fields, name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def show(self, path: Path, name: str, limit: int) -> tuple[Playable, dict[str, Any] | None]:
+    async def playable(self, path: Path, name: str, limit: int) -> tuple[Playable, dict[str, Any] | None]:
         """Return a medium as a browser plays it, and the drawing of its sound; errors are those of `decode`."""
         folder = self.new_folder()
         try:
-            found = await self._timed({"task": "show", "limit": limit}, path, name, folder)
-            shown = Playable(found["kind"], found["mime"], (folder / "shown").read_bytes(), "", found["copied"])
-            return shown, found["sound"]
+            fields = await self._timed({"task": "playable", "limit": limit}, path, name, folder)
+            shown = Playable(fields["kind"], fields["mime"], (folder / "shown").read_bytes(), "", fields["copied"])
+            return shown, fields["sound"]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -42,8 +42,8 @@ async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) ->
             raise ApiError(
                 400, f"{name} is an address, and this server fetches none; send it as data URL or upload", "url_refused"
             )
-        asked = (url, target, settings.media_bytes, settings.remote_seconds)
-        await asyncio.get_running_loop().run_in_executor(_FETCHING, fetch, *asked)
+        arguments = (url, target, settings.media_bytes, settings.remote_seconds)
+        await asyncio.get_running_loop().run_in_executor(_FETCHING, fetch, *arguments)
         return target
     raise ApiError(400, f"{name} has the scheme {scheme[:16]!r}, expected data, https or file", "url_refused")
 

@@ -29,7 +29,7 @@ Resolver = Callable[[str], Sequence[str]]
 
 def resolve(host: str) -> list[str]:
     """Return the addresses of a name, as the system resolves it."""
-    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)))
 
 
 def check_address(text: str) -> str:
@@ -46,7 +46,7 @@ def check_address(text: str) -> str:
             inner = [ipaddress.ip_address(int(address) & 0xFFFFFFFF)]
         elif address not in _PUBLIC_V6:  # mapped, compatible, translated, local: none of them is needed
             inner = [ipaddress.ip_address("::")]
-    if any(one is not None and (not one.is_global or one.is_multicast) for one in inner):
+    if any(part is not None and (not part.is_global or part.is_multicast) for part in inner):
         raise ApiError(400, "the address is not on the public network; give a public https address", "url_refused")
     return str(address)
 
@@ -162,14 +162,14 @@ def _cut_off(connection: Any, until: float) -> Iterator[None]:
 
 def _public_address(host: str, resolver: Resolver) -> str:
     try:
-        found = [host] if _is_address(host) else list(resolver(host))
+        addresses = [host] if _is_address(host) else list(resolver(host))
     except (OSError, UnicodeError) as error:
         raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed") from error
-    if not found:
+    if not addresses:
         raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed")
-    for one in found:  # one bad address among them is enough to refuse
-        check_address(one)
-    return found[0]
+    for address in addresses:  # a single private address is enough to refuse the name
+        check_address(address)
+    return addresses[0]
 
 
 def _is_address(host: str) -> bool:
@@ -181,9 +181,9 @@ def _is_address(host: str) -> bool:
 
 
 def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: float) -> None:
-    told = response.getheader("Content-Length")
-    if told and told.isdigit() and int(told) > limit:
-        raise ApiError(413, f"the medium has {int(told):,} bytes, expected at most {limit:,}", "media_too_large")
+    declared = response.getheader("Content-Length")
+    if declared and declared.isdigit() and int(declared) > limit:
+        raise ApiError(413, f"the medium has {int(declared):,} bytes, expected at most {limit:,}", "media_too_large")
     total = 0
     with target.open("wb") as file:
         while chunk := response.read1(_CHUNK):  # `read` would wait until a chunk is full
@@ -193,5 +193,5 @@ def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: f
             _left(until)
             file.write(chunk)
     _left(until)
-    if told and told.isdigit() and total < int(told):
-        raise ApiError(400, f"the address sent {total:,} of {int(told):,} bytes; try again", "url_failed")
+    if declared and declared.isdigit() and total < int(declared):
+        raise ApiError(400, f"the address sent {total:,} of {int(declared):,} bytes; try again", "url_failed")

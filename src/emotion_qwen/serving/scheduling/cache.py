@@ -73,11 +73,11 @@ class PagedLayer(CacheLayerMixin):
     def attend(self, attention: Callable[..., Any], module: Any, query: torch.Tensor, **options: Any) -> torch.Tensor:
         """Return the (B, 1, heads, size) attention of one token for each row of the step, (B, heads, 1, size)."""
         keys, values = self._pools
-        found = torch.empty_like(query.transpose(1, 2))
+        attended = torch.empty_like(query.transpose(1, 2))
         for group in self.owner.groups:
-            seen = [pool[group.places].transpose(1, 2) for pool in (keys, values)]  # (R, heads, L, size)
-            found[group.members] = attention(module, query[group.members], *seen, group.mask, **options)[0]
-        return found
+            visible = [pool[group.places].transpose(1, 2) for pool in (keys, values)]  # (R, heads, L, size)
+            attended[group.members] = attention(module, query[group.members], *visible, group.mask, **options)[0]
+        return attended
 
     def write(self, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Write the (heads, L, size) states of a prompt to (L,) places."""
@@ -118,9 +118,9 @@ class PagedLayer(CacheLayerMixin):
 
 def _resized(pool: torch.Tensor, places: int) -> torch.Tensor:
     kept = min(len(pool), places)
-    found = pool.new_zeros((places, *pool.shape[1:]))  # zeros: what is masked must still be a number
-    found[:kept] = pool[:kept]
-    return found
+    resized = pool.new_zeros((places, *pool.shape[1:]))  # zeros: what is masked must still be a number
+    resized[:kept] = pool[:kept]
+    return resized
 
 
 class PagedCache(Cache):
@@ -231,7 +231,7 @@ def _with_spare(pages: int) -> int:
 def _places(pages: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
     """Return the (R, L) places of R lists of pages; shorter lists are filled up with page 0."""
     longest = max(map(len, pages))
-    table = torch.tensor([[*one, *[0] * (longest - len(one))] for one in pages])
+    table = torch.tensor([[*numbers, *[0] * (longest - len(numbers))] for numbers in pages])
     return (table[:, :, None] * PAGE + torch.arange(PAGE)).flatten(1).to(device)
 
 

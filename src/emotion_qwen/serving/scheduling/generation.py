@@ -42,7 +42,7 @@ class TokenShare:
 
 
 @dataclass(frozen=True)
-class Piece:
+class GenerationOutput:
     """What is new in an answer.
 
     Attributes:
@@ -66,14 +66,14 @@ class Generation:
     Args:
         inputs: of one conversation, as the processor returns them, with pixels or with the `ENCODED` media; dropped
             once they have been read.
-        notify: called with every `Piece`, from the scheduler's thread; must not block.
+        notify: called with every `GenerationOutput`, from the scheduler's thread; must not block.
         options: what is asked of the answer.
         sampler: chooses its tokens.
         deadline: `time.monotonic()` at which it ends.
     """
 
     inputs: dict[str, Any]
-    notify: Callable[[Piece], None]
+    notify: Callable[[GenerationOutput], None]
     options: Options = field(default_factory=Options)
     sampler: Sampler = field(default_factory=lambda: Sampler(Sampling()))
     deadline: float = math.inf
@@ -96,9 +96,9 @@ class Generation:
 
     def share(self, logits: torch.Tensor, token: int) -> TokenShare | None:
         """Return what is told of a token that was chosen from (vocabulary,) logits; None if nothing was asked for."""
-        asked = self.options.logprobs
-        if asked is None:
+        count = self.options.logprobs
+        if count is None:
             return None
-        told = logits.log_softmax(-1)
-        values, tokens = told.topk(asked)
-        return TokenShare(token, float(told[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
+        logprobs = logits.log_softmax(-1)
+        values, tokens = logprobs.topk(count)
+        return TokenShare(token, float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

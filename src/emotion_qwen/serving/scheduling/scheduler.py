@@ -23,7 +23,7 @@ from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import EmotionQwenError, RequestError, SettingsError
 from emotion_qwen.model.modeling import MEDIA, SOUND
 from emotion_qwen.serving.scheduling.cache import PagedCache, Row, use_pages
-from emotion_qwen.serving.scheduling.generation import Generation, Piece, TokenShare
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, TokenShare
 from emotion_qwen.serving.scheduling.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -221,8 +221,8 @@ class Scheduler:
         model = self.engine.model
         with self.turns:
             encoded = model.encode_media(inputs)
-            seen = {key: value for key, value in inputs.items() if key not in (*MEDIA, *SOUND, ENCODED)}
-            outputs = model.model(**seen, mm_encoder_outputs=encoded or None, use_cache=True)
+            text_inputs = {key: value for key, value in inputs.items() if key not in (*MEDIA, *SOUND, ENCODED)}
+            outputs = model.model(**text_inputs, mm_encoder_outputs=encoded or None, use_cache=True)
             last = inputs["attention_mask"].sum(1) - 1
             rows = torch.arange(len(chosen), device=last.device)
             logits = model.lm_head(outputs.last_hidden_state[rows, last]).float()
@@ -321,7 +321,7 @@ class Scheduler:
     ) -> None:
         generation.finished = finish is not None
         try:
-            generation.notify(Piece(text, (share,) if share else (), finish, len(generation.tokens)))
+            generation.notify(GenerationOutput(text, (share,) if share else (), finish, len(generation.tokens)))
         except RuntimeError:  # the reader's event loop is gone
             generation.cancel()
 

@@ -16,7 +16,7 @@ from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import RequestError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.processing import EmotionQwenProcessor
-from emotion_qwen.serving.scheduling.generation import Generation, Options, Piece
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options
 from emotion_qwen.serving.scheduling.scheduler import Scheduler
 from emotion_qwen.serving.scheduling.turns import POLL, Stopped, Turns
 
@@ -96,7 +96,7 @@ class SharedEngine(Engine):
         ended = threading.Event()
         finishes: list[str] = []
 
-        def notice(piece: Piece) -> None:
+        def notice(piece: GenerationOutput) -> None:
             if piece.finish:
                 finishes.append(piece.finish)
                 ended.set()

@@ -55,14 +55,14 @@ class VisualCompressor(HybridCompressor):
         """
         features = features.reshape(-1, features.shape[-1])
         bounds, self.bounds = self.bounds, None  # told anew for every call
-        told = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
-        if bounds is None or told != len(features):
-            raise ShapeError(f"{len(features)} patch features came for visuals of {told}; tell their grids first")
+        expected = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
+        if bounds is None or expected != len(features):
+            raise ShapeError(f"{len(features)} patch features came for visuals of {expected}; tell their grids first")
         bounds = bounds.to(features.device)
         return self._fuse(features, self.fusion_weights(features, bounds), bounds)
 
 
-def tell_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+def pass_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """Tell the compressor the grids of a call of the vision transformer; a hook before its forward.
 
     Raises:
@@ -97,7 +97,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
             raise SettingsError("--video-pruning-rate: this model was not trained on thinned videos; leave it out")
         config = vllm_config.model_config.hf_config
         self.visual.merger = VisualCompressor(config).eval()
-        self.visual.register_forward_pre_hook(tell_grids, with_kwargs=True)
+        self.visual.register_forward_pre_hook(pass_grids, with_kwargs=True)
         self.positions = functools.partial(get_rope_index, config)
         if config.hearing is not None:
             with self._mark_tower_model(vllm_config, {"audio"}):
@@ -127,13 +127,13 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
         It is vLLM's rule, and places the tokens of sound as well.
         """
         kinds = torch.full((1, len(input_tokens)), TEXT)
-        told: dict[str, list[torch.Tensor]] = {}
-        for one in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
-            place = one.mm_position
-            kinds[0, place.offset : place.offset + place.length] = KINDS[one.modality]
-            for name in FACTS.get(one.modality, ()):
-                told.setdefault(name, []).append(one.data[name].data)
-        facts = {name: torch.stack(values) for name, values in told.items()}
+        collected: dict[str, list[torch.Tensor]] = {}
+        for feature in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
+            place = feature.mm_position
+            kinds[0, place.offset : place.offset + place.length] = KINDS[feature.modality]
+            for name in FACTS.get(feature.modality, ()):
+                collected.setdefault(name, []).append(feature.data[name].data)
+        facts = {name: torch.stack(values) for name, values in collected.items()}
         positions, delta = self.positions(torch.tensor([input_tokens]), kinds, **facts)
         return positions[:, 0], int(delta)
 

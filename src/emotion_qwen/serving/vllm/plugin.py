@@ -35,9 +35,9 @@ def register() -> None:
 
     import emotion_qwen.processing  # noqa: F401  registers configuration and processor with the Auto classes
     from emotion_qwen.model import EmotionQwenConfig
-    from emotion_qwen.serving.vllm.video import register as register_loader
+    from emotion_qwen.serving.vllm.video import register_video_loader
 
-    register_loader(EmotionQwenConfig.model_type)
+    register_video_loader(EmotionQwenConfig.model_type)
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, MODEL)
 
@@ -72,14 +72,14 @@ def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
     return arguments
 
 
-def surroundings(settings: ServeSettings, key: str | None) -> dict[str, str]:
+def environment_variables(settings: ServeSettings, key: str | None) -> dict[str, str]:
     """Tell the environment variables by which vLLM takes the rest; a command line can be read by everybody."""
-    told = {
+    variables = {
         "VLLM_MAX_IMAGE_PIXELS": str(settings.media_pixels),
         "VLLM_MAX_AUDIO_DECODE_DURATION_S": str(max(1, round(settings.media_seconds))),
         "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": str(max(1, settings.media_bytes // MIB)),
     }
-    return {**told, **({"VLLM_API_KEY": key} if key else {})}
+    return {**variables, **({"VLLM_API_KEY": key} if key else {})}
 
 
 def _refuse_ours(settings: ServeSettings) -> None:
@@ -99,7 +99,7 @@ def _refuse_ours(settings: ServeSettings) -> None:
         raise SettingsError(f"{', '.join(changed)} with --engine vllm: vLLM has no such setting; leave it out")
 
 
-def hand_over(settings: ServeSettings, key: str | None) -> NoReturn:
+def exec_vllm(settings: ServeSettings, key: str | None) -> NoReturn:
     """Become `vllm serve`: its chat routes, without our page, reports and decoding processes.
 
     Raises:
@@ -116,4 +116,4 @@ def hand_over(settings: ServeSettings, key: str | None) -> NoReturn:
             "first: emotion-qwen merge ADAPTER BASE TARGET"
         )
     arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(settings, source.base)]
-    os.execve(sys.executable, arguments, {**os.environ, **surroundings(settings, key)})
+    os.execve(sys.executable, arguments, {**os.environ, **environment_variables(settings, key)})

@@ -100,11 +100,11 @@ class EmotionQwenProcessingInfo(Qwen2_5_VLProcessingInfo):
 
     def get_image_processor(self, **kwargs: object) -> Any:
         """Give the picture processor with the budget that our processor hands to it on every call."""
-        own = self.get_hf_processor()
-        shape = copy.copy(own.image_processor)
+        processor = self.get_hf_processor()
+        shape = copy.copy(processor.image_processor)
         shape.size = {
-            "shortest_edge": own.settings.image_min_pixels,
-            "longest_edge": own.settings.image_max_pixels,
+            "shortest_edge": processor.settings.image_min_pixels,
+            "longest_edge": processor.settings.image_max_pixels,
         }
         return shape
 
@@ -138,12 +138,12 @@ class EmotionQwenProcessingInfo(Qwen2_5_VLProcessingInfo):
     def largest_video(self, most_tokens: int) -> tuple[int, int]:
         """Tell the frames and the tokens of the largest video that takes at most so many tokens."""
         settings, step = self.get_hf_processor().settings, self.get_hf_processor().image_processor.temporal_patch_size
-        found = (step, video_frame_budget(step, settings) // self.token_area)
+        largest = (step, video_frame_budget(step, settings) // self.token_area)
         for frames in range(step, settings.max_frames + 1, step):
             tokens = frames // step * (video_frame_budget(frames, settings) // self.token_area)
-            if found[1] < tokens <= most_tokens:
-                found = frames, tokens
-        return found
+            if largest[1] < tokens <= most_tokens:
+                largest = frames, tokens
+        return largest
 
     def longest_sound(self, most_tokens: int) -> tuple[int, int]:
         """Tell the samples and the tokens of the longest sound: whole windows, at least one."""
@@ -176,8 +176,8 @@ class EmotionQwenDummyInputs(Qwen2_5_VLDummyInputsBuilder):
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
         """Give a text that names every medium."""
-        own = self.info.get_hf_processor()
-        return super().get_dummy_text(mm_counts) + own.audio_token * mm_counts.get("audio", 0)
+        processor = self.info.get_hf_processor()
+        return super().get_dummy_text(mm_counts) + processor.audio_token * mm_counts.get("audio", 0)
 
     def get_dummy_mm_data(self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]) -> Any:
         """Make the media."""
@@ -208,22 +208,22 @@ class EmotionQwenMultiModalProcessor(Qwen2_5_VLMultiModalProcessor):
 
     def _get_hf_mm_inputs(self, mm_items: Any, hf_kwargs: Mapping[str, object]) -> Any:
         # The parent would split videos into frames and the facts that transformers' own video processor wants.
-        found = super(Qwen2_5_VLMultiModalProcessor, self)._get_hf_mm_inputs(mm_items, hf_kwargs)
-        if videos := found.hf_data.get("videos"):
+        inputs = super(Qwen2_5_VLMultiModalProcessor, self)._get_hf_mm_inputs(mm_items, hf_kwargs)
+        if videos := inputs.hf_data.get("videos"):
             settings = self.info.get_hf_processor().settings
-            found.hf_data["videos"] = [clip_of(video, facts or {}, settings) for video, facts in videos]
-        if waves := found.hf_data.get("audio"):
-            found.hf_data["audio"] = [checked_wave(wave) for wave in waves]
-        return found
+            inputs.hf_data["videos"] = [clip_of(video, facts or {}, settings) for video, facts in videos]
+        if waves := inputs.hf_data.get("audio"):
+            inputs.hf_data["audio"] = [checked_wave(wave) for wave in waves]
+        return inputs
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        own, found = self.info.get_hf_processor(), super()._call_hf_processor(hf_data, hf_kwargs)
+        processor, outputs = self.info.get_hf_processor(), super()._call_hf_processor(hf_data, hf_kwargs)
         if clips := hf_data.get("videos"):  # vLLM has rounded them to the model's type: positions would move
-            found["second_per_grid_ts"] = torch.tensor([own.seconds_per_grid(clip) for clip in clips])
-        if own.hearing is not None and (waves := hf_data.get("audio")):
-            length = round(own.hearing.window_seconds * SAMPLE_RATE)
-            found["sound_windows"] = torch.tensor([-(-len(wave) // length) for wave in waves])
-        return found
+            outputs["second_per_grid_ts"] = torch.tensor([processor.seconds_per_grid(clip) for clip in clips])
+        if processor.hearing is not None and (waves := hf_data.get("audio")):
+            length = round(processor.hearing.window_seconds * SAMPLE_RATE)
+            outputs["sound_windows"] = torch.tensor([-(-len(wave) // length) for wave in waves])
+        return outputs
 
     def _get_mm_fields_config(self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
         windows = hf_inputs.get("sound_windows", torch.empty(0, dtype=torch.long))
@@ -236,10 +236,10 @@ class EmotionQwenMultiModalProcessor(Qwen2_5_VLMultiModalProcessor):
 
     def _get_prompt_updates(self, mm_items: Any, hf_processor_mm_kwargs: Mapping[str, Any], out_mm_kwargs: Any) -> Any:
         updates: Sequence[Any] = super()._get_prompt_updates(mm_items, hf_processor_mm_kwargs, out_mm_kwargs)
-        own = self.info.get_hf_processor()
-        if own.hearing is None:
+        processor = self.info.get_hf_processor()
+        if processor.hearing is None:
             return updates
-        place, group = own.audio_token_id, own.hearing.frames_per_token
+        place, group = processor.audio_token_id, processor.hearing.frames_per_token
 
         def tokens(number: int) -> list[int]:
             lengths = out_mm_kwargs["audio"][number]["feature_lengths"].data

@@ -23,7 +23,7 @@ class EncodedVideoLoader(VideoLoader):
         return np.frombuffer(data, dtype=np.uint8), {"video_backend": LOADER}
 
 
-def register(model_type: str) -> None:
+def register_video_loader(model_type: str) -> None:
     """Make it the loader of our models, and of no others.
 
     vLLM finds a model's loader by the name of its video processor, which it looks up in this table of transformers.
