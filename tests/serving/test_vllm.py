@@ -148,7 +148,7 @@ class Registry:
 
 @pytest.fixture
 def model_module(monkeypatch):
-    """`serving.vllm_model`, imported over stand-ins."""
+    """`serving.vllm.model`, imported over stand-ins."""
     registry = Registry()
     empty = lambda *names: {name: type(name, (), {}) for name in names}  # noqa: E731
     modules = {
@@ -171,7 +171,7 @@ def model_module(monkeypatch):
         module = types.ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    ours = [f"emotion_qwen.serving.vllm_{part}" for part in ("model", "processing", "video")]
+    ours = [f"emotion_qwen.serving.vllm.{part}" for part in ("model", "processing", "video")]
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(ours[0]), registry

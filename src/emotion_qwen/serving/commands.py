@@ -46,11 +46,11 @@ def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None
 
 
 def run_server(settings: ServeSettings, key: str | None = None) -> int:
-    """Serve until SIGTERM or SIGINT: then take no more requests, end those that run, and return 0.
+    """Serve until SIGTERM or SIGINT, then finish running requests without accepting new ones, and return 0.
 
     Raises:
         MissingPackage: the extra `serve` is not installed.
-        SettingsError: the address is taken.
+        SettingsError: the server cannot listen on the address.
     """
     try:
         import uvicorn
@@ -70,12 +70,14 @@ def run_server(settings: ServeSettings, key: str | None = None) -> int:
     service = app.state.service
 
     class Server(uvicorn.Server):
-        """Tells the service to let nobody in as soon as the end is asked for."""
+        """Marks the service as draining as soon as a signal arrives."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             service.draining = True
-            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C waits for nobody
-            self.should_exit = True  # uvicorn's own would raise the signal again at the end: no exit code 0
+            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C ends at once
+            self.should_exit = (
+                True  # uvicorn's own handler raises the signal again at the end, so the exit code would not be 0
+            )
 
     server = Server(
         uvicorn.Config(
@@ -89,7 +91,7 @@ def run_server(settings: ServeSettings, key: str | None = None) -> int:
     click.echo(f"serving on http://{settings.host}:{settings.port}  (Ctrl-C ends it)", err=True)
     try:
         server.run()
-    except SystemExit as error:  # uvicorn's way to say that it could not start
+    except SystemExit as error:  # raised by uvicorn if it cannot start
         raise SettingsError(
             f"cannot serve on {settings.host}:{settings.port}; is the port taken? Try another --port"
         ) from error

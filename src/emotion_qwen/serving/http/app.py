@@ -1,4 +1,4 @@
-"""The server's routes. Each one reads its request, asks a part of the service, and answers; the work is elsewhere."""
+"""The server's routes."""
 
 from __future__ import annotations
 
@@ -51,23 +51,22 @@ from emotion_qwen.serving.http.security import Guard
 from emotion_qwen.serving.http.streams import ClientGone, EventStream, while_listening
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.render import as_json
 
 log = logging.getLogger(__name__)
-FIELDS = 16  # of a form
+FIELDS = 16  # maximum per form
 
 
 def create_app(settings: ServeSettings, key: str | None = None, engine: Engine | None = None) -> FastAPI:
-    """Make the server's application; the model is loaded when it starts, while `/health` already answers.
+    """Create the server's application. The model is loaded after the start, while `/health` answers already.
 
     Args:
         settings: of the server.
-        key: API key; None asks for none.
-        engine: a loaded model, instead of the one that the settings name.
+        key: API key; None requires none.
+        engine: a loaded model to use instead of the one that the settings name.
 
     Raises:
-        SettingsError: other machines could use it without a key, and nobody allowed that.
+        SettingsError: other machines could use the server without a key, and `allow_anyone` is off.
     """
     settings.check_access(key)
     service = Service(settings, key)
@@ -85,7 +84,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
     app.state.service = service
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings, key=key)
-    if settings.origins:  # around the guard: a browser asks first without a key, and may read refusals
+    if settings.origins:  # outside the guard: preflight requests carry no key, and refusals need CORS headers
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
@@ -107,7 +106,7 @@ def _load(service: Service, engine: Engine | None) -> None:
 
 
 class Counted:
-    """Count and time requests, by route and not by address, so that nobody's path makes a new series."""
+    """Counts and times requests by route; labels by URL would create a series per path."""
 
     def __init__(self, app: Any, service: Service) -> None:
         self.app, self.service = app, service
@@ -117,7 +116,7 @@ class Counted:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 499  # the client went away before any answer
+        began, status = time.perf_counter(), 499  # if the client disconnects before the response starts
 
         async def sent(message: Any) -> None:
             nonlocal status
@@ -205,7 +204,7 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
             ending.callback(job.close)
             if stream:
                 events = job.events(page)
-                first = await while_listening(request, anext(events))  # a refused request gets its status
+                first = await while_listening(request, anext(events))  # a refusal gets its status
                 return EventStream(events, ending.pop_all().close, first)
             report = await while_listening(request, job.whole(job.report))
         return Response(as_json(report), media_type="application/json")
@@ -226,24 +225,25 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
 async def _read_job(
     request: Request, service: Service, form_of: type[ClipOptions], json_of: type[FeaturesRequest]
 ) -> ReportJob:
-    """Read a form with a file, or JSON with parts.
+    """Read a form with a file, or JSON with content parts.
 
     Args:
         request: whose body is read.
         service: the server.
-        form_of: the fields of a form, beside its file.
-        json_of: the same, and parts of content.
+        form_of: model of the form's fields, without its file.
+        json_of: model of the JSON body.
 
     Raises:
-        ApiError: neither, or one that does not fit.
+        ApiError: the body is neither, or its medium is refused.
+        RequestValidationError: a field is invalid.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
         with _as_request_validation(body):
-            fields = json_of.model_validate_json(body)
-        options = fields.model_dump(include=set(form_of.model_fields))
-        return await _filled(_job(service, options), lambda job: job.take_parts(fields))
+            parsed = json_of.model_validate_json(body)
+        options = parsed.model_dump(include=set(form_of.model_fields))
+        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_parts(parsed))
     if kind != "multipart/form-data":
         raise ApiError(415, f"content type {kind!r}, expected multipart/form-data or application/json", "unsupported")
     async with request.form(max_files=1, max_fields=FIELDS, max_part_size=2**16) as form:
@@ -253,12 +253,13 @@ async def _read_job(
         given = {name: value for name, value in form.multi_items() if name != "file"}
         with _as_request_validation(given):
             fields = form_of.model_validate(given)
-        return await _filled(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
+        options = fields.model_dump()
+        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_upload(upload))
 
 
 @contextmanager
 def _as_request_validation(body: Any) -> Iterator[None]:
-    """Tell what does not fit as FastAPI does of the bodies that it reads itself."""
+    """Raise validation errors as FastAPI does for bodies that it reads itself."""
     try:
         yield
     except ValidationError as error:
@@ -268,11 +269,6 @@ def _as_request_validation(body: Any) -> Iterator[None]:
             except (ValueError, RecursionError):
                 body = None
         raise RequestValidationError(error.errors(), body=body) from error
-
-
-def _job(service: Service, options: dict[str, Any]) -> ReportJob:
-    label_set(options["labels"])  # refused before anything is written or decoded
-    return ReportJob(service, AnalyzeOptions(**options))
 
 
 async def _filled(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
@@ -305,7 +301,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI's, around what stopped the reading of a body
+        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI wraps errors that occur while it reads a body
             return await ours(request, error.__cause__)
         missing = "nothing is served at this address; /openapi.json lists what is"
         message = missing if error.status_code == 404 else str(error.detail)

@@ -1,4 +1,4 @@
-"""A report, or features, for a request: decode, find the people, tell windows as they are done, compose."""
+"""Reports and features for requests: decode, detect people, stream windows, compose."""
 
 from __future__ import annotations
 
@@ -37,18 +37,22 @@ from emotion_qwen.views.render import as_json
 
 Found = TypeVar("Found")
 _CHUNK = 2**20
-PAGE_SHARE = 0.05  # of the time of a request is left for a page when the medium that it shows is not ready
+PAGE_SHARE = 0.05  # share of the request time reserved for the page, if the conversion of its medium is slow
 
 
 class ReportJob:
-    """One report on its way.
+    """One request for a report or features.
 
     Args:
         service: the server.
-        options: labels, language, span, context, and when to abstain.
+        options: of the request.
+
+    Raises:
+        SettingsError: the label set is unknown.
     """
 
     def __init__(self, service: Service, options: AnalyzeOptions) -> None:
+        label_set(options.labels)  # unknown labels are refused before anything is written or decoded
         self.service, self.options = service, options
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
@@ -59,7 +63,7 @@ class ReportJob:
         """Write an uploaded file into the request's folder.
 
         Raises:
-            ApiError: it is empty or too large.
+            ApiError: the file is empty or too large.
         """
         limit, total = self.service.settings.media_bytes, 0
         self.name, self.path = clean_name(upload.filename), self.folder / "upload"
@@ -75,7 +79,7 @@ class ReportJob:
             raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
 
     async def take_parts(self, request: FeaturesRequest) -> None:
-        """Take the medium of a JSON request; errors are those of `media_input`."""
+        """Fetch the medium of a JSON request; errors are those of `to_file`."""
         self.options = self.options.model_copy(update={"context": request.joined_context})
         part = next(part for part in request.content if not isinstance(part, TextPart))
         if isinstance(part, AudioPart):
@@ -98,14 +102,14 @@ class ReportJob:
         return clip
 
     async def windows(self, reading: ClipReading) -> AsyncGenerator[dict[str, Any]]:
-        """Give the windows of the timeline as soon as the model has seen all of them."""
+        """Yield the windows of the timeline as soon as they are complete."""
         steps = finished_windows(reading)
         while (windows := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
             for window in windows:
                 yield window
 
     async def read(self, clip: Clip) -> ClipReading:
-        """Find the people.
+        """Detect people and prepare the reading of the clip.
 
         Raises:
             MediaError: nothing in the clip can be analyzed.
@@ -149,14 +153,15 @@ class ReportJob:
         )  # fmt: skip
 
     async def whole(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None = None) -> Found:
-        """Decode, find the people, and compose what is wanted, all in the time of one request.
+        """Decode, detect people, and compose the result, within the time limit of the request.
 
         Args:
             wanted: `report` or `features` of this job.
-            clip: the medium, where it is decoded already.
+            clip: the medium, if it is decoded already.
 
         Raises:
-            ApiError: too many wait, or it took too long; otherwise as the steps.
+            ApiError: too many requests are waiting, or the time is over.
+            EmotionQwenError: as the steps raise it.
         """
         async with self.service.analysis(self.deadline):
             return await self._in_time(self._steps(wanted, clip))
@@ -168,10 +173,10 @@ class ReportJob:
         return await self.service.in_time(work, self.deadline)
 
     async def page(self, report: EmotionReport) -> dict[str, str]:
-        """Compose the page of the report, with its medium; where that cannot be shown, without it.
+        """Compose the page of the report, without its medium if that cannot be converted in time.
 
         Returns:
-            "html", and "missing": why the medium is missing, "" where it is there.
+            "html", and "missing": why the medium is missing, or "".
         """
         assert self.path is not None
         shown, sound, missing = None, None, ""
@@ -179,20 +184,20 @@ class ReportJob:
             until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
             playable = self.service.decoders.playable(self.path, self.name, EMBED_LIMIT)
             shown, sound = await self.service.in_time(playable, until)
-        except EmotionQwenError as error:  # the report is made: it is worth more than the picture beside it
+        except EmotionQwenError as error:  # a report without its medium is better than none
             missing = str(as_api_error(error))
         still = report.provenance["seconds"] == [0.0, 0.0]
         html = await asyncio.to_thread(compose_page, report, shown, None if still else sound)
         return {"html": html, "missing": missing}
 
     async def events(self, with_page: bool) -> AsyncGenerator[str]:
-        """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
+        """Yield windows, the report and its page as server-sent events; after the first one errors are events, too.
 
         Raises:
-            ApiError: before the first event: too many wait, it took too long, or the medium is refused.
+            ApiError: before the first event: too many requests wait, the time is over, or the medium is refused.
         """
-        # The limit of time stands around every step: around all, it would hold for the task that asks for the first
-        # event, and another task asks for the rest.
+        # The time limit applies to every step: `asyncio.timeout` works in one task only, and the first event is
+        # requested by another task than the rest.
         async with self.service.analysis(self.deadline):
             clip = await self._in_time(self.clip())
             facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
@@ -210,19 +215,19 @@ class ReportJob:
                 yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 
     def close(self) -> None:
-        """Delete what was uploaded."""
+        """Delete the request's files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def event(name: str, data: str) -> str:
-    """Write one server-sent event."""
+    """Return one server-sent event."""
     return f"event: {name}\ndata: {data}\n\n"
 
 
 def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
-    """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
+    """Score a clip in order of time, and yield after each step the list of windows that are complete, maybe none.
 
-    A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
+    A window's distribution is the mean of its glimpses before smoothing: `raw` in the report's timeline.
     """
     times = [glimpse.time for glimpse in reading.glimpses]
     spans: list[tuple[tuple[float, float], list[int]]] = []
@@ -253,14 +258,14 @@ def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
 
 
 def _numbers(vector: np.ndarray | None) -> list[float] | None:
-    """Return a float32 vector as JSON tells it; None where it is absent, or not a number."""
+    """Return a float32 vector as a list for JSON; None if it is absent or has NaNs."""
     if vector is None or np.isnan(vector).any():
         return None
     return [float(f"{number:.8g}") for number in vector.tolist()]
 
 
 def clean_name(name: str | None) -> str:
-    """Return a file name that is only a name: no folders, no control characters, not long."""
+    """Return a file name without folders and control characters, of at most 100 characters."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     kept = "".join(letter for letter in last if letter.isprintable())[:100]
     return kept if kept.strip(". ") else "upload"

@@ -1,9 +1,9 @@
-"""What every request passes before anything reads it: host, origin, key, size, pace. Plain ASGI: streams stay streams.
+"""Checks of every request before it is read: host, origin, key, size and upload time. Pure ASGI, so streams pass.
 
-A page that the user visits is the attacker to think of: the browser reaches servers that nobody outside can. The page
-can send requests to our address (they carry a foreign `Origin`), and it can give its own name our address, so that
-`Origin` and `Host` agree (DNS rebinding). Against the second, a server that asks for no key answers pages only under
-names that nobody outside can give: localhost, addresses, names without a dot, and those that its settings list.
+The threat model includes web pages that the user visits, as the browser reaches servers that are closed to others. Such
+a page can send requests to our address (they carry a foreign `Origin`), or let its own host name resolve to our address
+so that `Origin` and `Host` agree (DNS rebinding). Against the latter, a server without a key answers pages only under
+names that others cannot control: localhost, IP addresses, names without a dot, and those in its settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emotion_qwen.serving.limits import ServeSettings
 
 OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/favicon.ico"])
 OPEN_FOLDERS = ("/web/", "/examples/")
-HEADER_BYTES = 32 * 1024  # of path and headers
+HEADER_BYTES = 32 * 1024  # maximum of path and headers together
 LIVE_PATH = "/v1/emotion/live"
 _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1"])
 _HEADERS = [
@@ -35,23 +35,23 @@ _HEADERS = [
 
 
 def same_key(given: str, key: str) -> bool:
-    """Compare keys in a time that tells nothing of either, not even their lengths."""
+    """Compare keys in constant time; the digests hide their lengths as well."""
     digests = [hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key)]
     return hmac.compare_digest(*digests)
 
 
 class Guard:
-    """Refuse what must not come in.
+    """ASGI middleware that refuses requests which violate the access rules or limits.
 
     Args:
-        app: that is guarded.
+        app: the application to protect.
         settings: of the server.
-        key: API key; None asks for none.
+        key: API key; None requires none.
     """
 
     def __init__(self, app: Any, settings: ServeSettings, key: str | None) -> None:
         self.app, self.settings, self.key = app, settings, key
-        self.held_bytes = 0  # bytes of the bodies of all requests that are in
+        self.held_bytes = 0  # total size of the bodies of current requests
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Check one request or connection."""
@@ -102,7 +102,7 @@ class Guard:
 
     def _check_key(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         path = scope["path"]
-        # A browser cannot send headers with a WebSocket; there the first message carries the key.
+        # Browsers cannot set headers of a WebSocket; its first message carries the key.
         if self.key is None or path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or path == LIVE_PATH:
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -111,15 +111,15 @@ class Guard:
 
 
 class _Body:
-    """The body of one request: counted, and not waited for without end.
+    """The body of one request, with limits of size and time.
 
     Args:
-        guard: knows the limits, and what all requests hold together.
+        guard: has the limits and the total size of current bodies.
         headers: of the request.
-        receive: gives the body.
+        receive: ASGI callable that receives the body.
 
     Raises:
-        ApiError: the headers say that it is too large.
+        ApiError: the declared length is too large.
     """
 
     def __init__(self, guard: Guard, headers: dict[str, str], receive: Any) -> None:
@@ -134,9 +134,9 @@ class _Body:
         """Receive the next message.
 
         Raises:
-            ApiError: the body is too large or came too slowly, or all bodies together are too large.
+            ApiError: the body is too large or too slow, or all current bodies together are too large.
         """
-        if self._whole:  # what comes now only tells that the client has gone
+        if self._whole:  # only a disconnect can follow
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0))
@@ -162,7 +162,7 @@ class _Body:
 
 
 def _cannot_be_given(host: str) -> bool:
-    """Whether no name server of a stranger can make a host name mean this machine."""
+    """Return whether others cannot make this host name resolve to this machine through their name servers."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -171,7 +171,7 @@ def _cannot_be_given(host: str) -> bool:
 
 
 def _check_head(scope: MutableMapping[str, Any]) -> None:
-    """Refuse headers that are too large; h11's own limit holds only for those that come in several pieces."""
+    """Refuse headers that are too large; h11's own limit applies only if they arrive in several chunks."""
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if size + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > HEADER_BYTES:
         raise ApiError(431, f"path and headers have more than {HEADER_BYTES:,} bytes; send less", "headers_too_large")
@@ -180,7 +180,7 @@ def _check_head(scope: MutableMapping[str, Any]) -> None:
 def _host(headers: dict[str, str]) -> str:
     try:
         parts = urlsplit(f"//{headers.get('host', '')}")
-        _ = parts.port  # one that is no number makes the whole unreadable
+        _ = parts.port  # raises if it is no number
         return (parts.hostname or "").lower()
     except ValueError:
         return ""

@@ -1,7 +1,7 @@
-"""Emotion-Qwen inside vLLM: the entry point that registers the model, and the hand-over of `emotion-qwen serve`.
+"""Emotion-Qwen in vLLM: the entry point that registers the model, and `emotion-qwen serve --engine vllm`.
 
-vLLM calls `register` in each of its processes, through the entry point group `vllm.general_plugins`. The model's
-class is named by a string, so that nothing of CUDA is touched before vLLM forks. Nothing here imports vLLM at import.
+vLLM calls `register` in each of its processes, through the entry point group `vllm.general_plugins`. The model's class
+is given as a string, so that CUDA is not initialized before vLLM forks. vLLM is imported in functions only.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from emotion_qwen.serving.limits import MIB, ServeSettings
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
 MODEL = "emotion_qwen.serving.vllm.model:EmotionQwenForVllm"
 NOWHERE = "nowhere.invalid"
-"""A name that RFC 2606 keeps from ever being given out: without any allowed name vLLM would fetch from everywhere."""
+"""A reserved name (RFC 2606): with an empty list of allowed domains vLLM would fetch from any domain."""
 HOW = "pip install 'vllm[audio]' and see docs/guides/serving.md, or serve with --engine own"
 OURS_ALONE = (
     "default_tokens", "request_seconds", "analyses", "body_bytes", "media_frames", "messages", "decoders",
     "decode_seconds", "decode_bytes", "remote_seconds", "live",
 )  # fmt: skip
-"""Settings of our own server."""
+"""Settings that only our own server has."""
 
 
 def register() -> None:
-    """Tell vLLM of the model and its video loader; the configuration is told to transformers by importing it."""
+    """Register the model and its video loader with vLLM, and the configuration with transformers."""
     from vllm import ModelRegistry
 
     import emotion_qwen.processing  # noqa: F401  registers configuration and processor with the Auto classes
@@ -47,10 +47,10 @@ def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
 
     Args:
         settings: of our own server.
-        folder: of the model; None takes its name as it is.
+        folder: of the model; None passes the name in the settings.
 
     Raises:
-        SettingsError: a setting that vLLM has nothing for, or that it could keep only in part.
+        SettingsError: a setting has no equivalent in vLLM, or only a partial one.
     """
     _refuse_ours(settings)
     kinds = ("image", "video", "audio")
@@ -73,7 +73,7 @@ def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
 
 
 def environment_variables(settings: ServeSettings, key: str | None) -> dict[str, str]:
-    """Tell the environment variables by which vLLM takes the rest; a command line can be read by everybody."""
+    """Return the environment variables for the other settings and the key: other users can read command lines."""
     variables = {
         "VLLM_MAX_IMAGE_PIXELS": str(settings.media_pixels),
         "VLLM_MAX_AUDIO_DECODE_DURATION_S": str(max(1, round(settings.media_seconds))),
@@ -100,11 +100,11 @@ def _refuse_ours(settings: ServeSettings) -> None:
 
 
 def exec_vllm(settings: ServeSettings, key: str | None) -> NoReturn:
-    """Become `vllm serve`: its chat routes, without our page, reports and decoding processes.
+    """Replace this process by `vllm serve`, which has chat routes but no page, reports or decoding processes.
 
     Raises:
         MissingPackage: vLLM is not installed.
-        CheckpointError: there is no such model.
+        CheckpointError: the model does not exist.
         SettingsError: see `command`; or the model is an adapter.
     """
     if importlib.util.find_spec("vllm") is None:
