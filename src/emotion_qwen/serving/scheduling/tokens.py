@@ -1,4 +1,4 @@
-"""Text as it comes: whole characters only, and nothing that may become a stop string."""
+"""Incremental detokenization: whole characters only, and without stop strings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Writer:
-    """Turn bytes into text for a reader who sees it grow.
+    """Converts bytes of tokens to text that can be streamed.
 
     Args:
         stops: texts at which the answer ends; they are not part of it.
@@ -20,7 +20,7 @@ class Writer:
         self.stopped = False
 
     def add(self, piece: bytes) -> str:
-        """Take more bytes; return the text that is sure by now. `stopped` tells that a stop string came."""
+        """Add bytes and return the text that is final; `stopped` is set at a stop string."""
         self._pending += self._decoder.decode(piece)
         places = [place for place in (self._pending.find(stop) for stop in self._stops) if place >= 0]
         if places:
@@ -32,7 +32,7 @@ class Writer:
         return ready
 
     def close(self) -> str:
-        """Return what was held back, at the end of an answer."""
+        """Return the pending text at the end of an answer."""
         if self.stopped:
             return ""
         ready, self._pending = self._pending + self._decoder.decode(b"", final=True), ""
@@ -40,7 +40,7 @@ class Writer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return how many letters at the end of a text begin the stop string."""
+    """Return the length of the longest end of a text that begins the stop string."""
     return next(
         (length for length in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-length:])), 0
     )
