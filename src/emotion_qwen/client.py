@@ -1,8 +1,8 @@
 """A client for services with OpenAI's chat API, with retries and a rate limit.
 
 The key is read from an environment variable, is never written, and is sent to the configured address only: a redirect
-is an error that names the new address. If the service is busy, all callers wait as long as it says. Services differ in the
-fields for JSON output and for the length of the answer; the variant that the service accepts is kept.
+is an error that names the new address. If the service is busy, all callers wait as long as it says. Services differ in
+the fields for JSON output and for the length of the answer; the variant that the service accepts is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from emotion_qwen.errors import RemoteError, SettingsError
 
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
 REFUSED = frozenset({400, 413, 415, 422})
 """Statuses caused by this call's content."""
@@ -184,7 +184,7 @@ class ChatClient:
                         FORMS.index(form) + 1
                     ]  # many services do not support schemas; this is not counted as a try
                     continue
-                if status not in AGAIN:
+                if status not in RETRIED:
                     raise self._error(fault, turn + 1, status) from error
                 seconds = retry_after(error.headers.get("Retry-After"))
                 everybody = status == 429 or seconds is not None

@@ -317,9 +317,9 @@ class Pool:
                 with state:
                     waiting.append((number, item, threads.submit(attempt, number, item)))
                 if len(waiting) > self.count + ahead:
-                    yield _taken(waiting, ordered, state, sizes)
+                    yield _next_result(waiting, ordered, state, sizes)
             while waiting:
-                yield _taken(waiting, ordered, state, sizes)
+                yield _next_result(waiting, ordered, state, sizes)
         finally:
             for _, _, future in waiting:
                 future.cancel()
@@ -344,7 +344,7 @@ class Pool:
                 self._idle.put(None)
 
 
-def _taken(
+def _next_result(
     waiting: deque[tuple[int, Any, Future[Any]]], ordered: bool, state: threading.Condition, sizes: dict[int, int]
 ) -> tuple[Any, Any]:
     """Remove and return the next (item, result)."""

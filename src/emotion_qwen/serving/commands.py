@@ -57,7 +57,7 @@ def run_server(settings: ServeSettings, key: str | None = None) -> int:
         from transformers.utils import logging as transformers_logging
 
         from emotion_qwen.serving.http.app import create_app
-        from emotion_qwen.serving.http.live import LARGEST
+        from emotion_qwen.serving.http.live import MAX_MESSAGE_BYTES
         from emotion_qwen.serving.http.security import HEADER_BYTES
         from emotion_qwen.serving.http.transport import PromptProtocol
     except ImportError as error:
@@ -83,7 +83,7 @@ def run_server(settings: ServeSettings, key: str | None = None) -> int:
         uvicorn.Config(
             app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
             http=PromptProtocol, h11_max_incomplete_event_size=HEADER_BYTES, server_header=False,
-            ws_max_size=LARGEST, ws_max_queue=8, ws_per_message_deflate=False,
+            ws_max_size=MAX_MESSAGE_BYTES, ws_max_queue=8, ws_per_message_deflate=False,
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)), timeout_keep_alive=15,
             limit_concurrency=settings.queue + settings.slots + 256,
         )

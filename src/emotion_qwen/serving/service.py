@@ -153,7 +153,7 @@ class Service:
             raise self.overloaded("reports")
         self.analyses += 1
         try:
-            await self.in_time(self._analysis_slots.acquire(), deadline)
+            await self.before_deadline(self._analysis_slots.acquire(), deadline)
             try:
                 yield
             finally:
@@ -165,7 +165,7 @@ class Service:
         """Return the time of the event loop at which a request that begins now times out."""
         return asyncio.get_running_loop().time() + self.settings.request_seconds
 
-    async def in_time(self, work: Awaitable[Found], deadline: float) -> Found:
+    async def before_deadline(self, work: Awaitable[Found], deadline: float) -> Found:
         """Await work, and cancel it at the deadline.
 
         Raises:

@@ -89,7 +89,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )  # fmt: skip
-    app.add_middleware(Counted, service=service)
+    app.add_middleware(RequestMetrics, service=service)
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
     _add_report_routes(app, service)
@@ -105,7 +105,7 @@ def _load(service: Service, engine: Engine | None) -> None:
         log.error("the model cannot be served: %s", error)
 
 
-class Counted:
+class RequestMetrics:
     """Counts and times requests by route; labels by URL would create a series per path."""
 
     def __init__(self, app: Any, service: Service) -> None:

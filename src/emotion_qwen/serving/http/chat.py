@@ -173,7 +173,7 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            inputs, constraint = await self.service.in_time(self._inputs(), self._until)
+            inputs, constraint = await self.service.before_deadline(self._inputs(), self._until)
         deadline = self.began + self.service.settings.request_seconds
         options, sampler = self._options(inputs), Sampler(self._sampling(), constraint)
         generation = Generation(inputs, self._notify, options, sampler, deadline)
@@ -235,7 +235,7 @@ class Answer:
         first = True
         while True:
             # The scheduler itself enforces the deadline, unless a single forward pass takes too long.
-            piece = await self.service.in_time(self._pieces.get(), self._until + GRACE)
+            piece = await self.service.before_deadline(self._pieces.get(), self._until + GRACE)
             if first:
                 self.service.metrics.first_token_seconds.observe(time.monotonic() - self.began)
                 first = False

@@ -27,20 +27,20 @@ from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.serving.failures import ApiError, as_api_error, validation_messages
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
 from emotion_qwen.serving.http.reports import ReportJob
-from emotion_qwen.serving.http.rolling import Rolling
+from emotion_qwen.serving.http.rolling import RollingBuffer
 from emotion_qwen.serving.http.security import same_key
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.render import as_json
 
 SPAN = 6.0  # seconds covered by a report
-PATIENCE = 10.0  # time limit in seconds for the first message, and for sending a message
+TIMEOUT = 10.0  # time limit in seconds for the first message, and for sending a message
 IDLE = 60.0  # maximum seconds between messages
-LARGEST = 2 * 2**20  # maximum bytes per message; the WebSocket closes with 1009 at a larger one
-GREETING = 2**14  # maximum characters of the first message
-GREETED_AT_ONCE = 32  # maximum number of connections before their first message
-FAULTS = 20  # invalid messages after which a session ends
-APART = 0.5  # seconds of new sound per report without pictures
+MAX_MESSAGE_BYTES = 2 * 2**20  # maximum bytes per message; the WebSocket closes with 1009 at a larger one
+MAX_GREETING = 2**14  # maximum characters of the first message
+MAX_GREETINGS = 32  # maximum number of connections before their first message
+MAX_FAULTS = 20  # invalid messages after which a session ends
+SOUND_INTERVAL = 0.5  # seconds of new sound per report without pictures
 PICTURE, SOUND = 0, 1
 _HEAD = struct.Struct(">Bd")
 
@@ -58,7 +58,7 @@ class LiveSession:
         settings = service.analyzer.engine.processor.settings
         most = min(settings.max_frames, service.settings.media_frames)
         self.apart = max(1 / settings.fps, SPAN / most)  # the sampling rate of clips
-        self.rolling = Rolling(SPAN, self.apart, settings.working_side, most)
+        self.rolling = RollingBuffer(SPAN, self.apart, settings.working_side, most)
         self.folder = service.decoders.new_folder()
         self.came, self.fresh = asyncio.Event(), asyncio.Event()  # a picture to decode; new content to report
         self._picture = (0.0, b"")  # the latest received, with its time
@@ -93,7 +93,7 @@ class LiveSession:
         if not self.service.analyzer.hears:
             return
         self.rolling.add_sound(when, np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768)
-        if self.rolling.only_sounds and abs(self.rolling.now - self._reported) >= APART:
+        if self.rolling.sound_only and abs(self.rolling.now - self._reported) >= SOUND_INTERVAL:
             self.fresh.set()
 
     async def decode(self) -> None:
@@ -110,7 +110,7 @@ class LiveSession:
         path = self.folder / "picture"
         await asyncio.to_thread(path.write_bytes, data)
         decoding = self.service.decoders.decode(path, "the picture", self.service.analyzer.engine.processor.settings)
-        clip = await self.service.in_time(decoding, self.service.deadline())
+        clip = await self.service.before_deadline(decoding, self.service.deadline())
         self.rolling.add_picture(when, clip.frames[0])
         self.fresh.set()
 
@@ -120,7 +120,7 @@ class LiveSession:
         began, self._reported = time.perf_counter(), self.rolling.now
         voiced = await asyncio.to_thread(self.rolling.voiced)
         speaks = bool(voiced)
-        if not self.rolling.looks and not (speaks and self.rolling.only_sounds):
+        if not self.rolling.has_pictures and not (speaks and self.rolling.sound_only):
             return None
         clip = self.rolling.clip(with_sound=speaks)
         job = ReportJob(self.service, self.options)
@@ -147,13 +147,13 @@ class _End(Exception):
 
 async def serve_live(socket: WebSocket, service: Service) -> None:
     """Serve one live session from its first message to its end."""
-    if not service.settings.live or service.greeting >= GREETED_AT_ONCE:
+    if not service.settings.live or service.greeting >= MAX_GREETINGS:
         await socket.close(1013, "no live sessions here" if not service.settings.live else "too many connections")
         return
     end: _End | None = _End(1011, "the server failed")  # for unexpected errors
     try:
         client = _Client(socket)
-        options = await _greeted(client, service)
+        options = await _accept(client, service)
         service.live += 1
         try:
             await _session(client, LiveSession(service, options))
@@ -180,7 +180,8 @@ async def _session(client: _Client, session: LiveSession) -> None:
     try:
         facts = {"span": SPAN, "apart": session.apart, "rate": SAMPLE_RATE, "hears": session.service.analyzer.hears}
         await client.send(json.dumps({"type": "ready", **facts}))
-        tasks |= {asyncio.create_task(work(client, session)) for work in (_listen, _decode_on, _report_on)}
+        loops = (_receive_messages, _decode_pictures, _send_reports)
+        tasks |= {asyncio.create_task(loop(client, session)) for loop in loops}
         done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             raise _End(1000, f"a session lasts {limit:g} s")
@@ -226,20 +227,20 @@ class _Client:
             WebSocketDisconnect: the client disconnected.
         """
         try:
-            await asyncio.wait_for(self.socket.send_text(text), PATIENCE)
+            await asyncio.wait_for(self.socket.send_text(text), TIMEOUT)
         except TimeoutError as error:
             raise _End(1008, "the client does not read") from error
         except RuntimeError as error:  # Starlette's error for a closed connection
             raise WebSocketDisconnect(1006) from error
 
-    async def tell(self, error: EmotionQwenError) -> None:
+    async def send_error(self, error: EmotionQwenError) -> None:
         """Send an error; errors are those of `send`."""
         api_error = as_api_error(error)
         await self.send(
             json.dumps({"type": "error", "code": api_error.code, "message": str(api_error)}, ensure_ascii=False)
         )
 
-    async def blame(self, error: EmotionQwenError) -> None:
+    async def send_fault(self, error: EmotionQwenError) -> None:
         """Send the error of an invalid message, and count it.
 
         Raises:
@@ -247,12 +248,12 @@ class _Client:
             WebSocketDisconnect: the client disconnected.
         """
         self.faults += 1
-        await self.tell(error)
-        if self.faults >= FAULTS:
-            raise _End(1008, f"{FAULTS} messages did not fit") from error
+        await self.send_error(error)
+        if self.faults >= MAX_FAULTS:
+            raise _End(1008, f"{MAX_FAULTS} messages did not fit") from error
 
 
-async def _greeted(client: _Client, service: Service) -> AnalyzeOptions:
+async def _accept(client: _Client, service: Service) -> AnalyzeOptions:
     """Accept a connection and read its first message.
 
     Raises:
@@ -262,14 +263,14 @@ async def _greeted(client: _Client, service: Service) -> AnalyzeOptions:
     service.greeting += 1
     try:
         await client.socket.accept()
-        message = await client.receive(PATIENCE, _End(1008, "no first message"))
+        message = await client.receive(TIMEOUT, _End(1008, "no first message"))
     finally:
         service.greeting -= 1
     try:
         return _options(message.get("text"), service)
     except EmotionQwenError as error:
         api_error = as_api_error(error)
-        await client.tell(api_error)
+        await client.send_error(api_error)
         raise _End(1013 if api_error.status in (429, 503) else 1008, api_error.code) from error
 
 
@@ -280,11 +281,11 @@ def _options(text: str | None, service: Service) -> AnalyzeOptions:
         ApiError: the message is invalid, the key is wrong, or there are too many sessions.
     """
     try:
-        values = json.loads(text) if text is not None and len(text) <= GREETING else None
+        values = json.loads(text) if text is not None and len(text) <= MAX_GREETING else None
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or values.pop("type", None) != "start":
-        raise _fault(f"the first message must be a JSON object of type 'start', of at most {GREETING:,} characters")
+        raise _fault(f"the first message must be a JSON object of type 'start', of at most {MAX_GREETING:,} characters")
     key = values.pop("key", "")
     if service.key is not None and not same_key(str(key), service.key):
         raise ApiError(401, "no or a wrong API key; send it as 'key' of the first message", "invalid_api_key")
@@ -302,7 +303,7 @@ def _options(text: str | None, service: Service) -> AnalyzeOptions:
     return options
 
 
-async def _listen(client: _Client, session: LiveSession) -> None:
+async def _receive_messages(client: _Client, session: LiveSession) -> None:
     while True:
         message = await client.receive(IDLE, _End(1001, "idle"))
         try:
@@ -310,25 +311,25 @@ async def _listen(client: _Client, session: LiveSession) -> None:
                 raise _fault("a message is text, expected bytes: a kind, a time and data")
             session.take(data)
         except EmotionQwenError as error:
-            await client.blame(error)
+            await client.send_fault(error)
 
 
-async def _decode_on(client: _Client, session: LiveSession) -> None:
+async def _decode_pictures(client: _Client, session: LiveSession) -> None:
     while True:
         try:
             await session.decode()
         except EmotionQwenError as error:
-            await client.blame(error)
+            await client.send_fault(error)
 
 
-async def _report_on(client: _Client, session: LiveSession) -> None:
+async def _send_reports(client: _Client, session: LiveSession) -> None:
     while True:
         await session.fresh.wait()
         try:
             if (report := await session.report()) is not None:
                 await client.send(report)
         except EmotionQwenError as error:
-            await client.tell(error)
+            await client.send_error(error)
             await asyncio.sleep(1)
 
 

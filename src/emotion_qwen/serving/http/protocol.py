@@ -37,7 +37,7 @@ def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) ->
     return {name: value for name, value in values.items() if name not in unsupported}
 
 
-def check_letters(values: Any) -> None:
+def check_surrogates(values: Any) -> None:
     """Refuse halves of surrogate pairs, which JSON may spell and UTF-8 cannot.
 
     Raises:
@@ -210,7 +210,7 @@ class ChatRequest(Wire):
         """Take what is not served as long as it asks for nothing."""
         if not isinstance(values, dict):
             return values
-        check_letters(values)
+        check_surrogates(values)
         return _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED)
 
     @field_validator("temperature")

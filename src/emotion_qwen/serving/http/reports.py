@@ -104,7 +104,7 @@ class ReportJob:
     async def windows(self, reading: ClipReading) -> AsyncGenerator[dict[str, Any]]:
         """Yield the windows of the timeline as soon as they are complete."""
         steps = finished_windows(reading)
-        while (windows := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
+        while (windows := await self._before_deadline(self.service.in_thread(lambda: next(steps, None)))) is not None:
             for window in windows:
                 yield window
 
@@ -164,13 +164,13 @@ class ReportJob:
             EmotionQwenError: as the steps raise it.
         """
         async with self.service.analysis(self.deadline):
-            return await self._in_time(self._steps(wanted, clip))
+            return await self._before_deadline(self._steps(wanted, clip))
 
     async def _steps(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None) -> Found:
         return await wanted(await self.read(clip or await self.clip()))
 
-    async def _in_time(self, work: Awaitable[Found]) -> Found:
-        return await self.service.in_time(work, self.deadline)
+    async def _before_deadline(self, work: Awaitable[Found]) -> Found:
+        return await self.service.before_deadline(work, self.deadline)
 
     async def page(self, report: EmotionReport) -> dict[str, str]:
         """Compose the page of the report, without its medium if that cannot be converted in time.
@@ -183,7 +183,7 @@ class ReportJob:
         try:
             until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
             playable = self.service.decoders.playable(self.path, self.name, EMBED_LIMIT)
-            shown, sound = await self.service.in_time(playable, until)
+            shown, sound = await self.service.before_deadline(playable, until)
         except EmotionQwenError as error:  # a report without its medium is better than none
             missing = str(as_api_error(error))
         still = report.provenance["seconds"] == [0.0, 0.0]
@@ -199,18 +199,18 @@ class ReportJob:
         # The time limit applies to every step: `asyncio.timeout` works in one task only, and the first event is
         # requested by another task than the rest.
         async with self.service.analysis(self.deadline):
-            clip = await self._in_time(self.clip())
+            clip = await self._before_deadline(self.clip())
             facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
             try:
-                reading = await self._in_time(self.read(clip))
+                reading = await self._before_deadline(self.read(clip))
                 async with aclosing(self.windows(reading)) as windows:
                     async for window in windows:
                         yield event("window", json.dumps(window, ensure_ascii=False))
-                report = await self._in_time(self.report(reading))
+                report = await self._before_deadline(self.report(reading))
                 yield event("report", as_json(report))
                 if with_page:
-                    yield event("page", json.dumps(await self._in_time(self.page(report))))
+                    yield event("page", json.dumps(await self._before_deadline(self.page(report))))
             except EmotionQwenError as error:
                 yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 

@@ -16,7 +16,7 @@ EARLY = 0.85  # fraction of the sampling interval after which a picture is taken
 STALE = 2.0  # seconds without a picture after which reports use sound alone
 
 
-class Rolling:
+class RollingBuffer:
     """Pictures and sound of the last seconds.
 
     Args:
@@ -82,14 +82,15 @@ class Rolling:
         return max(self.pictures[-1][0] if self.pictures else 0.0, self._sound_span[1] if self._sound_span else 0.0)
 
     @property
-    def looks(self) -> bool:
+    def has_pictures(self) -> bool:
         """Whether there is a picture younger than `STALE`."""
         return bool(self.pictures) and self.pictures[-1][0] > self.now - STALE
 
     @property
-    def only_sounds(self) -> bool:
+    def sound_only(self) -> bool:
         """Whether there are `STALE` seconds of sound, and no picture younger than that."""
-        return self._sound_span is not None and not self.looks and self._sound_span[1] - self._sound_span[0] >= STALE
+        span = self._sound_span
+        return span is not None and not self.has_pictures and span[1] - span[0] >= STALE
 
     def voiced(self) -> float | None:
         """Return the fraction of the sound with voice activity; None without sound."""
@@ -104,7 +105,7 @@ class Rolling:
         Args:
             with_sound: include the sound.
         """
-        kept = [entry for entry in self.pictures if entry[0] > self.now - self.span] if self.looks else []
+        kept = [entry for entry in self.pictures if entry[0] > self.now - self.span] if self.has_pictures else []
         times = np.array([time for time, _ in kept])
         frames = np.stack([picture for _, picture in kept]) if kept else np.zeros((0, 0, 0, 3), np.uint8)
         wave, start = self._sound() if with_sound else (None, 0.0)

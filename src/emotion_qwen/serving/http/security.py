@@ -94,7 +94,7 @@ class Guard:
         if urlsplit(origin).netloc != headers.get("host"):
             raise ApiError(403, "pages of other origins may not use this server", "origin_refused")
         host = _host(headers)
-        if self.key is None and not _cannot_be_given(host) and host not in self.settings.hosts:
+        if self.key is None and not _is_trusted_name(host) and host not in self.settings.hosts:
             raise ApiError(
                 403, f"pages may not use the server as {host[:100]!r}; call it by its address, or list the name in "
                 "the setting 'hosts'", "host_refused",
@@ -161,7 +161,7 @@ class _Body:
             raise ApiError(429, "too many large requests at once; try again in a moment", "queue_full", retry_after=1)
 
 
-def _cannot_be_given(host: str) -> bool:
+def _is_trusted_name(host: str) -> bool:
     """Return whether others cannot make this host name resolve to this machine through their name servers."""
     try:
         ipaddress.ip_address(host)

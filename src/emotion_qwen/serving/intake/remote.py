@@ -115,7 +115,7 @@ def fetch(
         address = _public_address(parts.hostname, resolver)
         connection = connect(parts.hostname, address, _left(until), context)
         try:
-            with _cut_off(connection, until):
+            with _shut_down_at(connection, until):
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request("GET", path, headers={"User-Agent": "emotion-qwen", "Accept-Encoding": "identity"})
                 response = connection.getresponse()
@@ -147,7 +147,7 @@ def _left(until: float) -> float:
 
 
 @contextmanager
-def _cut_off(connection: Any, until: float) -> Iterator[None]:
+def _shut_down_at(connection: Any, until: float) -> Iterator[None]:
     """Shut the connection down when the time is over; a socket's own timeout applies to single reads only."""
 
     def cut() -> None:

@@ -12,7 +12,7 @@ import torch
 from emotion_qwen.engine.encoding import ENCODED
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.serving.scheduling.cache import Row
-from emotion_qwen.serving.scheduling.tokens import Writer
+from emotion_qwen.serving.scheduling.tokens import Detokenizer
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Generation:
     def __post_init__(self) -> None:
         self.prompt_tokens: int = self.inputs["input_ids"].shape[1]
         self.encoded = ENCODED in self.inputs
-        self.writer = Writer(self.options.stop)
+        self.detokenizer = Detokenizer(self.options.stop)
 
     def cancel(self) -> None:
         """Request cancellation; the row is freed after the current token."""

@@ -126,7 +126,7 @@ class Scheduler:
             with self._changed:
                 self._closing = True
             for generation in [*self._running, *self._waiting]:
-                self._tell(generation, "", finish="error")
+                self._notify(generation, "", finish="error")
             raise
 
     @torch.inference_mode()
@@ -164,7 +164,7 @@ class Scheduler:
             dropped = [(waiting, finish) for waiting in self._waiting if (finish := self._reason_to_end(waiting))]
         for waiting, finish in dropped:
             self._leave_queue(waiting)
-            self._tell(waiting, "", finish=finish)
+            self._notify(waiting, "", finish=finish)
 
     def _drop_running(self) -> None:
         """End cancelled and timed-out answers."""
@@ -191,7 +191,7 @@ class Scheduler:
         for waiting in chosen:  # the fault is one request's; the others must not pay for it
             if not self._admit_together([waiting]):
                 self._leave_queue(waiting)
-                self._tell(waiting, "", finish="error")
+                self._notify(waiting, "", finish="error")
 
     def _admit_together(self, chosen: Sequence[Generation]) -> bool:
         """Give requests a row and their first token; return False, and leave all as it was, if that cannot be."""
@@ -299,10 +299,10 @@ class Scheduler:
         if token in self.ends and not generation.options.ignore_eos:
             return "stop"
         generation.sampler.take(token)
-        text = generation.writer.add(self._texts[token])
+        text = generation.detokenizer.add(self._texts[token])
         if text or share:
-            self._tell(generation, text, share)
-        if generation.writer.stopped or generation.sampler.complete:
+            self._notify(generation, text, share)
+        if generation.detokenizer.stopped or generation.sampler.complete:
             return "stop"
         return "length" if len(generation.tokens) >= generation.options.max_tokens else None
 
@@ -311,14 +311,15 @@ class Scheduler:
         try:
             self._release(generation)
         finally:  # the reader waits for the end in any case
-            self._tell(generation, generation.writer.close() if finish in ("stop", "length") else "", finish=finish)
+            text = generation.detokenizer.close() if finish in ("stop", "length") else ""
+            self._notify(generation, text, finish=finish)
 
     def _release(self, generation: Generation) -> None:
         if generation.row is not None:
             self._cache.release(generation.row)
             generation.row = None
 
-    def _tell(
+    def _notify(
         self, generation: Generation, text: str, share: TokenShare | None = None, finish: str | None = None
     ) -> None:
         generation.finished = finish is not None

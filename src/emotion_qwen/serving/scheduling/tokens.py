@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Sequence
 
 
-class Writer:
+class Detokenizer:
     """Converts bytes of tokens to text that can be streamed.
 
     Args:

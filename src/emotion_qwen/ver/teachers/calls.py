@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.client import AGAIN, REFUSED, CallError, ChatClient, ChatService, Pace
+from emotion_qwen.client import REFUSED, RETRIED, CallError, ChatClient, ChatService, Pace
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.files import append, json_line, truncate_partial_line, write_whole
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
@@ -215,7 +215,7 @@ class Caller:
         """Say what a call without an answer means for the build."""
         if error.status in REFUSED:
             return Refused(str(error))
-        if error.stopped or error.status is None or error.status in AGAIN:
+        if error.stopped or error.status is None or error.status in RETRIED:
             return Postponed(str(error))
         return RemoteError(
             f"{error}; check describe.teacher (url, model) and the key in the environment variable "
