@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from emotion_qwen.client import CallError, ChatClient, Pace, Service, retry_after
+from emotion_qwen.client import CallError, ChatClient, ChatService, Pace, retry_after
 from emotion_qwen.errors import SettingsError
 
 GOOD = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 7}}
@@ -58,7 +58,7 @@ def served(script):
 
 
 def client(url, **settings):
-    return ChatClient(Service(**{"url": url, "model": "m", "first_wait": 0.01, "timeout": 5.0, **settings}))
+    return ChatClient(ChatService(**{"url": url, "model": "m", "first_wait": 0.01, "timeout": 5.0, **settings}))
 
 
 def ask(made, text="hi", schema=None):
@@ -192,7 +192,7 @@ def test_calls_keep_the_pace():
 )
 def test_addresses_that_are_none(url, model, match):
     with pytest.raises(SettingsError, match=match):
-        ChatClient(Service(url, model))
+        ChatClient(ChatService(url, model))
 
 
 def test_how_long_a_service_asks_to_wait():

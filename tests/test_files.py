@@ -20,10 +20,10 @@ from emotion_qwen.files import (
     is_full,
     json_line,
     locked,
-    mend,
     read_journal,
     remove_drafts,
     staged,
+    truncate_partial_line,
     write_whole,
 )
 
@@ -161,12 +161,12 @@ def test_the_half_line_at_the_end_is_no_line_and_is_cut_off(tmp_path, whole, res
     path.write_bytes(whole + rest)
     lines = [(place, line) for place, line in read_journal(path)]
     assert lines == [(0, b"one"), (4, b"two")][: whole.count(b"\n")]
-    mend(path)
+    truncate_partial_line(path)
     assert path.read_bytes() == whole
 
 
 def test_a_missing_journal_is_empty(tmp_path):
-    mend(tmp_path / "a.jsonl")
+    truncate_partial_line(tmp_path / "a.jsonl")
     assert list(read_journal(tmp_path / "a.jsonl")) == [] and names(tmp_path) == []
 
 

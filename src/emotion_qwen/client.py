@@ -1,8 +1,8 @@
-"""One client for services that speak OpenAI's chat protocol: retried, paced, and careful with the key.
+"""A client for services with OpenAI's chat API, with retries and a rate limit.
 
-The key comes from an environment variable, is written nowhere, and goes to the named address alone: a redirect is an
-error that names the new address. A service that is too busy for one call is so for all callers, who wait as long as it
-says. Of the ways in which services ask for JSON and for the length of an answer, the one that is understood is kept.
+The key is read from an environment variable, is never written, and is sent to the configured address only: a redirect
+is an error that names the new address. If the service is busy, all callers wait as long as it says. Services differ in
+the fields for JSON output and for the length of the answer; the variant that the service accepts is kept.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from urllib.parse import urlsplit
 
 from emotion_qwen.errors import RemoteError, SettingsError
 
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same call may succeed."""
 REFUSED = frozenset({400, 413, 415, 422})
-"""Statuses that are about this one call."""
+"""Statuses caused by this call's content."""
 FORMS = ("schema", "object", "none")
-"""How JSON is asked for: by a schema, as any object, or by the prompt alone."""
+"""How JSON is requested: with a schema, as any object, or by the prompt alone."""
 LONGEST_WAIT, LONGEST_ASKED = 60.0, 600.0
-"""Seconds: of the client's own pauses, and of what a service may ask for."""
+"""Maximum seconds of the client's own pauses, and of pauses that a service requests."""
 LARGEST_ANSWER = 1 << 26
-"""Bytes of an answer."""
+"""Maximum bytes of an answer."""
 LengthField = Literal["auto", "max_tokens", "max_completion_tokens"]
 
 
 class CallError(RemoteError):
-    """A call without an answer.
+    """A call failed.
 
     Args:
-        message: what happened, and after how many tries.
-        status: HTTP status of the last try; None where there was none.
-        stopped: whether the client was told to stop.
+        message: the error and the number of tries.
+        status: HTTP status of the last try; None if there was no response.
+        stopped: whether the client was stopped.
     """
 
     def __init__(self, message: str, status: int | None = None, *, stopped: bool = False) -> None:
@@ -51,19 +51,20 @@ class CallError(RemoteError):
 
 
 @dataclass(frozen=True)
-class Service:
-    """One model of a service, and how it is called.
+class ChatService:
+    """A model of a service, and how to call it.
 
     Attributes:
-        url: of the service, up to and with `/v1`.
+        url: of the service, including `/v1`.
         model: its name there.
-        key_variable: environment variable that holds the key; without a value calls carry none.
-        timeout: seconds that one try may take.
+        key_variable: environment variable with the key; if it is empty, no key is sent.
+        timeout: seconds per try.
         retries: further tries after 408, 409, 429, 5xx, a lost connection, or an answer of another form.
-        first_wait: seconds before the first of them; doubled each time, up to `LONGEST_WAIT`, unless the service says.
-        form: how JSON is asked for at first; see `FORMS`.
-        length_field: name of the field that bounds the answer; "auto" begins with `max_tokens` and takes the other
-            where the service asks for it.
+        first_wait: seconds before the first retry, unless the service gives a time; doubled each time up to
+            `LONGEST_WAIT`.
+        form: how JSON is requested at first; see `FORMS`.
+        length_field: name of the field for the maximum length; "auto" begins with `max_tokens` and switches if the
+            service requires the other.
     """
 
     url: str
@@ -78,7 +79,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its text, empty if there is none; tokens read and written if told; seconds; whether it was cut off."""
+    """An answer: its text, maybe empty; tokens of prompt and answer if reported; seconds; whether it was truncated."""
 
     text: str
     read: int | None
@@ -88,10 +89,10 @@ class Reply:
 
 
 class Pace:
-    """When calls to a service may begin: in the pace of a rate limit, and not while it asks for a pause.
+    """Rate limit of calls to a service, including pauses that the service requests.
 
     Args:
-        per_minute: calls begun per minute; 0 is without limit.
+        per_minute: maximum calls begun per minute; 0 is no limit.
     """
 
     def __init__(self, per_minute: int = 0) -> None:
@@ -100,7 +101,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def take_turn(self, sleep: Callable[[float], None]) -> None:
-        """Wait until a call may begin; `sleep` waits for seconds, or raises."""
+        """Wait until a call may begin; `sleep` waits for the given seconds, or raises."""
         while True:
             with self._lock:
                 now = time.monotonic()
@@ -112,25 +113,25 @@ class Pace:
             sleep(min(left, 1.0))
 
     def pause(self, seconds: float) -> None:
-        """Let no call begin for so long."""
+        """Let no call begin for `seconds`."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
 class ChatClient:
-    """Calls one model of a service. Safe for threads.
+    """Calls one model of a service. Thread-safe.
 
     Args:
-        service: which, and how.
+        service: the model, and how to call it.
         pace: shared by all clients of one service.
-        count: told by name of what happens: "status 429", "broken answer: timeout", "given up" ...
+        count: called with the name of each event, such as "status 429", "broken answer: timeout", "given up".
 
     Raises:
-        SettingsError: there is no address or model, or the address holds a password.
+        SettingsError: the address or model is missing, or the address contains a password.
     """
 
     def __init__(
-        self, service: Service, pace: Pace | None = None, count: Callable[[str], None] = lambda event: None
+        self, service: ChatService, pace: Pace | None = None, count: Callable[[str], None] = lambda event: None
     ) -> None:
         if "@" in urlsplit(service.url).netloc:
             raise SettingsError(
@@ -144,22 +145,22 @@ class ChatClient:
             )
         self.service, self.pace, self.count = service, pace or Pace(), count
         self.stopped = threading.Event()
-        """Set to let calls under way end at their next wait."""
+        """Set it to end running calls at their next wait."""
         self._form = service.form
         self._length = "max_tokens" if service.length_field == "auto" else service.length_field
         self._length_told = service.length_field != "auto"
         self._lock = threading.Lock()
 
     def ask(self, payload: Mapping[str, Any], tokens: int, schema: Mapping[str, Any] | None = None) -> Reply:
-        """Ask, again where another try may help.
+        """Return the answer of the model; retries if that may help.
 
         Args:
-            payload: fields of the request besides the model, the length and the form of the answer.
-            tokens: that the answer may have.
-            schema: JSON schema that the answer has to fit; services that know none are asked without.
+            payload: fields of the request except the model, the length and the response format.
+            tokens: maximum length of the answer.
+            schema: JSON schema of the answer; omitted for services that do not support it.
 
         Raises:
-            CallError: no answer.
+            CallError: there is no valid answer.
         """
         turn, form = 0, self._form if schema else "none"
         while True:
@@ -179,13 +180,15 @@ class ChatClient:
                 if status in REFUSED and self._takes_other_length(field, detail):
                     continue
                 if status in REFUSED and form != "none":
-                    form = FORMS[FORMS.index(form) + 1]  # many services know no schema; this costs no try
+                    form = FORMS[
+                        FORMS.index(form) + 1
+                    ]  # many services do not support schemas; this is not counted as a try
                     continue
-                if status not in AGAIN:
+                if status not in RETRIED:
                     raise self._error(fault, turn + 1, status) from error
                 seconds = retry_after(error.headers.get("Retry-After"))
                 everybody = status == 429 or seconds is not None
-            except (OSError, http.client.HTTPException) as error:  # no connection, a lost one, a time-out
+            except (OSError, http.client.HTTPException) as error:  # no connection, a lost one, a timeout
                 reason = getattr(error, "reason", None) or error or type(error).__name__
                 late = isinstance(error, TimeoutError) or isinstance(reason, TimeoutError)
                 self.count(f"broken answer: {'timeout' if late else type(error).__name__}")
@@ -211,7 +214,7 @@ class ChatClient:
         try:
             choice = answer["choices"][0]
             text, cut = choice["message"]["content"], choice.get("finish_reason") == "length"
-            if text is None:  # a refusal in words, or an answer that was cut off before it began
+            if text is None:  # a refusal, or an answer truncated before its first token
                 text = choice["message"].get("refusal") or ("" if cut else None)
         except (LookupError, TypeError, AttributeError):
             raise ValueError(f"no choices[0].message.content in {str(answer)[:120]!r}") from None
@@ -229,7 +232,7 @@ class ChatClient:
         return key
 
     def _detail(self, error: urllib.error.HTTPError) -> str:
-        """Return what a service says of a refusal; it may repeat the key, we do not."""
+        """Return the detail of an error response; it may contain the key, which `_error` removes."""
         if 300 <= error.code < 400:
             moved = error.headers.get("Location", "another address")
             return f"it has moved to {moved}; the key is not sent there, give that address if you trust it"
@@ -241,14 +244,14 @@ class ChatClient:
 
     def _error(self, fault: str, tries: int, status: int | None = None) -> CallError:
         key = self._key()
-        told = fault.replace(key, "[key]") if key else fault
-        return CallError(f"{self.service.url}, model {self.service.model}: {told}; {tries} tries", status)
+        public = fault.replace(key, "[key]") if key else fault
+        return CallError(f"{self.service.url}, model {self.service.model}: {public}; {tries} tries", status)
 
     def _takes_other_length(self, field: str, detail: str) -> bool:
-        """Take the other name of the length if a refusal asks for it; return whether to ask again."""
+        """Switch to the other length field if a refusal names it; return whether to repeat the request."""
         with self._lock:
             if field != self._length:
-                return True  # another thread has learned it meanwhile
+                return True  # another thread has switched meanwhile
             if self._length_told or "max_completion_tokens" not in detail:
                 return False
             self._length, self._length_told = "max_completion_tokens", True
@@ -256,9 +259,9 @@ class ChatClient:
         return True
 
     def _learn(self, form: str) -> None:
-        """Keep the form in which the service answered, if it is simpler than the one it was asked in before.
+        """Keep the form of a successful request if it is simpler than the one used so far.
 
-        Only an answer tells: a call may be refused for a reason of its own, whatever its form.
+        Refusals are not evidence, as they may have other reasons than the form.
         """
         with self._lock:
             if FORMS.index(form) <= FORMS.index(self._form):
@@ -266,9 +269,9 @@ class ChatClient:
             self._form = form
         self.count(f"asked without {'schema' if form == 'object' else 'a form'} from here on")
 
-    def _wait(self, turn: int, asked: float | None, everybody: bool) -> None:
-        own = min(self.service.first_wait * 2 ** (turn - 1), LONGEST_WAIT) * random.uniform(0.75, 1.25)
-        seconds = own if asked is None else min(asked, LONGEST_ASKED)
+    def _wait(self, turn: int, requested: float | None, everybody: bool) -> None:
+        backoff = min(self.service.first_wait * 2 ** (turn - 1), LONGEST_WAIT) * random.uniform(0.75, 1.25)
+        seconds = backoff if requested is None else min(requested, LONGEST_ASKED)
         if everybody:
             self.pace.pause(seconds)
         self._sleep(seconds)
@@ -279,10 +282,10 @@ class ChatClient:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Turns every redirect into an error: neither the key nor what is asked goes to an address nobody named."""
+    """Makes every redirect an error, so that key and content are sent to the configured address only."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow nowhere."""
+        """Return no request, so that the redirect is not followed."""
         return
 
 
@@ -290,11 +293,11 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _read(response: Any, until: float) -> bytes:
-    """Read an answer that may come slowly, but not for ever.
+    """Read a response until a deadline.
 
     Raises:
-        TimeoutError: it takes too long.
-        ValueError: it is too large.
+        TimeoutError: the deadline has passed.
+        ValueError: the response is too large.
     """
     data = bytearray()
     while piece := response.read1(65536):
@@ -314,7 +317,7 @@ def _response_format(form: str, schema: Mapping[str, Any] | None) -> dict[str, A
 
 
 def retry_after(text: str | None) -> float | None:
-    """Read the header Retry-After: seconds, or a date; None if it is neither (RFC 9110, 10.2.3)."""
+    """Return the seconds in a Retry-After header, given as seconds or a date; None if invalid (RFC 9110, 10.2.3)."""
     if not text:
         return None
     try:

@@ -1,8 +1,8 @@
-"""The one writer of files: complete files, journals that only grow, and locks.
+"""Atomic writing of files, append-only journals, and locks.
 
 A file appears under its name only when it is complete, so an interruption or a full disk leaves the old file or the new
-one. A line of a journal is kept completely or taken back; the half line that a killed run leaves at the end is ignored
-by readers and cut off by `mend`. Two runs never write to one output: the second is refused by `locked`.
+one. A line of a journal is written completely or not at all; a partial line at the end after a killed run is ignored by
+readers and removed by `truncate_partial_line`. Two runs never write to one output: `locked` refuses the second.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from emotion_qwen.errors import StorageError
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 LONGEST_NAME = 240
-"""Bytes of a file name that still leave room for the ends that a lock adds to it."""
+"""Maximum bytes of a file name to which the affixes of a lock can be added."""
 TAIL = 65_536
-"""Bytes read at a time while looking for the last line end."""
+"""Bytes per read in the search for the last line end."""
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _DRAFT = re.compile(rf"\.part-{_HOST}-(\d+)-\d+(?:\.[^.]*)?")
 _ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
@@ -35,7 +35,7 @@ _swept: set[Path] = set()
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether an error means that the disk, the quota or the largest file size allows no more."""
+    """Return whether the error means that the disk or quota is full, or the file size limit is reached."""
     return getattr(error, "errno", None) in NO_SPACE
 
 
@@ -48,15 +48,14 @@ def storage_error(path: Path, error: BaseException) -> StorageError:
 
 @contextmanager
 def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a draft beside `path` with the same suffix; it takes the place of `path` when the block ends.
+    """Yield a draft beside `path` with the same suffix; it replaces `path` when the block ends.
 
-    The file gets the permissions that the process's umask gives to new files, whatever the library that writes the
-    draft chooses. After an error the draft is removed and `path` is as it was.
+    The file gets the permissions of new files under the process's umask, even if the library that writes the draft sets
+    others. After an error the draft is removed and `path` is unchanged.
 
     Args:
-        path: a regular file or a name that is free; of a symbolic link the target is replaced. Missing folders are
-            made.
-        sync: wait until the content is on disk, so that it survives a power cut.
+        path: a regular file or a free name; for a symbolic link the target is replaced. Missing folders are created.
+        sync: flush the content to disk, so that it survives a power failure.
 
     Raises:
         StorageError: the disk is full, or the folder does not allow the file.
@@ -84,16 +83,16 @@ def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
             raise storage_error(path, error) from error
         raise
     finally:
-        with suppress(OSError):  # as above: its folder may be missing, or be a file
+        with suppress(OSError):  # its folder may be missing, or be a file
             draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Write a file so that it is there completely or not at all.
+    """Write a file atomically.
 
     Args:
         path: see `staged`.
-        content: text is written as UTF-8; bytes of a file name that are no UTF-8 become escapes such as `\\udcb2`.
+        content: text is written as UTF-8; bytes of file names that are not UTF-8 become escapes such as `\\udcb2`.
         sync: see `staged`.
 
     Raises:
@@ -104,13 +103,13 @@ def write_whole(path: Path, content: str | bytes, *, sync: bool = True) -> None:
 
 
 def remove_drafts(folder: Path, *, below: bool = False) -> None:
-    """Remove the drafts that processes of this machine left when they were killed.
+    """Remove the drafts of killed processes of this machine.
 
     Args:
-        folder: to look in.
-        below: look in the folders below it, too.
+        folder: to search.
+        below: also search the folders below it.
     """
-    if os.name == "nt":  # there os.kill would end the process that it asks about
+    if os.name == "nt":  # os.kill would end the process there
         return
     for path in folder.rglob(".part-*") if below else folder.glob(".part-*"):
         match = _DRAFT.fullmatch(path.name)
@@ -125,18 +124,18 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # another user's
+        return True  # it belongs to another user
     return True
 
 
 def named_by(name: str) -> Path:
-    """Return the path that `printable` gave this name to, where a file or folder of the plain name does not exist."""
+    """Return the path with this name or, if it does not exist, the path whose name `printable` has escaped."""
     plain = Path(name)
     return plain if plain.exists() else Path(_ESCAPE.sub(lambda match: chr(int(match[1], 16)), name))
 
 
 def json_line(value: Any) -> str:
-    """Return a value as a line of JSON with its line end; characters are kept as they are."""
+    """Return a value as a line of JSON with its line end; non-ASCII characters are kept."""
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
@@ -144,11 +143,11 @@ def append(path: Path, lines: str | bytes) -> None:
     """Append complete lines to a journal, all or none of them.
 
     Args:
-        path: of the journal; it and its folder are made if they are missing.
+        path: of the journal; it and its folder are created if missing.
         lines: each with its line end; encoded as in `write_whole`.
 
     Raises:
-        StorageError: there is no room, or the file cannot be written; the journal is as it was.
+        StorageError: the disk is full, or the file cannot be written; the journal is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,16 +156,16 @@ def append(path: Path, lines: str | bytes) -> None:
             try:
                 left = memoryview(_encoded(lines))
                 while left:
-                    left = left[file.write(left) :]  # a full disk takes a part and raises nothing until the next call
-            except BaseException:  # an interruption between two parts leaves no half line either
+                    left = left[file.write(left) :]  # a full disk writes a part and raises only at the next call
+            except BaseException:  # interruptions between two parts included
                 os.ftruncate(file.fileno(), before)
                 raise
     except OSError as error:
         raise storage_error(path, error) from error
 
 
-def mend(path: Path) -> None:
-    """Cut the half line that a killed run left at the end of a journal, so that lines can be appended.
+def truncate_partial_line(path: Path) -> None:
+    """Remove a partial line at the end of a journal, left by a killed run, so that lines can be appended.
 
     Raises:
         StorageError: the file cannot be written.
@@ -180,9 +179,9 @@ def mend(path: Path) -> None:
             while place:
                 start = max(0, place - TAIL)
                 file.seek(start)
-                found = file.read(place - start).rfind(b"\n")
-                if found >= 0:
-                    whole = start + found + 1
+                newline = file.read(place - start).rfind(b"\n")
+                if newline >= 0:
+                    whole = start + newline + 1
                     break
                 place = start
             if whole < end:
@@ -192,10 +191,10 @@ def mend(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (place in bytes, line without its end) of every complete line; nothing if there is no file.
+    """Yield (byte offset, line without its end) of every complete line; nothing if there is no file.
 
     Raises:
-        StorageError: the path is that of a folder or device.
+        StorageError: the path is a folder or device.
     """
     _check_is_no_folder(path)
     if not path.is_file():
@@ -210,16 +209,16 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a file or folder for this run alone until the block ends, or the process does.
+    """Lock an output file or folder until the block or the process ends.
 
-    The lock is an empty hidden file beside `path`, which stays; on a file system without locks nothing is held.
+    The lock is an empty hidden file beside `path`, which is not removed; file systems without locks are not locked.
 
     Args:
         path: of an output; it need not exist.
-        wait: until the run that holds it has ended; otherwise refuse.
+        wait: until the other run releases the lock; otherwise raise at once.
 
     Raises:
-        StorageError: another run holds it, or the folder cannot be written to.
+        StorageError: another run holds the lock, or the folder is not writable.
     """
     from filelock import FileLock, Timeout
 
@@ -227,10 +226,10 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     name = target.name
     if len(os.fsencode(name)) > LONGEST_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    with ExitStack() as held:
+    with ExitStack() as lock:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(target.with_name(f".{name}.lock"), timeout=-1 if wait else 0))
+            lock.enter_context(FileLock(target.with_name(f".{name}.lock"), timeout=-1 if wait else 0))
         except Timeout as error:
             raise StorageError(
                 f"another run is writing to {str(path)!r}; wait until it has ended, or give another output"

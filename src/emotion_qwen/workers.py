@@ -1,9 +1,9 @@
-"""One pool of isolated worker processes: a death, a time-out or a lack of memory is the error of that item alone.
+"""A pool of isolated worker processes: a crash, a timeout or a lack of memory fails only the job concerned.
 
-A worker is a fresh Python process that does one job at a time. One that dies or takes too long is replaced, and the
-other jobs go on. It ignores Ctrl-C, which its parent decides about, and ends when its parent is gone. Jobs and results
-travel through pipes; of a worker that is not trusted, because it opens files of strangers, results are JSON: whoever
-takes it over can send text and nothing that runs here.
+A worker is a fresh Python process that does one job at a time. One that dies or takes too long is replaced, and other
+jobs go on. It ignores Ctrl-C, which the parent handles, and ends when its parent has ended. Jobs and results are sent
+through pipes. An untrusted worker, which opens untrusted files, returns JSON: if it is compromised it can send data,
+but nothing that is executed here.
 
     python -m emotion_qwen.workers NAME     (started by a pool; NAME shows in lists of processes)
 """
@@ -31,33 +31,33 @@ from typing import Any, BinaryIO
 from emotion_qwen.errors import EmotionQwenError
 
 HELD = 1 << 30
-"""Bytes of results that may wait before no more jobs are begun."""
+"""Bytes of waiting results above which no further job is begun."""
 LARGEST_TEXT = 1 << 26
-"""Bytes of a result of a worker that is not trusted."""
+"""Maximum bytes of a result of an untrusted worker."""
 SINGLE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _LENGTH = struct.Struct("!Q")
 
 
 class WorkerError(EmotionQwenError):
-    """A job whose worker died, took too long, or had too little memory; the message says which."""
+    """A job failed because its worker died, took too long, or ran out of memory."""
 
 
 class WorkerLate(WorkerError):
-    """A job that took longer than it may."""
+    """A job exceeded its time limit."""
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """How workers are set up.
+    """Setup of workers.
 
     Attributes:
         setup: called once in every worker before its first job, for example to set limits; must be picklable.
-        environment: environment variables, all of them; None passes on those of this process.
-        trusted: whether results may be any picklable object; otherwise they are values of JSON.
+        environment: the complete environment; None is that of this process.
+        trusted: whether results may be any picklable object; otherwise they are JSON values.
         folder: working folder; None is that of this process.
-        quiet: drop what libraries in the worker write to standard error.
-        jobs: after which a worker is replaced, whatever its libraries have kept; 0 is never.
-        tries: how often a job is begun whose worker dies, which may have had another cause.
+        quiet: discard the worker's standard error.
+        jobs: number of jobs after which a worker is replaced, to free leaked memory; 0 is never.
+        tries: how often a job is tried if its worker dies, which may have other causes.
     """
 
     setup: Callable[[], None] | None = None
@@ -71,24 +71,24 @@ class Isolation:
 
 @dataclass(eq=False)
 class Job:
-    """A handle by which a job is cancelled from another thread."""
+    """A handle to cancel a job from another thread."""
 
     cancelled: bool = False
     _worker: _Worker | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def cancel(self) -> None:
-        """End the worker that is at the job; a job that has not begun will not begin."""
+        """Kill the worker of the job; a waiting job will not begin."""
         with self._lock:
             self.cancelled = True
             if self._worker is not None:
                 self._worker.kill()
 
     def assign(self, worker: _Worker | None) -> None:
-        """Say which worker is at the job.
+        """Set the worker of the job.
 
         Raises:
-            WorkerError: it was cancelled before.
+            WorkerError: the job is cancelled.
         """
         with self._lock:
             self._worker = worker
@@ -97,7 +97,7 @@ class Job:
 
 
 class _Worker:
-    """A process, and how many jobs it has done."""
+    """A worker process and the number of its jobs."""
 
     def __init__(self, work: Callable[[Any], Any], isolation: Isolation) -> None:
         self.isolation, self.jobs = isolation, 0
@@ -106,7 +106,7 @@ class _Worker:
         name = getattr(work, "__module__", type(work).__module__)
         try:
             self.process = subprocess.Popen(
-                # -P: nothing is imported from the working folder, in which files of strangers may lie
+                # -P: nothing is imported from the working folder, which may hold untrusted files
                 [sys.executable, "-P", "-m", "emotion_qwen.workers", name], env=environment, cwd=isolation.folder,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if isolation.quiet else None,
             )  # fmt: skip
@@ -118,7 +118,7 @@ class _Worker:
         """Do a job.
 
         Raises:
-            WorkerLate: it took longer than `seconds`; the process is ended.
+            WorkerLate: it took longer than `seconds`; the process is killed.
             EOFError: the process died.
             EmotionQwenError: as the work raised it.
         """
@@ -143,12 +143,12 @@ class _Worker:
         return outcome
 
     def kill(self) -> None:
-        """End the process; whoever waits for its result finds the pipe closed."""
+        """Kill the process, which closes its pipes."""
         with suppress(ProcessLookupError):
             self.process.kill()
 
     def close(self, patience: float = 0.0) -> str:
-        """End the process, after `patience` seconds if it does not end by itself, and say how it ended."""
+        """Wait `patience` seconds for the process, then kill it; return a description of how it ended."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
         self.kill()
@@ -160,7 +160,7 @@ class _Worker:
 
 
 class _Deadline:
-    """Ends a worker when its time is up, and never after its job."""
+    """Kills a worker at the end of its time limit, unless its job has ended."""
 
     def __init__(self, worker: _Worker, seconds: float | None) -> None:
         self.worker, self.passed, self._over = worker, False, False
@@ -187,19 +187,19 @@ class _Deadline:
 
 
 class Pool:
-    """Workers that do one kind of work. Safe for threads.
+    """A pool of workers for one function. Thread-safe.
 
     Args:
-        work: called in a worker with one item; picklable, defined in a module. An `EmotionQwenError` that it raises is
-            raised here.
-        count: workers at a time; each is started when it is needed first.
-        isolation: how they are set up.
+        work: function called in a worker with one item; picklable, defined in a module. An `EmotionQwenError` that it
+            raises is raised here.
+        count: maximum number of workers; they are started on demand.
+        isolation: setup of the workers.
     """
 
     def __init__(self, work: Callable[[Any], Any], count: int, isolation: Isolation | None = None) -> None:
         self.work, self.count, self.isolation = work, count, isolation or Isolation()
         self.died = 0
-        """Workers that died at a job."""
+        """Number of workers that died during a job."""
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._started: set[_Worker] = set()
         self._lock = threading.Lock()
@@ -208,16 +208,16 @@ class Pool:
             self._idle.put(None)
 
     def do(self, item: Any, seconds: float | None = None, job: Job | None = None) -> Any:
-        """Do one job in an idle worker, when there is one.
+        """Do one job in a worker, as soon as one is idle.
 
         Args:
-            item: passed to the work.
-            seconds: that it may take.
-            job: by which it can be cancelled.
+            item: passed to the function.
+            seconds: time limit.
+            job: handle to cancel it.
 
         Raises:
-            WorkerLate: it took longer.
-            WorkerError: its worker died, it was cancelled, or the pool was closed.
+            WorkerLate: the job exceeded its time limit.
+            WorkerError: the worker died, the job was cancelled, or the pool was closed.
             EmotionQwenError: as the work raised it.
         """
         job = job or Job()
@@ -252,7 +252,7 @@ class Pool:
     def _alive(self, worker: _Worker | None) -> _Worker:
         if worker is not None and worker.process.poll() is None:
             return worker
-        if worker is not None:  # killed between two jobs: none is lost
+        if worker is not None:  # it died between two jobs
             self._end(worker)
         with self._lock:
             if self._closed:
@@ -281,34 +281,34 @@ class Pool:
         seconds: float | None = None,
         size: Callable[[Any], int] = lambda result: 0,
     ) -> Generator[tuple[Any, Any], None, None]:
-        """Do many jobs; the pool is closed at the end.
+        """Do many jobs and close the pool at the end.
 
-        At most `ahead` results wait or are under way beyond one per worker, and no job is begun while the waiting ones
-        take more than `HELD`, except the one that is handed out next; so memory does not grow with the number of items.
+        At most `ahead` jobs beyond one per worker are running or have waiting results. While waiting results take more
+        than `HELD`, only the next one to be yielded is begun. So memory does not grow with the number of items.
 
         Args:
-            items: taken only as fast as they are worked on.
-            ahead: see above.
-            ordered: hand results out in the order of the items; otherwise as they come.
-            seconds: that a job may take.
-            size: bytes of a result.
+            items: consumed as workers need them.
+            ahead: number of jobs, see above.
+            ordered: yield results in the order of the items; otherwise as they are ready.
+            seconds: time limit per job.
+            size: returns the bytes of a result.
 
         Yields:
-            Every item with its result, or with the `EmotionQwenError` that came in its place.
+            Every item with its result or `EmotionQwenError`.
         """
         state = threading.Condition()
-        held: dict[int, int] = {}
+        sizes: dict[int, int] = {}
         waiting: deque[tuple[int, Any, Future[Any]]] = deque()
 
         def attempt(number: int, item: Any) -> Any:
             with state:
-                state.wait_for(lambda: self._closed or sum(held.values()) <= HELD or number == waiting[0][0])
+                state.wait_for(lambda: self._closed or sum(sizes.values()) <= HELD or number == waiting[0][0])
             try:
                 outcome = self.do(item, seconds)
             except EmotionQwenError as error:
                 outcome = error
             with state:
-                held[number] = size(outcome)
+                sizes[number] = size(outcome)
             return outcome
 
         threads = ThreadPoolExecutor(self.count)
@@ -317,9 +317,9 @@ class Pool:
                 with state:
                     waiting.append((number, item, threads.submit(attempt, number, item)))
                 if len(waiting) > self.count + ahead:
-                    yield _taken(waiting, ordered, state, held)
+                    yield _next_result(waiting, ordered, state, sizes)
             while waiting:
-                yield _taken(waiting, ordered, state, held)
+                yield _next_result(waiting, ordered, state, sizes)
         finally:
             for _, _, future in waiting:
                 future.cancel()
@@ -329,7 +329,7 @@ class Pool:
             threads.shutdown()
 
     def close(self) -> None:
-        """End all workers; jobs under way are cancelled."""
+        """End all workers; running jobs are cancelled."""
         with self._lock:
             self._closed = True
             started = list(self._started)
@@ -337,19 +337,19 @@ class Pool:
             worker.kill()
         for worker in started:
             worker.process.wait()
-        for _ in range(self.count):  # what waits for a place finds the pool closed
+        for _ in range(self.count):  # waiting jobs find the pool closed
             with suppress(queue.Empty):
                 if (idle := self._idle.get_nowait()) is not None:
                     self._end(idle)
                 self._idle.put(None)
 
 
-def _taken(
-    waiting: deque[tuple[int, Any, Future[Any]]], ordered: bool, state: threading.Condition, held: dict[int, int]
+def _next_result(
+    waiting: deque[tuple[int, Any, Future[Any]]], ordered: bool, state: threading.Condition, sizes: dict[int, int]
 ) -> tuple[Any, Any]:
-    """Take the next result out of those that wait."""
+    """Remove and return the next (item, result)."""
     done: set[Future[Any]] = set()
-    while not done:  # a time-out lets Ctrl-C through on every system
+    while not done:  # with a timeout, Ctrl-C works on every system
         futures = [waiting[0][2]] if ordered else [future for _, _, future in waiting]
         done = wait(futures, timeout=1.0, return_when=FIRST_COMPLETED).done
     place = next(place for place, (_, _, future) in enumerate(waiting) if future in done)
@@ -357,7 +357,7 @@ def _taken(
     outcome = future.result()
     with state:
         del waiting[place]
-        held.pop(number, None)
+        sizes.pop(number, None)
         state.notify_all()
     return item, outcome
 
@@ -372,7 +372,7 @@ def _read(pipe: BinaryIO | Any, largest: int | None = None) -> bytes:
     """Read one message.
 
     Raises:
-        EOFError: the other end has gone, or says more than `largest` bytes.
+        EOFError: the pipe is closed, or the message is larger than `largest` bytes.
     """
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
@@ -387,7 +387,7 @@ def _read(pipe: BinaryIO | Any, largest: int | None = None) -> bytes:
 
 
 def attempt(work: Callable[[Any], Any], item: Any) -> Any:
-    """Do one job in this process; return its result, or the `EmotionQwenError` that came in its place."""
+    """Do one job in this process; return its result or `EmotionQwenError`."""
     try:
         return work(item)
     except EmotionQwenError as error:
@@ -397,19 +397,19 @@ def attempt(work: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, killed or not, whatever it is doing."""
+    """Exit this process when its parent has ended, for whatever reason."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def main() -> None:
-    """Do the jobs that come through standard input until it ends."""
+    """Do the jobs received through standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # what libraries print is no result
+    os.dup2(2, 1)  # so that output of libraries does not mix with results
     with suppress(EOFError, BrokenPipeError):
         setup, work, trusted = ForkingPickler.loads(_read(source))
         if setup is not None:
@@ -425,6 +425,6 @@ def _as_json(outcome: Any) -> bytes:
 
 
 if __name__ == "__main__":
-    from emotion_qwen.workers import main  # the module whose classes the parent knows
+    from emotion_qwen.workers import main  # the parent's classes are in this module, not in __main__
 
     main()

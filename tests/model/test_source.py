@@ -227,6 +227,6 @@ def test_a_vllm_server_is_not_handed_an_adapter(tmp_path, monkeypatch):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "nano"}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(SettingsError, match="merge it first"):
-        vllm_plugin.hand_over(ServeSettings.of({"model": str(tmp_path)}), None)
+        vllm_plugin.exec_vllm(ServeSettings.of({"model": str(tmp_path)}), None)
     with pytest.raises(CheckpointError, match="does not exist"):
-        vllm_plugin.hand_over(ServeSettings.of({"model": "gone"}), None)
+        vllm_plugin.exec_vllm(ServeSettings.of({"model": "gone"}), None)

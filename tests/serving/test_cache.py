@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from emotion_qwen.serving.scheduling.cache import PAGE, PagedCache, Row, _alike, _places
+from emotion_qwen.serving.scheduling.cache import PAGE, PagedCache, Row, _alike, _cells
 
 LAYERS, HEADS, SIZE = 2, 2, 4
 
@@ -29,8 +29,8 @@ def needed_bytes(*lengths: int) -> int:
 
 
 def stored(cache: PagedCache, row: Row) -> torch.Tensor:
-    places = _places([row.pages], cache.device)[0, : row.length]
-    return torch.stack([torch.stack([layer.keys[places], layer.values[places]]) for layer in cache.layers])
+    cells = _cells([row.pages], cache.device)[0, : row.length]
+    return torch.stack([torch.stack([layer.keys[cells], layer.values[cells]]) for layer in cache.layers])
 
 
 def test_memory_follows_the_sum_of_the_requests_and_is_given_back():
@@ -89,7 +89,7 @@ def test_a_request_that_finds_no_memory_leaves_the_others_as_they_were(monkeypat
     row = cache.admit(prompt(40, 0), 0, 40)
     kept = stored(cache, row)
     layer = cache.layers[failing]
-    monkeypatch.setattr(layer, "resize", lambda places: (_ for _ in ()).throw(RuntimeError("no memory")))
+    monkeypatch.setattr(layer, "resize", lambda cells: (_ for _ in ()).throw(RuntimeError("no memory")))
     with pytest.raises(RuntimeError):
         cache.admit(prompt(500, 1), 0, 500)
     monkeypatch.undo()

@@ -64,7 +64,7 @@ def test_a_decoder_that_takes_too_long_is_ended(picture):
 
 
 @pytest.mark.parametrize(("length", "allowed"), [(0.0, 30.0), (30.0, 30.0), (90.0, 45.0), (600.0, 300.0)])
-@pytest.mark.parametrize("task", ["decode", "show"])
+@pytest.mark.parametrize("task", ["decode", "playable"])
 def test_a_long_medium_has_time_in_proportion_to_its_minutes(picture, monkeypatch, task, length, allowed):
     times = {}
 
@@ -80,7 +80,9 @@ def test_a_long_medium_has_time_in_proportion_to_its_minutes(picture, monkeypatc
         decoders = Decoders(ServeSettings())
         try:
             await (
-                decoders.decode(picture, "a", ClipSettings()) if task == "decode" else decoders.show(picture, "a", 1)
+                decoders.decode(picture, "a", ClipSettings())
+                if task == "decode"
+                else decoders.playable(picture, "a", 1)
             )
         finally:
             await decoders.close()
@@ -101,7 +103,7 @@ def test_the_copy_of_a_long_medium_fits_the_limits_as_they_are_set(tmp_path, suf
     async def run():
         decoders = Decoders(ServeSettings())
         try:
-            return await decoders.show(path, "the film", 2**25)
+            return await decoders.playable(path, "the film", 2**25)
         finally:
             await decoders.close()
 

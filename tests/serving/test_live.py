@@ -17,7 +17,7 @@ from tests.serving.conftest import picture_bytes, serving
 from tests.serving.test_rolling import RATE, voice
 
 from emotion_qwen.serving.http import live
-from emotion_qwen.serving.http.live import FAULTS, GREETED_AT_ONCE, LARGEST, serve_live
+from emotion_qwen.serving.http.live import MAX_FAULTS, MAX_GREETINGS, MAX_MESSAGE_BYTES, serve_live
 
 websockets = pytest.importorskip("websockets", reason="needs the extra serve")
 Closed, InvalidStatus = websockets.ConnectionClosed, websockets.InvalidStatus
@@ -153,18 +153,18 @@ def test_a_session_of_nonsense_ends(server):
     async def run() -> tuple[int, str]:
         async with session(server) as socket:
             with contextlib.suppress(Closed):
-                for _ in range(FAULTS):
+                for _ in range(MAX_FAULTS):
                     await socket.send("a word")
             return await closed(socket)
 
-    assert asyncio.run(run()) == (1008, f"{FAULTS} messages did not fit")
+    assert asyncio.run(run()) == (1008, f"{MAX_FAULTS} messages did not fit")
 
 
 def test_a_message_that_is_too_large_ends_it(server):
     async def run() -> tuple[int, str]:
         async with session(server) as socket:
             with contextlib.suppress(Closed):  # the server need not read it to its end
-                await socket.send(b"\0" * (LARGEST + 1))
+                await socket.send(b"\0" * (MAX_MESSAGE_BYTES + 1))
             return await closed(socket)
 
     assert asyncio.run(run())[0] == 1009
@@ -214,7 +214,7 @@ def test_a_page_elsewhere_cannot_open_a_session(server):
 def test_connections_that_say_nothing_are_bounded(server, astronaut):
     async def run() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(GREETED_AT_ONCE):
+            for _ in range(MAX_GREETINGS):
                 await stack.enter_async_context(connect(server))
             with pytest.raises(InvalidStatus) as refused:
                 await stack.enter_async_context(connect(server))
@@ -297,7 +297,7 @@ class Open:
     ("messages", "end"), [((), (1008, "no first message")), (("nonsense",), (1008, "the client does not read"))]
 )
 def test_who_does_not_speak_or_does_not_read_is_left(monkeypatch, messages, end):
-    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    monkeypatch.setattr(live, "TIMEOUT", 0.05)
     deaf, service = Deaf(*messages), Open()
     asyncio.run(asyncio.wait_for(serve_live(deaf, service), 5))
     assert deaf.closed == end and service.greeting == service.live == 0
@@ -321,7 +321,7 @@ def test_while_a_picture_is_decoded_sound_is_heard_and_the_newest_picture_waits(
     analyzer = SimpleNamespace(hears=True, engine=SimpleNamespace(processor=SimpleNamespace(settings=settings)))
     service = SimpleNamespace(
         analyzer=analyzer, decoders=Decoders(), settings=SimpleNamespace(media_frames=8), deadline=lambda: math.inf,
-        in_time=lambda work, until: work,
+        before_deadline=lambda work, until: work,
     )  # fmt: skip
 
     async def run() -> live.LiveSession:

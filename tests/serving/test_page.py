@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from emotion_qwen.serving.http.page import FILES, SCRIPTS, document, facts
+from emotion_qwen.serving.http.page import FILES, SCRIPTS, document, script_data
 from emotion_qwen.serving.http.texts import TEXTS
 from emotion_qwen.serving.limits import ServeSettings
 
@@ -53,7 +53,7 @@ def test_every_file_is_served_and_nothing_comes_from_elsewhere():
 
 
 def test_the_document_carries_the_limits_of_the_server():
-    told = facts(ServeSettings.of({"media_bytes": 2048, "live": 0}))
+    told = script_data(ServeSettings.of({"media_bytes": 2048, "live": 0}))
     assert told["media_bytes"] == 2048 and told["live"] is False
     text = document(ServeSettings())
     assert "FACTS" not in text and text.count("</script>") == 2

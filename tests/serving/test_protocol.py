@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessage, ParsedChatCompletionMessage
 from pydantic import ValidationError
 
-from emotion_qwen.serving.failures import told_faults
+from emotion_qwen.serving.failures import validation_messages
 from emotion_qwen.serving.http.protocol import AnalyzeRequest, ChatRequest
 
 USER = {"role": "user", "content": "Which emotion does the person show?"}
@@ -18,7 +18,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}
 def refused(kind, body) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         kind.model_validate(body)
-    return told_faults(caught.value.errors(), body)
+    return validation_messages(caught.value.errors(), body)
 
 
 @pytest.mark.parametrize(

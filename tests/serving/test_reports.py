@@ -184,7 +184,7 @@ def test_a_report_whose_medium_cannot_be_shown_has_its_page(report, fault, tmp_p
         def new_folder(self):
             return self.folder
 
-        async def show(self, *_):
+        async def playable(self, *_):
             await asyncio.sleep(0 if fault else 60)
             raise fault
 
@@ -193,7 +193,7 @@ def test_a_report_whose_medium_cannot_be_shown_has_its_page(report, fault, tmp_p
         service.decoders = Decoders()
         job = ReportJob(service, AnalyzeOptions())
         job.path = tmp_path / "film.mkv"
-        return await service.in_time(job.page(report), job.deadline)
+        return await service.before_deadline(job.page(report), job.deadline)
 
     page = asyncio.run(run())
     assert page["missing"] == (str(fault) if fault else page["missing"]) and page["missing"]

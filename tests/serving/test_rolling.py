@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from emotion_qwen.media.sound import SAMPLE_RATE as RATE
-from emotion_qwen.serving.http.rolling import STALE, Rolling
+from emotion_qwen.serving.http.rolling import STALE, RollingBuffer
 
 SPAN = 6.0
 
 
-def rolling(**options) -> Rolling:
-    return Rolling(**{"span": SPAN, "apart": 0.5, "side": 64, "most": 12, **options})
+def rolling(**options) -> RollingBuffer:
+    return RollingBuffer(**{"span": SPAN, "apart": 0.5, "side": 64, "most": 12, **options})
 
 
 def picture(value: int = 0, height: int = 48, width: int = 64) -> np.ndarray:
@@ -102,13 +102,13 @@ def test_a_stale_picture_is_left_out_while_sound_goes_on():
     held = rolling()
     held.add_picture(1.0, picture())
     held.add_sound(1.0, voice(0.5))
-    assert held.looks and not held.only_sounds and len(held.clip(with_sound=True).frames) == 1
+    assert held.has_pictures and not held.sound_only and len(held.clip(with_sound=True).frames) == 1
     held.add_sound(1.5 + STALE, voice(0.5))
     clip = held.clip(with_sound=True)
-    assert not held.looks and held.only_sounds and not len(clip.frames) and len(clip.wave) == (1 + STALE) * RATE
+    assert not held.has_pictures and held.sound_only and not len(clip.frames) and len(clip.wave) == (1 + STALE) * RATE
     held = rolling()
     held.add_sound(0.0, voice(STALE / 2))
-    assert not held.only_sounds  # the first picture may be on its way
+    assert not held.sound_only  # the first picture may be on its way
 
 
 def test_speech_is_a_voice_and_hum_and_noise_are_none(speech):

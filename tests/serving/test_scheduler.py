@@ -15,7 +15,7 @@ from emotion_qwen.engine.engine import Engine, _without_media
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.errors import RequestError, SettingsError
 from emotion_qwen.serving.scheduling.cache import PagedCache
-from emotion_qwen.serving.scheduling.generation import Generation, Options, Piece
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options
 from emotion_qwen.serving.scheduling.scheduler import QueueFull, Scheduler
 from emotion_qwen.serving.scheduling.shared import SharedEngine
 from emotion_qwen.serving.scheduling.turns import YIELD, Stopped, Turns
@@ -68,13 +68,13 @@ class Answer:
     """Collects the pieces of one request."""
 
     def __init__(self, engine: Engine, content: list[dict], constraint=None, **sampling) -> None:
-        self.pieces: list[Piece] = []
+        self.pieces: list[GenerationOutput] = []
         self.ended = threading.Event()
         drawn = Sampling(**{name: sampling.pop(name) for name in ("temperature", "top_p", "seed") if name in sampling})
         sampler = Sampler(drawn, constraint)
         self.generation = Generation(prepare(engine, content), self.add, Options(**sampling), sampler)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: GenerationOutput) -> None:
         self.pieces.append(piece)
         if piece.finish:
             self.ended.set()

@@ -155,7 +155,7 @@ def test_a_body_is_counted_whatever_its_header_says():
         else:
             with pytest.raises(Exception, match="more than 2,000 bytes"):
                 ask(one, body=body, host=LOCAL, **headers)
-    assert one.held == 0
+    assert one.held_bytes == 0
 
 
 def test_all_bodies_together_are_bounded_and_given_back():
@@ -170,7 +170,7 @@ def test_all_bodies_together_are_bounded_and_given_back():
         return await asked
 
     (first, _), (second, told) = asyncio.run(two())
-    assert first == 200 and second == 429 and told["error"]["code"] == "queue_full" and one.held == 0
+    assert first == 200 and second == 429 and told["error"]["code"] == "queue_full" and one.held_bytes == 0
     assert ask(one, body=[b"a" * 1500], host=LOCAL) == (200, 1500)
 
 
@@ -179,7 +179,7 @@ def test_a_body_that_drips_is_left():
     began = time.monotonic()
     with pytest.raises(Exception, match=r"did not come within 0\.3 s") as caught:
         ask(one, body=[b"a", *[0.1] * 50], host=LOCAL)
-    assert caught.value.status == 408 and time.monotonic() - began < 2 and one.held == 0
+    assert caught.value.status == 408 and time.monotonic() - began < 2 and one.held_bytes == 0
 
 
 def test_a_long_answer_is_no_slow_body():

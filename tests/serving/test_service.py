@@ -82,7 +82,7 @@ def test_finding_faces_ends_with_the_time_of_its_request():
         service._analyzer = analyzer_with(slow)
         began = time.monotonic()
         with pytest.raises(ApiError, match="took longer than 0.2 s"):
-            await service.in_time(service.prepare(clip_of(100)), service.deadline())
+            await service.before_deadline(service.prepare(clip_of(100)), service.deadline())
         return time.monotonic() - began
 
     assert run(work, request_seconds=0.2) < 1.5 and len(seen) < 20

@@ -148,7 +148,7 @@ class Registry:
 
 @pytest.fixture
 def model_module(monkeypatch):
-    """`serving.vllm_model`, imported over stand-ins."""
+    """`serving.vllm.model`, imported over stand-ins."""
     registry = Registry()
     empty = lambda *names: {name: type(name, (), {}) for name in names}  # noqa: E731
     modules = {
@@ -171,7 +171,7 @@ def model_module(monkeypatch):
         module = types.ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    ours = [f"emotion_qwen.serving.vllm_{part}" for part in ("model", "processing", "video")]
+    ours = [f"emotion_qwen.serving.vllm.{part}" for part in ("model", "processing", "video")]
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(ours[0]), registry
@@ -424,7 +424,7 @@ def test_what_is_overridden_is_there_to_be_overridden():
     for name in [one for one in vllm_plugin.command(given) if one.startswith("--")]:
         assert f'"{name}"' in options or re.search(rf"^    {name[2:].replace('-', '_')}: ", options, re.M), name
     variables = (found / "envs.py").read_text(encoding="utf-8")
-    assert not [name for name in vllm_plugin.surroundings(given, "k") if f'"{name}"' not in variables]
+    assert not [name for name in vllm_plugin.environment_variables(given, "k") if f'"{name}"' not in variables]
 
 
 def test_the_hand_over_composes_vllms_command(tmp_path):
@@ -435,8 +435,8 @@ def test_the_hand_over_composes_vllms_command(tmp_path):
     assert f"--allowed-local-media-path {tmp_path}" in told and "--allowed-origins" not in told
     assert '--override-generation-config {"temperature": 0.0}' in told, "our default, and no other"
     assert "--allowed-media-domains nowhere.invalid" in told, "vLLM fetches from everywhere unless told"
-    assert vllm_plugin.surroundings(settings, "secret")["VLLM_API_KEY"] == "secret" and "secret" not in told
-    assert "VLLM_API_KEY" not in vllm_plugin.surroundings(settings, None)
+    assert vllm_plugin.environment_variables(settings, "secret")["VLLM_API_KEY"] == "secret" and "secret" not in told
+    assert "VLLM_API_KEY" not in vllm_plugin.environment_variables(settings, None)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_the_hand_over_becomes_vllm_of_the_same_python(monkeypatch):
     became: list[Any] = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(os, "execve", lambda *all_of_it: became.extend(all_of_it))
-    vllm_plugin.hand_over(ServeSettings.of({}), "secret")
+    vllm_plugin.exec_vllm(ServeSettings.of({}), "secret")
     program, arguments, environment = became
     assert program == sys.executable and arguments[:4] == [program, "-m", "vllm.entrypoints.cli.main", "serve"]
     assert environment["VLLM_API_KEY"] == "secret" and environment["PATH"] == os.environ["PATH"]
@@ -466,4 +466,4 @@ def test_the_hand_over_becomes_vllm_of_the_same_python(monkeypatch):
 def test_without_vllm_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match="--engine vllm needs 'vllm', which is not installed; pip install 'vllm"):
-        vllm_plugin.hand_over(ServeSettings.of({}), None)
+        vllm_plugin.exec_vllm(ServeSettings.of({}), None)

@@ -39,25 +39,25 @@ def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None
     key = _read_key(key_file)
     settings.check_access(key)
     if engine == "vllm":
-        from emotion_qwen.serving.vllm.plugin import hand_over
+        from emotion_qwen.serving.vllm.plugin import exec_vllm
 
-        return hand_over(settings, key)
-    return run(settings, key)
+        return exec_vllm(settings, key)
+    return run_server(settings, key)
 
 
-def run(settings: ServeSettings, key: str | None = None) -> int:
-    """Serve until SIGTERM or SIGINT: then take no more requests, end those that run, and return 0.
+def run_server(settings: ServeSettings, key: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then finish running requests without accepting new ones, and return 0.
 
     Raises:
         MissingPackage: the extra `serve` is not installed.
-        SettingsError: the address is taken.
+        SettingsError: the server cannot listen on the address.
     """
     try:
         import uvicorn
         from transformers.utils import logging as transformers_logging
 
         from emotion_qwen.serving.http.app import create_app
-        from emotion_qwen.serving.http.live import LARGEST
+        from emotion_qwen.serving.http.live import MAX_MESSAGE_BYTES
         from emotion_qwen.serving.http.security import HEADER_BYTES
         from emotion_qwen.serving.http.transport import PromptProtocol
     except ImportError as error:
@@ -70,18 +70,20 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
     service = app.state.service
 
     class Server(uvicorn.Server):
-        """Tells the service to let nobody in as soon as the end is asked for."""
+        """Marks the service as draining as soon as a signal arrives."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             service.draining = True
-            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C waits for nobody
-            self.should_exit = True  # uvicorn's own would raise the signal again at the end: no exit code 0
+            self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C ends at once
+            self.should_exit = (
+                True  # uvicorn's own handler raises the signal again at the end, so the exit code would not be 0
+            )
 
     server = Server(
         uvicorn.Config(
             app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
             http=PromptProtocol, h11_max_incomplete_event_size=HEADER_BYTES, server_header=False,
-            ws_max_size=LARGEST, ws_max_queue=8, ws_per_message_deflate=False,
+            ws_max_size=MAX_MESSAGE_BYTES, ws_max_queue=8, ws_per_message_deflate=False,
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)), timeout_keep_alive=15,
             limit_concurrency=settings.queue + settings.slots + 256,
         )
@@ -89,7 +91,7 @@ def run(settings: ServeSettings, key: str | None = None) -> int:
     click.echo(f"serving on http://{settings.host}:{settings.port}  (Ctrl-C ends it)", err=True)
     try:
         server.run()
-    except SystemExit as error:  # uvicorn's way to say that it could not start
+    except SystemExit as error:  # raised by uvicorn if it cannot start
         raise SettingsError(
             f"cannot serve on {settings.host}:{settings.port}; is the port taken? Try another --port"
         ) from error

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients expect them: {"error": {"message", "type", "param", "code"}}, without internals."""
+"""Errors in the form of OpenAI's API: {"error": {"message", "type", "param", "code"}}, without internal details."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from emotion_qwen.errors import DataError, EmotionQwenError, MediaError, RequestError, SettingsError
 
-SHOWN = 60  # letters of a value that does not fit
+SHOWN = 60  # characters shown of an invalid value
 
 
 class ApiError(EmotionQwenError):
-    """A request that is not served.
+    """An error response.
 
     Args:
         status: HTTP status.
-        message: what came, what was expected, what to do.
-        code: short name for programs.
-        param: part of the request that is at fault.
-        retry_after: seconds after which another try makes sense.
+        message: what was received, what was expected, what to do.
+        code: machine-readable name.
+        param: the invalid part of the request.
+        retry_after: seconds after which to retry.
     """
 
     def __init__(
@@ -30,39 +30,39 @@ class ApiError(EmotionQwenError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that go with the answer."""
-        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return {**found, "WWW-Authenticate": "Bearer"} if self.status == 401 else found
+        """Headers of the response."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**headers, "WWW-Authenticate": "Bearer"} if self.status == 401 else headers
 
     @property
     def body(self) -> dict[str, Any]:
-        """The answer."""
+        """Body of the response."""
         return error_body(self.status, str(self), self.code, self.param)
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """Compose an error in OpenAI's shape."""
+    """Return an error body in the form of OpenAI's API."""
     kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def told_faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
-    """Say in our own words where a request does not fit, and what was expected there.
+def validation_messages(errors: Sequence[Mapping[str, Any]], body: Any) -> list[str]:
+    """Return a message per validation error: where it is, and what was expected there.
 
     Args:
         errors: of pydantic.
-        body: the request; its own names tell a place, not those of the classes that read it.
+        body: the request; locations use its field names, not those of our classes.
     """
     faults = []
     for error in errors:
-        place, fault = place_of(error, body), _fault_of(error)
+        place, fault = error_location(error, body), _fault_of(error)
         faults.append(f"{place}: {fault}" if place else fault)
     return list(dict.fromkeys(faults))
 
 
-def place_of(error: Mapping[str, Any], body: Any) -> str:
-    """Return where in a request an error is, for example "messages.0.content"."""
+def error_location(error: Mapping[str, Any], body: Any) -> str:
+    """Return the location of an error in the request, for example "messages.0.content"."""
     place, node, loc = [], body, list(error.get("loc", ()))
     if loc and loc[0] in ("query", "path", "header"):
         return str(loc[-1])
@@ -73,7 +73,7 @@ def place_of(error: Mapping[str, Any], body: Any) -> str:
         if inside:
             node = node[part]
         elif not (number == len(loc) - 1 and error["type"] in ("missing", "extra_forbidden")):
-            continue  # the name of a class or of a choice between several
+            continue  # the name of a class or of a union's choice
         place.append(str(part)[:100])
     return ".".join(place)
 
@@ -100,7 +100,7 @@ def _fault_of(error: Mapping[str, Any]) -> str:
     return f"{_shown(error.get('input'))} came, expected {expected}"
 
 
-# Of pydantic's messages, what is said in the words of Python -> in the words of JSON
+# Python terms in pydantic's messages -> JSON terms
 _WORDS = {
     "List should have": "a list of", "String should have": "a text of", "Dictionary should have": "an object of",
     " after validation, not 0": "", "dictionary": "JSON object", "boolean": "true or false", "string": "text",
@@ -109,14 +109,14 @@ _WORDS = {
 
 
 def _shown(value: Any) -> str:
-    """Return a value as JSON, cut where it is long."""
+    """Return a value as JSON, shortened to `SHOWN` characters."""
     value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
 
 def as_api_error(error: EmotionQwenError) -> ApiError:
-    """Turn an error of ours into an answer. What is no fault of the request tells nothing of the inside."""
+    """Convert an error of the package to a response; internal errors get a generic message."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, MediaError):

@@ -1,4 +1,4 @@
-"""What a server does and what it refuses: one frozen group of settings, from a file, options or both."""
+"""Settings of the server, from a file, options or both."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ServeSettings(Settings):
 
     @property
     def local(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """Whether the server listens on this machine only."""
         if self.host == "localhost":
             return True
         try:
@@ -86,10 +86,10 @@ class ServeSettings(Settings):
             return False
 
     def check_access(self, key: str | None) -> None:
-        """Refuse to open the server to others without a key.
+        """Check that the server is not open to other machines without a key.
 
         Raises:
-            SettingsError: other machines could use it, and there is neither a key nor leave.
+            SettingsError: other machines could use it, there is no key, and `allow_anyone` is off.
         """
         if not self.local and not key and not self.allow_anyone:
             raise SettingsError(

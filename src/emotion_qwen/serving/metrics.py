@@ -1,4 +1,4 @@
-"""What a server counts and times, for Prometheus."""
+"""Metrics of the server for Prometheus."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _WATCHED: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], s
 
 
 class Metrics(Collector):
-    """Counts and times of one server; each may be used from any thread.
+    """Metrics of one server; thread-safe.
 
     Args:
-        watched: returns what others count, asked for when somebody reads: the names of `_WATCHED` -> value.
+        watched: returns the current values of the metrics in `_WATCHED`; called at every scrape.
     """
 
     def __init__(self, watched: Callable[[], Mapping[str, float]]) -> None:
         self._watched = watched
-        registry = self._registry = CollectorRegistry()  # not the process's own: there may be several servers in it
+        registry = self._registry = CollectorRegistry()  # not the global one: a process may have several servers
 
-        def counter(name: str, told: str, *labels: str) -> Counter:
-            return Counter(name, told, labels, namespace=NAMESPACE, registry=registry)
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(name, description, labels, namespace=NAMESPACE, registry=registry)
 
-        def histogram(name: str, told: str, *labels: str) -> Histogram:
-            return Histogram(name, told, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
+        def histogram(name: str, description: str, *labels: str) -> Histogram:
+            return Histogram(name, description, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
 
         self.requests = counter("requests", "Requests answered, by route and status.", "route", "status")
         self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts read.")
@@ -48,11 +48,11 @@ class Metrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """Give what others count, as it is now."""
+        """Yield the current values of the watched metrics."""
         for name, value in self._watched().items():
-            family, told = _WATCHED[name]
-            yield family(f"{NAMESPACE}_{name}", told, value=value)
+            family, description = _WATCHED[name]
+            yield family(f"{NAMESPACE}_{name}", description, value=value)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The parts of a running server, put together: model, scheduler, decoders, numbers, and who may still come in."""
+"""The state of a running server: model, scheduler, decoders, metrics and admission."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from emotion_qwen.serving.scheduling.turns import Turns
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
-WAITING_ANALYSES = 4  # per running one
-CHAT_FACES = 2  # threads that find faces in the pictures of chats
+WAITING_ANALYSES = 4  # per running analysis
+CHAT_FACES = 2  # threads for face detection in chat media
 
 
 class Service:
-    """One server's state.
+    """The state of one server.
 
     Args:
         settings: of the server.
-        key: API key; None asks for none.
+        key: API key; None requires none.
     """
 
     def __init__(self, settings: ServeSettings, key: str | None = None) -> None:
@@ -47,12 +47,12 @@ class Service:
         self.started = int(time.time())
         self.draining = False
         self.failed = False
-        self.preparing = 0  # requests whose media are being read
+        self.preparing = 0  # number of requests whose media are being read
         self.analyses = self.live = 0
-        self.greeting = 0  # live connections that have not said their first message
+        self.greeting = 0  # number of live connections before their first message
         self._analysis_slots = asyncio.Semaphore(settings.analyses)
         self.threads = ThreadPoolExecutor(settings.analyses, thread_name_prefix="analysis")
-        # Reports take at most as many of these as there are reports; the others are for the pictures of chats.
+        # Each running report uses at most one of these threads; the others are for chat media.
         self.face_threads = ThreadPoolExecutor(settings.analyses + CHAT_FACES, thread_name_prefix="faces")
         self.decoders = Decoders(settings)
         self._scheduler: Scheduler | None = None
@@ -61,10 +61,10 @@ class Service:
         self.name = self.fingerprint = ""
 
     def load(self, engine: Engine | None = None) -> None:
-        """Load the model and start the scheduler; for a thread of its own.
+        """Load the model and start the scheduler; blocks, so it is called in its own thread.
 
         Raises:
-            EmotionQwenError: there is no model, or it cannot be served.
+            EmotionQwenError: the model does not exist or cannot be served.
         """
         settings = self.settings
         try:
@@ -72,17 +72,17 @@ class Service:
             scheduler = Scheduler(engine, self.turns, settings.slots, settings.queue, settings.context)
             shared = SharedEngine(scheduler)
             self.fingerprint = f"emotion-qwen-{hashlib.sha256(repr(shared.provenance()).encode()).hexdigest()[:10]}"
-            # a folder of this machine is nobody's business
+            # without the folder, which clients must not see
             self.name = "nano" if settings.model is None else settings.model.rstrip("/").rpartition("/")[2]
             shared.name = engine.name
             self._analyzer = EmotionQwen(shared)
             self._scheduler = scheduler.start()
         finally:
-            self.failed = self._scheduler is None  # whatever it was: who watches must not wait for ever
+            self.failed = self._scheduler is None  # after any error, so that health checks do not wait forever
 
     @property
     def status(self) -> str:
-        """ "ok", or why nothing is served."""
+        """One of "ok", "loading", "draining" and "failed"."""
         if self.draining:
             return "draining"
         if self.failed or (self._scheduler is not None and not self._scheduler.alive):
@@ -91,7 +91,7 @@ class Service:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The scheduler, also for those who came in before the server drains.
+        """The scheduler; available while the server drains.
 
         Raises:
             ApiError: the model is not loaded.
@@ -108,7 +108,7 @@ class Service:
         return self._analyzer
 
     def check_open(self) -> None:
-        """Let nobody in while the server loads, drains or has failed.
+        """Refuse requests while the server loads, drains or has failed.
 
         Raises:
             ApiError: status 503.
@@ -121,12 +121,12 @@ class Service:
         return ApiError(503, f"the server is {state}; try again later", f"server_{state}", retry_after=5)
 
     def overloaded(self, what: str) -> ApiError:
-        """Compose the answer to one request too many."""
+        """Return the error for a full queue; `what` names the queue."""
         return ApiError(429, f"too many {what} wait; try again in a moment", "queue_full", retry_after=1)
 
     @asynccontextmanager
     async def preparation(self) -> AsyncIterator[None]:
-        """Count a request while its media are read; the queue bounds these, too.
+        """Count a request while its media are read; it occupies a place in the queue.
 
         Raises:
             ApiError: status 429.
@@ -141,19 +141,19 @@ class Service:
 
     @asynccontextmanager
     async def analysis(self, deadline: float) -> AsyncIterator[None]:
-        """Wait for a place to make a report.
+        """Hold one of the slots for reports until the block ends.
 
         Args:
-            deadline: the loop's time until which is waited.
+            deadline: time of the event loop until which to wait for a slot.
 
         Raises:
-            ApiError: status 429, or 504.
+            ApiError: status 429 if too many are waiting, or 504.
         """
         if self.analyses >= self.settings.analyses * (1 + WAITING_ANALYSES):
             raise self.overloaded("reports")
         self.analyses += 1
         try:
-            await self.in_time(self._analysis_slots.acquire(), deadline)
+            await self.before_deadline(self._analysis_slots.acquire(), deadline)
             try:
                 yield
             finally:
@@ -162,11 +162,11 @@ class Service:
             self.analyses -= 1
 
     def deadline(self) -> float:
-        """Return the loop's time at which a request that begins now has had its time."""
+        """Return the time of the event loop at which a request that begins now times out."""
         return asyncio.get_running_loop().time() + self.settings.request_seconds
 
-    async def in_time(self, work: Awaitable[Found], deadline: float) -> Found:
-        """Wait for work, at most until the loop's time is `deadline`; then it is cancelled.
+    async def before_deadline(self, work: Awaitable[Found], deadline: float) -> Found:
+        """Await work, and cancel it at the deadline.
 
         Raises:
             ApiError: status 504.
@@ -182,10 +182,10 @@ class Service:
             ) from error  # fmt: skip
 
     async def in_thread(self, work: Callable[[], Found], pool: ThreadPoolExecutor | None = None) -> Found:
-        """Do work in one of the threads for reports, or of another pool.
+        """Run blocking work in a thread of the pool, by default that for reports.
 
-        A thread cannot be cancelled, but its work ends where it would take its next turn at the model or look at its
-        next frame. Until then the thread is not free, so that is waited for.
+        A thread cannot be cancelled, but its work stops at its next turn at the model or its next frame. Cancellation
+        waits for that, as the thread is occupied until then.
         """
         stop = threading.Event()
 
@@ -199,15 +199,15 @@ class Service:
         except asyncio.CancelledError:
             stop.set()
             if not job.cancelled():
-                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)  # nobody asks how it ended
+                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)  # its result is not needed
             raise
 
     async def prepare(self, clip: Clip) -> PreparedClip:
-        """Find the people of a clip, as long as somebody waits for it."""
+        """Detect the people of a clip; stops if the request is cancelled."""
         analyzer = self.analyzer
 
         def detect(frame: np.ndarray) -> Detections:
-            self.turns.check()  # the frames of a clip may take longer than a request has
+            self.turns.check()  # all frames of a clip may take longer than the request may
             return analyzer.detector(frame)
 
         return await self.in_thread(lambda: prepare_clip(clip, detect, analyzer.budget), self.face_threads)
@@ -220,7 +220,7 @@ class Service:
         return numbers
 
     async def close(self) -> None:
-        """End everything; whoever still waits is cancelled."""
+        """Stop all parts; waiting requests are cancelled."""
         self.draining = True
         if self._scheduler is not None:
             await asyncio.to_thread(self._scheduler.close)

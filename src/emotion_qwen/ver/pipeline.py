@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.files import append, json_line, mend, write_whole
+from emotion_qwen.files import append, json_line, truncate_partial_line, write_whole
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.estimate import announcement
 from emotion_qwen.ver.export import write_set
@@ -150,7 +150,7 @@ class Build(SetFolder):
                     done += 1
                     bar.advance(task)
         if done:
-            mend(self.timing_file)
+            truncate_partial_line(self.timing_file)
             seconds = (time.monotonic() - began) * (1 if calls else self.settings.workers)
             append(self.timing_file, json_line({"step": name, "items": done, "seconds": round(seconds, 3)}))
         if self.ledger.spent:

@@ -164,7 +164,7 @@ def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
         DataError: a complete line is no prediction.
     """
     if mend:
-        files.mend(path)
+        files.truncate_partial_line(path)
     predictions = []
     for number, (_, line) in enumerate(read_journal(path), 1):
         try:

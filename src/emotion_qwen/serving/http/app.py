@@ -1,4 +1,4 @@
-"""The server's routes. Each one reads its request, asks a part of the service, and answers; the work is elsewhere."""
+"""The server's routes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from emotion_qwen import __version__
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import EmotionQwenError
-from emotion_qwen.serving.failures import ApiError, as_api_error, error_body, place_of, told_faults
+from emotion_qwen.serving.failures import ApiError, as_api_error, error_body, error_location, validation_messages
 from emotion_qwen.serving.http import page
 from emotion_qwen.serving.http.chat import Answer
 from emotion_qwen.serving.http.description import (
@@ -31,7 +31,7 @@ from emotion_qwen.serving.http.description import (
     ERRORS,
     FEATURES_BODY,
     MEDIUM_ERRORS,
-    describe,
+    openapi_document,
 )
 from emotion_qwen.serving.http.live import serve_live
 from emotion_qwen.serving.http.protocol import (
@@ -51,23 +51,22 @@ from emotion_qwen.serving.http.security import Guard
 from emotion_qwen.serving.http.streams import ClientGone, EventStream, while_listening
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.render import as_json
 
 log = logging.getLogger(__name__)
-FIELDS = 16  # of a form
+FIELDS = 16  # maximum per form
 
 
 def create_app(settings: ServeSettings, key: str | None = None, engine: Engine | None = None) -> FastAPI:
-    """Make the server's application; the model is loaded when it starts, while `/health` already answers.
+    """Create the server's application. The model is loaded after the start, while `/health` answers already.
 
     Args:
         settings: of the server.
-        key: API key; None asks for none.
-        engine: a loaded model, instead of the one that the settings name.
+        key: API key; None requires none.
+        engine: a loaded model to use instead of the one that the settings name.
 
     Raises:
-        SettingsError: other machines could use it without a key, and nobody allowed that.
+        SettingsError: other machines could use the server without a key, and `allow_anyone` is off.
     """
     settings.check_access(key)
     service = Service(settings, key)
@@ -83,14 +82,14 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
         description="What people in a picture, video or sound show, and a chat about it. Errors have OpenAI's form.",
     )  # fmt: skip
     app.state.service = service
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings, key=key)
-    if settings.origins:  # around the guard: a browser asks first without a key, and may read refusals
+    if settings.origins:  # outside the guard: preflight requests carry no key, and refusals need CORS headers
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )  # fmt: skip
-    app.add_middleware(Counted, service=service)
+    app.add_middleware(RequestMetrics, service=service)
     _add_state_routes(app, service)
     _add_chat_routes(app, service)
     _add_report_routes(app, service)
@@ -106,8 +105,8 @@ def _load(service: Service, engine: Engine | None) -> None:
         log.error("the model cannot be served: %s", error)
 
 
-class Counted:
-    """Count and time requests, by route and not by address, so that nobody's path makes a new series."""
+class RequestMetrics:
+    """Counts and times requests by route; labels by URL would create a series per path."""
 
     def __init__(self, app: Any, service: Service) -> None:
         self.app, self.service = app, service
@@ -117,7 +116,7 @@ class Counted:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 499  # the client went away before any answer
+        began, status = time.perf_counter(), 499  # if the client disconnects before the response starts
 
         async def sent(message: Any) -> None:
             nonlocal status
@@ -173,10 +172,10 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models/{name}", tags=["chat"], responses=ERRORS)
     async def model(name: str) -> ModelCard:
         """Describe the model that is served."""
-        found = card()
-        if name != found.id:
-            raise ApiError(404, f"model {name!r} is not served here; expected {found.id!r}", "model_not_found")
-        return found
+        served = card()
+        if name != served.id:
+            raise ApiError(404, f"model {name!r} is not served here; expected {served.id!r}", "model_not_found")
+        return served
 
     @app.post(
         "/v1/chat/completions", tags=["chat"], response_model=ChatCompletion,
@@ -205,7 +204,7 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
             ending.callback(job.close)
             if stream:
                 events = job.events(page)
-                first = await while_listening(request, anext(events))  # a refused request gets its status
+                first = await while_listening(request, anext(events))  # a refusal gets its status
                 return EventStream(events, ending.pop_all().close, first)
             report = await while_listening(request, job.whole(job.report))
         return Response(as_json(report), media_type="application/json")
@@ -226,24 +225,25 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
 async def _read_job(
     request: Request, service: Service, form_of: type[ClipOptions], json_of: type[FeaturesRequest]
 ) -> ReportJob:
-    """Read a form with a file, or JSON with parts.
+    """Read a form with a file, or JSON with content parts.
 
     Args:
         request: whose body is read.
         service: the server.
-        form_of: the fields of a form, beside its file.
-        json_of: the same, and parts of content.
+        form_of: model of the form's fields, without its file.
+        json_of: model of the JSON body.
 
     Raises:
-        ApiError: neither, or one that does not fit.
+        ApiError: the body is neither, or its medium is refused.
+        RequestValidationError: a field is invalid.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
-        with _told_as_request(body):
-            asked = json_of.model_validate_json(body)
-        options = asked.model_dump(include=set(form_of.model_fields))
-        return await _taken(_job(service, options), lambda job: job.take_parts(asked))
+        with _as_request_validation(body):
+            parsed = json_of.model_validate_json(body)
+        options = parsed.model_dump(include=set(form_of.model_fields))
+        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_parts(parsed))
     if kind != "multipart/form-data":
         raise ApiError(415, f"content type {kind!r}, expected multipart/form-data or application/json", "unsupported")
     async with request.form(max_files=1, max_fields=FIELDS, max_part_size=2**16) as form:
@@ -251,14 +251,15 @@ async def _read_job(
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the form has no file; send one in the field 'file'", "missing", param="file")
         given = {name: value for name, value in form.multi_items() if name != "file"}
-        with _told_as_request(given):
+        with _as_request_validation(given):
             fields = form_of.model_validate(given)
-        return await _taken(_job(service, fields.model_dump()), lambda job: job.take_upload(upload))
+        options = fields.model_dump()
+        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_upload(upload))
 
 
 @contextmanager
-def _told_as_request(body: Any) -> Iterator[None]:
-    """Tell what does not fit as FastAPI does of the bodies that it reads itself."""
+def _as_request_validation(body: Any) -> Iterator[None]:
+    """Raise validation errors as FastAPI does for bodies that it reads itself."""
     try:
         yield
     except ValidationError as error:
@@ -270,12 +271,7 @@ def _told_as_request(body: Any) -> Iterator[None]:
         raise RequestValidationError(error.errors(), body=body) from error
 
 
-def _job(service: Service, options: dict[str, Any]) -> ReportJob:
-    label_set(options["labels"])  # refused before anything is written or decoded
-    return ReportJob(service, AnalyzeOptions(**options))
-
-
-async def _taken(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
+async def _filled(job: ReportJob, take: Callable[[ReportJob], Awaitable[None]]) -> ReportJob:
     try:
         await take(job)
     except BaseException:
@@ -289,23 +285,23 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def ours(request: Request, error: EmotionQwenError) -> Response:
         if isinstance(error, ClientGone):
             return Response(status_code=499)
-        known = as_api_error(error)
-        if known.status >= 500 and known is not error:
+        api_error = as_api_error(error)
+        if api_error.status >= 500 and api_error is not error:
             log.error("a request failed: %s", type(error).__name__)
         service: Service = request.app.state.service
-        if known.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
-            service.metrics.refused_media.labels(known.code).inc()
-        return JSONResponse(known.body, known.status, known.headers)
+        if api_error.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
+            service.metrics.refused_media.labels(api_error.code).inc()
+        return JSONResponse(api_error.body, api_error.status, api_error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        message = "; ".join(told_faults(error.errors(), error.body))
-        place = place_of(error.errors()[0], error.body) if error.errors() else ""
+        message = "; ".join(validation_messages(error.errors(), error.body))
+        place = error_location(error.errors()[0], error.body) if error.errors() else ""
         return JSONResponse(error_body(400, message[:1000], "invalid_request", place or None), 400)
 
     @app.exception_handler(HTTPException)
-    async def known(request: Request, error: HTTPException) -> Response:
-        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI's, around what stopped the reading of a body
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, EmotionQwenError):  # FastAPI wraps errors that occur while it reads a body
             return await ours(request, error.__cause__)
         missing = "nothing is served at this address; /openapi.json lists what is"
         message = missing if error.status_code == 404 else str(error.detail)

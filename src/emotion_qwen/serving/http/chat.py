@@ -1,10 +1,9 @@
-"""A chat request from its messages to its answer, whole or in pieces."""
+"""Chat completions: from the messages of a request to the answer, whole or streamed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -38,11 +37,11 @@ from emotion_qwen.serving.http.protocol import (
     VideoPart,
 )
 from emotion_qwen.serving.intake.media_input import decode_base64, to_file
-from emotion_qwen.serving.scheduling.generation import Generation, Options, Piece, TokenShare
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options, TokenShare
 from emotion_qwen.serving.scheduling.scheduler import QueueFull
 from emotion_qwen.serving.service import Service
 
-GRACE = 1.0  # seconds after its deadline in which the scheduler may say itself that an answer is late
+GRACE = 1.0  # seconds after the deadline within which the scheduler itself reports the timeout
 _ENDED: dict[str, tuple[int, str, str]] = {
     "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
     "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
@@ -51,11 +50,11 @@ _ENDED: dict[str, tuple[int, str, str]] = {
 }
 
 
-async def medium_of(service: Service, part: TurnPart, folder: Path, place: str) -> Clip:
+async def decode_part(service: Service, part: TurnPart, folder: Path, place: str) -> Clip:
     """Decode the medium of a message part.
 
     Raises:
-        ApiError: it is refused or unreadable.
+        ApiError: the medium is refused or unreadable.
     """
     began = time.perf_counter()
     settings, processor = service.settings, service.analyzer.engine.processor
@@ -78,44 +77,43 @@ async def medium_of(service: Service, part: TurnPart, folder: Path, place: str) 
 
 
 async def model_messages(service: Service, messages: Sequence[Message], focus: str = "auto") -> list[dict[str, Any]]:
-    """Turn messages of the protocol into the processor's, media decoded.
+    """Convert messages of the protocol to those of the processor, with decoded media.
 
     Args:
         service: the server.
         messages: of the request.
-        focus: "person" shows the person seen most in each medium, "whole" media as they are, "auto" the person where
-            a face is found.
+        focus: "person" shows the person seen most in each medium, "whole" the whole medium, "auto" the person if a
+            face is detected.
 
     Raises:
-        ApiError: too many messages or media, or one that is refused.
+        ApiError: there are too many messages or media, or one of them is refused.
     """
     settings = service.settings
     media = sum(
         not isinstance(part, TextPart | RefusalPart)
-        for one in messages
-        if not isinstance(one.content, str)
-        for part in one.content
+        for message in messages
+        if not isinstance(message.content, str)
+        for part in message.content
     )
     if media > settings.parts or len(messages) > settings.messages:
         raise ApiError(
             413, f"{len(messages)} messages with {media} media; expected at most {settings.messages} with "
             f"{settings.parts}", "too_many_parts", param="messages",
         )  # fmt: skip
-    folder = service.decoders.new_folder()
-    try:
-        found = []
+    with service.decoders.temporary_folder() as folder:
+        converted = []
         for number, message in enumerate(messages):
             content: Any = message.content
             if not isinstance(content, str):
                 content = [
-                    one
+                    model_part
                     for place, part in enumerate(content)
-                    for one in await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
+                    for model_part in await _model_parts(
+                        service, part, folder, f"messages[{number}].content[{place}]", focus
+                    )
                 ]
-            found.append({"role": "system" if message.role == "developer" else message.role, "content": content})
-        return found
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            converted.append({"role": "system" if message.role == "developer" else message.role, "content": content})
+        return converted
 
 
 async def _model_parts(service: Service, part: TurnPart, folder: Path, place: str, focus: str) -> list[dict[str, Any]]:
@@ -124,7 +122,7 @@ async def _model_parts(service: Service, part: TurnPart, folder: Path, place: st
     hears = service.analyzer.hears
     if isinstance(part, AudioPart) and not hears:
         raise ApiError(400, f"{place}: the model {service.name!r} does not hear; leave sound out", "not_supported")
-    clip = await medium_of(service, part, folder, place)
+    clip = await decode_part(service, part, folder, place)
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]
     if focus != "whole":
@@ -136,19 +134,19 @@ async def _model_parts(service: Service, part: TurnPart, folder: Path, place: st
         return [{"type": "image", "image": clip.frames[0]}]
     video: list[dict[str, Any]] = [{"type": "video", "video": clip}]
     if isinstance(part, VideoPart) and hears and clip.wave is not None and len(clip.wave):
-        video.append({"type": "audio", "audio": clip.wave})  # directly behind it: its own sound
+        video.append({"type": "audio", "audio": clip.wave})  # the sound of a video directly follows it
     return video
 
 
 class Answer:
-    """One answer on its way from the scheduler's thread to this event loop.
+    """One answer, passed from the scheduler's thread to this event loop.
 
     Args:
         service: the server.
-        request: what was asked.
+        request: the validated request.
 
     Raises:
-        ApiError: the server loads, drains or has failed.
+        ApiError: the server is loading, draining or has failed.
     """
 
     def __init__(self, service: Service, request: ChatRequest) -> None:
@@ -156,7 +154,7 @@ class Answer:
         self.service, self.request = service, request
         self.id, self.created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         self.model = request.model or service.name
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._pieces: asyncio.Queue[GenerationOutput] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._scheduler, self._vocabulary = service.scheduler, service.analyzer.engine.vocabulary
         self.generation: Generation | None = None
@@ -166,7 +164,7 @@ class Answer:
         """Prepare the media and queue the request.
 
         Raises:
-            ApiError: the request is refused, takes too long, or the queue is full.
+            ApiError: the request is refused or takes too long, or the queue is full.
         """
         scheduler, request = self._scheduler, self.request
         if request.model not in (None, self.service.name):
@@ -175,7 +173,7 @@ class Answer:
                 param="model",
             )  # fmt: skip
         async with self.service.preparation():
-            inputs, constraint = await self.service.in_time(self._inputs(), self._until)
+            inputs, constraint = await self.service.before_deadline(self._inputs(), self._until)
         deadline = self.began + self.service.settings.request_seconds
         options, sampler = self._options(inputs), Sampler(self._sampling(), constraint)
         generation = Generation(inputs, self._notify, options, sampler, deadline)
@@ -187,10 +185,10 @@ class Answer:
         self.service.metrics.prompt_tokens.inc(generation.prompt_tokens)
 
     def _options(self, inputs: dict[str, torch.Tensor]) -> Options:
-        """Say what is asked of the answer.
+        """Return the generation options.
 
         Raises:
-            ApiError: prompt and answer are longer than the context.
+            ApiError: prompt and answer exceed the context.
         """
         request, context = self.request, self._scheduler.context
         length, wanted = inputs["input_ids"].shape[1], request.wanted_tokens
@@ -225,30 +223,30 @@ class Answer:
         schema = ANY_OBJECT if form.json_schema is None else form.json_schema.schema_
         return dict(inputs), SchemaGuide(schema, self._vocabulary).begin()
 
-    def _notify(self, piece: Piece) -> None:
+    def _notify(self, piece: GenerationOutput) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
-    async def pieces(self) -> AsyncGenerator[Piece]:
-        """Give what is new until the end.
+    async def pieces(self) -> AsyncGenerator[GenerationOutput]:
+        """Yield the outputs of the scheduler until the answer ends.
 
         Raises:
-            ApiError: the answer ended before it was whole.
+            ApiError: the answer ended early.
         """
         first = True
         while True:
-            # The scheduler ends an answer in time by itself, unless a pass of the model takes too long.
-            piece = await self.service.in_time(self._pieces.get(), self._until + GRACE)
+            # The scheduler itself enforces the deadline, unless a single forward pass takes too long.
+            piece = await self.service.before_deadline(self._pieces.get(), self._until + GRACE)
             if first:
                 self.service.metrics.first_token_seconds.observe(time.monotonic() - self.began)
                 first = False
-            if piece.finish in _ENDED:  # a new error each time: one that is raised again would keep every traceback
+            if piece.finish in _ENDED:  # a new error each time: a reused one would accumulate tracebacks
                 raise ApiError(*_ENDED[piece.finish], retry_after=5 if piece.finish == "cancelled" else None)
             yield piece
             if piece.finish:
                 return
 
     def cancel(self) -> None:
-        """Free the slot, if the answer is not whole."""
+        """Free the slot if the answer is unfinished."""
         generation = self.generation
         if generation is not None and not generation.finished and not generation.cancelled:
             generation.cancel()
@@ -271,7 +269,7 @@ class Answer:
         )  # fmt: skip
 
     async def events(self) -> AsyncGenerator[str]:
-        """Give the answer as server-sent events; a fault on the way is an event, too. The caller calls `cancel`."""
+        """Yield the answer as server-sent events; a later error is an event as well. The caller calls `cancel`."""
         options = self.request.stream_options
         usage = options is not None and options.include_usage
         try:
@@ -304,14 +302,14 @@ class Answer:
         return ChoiceLogprobs(
             content=[
                 TokenLogprob(
-                    **self._told(share.token, share.logprob),
-                    top_logprobs=[TopLogprob(**self._told(token, value)) for token, value in share.top],
+                    **self._token_logprob(share.token, share.logprob),
+                    top_logprobs=[TopLogprob(**self._token_logprob(token, value)) for token, value in share.top],
                 )
                 for share in shares
             ]
         )
 
-    def _told(self, token: int, logprob: float) -> dict[str, Any]:
+    def _token_logprob(self, token: int, logprob: float) -> dict[str, Any]:
         piece = self._vocabulary.texts[token]
         name = piece.decode("utf-8", "replace") or self._vocabulary.tokenizer.convert_ids_to_tokens(token) or ""
         return {"token": name, "logprob": max(logprob, -9999.0), "bytes": list(piece)}

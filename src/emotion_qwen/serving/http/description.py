@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond what FastAPI finds out by itself: a report's two bodies and its schema."""
+"""Additions to FastAPI's OpenAPI document: the two request bodies of a report, and the report's schema."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def _body(options: type[ClipOptions], request: type[FeaturesRequest]) -> dict[str, Any]:
     content = {"multipart/form-data": _form_schema(options), "application/json": _json_schema(request)}
-    return {"requestBody": {"required": True, "content": {kind: {"schema": one} for kind, one in content.items()}}}
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
+    }
 
 
 def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
 
 def _json_schema(request: type[FeaturesRequest]) -> dict[str, Any]:
     schema = request.model_json_schema(ref_template=_COMPONENT + "{model}")
-    schema.pop("$defs")  # the parts of a message are those of the chat request, which stand among the components
+    schema.pop("$defs")  # the same parts are among the components already, through the chat request
     return schema
 
 
@@ -66,8 +68,8 @@ ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, made once."""
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document; it is composed once."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         report = json.loads(json.dumps(report_schema()).replace("#/$defs/", _COMPONENT))

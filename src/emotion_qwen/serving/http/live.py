@@ -1,10 +1,10 @@
-"""Live: pictures and sound come in over a WebSocket, and a report of the last seconds goes out again and again.
+"""Live sessions: a client sends pictures and sound over a WebSocket and receives reports of the last seconds.
 
 The first message is JSON: `{"type": "start", "labels", "language", "context", "abstain_below", "key"}`, all but the
-type optional. Then come binary messages: one byte (0 picture, 1 sound), the time in seconds as a big-endian float64,
-and a JPEG, PNG or WebP picture, or 16-bit little-endian mono samples at 16 kHz, the first of which is of that time. Out
-come JSON messages of type `ready`, `report` and `error`. A picture that comes too soon is dropped, and of those that
-come while one is decoded only the last is kept: live means now, not all. `docs/guides/serving.md` tells everything.
+type optional. Binary messages follow: one byte (0 picture, 1 sound), the time in seconds as a big-endian float64, and a
+JPEG, PNG or WebP picture, or 16-bit little-endian mono samples at 16 kHz, the first of which has that time. The server
+sends JSON messages of type `ready`, `report` and `error`. A picture too soon after the last one is dropped, and of
+those that arrive during decoding only the last is kept. `docs/guides/serving.md` documents the protocol.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from emotion_qwen.errors import EmotionQwenError
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.serving.failures import ApiError, as_api_error, told_faults
+from emotion_qwen.serving.failures import ApiError, as_api_error, validation_messages
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
 from emotion_qwen.serving.http.reports import ReportJob
-from emotion_qwen.serving.http.rolling import Rolling
+from emotion_qwen.serving.http.rolling import RollingBuffer
 from emotion_qwen.serving.http.security import same_key
 from emotion_qwen.serving.service import Service
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.render import as_json
 
-SPAN = 6.0  # seconds that a report looks back
-PATIENCE = 10.0  # seconds for the first message, and for a client to take what it is sent
-IDLE = 60.0  # seconds without a message
-LARGEST = 2 * 2**20  # bytes of one message; the WebSocket closes with 1009 at a larger one
-GREETING = 2**14  # characters of the first message
-GREETED_AT_ONCE = 32  # connections that have not said their first message
-FAULTS = 20  # messages that do not fit, after which a session ends
-APART = 0.5  # seconds of new sound for a report without pictures
+SPAN = 6.0  # seconds covered by a report
+TIMEOUT = 10.0  # time limit in seconds for the first message, and for sending a message
+IDLE = 60.0  # maximum seconds between messages
+MAX_MESSAGE_BYTES = 2 * 2**20  # maximum bytes per message; the WebSocket closes with 1009 at a larger one
+MAX_GREETING = 2**14  # maximum characters of the first message
+MAX_GREETINGS = 32  # maximum number of connections before their first message
+MAX_FAULTS = 20  # invalid messages after which a session ends
+SOUND_INTERVAL = 0.5  # seconds of new sound per report without pictures
 PICTURE, SOUND = 0, 1
 _HEAD = struct.Struct(">Bd")
 
 
 class LiveSession:
-    """One client: what it sends, and the reports of it.
+    """The state of one client: its pictures, its sound, and the reports on them.
 
     Args:
         service: the server.
@@ -57,18 +57,18 @@ class LiveSession:
         self.service, self.options = service, options
         settings = service.analyzer.engine.processor.settings
         most = min(settings.max_frames, service.settings.media_frames)
-        self.apart = max(1 / settings.fps, SPAN / most)  # as clips are sampled
-        self.rolling = Rolling(SPAN, self.apart, settings.working_side, most)
+        self.apart = max(1 / settings.fps, SPAN / most)  # the sampling rate of clips
+        self.rolling = RollingBuffer(SPAN, self.apart, settings.working_side, most)
         self.folder = service.decoders.new_folder()
-        self.came, self.fresh = asyncio.Event(), asyncio.Event()  # a picture to decode; something new to report
-        self._picture = (0.0, b"")  # the last that came, with its time
+        self.came, self.fresh = asyncio.Event(), asyncio.Event()  # a picture to decode; new content to report
+        self._picture = (0.0, b"")  # the latest received, with its time
         self._reported = 0.0
 
     def take(self, message: bytes) -> None:
         """Take a picture or a piece of sound.
 
         Raises:
-            ApiError: the message has no head, no sensible time or an unknown kind, or the sound is longer than `SPAN`.
+            ApiError: the message has no header, an invalid time or an unknown kind, or the sound is longer than `SPAN`.
         """
         if len(message) <= _HEAD.size:
             raise _fault(f"a message has {len(message)} bytes, expected a kind, a time and data: more than 9")
@@ -93,14 +93,14 @@ class LiveSession:
         if not self.service.analyzer.hears:
             return
         self.rolling.add_sound(when, np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768)
-        if self.rolling.only_sounds and abs(self.rolling.now - self._reported) >= APART:
+        if self.rolling.sound_only and abs(self.rolling.now - self._reported) >= SOUND_INTERVAL:
             self.fresh.set()
 
     async def decode(self) -> None:
-        """Wait for a picture and decode it, unless it comes too soon after the last one.
+        """Wait for a picture, and decode it unless it is too soon after the last one.
 
         Raises:
-            ApiError: it cannot be read.
+            ApiError: the picture cannot be read.
         """
         await self.came.wait()
         self.came.clear()
@@ -110,17 +110,17 @@ class LiveSession:
         path = self.folder / "picture"
         await asyncio.to_thread(path.write_bytes, data)
         decoding = self.service.decoders.decode(path, "the picture", self.service.analyzer.engine.processor.settings)
-        clip = await self.service.in_time(decoding, self.service.deadline())
+        clip = await self.service.before_deadline(decoding, self.service.deadline())
         self.rolling.add_picture(when, clip.frames[0])
         self.fresh.set()
 
     async def report(self) -> str | None:
-        """Make the message with the report of the last seconds; None if there is nothing to see and no voice."""
+        """Return the message with the report of the last seconds; None without a recent picture or a voice."""
         self.fresh.clear()
         began, self._reported = time.perf_counter(), self.rolling.now
         voiced = await asyncio.to_thread(self.rolling.voiced)
         speaks = bool(voiced)
-        if not self.rolling.looks and not (speaks and self.rolling.only_sounds):
+        if not self.rolling.has_pictures and not (speaks and self.rolling.sound_only):
             return None
         clip = self.rolling.clip(with_sound=speaks)
         job = ReportJob(self.service, self.options)
@@ -133,12 +133,12 @@ class LiveSession:
         return f'{json.dumps(facts)[:-1]}, "report": {report}}}'
 
     def close(self) -> None:
-        """Delete what came."""
+        """Delete the session's files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _End(Exception):
-    """A session that ends, with the close code of RFC 6455 and a reason."""
+    """Ends the session, with a close code of RFC 6455 and a reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -146,23 +146,23 @@ class _End(Exception):
 
 
 async def serve_live(socket: WebSocket, service: Service) -> None:
-    """Serve one live session from its greeting to its end."""
-    if not service.settings.live or service.greeting >= GREETED_AT_ONCE:
+    """Serve one live session from its first message to its end."""
+    if not service.settings.live or service.greeting >= MAX_GREETINGS:
         await socket.close(1013, "no live sessions here" if not service.settings.live else "too many connections")
         return
-    end: _End | None = _End(1011, "the server failed")  # what a client learns of a fault that nobody foresaw
+    end: _End | None = _End(1011, "the server failed")  # for unexpected errors
     try:
         client = _Client(socket)
-        options = await _greeted(client, service)
+        options = await _accept(client, service)
         service.live += 1
         try:
             await _session(client, LiveSession(service, options))
         finally:
             service.live -= 1
-    except _End as told:
-        end = told
+    except _End as ended:
+        end = ended
     except WebSocketDisconnect:
-        end = None  # the client is gone
+        end = None  # the client disconnected
     finally:
         if end is not None:
             with contextlib.suppress(RuntimeError, TimeoutError, WebSocketDisconnect):
@@ -170,17 +170,18 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
 
 
 async def _session(client: _Client, session: LiveSession) -> None:
-    """Take messages and send reports until either side ends it.
+    """Receive messages and send reports until either side ends the session.
 
     Raises:
-        _End: the client was silent, sent nonsense or did not listen, or the time is over.
+        _End: the client was idle, sent invalid messages or did not read, or the time is over.
     """
     limit = session.service.settings.live_seconds
     tasks: set[asyncio.Task[None]] = set()
     try:
         facts = {"span": SPAN, "apart": session.apart, "rate": SAMPLE_RATE, "hears": session.service.analyzer.hears}
         await client.send(json.dumps({"type": "ready", **facts}))
-        tasks |= {asyncio.create_task(work(client, session)) for work in (_listen, _decode_on, _report_on)}
+        loops = (_receive_messages, _decode_pictures, _send_reports)
+        tasks |= {asyncio.create_task(loop(client, session)) for loop in loops}
         done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             raise _End(1000, f"a session lasts {limit:g} s")
@@ -194,10 +195,10 @@ async def _session(client: _Client, session: LiveSession) -> None:
 
 
 class _Client:
-    """A client that may be silent, deaf or gone.
+    """The connection to a client, with time limits for receiving and sending.
 
     Args:
-        socket: to it.
+        socket: of the connection.
     """
 
     def __init__(self, socket: WebSocket) -> None:
@@ -207,8 +208,8 @@ class _Client:
         """Receive a message.
 
         Raises:
-            _End: `otherwise`, if none comes in time.
-            WebSocketDisconnect: the client is gone.
+            _End: `otherwise`, if no message arrives within `seconds`.
+            WebSocketDisconnect: the client disconnected.
         """
         try:
             message = await asyncio.wait_for(self.socket.receive(), seconds)
@@ -222,67 +223,69 @@ class _Client:
         """Send a message.
 
         Raises:
-            _End: the client does not take it.
-            WebSocketDisconnect: the client is gone.
+            _End: the client does not read it.
+            WebSocketDisconnect: the client disconnected.
         """
         try:
-            await asyncio.wait_for(self.socket.send_text(text), PATIENCE)
+            await asyncio.wait_for(self.socket.send_text(text), TIMEOUT)
         except TimeoutError as error:
             raise _End(1008, "the client does not read") from error
-        except RuntimeError as error:  # how Starlette says it
+        except RuntimeError as error:  # Starlette's error for a closed connection
             raise WebSocketDisconnect(1006) from error
 
-    async def tell(self, error: EmotionQwenError) -> None:
-        """Send an error; raises what `send` does."""
-        known = as_api_error(error)
-        await self.send(json.dumps({"type": "error", "code": known.code, "message": str(known)}, ensure_ascii=False))
+    async def send_error(self, error: EmotionQwenError) -> None:
+        """Send an error; errors are those of `send`."""
+        api_error = as_api_error(error)
+        await self.send(
+            json.dumps({"type": "error", "code": api_error.code, "message": str(api_error)}, ensure_ascii=False)
+        )
 
-    async def blame(self, error: EmotionQwenError) -> None:
-        """Tell of a message that does not fit.
+    async def send_fault(self, error: EmotionQwenError) -> None:
+        """Send the error of an invalid message, and count it.
 
         Raises:
-            _End: it was one too many, or the client does not take it.
-            WebSocketDisconnect: the client is gone.
+            _End: there were too many, or the client does not read.
+            WebSocketDisconnect: the client disconnected.
         """
         self.faults += 1
-        await self.tell(error)
-        if self.faults >= FAULTS:
-            raise _End(1008, f"{FAULTS} messages did not fit") from error
+        await self.send_error(error)
+        if self.faults >= MAX_FAULTS:
+            raise _End(1008, f"{MAX_FAULTS} messages did not fit") from error
 
 
-async def _greeted(client: _Client, service: Service) -> AnalyzeOptions:
+async def _accept(client: _Client, service: Service) -> AnalyzeOptions:
     """Accept a connection and read its first message.
 
     Raises:
-        _End: it is refused.
-        WebSocketDisconnect: the client is gone.
+        _End: the connection is refused.
+        WebSocketDisconnect: the client disconnected.
     """
     service.greeting += 1
     try:
         await client.socket.accept()
-        message = await client.receive(PATIENCE, _End(1008, "no first message"))
+        message = await client.receive(TIMEOUT, _End(1008, "no first message"))
     finally:
         service.greeting -= 1
     try:
         return _options(message.get("text"), service)
     except EmotionQwenError as error:
-        known = as_api_error(error)
-        await client.tell(known)
-        raise _End(1013 if known.status in (429, 503) else 1008, known.code) from error
+        api_error = as_api_error(error)
+        await client.send_error(api_error)
+        raise _End(1013 if api_error.status in (429, 503) else 1008, api_error.code) from error
 
 
-def _options(told: str | None, service: Service) -> AnalyzeOptions:
-    """Read the first message.
+def _options(text: str | None, service: Service) -> AnalyzeOptions:
+    """Return the options in the first message.
 
     Raises:
-        ApiError: it does not fit, the key is wrong, or there are too many sessions.
+        ApiError: the message is invalid, the key is wrong, or there are too many sessions.
     """
     try:
-        values = json.loads(told) if told is not None and len(told) <= GREETING else None
+        values = json.loads(text) if text is not None and len(text) <= MAX_GREETING else None
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or values.pop("type", None) != "start":
-        raise _fault(f"the first message must be a JSON object of type 'start', of at most {GREETING:,} characters")
+        raise _fault(f"the first message must be a JSON object of type 'start', of at most {MAX_GREETING:,} characters")
     key = values.pop("key", "")
     if service.key is not None and not same_key(str(key), service.key):
         raise ApiError(401, "no or a wrong API key; send it as 'key' of the first message", "invalid_api_key")
@@ -290,7 +293,7 @@ def _options(told: str | None, service: Service) -> AnalyzeOptions:
         options = AnalyzeOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _fault(told_faults([first], values)[0]) from error
+        raise _fault(validation_messages([first], values)[0]) from error
     if options.start is not None or options.end is not None:
         raise _fault("start, end: a live session has no beginning and no end; leave them out")
     label_set(options.labels)
@@ -300,7 +303,7 @@ def _options(told: str | None, service: Service) -> AnalyzeOptions:
     return options
 
 
-async def _listen(client: _Client, session: LiveSession) -> None:
+async def _receive_messages(client: _Client, session: LiveSession) -> None:
     while True:
         message = await client.receive(IDLE, _End(1001, "idle"))
         try:
@@ -308,25 +311,25 @@ async def _listen(client: _Client, session: LiveSession) -> None:
                 raise _fault("a message is text, expected bytes: a kind, a time and data")
             session.take(data)
         except EmotionQwenError as error:
-            await client.blame(error)
+            await client.send_fault(error)
 
 
-async def _decode_on(client: _Client, session: LiveSession) -> None:
+async def _decode_pictures(client: _Client, session: LiveSession) -> None:
     while True:
         try:
             await session.decode()
         except EmotionQwenError as error:
-            await client.blame(error)
+            await client.send_fault(error)
 
 
-async def _report_on(client: _Client, session: LiveSession) -> None:
+async def _send_reports(client: _Client, session: LiveSession) -> None:
     while True:
         await session.fresh.wait()
         try:
             if (report := await session.report()) is not None:
                 await client.send(report)
         except EmotionQwenError as error:
-            await client.tell(error)
+            await client.send_error(error)
             await asyncio.sleep(1)
 
 

@@ -1,4 +1,4 @@
-"""The page at `/`: a document, scripts, a style, nothing from elsewhere; it uses the same routes as everybody."""
+"""The page at `/`: a document, scripts and a style sheet without external resources; it uses the public API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _asset(name: str) -> str:
 
 
 def policy() -> str:
-    """Return the page's content security policy: its own files, and the report's script and style in a frame."""
+    """Return the page's content security policy: it allows its own files, and a report's script and style."""
     script, style = policy_hashes()
     return "; ".join(
         [
@@ -44,16 +44,18 @@ def policy() -> str:
     )  # fmt: skip
 
 
-def facts(settings: ServeSettings) -> dict[str, Any]:
-    """Return what the scripts need to know: words, labels with their names, colours and places, and limits."""
-    labels = sorted({label for known in LABEL_SETS.values() for label in known.labels})
+def script_data(settings: ServeSettings) -> dict[str, Any]:
+    """Return the data for the scripts: texts, labels with their names, colours and coordinates, and limits."""
+    labels = sorted({label for label_set in LABEL_SETS.values() for label in label_set.labels})
     names: dict[str, tuple[str, str]] = {}
-    for known in LABEL_SETS.values():
-        for label, english, chinese in zip(known.labels, known.names("en"), known.names("zh"), strict=True):
+    for label_set in LABEL_SETS.values():
+        for label, english, chinese in zip(label_set.labels, label_set.names("en"), label_set.names("zh"), strict=True):
             names.setdefault(label, (english, chinese))
     return {
         "texts": TEXTS,
-        "label_sets": {name: {"labels": known.labels, "source": known.source} for name, known in LABEL_SETS.items()},
+        "label_sets": {
+            name: {"labels": label_set.labels, "source": label_set.source} for name, label_set in LABEL_SETS.items()
+        },
         "names": names,
         "colours": {label: colour_of(label) for label in labels},
         "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
@@ -65,9 +67,9 @@ def facts(settings: ServeSettings) -> dict[str, Any]:
 
 
 def document(settings: ServeSettings) -> str:
-    """Return the page with its facts."""
-    told = json.dumps(facts(settings), ensure_ascii=False).replace("<", "\\u003c")
-    return _asset("index.html").replace("FACTS", told)
+    """Return the page with the data for its scripts."""
+    data = json.dumps(script_data(settings), ensure_ascii=False).replace("<", "\\u003c")
+    return _asset("index.html").replace("FACTS", data)
 
 
 def _example(name: str, folder: Path) -> Path:
@@ -107,4 +109,4 @@ def add_routes(app: FastAPI, service: Service) -> None:
         if name not in EXAMPLES:
             raise ApiError(404, f"no such example; there are {', '.join(EXAMPLES)}", "not_found")
         with lock:
-            return FileResponse(_example(name, service.decoders.folder / "examples"))  # goes with the server's folder
+            return FileResponse(_example(name, service.decoders.folder / "examples"))

@@ -37,7 +37,7 @@ def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) ->
     return {name: value for name, value in values.items() if name not in unsupported}
 
 
-def check_letters(values: Any) -> None:
+def check_surrogates(values: Any) -> None:
     """Refuse halves of surrogate pairs, which JSON may spell and UTF-8 cannot.
 
     Raises:
@@ -45,14 +45,14 @@ def check_letters(values: Any) -> None:
     """
     left = [values]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            left += [*one.keys(), *one.values()]
-        elif isinstance(one, list):
-            left += one
-        elif isinstance(one, str) and not one.isascii():
+        value = left.pop()
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, str) and not value.isascii():
             try:
-                one.encode()
+                value.encode()
             except UnicodeEncodeError as error:
                 raise ValueError("a text holds half of a surrogate pair; send whole characters") from error
 
@@ -210,7 +210,7 @@ class ChatRequest(Wire):
         """Take what is not served as long as it asks for nothing."""
         if not isinstance(values, dict):
             return values
-        check_letters(values)
+        check_surrogates(values)
         return _without({name: value for name, value in values.items() if value is not None}, _UNSUPPORTED)
 
     @field_validator("temperature")
@@ -222,7 +222,7 @@ class ChatRequest(Wire):
     @model_validator(mode="after")
     def _fits(self) -> ChatRequest:
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        if len(stops) > 4 or not all(stops) or any(len(one) > 256 for one in stops):
+        if len(stops) > 4 or not all(stops) or any(len(text) > 256 for text in stops):
             raise ValueError("stop takes at most 4 texts of 1 to 256 letters")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: true")

@@ -1,4 +1,4 @@
-"""A report, or features, for a request: decode, find the people, tell windows as they are done, compose."""
+"""Reports and features for requests: decode, detect people, stream windows, compose."""
 
 from __future__ import annotations
 
@@ -37,18 +37,22 @@ from emotion_qwen.views.render import as_json
 
 Found = TypeVar("Found")
 _CHUNK = 2**20
-PAGE_SHARE = 0.05  # of the time of a request is left for a page when the medium that it shows is not ready
+PAGE_SHARE = 0.05  # share of the request time reserved for the page, if the conversion of its medium is slow
 
 
 class ReportJob:
-    """One report on its way.
+    """One request for a report or features.
 
     Args:
         service: the server.
-        options: labels, language, span, context, and when to abstain.
+        options: of the request.
+
+    Raises:
+        SettingsError: the label set is unknown.
     """
 
     def __init__(self, service: Service, options: AnalyzeOptions) -> None:
+        label_set(options.labels)  # unknown labels are refused before anything is written or decoded
         self.service, self.options = service, options
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
@@ -59,7 +63,7 @@ class ReportJob:
         """Write an uploaded file into the request's folder.
 
         Raises:
-            ApiError: it is empty or too large.
+            ApiError: the file is empty or too large.
         """
         limit, total = self.service.settings.media_bytes, 0
         self.name, self.path = clean_name(upload.filename), self.folder / "upload"
@@ -75,7 +79,7 @@ class ReportJob:
             raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
 
     async def take_parts(self, request: FeaturesRequest) -> None:
-        """Take the medium of a JSON request; errors are those of `media_input`."""
+        """Fetch the medium of a JSON request; errors are those of `to_file`."""
         self.options = self.options.model_copy(update={"context": request.joined_context})
         part = next(part for part in request.content if not isinstance(part, TextPart))
         if isinstance(part, AudioPart):
@@ -98,14 +102,14 @@ class ReportJob:
         return clip
 
     async def windows(self, reading: ClipReading) -> AsyncGenerator[dict[str, Any]]:
-        """Give the windows of the timeline as soon as the model has seen all of them."""
-        steps = told_windows(reading)
-        while (found := await self._in_time(self.service.in_thread(lambda: next(steps, None)))) is not None:
-            for window in found:
+        """Yield the windows of the timeline as soon as they are complete."""
+        steps = finished_windows(reading)
+        while (windows := await self._before_deadline(self.service.in_thread(lambda: next(steps, None)))) is not None:
+            for window in windows:
                 yield window
 
     async def read(self, clip: Clip) -> ClipReading:
-        """Find the people.
+        """Detect people and prepare the reading of the clip.
 
         Raises:
             MediaError: nothing in the clip can be analyzed.
@@ -123,143 +127,145 @@ class ReportJob:
     async def report(self, reading: ClipReading) -> EmotionReport:
         """Compose the report; errors are those of `EmotionQwen.analyze`."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
-        (found,) = await self.service.in_thread(
+        (outcome,) = await self.service.in_thread(
             lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
         )
-        if isinstance(found, MediaError):
-            raise found
-        return found.report
+        if isinstance(outcome, MediaError):
+            raise outcome
+        return outcome.report
 
     async def features(self, reading: ClipReading) -> Features:
         """Compute the features; errors are those of `EmotionQwen.features`."""
         analyzer, options = self.service.analyzer, self.options
         channels = list(reading.channels)  # of what was read
-        found = await self.service.in_thread(lambda: analyzer.features(reading))
+        features = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
             **analyzer.made_by(options.labels, options.language, options.about), "channels": channels,
             "frames": len(clip.times),
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip
-        general, emotion = _numbers(found.gate) or (0.0, 0.0)
+        general, emotion = _numbers(features.gate) or (0.0, 0.0)
         return Features(
-            model=self.service.name, source=clip.source, visual=_numbers(found.visual), audio=_numbers(found.audio),
-            pooled=_numbers(found.pooled) or [], gate=Gate(general=general, emotion=emotion), provenance=provenance,
+            model=self.service.name, source=clip.source, visual=_numbers(features.visual),
+            audio=_numbers(features.audio), pooled=_numbers(features.pooled) or [],
+            gate=Gate(general=general, emotion=emotion), provenance=provenance,
         )  # fmt: skip
 
     async def whole(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None = None) -> Found:
-        """Decode, find the people, and compose what is wanted, all in the time of one request.
+        """Decode, detect people, and compose the result, within the time limit of the request.
 
         Args:
             wanted: `report` or `features` of this job.
-            clip: the medium, where it is decoded already.
+            clip: the medium, if it is decoded already.
 
         Raises:
-            ApiError: too many wait, or it took too long; otherwise as the steps.
+            ApiError: too many requests are waiting, or the time is over.
+            EmotionQwenError: as the steps raise it.
         """
         async with self.service.analysis(self.deadline):
-            return await self._in_time(self._steps(wanted, clip))
+            return await self._before_deadline(self._steps(wanted, clip))
 
     async def _steps(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None) -> Found:
         return await wanted(await self.read(clip or await self.clip()))
 
-    async def _in_time(self, work: Awaitable[Found]) -> Found:
-        return await self.service.in_time(work, self.deadline)
+    async def _before_deadline(self, work: Awaitable[Found]) -> Found:
+        return await self.service.before_deadline(work, self.deadline)
 
     async def page(self, report: EmotionReport) -> dict[str, str]:
-        """Compose the page of the report, with its medium; where that cannot be shown, without it.
+        """Compose the page of the report, without its medium if that cannot be converted in time.
 
         Returns:
-            "html", and "missing": why the medium is missing, "" where it is there.
+            "html", and "missing": why the medium is missing, or "".
         """
         assert self.path is not None
         shown, sound, missing = None, None, ""
         try:
             until = self.deadline - PAGE_SHARE * self.service.settings.request_seconds
-            show = self.service.decoders.show(self.path, self.name, EMBED_LIMIT)
-            shown, sound = await self.service.in_time(show, until)
-        except EmotionQwenError as error:  # the report is made: it is worth more than the picture beside it
+            playable = self.service.decoders.playable(self.path, self.name, EMBED_LIMIT)
+            shown, sound = await self.service.before_deadline(playable, until)
+        except EmotionQwenError as error:  # a report without its medium is better than none
             missing = str(as_api_error(error))
         still = report.provenance["seconds"] == [0.0, 0.0]
         html = await asyncio.to_thread(compose_page, report, shown, None if still else sound)
         return {"html": html, "missing": missing}
 
     async def events(self, with_page: bool) -> AsyncGenerator[str]:
-        """Give windows, the report and its page as server-sent events; behind the first one a fault is an event, too.
+        """Yield windows, the report and its page as server-sent events; after the first one errors are events, too.
 
         Raises:
-            ApiError: before the first event: too many wait, it took too long, or the medium is refused.
+            ApiError: before the first event: too many requests wait, the time is over, or the medium is refused.
         """
-        # The limit of time stands around every step: around all, it would hold for the task that asks for the first
-        # event, and another task asks for the rest.
+        # The time limit applies to every step: `asyncio.timeout` works in one task only, and the first event is
+        # requested by another task than the rest.
         async with self.service.analysis(self.deadline):
-            clip = await self._in_time(self.clip())
+            clip = await self._before_deadline(self.clip())
             facts = {"frames": len(clip.times), "seconds": list(whole_span(clip)), "sound": clip.wave is not None}
             yield event("clip", json.dumps(facts))
             try:
-                reading = await self._in_time(self.read(clip))
-                async with aclosing(self.windows(reading)) as told:
-                    async for window in told:
+                reading = await self._before_deadline(self.read(clip))
+                async with aclosing(self.windows(reading)) as windows:
+                    async for window in windows:
                         yield event("window", json.dumps(window, ensure_ascii=False))
-                report = await self._in_time(self.report(reading))
+                report = await self._before_deadline(self.report(reading))
                 yield event("report", as_json(report))
                 if with_page:
-                    yield event("page", json.dumps(await self._in_time(self.page(report))))
+                    yield event("page", json.dumps(await self._before_deadline(self.page(report))))
             except EmotionQwenError as error:
                 yield event("error", json.dumps(as_api_error(error).body, ensure_ascii=False))
 
     def close(self) -> None:
-        """Delete what was uploaded."""
+        """Delete the request's files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def event(name: str, data: str) -> str:
-    """Write one server-sent event."""
+    """Return one server-sent event."""
     return f"event: {name}\ndata: {data}\n\n"
 
 
-def told_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
-    """Ask about a clip in order of time; give the windows that are complete after each step, possibly none.
+def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
+    """Score a clip in order of time, and yield after each step the list of windows that are complete, maybe none.
 
-    A window's distribution is the mean of its glimpses, before smoothing: the `raw` of the report's timeline.
+    A window's distribution is the mean of its glimpses before smoothing: `raw` in the report's timeline.
     """
-    times = [one.time for one in reading.glimpses]
+    times = [glimpse.time for glimpse in reading.glimpses]
     spans: list[tuple[tuple[float, float], list[int]]] = []
     for span in [] if reading.prepared.clip.still else answered_spans(reading):
         rows = [row for row, time in enumerate(times) if span[0] <= time <= span[1]]
         spans += window_rows(reading, rows, span) if rows else []
     shares = np.full((len(times), len(reading.labels.labels)), np.nan)
-    asked = np.zeros(len(times), dtype=bool)
-    told = 0
-    for rows, found in reading.in_order():
-        shares[rows], asked[rows] = found, True
+    answered = np.zeros(len(times), dtype=bool)
+    finished = 0
+    for rows, values in reading.in_order():
+        shares[rows], answered[rows] = values, True
         ready = []
-        while told < len(spans):
-            (start, end), inside = spans[told]
-            if not asked[inside].all():
+        while finished < len(spans):
+            (start, end), inside = spans[finished]
+            if not answered[inside].all():
                 break
-            known = [row for row in inside if not np.isnan(shares[row, 0])]
-            if known:
-                distribution = named(reading.labels, shares[known].mean(0))
+            answered_rows = [row for row in inside if not np.isnan(shares[row, 0])]
+            if answered_rows:
+                distribution = named(reading.labels, shares[answered_rows].mean(0))
                 ready.append({
                     "start": round(start, 3), "end": round(end, 3),
                     "label": max(distribution, key=lambda label: distribution[label]),
                     "distribution": {name: round(share, 4) for name, share in distribution.items()},
                     "valence_arousal": [round(value, 4) for value in valence_arousal(distribution)],
                 })  # fmt: skip
-            told += 1
+            finished += 1
         yield ready
 
 
 def _numbers(vector: np.ndarray | None) -> list[float] | None:
-    """Return a float32 vector as JSON tells it; None where it is absent, or not a number."""
+    """Return a float32 vector as a list for JSON; None if it is absent or has NaNs."""
     if vector is None or np.isnan(vector).any():
         return None
     return [float(f"{number:.8g}") for number in vector.tolist()]
 
 
 def clean_name(name: str | None) -> str:
-    """Return a file name that is only a name: no folders, no control characters, not long."""
+    """Return a file name without folders and control characters, of at most 100 characters."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     kept = "".join(letter for letter in last if letter.isprintable())[:100]
     return kept if kept.strip(". ") else "upload"

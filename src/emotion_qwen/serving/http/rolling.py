@@ -1,4 +1,4 @@
-"""The last seconds of pictures and sound that came one by one, on the sender's clock; never more than that is kept."""
+"""A buffer of the last seconds of pictures and sound of a live session, on the sender's clock."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from emotion_qwen.media.video import working_size
 from emotion_qwen.media.voice_activity import voice_spans
 from emotion_qwen.records import Clip
 
-EARLY = 0.85  # of the asked distance; a browser's timer is not exact, and a picture a little early is no less good
-STALE = 2.0  # seconds without a picture, after which a report is made of sound alone
+EARLY = 0.85  # fraction of the sampling interval after which a picture is taken; browser timers are inexact
+STALE = 2.0  # seconds without a picture after which reports use sound alone
 
 
-class Rolling:
-    """What came in the last seconds.
+class RollingBuffer:
+    """Pictures and sound of the last seconds.
 
     Args:
         span: seconds that are kept.
-        apart: seconds between pictures that are asked for.
-        side: longer side to which pictures are reduced, pixels.
-        most: pictures that are kept.
+        apart: sampling interval of pictures, seconds.
+        side: maximum longer side of pictures, pixels; larger ones are reduced.
+        most: maximum number of pictures.
     """
 
     def __init__(self, span: float, apart: float, side: int, most: int) -> None:
         self.span, self.apart, self.side = span, apart, side
         self.pictures: deque[tuple[float, np.ndarray]] = deque(maxlen=most)
-        self._wave = np.zeros(round(span * SAMPLE_RATE), dtype=np.float32)  # its last sample is the latest heard
-        self._heard: tuple[float, float] | None = None  # seconds from the first to behind the last sample
+        self._wave = np.zeros(round(span * SAMPLE_RATE), dtype=np.float32)  # ends with the latest sample
+        self._sound_span: tuple[float, float] | None = None  # seconds: start of the first and end of the last sample
 
     def wants_picture(self, time: float) -> bool:
-        """Whether a picture of that time is one to take: not too soon after the last one."""
-        self._mind_the_clock(time)
+        """Return whether to take a picture of that time: it is not too soon after the last one."""
+        self._check_clock(time)
         return not self.pictures or time - self.pictures[-1][0] >= EARLY * self.apart
 
     def add_picture(self, time: float, picture: np.ndarray) -> None:
-        """Take a picture, (H, W, 3) uint8; one of another size than those before comes from another camera."""
+        """Add a picture, (H, W, 3) uint8; one of another size drops the earlier ones, as from another camera."""
         height, width = working_size(picture.shape[0], picture.shape[1], self.side)
         if (height, width) != picture.shape[:2]:
             picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
@@ -48,15 +48,15 @@ class Rolling:
             self.pictures.append((time, picture))
 
     def add_sound(self, time: float, samples: np.ndarray) -> None:
-        """Lay samples, (S,) float32 at 16 kHz, on the clock; where none came there is silence.
+        """Add samples, (S,) float32 at 16 kHz; gaps become silence.
 
         Args:
             time: seconds of the first sample.
-            samples: at most as many as fit into the span.
+            samples: at most as many as the span holds.
         """
-        self._mind_the_clock(time)
+        self._check_clock(time)
         end = time + len(samples) / SAMPLE_RATE
-        first, last = self._heard or (time, time)
+        first, last = self._sound_span or (time, time)
         shift = round((end - last) * SAMPLE_RATE)
         if shift > 0:
             kept = max(len(self._wave) - shift, 0)
@@ -67,44 +67,45 @@ class Rolling:
         early = max(-place, 0)  # samples from before the span
         if early < len(samples):
             self._wave[place + early : place + len(samples)] = samples[early:]
-        self._heard = (max(min(first, time), last - self.span), last)
+        self._sound_span = (max(min(first, time), last - self.span), last)
 
-    def _mind_the_clock(self, time: float) -> None:
-        """Forget everything if the sender's clock was set back."""
+    def _check_clock(self, time: float) -> None:
+        """Clear the buffer if the sender's clock was set back."""
         if time < self.now - self.span:
             self.pictures.clear()
-            self._heard = None
+            self._sound_span = None
             self._wave[:] = 0
 
     @property
     def now(self) -> float:
-        """The latest time that was told; 0 before anything came."""
-        return max(self.pictures[-1][0] if self.pictures else 0.0, self._heard[1] if self._heard else 0.0)
+        """The latest time received; 0 at the beginning."""
+        return max(self.pictures[-1][0] if self.pictures else 0.0, self._sound_span[1] if self._sound_span else 0.0)
 
     @property
-    def looks(self) -> bool:
-        """Whether there is a picture that is not stale."""
+    def has_pictures(self) -> bool:
+        """Whether there is a picture younger than `STALE`."""
         return bool(self.pictures) and self.pictures[-1][0] > self.now - STALE
 
     @property
-    def only_sounds(self) -> bool:
-        """Whether sound came for some time, and no picture that is not stale."""
-        return self._heard is not None and not self.looks and self._heard[1] - self._heard[0] >= STALE
+    def sound_only(self) -> bool:
+        """Whether there are `STALE` seconds of sound, and no picture younger than that."""
+        span = self._sound_span
+        return span is not None and not self.has_pictures and span[1] - span[0] >= STALE
 
     def voiced(self) -> float | None:
-        """Return the share of the sound in which a voice is active; None without sound."""
+        """Return the fraction of the sound with voice activity; None without sound."""
         wave, _ = self._sound()
         if wave is None:
             return None
         return sum(end - start for start, end in voice_spans(wave, SAMPLE_RATE)) * SAMPLE_RATE / len(wave)
 
     def clip(self, *, with_sound: bool) -> Clip:
-        """Put the last seconds together; a stale picture is left out.
+        """Return the last seconds as a clip, without pictures if the latest is stale.
 
         Args:
-            with_sound: take the sound, too.
+            with_sound: include the sound.
         """
-        kept = [one for one in self.pictures if one[0] > self.now - self.span] if self.looks else []
+        kept = [entry for entry in self.pictures if entry[0] > self.now - self.span] if self.has_pictures else []
         times = np.array([time for time, _ in kept])
         frames = np.stack([picture for _, picture in kept]) if kept else np.zeros((0, 0, 0, 3), np.uint8)
         wave, start = self._sound() if with_sound else (None, 0.0)
@@ -115,9 +116,9 @@ class Rolling:
         )  # fmt: skip
 
     def _sound(self) -> tuple[np.ndarray | None, float]:
-        """Return the sound of the last seconds and the time of its first sample; None if none came in them."""
-        if self._heard is None or self._heard[1] < self.now - self.span:
+        """Return the sound of the last seconds, or None, and the time of its first sample."""
+        if self._sound_span is None or self._sound_span[1] < self.now - self.span:
             return None, 0.0
-        first, last = self._heard
+        first, last = self._sound_span
         count = min(round((last - first) * SAMPLE_RATE), len(self._wave))
         return (self._wave[len(self._wave) - count :].copy(), first) if count else (None, 0.0)

@@ -1,9 +1,9 @@
-"""What every request passes before anything reads it: host, origin, key, size, pace. Plain ASGI: streams stay streams.
+"""Checks of every request before it is read: host, origin, key, size and upload time. Pure ASGI, so streams pass.
 
-A page that the user visits is the attacker to think of: the browser reaches servers that nobody outside can. The page
-can send requests to our address (they carry a foreign `Origin`), and it can give its own name our address, so that
-`Origin` and `Host` agree (DNS rebinding). Against the second, a server that asks for no key answers pages only under
-names that nobody outside can give: localhost, addresses, names without a dot, and those that its settings list.
+The threat model includes web pages that the user visits, as the browser reaches servers that are closed to others. Such
+a page can send requests to our address (they carry a foreign `Origin`), or let its own host name resolve to our address
+so that `Origin` and `Host` agree (DNS rebinding). Against the latter, a server without a key answers pages only under
+names that others cannot control: localhost, IP addresses, names without a dot, and those in its settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emotion_qwen.serving.limits import ServeSettings
 
 OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/favicon.ico"])
 OPEN_FOLDERS = ("/web/", "/examples/")
-HEADER_BYTES = 32 * 1024  # of path and headers
+HEADER_BYTES = 32 * 1024  # maximum of path and headers together
 LIVE_PATH = "/v1/emotion/live"
 _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1"])
 _HEADERS = [
@@ -35,23 +35,23 @@ _HEADERS = [
 
 
 def same_key(given: str, key: str) -> bool:
-    """Compare keys in a time that tells nothing of either, not even their lengths."""
-    one, two = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key))
-    return hmac.compare_digest(one, two)
+    """Compare keys in constant time; the digests hide their lengths as well."""
+    digests = [hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, key)]
+    return hmac.compare_digest(*digests)
 
 
 class Guard:
-    """Refuse what must not come in.
+    """ASGI middleware that refuses requests which violate the access rules or limits.
 
     Args:
-        app: that is guarded.
+        app: the application to protect.
         settings: of the server.
-        key: API key; None asks for none.
+        key: API key; None requires none.
     """
 
     def __init__(self, app: Any, settings: ServeSettings, key: str | None) -> None:
         self.app, self.settings, self.key = app, settings, key
-        self.held = 0  # bytes of the bodies of all requests that are in
+        self.held_bytes = 0  # total size of the bodies of current requests
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Check one request or connection."""
@@ -74,7 +74,7 @@ class Guard:
         try:
             await self.app(scope, body.receive, _with_headers(send))
         finally:
-            self.held -= body.total
+            self.held_bytes -= body.total
 
     def _check_host(self, headers: dict[str, str]) -> None:
         if self.key is not None or not self.settings.local:
@@ -94,7 +94,7 @@ class Guard:
         if urlsplit(origin).netloc != headers.get("host"):
             raise ApiError(403, "pages of other origins may not use this server", "origin_refused")
         host = _host(headers)
-        if self.key is None and not _cannot_be_given(host) and host not in self.settings.hosts:
+        if self.key is None and not _is_trusted_name(host) and host not in self.settings.hosts:
             raise ApiError(
                 403, f"pages may not use the server as {host[:100]!r}; call it by its address, or list the name in "
                 "the setting 'hosts'", "host_refused",
@@ -102,7 +102,7 @@ class Guard:
 
     def _check_key(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> None:
         path = scope["path"]
-        # A browser cannot send headers with a WebSocket; there the first message carries the key.
+        # Browsers cannot set headers of a WebSocket; its first message carries the key.
         if self.key is None or path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or path == LIVE_PATH:
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -111,32 +111,32 @@ class Guard:
 
 
 class _Body:
-    """The body of one request: counted, and not waited for without end.
+    """The body of one request, with limits of size and time.
 
     Args:
-        guard: knows the limits, and what all requests hold together.
+        guard: has the limits and the total size of current bodies.
         headers: of the request.
-        receive: gives the body.
+        receive: ASGI callable that receives the body.
 
     Raises:
-        ApiError: the headers say that it is too large.
+        ApiError: the declared length is too large.
     """
 
     def __init__(self, guard: Guard, headers: dict[str, str], receive: Any) -> None:
         self.guard, self._receive = guard, receive
         self.total, self._whole = 0, False
         self._until = time.monotonic() + guard.settings.upload_seconds
-        told = headers.get("content-length", "")
-        size = int(told) if told.isascii() and told.isdigit() else 0
-        self._check(size, guard.held + size)
+        declared = headers.get("content-length", "")
+        size = int(declared) if declared.isascii() and declared.isdigit() else 0
+        self._check(size, guard.held_bytes + size)
 
     async def receive(self) -> Any:
         """Receive the next message.
 
         Raises:
-            ApiError: the body is too large or came too slowly, or all bodies together are too large.
+            ApiError: the body is too large or too slow, or all current bodies together are too large.
         """
-        if self._whole:  # what comes now only tells that the client has gone
+        if self._whole:  # only a disconnect can follow
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), max(self._until - time.monotonic(), 0))
@@ -148,21 +148,21 @@ class _Body:
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.total += size
-            self.guard.held += size
-            self._check(self.total, self.guard.held)
+            self.guard.held_bytes += size
+            self._check(self.total, self.guard.held_bytes)
             self._whole = not message.get("more_body", False)
         return message
 
-    def _check(self, size: int, held: int) -> None:
+    def _check(self, size: int, held_bytes: int) -> None:
         limit, together = self.guard.settings.body_bytes, self.guard.settings.bodies_bytes
         if size > limit:
             raise ApiError(413, f"the request has more than {limit:,} bytes; send less at once", "request_too_large")
-        if held > max(together, limit):
+        if held_bytes > max(together, limit):
             raise ApiError(429, "too many large requests at once; try again in a moment", "queue_full", retry_after=1)
 
 
-def _cannot_be_given(host: str) -> bool:
-    """Whether no name server of a stranger can make a host name mean this machine."""
+def _is_trusted_name(host: str) -> bool:
+    """Return whether others cannot make this host name resolve to this machine through their name servers."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -171,7 +171,7 @@ def _cannot_be_given(host: str) -> bool:
 
 
 def _check_head(scope: MutableMapping[str, Any]) -> None:
-    """Refuse headers that are too large; h11's own limit holds only for those that come in several pieces."""
+    """Refuse headers that are too large; h11's own limit applies only if they arrive in several chunks."""
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if size + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > HEADER_BYTES:
         raise ApiError(431, f"path and headers have more than {HEADER_BYTES:,} bytes; send less", "headers_too_large")
@@ -180,7 +180,7 @@ def _check_head(scope: MutableMapping[str, Any]) -> None:
 def _host(headers: dict[str, str]) -> str:
     try:
         parts = urlsplit(f"//{headers.get('host', '')}")
-        _ = parts.port  # one that is no number makes the whole unreadable
+        _ = parts.port  # raises if it is no number
         return (parts.hostname or "").lower()
     except ValueError:
         return ""
@@ -190,7 +190,8 @@ def _with_headers(send: Any) -> Any:
     async def sent(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message.get("headers", [])}
-            message["headers"] = [*message.get("headers", []), *(one for one in _HEADERS if one[0] not in present)]
+            missing = [header for header in _HEADERS if header[0] not in present]
+            message["headers"] = [*message.get("headers", []), *missing]
         await send(message)
 
     return sent

@@ -1,4 +1,4 @@
-"""Answers while a client listens: streams that stop, and work that ends, when nobody listens any more."""
+"""Work and event streams that are cancelled when the client disconnects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = TypeVar("Found")
 
 
 class ClientGone(EmotionQwenError):
-    """Nobody waits for the answer any more."""
+    """The client disconnected before the response."""
 
 
 async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
@@ -24,10 +24,10 @@ async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
 
 
 async def while_listening(request: Request, work: Awaitable[Found]) -> Found:
-    """Do work whose request body has been read, as long as the client is there.
+    """Await work while the client is connected; the request body must have been read.
 
     Raises:
-        ClientGone: the client went away; the work was cancelled.
+        ClientGone: the client disconnected; the work was cancelled.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request.receive))
@@ -47,12 +47,12 @@ async def _stop(*tasks: asyncio.Future) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events; they end, and are closed, as soon as the client goes away.
+    """Server-sent events; they are closed as soon as the client disconnects.
 
     Args:
         events: texts of events.
-        close: called at the end, whatever happened; also if nobody was there to hear the first event.
-        first: an event that was taken from `events` before.
+        close: called at the end in any case, even if no event was sent.
+        first: an event taken from `events` before.
     """
 
     media_type = "text/event-stream"
@@ -60,11 +60,11 @@ class EventStream(Response):
     def __init__(self, events: AsyncGenerator[str], close: Callable[[], None], first: str = "") -> None:
         super().__init__()
         del self.headers["content-length"]
-        self.headers["x-accel-buffering"] = "no"  # reverse proxies must not collect events
+        self.headers["x-accel-buffering"] = "no"  # reverse proxies must not buffer events
         self._events, self._close, self._first = events, close, first
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Send events until they end or the client is gone."""
+        """Send events until they end or the client disconnects."""
         stream = asyncio.ensure_future(self._send(send))
         gone = asyncio.ensure_future(_gone(receive))
         try:
@@ -72,7 +72,7 @@ class EventStream(Response):
         finally:
             try:
                 await _stop(stream, gone)
-                await self._events.aclose()  # it may have been cancelled while it sent, outside of the events
+                await self._events.aclose()  # the task may have been cancelled in `send`, outside the generator
             finally:
                 self._close()
 

@@ -1,4 +1,4 @@
-"""The words of the page at `/`, in English and Chinese, side by side; `{name}` stands for what the page puts in."""
+"""The texts of the page at `/`, in English and Chinese; the page fills in placeholders such as `{name}`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "model": ("model {name}", "模型 {name}"),
     "model_hears": ("model {name}, which sees and hears", "模型 {name}，能看也能听"),
     "loading": ("The model is being loaded …", "正在加载模型……"),
-    # what everybody should know before
+    # notices
     "consent": ("Analyze only people who know and agree.", "只分析知情并同意的人。"),
     "not_a_feeling": ("An expression is not a feeling.", "表情不等于感受。"),
     "limits": ("What must not be concluded", "不可得出的结论"),
@@ -90,7 +90,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "key_needed": ("This server asks for a key.", "此服务器需要密钥。"),
     "key": ("API key", "API 密钥"),
     "use_key": ("Use", "使用"),
-    # faults
+    # errors
     "again": ("Try again", "重试"),
     "dismiss": ("Dismiss", "关闭"),
     "unreachable": (

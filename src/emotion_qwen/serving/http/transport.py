@@ -1,4 +1,4 @@
-"""HTTP/1.1 whose clients must keep up: uvicorn waits without end for a first request, and for an answer to be read."""
+"""HTTP/1.1 with time limits that uvicorn lacks: for the first request, and for reading responses."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 15.0  # for the first line and the headers of a request, from the first byte or the connection on
-READ_SECONDS = 20.0  # in which a client must take in `READ_BYTES` of what waits for it
+HEAD_SECONDS = 15.0  # for request line and headers, from the first byte or from the connection on
+READ_SECONDS = 20.0  # in which a client must read `READ_BYTES` of buffered data
 READ_BYTES = 2**16
 
 
 class PromptProtocol(H11Protocol):
-    """A connection that is closed if its client sends a request's headers too slowly, or reads an answer too slowly."""
+    """A connection that is closed if the client sends headers or reads responses too slowly."""
 
     _head: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; whoever is in the midst of headers goes on being waited for."""
+        """Process data; the timer runs on until the headers are complete."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
-        elif self._head is None:  # the next request on the same connection has begun
+        elif self._head is None:  # the next request on this connection begins
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timers."""
         self._stop_waiting()
         self._stop_watching()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Hold the answer back, and watch whether the client reads it."""
+        """Pause the response, and watch whether the client reads."""
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Resume the response: the client has read."""
         self._stop_watching()
         super().resume_writing()
 

@@ -1,1 +1,1 @@
-"""What callers send, decoded in processes of their own."""
+"""Media of requests: fetched, and decoded in separate processes."""

@@ -1,6 +1,6 @@
-"""What the process does that opens files of strangers: it has a memory limit, no secrets, and may die.
+"""Jobs of the decoding processes, which open untrusted files: with a memory limit and without secrets.
 
-A job names a file and a folder; arrays are written into the folder, the rest is returned. Nothing here loads the model.
+A job names a file and a folder; arrays are written to the folder, other values are returned. The model is not loaded.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.settings import ClipSettings
 
 ARRAYS = ("frames", "times", "wave")
-WRITTEN = 2**31  # bytes of one file that a job may write
+WRITTEN = 2**31  # maximum bytes per file that a job writes
 
 
 class TooLarge(MediaError):
-    """A medium beyond the server's limits."""
+    """The medium exceeds the server's limits."""
 
 
 def limit_process(memory: int, pixels: int) -> None:
-    """Bound what this process may take; where the system knows no such limits, only the time limit holds.
+    """Limit the resources of this process; on systems without such limits only the time limit applies.
 
     Args:
         memory: bytes of address space.
-        pixels: of one picture.
+        pixels: per picture.
     """
     Image.MAX_IMAGE_PIXELS = pixels
     try:
@@ -51,14 +51,14 @@ def limit_process(memory: int, pixels: int) -> None:
 
 
 def check_limits(path: Path, pixels: int, seconds: float) -> float:
-    """Read what a file says of itself, and refuse what would be too large before anything is decoded.
+    """Check the size and length in a file's header before anything is decoded.
 
     Returns:
-        Its length in seconds; 0 for a picture, and where it is not told.
+        The length in seconds; 0 for a picture, or if the header does not give it.
 
     Raises:
-        TooLarge: more pixels or seconds than allowed.
-        MediaError: a picture that cannot be read.
+        TooLarge: the medium has more pixels or seconds than allowed.
+        MediaError: the picture cannot be read.
     """
     if is_picture(path):
         with open_picture(path) as image:
@@ -86,13 +86,13 @@ def _check_size(width: int, height: int, pixels: int) -> None:
         raise TooLarge(f"the picture has {width}x{height} pixels; expected at most {pixels:,}, reduce it first")
 
 
-def length(job: dict[str, Any]) -> float:
-    """Tell how long a medium is, seconds."""
+def read_length(job: dict[str, Any]) -> float:
+    """Return the length of a medium in seconds; errors are those of `check_limits`."""
     return check_limits(Path(job["path"]), job["pixels"], job["seconds"])
 
 
-def decode(job: dict[str, Any]) -> dict[str, Any]:
-    """Decode one medium; its arrays go into the job's folder, the rest is returned."""
+def decode_medium(job: dict[str, Any]) -> dict[str, Any]:
+    """Decode a medium: write its arrays to the job's folder and return the other fields."""
     path, seconds = Path(job["path"]), job["seconds"]
     check_limits(path, job["pixels"], seconds)
     sources = Sources(sound=job["sound"], words=job["words"])
@@ -102,29 +102,35 @@ def decode(job: dict[str, Any]) -> dict[str, Any]:
     length = max(
         [*clip.times.tolist(), clip.duration, len(clip.wave) / clip.sample_rate if clip.wave is not None else 0]
     )
-    if length > seconds:  # some files do not tell their length beforehand
+    if length > seconds:  # some headers do not give the length
         raise TooLarge(f"the medium lasts {length:,.0f} s; expected at most {seconds:,.0f} s, cut it first")
     facts = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip)}
     for name in ARRAYS:
         if facts.pop(name) is not None:
             np.save(Path(job["folder"]) / f"{name}.npy", getattr(clip, name), allow_pickle=False)
-    facts["utterances"] = [dataclasses.asdict(one) for one in clip.utterances]
+    facts["utterances"] = [dataclasses.asdict(utterance) for utterance in clip.utterances]
     return facts
 
 
 def load_clip(folder: Path, facts: dict[str, Any], source: str) -> Clip:
-    """Put a decoded clip together again, under the name that its sender knows."""
+    """Return the decoded clip from the arrays in `folder` and the other fields.
+
+    Args:
+        folder: of the job.
+        facts: as returned by `decode_medium`.
+        source: name of the medium in the request.
+    """
     arrays: dict[str, Any] = {}
     for name in ARRAYS:
         file = folder / f"{name}.npy"
         arrays[name] = np.load(file, allow_pickle=False) if file.is_file() else None
-    told = {**facts, "utterances": tuple(Utterance(**one) for one in facts["utterances"]), "source": source}
-    told |= {name: tuple(told[name]) for name in ("size", "warnings")}
-    return Clip(**arrays, **told)
+    fields = {**facts, "utterances": tuple(Utterance(**fields) for fields in facts["utterances"]), "source": source}
+    fields |= {name: tuple(fields[name]) for name in ("size", "warnings")}
+    return Clip(**arrays, **fields)
 
 
-def show(job: dict[str, Any]) -> dict[str, Any]:
-    """Make the form of a medium that browsers play, and the drawing of its sound."""
+def make_playable(job: dict[str, Any]) -> dict[str, Any]:
+    """Convert a medium to a form that browsers play, and compute the peaks of its sound."""
     from emotion_qwen.media.write.playable import playable, wave_peaks
 
     path, folder = Path(job["path"]), Path(job["folder"])
@@ -134,10 +140,10 @@ def show(job: dict[str, Any]) -> dict[str, Any]:
     return {"kind": shown.kind, "mime": shown.mime, "copied": shown.copied, "sound": wave_peaks(path)}
 
 
-def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job; a fault of the file is an answer, too. Every value is one of JSON."""
+def do_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job; return its result as JSON values under "found", or the file's error under "error"."""
     try:
-        result = {"length": length, "decode": decode, "show": show}[job["task"]](job)
+        result = {"length": read_length, "decode": decode_medium, "playable": make_playable}[job["task"]](job)
         return {"found": json.loads(json.dumps(result, default=_plain, allow_nan=False))}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}
@@ -148,5 +154,5 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    number = float(value)  # NumPy's own numbers
+    number = float(value)  # a NumPy scalar
     return number if math.isfinite(number) else None

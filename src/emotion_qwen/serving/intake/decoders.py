@@ -1,13 +1,14 @@
-"""A few processes that decode, each for one medium at a time; one that hangs or dies is replaced."""
+"""Decoding processes; one that hangs or dies is replaced."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-import shutil
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.workers import Isolation, Job, Pool, WorkerError, WorkerLate
 
 MINUTE = 60.0  # seconds of a medium
-JOBS = 500  # after which a process is replaced, whatever the libraries in it have kept
+JOBS = 500  # after which a process is replaced, to free memory that libraries leaked
 _PASSED_ON = ("PATH", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
 
 class Decoders:
-    """Decode in other processes.
+    """Decodes media in other processes.
 
     Args:
         settings: of the server.
@@ -43,19 +44,25 @@ class Decoders:
             setup=partial(limit_process, settings.decode_bytes, settings.media_pixels),
             environment={**passed_on, "TMPDIR": str(self.folder)},
             trusted=False, folder=self.folder, quiet=True, jobs=JOBS,
-            tries=2,  # a process may have died of something else
+            tries=2,  # a process may die for another reason
         )  # fmt: skip
-        self._pool = Pool(decoder.answer, settings.decoders, isolation)
+        self._pool = Pool(decoder.do_job, settings.decoders, isolation)
         self._threads = ThreadPoolExecutor(settings.decoders, thread_name_prefix="decoders")
 
     @property
     def died(self) -> int:
-        """Processes that died at a medium."""
+        """Number of processes that died while decoding."""
         return self._pool.died
 
     def new_folder(self) -> Path:
-        """Make a folder for one request; whoever asks removes it."""
+        """Return a new folder for one request; the caller removes it."""
         return Path(tempfile.mkdtemp(dir=self.folder))
+
+    @contextmanager
+    def temporary_folder(self) -> Iterator[Path]:
+        """Yield a new folder, which is removed when the block ends."""
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
     async def decode(
         self,
@@ -72,42 +79,37 @@ class Decoders:
 
         Args:
             path: of the file.
-            name: by which its sender knows it; errors and reports tell no path of this machine.
-            clip_settings: the model's; the server's limit of frames holds, too.
-            sound: read it, too.
-            words: read subtitles, too.
-            start: seconds, `end`: seconds.
+            name: of the medium in the request, for errors and reports, which must not contain paths.
+            clip_settings: of the model; the server's frame limit applies as well.
+            sound: also read the sound.
+            words: also read subtitles.
+            start: of the span to read, seconds.
+            end: of the span to read, seconds.
 
         Raises:
             ApiError: the medium is unreadable, too large, takes too long, or its decoder died.
         """
         frames = min(clip_settings.max_frames, self.settings.media_frames)
-        own = clip_settings.model_copy(
+        bounded = clip_settings.model_copy(
             update={"max_frames": frames, "min_frames": min(clip_settings.min_frames, frames)}
         )
         job = {
             "task": "decode", "sound": sound, "words": words, "start": start, "end": end,
-            "settings": own.model_dump(),
+            "settings": bounded.model_dump(),
         }  # fmt: skip
-        folder = self.new_folder()
-        try:
-            found = await self._timed(job, path, name, folder)
-            return await asyncio.to_thread(load_clip, folder, found, name)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with self.temporary_folder() as folder:
+            fields = await self._timed(job, path, name, folder)
+            return await asyncio.to_thread(load_clip, folder, fields, name)
 
-    async def show(self, path: Path, name: str, limit: int) -> tuple[Playable, dict[str, Any] | None]:
-        """Return a medium as a browser plays it, and the drawing of its sound; errors are those of `decode`."""
-        folder = self.new_folder()
-        try:
-            found = await self._timed({"task": "show", "limit": limit}, path, name, folder)
-            shown = Playable(found["kind"], found["mime"], (folder / "shown").read_bytes(), "", found["copied"])
-            return shown, found["sound"]
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    async def playable(self, path: Path, name: str, limit: int) -> tuple[Playable, dict[str, Any] | None]:
+        """Return a medium in a form that browsers play, and the peaks of its sound; errors are those of `decode`."""
+        with self.temporary_folder() as folder:
+            fields = await self._timed({"task": "playable", "limit": limit}, path, name, folder)
+            shown = Playable(fields["kind"], fields["mime"], (folder / "shown").read_bytes(), "", fields["copied"])
+            return shown, fields["sound"]
 
     async def _timed(self, job: dict[str, Any], path: Path, name: str, folder: Path) -> Any:
-        """Do a job in a time in proportion to the minutes of the medium, at least that of one."""
+        """Do a job with a time limit in proportion to the length of the medium, at least that for one minute."""
         seconds = self.settings.decode_seconds
         length = await self._run({"task": "length"}, path, name, folder, seconds)
         return await self._run(job, path, name, folder, seconds * max(1.0, length / MINUTE))
@@ -119,7 +121,7 @@ class Decoders:
         waiting = asyncio.get_running_loop().run_in_executor(self._threads, self._pool.do, item, seconds, handle)
         try:
             answer = await waiting
-        except asyncio.CancelledError:  # what the process is doing then, nobody waits for
+        except asyncio.CancelledError:  # the result is not needed any more
             handle.cancel()
             raise
         except WorkerLate as error:
@@ -137,7 +139,7 @@ class Decoders:
         return answer["found"]
 
     async def close(self) -> None:
-        """End the processes and remove what is left of requests."""
+        """End the processes and remove the temporary folder."""
         await asyncio.to_thread(self._pool.close)
         self._threads.shutdown()
         self._scratch.close()

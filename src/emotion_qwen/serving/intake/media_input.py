@@ -1,4 +1,4 @@
-"""What a request names as medium becomes a file: a data URL, an allowed address, or a file of this machine."""
+"""Media named by URL in requests: data URLs, https addresses, and files of this machine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.intake.remote import fetch
 from emotion_qwen.serving.limits import ServeSettings
 
-_FETCHING = ThreadPoolExecutor(8, "fetching")  # slow servers and names delay each other, and nobody else
+_FETCHING = ThreadPoolExecutor(8, "fetching")  # its own pool, so that slow servers and name lookups delay nothing else
 
 
 async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) -> Path:
-    """Bring what an address names into a file.
+    """Return the file that a URL names, written to `folder` if need be.
 
     Args:
         url: `data:`, `https:` or `file:` address.
-        folder: of the request; what is written there goes with it.
-        settings: what is allowed.
-        name: by which the sender knows the medium, for errors.
+        folder: of the request.
+        settings: of the server; limits, and which schemes are allowed.
+        name: of the medium in the request, for errors.
 
     Raises:
-        ApiError: the address is refused, or what it names is too large or cannot be had.
+        ApiError: the address is refused or unreachable, or the medium is too large.
     """
     scheme = url[:8].partition(":")[0].lower()
     target = folder / f"medium-{len(list(folder.iterdir()))}"
@@ -42,8 +42,8 @@ async def to_file(url: str, folder: Path, settings: ServeSettings, name: str) ->
             raise ApiError(
                 400, f"{name} is an address, and this server fetches none; send it as data URL or upload", "url_refused"
             )
-        asked = (url, target, settings.media_bytes, settings.remote_seconds)
-        await asyncio.get_running_loop().run_in_executor(_FETCHING, fetch, *asked)
+        arguments = (url, target, settings.media_bytes, settings.remote_seconds)
+        await asyncio.get_running_loop().run_in_executor(_FETCHING, fetch, *arguments)
         return target
     raise ApiError(400, f"{name} has the scheme {scheme[:16]!r}, expected data, https or file", "url_refused")
 
@@ -52,7 +52,7 @@ def data_of(url: str, limit: int, name: str) -> bytes:
     """Return the bytes of a data URL (RFC 2397).
 
     Raises:
-        ApiError: no data URL, broken base64, or more bytes than allowed.
+        ApiError: the URL or its base64 is malformed, or the data has too many bytes.
     """
     head, comma, text = url.partition(",")
     if not comma:
@@ -65,7 +65,7 @@ def data_of(url: str, limit: int, name: str) -> bytes:
 
 
 def decode_base64(text: str, limit: int, name: str) -> bytes:
-    """Decode base64; errors as in `data_of`."""
+    """Decode base64; errors are those of `data_of`."""
     if len(text) > limit * 4 // 3 + 4:
         raise ApiError(413, f"{name} has more than {limit:,} bytes; give a smaller medium", "media_too_large")
     try:
@@ -86,8 +86,8 @@ def local_file(url: str, settings: ServeSettings) -> Path:
     """Return the file below the allowed folder that a `file:` address names.
 
     Raises:
-        ApiError: no folder is allowed, or the file is not a regular one below it. All of these read the same, so
-            that nobody learns which files there are.
+        ApiError: no folder is allowed, or the file is not a regular file below it. The message is the same for
+            missing files and files outside the folder, so that it does not reveal which files exist.
     """
     refused = ApiError(400, "the file is not below the server's media folder; ask who runs it", "url_refused")
     if settings.media_root is None:
@@ -95,7 +95,7 @@ def local_file(url: str, settings: ServeSettings) -> Path:
     try:
         parts = urlsplit(url)
         root = settings.media_root.resolve(strict=True)
-        path = Path(unquote(parts.path)).resolve(strict=True)  # follows links, so that none leads out
+        path = Path(unquote(parts.path)).resolve(strict=True)  # follows links, so that none leads out of the folder
         regular = stat.S_ISREG(path.stat().st_mode)
         size = path.stat().st_size
     except (OSError, ValueError, RuntimeError) as error:

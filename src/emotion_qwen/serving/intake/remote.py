@@ -1,7 +1,7 @@
-"""Fetching what a request names: https only, public addresses only, checked after every resolution and redirect.
+"""Fetches media from https addresses on the public network; every resolution and redirect is checked.
 
-The address that was checked is the one that is connected to, so a name cannot resolve to another one in between. When
-the time is over the connection is cut, wherever it is: a server that sends one byte a second keeps nobody waiting.
+The connection goes to the address that was checked, so a name cannot resolve to another one in between. When the time
+limit is reached the connection is shut down at any stage, so a server that sends one byte per second cannot block it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from emotion_qwen.serving.failures import ApiError
 
 REDIRECTS = 3
 _CHUNK = 2**16
-_PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # all that IANA has given out as global unicast (RFC 4291, 2.4)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
+_PUBLIC_V6 = ipaddress.ip_network("2000::/3")  # the range that IANA assigns as global unicast (RFC 4291, 2.4)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 Resolver = Callable[[str], Sequence[str]]
 
 
 def resolve(host: str) -> list[str]:
-    """Return the addresses of a name, as the system resolves it."""
-    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)))
+    """Return the addresses of a host name from the system's resolver."""
+    return list(dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)))
 
 
 def check_address(text: str) -> str:
-    """Return an address that belongs to the public network.
+    """Return an address without its zone if it is on the public network.
 
     Raises:
-        ApiError: it is private, link-local, loopback, reserved, multicast, or hides one of these in IPv6.
+        ApiError: it is private, link-local, loopback, reserved or multicast, or an IPv6 address that embeds one.
     """
     address: Any = ipaddress.ip_address(text.partition("%")[0])
     inner = [address]
@@ -44,9 +44,9 @@ def check_address(text: str) -> str:
         inner += [address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
             inner = [ipaddress.ip_address(int(address) & 0xFFFFFFFF)]
-        elif address not in _PUBLIC_V6:  # mapped, compatible, translated, local: none of them is needed
+        elif address not in _PUBLIC_V6:  # mapped, compatible, translated, local: none is needed
             inner = [ipaddress.ip_address("::")]
-    if any(one is not None and (not one.is_global or one.is_multicast) for one in inner):
+    if any(part is not None and (not part.is_global or part.is_multicast) for part in inner):
         raise ApiError(400, "the address is not on the public network; give a public https address", "url_refused")
     return str(address)
 
@@ -55,7 +55,7 @@ def check_url(url: str) -> SplitResult:
     """Return the parts of an https address.
 
     Raises:
-        ApiError: another scheme or port, a user name, or no host.
+        ApiError: the address has another scheme or port, a user name, or no host.
     """
     try:
         parts = urlsplit(url)
@@ -70,12 +70,12 @@ def check_url(url: str) -> SplitResult:
 
 
 class PinnedConnection(http.client.HTTPSConnection):
-    """An https connection to one checked address, under the name that was asked for."""
+    """An https connection to a checked address; the certificate is checked against the host name."""
 
     def __init__(self, host: str, address: str, timeout: float, context: ssl.SSLContext) -> None:
         super().__init__(host, timeout=timeout, context=context)
         self.wire: socket.socket | None = None
-        """The socket; `sock` forgets it as soon as an answer that ends the connection begins."""
+        """The socket; `sock` is set to None as soon as a response that closes the connection begins."""
         self._address, self._tls = address, context
 
     def connect(self) -> None:
@@ -95,18 +95,18 @@ def fetch(
     resolver: Resolver = resolve,
     connect: Callable[..., http.client.HTTPConnection] = PinnedConnection,
 ) -> None:
-    """Fetch an address into a file.
+    """Fetch a URL into a file.
 
     Args:
         url: https address.
         target: file that is written.
-        limit: bytes.
-        seconds: for everything together.
-        resolver: gives the addresses of a name.
-        connect: makes a connection.
+        limit: maximum bytes.
+        seconds: time limit of the whole fetch, redirects included.
+        resolver: returns the addresses of a host name.
+        connect: opens a connection.
 
     Raises:
-        ApiError: refused, unreachable, too large, too slow, or answered with another status than 200.
+        ApiError: the URL is refused, unreachable, too large or too slow, or the status is not 200.
     """
     until, context = time.monotonic() + seconds, ssl.create_default_context()
     for _ in range(REDIRECTS + 1):
@@ -115,7 +115,7 @@ def fetch(
         address = _public_address(parts.hostname, resolver)
         connection = connect(parts.hostname, address, _left(until), context)
         try:
-            with _cut_off(connection, until):
+            with _shut_down_at(connection, until):
                 path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request("GET", path, headers={"User-Agent": "emotion-qwen", "Accept-Encoding": "identity"})
                 response = connection.getresponse()
@@ -127,7 +127,7 @@ def fetch(
                 _save(response, target, limit, until)
                 return
         except (OSError, http.client.HTTPException, ValueError) as error:
-            _left(until)  # a connection that was cut fails in many ways
+            _left(until)  # a shut-down connection fails in many ways
             raise ApiError(400, "the address could not be fetched; check that it is reachable", "url_failed") from error
         finally:
             connection.close()
@@ -135,7 +135,11 @@ def fetch(
 
 
 def _left(until: float) -> float:
-    """Return the seconds that are left, or say that there are none."""
+    """Return the seconds that are left.
+
+    Raises:
+        ApiError: the time is over.
+    """
     left = until - time.monotonic()
     if left <= 0:
         raise ApiError(408, "fetching the medium took too long; send it in the request", "url_failed")
@@ -143,8 +147,8 @@ def _left(until: float) -> float:
 
 
 @contextmanager
-def _cut_off(connection: Any, until: float) -> Iterator[None]:
-    """End a connection when the time is over. A socket's own time limit holds for one byte, not for all of them."""
+def _shut_down_at(connection: Any, until: float) -> Iterator[None]:
+    """Shut the connection down when the time is over; a socket's own timeout applies to single reads only."""
 
     def cut() -> None:
         if (wire := getattr(connection, "wire", None)) is not None:
@@ -162,14 +166,14 @@ def _cut_off(connection: Any, until: float) -> Iterator[None]:
 
 def _public_address(host: str, resolver: Resolver) -> str:
     try:
-        found = [host] if _is_address(host) else list(resolver(host))
+        addresses = [host] if _is_address(host) else list(resolver(host))
     except (OSError, UnicodeError) as error:
         raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed") from error
-    if not found:
+    if not addresses:
         raise ApiError(400, "the name of the address cannot be resolved; check it", "url_failed")
-    for one in found:  # one bad address among them is enough to refuse
-        check_address(one)
-    return found[0]
+    for address in addresses:  # a single private address is enough to refuse the name
+        check_address(address)
+    return addresses[0]
 
 
 def _is_address(host: str) -> bool:
@@ -181,9 +185,9 @@ def _is_address(host: str) -> bool:
 
 
 def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: float) -> None:
-    told = response.getheader("Content-Length")
-    if told and told.isdigit() and int(told) > limit:
-        raise ApiError(413, f"the medium has {int(told):,} bytes, expected at most {limit:,}", "media_too_large")
+    declared = response.getheader("Content-Length")
+    if declared and declared.isdigit() and int(declared) > limit:
+        raise ApiError(413, f"the medium has {int(declared):,} bytes, expected at most {limit:,}", "media_too_large")
     total = 0
     with target.open("wb") as file:
         while chunk := response.read1(_CHUNK):  # `read` would wait until a chunk is full
@@ -193,5 +197,5 @@ def _save(response: http.client.HTTPResponse, target: Path, limit: int, until: f
             _left(until)
             file.write(chunk)
     _left(until)
-    if told and told.isdigit() and total < int(told):
-        raise ApiError(400, f"the address sent {total:,} of {int(told):,} bytes; try again", "url_failed")
+    if declared and declared.isdigit() and total < int(declared):
+        raise ApiError(400, f"the address sent {total:,} of {int(declared):,} bytes; try again", "url_failed")

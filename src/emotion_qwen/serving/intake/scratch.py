@@ -1,7 +1,7 @@
-"""The folder in which a server keeps what requests send, for as long as it needs it.
+"""The temporary folder of a server, for the media of requests.
 
-A server that is killed cannot remove its folder. It holds a lock on it, which ends with the process; the next server
-removes the folders that nobody holds.
+A killed server cannot remove its folder. It holds a lock on the folder, which ends with the process; the next server
+removes unlocked folders.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOCK = ".lock"
 
 
 class Scratch:
-    """A new folder of this server; those that killed servers of the same user left are removed."""
+    """A new temporary folder; folders left by killed servers of the same user are removed."""
 
     def __init__(self) -> None:
         _sweep(Path(tempfile.gettempdir()))
@@ -35,7 +35,7 @@ class Scratch:
 def _sweep(place: Path) -> None:
     for folder in place.glob(f"{PREFIX}*"):
         lock = folder / _LOCK
-        if not lock.is_file():  # another server is just making it, or it is no server's
+        if not lock.is_file():  # just being created by another server, or not a server's
             continue
         with suppress(Timeout, OSError), FileLock(lock, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)

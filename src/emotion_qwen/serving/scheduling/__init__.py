@@ -1,1 +1,1 @@
-"""Who uses the model when."""
+"""Scheduling of the model among requests: continuous batching, paged cache, turns."""

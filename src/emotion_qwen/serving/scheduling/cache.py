@@ -1,9 +1,9 @@
-"""Keys and values of all running requests, in pages: the memory follows the sum of what the requests hold.
+"""Paged key-value cache of all running requests: its memory follows the sum of their lengths.
 
-Each layer keeps one pool of places, a place being the key and value of one token. A request owns whole pages of `PAGE`
-places, and one more whenever it outgrows them. A pass of the model looks up the places of requests of like length
-together, so that what is padded stays small. Pools grow and shrink with the number of pages in use (PagedAttention,
-Kwon et al., 2023, arXiv:2309.06180).
+Each layer keeps one pool of cells; a cell holds the key and value of one token. A request owns whole pages of `PAGE`
+cells and gets another page when they are full. A forward pass attends over groups of requests of similar length, which
+limits padding. Pools grow and shrink with the number of pages in use (PagedAttention, Kwon et al., 2023,
+arXiv:2309.06180).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 PAGE = 32  # tokens
-SPARE = 8  # of so many pages, one more is held in reserve, so that pools do not grow at every step
-LIKE = 1.25  # requests are looked up together whose lengths in pages differ by no more than this factor
+SPARE = 8  # one spare page is reserved per this many, so that pools do not grow at every step
+LIKE = 1.25  # largest ratio of lengths in pages within a group of requests
 _PREFIX = "emotion_qwen_paged_"
 
 
@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         pages: numbers of its pages, in the order of its tokens.
-        length: tokens that are in them.
+        length: number of cached tokens.
     """
 
     pages: list[int]
@@ -39,15 +39,15 @@ class Row:
 
 @dataclass(frozen=True)
 class _Group:
-    """Requests of like length: (R,) numbers in the batch, (R, L) places, (R, 1, 1, L) mask of what each sees."""
+    """Requests of similar length: (R,) indices in the batch, (R, L) cells, (R, 1, 1, L) attention mask."""
 
     members: torch.Tensor
-    places: torch.Tensor
+    cells: torch.Tensor
     mask: torch.Tensor
 
 
 class PagedLayer(CacheLayerMixin):
-    """Keys and values of one layer, (places, heads, size) each."""
+    """Keys and values of one layer, (cells, heads, size) each."""
 
     is_sliding = False
 
@@ -56,7 +56,7 @@ class PagedLayer(CacheLayerMixin):
         self.owner = owner
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Make room for the pages in use, in the form of the given states (B, heads, L, size)."""
+        """Allocate the pages in use, with the type and shape of the given states (B, heads, L, size)."""
         heads, size = key_states.shape[1], key_states.shape[3]
         shape = (self.owner.pages * PAGE, heads, size)
         self.keys, self.values = key_states.new_zeros(shape), value_states.new_zeros(shape)
@@ -65,39 +65,39 @@ class PagedLayer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one token, (B, heads, 1, size), for each row of the step; `attend` reads them, through this layer."""
+        """Write one token, (B, heads, 1, size), per row of the step; returns this layer, from which `attend` reads."""
         keys, values = self._pools
         keys[self.owner.written], values[self.owner.written] = key_states[:, :, 0], value_states[:, :, 0]
         return cast(torch.Tensor, self), cast(torch.Tensor, self)
 
     def attend(self, attention: Callable[..., Any], module: Any, query: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Return the (B, 1, heads, size) attention of one token for each row of the step, (B, heads, 1, size)."""
+        """Return the (B, 1, heads, size) attention output of one token per row of the step, (B, heads, 1, size)."""
         keys, values = self._pools
-        found = torch.empty_like(query.transpose(1, 2))
+        attended = torch.empty_like(query.transpose(1, 2))
         for group in self.owner.groups:
-            seen = [pool[group.places].transpose(1, 2) for pool in (keys, values)]  # (R, heads, L, size)
-            found[group.members] = attention(module, query[group.members], *seen, group.mask, **options)[0]
-        return found
+            visible = [pool[group.cells].transpose(1, 2) for pool in (keys, values)]  # (R, heads, L, size)
+            attended[group.members] = attention(module, query[group.members], *visible, group.mask, **options)[0]
+        return attended
 
-    def write(self, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Write the (heads, L, size) states of a prompt to (L,) places."""
+    def write(self, cells: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Write the (heads, L, size) states of a prompt to (L,) cells."""
         if not self.is_initialized:
             self.lazy_initialization(keys[None], values[None])
         pools = self._pools
-        pools[0][places], pools[1][places] = keys.transpose(0, 1), values.transpose(0, 1)
+        pools[0][cells], pools[1][cells] = keys.transpose(0, 1), values.transpose(0, 1)
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
-        """Copy places to others, which are not among them."""
+        """Copy cells to other cells; the two sets are disjoint."""
         for pool in self._pools:
             pool[targets] = pool[sources]
 
-    def resize(self, places: int) -> None:
-        """Grow or shrink to so many places; what lies behind them is lost."""
-        if self.is_initialized and len(self._pools[0]) != places:
-            self.keys, self.values = (_resized(pool, places) for pool in self._pools)
+    def resize(self, cells: int) -> None:
+        """Grow or shrink the pools; cells beyond the new size are lost."""
+        if self.is_initialized and len(self._pools[0]) != cells:
+            self.keys, self.values = (_resized(pool, cells) for pool in self._pools)
 
     def drop(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self.keys, self.values = None, None  # type: ignore[assignment]
         self.is_initialized = False
 
@@ -110,17 +110,17 @@ class PagedLayer(CacheLayerMixin):
         return self.get_seq_length(), 0
 
     def get_seq_length(self) -> int:  # noqa: D102
-        return max((group.places.shape[1] for group in self.owner.groups), default=0)
+        return max((group.cells.shape[1] for group in self.owner.groups), default=0)
 
     def get_max_length(self) -> int:  # noqa: D102
         return -1
 
 
-def _resized(pool: torch.Tensor, places: int) -> torch.Tensor:
-    kept = min(len(pool), places)
-    found = pool.new_zeros((places, *pool.shape[1:]))  # zeros: what is masked must still be a number
-    found[:kept] = pool[:kept]
-    return found
+def _resized(pool: torch.Tensor, cells: int) -> torch.Tensor:
+    kept = min(len(pool), cells)
+    resized = pool.new_zeros((cells, *pool.shape[1:]))  # zeros: masked values must be finite
+    resized[:kept] = pool[:kept]
+    return resized
 
 
 class PagedCache(Cache):
@@ -141,12 +141,12 @@ class PagedCache(Cache):
         super().__init__(layers=[PagedLayer(self) for _ in range(layers)])
 
     def admit(self, prompt: Cache, source: int, length: int) -> Row:
-        """Copy row `source` of a prompt's cache, of which `length` tokens count, into pages of its own."""
+        """Copy the first `length` tokens of row `source` of a prompt's cache into new pages."""
         row = Row(self._take(-(-length // PAGE)), length)
         try:
-            places = _places([row.pages], self.device)[0, :length]
+            cells = _cells([row.pages], self.device)[0, :length]
             for layer, given in zip(self.layers, prompt.layers, strict=True):
-                layer.write(places, given.keys[source, :, :length], given.values[source, :, :length])
+                layer.write(cells, given.keys[source, :, :length], given.values[source, :, :length])
         except BaseException:
             self._give_back(row.pages)
             raise
@@ -154,20 +154,20 @@ class PagedCache(Cache):
         return row
 
     def release(self, row: Row) -> None:
-        """Take a request's pages back; pools that have become too large shrink."""
+        """Free a request's pages; oversized pools shrink."""
         self.rows.remove(row)
         self._give_back(row.pages)
 
     def extend(self, row: Row) -> None:
-        """Make room for one more token of a request."""
+        """Ensure that a request has room for one more token."""
         if row.length == len(row.pages) * PAGE:
             row.pages += self._take(1)
 
     def begin_step(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """Prepare a pass that writes one token for each of some requests that have room for it.
+        """Prepare a forward pass that writes one token for each of the given requests, which have room for it.
 
         Returns:
-            The pass's `attention_mask`, which says nothing: `groups` hold what each request sees.
+            A placeholder for `attention_mask`; the real masks are in `groups`.
         """
         last = [row.pages[row.length // PAGE] * PAGE + row.length % PAGE for row in rows]
         self.written = torch.tensor(last, device=self.device)
@@ -175,18 +175,18 @@ class PagedCache(Cache):
         return {"full_attention": self.written}
 
     def end_step(self, rows: Sequence[Row]) -> None:
-        """Count the token that a pass has written for each of these requests."""
+        """Count the token that the forward pass has written for each of these requests."""
         for row in rows:
             row.length += 1
 
     def _group(self, rows: Sequence[Row], members: Sequence[int]) -> _Group:
         lengths = torch.tensor([rows[member].length for member in members], device=self.device)
-        places = _places([rows[member].pages for member in members], self.device)[:, : int(lengths.max()) + 1]
-        mask = torch.arange(places.shape[1], device=self.device)[None] <= lengths[:, None]
-        return _Group(torch.tensor(list(members), device=self.device), places, mask[:, None, None])
+        cells = _cells([rows[member].pages for member in members], self.device)[:, : int(lengths.max()) + 1]
+        mask = torch.arange(cells.shape[1], device=self.device)[None] <= lengths[:, None]
+        return _Group(torch.tensor(list(members), device=self.device), cells, mask[:, None, None])
 
     def _take(self, count: int) -> list[int]:
-        """Take free pages, of larger pools if need be; if there is no memory for these, nothing has changed."""
+        """Return free pages, after growing the pools if need be; if that runs out of memory, nothing changes."""
         if count > len(self._free):
             wanted = _with_spare(self.pages - len(self._free) + count)
             for layer in self.layers:
@@ -205,16 +205,16 @@ class PagedCache(Cache):
             for layer in self.layers:
                 layer.drop()
         elif _with_spare(used) * 10 < self.pages * 9:
-            with suppress(RuntimeError):  # no memory to move pages with: they are given back with the next request
+            with suppress(RuntimeError):  # no memory to move pages: retried when the next request is released
                 self._shrink(_with_spare(used))
 
     def _shrink(self, pages: int) -> None:
-        """Move what lies behind so many pages before them, and give the rest back."""
+        """Move the pages from number `pages` on to free ones below, and free the rest."""
         free = [page for page in self._free if page < pages]
         moved = [page for row in self.rows for page in row.pages if page >= pages]
         targets = dict(zip(moved, free, strict=False))
         if moved:
-            sources = _places([moved], self.device)[0], _places([list(targets.values())], self.device)[0]
+            sources = _cells([moved], self.device)[0], _cells([list(targets.values())], self.device)[0]
             for layer in self.layers:
                 layer.move(*sources)
         for row in self.rows:
@@ -228,15 +228,15 @@ def _with_spare(pages: int) -> int:
     return pages + pages // SPARE
 
 
-def _places(pages: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    """Return the (R, L) places of R lists of pages; shorter lists are filled up with page 0."""
+def _cells(pages: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    """Return the (R, L) cells of R lists of pages; shorter lists are padded with page 0."""
     longest = max(map(len, pages))
-    table = torch.tensor([[*one, *[0] * (longest - len(one))] for one in pages])
+    table = torch.tensor([[*numbers, *[0] * (longest - len(numbers))] for numbers in pages])
     return (table[:, :, None] * PAGE + torch.arange(PAGE)).flatten(1).to(device)
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Cut requests of given lengths into groups in which the longest is at most `LIKE` times the shortest."""
+    """Group requests by length; the longest of a group is at most `LIKE` times the shortest, or 2 pages longer."""
     groups: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: lengths[number]):
         if not groups or lengths[number] > max(LIKE * lengths[groups[-1][0]], lengths[groups[-1][0]] + 2):
@@ -246,10 +246,10 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def use_pages(config: Any) -> None:
-    """Let the attention of a language model read from a `PagedCache`, too; everything else stays as it is.
+    """Extend the attention of a language model so that it also reads from a `PagedCache`.
 
     Args:
-        config: of the text model; names the attention that does the work.
+        config: of the text model; names the attention implementation to extend.
     """
     chosen = config._attn_implementation
     if chosen.startswith(_PREFIX):

@@ -1,4 +1,4 @@
-"""One answer on its way: what is asked of it, and what is told of it."""
+"""A request for generation, its options and its outputs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from emotion_qwen.engine.encoding import ENCODED
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.serving.scheduling.cache import Row
-from emotion_qwen.serving.scheduling.tokens import Writer
+from emotion_qwen.serving.scheduling.tokens import Detokenizer
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of an answer.
+    """Options of an answer.
 
     Attributes:
-        max_tokens: at most so many tokens.
+        max_tokens: maximum length of the answer.
         stop: texts at which the answer ends.
-        logprobs: how many of the likeliest tokens are told with each token; None tells none.
-        ignore_eos: go on behind the end of the answer, for measurements.
+        logprobs: number of likeliest tokens to return with each token; None returns no log-likelihoods.
+        ignore_eos: continue after the end of the answer, for measurements.
     """
 
     max_tokens: int = 256
@@ -34,7 +34,7 @@ class Options:
 
 @dataclass(frozen=True)
 class TokenShare:
-    """One token of an answer: its number, its log-likelihood, and the likeliest ones in its place."""
+    """One token of an answer: its id, its log-likelihood, and the likeliest alternatives."""
 
     token: int
     logprob: float
@@ -42,15 +42,15 @@ class TokenShare:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What is new in an answer.
+class GenerationOutput:
+    """New text and tokens of an answer.
 
     Attributes:
-        text: sure by now; may be empty.
-        tokens: told if they were asked for.
-        finish: "stop", "length", "cancelled", "timeout", "schema" (it was too complex to be kept) or "error"; None
-            while the answer goes on.
-        count: tokens written so far.
+        text: final text; may be empty.
+        tokens: if requested.
+        finish: "stop", "length", "cancelled", "timeout", "schema" (it became too complex) or "error"; None while
+            the answer goes on.
+        count: tokens generated so far.
     """
 
     text: str
@@ -61,44 +61,44 @@ class Piece:
 
 @dataclass(eq=False)
 class Generation:
-    """A request on its way. `cancel` may be called from any thread.
+    """A request in the scheduler. `cancel` may be called from any thread.
 
     Args:
         inputs: of one conversation, as the processor returns them, with pixels or with the `ENCODED` media; dropped
-            once they have been read.
-        notify: called with every `Piece`, from the scheduler's thread; must not block.
-        options: what is asked of the answer.
-        sampler: chooses its tokens.
-        deadline: `time.monotonic()` at which it ends.
+            after prefill.
+        notify: called with every `GenerationOutput`, from the scheduler's thread; must not block.
+        options: of the answer.
+        sampler: selects its tokens.
+        deadline: value of `time.monotonic()` at which it times out.
     """
 
     inputs: dict[str, Any]
-    notify: Callable[[Piece], None]
+    notify: Callable[[GenerationOutput], None]
     options: Options = field(default_factory=Options)
     sampler: Sampler = field(default_factory=lambda: Sampler(Sampling()))
     deadline: float = math.inf
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
     delta: int = 0
-    """What the next place is ahead of the number of tokens; visuals take fewer places than tokens."""
+    """Offset of the next position from the number of tokens; visuals take fewer positions than tokens."""
     row: Row | None = None
-    """Its share of the cache, while it runs."""
+    """Its row of the cache while it runs."""
     finished: bool = False
 
     def __post_init__(self) -> None:
         self.prompt_tokens: int = self.inputs["input_ids"].shape[1]
         self.encoded = ENCODED in self.inputs
-        self.writer = Writer(self.options.stop)
+        self.detokenizer = Detokenizer(self.options.stop)
 
     def cancel(self) -> None:
-        """Ask for the end; the row is free after the token that is being written."""
+        """Request cancellation; the row is freed after the current token."""
         self.cancelled = True
 
     def share(self, logits: torch.Tensor, token: int) -> TokenShare | None:
-        """Return what is told of a token that was chosen from (vocabulary,) logits; None if nothing was asked for."""
-        asked = self.options.logprobs
-        if asked is None:
+        """Return the log-likelihoods of a token selected from (vocabulary,) logits; None if they were not requested."""
+        count = self.options.logprobs
+        if count is None:
             return None
-        told = logits.log_softmax(-1)
-        values, tokens = told.topk(asked)
-        return TokenShare(token, float(told[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))
+        logprobs = logits.log_softmax(-1)
+        values, tokens = logprobs.topk(count)
+        return TokenShare(token, float(logprobs[token]), tuple(zip(tokens.tolist(), values.tolist(), strict=True)))

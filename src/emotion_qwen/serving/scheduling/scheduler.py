@@ -1,9 +1,9 @@
-"""Continuous batching: requests come and go while all that are running get one token from every pass of the model.
+"""Continuous batching: every forward pass generates one token for each running request.
 
-One thread owns the loop: admit (prefill a few prompts together), copy into the cache, write one token for each request,
-hand out the text that is certain, drop requests that were cancelled. A greedy answer is that of `generate` for the
-request alone: every row has its own positions and sees only itself. A sampled answer depends on its seed and not on its
-neighbours.
+One thread runs the loop: admit requests (prefill some prompts together), copy them into the cache, generate one token
+per request, pass on final text, drop cancelled requests. A greedy answer equals that of `generate` for the request
+alone, as every row has its own positions and attends only to itself. A sampled answer depends on its seed and not on
+the batch.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import EmotionQwenError, RequestError, SettingsError
 from emotion_qwen.model.modeling import MEDIA, SOUND
 from emotion_qwen.serving.scheduling.cache import PagedCache, Row, use_pages
-from emotion_qwen.serving.scheduling.generation import Generation, Piece, TokenShare
+from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, TokenShare
 from emotion_qwen.serving.scheduling.turns import Turns
 
 log = logging.getLogger(__name__)
 FAULTS = (RuntimeError, ValueError, IndexError, KeyError, EmotionQwenError)
-"""What a pass of the model may raise: out of memory, or inputs that contradict each other."""
+"""Errors of a forward pass: out of memory, or inconsistent inputs."""
 PREFILLED_TOGETHER = 8
-PREFILL_TOKENS = 4096  # of prompts prefilled together, so that running answers do not wait long
+PREFILL_TOKENS = 4096  # maximum per prefill of several prompts, which delays running answers
 
 
 class QueueFull(EmotionQwenError):
-    """More requests wait than the queue holds."""
+    """The queue is full."""
 
 
 class Scheduler:
-    """Run requests on one model.
+    """Runs requests on one model.
 
     Args:
         engine: a loaded model.
-        turns: shared with whoever else uses the model.
-        slots: requests that run at once.
-        queue: requests that may wait.
-        context: tokens of prompt and answer together; None is what the model was made for.
+        turns: shared with the other users of the model.
+        slots: maximum number of running requests.
+        queue: maximum number of waiting requests.
+        context: maximum tokens of prompt and answer together; None is the model's limit.
 
     Raises:
-        SettingsError: a model with sliding attention, or fewer than one slot.
+        SettingsError: the model has sliding attention, or there are fewer than one slot.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
+        """Number of waiting requests."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Requests in the model."""
+        """Number of running requests."""
         return len(self._running)
 
     def start(self) -> Scheduler:
@@ -90,10 +90,10 @@ class Scheduler:
 
         Args:
             generation: the request.
-            bounded: refuse it when the queue is full; False where its number is bounded elsewhere.
+            bounded: refuse it if the queue is full; False if the caller bounds their number.
 
         Raises:
-            QueueFull: as many wait as may, or the scheduler closes.
+            QueueFull: the queue is full, or the scheduler is closing.
         """
         with self._changed:
             full = bounded and len(self._waiting) >= self.queue + max(self.slots - self.running, 0)
@@ -103,14 +103,14 @@ class Scheduler:
             self._changed.notify()
 
     def close(self, patience: float = 0.0) -> None:
-        """Take no more requests, let the others end for at most `patience` seconds, cancel what is left, and stop."""
+        """Accept no more requests, wait `patience` seconds for the others, cancel the rest, and stop the thread."""
         until = time.monotonic() + patience
         with self._changed:
             self._closing = True
             self._changed.notify()
         while (self._running or self._waiting) and time.monotonic() < until:
             time.sleep(0.02)
-        self._ending = True  # a flag and no list of them: some may be between queue and row just now
+        self._ending = True  # a flag, because requests being admitted are in no list
         if self._thread.is_alive():
             self._thread.join(timeout=30)
 
@@ -126,7 +126,7 @@ class Scheduler:
             with self._changed:
                 self._closing = True
             for generation in [*self._running, *self._waiting]:
-                self._tell(generation, "", finish="error")
+                self._notify(generation, "", finish="error")
             raise
 
     @torch.inference_mode()
@@ -153,21 +153,21 @@ class Scheduler:
         return True
 
     def _reason_to_end(self, generation: Generation) -> str | None:
-        """Return why an answer ends here although it is not whole; None if it goes on."""
+        """Return why an unfinished answer must end now, or None."""
         if generation.cancelled or self._ending:
             return "cancelled"
         return "timeout" if time.monotonic() > generation.deadline else None
 
     def _drop_waiting(self) -> None:
-        """Take those requests out of the queue that were cancelled or ran out of time."""
+        """Remove cancelled and timed-out requests from the queue."""
         with self._changed:
             dropped = [(waiting, finish) for waiting in self._waiting if (finish := self._reason_to_end(waiting))]
         for waiting, finish in dropped:
             self._leave_queue(waiting)
-            self._tell(waiting, "", finish=finish)
+            self._notify(waiting, "", finish=finish)
 
     def _drop_running(self) -> None:
-        """End those answers that were cancelled or ran out of time."""
+        """End cancelled and timed-out answers."""
         for generation in [*self._running]:
             if finish := self._reason_to_end(generation):
                 self._end(generation, finish)
@@ -177,7 +177,7 @@ class Scheduler:
             self._waiting.remove(generation)
 
     def _admit(self) -> None:
-        """Read the prompts of those who wait, as far as there are slots; they stay in the queue until they have one."""
+        """Prefill waiting requests while slots are free; they stay in the queue until they have a slot."""
         chosen: list[Generation] = []
         tokens = 0
         with self._changed:
@@ -191,7 +191,7 @@ class Scheduler:
         for waiting in chosen:  # the fault is one request's; the others must not pay for it
             if not self._admit_together([waiting]):
                 self._leave_queue(waiting)
-                self._tell(waiting, "", finish="error")
+                self._notify(waiting, "", finish="error")
 
     def _admit_together(self, chosen: Sequence[Generation]) -> bool:
         """Give requests a row and their first token; return False, and leave all as it was, if that cannot be."""
@@ -221,23 +221,25 @@ class Scheduler:
         model = self.engine.model
         with self.turns:
             encoded = model.encode_media(inputs)
-            seen = {key: value for key, value in inputs.items() if key not in (*MEDIA, *SOUND, ENCODED)}
-            outputs = model.model(**seen, mm_encoder_outputs=encoded or None, use_cache=True)
+            text_inputs = {key: value for key, value in inputs.items() if key not in (*MEDIA, *SOUND, ENCODED)}
+            outputs = model.model(**text_inputs, mm_encoder_outputs=encoded or None, use_cache=True)
             last = inputs["attention_mask"].sum(1) - 1
             rows = torch.arange(len(chosen), device=last.device)
             logits = model.lm_head(outputs.last_hidden_state[rows, last]).float()
-            deltas = model.model.rope_deltas.flatten().tolist()  # state of the module: read before anybody else's turn
+            deltas = (
+                model.model.rope_deltas.flatten().tolist()
+            )  # state of the module: read before another turn changes it
         for number, generation in enumerate(chosen):
             generation.delta = int(deltas[number])
             generation.row = self._cache.admit(outputs.past_key_values, number, generation.prompt_tokens)
         return logits
 
     def _step(self) -> None:
-        """Write one token for everybody."""
+        """Generate one token for every running request."""
         for generation in [*self._running]:
             try:
                 self._cache.extend(_row(generation))
-            except FAULTS as error:  # there is no memory for this one to grow
+            except FAULTS as error:  # out of memory for this request
                 log.error("an answer of %d tokens could not grow: %s", _row(generation).length, type(error).__name__)
                 self._end(generation, "error")
         if self._running:
@@ -245,7 +247,7 @@ class Scheduler:
             self._advance(sorted(self._running, key=lambda generation: _row(generation).length))
 
     def _advance(self, chosen: Sequence[Generation]) -> None:
-        """Write one token for some answers; where a pass fails, for each half, until it is known whose fault it was."""
+        """Generate one token for some answers; if the pass fails, retry with each half until the cause is isolated."""
         try:
             logits = self._pass(chosen)
         except FAULTS as error:
@@ -278,18 +280,18 @@ class Scheduler:
         return logits
 
     def _take(self, logits: torch.Tensor, chosen: Sequence[Generation]) -> None:
-        """Choose the next tokens of some answers from (B, vocabulary) logits; those that end give their row back."""
+        """Select the next tokens of some answers from (B, vocabulary) logits; finished answers free their row."""
         likeliest = logits.argmax(-1).tolist()
         for number, generation in enumerate(chosen):
             try:
                 finish = self._write(generation, logits[number], likeliest[number])
-            except RequestError:  # of this request's schema; nobody else is concerned
+            except RequestError:  # of this request's schema only
                 finish = "schema"
             if finish:
                 self._end(generation, finish)
 
     def _write(self, generation: Generation, logits: torch.Tensor, likeliest: int) -> str | None:
-        """Add one token to an answer; return why it ends, if it does."""
+        """Add one token to an answer; return the reason if it ends."""
         token = likeliest if generation.sampler.greedy else generation.sampler.choose(logits)
         share = generation.share(logits, token)
         generation.tokens.append(token)
@@ -297,10 +299,10 @@ class Scheduler:
         if token in self.ends and not generation.options.ignore_eos:
             return "stop"
         generation.sampler.take(token)
-        text = generation.writer.add(self._texts[token])
+        text = generation.detokenizer.add(self._texts[token])
         if text or share:
-            self._tell(generation, text, share)
-        if generation.writer.stopped or generation.sampler.complete:
+            self._notify(generation, text, share)
+        if generation.detokenizer.stopped or generation.sampler.complete:
             return "stop"
         return "length" if len(generation.tokens) >= generation.options.max_tokens else None
 
@@ -308,26 +310,27 @@ class Scheduler:
         self._running.remove(generation)
         try:
             self._release(generation)
-        finally:  # whatever became of the row, somebody waits for the end
-            self._tell(generation, generation.writer.close() if finish in ("stop", "length") else "", finish=finish)
+        finally:  # the reader waits for the end in any case
+            text = generation.detokenizer.close() if finish in ("stop", "length") else ""
+            self._notify(generation, text, finish=finish)
 
     def _release(self, generation: Generation) -> None:
         if generation.row is not None:
             self._cache.release(generation.row)
             generation.row = None
 
-    def _tell(
+    def _notify(
         self, generation: Generation, text: str, share: TokenShare | None = None, finish: str | None = None
     ) -> None:
         generation.finished = finish is not None
         try:
-            generation.notify(Piece(text, (share,) if share else (), finish, len(generation.tokens)))
-        except RuntimeError:  # the reader's event loop is gone
+            generation.notify(GenerationOutput(text, (share,) if share else (), finish, len(generation.tokens)))
+        except RuntimeError:  # the reader's event loop is closed
             generation.cancel()
 
 
 def _row(generation: Generation) -> Row:
-    assert generation.row is not None  # of all that run
+    assert generation.row is not None  # set for all running requests
     return generation.row
 
 

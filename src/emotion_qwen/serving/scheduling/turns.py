@@ -1,6 +1,6 @@
-"""One model, several threads: whoever wants the model takes a ticket and is served in that order.
+"""Turns of several threads at one model, in the order of their requests.
 
-A plain lock is not fair: the thread that decodes in a loop would take it again before anybody else wakes up.
+A plain lock is not fair: a thread that decodes in a loop would acquire it again before the others wake up.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from emotion_qwen.errors import EmotionQwenError
 
 YIELD = 3.0
-"""While answers are written, a report leaves the model alone for so many times as long as it had it."""
-POLL = 0.02  # seconds between looks at whether work is still wanted
+"""While answers are generated, a report pauses after each turn for this multiple of the turn's time."""
+POLL = 0.02  # seconds between checks for cancellation
 
 
 class FairLock:
-    """A lock that is given in the order in which it was asked for."""
+    """A lock that is acquired in the order of requests."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -37,29 +37,28 @@ class FairLock:
 
 
 class Stopped(EmotionQwenError):
-    """Nobody waits any more for the work that asked for a turn."""
+    """The work that requested a turn was cancelled."""
 
 
 class Turns(FairLock):
     """The turns at one model.
 
-    Passes that write answers come at once. Passes of reports come beside them: while answers are being written, they
-    leave the model alone for `YIELD` times as long as they had it. Work that nobody waits for any more ends where it
-    would take its next turn.
+    Passes that generate answers come first. While answers are generated, passes of reports pause for `YIELD` times the
+    time of their last turn. Cancelled work stops at its next turn.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.busy: Callable[[], bool] = lambda: False
-        """Whether answers are being written; set by whoever writes them."""
+        """Whether answers are being generated; set by the scheduler."""
         self._work = threading.local()
         self._closed = False
         self._beside = FairLock()
-        self._again = 0.0  # monotonic time from which a report may use the model beside answers
+        self._again = 0.0  # monotonic time of the next turn of reports while answers are generated
 
     @contextmanager
     def until(self, stop: threading.Event) -> Iterator[None]:
-        """Let this thread take turns inside only as long as `stop` is not set."""
+        """Stop the work of this thread inside the block once `stop` is set."""
         self._work.stop = stop
         try:
             yield
@@ -67,7 +66,7 @@ class Turns(FairLock):
             self._work.stop = None
 
     def close(self) -> None:
-        """Let nobody take turns any more who works in `until`."""
+        """Stop all work in `until` blocks."""
         self._closed = True
 
     def __enter__(self) -> None:
@@ -75,10 +74,10 @@ class Turns(FairLock):
         super().__enter__()
 
     def check(self) -> None:
-        """Go on only if somebody waits for this thread's work.
+        """Check whether the work of this thread was cancelled.
 
         Raises:
-            Stopped: nobody does.
+            Stopped: it was.
         """
         stop = getattr(self._work, "stop", None)
         if stop is not None and (stop.is_set() or self._closed):
@@ -89,7 +88,7 @@ class Turns(FairLock):
         """Take a turn for a report.
 
         Raises:
-            Stopped: nobody waits for it any more.
+            Stopped: the work was cancelled.
         """
         self.check()
         with self._beside:

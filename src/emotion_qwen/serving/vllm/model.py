@@ -1,8 +1,7 @@
-"""vLLM's Qwen2.5-VL with the Hybrid Compressor in place of its merger. Written against vLLM 0.33; imported only by it.
+"""vLLM's Qwen2.5-VL with the Hybrid Compressor in place of its merger. Written for vLLM 0.33; imported only by it.
 
-The vision transformer, the language model and their kernels are vLLM's. Ours are the compressor, which must know where
-one visual ends and the next begins (its gate decides per visual), the audio side, the rule of positions, and the names
-of the weights.
+The vision transformer, the language model and their kernels are vLLM's. Ours are the compressor, which needs the bounds
+of every visual (its gate decides per visual), the audio encoder, the position rule, and the names of the weights.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from emotion_qwen.serving.vllm.processing import (
 )
 
 OURS = {"model.compressor.": "visual.merger.", "model.audio.": "audio."}
-"""Before vLLM's own prefixes, of which "model." is one."""
+"""Prefixes to match before vLLM's own, which contain "model."."""
 KINDS = {"image": IMAGE, "video": VIDEO, "audio": AUDIO}
 FACTS = {"image": ("image_grid_thw",), "video": ("video_grid_thw", "second_per_grid_ts")}
-"""What the rule of positions must know of each visual."""
+"""Inputs of the position rule per visual."""
 
 
 class VisualCompressor(HybridCompressor):
-    """The compressor as vLLM's vision transformer calls its merger: features in window order, tokens in that order."""
+    """The compressor with the interface of vLLM's merger: features and tokens are in window order."""
 
     bounds: torch.Tensor | None = None
 
     def expect(self, grid_thw: Any) -> None:
-        """Remember the (V, 3) grids of the visuals whose features come next."""
+        """Set the (V, 3) grids of the visuals of the next call."""
         sizes = torch.as_tensor(grid_thw, dtype=torch.long).reshape(-1, 3).prod(-1) // self.merge_unit
         self.bounds = F.pad(sizes.cumsum(0), (1, 0))
 
@@ -51,22 +50,22 @@ class VisualCompressor(HybridCompressor):
         """Fuse (N, 1, width) or (N, width) features to (N / merge^2, out) tokens.
 
         Raises:
-            ShapeError: the features are not those of the visuals that were told.
+            ShapeError: the number of features does not match the grids.
         """
         features = features.reshape(-1, features.shape[-1])
-        bounds, self.bounds = self.bounds, None  # told anew for every call
-        told = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
-        if bounds is None or told != len(features):
-            raise ShapeError(f"{len(features)} patch features came for visuals of {told}; tell their grids first")
+        bounds, self.bounds = self.bounds, None  # valid for one call
+        expected = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
+        if bounds is None or expected != len(features):
+            raise ShapeError(f"{len(features)} patch features came for visuals of {expected}; tell their grids first")
         bounds = bounds.to(features.device)
         return self._fuse(features, self.fusion_weights(features, bounds), bounds)
 
 
-def tell_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """Tell the compressor the grids of a call of the vision transformer; a hook before its forward.
+def pass_grids(visual: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Pass the grids of a call of the vision transformer to the compressor; a forward pre-hook.
 
     Raises:
-        ShapeError: a call without grids, as vLLM's CUDA graphs of the encoder make it.
+        ShapeError: the call has no grids, as with vLLM's CUDA graphs of the encoder.
     """
     grids = kwargs.get("grid_thw", args[1] if len(args) > 1 else None)
     if grids is None:
@@ -81,14 +80,14 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
     """Emotion-Qwen on vLLM.
 
     Raises:
-        SettingsError: vLLM is to drop tokens of videos.
+        SettingsError: pruning of video tokens is enabled.
     """
 
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={**OURS, **Qwen2_5_VLForConditionalGeneration.hf_to_vllm_mapper.orig_to_new_prefix}
     )
-    supports_mm_device_do_normalize = False  # our processor has normalised; once more would be once too often
-    supports_multimodal_pruning = False  # the clock of a sound counts the tokens of its video
+    supports_mm_device_do_normalize = False  # our processor normalises already
+    supports_multimodal_pruning = False  # the positions of a sound follow the tokens of its video
     supports_tower_connector_lora = False  # the compressor is made of plain layers
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
@@ -97,7 +96,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
             raise SettingsError("--video-pruning-rate: this model was not trained on thinned videos; leave it out")
         config = vllm_config.model_config.hf_config
         self.visual.merger = VisualCompressor(config).eval()
-        self.visual.register_forward_pre_hook(tell_grids, with_kwargs=True)
+        self.visual.register_forward_pre_hook(pass_grids, with_kwargs=True)
         self.positions = functools.partial(get_rope_index, config)
         if config.hearing is not None:
             with self._mark_tower_model(vllm_config, {"audio"}):
@@ -105,13 +104,13 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        """Give the text that stands for a medium where the chat template does not place it."""
+        """Return the placeholder text of a medium that the chat template does not place."""
         if modality.startswith("audio"):
             return f"<|audio_start|>{AUDIO_PAD}<|audio_end|>"
         return super().get_placeholder_str(modality, i)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
-        """Encode media of one kind: one (tokens, hidden) tensor each; vLLM sorts them by kind beforehand."""
+        """Return one (tokens, hidden) tensor per medium; vLLM passes media of one kind per call."""
         if kwargs.get("input_features") is None:
             return super().embed_multimodal(**kwargs)
         windows = self.audio(kwargs["input_features"], kwargs["feature_lengths"]).pooler_output
@@ -122,27 +121,27 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
     def get_mrope_input_positions(
         self, input_tokens: list[int], mm_features: Sequence[Any]
     ) -> tuple[torch.Tensor, int]:
-        """Compute (3, L) positions and their offset from the number of tokens, by our model's own rule.
+        """Return (3, L) positions and their offset from the number of tokens, by our model's own rule.
 
-        It is vLLM's rule, and places the tokens of sound as well.
+        The rule equals vLLM's and also covers audio tokens.
         """
         kinds = torch.full((1, len(input_tokens)), TEXT)
-        told: dict[str, list[torch.Tensor]] = {}
-        for one in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
-            place = one.mm_position
-            kinds[0, place.offset : place.offset + place.length] = KINDS[one.modality]
-            for name in FACTS.get(one.modality, ()):
-                told.setdefault(name, []).append(one.data[name].data)
-        facts = {name: torch.stack(values) for name, values in told.items()}
+        collected: dict[str, list[torch.Tensor]] = {}
+        for feature in sorted(mm_features, key=lambda feature: feature.mm_position.offset):
+            place = feature.mm_position
+            kinds[0, place.offset : place.offset + place.length] = KINDS[feature.modality]
+            for name in FACTS.get(feature.modality, ()):
+                collected.setdefault(name, []).append(feature.data[name].data)
+        facts = {name: torch.stack(values) for name, values in collected.items()}
         positions, delta = self.positions(torch.tensor([input_tokens]), kinds, **facts)
         return positions[:, 0], int(delta)
 
     def get_encoder_cudagraph_config(self) -> Any:
-        """Offer no kind of media for CUDA graphs: a graph replays without grids, and the gate needs them."""
+        """Return a configuration without media: CUDA graphs replay without grids, which the gate needs."""
         return dataclasses.replace(super().get_encoder_cudagraph_config(), modalities=[])
 
     def get_mm_mapping(self) -> MultiModelKeys:
-        """Tell the modules of each role."""
+        """Return the module prefixes per role."""
         return MultiModelKeys.from_string_field(
             language_model="language_model",
             connector=["visual.merger.", "audio.compressor."],

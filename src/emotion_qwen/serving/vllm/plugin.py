@@ -1,7 +1,7 @@
-"""Emotion-Qwen inside vLLM: the entry point that registers the model, and the hand-over of `emotion-qwen serve`.
+"""Emotion-Qwen in vLLM: the entry point that registers the model, and `emotion-qwen serve --engine vllm`.
 
-vLLM calls `register` in each of its processes, through the entry point group `vllm.general_plugins`. The model's
-class is named by a string, so that nothing of CUDA is touched before vLLM forks. Nothing here imports vLLM at import.
+vLLM calls `register` in each of its processes, through the entry point group `vllm.general_plugins`. The model's class
+is given as a string, so that CUDA is not initialized before vLLM forks. vLLM is imported in functions only.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from emotion_qwen.serving.limits import MIB, ServeSettings
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
 MODEL = "emotion_qwen.serving.vllm.model:EmotionQwenForVllm"
 NOWHERE = "nowhere.invalid"
-"""A name that RFC 2606 keeps from ever being given out: without any allowed name vLLM would fetch from everywhere."""
+"""A reserved name (RFC 2606): with an empty list of allowed domains vLLM would fetch from any domain."""
 HOW = "pip install 'vllm[audio]' and see docs/guides/serving.md, or serve with --engine own"
 OURS_ALONE = (
     "default_tokens", "request_seconds", "analyses", "body_bytes", "media_frames", "messages", "decoders",
     "decode_seconds", "decode_bytes", "remote_seconds", "live",
 )  # fmt: skip
-"""Settings of our own server."""
+"""Settings that only our own server has."""
 
 
 def register() -> None:
-    """Tell vLLM of the model and its video loader; the configuration is told to transformers by importing it."""
+    """Register the model and its video loader with vLLM, and the configuration with transformers."""
     from vllm import ModelRegistry
 
     import emotion_qwen.processing  # noqa: F401  registers configuration and processor with the Auto classes
     from emotion_qwen.model import EmotionQwenConfig
-    from emotion_qwen.serving.vllm.video import register as register_loader
+    from emotion_qwen.serving.vllm.video import register_video_loader
 
-    register_loader(EmotionQwenConfig.model_type)
+    register_video_loader(EmotionQwenConfig.model_type)
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, MODEL)
 
@@ -47,10 +47,10 @@ def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
 
     Args:
         settings: of our own server.
-        folder: of the model; None takes its name as it is.
+        folder: of the model; None passes the name in the settings.
 
     Raises:
-        SettingsError: a setting that vLLM has nothing for, or that it could keep only in part.
+        SettingsError: a setting has no equivalent in vLLM, or only a partial one.
     """
     _refuse_ours(settings)
     kinds = ("image", "video", "audio")
@@ -72,14 +72,14 @@ def command(settings: ServeSettings, folder: Path | None = None) -> list[str]:
     return arguments
 
 
-def surroundings(settings: ServeSettings, key: str | None) -> dict[str, str]:
-    """Tell the environment variables by which vLLM takes the rest; a command line can be read by everybody."""
-    told = {
+def environment_variables(settings: ServeSettings, key: str | None) -> dict[str, str]:
+    """Return the environment variables for the other settings and the key: other users can read command lines."""
+    variables = {
         "VLLM_MAX_IMAGE_PIXELS": str(settings.media_pixels),
         "VLLM_MAX_AUDIO_DECODE_DURATION_S": str(max(1, round(settings.media_seconds))),
         "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": str(max(1, settings.media_bytes // MIB)),
     }
-    return {**told, **({"VLLM_API_KEY": key} if key else {})}
+    return {**variables, **({"VLLM_API_KEY": key} if key else {})}
 
 
 def _refuse_ours(settings: ServeSettings) -> None:
@@ -99,12 +99,12 @@ def _refuse_ours(settings: ServeSettings) -> None:
         raise SettingsError(f"{', '.join(changed)} with --engine vllm: vLLM has no such setting; leave it out")
 
 
-def hand_over(settings: ServeSettings, key: str | None) -> NoReturn:
-    """Become `vllm serve`: its chat routes, without our page, reports and decoding processes.
+def exec_vllm(settings: ServeSettings, key: str | None) -> NoReturn:
+    """Replace this process by `vllm serve`, which has chat routes but no page, reports or decoding processes.
 
     Raises:
         MissingPackage: vLLM is not installed.
-        CheckpointError: there is no such model.
+        CheckpointError: the model does not exist.
         SettingsError: see `command`; or the model is an adapter.
     """
     if importlib.util.find_spec("vllm") is None:
@@ -116,4 +116,4 @@ def hand_over(settings: ServeSettings, key: str | None) -> NoReturn:
             "first: emotion-qwen merge ADAPTER BASE TARGET"
         )
     arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(settings, source.base)]
-    os.execve(sys.executable, arguments, {**os.environ, **surroundings(settings, key)})
+    os.execve(sys.executable, arguments, {**os.environ, **environment_variables(settings, key)})

@@ -1,8 +1,8 @@
-"""What vLLM does with pictures, videos and sounds before the model sees them: all of it by our own processor.
+"""Multimodal preprocessing for vLLM, done by our own processor.
 
-A video travels as the bytes of its file to the step that knows the model's budgets, and is decoded there by the reader
-that training used; so frames, sizes and times are those of `emotion-qwen serve`. Written against vLLM 0.33; imported
-only by it.
+A video is passed as the bytes of its file to the step that knows the model's budgets, and is decoded there by the
+reader used in training; so frames, sizes and times equal those of `emotion-qwen serve`. Written for vLLM 0.33, and
+imported only by it.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ from emotion_qwen.serving.intake.decoder import check_limits
 from emotion_qwen.settings import ClipSettings
 
 LOUDEST = 16.0
-"""Samples of decoded sound lie within -1..1, by lossy codecs a little beyond; of unscaled 16-bit sound far beyond."""
+"""Limit of the absolute sample value: decoded sound lies in -1..1 (lossy codecs exceed it a little), unscaled 16-bit
+sound far outside."""
 
 
 def clip_of(video: Any, facts: Mapping[str, Any], settings: ClipSettings) -> Clip:
-    """Turn a video as vLLM hands it over into a clip.
+    """Convert a video as passed by vLLM to a clip.
 
     Args:
-        video: the bytes of a file as a flat uint8 array (`vllm_video`), or (T, H, W, 3) frames decoded by others.
-        facts: what vLLM tells of the latter: `fps` of the file and `frames_indices`, the places of the frames in it.
+        video: the bytes of a file as a flat uint8 array (`vllm.video`), or (T, H, W, 3) decoded frames.
+        facts: vLLM's metadata of decoded frames: `fps` of the file and `frames_indices`, the frames' numbers in it.
         settings: the model's own.
 
     Raises:
@@ -71,15 +72,15 @@ def _decoded(data: bytes, settings: ClipSettings) -> Clip:
             return read_clip(path, settings)
         except EmotionQwenError as error:
             raise ValueError(str(error).replace(str(path), "the video")) from error
-        except (av.error.FFmpegError, OverflowError, SyntaxError) as error:  # as the decoders of our own server
+        except (av.error.FFmpegError, OverflowError, SyntaxError) as error:  # as in the decoders of our own server
             raise ValueError(f"the video is damaged ({type(error).__name__}); save it anew") from error
 
 
 def checked_wave(wave: Any) -> np.ndarray:
-    """Take a sound as vLLM hands it over: (S,) mono at 16 kHz.
+    """Return a sound passed by vLLM as (S,) float32, mono at 16 kHz.
 
     Raises:
-        ValueError: no sample came, or whole numbers instead of -1..1, as vLLM's reader by PyAV gives them.
+        ValueError: there is no sample, or the samples are unscaled integers, as vLLM's PyAV reader returns them.
     """
     wave = np.asarray(wave, dtype=np.float32)
     if not wave.size:
@@ -92,33 +93,33 @@ def checked_wave(wave: Any) -> np.ndarray:
 
 
 class EmotionQwenProcessingInfo(Qwen2_5_VLProcessingInfo):
-    """What may come, and how many tokens it takes at most."""
+    """Supported media, and the maximum number of tokens per medium."""
 
     def get_hf_processor(self, **kwargs: object) -> EmotionQwenProcessor:
-        """Load our processor; a request cannot change its budgets, for a model must see what it was trained on."""
+        """Load our processor. Requests cannot change its budgets: the model must see media as in training."""
         return self.ctx.get_hf_processor(EmotionQwenProcessor)
 
     def get_image_processor(self, **kwargs: object) -> Any:
-        """Give the picture processor with the budget that our processor hands to it on every call."""
-        own = self.get_hf_processor()
-        shape = copy.copy(own.image_processor)
+        """Return the image processor with the budget that our processor passes to it on every call."""
+        processor = self.get_hf_processor()
+        shape = copy.copy(processor.image_processor)
         shape.size = {
-            "shortest_edge": own.settings.image_min_pixels,
-            "longest_edge": own.settings.image_max_pixels,
+            "shortest_edge": processor.settings.image_min_pixels,
+            "longest_edge": processor.settings.image_max_pixels,
         }
         return shape
 
     def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
-        """Tell what a request may set: nothing."""
+        """Return the options that a request may set: none."""
         return {}
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        """Tell the kinds of media; None is any number."""
+        """Return the maximum number of media per kind; None is no limit."""
         kinds = ("image", "video", "audio") if self.get_hf_processor().hearing else ("image", "video")
         return dict.fromkeys(kinds)
 
     def get_data_parser(self) -> Qwen2VLMultiModalDataParser:
-        """Make the parser: sound as mono at 16 kHz."""
+        """Return the parser, which converts sound to mono at 16 kHz."""
         return Qwen2VLMultiModalDataParser(
             self.get_hf_config().vision_config.spatial_merge_size,
             video_needs_metadata=True,
@@ -131,31 +132,31 @@ class EmotionQwenProcessingInfo(Qwen2_5_VLProcessingInfo):
 
     @cached_property
     def token_area(self) -> int:
-        """Pixels that become one visual token."""
+        """Pixels per visual token."""
         shape = self.get_hf_processor().image_processor
         return (shape.patch_size * shape.merge_size) ** 2
 
     def largest_video(self, most_tokens: int) -> tuple[int, int]:
-        """Tell the frames and the tokens of the largest video that takes at most so many tokens."""
+        """Return (frames, tokens) of the largest video of at most `most_tokens` tokens."""
         settings, step = self.get_hf_processor().settings, self.get_hf_processor().image_processor.temporal_patch_size
-        found = (step, video_frame_budget(step, settings) // self.token_area)
+        largest = (step, video_frame_budget(step, settings) // self.token_area)
         for frames in range(step, settings.max_frames + 1, step):
             tokens = frames // step * (video_frame_budget(frames, settings) // self.token_area)
-            if found[1] < tokens <= most_tokens:
-                found = frames, tokens
-        return found
+            if largest[1] < tokens <= most_tokens:
+                largest = frames, tokens
+        return largest
 
     def longest_sound(self, most_tokens: int) -> tuple[int, int]:
-        """Tell the samples and the tokens of the longest sound: whole windows, at least one."""
+        """Return (samples, tokens) of the longest sound within `most_tokens` tokens: whole windows, at least one."""
         hearing, shape = self.get_hf_processor().hearing, self.get_hf_config().hearing
-        assert hearing is not None and shape is not None  # asked for only where the model hears
+        assert hearing is not None and shape is not None  # called only for models with audio
         per_window = shape.max_source_positions // shape.frames_per_token
         longest = int(envs.VLLM_MAX_AUDIO_DECODE_DURATION_S / hearing.window_seconds)
         windows = max(1, min(longest, most_tokens // per_window))
         return round(windows * hearing.window_seconds * SAMPLE_RATE), windows * per_window
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Tell the most tokens of a picture, a video and a sound."""
+        """Return the maximum number of tokens of a picture, a video and a sound."""
         most = {
             "image": self.get_max_image_tokens(),
             "video": self.largest_video(_share(seq_len, mm_counts, "video"))[1],
@@ -170,17 +171,17 @@ def _share(seq_len: int, counts: Mapping[str, int], kind: str) -> int:
 
 
 class EmotionQwenDummyInputs(Qwen2_5_VLDummyInputsBuilder):
-    """Media as large as they may be, by which vLLM measures the memory it needs."""
+    """Media of maximum size, with which vLLM measures the memory it needs."""
 
     info: EmotionQwenProcessingInfo
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Give a text that names every medium."""
-        own = self.info.get_hf_processor()
-        return super().get_dummy_text(mm_counts) + own.audio_token * mm_counts.get("audio", 0)
+        """Return a text with a placeholder for every medium."""
+        processor = self.info.get_hf_processor()
+        return super().get_dummy_text(mm_counts) + processor.audio_token * mm_counts.get("audio", 0)
 
     def get_dummy_mm_data(self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]) -> Any:
-        """Make the media."""
+        """Return media of maximum size."""
         picture = self.info.get_image_size_with_most_features()
         frames, tokens = self.info.largest_video(_share(seq_len, mm_counts, "video"))
         step = self.info.get_hf_processor().image_processor.temporal_patch_size
@@ -202,28 +203,28 @@ class EmotionQwenDummyInputs(Qwen2_5_VLDummyInputsBuilder):
 
 
 class EmotionQwenMultiModalProcessor(Qwen2_5_VLMultiModalProcessor):
-    """Media to tensors by our processor, and placeholders to as many as these take."""
+    """Converts media to tensors with our processor, and expands placeholders to the number of their tokens."""
 
     info: EmotionQwenProcessingInfo
 
     def _get_hf_mm_inputs(self, mm_items: Any, hf_kwargs: Mapping[str, object]) -> Any:
-        # The parent would split videos into frames and the facts that transformers' own video processor wants.
-        found = super(Qwen2_5_VLMultiModalProcessor, self)._get_hf_mm_inputs(mm_items, hf_kwargs)
-        if videos := found.hf_data.get("videos"):
+        # The parent would split videos into frames and the metadata that the video processor of transformers expects.
+        inputs = super(Qwen2_5_VLMultiModalProcessor, self)._get_hf_mm_inputs(mm_items, hf_kwargs)
+        if videos := inputs.hf_data.get("videos"):
             settings = self.info.get_hf_processor().settings
-            found.hf_data["videos"] = [clip_of(video, facts or {}, settings) for video, facts in videos]
-        if waves := found.hf_data.get("audio"):
-            found.hf_data["audio"] = [checked_wave(wave) for wave in waves]
-        return found
+            inputs.hf_data["videos"] = [clip_of(video, facts or {}, settings) for video, facts in videos]
+        if waves := inputs.hf_data.get("audio"):
+            inputs.hf_data["audio"] = [checked_wave(wave) for wave in waves]
+        return inputs
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        own, found = self.info.get_hf_processor(), super()._call_hf_processor(hf_data, hf_kwargs)
-        if clips := hf_data.get("videos"):  # vLLM has rounded them to the model's type: positions would move
-            found["second_per_grid_ts"] = torch.tensor([own.seconds_per_grid(clip) for clip in clips])
-        if own.hearing is not None and (waves := hf_data.get("audio")):
-            length = round(own.hearing.window_seconds * SAMPLE_RATE)
-            found["sound_windows"] = torch.tensor([-(-len(wave) // length) for wave in waves])
-        return found
+        processor, outputs = self.info.get_hf_processor(), super()._call_hf_processor(hf_data, hf_kwargs)
+        if clips := hf_data.get("videos"):  # vLLM has rounded them to the model's dtype, which would change positions
+            outputs["second_per_grid_ts"] = torch.tensor([processor.seconds_per_grid(clip) for clip in clips])
+        if processor.hearing is not None and (waves := hf_data.get("audio")):
+            length = round(processor.hearing.window_seconds * SAMPLE_RATE)
+            outputs["sound_windows"] = torch.tensor([-(-len(wave) // length) for wave in waves])
+        return outputs
 
     def _get_mm_fields_config(self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
         windows = hf_inputs.get("sound_windows", torch.empty(0, dtype=torch.long))
@@ -236,10 +237,10 @@ class EmotionQwenMultiModalProcessor(Qwen2_5_VLMultiModalProcessor):
 
     def _get_prompt_updates(self, mm_items: Any, hf_processor_mm_kwargs: Mapping[str, Any], out_mm_kwargs: Any) -> Any:
         updates: Sequence[Any] = super()._get_prompt_updates(mm_items, hf_processor_mm_kwargs, out_mm_kwargs)
-        own = self.info.get_hf_processor()
-        if own.hearing is None:
+        processor = self.info.get_hf_processor()
+        if processor.hearing is None:
             return updates
-        place, group = own.audio_token_id, own.hearing.frames_per_token
+        place, group = processor.audio_token_id, processor.hearing.frames_per_token
 
         def tokens(number: int) -> list[int]:
             lengths = out_mm_kwargs["audio"][number]["feature_lengths"].data

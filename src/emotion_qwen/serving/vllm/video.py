@@ -1,6 +1,6 @@
-"""How vLLM gets a video of a request: as the bytes of its file. `vllm_processing` decodes them. Imported only by vLLM.
+"""The video loader for vLLM: it passes on the bytes of the file, which `processing` decodes. Imported only by vLLM.
 
-vLLM's own loaders decode before it is known which model asks, so they could not keep to the model's frame budget.
+vLLM's own loaders decode before the model is known, so they cannot apply the model's frame budget.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LOADER = "emotion_qwen"
 
 
 class EncodedVideoLoader(VideoLoader):
-    """Leaves the file as it is."""
+    """Returns the file undecoded."""
 
     @classmethod
     def load_bytes(cls, data: bytes, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
@@ -23,11 +23,11 @@ class EncodedVideoLoader(VideoLoader):
         return np.frombuffer(data, dtype=np.uint8), {"video_backend": LOADER}
 
 
-def register(model_type: str) -> None:
-    """Make it the loader of our models, and of no others.
+def register_video_loader(model_type: str) -> None:
+    """Register the loader for models of this type only.
 
-    vLLM finds a model's loader by the name of its video processor, which it looks up in this table of transformers.
-    Our processor has none, for transformers' needs torchvision; the name stands for the loader alone.
+    vLLM finds a model's loader by the name of its video processor, which it looks up in a table of transformers. Our
+    processor has no video processor, because that of transformers needs torchvision; the name only selects the loader.
     """
     VIDEO_LOADER_REGISTRY.register(LOADER, video_processor=EncodedVideoLoader.__name__)(EncodedVideoLoader)
     VIDEO_PROCESSOR_MAPPING_NAMES[model_type] = EncodedVideoLoader.__name__

@@ -16,7 +16,7 @@ from typing import Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.extras import optional
-from emotion_qwen.files import append, json_line, mend, read_journal, staged, write_whole
+from emotion_qwen.files import append, json_line, read_journal, staged, truncate_partial_line, write_whole
 from emotion_qwen.ver.store.columns import TYPES, Row
 
 BATCH = 512
@@ -73,7 +73,7 @@ class StepTable:
             DataError: it was made with other settings, or is damaged.
             StorageError: it cannot be written.
         """
-        mend(self.journal)  # a line at which the last run was stopped
+        truncate_partial_line(self.journal)  # a line at which the last run was stopped
         keys = {key for key, _, _ in self._entries()}
         if not self.journal.exists() or not self.journal.stat().st_size:
             append(self.journal, json_line({"given": self.given}))

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.client import AGAIN, REFUSED, CallError, ChatClient, Pace, Service
+from emotion_qwen.client import REFUSED, RETRIED, CallError, ChatClient, ChatService, Pace
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
-from emotion_qwen.files import append, json_line, mend, write_whole
+from emotion_qwen.files import append, json_line, truncate_partial_line, write_whole
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
 from emotion_qwen.ver.store.folder import read_cost
 from emotion_qwen.ver.store.table import Postponed
@@ -58,7 +58,7 @@ class Ledger:
 
     def __init__(self, path: Path, settings: CallSettings) -> None:
         self.path, self.settings = path, settings
-        mend(path)
+        truncate_partial_line(path)
         self.calls, self.tokens, self.seconds = read_cost(path)
         self.events: Counter[str] = Counter()
         """What happened in this run, by name: answered, cached, status 429, unusable answer ..."""
@@ -141,7 +141,7 @@ class Caller:
 
     def __init__(self, teacher: TeacherSettings, settings: CallSettings, folder: Path, ledger: Ledger) -> None:
         self.teacher, self.folder, self.ledger = teacher, folder, ledger
-        service = Service(
+        service = ChatService(
             teacher.url, teacher.model, teacher.key_env, settings.patience, settings.retries, settings.first_wait,
             teacher.structured, settings.length_field,
         )  # fmt: skip
@@ -215,7 +215,7 @@ class Caller:
         """Say what a call without an answer means for the build."""
         if error.status in REFUSED:
             return Refused(str(error))
-        if error.stopped or error.status is None or error.status in AGAIN:
+        if error.stopped or error.status is None or error.status in RETRIED:
             return Postponed(str(error))
         return RemoteError(
             f"{error}; check describe.teacher (url, model) and the key in the environment variable "

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from emotion_qwen.client import ChatClient, Service
+from emotion_qwen.client import ChatClient, ChatService
 from emotion_qwen.errors import MediaError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
 from emotion_qwen.evaluation.run.predictions import Prediction, digest, prediction
@@ -43,7 +43,7 @@ def client_at(place: str, settings: EndpointSettings) -> ChatClient:
     """
     url, _, model = place.partition("#")
     try:
-        service = Service(
+        service = ChatService(
             url.rstrip("/"), model, settings.key_variable, settings.timeout, settings.retries, settings.backoff,
             length_field=settings.length_field,
         )  # fmt: skip
