@@ -24,7 +24,7 @@ from typing import Any
 from emotion_qwen.ver.pools import ThreadPool, outcomes
 from emotion_qwen.ver.settings import CallSettings, TeacherSettings
 from emotion_qwen.ver.store.columns import Row
-from emotion_qwen.ver.store.table import StepTable, digest
+from emotion_qwen.ver.store.table import StepTable, value_digest
 from emotion_qwen.ver.teachers.calls import Caller, Ledger
 
 COLUMNS = {"clip": "text", "en": "text"}
@@ -69,7 +69,7 @@ def build(folder: Path, records: int, caller: Caller | None, concurrency: int) -
             table.append(item["clip"], rows)
             yield done
     table.finish(f"clip-{number:07d}" for number in range(records))
-    assert table.is_done(digest([f"clip-{number:07d}" for number in range(records)]))
+    assert table.is_done(value_digest([f"clip-{number:07d}" for number in range(records)]))
 
 
 def resident() -> float:

@@ -28,7 +28,7 @@ from emotion_qwen.media.clip import Sources
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.strings import BEGINNINGS, in_language
 from emotion_qwen.taxonomy import label_set
-from emotion_qwen.views.html import write_page
+from emotion_qwen.views.html import write_html
 from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.render import as_json, show_report
 from emotion_qwen.views.schema import report_schema
@@ -140,7 +140,7 @@ def test_every_view_shows_the_steps_by_their_names(tmp_path):
     )
     console = Console(file=io.StringIO(), width=140)
     show_report(report, console)
-    write_page(report, tmp_path / "page.html")
+    write_html(report, tmp_path / "page.html")
     for text in (console.file.getvalue(), as_markdown(report), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert "what is seen" in text and "The person looks tired." in text
         assert "the reasoning concludes" in text

@@ -19,11 +19,6 @@ TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".txt", ".html", ".css", 
 TWO_MEANINGS = {
     "called so by the program that loads it": ("main",),
     "a part of the chat API, named as there": ("Fault", "Sound"),
-    "older than this rule": (
-        "Words", "as_markdown", "as_record", "asked", "context_of", "decode", "digest", "draw", "frame_count",
-        "part_of", "parts_of", "plain", "read_config", "read_folder", "read_header", "read_json", "read_rows",
-        "read_text", "rolls_of", "show", "signed", "write_page",
-    ),
 }  # fmt: skip
 # Written in pieces, so that this file may be read by its own rule.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:work|root|home|Users)/(?=\w)")

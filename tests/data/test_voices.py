@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.voice_files import RATE, flac, pitch, write_voices
 
-from emotion_qwen.data.voices import decode, read_voices
+from emotion_qwen.data.voices import decode_voice, read_voices
 from emotion_qwen.errors import DataError
 
 
@@ -37,10 +37,10 @@ def test_faults_are_named(file, tmp_path):
     with pytest.raises(DataError, match=r"thin.parquet: missing column\(s\) \['audio', 'label', 'speaker', 'split'\]"):
         read_voices(tmp_path / "thin.parquet")
     with pytest.raises(DataError, match="v.parquet: x: the sound cannot be decoded"):
-        decode(b"not a sound at all", "v.parquet: x")
+        decode_voice(b"not a sound at all", "v.parquet: x")
     half = flac(np.random.default_rng(0).normal(0, 0.1, RATE).clip(-1, 1))
     with pytest.raises(DataError, match="v.parquet: x: the sound is not whole .*cut short.*leave the row out"):
-        decode(half[: len(half) // 3], "v.parquet: x")
+        decode_voice(half[: len(half) // 3], "v.parquet: x")
 
 
 def test_a_voice_is_decoded_as_a_plain_decoder_does():
@@ -50,4 +50,4 @@ def test_a_voice_is_decoded_as_a_plain_decoder_does():
         resampler = av.AudioResampler(format="flt", layout="mono", rate=16000)
         for frame in [*container.decode(audio=0), None]:
             pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-    assert np.abs(decode(data) - np.concatenate(pieces)).max() < 1e-6
+    assert np.abs(decode_voice(data) - np.concatenate(pieces)).max() < 1e-6

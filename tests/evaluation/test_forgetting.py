@@ -6,7 +6,13 @@ import pytest
 
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.pages.figures import draw_figures
-from emotion_qwen.evaluation.pages.forgetting_page import as_record, signed, verdict, warnings, write_page
+from emotion_qwen.evaluation.pages.forgetting_page import (
+    forgetting_record,
+    signed_points,
+    verdict,
+    warnings,
+    write_forgetting_page,
+)
 from emotion_qwen.evaluation.run.forgetting import measure_forgetting as compare
 from emotion_qwen.evaluation.tasks import TASKS
 
@@ -64,7 +70,7 @@ def test_models_that_answer_alike_differ_by_nothing(folders):
     before, _ = folders
     found = compare(before, before, ["fer", "cifar"], allow=0)
     assert (found.loss.value, found.loss.low, found.loss.high) == (0, 0, 0) and not found.failed and found.sure
-    assert "scores the same" in verdict(found) and "-0.0" not in json.dumps(as_record(found))
+    assert "scores the same" in verdict(found) and "-0.0" not in json.dumps(forgetting_record(found))
 
 
 def test_a_missing_prediction_counts_as_wrong(tmp_path):
@@ -131,7 +137,7 @@ def test_a_task_at_chance_is_named(tmp_path):
 def test_page_record_and_figures(folders, tmp_path):
     found = compare(*folders, ["fer", "cifar", "shapes"], allow=1.5)
     figures = draw_figures(found, tmp_path)
-    write_page(found, tmp_path, figures)
+    write_forgetting_page(found, tmp_path, figures)
     assert [path.name for path in figures.values()] == ["accuracy.png", "classes.png", "gate.png"]
     assert all(path.stat().st_size > 10_000 for path in figures.values())
     page = (tmp_path / "forgetting.md").read_text(encoding="utf-8")
@@ -147,4 +153,4 @@ def test_page_record_and_figures(folders, tmp_path):
 
 
 def test_signs():
-    assert [signed(value) for value in (0.04, -0.04, 1.25, -3)] == ["0.0", "0.0", "+1.2", "−3.0"]
+    assert [signed_points(value) for value in (0.04, -0.04, 1.25, -3)] == ["0.0", "0.0", "+1.2", "−3.0"]

@@ -10,7 +10,7 @@ import pytest
 
 from emotion_qwen.errors import MissingPackage, ShapeError
 from emotion_qwen.faces import CenterFaceDetector, Detections, ScriptedDetector
-from emotion_qwen.faces.detect import decode, model_path, overlaps, suppress
+from emotion_qwen.faces.detect import decode_heatmap, model_path, overlaps, suppress
 
 from .scenes import seen, square
 
@@ -21,11 +21,11 @@ def test_a_cell_becomes_a_box():
     scale, offset = np.zeros((2, 6, 8), np.float32), np.zeros((2, 6, 8), np.float32)
     scale[:, 2, 5] = np.log(4), np.log(2)  # 16 high, 8 wide
     offset[:, 2, 5] = 0.25, -0.25
-    boxes, scores = decode(heat, scale, offset, 0.4)
+    boxes, scores = decode_heatmap(heat, scale, offset, 0.4)
     # centre y (2 + .5 + .25) * 4 = 11, x (5 + .5 - .25) * 4 = 21
     assert boxes.tolist() == [[17, 3, 25, 19]] and scores.tolist() == [0.75]
     assert boxes.dtype == scores.dtype == np.float32
-    assert decode(heat, scale, offset, 0.8)[0].shape == (0, 4)
+    assert decode_heatmap(heat, scale, offset, 0.8)[0].shape == (0, 4)
 
 
 def test_overlap_is_shared_over_joined_area():

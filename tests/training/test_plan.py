@@ -14,9 +14,9 @@ from emotion_qwen.training.plan import (
     check_deepspeed,
     empty_model,
     memory_estimate,
-    read_config,
     read_settings,
     shares_of,
+    start_config,
 )
 from emotion_qwen.training.stages import STAGES, enter_stage, trainable_counts
 
@@ -114,11 +114,11 @@ def test_a_deepspeed_configuration_that_would_change_the_run_is_refused(tmp_path
 
 def test_a_start_that_is_no_model_is_refused(config_file, tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
-        read_config(read_settings(config_file(start=str(tmp_path / "nothing"))))
+        start_config(read_settings(config_file(start=str(tmp_path / "nothing"))))
     with pytest.raises(SettingsError, match="unknown size '8b'"):
-        read_config(read_settings(config_file(start="preset:8b")))
+        start_config(read_settings(config_file(start="preset:8b")))
     with pytest.raises(SettingsError, match="unknown size '8b'"):
-        read_config(read_settings(config_file(start=str(tmp_path / "nothing"), size="8b")))
+        start_config(read_settings(config_file(start=str(tmp_path / "nothing"), size="8b")))
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: f"{size_of(path)}-{path.stem}")

@@ -15,7 +15,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.data.parts import read_part
 from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.ver import export as exporting
-from emotion_qwen.ver.card import card, draw, plain
+from emotion_qwen.ver.card import card, draw_counts, escaped
 from emotion_qwen.ver.commands import ver
 from emotion_qwen.ver.estimate import extrapolate, guess
 from emotion_qwen.ver.export import load_ver
@@ -175,14 +175,14 @@ def test_reasons_are_counted_by_kind(reason, kind):
     ],
 )
 def test_what_others_wrote_stays_on_one_line_of_the_card(text, shown):
-    assert plain(text) == shown
+    assert escaped(text) == shown
 
 
 def test_licences_and_reasons_break_no_table_and_no_plot(made, tmp_path):
     found = figures(made)
     found["license"] = {"MIT\n## Free | <b>now</b>": 2}
     found["rejections"] = {"costs $5 or $\\frac$\nmore": 3}
-    lines = card(made, found, draw(found, tmp_path)).splitlines()
+    lines = card(made, found, draw_counts(found, tmp_path)).splitlines()
     assert r"| MIT ## Free \| &lt;b&gt;now&lt;/b&gt; | 2 |" in lines
     assert not any(line.startswith("## Free") for line in lines)
     assert (tmp_path / "rejections.png").stat().st_size > 1000

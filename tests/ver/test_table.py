@@ -6,7 +6,7 @@ import pytest
 from tests.disk import room
 
 from emotion_qwen.errors import DataError, StorageError
-from emotion_qwen.ver.store.table import Postponed, StepTable, digest, read_rows
+from emotion_qwen.ver.store.table import Postponed, StepTable, read_rows, value_digest
 
 COLUMNS = {"clip": "text", "value": "count"}
 
@@ -26,7 +26,7 @@ def test_rows_stand_in_the_order_of_the_items_whoever_came_first(tmp_path):
     made.append("a", rows("a", 1))
     assert made.finish(["a", "b"]) == 3
     assert [row["value"] for row in made.rows()] == [1, 2, 3]
-    assert made.is_done(digest(["a", "b"])) and not made.is_done(digest(["a", "b", "c"]))
+    assert made.is_done(value_digest(["a", "b"])) and not made.is_done(value_digest(["a", "b", "c"]))
 
 
 def test_a_half_written_line_is_cut_off_and_the_rest_is_kept(tmp_path):

@@ -15,7 +15,7 @@ from tests.views.reports import HOSTILE, KINDS, two_people
 
 from emotion_qwen.errors import DataError, MediaError, StorageError
 from emotion_qwen.strings import PHRASES
-from emotion_qwen.views.html import write_page
+from emotion_qwen.views.html import write_html
 from emotion_qwen.views.render import as_json
 
 PARTS = files("emotion_qwen.views")
@@ -58,7 +58,7 @@ class Reader(HTMLParser):
 
 
 def page(tmp_path: Path, report, **options) -> Reader:
-    return Reader(write_page(report, tmp_path / "page.html", **options).read_text(encoding="utf-8"))
+    return Reader(write_html(report, tmp_path / "page.html", **options).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,7 +189,7 @@ def test_faults_leave_the_page_before_as_it_was(tmp_path):
     assert (tmp_path / "page.html").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError, match=r"folder' is a folder or a device"):
-        write_page(two_people(), tmp_path / "folder")
+        write_html(two_people(), tmp_path / "folder")
 
 
 def test_the_wheel_carries_the_template():

@@ -194,11 +194,11 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
 def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> None:
     """Write one view of a report."""
     from emotion_qwen.views.annotate import annotate
-    from emotion_qwen.views.html import write_page
+    from emotion_qwen.views.html import write_html
     from emotion_qwen.views.markdown import as_markdown
 
     if view == "html":
-        write_page(report, target, media=file)
+        write_html(report, target, media=file)
     elif view == "markdown":
         write_whole(target, as_markdown(report))
     else:

@@ -22,7 +22,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from emotion_qwen.convert.fresh import SEED, new_compressor, new_gate
 from emotion_qwen.convert.layouts import EMBEDDING, PART_NAMES, TIED_HEAD, KeyMap, detect_layout, key_map
-from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_folder, same_bytes, write_folder
+from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_tensors, same_bytes, write_folder
 from emotion_qwen.convert.whisper import WhisperSource
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
@@ -126,7 +126,7 @@ def convert(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
     values = read_config(source)
-    stored = read_folder(source)
+    stored = read_tensors(source)
     detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
     shapes = {key: tensor.shape for key, tensor in stored.items()}
     mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, whisper=whisper)

@@ -89,7 +89,7 @@ def _not_finite(values: torch.Tensor) -> int:
     return sum(len(part) - int(part.isfinite().sum()) for part in values.flatten().split(CHUNK))
 
 
-def read_folder(folder: Path) -> dict[str, StoredTensor]:
+def read_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Read the headers of all weights of a folder: one file, or the shards of an index.
 
     Raises:

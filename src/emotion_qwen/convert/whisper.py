@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from emotion_qwen.convert.shards import StoredTensor, read_folder
+from emotion_qwen.convert.shards import StoredTensor, read_tensors
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model.audio import EmotionQwenAudioTower
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
@@ -69,7 +69,7 @@ def read_whisper(folder: Path, values: dict[str, Any], frames_per_token: int, to
         SettingsError: `frames_per_token` does not divide a window.
     """
     config = audio_config(values, frames_per_token, str(folder))
-    stored = read_folder(folder)
+    stored = read_tensors(folder)
     prefix = next(prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in stored) or not prefix)
     encoder = {key: tensor for key, tensor in stored.items() if key.startswith(prefix)}
     expected = {prefix + name: shape for name, shape in encoder_shapes(config).items()}

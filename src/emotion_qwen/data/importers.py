@@ -13,7 +13,7 @@ from pathlib import Path
 from emotion_qwen.data.conversations import read_llava, read_release, read_sharegpt
 from emotion_qwen.data.faults import REJECTED, Check, refuse
 from emotion_qwen.data.import_options import Found, ImportOptions
-from emotion_qwen.data.labelled import read_folder
+from emotion_qwen.data.labelled import read_labelled_folder
 from emotion_qwen.data.manifest import Acceptance, write_manifest
 from emotion_qwen.data.rules import SPLITS
 from emotion_qwen.data.tables import read_tables
@@ -28,7 +28,7 @@ IMPORTERS: dict[str, Callable[[Path, ImportOptions], Iterator[Found]]] = {
     "llava": read_llava,
     "sharegpt": read_sharegpt,
     "parquet": read_tables,
-    "folder": read_folder,
+    "folder": read_labelled_folder,
 }
 
 

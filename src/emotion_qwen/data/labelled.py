@@ -19,7 +19,7 @@ from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 
-def read_folder(source: Path, options: ImportOptions) -> Iterator[Found]:
+def read_labelled_folder(source: Path, options: ImportOptions) -> Iterator[Found]:
     """Read pictures and videos from one folder per label.
 
     Raises:

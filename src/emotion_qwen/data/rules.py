@@ -100,11 +100,11 @@ def located(sample: Sample, root: Path) -> Sample:
 
 def fingerprint(sample: Sample) -> str:
     """Hash what is taught: roles, texts and media paths, whatever the id, labels and split."""
-    turns = [[message["role"], parts_of(message["content"])] for message in sample.messages]
+    turns = [[message["role"], content_parts(message["content"])] for message in sample.messages]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
-def parts_of(content: Any) -> list[dict[str, Any]]:
+def content_parts(content: Any) -> list[dict[str, Any]]:
     """Return a content as a list of parts."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
@@ -217,7 +217,7 @@ def _check_turns(messages: tuple[dict[str, Any], ...]) -> None:
 
 
 def _check_content(message: dict[str, Any], place: str) -> None:
-    role, parts = message["role"], parts_of(message["content"])
+    role, parts = message["role"], content_parts(message["content"])
     kinds = [part["type"] for part in parts if part["type"] in MEDIA]
     if kinds and role != "user":
         raise DataError(f"{place} ({role}) holds a part of type {kinds[0]!r}; expected media in user turns only")

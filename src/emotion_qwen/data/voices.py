@@ -65,14 +65,14 @@ def read_voices(
         )
     return Voices(
         path.stem,
-        tuple(decode(row["audio"], f"{path.name}: {row['id']}") for row in chosen),
+        tuple(decode_voice(row["audio"], f"{path.name}: {row['id']}") for row in chosen),
         tuple(row["label"] for row in chosen),
         tuple(row["speaker"] for row in chosen),
         tuple(row["id"] for row in chosen),
     )
 
 
-def decode(data: bytes, place: str = "sound") -> np.ndarray:
+def decode_voice(data: bytes, place: str = "sound") -> np.ndarray:
     """Decode an encoded sound to (S,) float32 mono at 16 kHz, as a clip's sound is read.
 
     Raises:

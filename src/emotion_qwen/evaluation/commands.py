@@ -104,12 +104,12 @@ def score(run: Path, tasks: str | None, frames: bool) -> int:
 @click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
 def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -> int:
     """Compare two runs of one model each, or the folders of two models within runs (RUN/MODEL)."""
-    from emotion_qwen.evaluation.run.compare import compare_runs, show, write_comparison
+    from emotion_qwen.evaluation.run.compare import compare_runs, print_comparison, write_comparison
 
     _load(tasks)
     compared = compare_runs(first, second)
     pages = write_comparison(compared, output or second)
-    show(compared, Console())
+    print_comparison(compared, Console())
     print(f"read {' or '.join(map(str, pages))}")
     return FINISHED_WITH_FAULTS if compared.left_out else 0
 
@@ -117,14 +117,14 @@ def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:
     """Score, write the pages, print the table; return what was scored."""
     from emotion_qwen.evaluation.pages.examples import keep_pictures
-    from emotion_qwen.evaluation.pages.score_page import show, write_report
+    from emotion_qwen.evaluation.pages.score_page import print_scores, write_report
     from emotion_qwen.evaluation.run.score import score_run
 
     scored = score_run(run)
     for column in scored.columns if frames else ():
         keep_pictures(column, [item for item in items_of.get(column.folder, ()) if item.language == column.language])
     pages = write_report(run, scored, frames=frames)
-    show(scored, Console())
+    print_scores(scored, Console())
     print(f"read {' or '.join(map(str, pages))}")
     return scored
 
@@ -212,7 +212,7 @@ def forgetting(
     BEFORE and AFTER are nano, model or adapter folders, or hub names. Answers are kept in OUTPUT, so an
     interrupted run goes on. Exit code 1: more general skill was lost than allowed.
     """
-    from emotion_qwen.evaluation.pages.forgetting_page import PAGE, show, write_page
+    from emotion_qwen.evaluation.pages.forgetting_page import PAGE, print_forgetting, write_forgetting_page
     from emotion_qwen.evaluation.run.forgetting import check_domains, measure_forgetting
     from emotion_qwen.evaluation.task import SPLITS
     from emotion_qwen.evaluation.tasks import load_tasks
@@ -234,8 +234,8 @@ def forgetting(
     for name, side in ((before, "before"), (after, "after")):
         _answer_all(name, output / side, chosen, device, wanted)
     comparison = measure_forgetting(output / "before", output / "after", [task.name for task in chosen], allow)
-    write_page(comparison, output, draw_figures(comparison, output))
-    show(comparison, Console())
+    write_forgetting_page(comparison, output, draw_figures(comparison, output))
+    print_forgetting(comparison, Console())
     print(f"read {output / PAGE}")
     return LOST if comparison.failed else 0
 

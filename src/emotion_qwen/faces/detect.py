@@ -166,7 +166,7 @@ class CenterFaceDetector:
         network = _network()
         network.setInput(cv2.dnn.blobFromImage(picture))
         heat, scale, offset, landmarks = network.forward(["537", "538", "539", "540"])
-        boxes, scores = decode(heat[0, 0], scale[0], offset[0], threshold)
+        boxes, scores = decode_heatmap(heat[0, 0], scale[0], offset[0], threshold)
         points = landmarks[0][:, heat[0, 0] > threshold].T.reshape(-1, 5, 2)
         rolls, strains = rolls_of(points * (boxes[:, None, [3, 2]] - boxes[:, None, [1, 0]]))
         boxes = boxes * np.array([width / size[0], height / size[1]] * 2, np.float32)
@@ -198,7 +198,9 @@ def wrapped(degrees: np.ndarray) -> np.ndarray:
     return (degrees + 180) % 360 - 180
 
 
-def decode(heat: np.ndarray, scale: np.ndarray, offset: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def decode_heatmap(
+    heat: np.ndarray, scale: np.ndarray, offset: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Turn the network's maps into boxes.
 
     Args:

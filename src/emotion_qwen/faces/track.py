@@ -13,7 +13,7 @@ import numpy as np
 
 from emotion_qwen.errors import ShapeError
 from emotion_qwen.faces.detect import CenterFaceDetector, Detections, FaceDetector, overlaps
-from emotion_qwen.faces.turned import detect_turned, quarter_of, rolls_of
+from emotion_qwen.faces.turned import detect_turned, quarter_of, rolls_by_angle
 from emotion_qwen.records import FaceTrack
 
 GROWTH = 2.0
@@ -93,7 +93,7 @@ def track_faces(
             trails = _trails(times, (detect_turned(frame, quarter, detector) for frame in frames), *reached)
     tracks = [_record(person, trail) for person, trail in enumerate(trails)]
     return tuple(
-        replace(track, rolls=rolls_of(track, frames, trail.rolls, trail.strains, detector))
+        replace(track, rolls=rolls_by_angle(track, frames, trail.rolls, trail.strains, detector))
         for track, trail in zip(tracks, trails, strict=True)
     )
 

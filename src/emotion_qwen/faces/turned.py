@@ -73,7 +73,7 @@ def roll_of(frame: np.ndarray, box: np.ndarray, detector: CenterFaceDetector) ->
     return float(wrapped(roll + found.rolls[int((rightness(found) - _off_centre(found.boxes, len(around))).argmax())]))
 
 
-def rolls_of(
+def rolls_by_angle(
     track: FaceTrack,
     frames: np.ndarray,
     rolls: Sequence[float],

@@ -13,7 +13,7 @@ from emotion_qwen.training.plan import (
     empty_model,
     make_mixture,
     memory_estimate,
-    read_config,
+    start_config,
     start_is_there,
 )
 from emotion_qwen.training.run import start_processor
@@ -24,7 +24,7 @@ STRATEGIES = (("ddp", 1), ("ddp", 8), ("zero2", 8), ("zero3", 8), ("fsdp", 8))
 
 def print_plan(settings: TrainSettings, console: Console) -> None:
     """Print what learns, what is frozen, and the memory it takes."""
-    plan, model = settings.plan, empty_model(read_config(settings))
+    plan, model = settings.plan, empty_model(start_config(settings))
     if not start_is_there(settings):
         console.print(f"start {settings.start} is not there yet; planned by size {settings.size}", markup=False)
     enter_stage(model, plan, copy=False)

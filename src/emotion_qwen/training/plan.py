@@ -233,7 +233,7 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
     return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
 
 
-def read_config(settings: TrainSettings) -> EmotionQwenConfig:
+def start_config(settings: TrainSettings) -> EmotionQwenConfig:
     """Read the configuration of a run's start without its weights.
 
     Where the start is not there yet (it is the output of an earlier stage, or still to be converted), the

@@ -29,7 +29,7 @@ def write_card(folder: SetFolder) -> None:
     values = figures(folder)
     out = folder.output
     write_whole(out / "stats.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    plots = draw(values, out / "plots")
+    plots = draw_counts(values, out / "plots")
     write_whole(out / "README.md", card(folder, values, plots))
 
 
@@ -47,15 +47,18 @@ def card(folder: SetFolder, values: dict[str, Any], plots: list[str]) -> str:
     pictures = "".join(f"\n![{Path(plot).stem}]({plot})\n" for plot in plots)
     cost, check = values["cost"], values["agreement"]["check"]
     teacher, revised = settings.describe.teacher, check["accepted after a revision"]
-    reader, second = _model(settings.check.reader, "rules alone"), _model(settings.check.second, "none")
+    reader, second = (
+        escaped(_model(settings.check.reader, "rules alone")),
+        escaped(_model(settings.check.second, "none")),
+    )
     return f"""{head}
-# {plain(settings.export.name)}
+# {escaped(settings.export.name)}
 
 {values["clips"]:,} clips of {values["sources"]:,} videos, {values["hours"]:.2f} hours, each described in {languages}:
 facial cues, body, voice, scene, context, a description with its reasoning, emotions, valence and arousal. Built by
 `emotion-qwen ver build`; every clip names its source file and seconds.
 
-- Teacher: {plain(teacher.model or "nano")} ({teacher.kind}); reader: {plain(reader)}; second teacher: {plain(second)}.
+- Teacher: {escaped(teacher.model or "nano")} ({teacher.kind}); reader: {reader}; second teacher: {second}.
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
@@ -92,7 +95,7 @@ def _model(chosen: TeacherSettings | None, without: str) -> str:
     return (chosen.model or "local model") if chosen else without
 
 
-def plain(text: object) -> str:
+def escaped(text: object) -> str:
     """Return a text from outside (a licence, a name, a reason) on one line, so that Markdown shows it and no more.
 
     It may stand in a table or a heading: marks, links and HTML lose their meaning, and no line ends.
@@ -104,18 +107,18 @@ def plain(text: object) -> str:
 def _table(name: str, counts: dict[str, int]) -> str:
     if not counts:
         return "none\n"
-    rows = "".join(f"| {plain(key)} | {count:,} |\n" for key, count in counts.items())
+    rows = "".join(f"| {escaped(key)} | {count:,} |\n" for key, count in counts.items())
     return f"| {name} | clips |\n| --- | --- |\n{rows}"
 
 
 def _agreement(values: dict[str, Any]) -> str:
     pairs = [
-        (f"teacher and {plain(name)}", f"{pair['labels']:,} labels", pair)
+        (f"teacher and {escaped(name)}", f"{pair['labels']:,} labels", pair)
         for name, pair in values["agreement"].items()
         if name != "check"
     ]
     for pair in (values["reviews"] or {}).get("pairs", []):
-        names = " and ".join(map(plain, pair["reviewers"]))
+        names = " and ".join(map(escaped, pair["reviewers"]))
         pairs.append((f"reviewers {names}", f"{pair['clips']:,} clips", pair))
     if not pairs:
         return "There is no second judgement.\n"
@@ -123,7 +126,7 @@ def _agreement(values: dict[str, Any]) -> str:
     return "| between | on | agree | Cohen's kappa |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"
 
 
-def draw(values: dict[str, Any], folder: Path) -> list[str]:
+def draw_counts(values: dict[str, Any], folder: Path) -> list[str]:
     """Draw emotions and rejections as bars; returns paths below the set, none without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

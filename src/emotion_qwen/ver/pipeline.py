@@ -21,7 +21,7 @@ from emotion_qwen.ver.steps import check, cut, describe, listen, look, segment, 
 from emotion_qwen.ver.store.columns import COLUMNS, Row
 from emotion_qwen.ver.store.folder import SetFolder
 from emotion_qwen.ver.store.sources import find_sources
-from emotion_qwen.ver.store.table import Postponed, digest
+from emotion_qwen.ver.store.table import Postponed, value_digest
 from emotion_qwen.ver.teachers.calls import BudgetSpent, Caller, Ledger
 from emotion_qwen.ver.teachers.description import Teacher
 from emotion_qwen.ver.teachers.endpoint import EndpointTeacher
@@ -97,7 +97,7 @@ class Build(SetFolder):
     def _select(self) -> None:
         table = self.tables["select"]
         keys = [row["clip"] for row in self.tables["look"].rows()]
-        if table.is_done(digest(keys)):
+        if table.is_done(value_digest(keys)):
             return
         table.open()
         decided = {key: rows[0]["status"] for key, rows in table.known()}
@@ -127,7 +127,7 @@ class Build(SetFolder):
     def _step(self, name: str, items: Callable[[], Iterator[Row]], work: Work, key: str = "clip") -> None:
         table = self.tables[name]
         keys = [row[key] for row in items()]
-        if table.is_done(digest(keys)):
+        if table.is_done(value_digest(keys)):
             return
         known = table.open()
         began, done, self._failures = time.monotonic(), 0, 0

@@ -45,7 +45,7 @@ SIZE = (16, 9)
 """Width and height of the stage where the report does not tell the picture's."""
 
 
-def write_page(
+def write_html(
     report: EmotionReport, path: str | Path, *, media: str | Path | None = None, embed_limit: int = EMBED_LIMIT
 ) -> Path:
     """Write a report as a page that opens from disk in any current browser.

@@ -12,7 +12,7 @@ from emotion_qwen.errors import RemoteError, SettingsError
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.plan import make_answerer
-from emotion_qwen.evaluation.run.predictions import read_all, read_header
+from emotion_qwen.evaluation.run.predictions import read_all, read_run_header
 from emotion_qwen.evaluation.run.runner import answer_task
 
 from ..scripted import asked, emotion_item, said, scripted_server, toy
@@ -76,7 +76,7 @@ def test_further_fields_are_sent_and_recorded_and_none_replaces_those_of_the_tas
     body = requests[0][0]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert (body["temperature"], body["max_tokens"]) == (0, 8)
-    assert read_header(tmp_path / "toy")["settings"]["extra"] == settings["extra"]
+    assert read_run_header(tmp_path / "toy")["settings"]["extra"] == settings["extra"]
 
 
 def test_the_same_weights_say_the_same_by_endpoint_and_here(nano, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel, picture_side
-from emotion_qwen.evaluation.run.predictions import HEADER, LINES, read_header, read_predictions
+from emotion_qwen.evaluation.run.predictions import HEADER, LINES, read_predictions, read_run_header
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.evaluation.tasks import TASKS
@@ -70,7 +70,7 @@ def test_a_line_says_everything(nano, data):
     assert fields["seconds"] > 0
     assert sum(fields["scores"].values()) == pytest.approx(1, abs=1e-4) and sum(fields["gate"]) == pytest.approx(1)
     assert fields["predicted"] == max(fields["scores"], key=fields["scores"].get)
-    header = read_header(data / "out" / "cifar")
+    header = read_run_header(data / "out" / "cifar")
     assert header["weights"] == nano.provenance()["weights"] and header["settings"]["person_gray"] is True
     assert read_predictions(data / "out" / "cifar") == found
 
@@ -159,7 +159,7 @@ def test_broken_files_are_named(data):
     with pytest.raises(DataError, match="line 1: no prediction"):
         read_predictions(folder)
     with pytest.raises(DataError, match=r"task\.json: cannot be read"):
-        read_header(folder)
+        read_run_header(folder)
     assert read_predictions(data / "nothing") == []
 
 

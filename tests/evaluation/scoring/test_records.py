@@ -17,7 +17,7 @@ from emotion_qwen.evaluation.scoring.records import (
     Read,
     ScoredItem,
     ScoreTable,
-    draw,
+    bootstrap_scores,
     judge,
     likeliest,
     ratio,
@@ -95,18 +95,20 @@ def mean_table(values, clusters):
 
 def test_an_interval_of_single_items_is_that_of_the_plain_bootstrap():
     values = np.array([1.0] * 60 + [0.0] * 40)
-    [score] = draw(mean_table(values, map(str, range(100))))
+    [score] = bootstrap_scores(mean_table(values, map(str, range(100))))
     plain = mean_over_tasks([values])
     assert score.value == pytest.approx(0.6) and score.items == 100
     assert (score.low, score.high) == pytest.approx((plain.low, plain.high), abs=0.011)
-    assert draw(mean_table(values, map(str, range(100))), seed=0) == (score,), "the same seed gives the same interval"
+    assert bootstrap_scores(mean_table(values, map(str, range(100))), seed=0) == (score,), (
+        "the same seed gives the same interval"
+    )
 
 
 def test_items_of_one_cluster_are_drawn_together():
     """20 videos of 50 frames that are all right or all wrong are 20 observations, not 1000."""
     values = np.repeat([1.0] * 10 + [0.0] * 10, 50)
-    [alone] = draw(mean_table(values, map(str, range(1000))))
-    [together] = draw(mean_table(values, [str(number // 50) for number in range(1000)]))
+    [alone] = bootstrap_scores(mean_table(values, map(str, range(1000))))
+    [together] = bootstrap_scores(mean_table(values, [str(number // 50) for number in range(1000)]))
     assert alone.value == together.value == 0.5
     # sqrt(0.25 / 20) = 0.112, times 1.96; sqrt(0.25 / 1000) = 0.016
     assert together.high - together.low == pytest.approx(2 * 1.96 * 0.112, rel=0.12)
@@ -117,13 +119,13 @@ def test_items_of_one_cluster_are_drawn_together():
 def test_six_of_six_are_no_certainty(value, low, high):
     """Every draw is the same there; the exact binomial bound (Clopper and Pearson) is 1 - 0.025 ** (1 / 6) = 0.4593."""
     table = mean_table(np.full(6, value), "abcdef")
-    [score] = draw(replace(table, shares=(True,)))
+    [score] = bootstrap_scores(replace(table, shares=(True,)))
     assert (score.value, score.low, score.high) == pytest.approx((value, low, high), abs=1e-4)
     bound = binomtest(int(6 * value), 6).proportion_ci(0.95, "exact")
     assert (score.low, score.high) == pytest.approx((bound.low, bound.high))
-    [score] = draw(table)
+    [score] = bootstrap_scores(table)
     assert (score.low, score.high) == (value, value), "what is no share, such as points, is left as it is"
-    [score] = draw(replace(mean_table(np.full(600, value), "abcdef" * 100), shares=(True,)))
+    [score] = bootstrap_scores(replace(mean_table(np.full(600, value), "abcdef" * 100), shares=(True,)))
     assert (score.low, score.high) == pytest.approx((low, high), abs=1e-4), "600 items of six people are six"
 
 
@@ -133,7 +135,7 @@ def test_strata_are_drawn_each_for_itself():
     rows = np.column_stack([values, np.ones(40)])
     parts = tuple("right" if value else "wrong" for value in values)
     table = mean_table(values, map(str, range(40)))
-    [score] = draw(ScoreTable(table.names, table.items, rows, table.clusters, table.statistic, parts))
+    [score] = bootstrap_scores(ScoreTable(table.names, table.items, rows, table.clusters, table.statistic, parts))
     assert (score.value, score.low, score.high) == (0.75, 0.75, 0.75)
     assert [
         len(part) for part in ScoreTable(("x",), (40,), rows, table.clusters, table.statistic, parts).by_cluster()
@@ -146,7 +148,9 @@ def test_strata_are_drawn_each_for_itself():
 def test_an_interval_covers_the_truth_as_often_as_it_says():
     rng, covered = np.random.default_rng(0), 0
     for seed in range(200):
-        [score] = draw(mean_table((rng.random(200) < 0.7).astype(float), map(str, range(200))), draws=400, seed=seed)
+        [score] = bootstrap_scores(
+            mean_table((rng.random(200) < 0.7).astype(float), map(str, range(200))), draws=400, seed=seed
+        )
         covered += score.low <= 0.7 <= score.high
     assert 180 <= covered <= 198
 

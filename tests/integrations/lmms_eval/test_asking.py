@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.integrations.lmms_eval.asking import answer_of, asked, context_of, part_of
+from emotion_qwen.integrations.lmms_eval.asking import answer_of, content_part, harness_context, harness_request
 
 from .invented import held
 
@@ -12,17 +12,17 @@ DOCUMENTS = {"theirs": {"val": [{"q": "What is it?", "a": "a cat"}]}}
 
 
 def simple(settings, visuals, context="What is it?"):
-    return asked((context, settings, lambda row: visuals, 0, "theirs", "val"), DOCUMENTS)
+    return harness_request((context, settings, lambda row: visuals, 0, "theirs", "val"), DOCUMENTS)
 
 
 def chat(messages, settings=None):
-    return asked(("", lambda row: messages, settings or {}, 0, "theirs", "val"), DOCUMENTS)
+    return harness_request(("", lambda row: messages, settings or {}, 0, "theirs", "val"), DOCUMENTS)
 
 
 def test_a_row_of_ours_is_our_item_in_both_forms(home):
     documents = held("emer_zh", home)
     for arguments in (("", {"max_new_tokens": 9}, list), ("", list, {"max_new_tokens": 9})):
-        one = asked((*arguments, 1, "emer_zh", "emer_zh"), documents)
+        one = harness_request((*arguments, 1, "emer_zh", "emer_zh"), documents)
         assert (one.task.name, one.task.max_new_tokens, one.item.id) == ("emer", 9, "sample_00000002")
         assert one.item.language == "zh" and one.talk == ()
 
@@ -60,12 +60,12 @@ def test_only_greedy_answers(settings):
 @pytest.mark.parametrize("medium", ["a.wav", {"array": [0], "sampling_rate": 1}, np.zeros((2, 2), np.uint8), 3])
 def test_a_medium_that_is_not_taken_is_named(medium):
     with pytest.raises(SettingsError, match="expected a PIL picture"):
-        part_of(medium)
+        content_part(medium)
 
 
 def test_paths_are_pictures_or_videos_and_parts_of_videos_are_refused():
-    assert part_of("x.MP4")["type"] == "video" and part_of("x.png")["type"] == "image"
-    assert part_of("no_suffix", "video")["type"] == "video"
+    assert content_part("x.MP4")["type"] == "video" and content_part("x.png")["type"] == "image"
+    assert content_part("no_suffix", "video")["type"] == "video"
     cut = {"type": "video", "url": "x.mp4", "start_time": 1.0}
     with pytest.raises(SettingsError, match="whole picture or video"):
         chat([{"role": "user", "content": [cut]}])
@@ -73,6 +73,6 @@ def test_paths_are_pictures_or_videos_and_parts_of_videos_are_refused():
 
 def test_answers_to_be_scored():
     arguments = ("Q", lambda row: f" {row['a']}", lambda row: PICTURE, 0, "theirs", "val")
-    parts, context = context_of(arguments, DOCUMENTS)
+    parts, context = harness_context(arguments, DOCUMENTS)
     assert (len(parts), context, answer_of(arguments, DOCUMENTS)) == (1, "Q", "a cat")
-    assert context_of(("", " yes"), {}) == ([], "") and answer_of(("", " yes"), {}) == "yes"
+    assert harness_context(("", " yes"), {}) == ([], "") and answer_of(("", " yes"), {}) == "yes"

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from emotion_qwen.errors import DataError, MediaError, SettingsError
-from emotion_qwen.evaluation.run.predictions import asked
+from emotion_qwen.evaluation.run.predictions import question_digest
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.integrations.lmms_eval import rows
 
@@ -13,14 +13,14 @@ from .invented import SPLITS, Rows
 @pytest.mark.parametrize("split", SPLITS)
 def test_rows_are_the_items_of_our_readers(home, split, monkeypatch):
     monkeypatch.setenv(rows.DATA, str(home))
-    found = rows.read_rows(Rows([{"nothing": ""}], split))
+    found = rows.harness_rows(Rows([{"nothing": ""}], split))
     name, _, language = split.rpartition("_")
     items = TASKS[name].items(home, side=64, languages=(language,))
     assert len(found) == len(items) == SPLITS[split] and found.split == split
     for row, item in zip(found, items, strict=True):
         assert all(isinstance(value, str) for value in row.values()), "a data set wants one type a column"
         task, back = rows.item_of(row)
-        assert task is TASKS[name] and (asked(back), back.scored()) == (asked(item), item.scored())
+        assert task is TASKS[name] and (question_digest(back), back.scored()) == (question_digest(item), item.scored())
         assert [p["type"] for p in back.parts] == [p["type"] for p in item.parts]
         assert (back.choices, back.allowed, back.options) == (item.choices, item.allowed, item.options)
 
@@ -50,7 +50,7 @@ def test_other_models_get_words_pictures_and_messages(home):
 def test_what_is_not_told_or_not_known(home, monkeypatch, tmp_path):
     monkeypatch.delenv(rows.DATA, raising=False)
     with pytest.raises(DataError, match="EMOTION_QWEN_DATA is not set"):
-        rows.read_rows(Rows([], "dfew_en"))
+        rows.harness_rows(Rows([], "dfew_en"))
     with pytest.raises(SettingsError, match="unknown task 'fer'|fer"):
         rows.rows_of("fer_en", home)
     with pytest.raises(DataError):

@@ -64,7 +64,7 @@ class Picture:
 Block = Heading | Text | Bullets | Rows | Picture
 
 
-def as_markdown(blocks: Sequence[Block], folder: Path) -> str:
+def markdown_of_blocks(blocks: Sequence[Block], folder: Path) -> str:
     """Write blocks as Markdown that stands in `folder`."""
     return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
 

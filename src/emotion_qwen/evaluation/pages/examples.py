@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.run.predictions import digest
+from emotion_qwen.evaluation.run.predictions import text_digest
 from emotion_qwen.evaluation.run.score import Column
 from emotion_qwen.evaluation.scoring.records import Judged
 from emotion_qwen.evaluation.task import Item
@@ -72,7 +72,7 @@ def keep_pictures(column: Column, items: Iterable[Item]) -> None:
 
 
 def _place(folder: Path, item: Item) -> Path:
-    return folder / PICTURES / f"{digest(item.id)}.jpg"
+    return folder / PICTURES / f"{text_digest(item.id)}.jpg"
 
 
 def _kept(folder: Path, item: Item) -> Path | None:

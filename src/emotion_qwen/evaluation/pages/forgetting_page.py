@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emotion_qwen import __version__
-from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Picture, Rows, Text, as_markdown
+from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Picture, Rows, Text, markdown_of_blocks
 from emotion_qwen.evaluation.run.forgetting import POINTS, SIDES, Change, Forgetting, TaskChange
 from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, IntervalEstimate
 from emotion_qwen.files import write_whole
@@ -20,7 +20,7 @@ PAGE, RECORD = "forgetting.md", "forgetting.json"
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 
 
-def write_page(result: Forgetting, folder: Path, figures: Mapping[str, Path]) -> None:
+def write_forgetting_page(result: Forgetting, folder: Path, figures: Mapping[str, Path]) -> None:
     """Write `forgetting.json` and `forgetting.md`.
 
     Args:
@@ -28,11 +28,11 @@ def write_page(result: Forgetting, folder: Path, figures: Mapping[str, Path]) ->
         folder: exists.
         figures: caption -> picture in that folder, in the order of the page.
     """
-    write_whole(folder / RECORD, json.dumps(as_record(result), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / PAGE, as_markdown(_blocks(result, figures), folder))
+    write_whole(folder / RECORD, json.dumps(forgetting_record(result), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / PAGE, markdown_of_blocks(_blocks(result, figures), folder))
 
 
-def as_record(result: Forgetting) -> dict[str, Any]:
+def forgetting_record(result: Forgetting) -> dict[str, Any]:
     """Return everything as plain values, in percent and percentage points."""
     return {
         "failed": result.failed,
@@ -68,7 +68,7 @@ def verdict(result: Forgetting) -> str:
     return text
 
 
-def show(result: Forgetting, console: Console) -> None:
+def print_forgetting(result: Forgetting, console: Console) -> None:
     """Print the table of tasks and the verdict."""
     table = Table(title="before and after, accuracy in %")
     for title, justify in (("task", "left"), ("items", "right"), ("before", "right"), ("after", "right")):
@@ -223,7 +223,7 @@ def _percent(share: float) -> str:
 
 def points(share: float) -> str:
     """Write a difference of shares as signed percentage points."""
-    return signed(POINTS * share)
+    return signed_points(POINTS * share)
 
 
 def span(estimate: IntervalEstimate) -> str:
@@ -232,10 +232,10 @@ def span(estimate: IntervalEstimate) -> str:
 
 
 def _plain(value: float) -> str:
-    return signed(value).removeprefix("+")
+    return signed_points(value).removeprefix("+")
 
 
-def signed(value: float) -> str:
+def signed_points(value: float) -> str:
     """Write a number to one decimal with its sign; a real minus, and no sign at zero."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")

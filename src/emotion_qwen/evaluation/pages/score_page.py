@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from emotion_qwen import __version__
-from emotion_qwen.evaluation.pages.blocks import Block, Heading, Picture, Rows, Text, as_html, as_markdown
+from emotion_qwen.evaluation.pages.blocks import Block, Heading, Picture, Rows, Text, as_html, markdown_of_blocks
 from emotion_qwen.evaluation.pages.examples import worst
 from emotion_qwen.evaluation.pages.figures import draw_column
-from emotion_qwen.evaluation.run.predictions import digest
-from emotion_qwen.evaluation.run.score import Column, Scored, as_record, groups_note
+from emotion_qwen.evaluation.run.predictions import text_digest
+from emotion_qwen.evaluation.run.score import Column, Scored, groups_note, score_record
 from emotion_qwen.evaluation.scoring.records import Result, Score
 from emotion_qwen.evaluation.task import RELEASE, Task
 from emotion_qwen.files import write_whole
@@ -41,14 +41,14 @@ def write_report(run: Path, scored: Scored, *, frames: bool = True) -> list[Path
     Raises:
         MissingPackage: matplotlib is not installed.
     """
-    write_whole(run / RECORD, json.dumps(as_record(scored), indent=1, ensure_ascii=False) + "\n")
+    write_whole(run / RECORD, json.dumps(score_record(scored), indent=1, ensure_ascii=False) + "\n")
     blocks = report_blocks(run, scored, frames)
-    write_whole(run / PAGE, as_markdown(blocks, run))
+    write_whole(run / PAGE, markdown_of_blocks(blocks, run))
     write_whole(run / WEB, as_html(blocks, f"Scores of {run.name}"))
     return [run / PAGE, run / WEB]
 
 
-def show(scored: Scored, console: Console) -> None:
+def print_scores(scored: Scored, console: Console) -> None:
     """Print the first scores of every column, and what became of its answers."""
     table = Table(title="scores, with 95 % intervals", padding=(0, 1, 0, 0))
     table.add_column("task, model, language", overflow="fold")
@@ -142,7 +142,7 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
     faults = _faults(column)
     if faults:
         blocks.append(Rows(("failed item", "why"), faults, (0, 1)))
-    drawn = draw_column(column, run / FIGURES / f"{digest(place)}.png")
+    drawn = draw_column(column, run / FIGURES / f"{text_digest(place)}.png")
     if drawn:
         blocks.append(Picture(drawn, f"{place}: recall of every class, and right against given answers"))
     classes = [score for score in column.result.scores if score.name.startswith(CLASS)]

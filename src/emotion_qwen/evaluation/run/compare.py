@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.pages.blocks import Block, Heading, Rows, Text, as_html, as_markdown
+from emotion_qwen.evaluation.pages.blocks import Block, Heading, Rows, Text, as_html, markdown_of_blocks
 from emotion_qwen.evaluation.run.score import Column, score_run
 from emotion_qwen.evaluation.scoring.paired import Comparison, Difference, compare
 from emotion_qwen.files import write_whole
@@ -84,12 +84,12 @@ def write_comparison(runs: Runs, folder: Path) -> list[Path]:
     """Write `comparison.json`, `comparison.md` and `comparison.html`; return the files to read."""
     blocks = _blocks(runs)
     write_whole(folder / RECORD, json.dumps(_record(runs), indent=1, ensure_ascii=False) + "\n")
-    write_whole(folder / PAGE, as_markdown(blocks, folder))
+    write_whole(folder / PAGE, markdown_of_blocks(blocks, folder))
     write_whole(folder / WEB, as_html(blocks, " against ".join(runs.names)))
     return [folder / PAGE, folder / WEB]
 
 
-def show(runs: Runs, console: Console) -> None:
+def print_comparison(runs: Runs, console: Console) -> None:
     """Print the table, and what could not be compared."""
     table = Table(title=escape(f"{runs.names[0]} (first) and {runs.names[1]} (second), paired"))
     for number, title in enumerate(HEAD[:7]):

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.run.answerers import ENDPOINT, EndpointSettings
-from emotion_qwen.evaluation.run.predictions import digest, read_header, read_predictions
+from emotion_qwen.evaluation.run.predictions import read_predictions, read_run_header, text_digest
 from emotion_qwen.evaluation.run.runner import read_items
 from emotion_qwen.evaluation.run.score import task_of
 from emotion_qwen.evaluation.scoring.judgements import HIGHEST, LOWEST, Judgement, read_mark
@@ -115,7 +115,7 @@ class Judge:
             SettingsError: no such question.
         """
         text = prompt(question, reference, reply, language)
-        path = self.cache / (digest("\n".join((self.name, self.identity, text))) + ".json")
+        path = self.cache / (text_digest("\n".join((self.name, self.identity, text))) + ".json")
         mine = {"judge": self.name, "identity": self.identity, "prompt": text}
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -200,7 +200,7 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
     with ThreadPoolExecutor(judge.at_once) as pool:
         judged = list(pool.map(mark, work))
     lines = [json_line(asdict(one)) for one in judged]
-    write_whole(folder / f"judged.{digest(judge.name)}.jsonl", "".join(lines))
+    write_whole(folder / f"judged.{text_digest(judge.name)}.jsonl", "".join(lines))
     return judged
 
 
@@ -211,7 +211,7 @@ def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> in
         SettingsError: both judges have one name, or see `make_judge`.
         DataError: see `judge_folder`.
     """
-    wanted = [(folder, task_of(read_header(folder)).judge) for folder in folders]
+    wanted = [(folder, task_of(read_run_header(folder)).judge) for folder in folders]
     wanted = [(folder, questions) for folder, questions in wanted if questions]
     if not wanted:
         return 0

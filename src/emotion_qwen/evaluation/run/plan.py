@@ -16,7 +16,7 @@ from rich.console import Console
 from emotion_qwen.errors import EmotionQwenError, SettingsError
 from emotion_qwen.evaluation.run.answerers import ENDPOINT, FILE, Answerer, EndpointSettings
 from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
-from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, digest
+from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, text_digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, load_tasks
@@ -263,17 +263,19 @@ def folder_names(models: Sequence[str]) -> dict[str, str]:
     several = {short for short in names.values() if list(names.values()).count(short) > 1}
     named = {name: f"{short}-{_host(name)}" if short in several else short for name, short in names.items()}
     again = {full for full in named.values() if list(named.values()).count(full) > 1}
-    return {name: f"{names[name]}-{digest(name)[:6]}" if full in again else full for name, full in named.items()}
+    return {name: f"{names[name]}-{text_digest(name)[:6]}" if full in again else full for name, full in named.items()}
 
 
 def _short(model: str) -> str:
     if model.startswith(FILE):
         return Path(model.removeprefix(FILE)).stem
-    return _plain(model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name) or digest(model)
+    return _plain(model.rstrip("/").rpartition("#")[2] if "#" in model else Path(model).name) or text_digest(model)
 
 
 def _host(model: str) -> str:
-    return _plain(urlsplit(model.removeprefix(ENDPOINT)).netloc) if model.startswith(ENDPOINT) else digest(model)[:6]
+    return (
+        _plain(urlsplit(model.removeprefix(ENDPOINT)).netloc) if model.startswith(ENDPOINT) else text_digest(model)[:6]
+    )
 
 
 def _plain(name: str) -> str:

@@ -80,13 +80,15 @@ class Prediction:
 def prediction(item: Item, **fields: Any) -> Prediction:
     """Return a line about an item; `said` are the fields of the answer."""
     values = {"predicted": None, "scores": None, "gate": None, "options": len(item.allowed or item.choices)}
-    return Prediction(item.id, item.language, item.group, item.answer, asked=asked(item), **{**values, **fields})
+    return Prediction(
+        item.id, item.language, item.group, item.answer, asked=question_digest(item), **{**values, **fields}
+    )
 
 
-def asked(item: Item) -> str:
+def question_digest(item: Item) -> str:
     """Return the hash of a prompt: question, choices and text parts."""
     texts = [part["text"] for part in item.parts if part["type"] == "text"]
-    return digest("\n".join([*texts, item.question, *item.choices, *item.allowed]))
+    return text_digest("\n".join([*texts, item.question, *item.choices, *item.allowed]))
 
 
 def medium_name(part: Mapping[str, Any]) -> str:
@@ -99,12 +101,12 @@ def medium_name(part: Mapping[str, Any]) -> str:
     return getattr(medium, "key", "")  # `stored.Stored`
 
 
-def digest(text: str) -> str:
+def text_digest(text: str) -> str:
     """Return 16 hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_header(folder: Path) -> dict[str, Any]:
+def read_run_header(folder: Path) -> dict[str, Any]:
     """Read `task.json` of a task's folder.
 
     Raises:
@@ -132,7 +134,7 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
         return
-    header = read_header(folder)
+    header = read_run_header(folder)
     # The same weights may be called by two paths; everything else decides over the answers.
     other = [key for key in wanted if key not in ("model", "options") and header.get(key) != wanted[key]]
     if other:
@@ -146,7 +148,7 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
 
 def keep_options(folder: Path, options: Mapping[str, str]) -> None:
     """Write the options of the task into the header, so that scoring sets them again; none change nothing."""
-    header = read_header(folder)
+    header = read_run_header(folder)
     if options and header.get("options") != options:
         write_whole(
             folder / HEADER, json.dumps({**header, "options": dict(options)}, indent=2, ensure_ascii=False) + "\n"
@@ -218,7 +220,7 @@ def check_questions(folder: Path, items: Sequence[Item], predictions: Mapping[Ke
     """
     for item in items:
         old = predictions.get((item.id, item.language))
-        if old and (old.asked, old.answer) != (asked(item), item.answer):
+        if old and (old.asked, old.answer) != (question_digest(item), item.answer):
             raise DataError(
                 f"{folder / LINES}: item {item.id!r} was asked in other words or has another answer now; "
                 "the task has changed since: give another output folder or remove this one"

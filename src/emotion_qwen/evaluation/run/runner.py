@@ -32,11 +32,11 @@ from emotion_qwen.evaluation.run.predictions import (
     as_line,
     check_questions,
     claim,
-    digest,
     keep_options,
     medium_name,
     read_all,
     read_lines,
+    text_digest,
     that_count,
 )
 from emotion_qwen.evaluation.task import Item, Task
@@ -241,7 +241,7 @@ def _answer_batches(
 
 
 def _names(items: Sequence[Item]) -> str:
-    return digest("\n".join(f"{item.language} {item.id}" for item in items))
+    return text_digest("\n".join(f"{item.language} {item.id}" for item in items))
 
 
 def _done(folder: Path, rank: int, world: int) -> Path:

@@ -22,7 +22,7 @@ from emotion_qwen.evaluation.run.predictions import (
     SURPLUS,
     Prediction,
     read_all,
-    read_header,
+    read_run_header,
     that_count,
 )
 from emotion_qwen.evaluation.run.runner import read_items
@@ -151,7 +151,7 @@ def score_folder(folder: Path) -> list[Column]:
     Raises:
         DataError: the files are broken, or the scorer refuses the items.
     """
-    header = read_header(folder)
+    header = read_run_header(folder)
     task = task_of(header)
     if task.score is None:
         raise DataError(f"task {task.name} has no scorer; give the task one, its answers are kept")
@@ -294,7 +294,7 @@ def groups_note(result: Result) -> list[str]:
     return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
 
 
-def as_record(scored: Scored) -> dict[str, Any]:
+def score_record(scored: Scored) -> dict[str, Any]:
     """Return everything as plain values, for `scores.json`."""
     return {
         "columns": [_column_record(column) for column in scored.columns],

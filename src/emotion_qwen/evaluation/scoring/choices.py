@@ -26,7 +26,7 @@ def score_choices(
     """
     judged, tally = _judge(items, answers)
     table = means_by_group(judged, [one.points for one in judged], "accuracy")
-    return records.Result(records.draw(table, seed=seed), tally, judged, table)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
 def score_circular(
@@ -85,7 +85,7 @@ def score_circular(
     table = records.ScoreTable(
         tuple(names), tuple(sizes), rows, records.clusters_of(judged), statistic, shares=(True,) * len(names)
     )
-    return records.Result(records.draw(table, seed=seed), tally, judged, table)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
 def rotations(item: records.ScoredItem) -> list[records.ScoredItem]:

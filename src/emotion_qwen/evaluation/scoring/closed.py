@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
-from emotion_qwen.evaluation.scoring.records import Read, Response, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.evaluation.scoring.records import (
+    Read,
+    Response,
+    Result,
+    ScoredItem,
+    bootstrap_scores,
+    judge,
+    likeliest,
+)
 from emotion_qwen.matching.answer import EMPTY, NOTHING, answer_part
 
 
@@ -31,7 +39,7 @@ def score_closed(items: Sequence[ScoredItem], answers: Iterable[Response], *, se
 
     judged, tally = judge(items, answers, read, lambda item, choice: float(choice in item.references))
     table = means_by_group(judged, [one.points for one in judged], "accuracy")
-    return Result(draw(table, seed=seed), tally, judged, table)
+    return Result(bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
 def _plain(text: str) -> str:

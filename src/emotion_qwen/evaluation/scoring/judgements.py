@@ -128,7 +128,7 @@ def score_judgements(
 
     names = ("mean mark", "mean mark, unmarked as lowest")
     table = records.ScoreTable(names, (int(marked.sum()), len(judged)), rows, records.clusters_of(judged), statistic)
-    return records.Result(records.draw(table, seed=seed), tally, judged, table)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def score_labels(
 
     judged, tally = records.judge(items, answers, read, lambda item, label: float(label == item.references[0]))
     table = _table(judged, labels, folds)
-    scores = _bounded_by_class(records.draw(table, seed=seed), judged, labels, table)
+    scores = _bounded_by_class(records.bootstrap_scores(table, seed=seed), judged, labels, table)
     support = confusion(judged, labels).sum(axis=1)
     absent = [name for name, number in zip(labels.labels, support, strict=True) if not number]
     few = [f"{name} {n}" for name, n in zip(labels.labels, support, strict=True) if 0 < n < FEW]

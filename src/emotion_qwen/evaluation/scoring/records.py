@@ -308,7 +308,7 @@ def likeliest(item: ScoredItem, answer: Response) -> Read | None:
     return Read(None, TIED) if others else Read(first)
 
 
-def draw(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
+def bootstrap_scores(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement.
 
     Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the

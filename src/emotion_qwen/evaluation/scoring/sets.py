@@ -119,7 +119,7 @@ def score_open_vocabulary(
         f"emotion wheels: {len(names)}, checksum {wheels.digest}",
     )
     table = _overlap_table(judged, sets, names, np.array(lengths, dtype=float))
-    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table, notes)
 
 
 def _read_list(item: records.ScoredItem, answer: records.Response) -> records.Read:
@@ -194,7 +194,7 @@ def score_overlap(
     bare = sum(not right for [(right, _)] in sets)
     notes = (f"{bare} reference texts name nothing that is compared and are left out",) if bare else ()
     table = _overlap_table(judged, sets, ("",), lengths)
-    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table, notes)
 
 
 def score_label_overlap(

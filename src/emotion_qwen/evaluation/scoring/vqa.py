@@ -14,7 +14,15 @@ from functools import lru_cache
 from typing import Literal
 
 from emotion_qwen.evaluation.scoring.choices import means_by_group
-from emotion_qwen.evaluation.scoring.records import Read, Response, Result, ScoredItem, draw, judge, likeliest
+from emotion_qwen.evaluation.scoring.records import (
+    Read,
+    Response,
+    Result,
+    ScoredItem,
+    bootstrap_scores,
+    judge,
+    likeliest,
+)
 from emotion_qwen.matching.answer import EMPTY, answer_part
 
 ENOUGH = 3
@@ -135,4 +143,4 @@ def score_vqa(
 
     judged, tally = judge(items, answers, read, lambda item, text: soft_accuracy(text, item.references, protocol))
     table = means_by_group(judged, [one.points for one in judged], "VQA accuracy")
-    return Result(draw(table, seed=seed), tally, judged, table)
+    return Result(bootstrap_scores(table, seed=seed), tally, judged, table)

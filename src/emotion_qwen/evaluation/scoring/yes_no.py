@@ -63,7 +63,7 @@ def score_pope(
     table = records.ScoreTable(
         tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, strata, shares=(True,) * len(names)
     )
-    return records.Result(records.draw(table, seed=seed), tally, judged, table)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
 def _pope_measures(sums: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ def score_mme(
     table = _mme_table(judged, tasks)
     absent = [task for task in subtasks if task not in tasks]
     notes = (f"no items of: {', '.join(absent)}; the totals leave them out",) if absent else ()
-    return records.Result(records.draw(table, seed=seed), tally, judged, table, notes)
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table, notes)
 
 
 def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> records.ScoreTable:

@@ -13,7 +13,7 @@ from typing import Any
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
-from emotion_qwen.evaluation.tasks.files import PICTURES, Media, ReadRows, needed, read_json
+from emotion_qwen.evaluation.tasks.files import PICTURES, Media, ReadRows, needed, read_json_file
 from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
 from emotion_qwen.records import EVOKED
@@ -35,7 +35,7 @@ class EmoSet(LabelledFiles):
         table = ReadRows()
         file, published = PICTURES_OF[split]
         path = needed(home, file, f"EmoSet-118K/{file}")[0]
-        rows = read_json(path)
+        rows = read_json_file(path)
         if not isinstance(rows, list):
             raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of {ENTRY}")
         loose: Media | None = None

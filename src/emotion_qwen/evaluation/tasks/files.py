@@ -176,7 +176,7 @@ def needed(home: Path, *patterns: str) -> list[Path]:
     raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder that the owners publish")
 
 
-def read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """Read a text in UTF-8.
 
     Raises:
@@ -203,7 +203,7 @@ def read_csv(
         DataError: it cannot be read, or lacks a column.
     """
     csv.field_size_limit(1 << 30)  # a field may hold a whole picture in base64
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(read_utf8(path), newline=""), delimiter=delimiter)
     head = list(reader.fieldnames or ())
     reader.fieldnames = [(aliases or {}).get(name, name) for name in head]
     missing = [column for column in columns if column not in reader.fieldnames]
@@ -212,7 +212,7 @@ def read_csv(
     return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in reader]
 
 
-def read_json(path: Path) -> Any:
+def read_json_file(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:

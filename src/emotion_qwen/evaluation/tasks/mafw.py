@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles, expect_folds, put_clips
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, read_text
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, read_utf8
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
 
@@ -30,7 +30,7 @@ class Mafw(LabelledFiles):
             if fold not in SETS:
                 table.say("note", f"{fold}/{path.name} is none of the five folds and is not read")
                 continue
-            for number, line in enumerate(read_text(path).splitlines(), 1):
+            for number, line in enumerate(read_utf8(path).splitlines(), 1):
                 name, _, label = line.strip().partition(" ")
                 if not name:
                     continue

@@ -23,7 +23,7 @@ CLIPS = 532
 SUBTITLES = "subtitle_eng.csv"
 
 
-class Words(NamedTuple):
+class EmotionWords(NamedTuple):
     """One clip: its emotion words, and what is said, empty where nothing is."""
 
     path: Path
@@ -53,7 +53,7 @@ class OpenVocabulary(BenchmarkReader):
             if not emotions:
                 silent.append(name)
                 emotions = ("neutral",)
-            table.add(name, Words(home, emotions, "" if words.lower() == "nan" else words))
+            table.add(name, EmotionWords(home, emotions, "" if words.lower() == "nan" else words))
         if silent:
             table.say(
                 "note", f"{len(silent)} clips without words are neutral, as the organisers read them: {some(silent)}"
@@ -62,7 +62,7 @@ class OpenVocabulary(BenchmarkReader):
         put_clips(table, home)
         return table
 
-    def item(self, name: str, row: Words, language: str) -> Item:
+    def item(self, name: str, row: EmotionWords, language: str) -> Item:
         """See `BenchmarkReader`."""
         spoken = (spoken_part(language, row.said),) if row.said else ()
         parts = ({"type": "video", "video": row.path}, *spoken)

@@ -18,7 +18,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.yes_no import score_pope
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_text
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_utf8
 from emotion_qwen.evaluation.tasks.prompts import pope_question
 from emotion_qwen.evaluation.tasks.questions import YES_NO, PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_pope
@@ -69,7 +69,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
         yield from parquet_rows(files, ("question_id", "question", "answer", "image"))
         return
     for path in files:
-        for number, line in enumerate(read_text(path).split("\n"), 1):
+        for number, line in enumerate(read_utf8(path).split("\n"), 1):
             if not line.strip():
                 continue
             try:

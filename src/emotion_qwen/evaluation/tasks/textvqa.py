@@ -19,7 +19,7 @@ from emotion_qwen.evaluation.tasks.files import (
     ReadRows,
     needed,
     parquet_rows,
-    read_json,
+    read_json_file,
 )
 from emotion_qwen.evaluation.tasks.prompts import textvqa_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
@@ -70,7 +70,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         for row, stored in parquet_rows(files, ("question_id", "image_id", "question", "answers", "image")):
             yield row, stored(str(row["image_id"]))
         return
-    document = read_json(path)
+    document = read_json_file(path)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise DataError(f"{path}: has no list 'data'; expected the owners' TextVQA_0.5.1_val.json")
     for row in document["data"]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Item, Task, labelled
-from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_text
+from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_utf8
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, language_agreement, score_reasons
 from emotion_qwen.matching.answer import match_label
@@ -50,7 +50,7 @@ class VerSet(BenchmarkReader):
         """See `BenchmarkReader`."""
         table, missing = ReadRows(), []
         path = needed(home, "manifest.jsonl", f"{split}.jsonl", "*.jsonl")[0]
-        for number, line in enumerate(read_text(path).split("\n"), 1):
+        for number, line in enumerate(read_utf8(path).split("\n"), 1):
             if not line.strip():
                 continue
             try:

@@ -15,7 +15,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.vqa import VQA_2016, VQA_2021, score_vqa
 from emotion_qwen.evaluation.task import OURS, RELEASE, Task
-from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_json
+from emotion_qwen.evaluation.tasks.files import ReadRows, needed, parquet_rows, read_json_file
 from emotion_qwen.evaluation.tasks.prompts import vqa_question
 from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, find_pictures
 from emotion_qwen.evaluation.tasks.scorers import released_vqa
@@ -55,7 +55,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
         for row, stored in parquet_rows(files, ("question_id", "question", "answers", "image")):
             yield row, stored(str(row.get("image_id") or ""))
         return
-    questions, annotations = read_json(path), read_json(needed(home, f"**/{ANNOTATED}")[0])
+    questions, annotations = read_json_file(path), read_json_file(needed(home, f"**/{ANNOTATED}")[0])
     try:
         answers = {row["question_id"]: row for row in annotations["annotations"]}
         for row in questions["questions"]:

@@ -53,7 +53,7 @@ class HarnessRequest:
         return reply.strip()
 
 
-def asked(arguments: Sequence[Any], documents: Mapping[str, Any]) -> HarnessRequest:
+def harness_request(arguments: Sequence[Any], documents: Mapping[str, Any]) -> HarnessRequest:
     """Read a request of `generate_until`, of a simple or of a chat model.
 
     Args:
@@ -72,12 +72,12 @@ def asked(arguments: Sequence[Any], documents: Mapping[str, Any]) -> HarnessRequ
     if ITEM in row:
         task, item = item_of(row)
         return HarnessRequest(dataclasses.replace(task, max_new_tokens=length), item, until)
-    talk = _talk(make(row)) if chat else _turn([*map(part_of, _listed(make(row))), _text(context)])
+    talk = _talk(make(row)) if chat else _turn([*map(content_part, _listed(make(row))), _text(context)])
     task = Task(str(name), str(name), "general", _Nowhere(), answered="text", max_new_tokens=length)
     return _of_talk(dataclasses.replace(task, system=_system(talk)), talk, f"{name}/{split}/{number}", until)
 
 
-def context_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> tuple[list[Part], str]:
+def harness_context(arguments: Sequence[Any], documents: Mapping[str, Any]) -> tuple[list[Part], str]:
     """Read what a request of `loglikelihood` shows and asks: (question, answer), or with visuals, number, task, split.
 
     Raises:
@@ -87,7 +87,7 @@ def context_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> tuple[
     if not rest:
         return [], str(context)
     make, number, name, split = rest
-    return [part_of(medium) for medium in _listed(make(documents[name][split][number]))], str(context)
+    return [content_part(medium) for medium in _listed(make(documents[name][split][number]))], str(context)
 
 
 def answer_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> str:
@@ -102,7 +102,7 @@ def answer_of(arguments: Sequence[Any], documents: Mapping[str, Any]) -> str:
     return str(answer).strip()
 
 
-def part_of(medium: Any, kind: str = "") -> Part:
+def content_part(medium: Any, kind: str = "") -> Part:
     """Return the message part of a medium: a picture in memory, or the path of a picture or video.
 
     Raises:
@@ -173,7 +173,7 @@ def _content(part: Mapping[str, Any]) -> Part:
         return _text(part["text"])
     if part["type"] not in VISUALS or part.get("start_time") or part.get("end_time"):
         raise SettingsError(f"message part {dict(part)!r:.80}; expected text, or a whole picture or video")
-    return part_of(part["url"], part["type"])
+    return content_part(part["url"], part["type"])
 
 
 def _system(talk: Sequence[Part]) -> str:

@@ -18,7 +18,7 @@ from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
 from emotion_qwen.evaluation.run.plan import device_of_process
-from emotion_qwen.integrations.lmms_eval.asking import HarnessRequest, answer_of, asked, context_of
+from emotion_qwen.integrations.lmms_eval.asking import HarnessRequest, answer_of, harness_context, harness_request
 
 WINDOW = 256
 LOG = logging.getLogger(__name__)  # the harness silences warnings
@@ -74,7 +74,7 @@ class EmotionQwenLmms(lmms):
         with bar:
             step = bar.add_task(self.engine.name, total=len(requests))
             for start in range(0, len(requests), WINDOW):
-                window = [asked(one.args, self.task_dict) for one in requests[start : start + WINDOW]]
+                window = [harness_request(one.args, self.task_dict) for one in requests[start : start + WINDOW]]
                 replies += self._window(window, lambda done: bar.advance(step, done))
         return replies
 
@@ -127,7 +127,7 @@ class EmotionQwenLmms(lmms):
             questions.setdefault((str(context), *map(str, place[1:])), []).append(row)
         alike: dict[tuple[str, ...], list[tuple[list[dict[str, Any]], str, list[int]]]] = {}
         for rows in questions.values():
-            parts, question = context_of(window[rows[0]], self.task_dict)
+            parts, question = harness_context(window[rows[0]], self.task_dict)
             answers = tuple(answer_of(window[row], self.task_dict) for row in rows)
             alike.setdefault(answers, []).append((parts, question, rows))
         losses = [(0.0, False)] * len(window)

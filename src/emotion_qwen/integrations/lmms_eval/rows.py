@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 LOG = logging.getLogger(__name__)  # the harness silences warnings
 
 
-def read_rows(dataset: Any) -> Any:
+def harness_rows(dataset: Any) -> Any:
     """Put the items of one task in the place of the rows that the harness has loaded (`process_docs`).
 
     Args:

@@ -13,7 +13,7 @@ from emotion_qwen.extras import optional
 from emotion_qwen.files import locked, remove_drafts
 from emotion_qwen.ver.settings import BuildSettings
 from emotion_qwen.ver.store.columns import COLUMNS, KEPT, Row
-from emotion_qwen.ver.store.table import StepTable, digest, entries_of
+from emotion_qwen.ver.store.table import StepTable, entries_of, value_digest
 
 MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
 """The settings of `select` that decide over measurements; the others only decide what is made of them."""
@@ -117,5 +117,5 @@ def digests(settings: BuildSettings) -> Iterator[tuple[str, str]]:
     values["look"] = {name: values["select"][name] for name in MEASURED_WITH}
     before = ""
     for name in COLUMNS:
-        before = digest([values[name], before])
+        before = value_digest([values[name], before])
         yield name, before

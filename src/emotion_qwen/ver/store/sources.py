@@ -12,7 +12,7 @@ from emotion_qwen.files import named_by
 from emotion_qwen.media.clip import VIDEO_SUFFIXES
 from emotion_qwen.ver.settings import BuildSettings
 from emotion_qwen.ver.store.columns import Row
-from emotion_qwen.ver.store.table import digest
+from emotion_qwen.ver.store.table import value_digest
 
 KEYS = ("path", "license", "source", "group", "known")
 
@@ -51,14 +51,14 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         try:
             name = source_id(root, named_by(path))
         except OSError:
-            name = f"missing-{digest(path)[:10]}"  # the first step names and rejects it
+            name = f"missing-{value_digest(path)[:10]}"  # the first step names and rejects it
         rows[name] = {
             "source_id": name, "path": path, "license": entry.get("license") or settings.license,
             "source": entry.get("source") or _one_line(Path(path).name), "group": entry.get("group") or name,
             "known": entry.get("known") or "",
         }  # fmt: skip
     # A manifest may be corrected later; the video is then segmented again, and its clips keep their names.
-    return [{"item": f"{name} {digest(row)}", **row} for name, row in rows.items()]
+    return [{"item": f"{name} {value_digest(row)}", **row} for name, row in rows.items()]
 
 
 def source_id(root: Path, path: Path) -> str:

@@ -27,7 +27,7 @@ class Postponed(DataError):
     """An item that could not be done now and stays open, for the next run."""
 
 
-def digest(value: Any) -> str:
+def value_digest(value: Any) -> str:
     """Hash a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
@@ -103,7 +103,7 @@ class StepTable:
         # The table is on disk before the marker that says so.
         with staged(self.path) as draft:
             count = write_rows(draft, self._in_order(names, places), self.columns)
-        marker = {"given": self.given, "keys": digest(names), "items": len(names), "rows": count}
+        marker = {"given": self.given, "keys": value_digest(names), "items": len(names), "rows": count}
         write_whole(self.marker, json_line(marker))
         return count
 

@@ -20,7 +20,7 @@ from PIL import Image
 from emotion_qwen.client import ChatClient, ChatService
 from emotion_qwen.errors import MediaError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
-from emotion_qwen.evaluation.run.predictions import Prediction, digest, prediction
+from emotion_qwen.evaluation.run.predictions import Prediction, prediction, text_digest
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.media.clip import read_clip
@@ -84,9 +84,9 @@ class Endpoint:
             "split": split,
             "scoring": f"text, temperature 0, at most {task.max_new_tokens} tokens",
             "model": self.name,
-            "weights": digest(self.client.service.url),
+            "weights": text_digest(self.client.service.url),
             "dtype": "",
-            "system": digest(task.system),
+            "system": text_digest(task.system),
             "settings": {"side": self.settings.side, **self._frame_settings(task), **extra},
         }
 

@@ -24,7 +24,7 @@ from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of, still
-from emotion_qwen.evaluation.run.predictions import Prediction, digest, medium_name, prediction
+from emotion_qwen.evaluation.run.predictions import Prediction, medium_name, prediction, text_digest
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.faces import FaceDetector
@@ -89,15 +89,15 @@ class LocalModel:
         settings = engine.processor.settings if emotion else budgets(engine.processor.settings, task)
         shared = {
             **engine.provenance(),
-            "prompt": digest(engine.processor.chat_template),
+            "prompt": text_digest(engine.processor.chat_template),
             "settings": settings.model_dump(),
         }
         scoring = "likelihood less blank per token" if task.less_blank else "likelihood"
         if emotion:
-            shared |= {"about": task.about, "reads": "as analyze", "calibration": digest(repr(engine.calibration))}
+            shared |= {"about": task.about, "reads": "as analyze", "calibration": text_digest(repr(engine.calibration))}
             scoring = "as analyze: likelihood less blank per token, pooled"
         if task.answered == "text":
-            shared["system"] = digest(task.system)
+            shared["system"] = text_digest(task.system)
             text = f"text, greedy, at most {task.max_new_tokens} tokens"
             scoring = f"{scoring}; other questions: {text}" if emotion and not self.replies else text
         return {"task": task.column, "split": split, "scoring": scoring, **shared}
@@ -139,7 +139,7 @@ class LocalModel:
             with _budgets_of(self.engine.processor, task):
                 answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
             fields = [
-                {"error": one} if isinstance(one, str) else {**next(answers), "frames": frame_count(one)}
+                {"error": one} if isinstance(one, str) else {**next(answers), "frames": item_frame_count(one)}
                 for one in opened
             ]
         share = round((time.perf_counter() - begun) / len(items), 4)
@@ -357,7 +357,7 @@ def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[
     }
 
 
-def frame_count(item: Item) -> int:
+def item_frame_count(item: Item) -> int:
     """Return how many pictures an item shows whose media are decoded."""
     visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
     return sum(len(one.frames) if isinstance(one, Clip) else 1 for one in visuals)
