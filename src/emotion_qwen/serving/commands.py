@@ -24,12 +24,14 @@ ENGINES = ("own", "vllm")
 @click.option("--config", type=PATH, default=None, help="YAML file of settings; options and KEY=VALUE come on top.")
 @click.option("--model", default=None, help="nano (the default), a model or adapter folder, or a hub name.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
-@click.option("--host", default=None, help="Address to listen on; 127.0.0.1 is this machine only.")
-@click.option("--port", type=click.IntRange(0, 65535), default=None, help="8000 if not given.")
-@click.option("--key-file", type=PATH, default=None, help=f"File with the API key; else {KEY_VARIABLE} is read.")
-@click.option("--allow-anyone", is_flag=True, help="Serve other machines without a key.")
-@click.option("--allow-remote", is_flag=True, help="Fetch public https addresses that requests name.")
-@click.option("--media-root", type=PATH, default=None, help="Folder whose files requests may name as file://.")
+@click.option("--host", default=None, help="Address to listen on; 127.0.0.1 accepts this machine only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port to listen on; 8000 by default.")
+@click.option(
+    "--key-file", type=PATH, default=None, help=f"File with the API key; default: the variable {KEY_VARIABLE}."
+)
+@click.option("--allow-anyone", is_flag=True, help="Serve other machines without an API key.")
+@click.option("--allow-remote", is_flag=True, help="Allow public https addresses in requests.")
+@click.option("--media-root", type=PATH, default=None, help="Folder whose files may be named in requests as file://.")
 @click.option("--engine", type=click.Choice(ENGINES), default="own", show_default=True, help="What runs the model.")
 def serve(overrides: tuple[str, ...], config: Path | None, key_file: Path | None, engine: str, **options: Any) -> int:
     """Serve OpenAI's chat protocol, reports of emotion, and a page at /."""

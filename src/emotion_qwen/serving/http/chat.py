@@ -44,9 +44,9 @@ from emotion_qwen.serving.service import Service
 GRACE = 1.0  # seconds after the deadline within which the scheduler itself reports the timeout
 _ENDED: dict[str, tuple[int, str, str]] = {
     "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
-    "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
-    "error": (500, "the server failed at this request; its log tells when", "internal_error"),
-    "cancelled": (503, "the server shut down before the answer was whole", "server_draining"),
+    "schema": (400, "the schema became too complex during generation; give a simpler one", "invalid_request"),
+    "error": (500, "the server failed at this request; see its log", "internal_error"),
+    "cancelled": (503, "the server shut down before the answer was complete", "server_draining"),
 }
 
 
