@@ -136,7 +136,7 @@ class Decoders:
             if answer["large"]:
                 raise ApiError(413, message, "media_too_large")
             raise ApiError(400, message, "invalid_media")
-        return answer["found"]
+        return answer["result"]
 
     async def close(self) -> None:
         """End the processes and remove the temporary folder."""
