@@ -185,8 +185,8 @@ def test_calls_keep_the_pace():
 @pytest.mark.parametrize(
     ("url", "model", "match"),
     [
-        ("host/v1", "m", "is no address"),
-        ("http://h/v1", "", "is no address"),
+        ("host/v1", "m", "is not a valid model address"),
+        ("http://h/v1", "", "is not a valid model address"),
         ("http://a:b@h/v1", "m", "password"),
     ],
 )

@@ -26,9 +26,7 @@ ENGINES = ("own", "vllm")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--host", default=None, help="Address to listen on; 127.0.0.1 accepts this machine only.")
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port to listen on; 8000 by default.")
-@click.option(
-    "--key-file", type=PATH, default=None, help=f"File with the API key; default: the variable {KEY_VARIABLE}."
-)
+@click.option("--key-file", type=PATH, default=None, help=f"File with the API key; default: ${KEY_VARIABLE}.")
 @click.option("--allow-anyone", is_flag=True, help="Serve other machines without an API key.")
 @click.option("--allow-remote", is_flag=True, help="Allow public https addresses in requests.")
 @click.option("--media-root", type=PATH, default=None, help="Folder whose files may be named in requests as file://.")

@@ -105,13 +105,9 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
         for number, message in enumerate(messages):
             content: Any = message.content
             if not isinstance(content, str):
-                content = [
-                    model_part
-                    for place, part in enumerate(content)
-                    for model_part in await _model_parts(
-                        service, part, folder, f"messages[{number}].content[{place}]", focus
-                    )
-                ]
+                parts, content = content, []
+                for place, part in enumerate(parts):
+                    content += await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
             converted.append({"role": "system" if message.role == "developer" else message.role, "content": content})
         return converted
 
