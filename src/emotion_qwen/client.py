@@ -135,12 +135,12 @@ class ChatClient:
     ) -> None:
         if "@" in urlsplit(service.url).netloc:
             raise SettingsError(
-                "the address of the service holds a name or password, and settings are written to disk; put the key "
+                "the address of the service contains a user name or password, and settings are stored; put the key "
                 "into an environment variable"
             )
         if not service.url.startswith(("http://", "https://")) or not service.model:
             raise SettingsError(
-                f"service {service.url!r} with model {service.model!r} is no address of a model; expected an address "
+                f"service {service.url!r} with model {service.model!r} is not a valid model address; expected one "
                 "such as http://localhost:8000/v1 and the name of a model there"
             )
         self.service, self.pace, self.count = service, pace or Pace(), count
@@ -228,7 +228,7 @@ class ChatClient:
     def _key(self) -> str:
         key = os.environ.get(self.service.key_variable, "").strip() if self.service.key_variable else ""
         if not (key.isascii() and key.isprintable()):
-            raise SettingsError(f"the key in {self.service.key_variable} holds characters that no key has; set it anew")
+            raise SettingsError(f"the key in {self.service.key_variable} contains invalid characters; set it again")
         return key
 
     def _detail(self, error: urllib.error.HTTPError) -> str:

@@ -135,7 +135,7 @@ def test_a_judge_that_cannot_be_asked_is_a_fault_and_scores_are_made(tmp_path, c
     model = replies(tmp_path / "a.jsonl", *["happy"] * 4)
     options = ["--tasks", "toy", "--model", model, "--output", tmp_path / "run"]
     code, out, err = run(capsys, *options, "--judge", "openai:nowhere#j")
-    assert code == 1 and "fault: judge:" in err and "is no address of a model" in err and "50.0 %" in out
+    assert code == 1 and "fault: judge:" in err and "is not a valid model address" in err and "50.0 %" in out
 
 
 def test_all_fine_exits_with_0_and_models_stand_side_by_side(task, tmp_path, capsys):

@@ -88,7 +88,9 @@ def test_sigterm_under_load_serves_who_is_in_and_nobody_else(guarded):
 
 def test_other_machines_need_a_key_or_leave():
     settings = ServeSettings.of({"host": "0.0.0.0"})
-    with pytest.raises(SettingsError, match="'0.0.0.0' lets other machines in, and there is no API key; set EMO"):
+    with pytest.raises(
+        SettingsError, match="'0.0.0.0' is reachable from other machines, and there is no API key; set EMO"
+    ):
         settings.check_access(None)
     settings.check_access("key")
     ServeSettings.of({"host": "0.0.0.0", "allow_anyone": True}).check_access(None)
@@ -99,7 +101,7 @@ def test_other_machines_need_a_key_or_leave():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--host", "0.0.0.0"], "lets other machines in"),
+        (["--host", "0.0.0.0"], "is reachable from other machines"),
         (["slots=0"], "slots = 0: Input should be greater than or equal to 1"),
         (["slot=2"], "unknown key 'slot'"),
         (["slots"], "override 'slots' has no '='"),

@@ -212,7 +212,7 @@ def test_a_file_that_is_no_medium_is_told_in_words(page, tmp_path):
     assert page.inner_text("#fault-text") == "The file is empty."
     (tmp_path / "large.mp4").write_bytes(b"a" * 2_000_001)  # the server of these tests takes two million
     page.set_input_files("#file", tmp_path / "large.mp4")
-    assert "this server takes at most 1.9 MB" in page.inner_text("#fault-text")
+    assert "this server accepts at most 1.9 MB" in page.inner_text("#fault-text")
 
 
 def busy(route) -> None:

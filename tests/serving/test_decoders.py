@@ -208,7 +208,7 @@ def test_a_decoder_killed_in_the_middle_of_its_job(server, killed, status):
     assert len(killing.killed) == killed and answer.status_code == status, answer.text
     if status == 422:
         assert answer.json()["error"]["code"] == "media_refused"
-        assert "the decoder stopped at this medium; save it anew" in answer.json()["error"]["message"]
+        assert "the decoder stopped at this medium; save it again" in answer.json()["error"]["message"]
     assert server.metric("decoder_deaths_total") == before + killed
     assert server.http.post("/v1/chat/completions", json=asked).status_code == 200
     assert server.metric("waiting") == server.metric("running") == 0

@@ -157,7 +157,7 @@ def test_a_session_of_nonsense_ends(server):
                     await socket.send("a word")
             return await closed(socket)
 
-    assert asyncio.run(run()) == (1008, f"{MAX_FAULTS} messages did not fit")
+    assert asyncio.run(run()) == (1008, f"{MAX_FAULTS} invalid messages")
 
 
 def test_a_message_that_is_too_large_ends_it(server):

@@ -249,14 +249,14 @@ def test_the_gate_weighs_as_ours_however_visuals_are_packed(model_module, deaf, 
     assert torch.allclose(torch.cat(alone), wanted, atol=1e-5) and len(weights) == 3
     with pytest.raises(ShapeError, match="leave CUDA graphs of the encoder off"):
         model.visual(features)
-    with pytest.raises(ShapeError, match="tell their grids first"):
+    with pytest.raises(ShapeError, match="pass their grids first"):
         model.visual(features[:8], grid_thw=grids)
 
 
 def test_thinning_of_videos_is_refused(model_module, deaf, monkeypatch):
     module, _ = model_module
     monkeypatch.setattr(Base, "is_multimodal_pruning_enabled", True)
-    with pytest.raises(SettingsError, match="--video-pruning-rate: this model was not trained on thinned videos"):
+    with pytest.raises(SettingsError, match="--video-pruning-rate: this model was not trained with pruned videos"):
         module.EmotionQwenForVllm(vllm_config=config_of(deaf.model.config))
 
 
@@ -267,7 +267,7 @@ def test_grids_are_told_for_one_call_only(model_module, deaf):
     merger.expect([[1, 4, 4]])
     features = torch.randn(16, deaf.model.config.vision_config.hidden_size)
     merger(features)
-    with pytest.raises(ShapeError, match="16 patch features came for visuals of 0; tell their grids first"):
+    with pytest.raises(ShapeError, match="16 patch features for visuals of 0; pass their grids first"):
         merger(features)
 
 
@@ -344,14 +344,14 @@ def test_a_fault_of_ffmpeg_is_one_of_the_request(model_module, gray_clip, nano, 
         raise OverflowError("a timestamp beyond all numbers")
 
     monkeypatch.setattr(processing, "read_clip", fail)
-    with pytest.raises(ValueError, match=r"the video is damaged \(OverflowError\); save it anew"):
+    with pytest.raises(ValueError, match=r"the video is damaged \(OverflowError\); save it again"):
         processing.clip_of(np.frombuffer(gray_clip.read_bytes(), np.uint8), {}, nano.processor.settings)
 
 
 def test_sound_without_scale_is_refused(model_module):
     processing = importlib.import_module("emotion_qwen.serving.vllm.processing")
     assert processing.checked_wave([0.5, -1.0]).dtype == np.float32
-    with pytest.raises(ValueError, match="came unscaled; vLLM reads sound well only with 'soundfile'"):
+    with pytest.raises(ValueError, match="is unscaled; vLLM reads sound correctly only with 'soundfile'"):
         processing.checked_wave(np.array([3, -12_000, 9], np.int16))
     with pytest.raises(ValueError, match="holds no sample"):
         processing.checked_wave(np.zeros(0))

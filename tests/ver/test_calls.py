@@ -231,7 +231,7 @@ def test_settings_without_an_address_and_a_damaged_answer_are_named(tmp_path):
     with pytest.raises(SettingsError, match="service '' with model ''"):
         settings = CallSettings.of({})
         Caller(TeacherSettings(kind="endpoint"), settings, tmp_path, Ledger(tmp_path / "l", settings))
-    with pytest.raises(SettingsError, match="holds a name or password"):
+    with pytest.raises(SettingsError, match="contains a user name or password"):
         told = TeacherSettings(kind="endpoint", url="http://a:b@x/v1", model="m")
         Caller(told, settings, tmp_path, Ledger(tmp_path / "l", settings))
     with ServedTeacher() as teacher:

@@ -123,4 +123,4 @@ def as_api_error(error: EmotionQwenError) -> ApiError:
         return ApiError(400, str(error), "invalid_media")
     if isinstance(error, RequestError | DataError | SettingsError):
         return ApiError(400, str(error), "invalid_request")
-    return ApiError(500, "the server failed at this request; its log tells when", "internal_error")
+    return ApiError(500, "the server failed at this request; see its log", "internal_error")

@@ -12,11 +12,11 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds."""
 NAMESPACE = "emotion_qwen"
 _WATCHED: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], str]] = {
-    "running": (GaugeMetricFamily, "Answers being written."),
+    "running": (GaugeMetricFamily, "Running answers."),
     "waiting": (GaugeMetricFamily, "Requests waiting for a slot."),
-    "analyses": (GaugeMetricFamily, "Reports being made or waiting."),
-    "generated_tokens": (CounterMetricFamily, "Tokens written."),
-    "decoder_deaths": (CounterMetricFamily, "Decoding processes that died at a medium."),
+    "analyses": (GaugeMetricFamily, "Running and waiting reports."),
+    "generated_tokens": (CounterMetricFamily, "Tokens generated."),
+    "decoder_deaths": (CounterMetricFamily, "Decoding processes that died."),
 }
 
 
@@ -38,8 +38,8 @@ class Metrics(Collector):
             return Histogram(name, description, labels, namespace=NAMESPACE, registry=registry, buckets=BUCKETS)
 
         self.requests = counter("requests", "Requests answered, by route and status.", "route", "status")
-        self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts read.")
-        self.cancelled = counter("cancelled", "Requests whose client went away.")
+        self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts.")
+        self.cancelled = counter("cancelled", "Requests whose client disconnected.")
         self.refused_media = counter("refused_media", "Media refused, by code.", "code")
         self.request_seconds = histogram("request_seconds", "Time of a request, by route.", "route")
         self.first_token_seconds = histogram("first_token_seconds", "Time to the first token of an answer.")

@@ -179,5 +179,5 @@ def test_a_missing_picture_is_the_error_of_its_item(tmp_path):
 
 @pytest.mark.parametrize("name", ["openai:host/v1#m", "openai:http://host/v1"])
 def test_an_address_that_is_none(name):
-    with pytest.raises(SettingsError, match="is no address of a model; .*; write openai:http"):
+    with pytest.raises(SettingsError, match="is not a valid model address; .*; write openai:http"):
         make_answerer(name)

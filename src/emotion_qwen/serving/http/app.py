@@ -79,7 +79,7 @@ def create_app(settings: ServeSettings, key: str | None = None, engine: Engine |
 
     app = FastAPI(
         title="Emotion-Qwen", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        description="What people in a picture, video or sound show, and a chat about it. Errors have OpenAI's form.",
+        description="Reports of what people in pictures, videos and sounds show, and chat. Errors have OpenAI's form.",
     )  # fmt: skip
     app.state.service = service
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
@@ -135,7 +135,7 @@ class RequestMetrics:
 def _add_state_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health", tags=["state"])
     async def health() -> State:
-        """Tell whether the process lives; 200 also while it loads or drains, 503 once it has failed."""
+        """Liveness: 200, also while the server loads or drains; 503 after a failure."""
         state = State(status=service.status, version=__version__)  # type: ignore[arg-type]
         if state.status == "failed":
             return JSONResponse(state.model_dump(), 503)  # type: ignore[return-value]
@@ -143,7 +143,7 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["state"], responses={503: {"model": State}})
     async def ready() -> State:
-        """Tell whether requests are taken: 200, or 503 while the server loads or drains."""
+        """Readiness: 200 if requests are accepted; 503 while the server loads or drains, or after a failure."""
         state = State(status=service.status, version=__version__)  # type: ignore[arg-type]
         if state.status != "ok":
             return JSONResponse(state.model_dump(), 503, {"Retry-After": "5"})  # type: ignore[return-value]
@@ -151,7 +151,7 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=ERRORS)
     async def metrics() -> Response:
-        """Give numbers for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -166,12 +166,12 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", tags=["chat"], responses=ERRORS)
     async def models() -> ModelList:
-        """List the model that is served."""
+        """List the served model."""
         return ModelList(data=[card()])
 
     @app.get("/v1/models/{name}", tags=["chat"], responses=ERRORS)
     async def model(name: str) -> ModelCard:
-        """Describe the model that is served."""
+        """Describe the served model."""
         served = card()
         if name != served.id:
             raise ApiError(404, f"model {name!r} is not served here; expected {served.id!r}", "model_not_found")
@@ -182,7 +182,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
         responses={**ERRORS, 200: {"content": {"text/event-stream": {}}}},
     )  # fmt: skip
     async def chat(request: Request, body: ChatRequest) -> Any:
-        """Answer a conversation with any number of pictures, videos and sounds."""
+        """Answer a conversation that may contain pictures, videos and sounds."""
         answer = Answer(service, body)
         try:
             await while_listening(request, answer.start())
@@ -197,7 +197,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
 def _add_report_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/emotion/analyze", tags=["emotion"], openapi_extra=ANALYZE_BODY, responses=ANALYZE_RESPONSES)
     async def analyze(request: Request, stream: bool = False, page: bool = False) -> Response:
-        """Say what the people in a picture, video or sound show: an `EmotionReport`, or with `stream` windows first."""
+        """Report what people in a picture, video or sound show: an `EmotionReport`; `stream` sends windows first."""
         service.check_open()
         job = await _read_job(request, service, AnalyzeOptions, AnalyzeRequest)
         with ExitStack() as ending:
@@ -211,7 +211,7 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/emotion/features", tags=["emotion"], openapi_extra=FEATURES_BODY, responses=MEDIUM_ERRORS)
     async def features(request: Request) -> Features:
-        """Give what a head of your own can be trained on: means of tokens, a hidden state, the gate."""
+        """Return features for training your own head: mean tokens, a hidden state, the gate."""
         service.check_open()
         job = await _read_job(request, service, ClipOptions, FeaturesRequest)
         with closing(job):

@@ -44,9 +44,9 @@ from emotion_qwen.serving.service import Service
 GRACE = 1.0  # seconds after the deadline within which the scheduler itself reports the timeout
 _ENDED: dict[str, tuple[int, str, str]] = {
     "timeout": (504, "the request took longer than the server allows; ask for fewer tokens", "request_timeout"),
-    "schema": (400, "the schema became too complex on the way; give a simpler one", "invalid_request"),
-    "error": (500, "the server failed at this request; its log tells when", "internal_error"),
-    "cancelled": (503, "the server shut down before the answer was whole", "server_draining"),
+    "schema": (400, "the schema became too complex during generation; give a simpler one", "invalid_request"),
+    "error": (500, "the server failed at this request; see its log", "internal_error"),
+    "cancelled": (503, "the server shut down before the answer was complete", "server_draining"),
 }
 
 
@@ -105,13 +105,9 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
         for number, message in enumerate(messages):
             content: Any = message.content
             if not isinstance(content, str):
-                content = [
-                    model_part
-                    for place, part in enumerate(content)
-                    for model_part in await _model_parts(
-                        service, part, folder, f"messages[{number}].content[{place}]", focus
-                    )
-                ]
+                parts, content = content, []
+                for place, part in enumerate(parts):
+                    content += await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
             converted.append({"role": "system" if message.role == "developer" else message.role, "content": content})
         return converted
 

@@ -15,17 +15,17 @@ _COMPONENT = "#/components/schemas/"
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": text}
     for status, text in {
-        400: "The request does not fit, or its medium cannot be read.",
-        401: "No or a wrong API key.",
-        403: "Host or origin refused.",
-        404: "No such model.",
-        408: "The request, or what it names, came too slowly.",
-        413: "Too large.",
-        422: "The medium took too long or ended its decoder.",
-        429: "Too many requests wait; see Retry-After.",
-        431: "Path and headers too large.",
+        400: "The request is invalid, or its medium cannot be read.",
+        401: "The API key is missing or wrong.",
+        403: "The host or origin is refused.",
+        404: "The model is not served.",
+        408: "The request, or a medium that it names, was received too slowly.",
+        413: "The request or its medium is too large.",
+        422: "Decoding took too long or crashed.",
+        429: "Too many requests are waiting; see Retry-After.",
+        431: "Path and headers are too large.",
         500: "The server failed.",
-        503: "The server loads, drains or has failed; see Retry-After.",
+        503: "The server is loading, draining or has failed; see Retry-After.",
         504: "The request took too long.",
     }.items()
 }
@@ -54,12 +54,12 @@ ANALYZE_BODY = _body(AnalyzeOptions, AnalyzeRequest)
 FEATURES_BODY = _body(ClipOptions, FeaturesRequest)
 MEDIUM_ERRORS: dict[int | str, dict[str, Any]] = {
     **ERRORS,
-    415: {"model": ErrorBody, "description": "Neither a form nor JSON."},
+    415: {"model": ErrorBody, "description": "The body is neither a form nor JSON."},
 }
 ANALYZE_RESPONSES: dict[int | str, dict[str, Any]] = {
     **MEDIUM_ERRORS,
     200: {
-        "description": "The report; with `stream` the events clip, window, report, page and error.",
+        "description": "The report, or with `stream` events named clip, window, report, page and error.",
         "content": {
             "application/json": {"schema": {"$ref": f"{_COMPONENT}EmotionReport"}},
             "text/event-stream": {},

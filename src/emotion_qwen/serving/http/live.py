@@ -250,7 +250,7 @@ class _Client:
         self.faults += 1
         await self.send_error(error)
         if self.faults >= MAX_FAULTS:
-            raise _End(1008, f"{MAX_FAULTS} messages did not fit") from error
+            raise _End(1008, f"{MAX_FAULTS} invalid messages") from error
 
 
 async def _accept(client: _Client, service: Service) -> AnalyzeOptions:
@@ -288,14 +288,14 @@ def _options(text: str | None, service: Service) -> AnalyzeOptions:
         raise _fault(f"the first message must be a JSON object of type 'start', of at most {MAX_GREETING:,} characters")
     key = values.pop("key", "")
     if service.key is not None and not same_key(str(key), service.key):
-        raise ApiError(401, "no or a wrong API key; send it as 'key' of the first message", "invalid_api_key")
+        raise ApiError(401, "the API key is missing or wrong; send it as 'key' of the first message", "invalid_api_key")
     try:
         options = AnalyzeOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise _fault(validation_messages([first], values)[0]) from error
     if options.start is not None or options.end is not None:
-        raise _fault("start, end: a live session has no beginning and no end; leave them out")
+        raise _fault("start, end: not supported in live sessions; leave them out")
     label_set(options.labels)
     service.check_open()
     if service.live >= service.settings.live:

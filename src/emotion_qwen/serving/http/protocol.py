@@ -1,4 +1,4 @@
-"""What goes over the wire: OpenAI's chat protocol as far as it is served, and our own requests for reports."""
+"""Requests and responses: the supported part of OpenAI's chat API, and our own requests for reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emotion_qwen.taxonomy import LABEL_SETS
 
 MOST_TOKENS = 1_000_000
 CONTEXT_LETTERS = 4000
-# What is not served -> the values that ask for nothing, with which it may stand there; null always does.
+# Unsupported fields -> neutral values that are accepted; null always is.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "n": (1,), "best_of": (1,), "logit_bias": ({},),
     "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "functions": ([],),
@@ -20,16 +20,16 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "reasoning_effort": ("none",), "verbosity": ("medium",), "service_tier": ("auto", "default"),
     "web_search_options": (),
 }  # fmt: skip
-# The same of a message: fields of answers, which clients send back.
+# The same for messages: fields of answers, which clients send back.
 _UNSUPPORTED_IN_MESSAGES: dict[str, tuple[Any, ...]] = {"tool_calls": ([],), "function_call": (), "audio": ()}
-_NOTES = ("annotations", "parsed")  # of answers: they repeat what the content says
+_NOTES = ("annotations", "parsed")  # of answers: redundant with the content
 
 
 def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """Leave out what is not served, as long as it asks for nothing.
+    """Drop unsupported fields with neutral values.
 
     Raises:
-        ValueError: it asks for something.
+        ValueError: an unsupported field has another value.
     """
     for name, neutral in unsupported.items():
         if name in values and values[name] not in neutral:
@@ -38,10 +38,10 @@ def _without(values: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) ->
 
 
 def check_surrogates(values: Any) -> None:
-    """Refuse halves of surrogate pairs, which JSON may spell and UTF-8 cannot.
+    """Refuse lone surrogates, which JSON can encode and UTF-8 cannot.
 
     Raises:
-        ValueError: there is one, in a key or a text.
+        ValueError: a key or a text contains one.
     """
     left = [values]
     while left:
@@ -58,7 +58,7 @@ def check_surrogates(values: Any) -> None:
 
 
 class Wire(BaseModel):
-    """A part of a request: null asks for nothing; unknown fields are refused, so that a typing error is not ignored."""
+    """A part of a request. Null is the same as a missing field; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -78,11 +78,11 @@ class TextPart(Wire):
 
 
 class Address(Wire):
-    """Where a medium is: a `data:` URL; `https:` and `file:` as far as the server allows them."""
+    """The URL of a medium: `data:`, or `https:` and `file:` if the server allows them."""
 
     url: str = Field(min_length=1)
     detail: str | None = Field(None, max_length=16)
-    """Taken for compatibility; the model's own budget decides."""
+    """Accepted for compatibility and ignored; the model's own budget applies."""
 
 
 class ImagePart(Wire):
@@ -93,7 +93,7 @@ class ImagePart(Wire):
 
 
 class VideoPart(Wire):
-    """A video; a model that hears hears its sound, too."""
+    """A video, with its sound if the model has audio."""
 
     type: Literal["video_url"]
     video_url: Address
@@ -104,18 +104,18 @@ class Sound(Wire):
 
     data: str = Field(min_length=1)
     format: str = Field("wav", max_length=16)
-    """Taken for compatibility; the bytes tell."""
+    """Accepted for compatibility and ignored; the format is detected from the data."""
 
 
 class AudioPart(Wire):
-    """A sound, for a model that hears."""
+    """A sound, for models with audio."""
 
     type: Literal["input_audio"]
     input_audio: Sound
 
 
 class RefusalPart(Wire):
-    """What an assistant said instead of an answer."""
+    """The refusal of an assistant."""
 
     type: Literal["refusal"]
     refusal: str
@@ -130,7 +130,7 @@ Content = Annotated[
 
 
 class Message(Wire):
-    """One turn. `developer` is taken as `system`. An answer may be sent back as it came, with all of its fields."""
+    """One message. `developer` is treated as `system`. Answers may be sent back with all of their fields."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Content
@@ -149,7 +149,7 @@ class Message(Wire):
 
 
 class JsonSchemaFormat(Wire):
-    """A schema that the answer must fit."""
+    """The JSON schema of the answer."""
 
     name: str = Field("answer", max_length=64)
     schema_: dict[str, Any] = Field(alias="schema")
@@ -158,7 +158,7 @@ class JsonSchemaFormat(Wire):
 
 
 class ResponseFormat(Wire):
-    """Form of the answer."""
+    """Format of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
@@ -171,14 +171,14 @@ class ResponseFormat(Wire):
 
 
 class StreamOptions(Wire):
-    """What a stream tells beside the answer."""
+    """Options of a stream."""
 
     include_usage: bool = False
     include_obfuscation: bool | None = None
 
 
 class ChatRequest(Wire):
-    """A request to `/v1/chat/completions`. Without `temperature` the likeliest token is taken each time."""
+    """A request to `/v1/chat/completions`. Without `temperature`, decoding is greedy."""
 
     messages: list[Message] = Field(min_length=1)
     model: str | None = None
@@ -187,17 +187,17 @@ class ChatRequest(Wire):
     max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=1e-6, le=1)  # in float32 a smaller one would be 0, and keep no token
+    top_p: float | None = Field(None, ge=1e-6, le=1)  # a smaller value would be 0 in float32, and keep no token
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: str | list[str] | None = None
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     ignore_eos: bool = False
-    """Go on behind the end of the answer up to `max_tokens`, for measurements; not part of OpenAI's protocol."""
+    """Continue after the end of the answer up to `max_tokens`, for measurements. Not part of OpenAI's API."""
     focus: Literal["auto", "person", "whole"] = "auto"
-    """What the model sees of a picture or video: "person", the person seen most, as in `emotion-qwen ask`; "whole", all
-    of it; "auto", the person where a face is found and else all of it. Not part of OpenAI's protocol."""
+    """The part of a picture or video that the model sees: "person", the person seen most, as in `emotion-qwen ask`;
+    "whole", all of it; "auto", the person if a face is detected, else all of it. Not part of OpenAI's API."""
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -207,7 +207,7 @@ class ChatRequest(Wire):
     @model_validator(mode="before")
     @classmethod
     def _drop_neutral(cls, values: Any) -> Any:
-        """Take what is not served as long as it asks for nothing."""
+        """Drop unsupported fields with neutral values."""
         if not isinstance(values, dict):
             return values
         check_surrogates(values)
@@ -216,7 +216,7 @@ class ChatRequest(Wire):
     @field_validator("temperature")
     @classmethod
     def _cold(cls, value: float | None) -> float | None:
-        """Take what is next to nothing for nothing: in float32 scores divided by it would be infinite."""
+        """Treat tiny temperatures as 0: scores divided by them would be infinite in float32."""
         return 0.0 if value is not None and value < COLDEST else value
 
     @model_validator(mode="after")
@@ -237,12 +237,12 @@ class ChatRequest(Wire):
 
     @property
     def wanted_tokens(self) -> int | None:
-        """Length that was asked for."""
+        """The requested maximum length."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
 
 class ClipOptions(Wire):
-    """How a picture, video or sound is read."""
+    """Options for reading a picture, video or sound."""
 
     labels: str = Field("dfew7", json_schema_extra={"enum": [*sorted(LABEL_SETS)]})
     language: Literal["en", "zh"] = "en"
@@ -250,18 +250,18 @@ class ClipOptions(Wire):
     end: float | None = Field(None, gt=0)
     context: str = Field("", max_length=CONTEXT_LETTERS)
     about: Literal["people", "whole", "evoked"] = "people"
-    """What is asked: "people", what people show, without an answer where nobody is seen, heard or quoted; "whole", the
-    same, answered there from the whole picture and all sound; "evoked", what the picture evokes in whoever sees it."""
+    """The question: "people", what people show, without an answer if nobody is seen, heard or quoted; "whole", the
+    same, but answered then from the whole picture and all sound; "evoked", what the picture evokes in viewers."""
 
 
 class AnalyzeOptions(ClipOptions):
-    """How a report is made."""
+    """Options of a report."""
 
     abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
 
 
 class FeaturesRequest(ClipOptions):
-    """A request to `/v1/emotion/features` as JSON: one picture, video or sound, and texts that tell the situation."""
+    """A request to `/v1/emotion/features` as JSON: one picture, video or sound, and texts on the situation."""
 
     content: list[Part] = Field(min_length=1)
 
@@ -280,12 +280,12 @@ class FeaturesRequest(ClipOptions):
 
     @property
     def joined_context(self) -> str:
-        """What is told of the situation: `context`, and the texts of the content."""
+        """The situation: `context` and the texts of the content."""
         return " ".join([self.context, *(part.text for part in self.content if isinstance(part, TextPart))]).strip()
 
 
 class AnalyzeRequest(FeaturesRequest, AnalyzeOptions):
-    """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts that tell the situation."""
+    """A request to `/v1/emotion/analyze` as JSON: one picture, video or sound, and texts on the situation."""
 
 
 class Gate(BaseModel):
@@ -296,7 +296,7 @@ class Gate(BaseModel):
 
 
 class Features(BaseModel):
-    """Answer of `/v1/emotion/features`, H being the width of the language model; see docs/guides/folders.md."""
+    """Response of `/v1/emotion/features`; H is the width of the language model. See docs/guides/folders.md."""
 
     object: Literal["emotion.features"] = "emotion.features"
     model: str
@@ -304,16 +304,16 @@ class Features(BaseModel):
     visual: list[float] | None
     """(H,) mean of the fused visual tokens; null without a picture."""
     audio: list[float] | None
-    """(H,) mean of the audio tokens; null where nothing is heard, or the model does not hear."""
+    """(H,) mean of the audio tokens; null without sound, or if the model has no audio."""
     pooled: list[float]
-    """(H,) hidden state of the language model where it decides for the first word of the label."""
+    """(H,) hidden state of the language model at the position that predicts the first token of the label."""
     gate: Gate
     provenance: dict[str, Any]
-    """What decides over the features, as in a report: weights, label set, prompt, budgets; and what was read."""
+    """What determines the features, as in a report: weights, label set, prompt, budgets, and the input read."""
 
 
 class TopLogprob(BaseModel):
-    """A token that might have stood there."""
+    """A candidate token."""
 
     token: str
     logprob: float
@@ -334,7 +334,7 @@ class ChoiceLogprobs(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens read and written."""
+    """Number of tokens of prompt and answer."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -359,7 +359,7 @@ class Choice(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """Answer of `/v1/chat/completions`."""
+    """Response of `/v1/chat/completions`."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -371,14 +371,14 @@ class ChatCompletion(BaseModel):
 
 
 class Delta(BaseModel):
-    """What is new."""
+    """New content of a message."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
 
 
 class ChunkChoice(BaseModel):
-    """What is new in one answer."""
+    """New content of one answer."""
 
     index: int = 0
     delta: Delta
@@ -399,7 +399,7 @@ class ChatChunk(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """A model that is served."""
+    """The served model."""
 
     id: str
     object: Literal["model"] = "model"
@@ -411,14 +411,14 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """Answer of `/v1/models`."""
+    """Response of `/v1/models`."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
 
 
 class Fault(BaseModel):
-    """What was wrong."""
+    """An error."""
 
     message: str
     type: str
@@ -427,13 +427,13 @@ class Fault(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every error has this form."""
+    """Body of all error responses."""
 
     error: Fault
 
 
 class State(BaseModel):
-    """Answer of `/health` and `/ready`."""
+    """Response of `/health` and `/ready`."""
 
     status: Literal["ok", "loading", "draining", "failed"]
     version: str

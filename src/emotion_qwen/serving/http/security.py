@@ -81,7 +81,7 @@ class Guard:
             return
         if _host(headers) not in _LOCAL_HOSTS and _host(headers) not in self.settings.hosts:
             raise ApiError(
-                403, "the server answers to localhost only; call it so, or list the name in the setting 'hosts'",
+                403, "the server answers to localhost only; use that name, or list the name in the setting 'hosts'",
                 "host_refused",
             )  # fmt: skip
 
@@ -107,7 +107,9 @@ class Guard:
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not same_key(given.strip(), self.key):
-            raise ApiError(401, "no or a wrong API key; send it as 'Authorization: Bearer KEY'", "invalid_api_key")
+            raise ApiError(
+                401, "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'", "invalid_api_key"
+            )
 
 
 class _Body:

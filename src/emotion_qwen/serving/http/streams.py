@@ -35,7 +35,7 @@ async def while_listening(request: Request, work: Awaitable[Found]) -> Found:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone("the client went away")
+        raise ClientGone("the client disconnected")
     finally:
         await _stop(task, gone)
 

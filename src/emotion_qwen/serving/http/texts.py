@@ -5,7 +5,7 @@ from __future__ import annotations
 TEXTS: dict[str, tuple[str, str]] = {
     # head
     "tagline": (
-        "What people in a clip show, when, and what that can be checked against.",
+        "What people in a clip show, when, and on what evidence.",
         "片段中的人表现出什么、何时表现，以及可以核对的依据。",
     ),
     "language": ("Language", "语言"),
@@ -44,11 +44,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "or choose a file of at most {size}. It is deleted when the report is made.",
         "或选择不超过 {size} 的文件。报告完成后文件即被删除。",
     ),
-    "examples": ("No clip at hand?", "没有素材？"),
+    "examples": ("No clip?", "没有素材？"),
     "example_video": ("Example: video", "示例：视频"),
     "example_picture": ("Example: picture", "示例：图片"),
     "labels": ("Labels", "标签集"),
-    "labels_known": ("the model was taught", "模型学过的"),
+    "labels_known": ("trained", "模型学过的"),
     "labels_other": ("others, by extrapolation", "其他（外推）"),
     "context": ("Situation", "背景"),
     "context_hint": ("what is known, in your words (optional)", "已知的情况，用您自己的话（可不填）"),
@@ -97,8 +97,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The server cannot be reached. Is it running, and are you online?",
         "无法连接服务器。服务器在运行吗？网络是否正常？",
     ),
-    "cut": ("The connection was cut before the report was done.", "报告完成前连接中断。"),
-    "large": ("The file has {size}; this server takes at most {limit}.", "文件为 {size}；此服务器最多接受 {limit}。"),
+    "cut": ("The connection was lost before the report was finished.", "报告完成前连接中断。"),
+    "large": ("The file has {size}; this server accepts at most {limit}.", "文件为 {size}；此服务器最多接受 {limit}。"),
     "large_chat": (
         "The file is too large for the chat: {size}, at most {limit}.",
         "文件太大，无法用于对话：{size}，最多 {limit}。",
@@ -108,7 +108,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "media_too_large": ("It is too large or too long for this server.", "对此服务器来说太大或太长。"),
     "media_refused": ("Decoding it took too long or failed.", "解码时间过长或失败。"),
     "request_too_large": ("It is too large for this server.", "对此服务器来说太大。"),
-    "request_too_slow": ("It came too slowly.", "上传太慢。"),
+    "request_too_slow": ("The upload was too slow.", "上传太慢。"),
     "invalid_api_key": ("The key is missing or wrong.", "密钥缺失或错误。"),
     "queue_full": ("The server is busy; try again in a moment.", "服务器繁忙，请稍后重试。"),
     "server_loading": ("The model is still being loaded; try again in a moment.", "模型仍在加载，请稍后重试。"),
@@ -116,7 +116,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "host_refused": ("The server does not answer to this address.", "服务器不接受此地址。"),
     "origin_refused": ("The server does not answer to this page.", "服务器不接受此页面。"),
     "internal_error": ("The server failed at this request.", "服务器处理此请求时出错。"),
-    "other": ("The server refused.", "服务器拒绝。"),
+    "other": ("The server refused the request.", "服务器拒绝。"),
     # live
     "live_consent": (
         "By starting you say that everybody in view and in earshot knows and agrees.",
@@ -135,10 +135,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "live_sound_only": ("No camera; sound alone.", "没有摄像头；仅声音。"),
     "live_wait": ("Waiting for the first report …", "等待第一份报告……"),
     "live_awaited": (
-        "A report of the last {span} seconds comes again and again: what the faces show, and what the voice says.",
+        "Reports of the last {span} seconds appear continuously: what the faces show, and what the voice expresses.",
         "将不断给出最近 {span} 秒的报告：表情表现出什么，声音说明什么。",
     ),
-    "live_on": ("Running. Each report looks back {span} s.", "运行中。每份报告回看 {span} 秒。"),
+    "live_on": ("Running. Each report covers the last {span} s.", "运行中。每份报告回看 {span} 秒。"),
     "live_view": ("Camera picture with the faces that were found", "摄像头画面及找到的人脸"),
     "live_now": ("At the moment", "此刻"),
     "took": ("report in {took} s", "报告用时 {took} 秒"),

@@ -141,10 +141,10 @@ def make_playable(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def do_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job; return its result as JSON values under "found", or the file's error under "error"."""
+    """Do one job; return its result as JSON values under "result", or the file's error under "error"."""
     try:
         result = {"length": read_length, "decode": decode_medium, "playable": make_playable}[job["task"]](job)
-        return {"found": json.loads(json.dumps(result, default=_plain, allow_nan=False))}
+        return {"result": json.loads(json.dumps(result, default=_plain, allow_nan=False))}
     except MediaError as error:
         return {"error": str(error), "large": isinstance(error, TooLarge)}
     except MemoryError:

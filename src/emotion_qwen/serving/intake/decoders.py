@@ -128,7 +128,7 @@ class Decoders:
             message = f"{name}: decoding took longer than {seconds:g} s; give a smaller medium"
             raise ApiError(422, message, "media_refused") from error
         except WorkerError as error:
-            message = f"{name}: the decoder stopped at this medium; save it anew"
+            message = f"{name}: the decoder stopped at this medium; save it again"
             raise ApiError(422, message, "media_refused") from error
         if "error" in answer:
             message = answer["error"].replace(repr(str(path)), name).replace(str(path), name)
@@ -136,7 +136,7 @@ class Decoders:
             if answer["large"]:
                 raise ApiError(413, message, "media_too_large")
             raise ApiError(400, message, "invalid_media")
-        return answer["found"]
+        return answer["result"]
 
     async def close(self) -> None:
         """End the processes and remove the temporary folder."""

@@ -71,7 +71,9 @@ def decode_base64(text: str, limit: int, name: str) -> bytes:
     try:
         return _sized(base64.b64decode(text, validate=True), limit, name)
     except (binascii.Error, ValueError) as error:
-        raise ApiError(400, f"{name} is no base64 ({error}); encode the file's bytes", "invalid_media") from error
+        raise ApiError(
+            400, f"{name} is not valid base64 ({error}); encode the file's bytes", "invalid_media"
+        ) from error
 
 
 def _sized(data: bytes, limit: int, name: str) -> bytes:

@@ -113,9 +113,9 @@ class SharedEngine(Engine):
         finally:
             generation.cancel()
         if finishes[0] == "schema":
-            raise RequestError("the schema became too complex on the way; give a simpler one")
+            raise RequestError("the schema became too complex during generation; give a simpler one")
         if finishes[0] not in ("stop", "length"):
-            raise Stopped(f"an answer ended before it was whole ({finishes[0]})")
+            raise Stopped(f"an answer ended early ({finishes[0]})")
         return [self.processor.tokenizer.decode(generation.tokens, skip_special_tokens=True).strip()]
 
     def provenance(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Turns(FairLock):
         """
         stop = getattr(self._work, "stop", None)
         if stop is not None and (stop.is_set() or self._closed):
-            raise Stopped("nobody waits for this any more")
+            raise Stopped("the work was cancelled")
 
     @contextmanager
     def beside_answers(self) -> Iterator[None]:

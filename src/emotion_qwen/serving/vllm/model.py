@@ -56,7 +56,7 @@ class VisualCompressor(HybridCompressor):
         bounds, self.bounds = self.bounds, None  # valid for one call
         expected = 0 if bounds is None else int(bounds[-1]) * self.merge_unit
         if bounds is None or expected != len(features):
-            raise ShapeError(f"{len(features)} patch features came for visuals of {expected}; tell their grids first")
+            raise ShapeError(f"{len(features)} patch features for visuals of {expected}; pass their grids first")
         bounds = bounds.to(features.device)
         return self._fuse(features, self.fusion_weights(features, bounds), bounds)
 
@@ -93,7 +93,7 @@ class EmotionQwenForVllm(Qwen2_5_VLForConditionalGeneration):
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         if self.is_multimodal_pruning_enabled:
-            raise SettingsError("--video-pruning-rate: this model was not trained on thinned videos; leave it out")
+            raise SettingsError("--video-pruning-rate: this model was not trained with pruned videos; leave it out")
         config = vllm_config.model_config.hf_config
         self.visual.merger = VisualCompressor(config).eval()
         self.visual.register_forward_pre_hook(pass_grids, with_kwargs=True)

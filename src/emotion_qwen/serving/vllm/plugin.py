@@ -90,7 +90,7 @@ def _refuse_ours(settings: ServeSettings) -> None:
         )
     if settings.device not in ("auto", "cuda"):
         raise SettingsError(
-            f"device {settings.device!r} with --engine vllm: vLLM runs where it was built for; leave it out, and "
+            f"device {settings.device!r} with --engine vllm: vLLM uses the device it was built for; leave it out, and "
             "choose among GPUs by CUDA_VISIBLE_DEVICES"
         )
     fields = ServeSettings.model_fields

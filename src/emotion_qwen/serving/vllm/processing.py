@@ -73,7 +73,7 @@ def _decoded(data: bytes, settings: ClipSettings) -> Clip:
         except EmotionQwenError as error:
             raise ValueError(str(error).replace(str(path), "the video")) from error
         except (av.error.FFmpegError, OverflowError, SyntaxError) as error:  # as in the decoders of our own server
-            raise ValueError(f"the video is damaged ({type(error).__name__}); save it anew") from error
+            raise ValueError(f"the video is damaged ({type(error).__name__}); save it again") from error
 
 
 def checked_wave(wave: Any) -> np.ndarray:
@@ -87,7 +87,7 @@ def checked_wave(wave: Any) -> np.ndarray:
         raise ValueError("the sound holds no sample; leave its part out")
     if float(np.abs(wave).max()) > LOUDEST:
         raise ValueError(
-            "the sound came unscaled; vLLM reads sound well only with 'soundfile' or 'torchcodec' installed"
+            "the sound is unscaled; vLLM reads sound correctly only with 'soundfile' or 'torchcodec' installed"
         )
     return wave
 

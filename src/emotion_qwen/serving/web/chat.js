@@ -1,4 +1,4 @@
-// Questions about the medium of the report, through the same route as every other client.
+// Chat about the medium of the report, through the public chat route.
 
 import { byId, events, explain, facts, fail, headers, refusal, Refused, say, size } from "./shared.js";
 
@@ -23,7 +23,7 @@ const asDataUrl = (file) => new Promise((resolve, reject) => {
 });
 
 async function mediumPart() {
-  const limit = Math.min(facts.media_bytes, Math.floor(0.7 * facts.body_bytes));  // base64 takes a third more
+  const limit = Math.min(facts.media_bytes, Math.floor(0.7 * facts.body_bytes));  // base64 is a third larger
   if (medium.size > limit) throw new Error(say("large_chat", { size: size(medium.size), limit: size(limit) }));
   const url = await asDataUrl(medium);
   if (medium.type.startsWith("audio/"))
@@ -52,9 +52,9 @@ async function ask(question) {
   const asked = addTurn("user", question);
   turns.push({ role: "user", content: question });
   const node = addTurn("assistant", "…");
-  byId("talk").setAttribute("aria-busy", "true");  // read out when it is whole, not word by word
+  byId("talk").setAttribute("aria-busy", "true");  // screen readers read the complete answer
   const own = answering = new AbortController();
-  const said = turns;  // of this medium, whatever is dropped meanwhile
+  const said = turns;  // of this medium, even if another is dropped meanwhile
   byId("stop").hidden = false;
   byId("send").disabled = byId("asks").hidden = true;
   let text = "";
@@ -76,7 +76,7 @@ async function ask(question) {
     }
     said.push({ role: "assistant", content: text });
   } catch (error) {
-    if (own.signal.aborted && text) said.push({ role: "assistant", content: text });  // what was read stays
+    if (own.signal.aborted && text) said.push({ role: "assistant", content: text });  // the partial answer stays
     else {
       said.pop();
       node.parentNode.remove();

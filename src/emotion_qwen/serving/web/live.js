@@ -1,4 +1,4 @@
-// The camera and the microphone, and a report of the last seconds again and again.
+// Live sessions: camera, microphone, and continuous reports of the last seconds.
 
 import {
   byId, colour, facts, fail, key, labelName, language, percent, Refused, say, signed, whenSpoken,
@@ -6,7 +6,7 @@ import {
 
 const PICTURE = 0, SOUND = 1;
 const MOST_HISTORY = 60, MOST_TRAIL = 12;
-const QUIET = -60;  // dB of full scale, where the meter begins
+const QUIET = -60;  // dBFS at the lower end of the meter
 const now = { socket: null, stream: null, sound: null, timer: 0, began: 0, label: "", report: null, trail: [] };
 let hears = false;
 
@@ -36,13 +36,13 @@ function stageSays(name) {
   byId("stage-words").textContent = say(name);
 }
 
-// ---- what is sent ----
+// ---- sending ----
 
 const VIDEO = { width: { ideal: 640 }, facingMode: "user" };
-// What a browser does to make speech clear would change what a voice shows.
+// Speech enhancement by the browser would change the expression of the voice.
 const AUDIO = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
-/** Ask for camera and microphone; where only one of them is to be had, that one. */
+/** Request camera and microphone, or the one that is available. */
 async function devices() {
   const ask = (wanted) => navigator.mediaDevices.getUserMedia(wanted);
   if (!hears || !byId("microphone").checked) return ask({ video: VIDEO });
@@ -60,14 +60,14 @@ async function devices() {
   }
 }
 
-/** Send what a microphone hears, with the times of its samples on the session's clock. */
+/** Send the microphone's samples with their times on the session's clock. */
 async function listen(stream) {
   const rate = 16000;
   let context = new AudioContext({ sampleRate: rate });
   let source;
   try {
     source = context.createMediaStreamSource(stream);
-  } catch {  // a browser that does not change the rate of a stream; the worklet does, then
+  } catch {  // the browser does not resample streams; the worklet does
     await context.close();
     context = new AudioContext();
     source = context.createMediaStreamSource(stream);
@@ -78,7 +78,7 @@ async function listen(stream) {
   pieces.port.onmessage = ({ data }) => {
     const length = data.byteLength / 2 / rate;
     const late = clock() - length;
-    if (first === null || Math.abs(first + heard / rate - late) > 0.3) [first, heard] = [late, 0];  // it had stopped
+    if (first === null || Math.abs(first + heard / rate - late) > 0.3) [first, heard] = [late, 0];  // after a gap
     send(SOUND, Math.max(first + heard / rate, 0), data);
     heard += data.byteLength / 2;
     showLevel(new Int16Array(data));
@@ -114,7 +114,7 @@ async function fallSilent() {
 
 function sendPicture() {
   const camera = byId("camera");
-  if (!camera.videoWidth || !now.socket || now.socket.bufferedAmount > 200000) return;  // live means now, not all
+  if (!camera.videoWidth || !now.socket || now.socket.bufferedAmount > 200000) return;  // skip pictures rather than lag
   const sheet = document.createElement("canvas");
   sheet.width = camera.videoWidth;
   sheet.height = camera.videoHeight;
@@ -159,7 +159,7 @@ async function start() {
 
 function open() {
   const socket = now.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/emotion/live`);
-  let told = false;  // an error that says why the connection ends
+  let told = false;  // whether an error has given the reason for the end
   socket.onopen = () => socket.send(JSON.stringify(
     { type: "start", labels: byId("labels").value, language: language(), context: byId("context").value,
       ...(key() && { key: key() }) }));
@@ -201,7 +201,7 @@ export function stop() {
   state("");
 }
 
-// ---- what is shown ----
+// ---- display ----
 
 function show({ report, took, voiced }) {
   state("live_on");
@@ -221,7 +221,7 @@ function draw() {
   const { report, took, voiced } = now.report;
   const answered = Boolean(report.label), unsure = !answered || (report.uncertainty && report.uncertainty.abstains);
   const label = answered ? unsure ? say("not_sure") : labelName(report.label) : say("no_answer");
-  if (byId("live-label").textContent !== label) byId("live-label").textContent = label;  // read out when it changes
+  if (byId("live-label").textContent !== label) byId("live-label").textContent = label;  // screen readers announce changes
   byId("live-share").textContent = !answered ? report.uncertainty.reason
     : unsure ? say("leans", { label: labelName(report.label) }) : percent(report.distribution[report.label]);
   byId("live-swatch").style.backgroundColor = unsure ? "transparent" : colour(report.label);
@@ -248,7 +248,7 @@ function draw() {
   drawBoxes(report.people);
 }
 
-/** Bars stay where they are, so that they can be compared from one report to the next. */
+/** Keep the order of the bars, so that reports can be compared. */
 function drawBars(report) {
   const list = byId("live-bars"), labels = Object.keys(report.distribution);
   if (list.dataset.labels !== labels.join()) {
@@ -299,13 +299,13 @@ function drawBoxes(people) {
   sheet.width = camera.videoWidth || 640;
   sheet.height = camera.videoHeight || 480;
   const pen = sheet.getContext("2d");
-  const scale = sheet.width / Math.max(sheet.clientWidth, 1);  // letters of one size, whatever the camera's
+  const scale = sheet.width / Math.max(sheet.clientWidth, 1);  // constant text size for all camera sizes
   pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
   for (const person of people) {
     const last = person.seen[person.seen.length - 1];
     if (!last) continue;
     let [left, top, right, bottom] = last.box.map((part, number) => part * (number % 2 ? sheet.height : sheet.width));
-    [left, right] = [sheet.width - right, sheet.width - left];  // the picture is shown as in a mirror
+    [left, right] = [sheet.width - right, sheet.width - left];  // the picture is mirrored
     pen.strokeStyle = pen.fillStyle = colour(person.label);
     pen.lineWidth = 3 * scale;
     pen.strokeRect(left, top, right - left, bottom - top);

@@ -1,4 +1,4 @@
-// The page of the server. It keeps what it needs in this tab and speaks to the same routes as every other client.
+// The page of the server. It stores its state in this tab and uses the public routes.
 
 import { analyze, example, repeat } from "./report.js";
 import { setHearing, stop } from "./live.js";
@@ -6,7 +6,7 @@ import {
   askForKey, byId, explain, facts, fail, goOn, headers, key, labelName, language, refusal, say, size, speak, useKey, whenSpoken,
 } from "./shared.js";
 
-let model = null;  // card of the model that is served
+let model = null;  // card of the served model
 
 // ---- the model ----
 
@@ -80,7 +80,7 @@ byId("file").addEventListener("change", () => {
   if (file) analyze(file);
 });
 for (const name of ["dragover", "drop"])
-  document.addEventListener(name, (event) => event.preventDefault());  // a file beside the place would leave the page
+  document.addEventListener(name, (event) => event.preventDefault());  // a file dropped elsewhere would replace the page
 for (const name of ["dragover", "dragleave", "drop"])
   byId("drop").addEventListener(name, (event) => {
     byId("drop").classList.toggle("over", name === "dragover");
@@ -96,7 +96,7 @@ function choose(tab) {
     other.tabIndex = other === tab ? 0 : -1;
     byId(other.getAttribute("aria-controls")).hidden = other !== tab;
   }
-  byId(tab.id === "tab-live" ? "live-options" : "file-options").append(byId("options"));  // they hold for both
+  byId(tab.id === "tab-live" ? "live-options" : "file-options").append(byId("options"));  // shared by both tabs
   if (tab.id !== "tab-live") stop();
 }
 for (const [number, tab] of tabs.entries()) {

@@ -1,12 +1,12 @@
-// A file becomes a report: sent, followed while the model looks, shown with the clip, saved.
+// Reports on files: upload, progress, display with the clip, and saving.
 
 import { byId, colour, events, explain, facts, fail, headers, labelName, language, refusal, Refused, say, size, whenSpoken } from "./shared.js";
 import { forget } from "./chat.js";
 
-let running = null;  // AbortController of the report that is being made
-let medium = null;   // the file that the report and the chat are about
-let reported = false; // whether the report itself has come: it stays, whatever becomes of its page
-let doing = null;    // [name of a text, its values]: what is said of the progress
+let running = null;  // AbortController of the current report
+let medium = null;   // the file of the report and the chat
+let reported = false; // whether the report has arrived; it is kept even if its page fails
+let doing = null;    // [name of a text, its values]: the progress shown
 let span = [0, 0];
 const urls = { json: "", page: "" };
 
@@ -66,7 +66,7 @@ function begin() {
   byId("windows").replaceChildren();
   reported = false;
   for (const id of ["report", "downloads", "chat"]) byId(id).hidden = true;
-  byId("report").removeAttribute("src");  // a hidden report would go on drawing at no width
+  byId("report").removeAttribute("src");  // a hidden report would continue to draw with zero width
   byId("work").hidden = byId("windows").hidden = byId("cancel").hidden = false;
   byId("start").classList.add("small");
   byId("awaited").hidden = true;
@@ -106,7 +106,7 @@ function told(name, data, began) {
   }
 }
 
-/** Offer what there is of a report: with its page, or what was sent before that failed. */
+/** Offer the report with its page, or what was received before an error. */
 function deliver({ page }) {
   if (page) byId("windows").hidden = true;  // the page has a better timeline
   else tell("done_without_page", { name: medium.name });
@@ -114,7 +114,7 @@ function deliver({ page }) {
   byId("downloads").hidden = byId("chat").hidden = false;
 }
 
-/** Lay a window on the bar where it lies in the clip. */
+/** Add a window to the bar at its position in the clip. */
 function addWindow({ start, end, label }) {
   const part = document.createElement("span");
   const length = Math.max(span[1] - span[0], 1e-3);
@@ -134,7 +134,7 @@ function keep(name, text, type) {
   link.download = `${medium.name.replace(/\.[^.]*$/, "") || "report"}.report.${name === "page" ? "html" : "json"}`;
 }
 
-// The report's page keeps its own margin for those who open it alone; here our own is enough.
+// The report's page has a margin for standalone use, which is removed here.
 byId("report").addEventListener("load", () => {
   const inside = byId("report").contentDocument;
   if (!inside || !inside.body || !byId("report").src) return;
@@ -165,7 +165,7 @@ export async function example(name) {
   }
 }
 
-/** Make the report anew, for instance in another language: its sentences are in one. */
+/** Repeat the report, for example in another language. */
 export function repeat() {
   if (medium && (running || !byId("report").hidden)) analyze(medium, { again: true });
 }

@@ -1,4 +1,4 @@
-// What all parts of the page share: words in two languages, the key, faults in words, and colours.
+// Shared by all parts of the page: texts in two languages, the key, error messages, and colours.
 
 export const facts = JSON.parse(document.getElementById("facts").textContent);
 export const byId = (id) => document.getElementById(id);
@@ -6,12 +6,12 @@ const known = { language: stored("language"), key: stored("key") || "" };
 if (known.language !== "en" && known.language !== "zh") known.language = navigator.language.startsWith("zh") ? "zh" : "en";
 
 function stored(name) {
-  try { return sessionStorage.getItem(name); } catch { return null; }  // forbidden in some browsers' private mode
+  try { return sessionStorage.getItem(name); } catch { return null; }  // not available in some browsers' private mode
 }
 
 function keep(name, value) {
   known[name] = value;
-  try { sessionStorage.setItem(name, value); } catch { /* it holds for this page, then */ }
+  try { sessionStorage.setItem(name, value); } catch { /* kept for this page only */ }
 }
 
 export const language = () => known.language;
@@ -31,7 +31,7 @@ export function size(bytes) {
   return bytes < 2 ** 20 ? `${Math.max(Math.round(bytes / 1024), 1)} KB` : `${(bytes / 2 ** 20).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 
-const spoken = [];  // what to do when the language changes
+const spoken = [];  // callbacks for language changes
 export function whenSpoken(work) {
   spoken.push(work);
   work();
@@ -49,7 +49,7 @@ export function speak(chosen = known.language) {
   for (const work of spoken) work();
 }
 
-// ---- faults ----
+// ---- errors ----
 
 let retry = null;
 export function fail(text, again = null) {
@@ -65,12 +65,12 @@ byId("fault-again").addEventListener("click", () => {
   if (work) work();
 });
 
-/** An answer of the server that is no success, in words: ours for its code, and the server's own. */
+/** The message of an error response: our text for its code, and the server's message. */
 export class Refused extends Error {
   constructor(told) {
     const code = told && told.code in facts.texts ? told.code : "other";
     const alone = ["queue_full", "server_loading", "invalid_api_key"].includes(code) || !told || !told.message;
-    // The server speaks English, and more exactly; in Chinese its words follow ours.
+    // The server's message is in English and more precise; in Chinese it follows our text.
     super(alone ? say(code) : language() === "en" && code !== "other" ? `${told.message}.` : `${say(code)} ${told.message}`);
     this.code = told ? told.code : "";
     if (this.code === "invalid_api_key") askForKey();
@@ -89,7 +89,7 @@ export function useKey(value) {
   fail("");
 }
 
-/** Do what was asked for before the key was known. */
+/** Repeat the request that needed the key. */
 export function goOn() {
   const work = afterKey;
   afterKey = null;
@@ -101,16 +101,16 @@ export function askForKey() {
   byId("key").focus();
 }
 
-/** Say what went wrong; `again` is offered where another try makes sense. */
+/** Show an error; `again` is offered if a retry makes sense. */
 export function explain(error, again) {
   const passes = ["queue_full", "server_loading", "internal_error"];
   if (error.code === "invalid_api_key") afterKey = again;
   if (error instanceof Refused) fail(error.message, passes.includes(error.code) ? again : null);
-  else if (error instanceof TypeError) fail(say("unreachable"), again);  // how `fetch` says it
+  else if (error instanceof TypeError) fail(say("unreachable"), again);  // error of `fetch` without connection
   else fail(error.message, again);
 }
 
-/** Give the server-sent events of an answer as [name, data]. */
+/** Yield the server-sent events of a response as [name, data]. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";

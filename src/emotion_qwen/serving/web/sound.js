@@ -1,5 +1,5 @@
-// In the browser's sound thread: mono samples of the wanted rate, as 16-bit pieces of a quarter of a second.
-// Where the browser already gives that rate, samples pass as they are; else each is the mean over its span.
+// Audio worklet: converts to mono samples of the target rate, in 16-bit chunks of a quarter of a second.
+// At the target rate samples are unchanged; otherwise each is the mean over its span.
 
 class Pieces extends AudioWorkletProcessor {
   constructor({ processorOptions: { rate } }) {
