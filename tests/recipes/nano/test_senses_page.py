@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from recipes.nano.senses_page import ALONE, conflicts, measure, write_results
 from recipes.nano.tasks import BY_NAME, CHANNELS, CHOICES, moments_name
 
@@ -35,6 +37,7 @@ def test_the_page_says_what_channels_add(tmp_path):
     assert (tmp_path / "senses.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_real_moments_are_measured_and_the_odd_channel_is_looked_for(nano, shared_data, tmp_path):
     found = measure(nano, shared_data, tmp_path, limit=2)
     assert all(row["items"] == 2 and 0 <= row["en"]["accuracy"] <= 100 for row in found.values())
