@@ -10,7 +10,8 @@ NANO_SET = (
     "ver build {repo}/configs/ver/nano.yaml source=films output=set license=CC0 workers=1 select.coverage=0.3 "
     "export.validation=0.0"
 )
-EVAL = "eval --tasks cifar,shapes --data tables --model nano --limit 3 --split validation --output run"
+SHAPES = "{repo}/recipes/nano/tasks.py:shapes"
+EVAL = f"eval --tasks cifar,{SHAPES} --data tables --model nano --limit 3 --split validation --output run"
 FOLDER = "eval --tasks folder --data faces --option folder.labels=fer7"
 
 _HELP = (
@@ -20,9 +21,10 @@ _HELP = (
 )  # fmt: skip
 _CONFIGS = (
     "3b_stage1", "3b_stage2", "3b_stage3", "3b_tuning", "7b_stage1", "7b_stage2", "7b_stage3", "7b_tuning",
-    "nano_comments", "nano_senses", "nano_stage0", "nano_stage0_all", "nano_stage0_claims", "nano_stage0_copy",
-    "nano_stage0_letters", "nano_stage0_names", "nano_stage0_recite", "nano_stage1", "nano_stage2", "nano_stage3",
-    "nano_tuning", "nano_tuning_counts", "nano_tuning_groups", "nano_tuning_words", "nano_ver",
+)  # fmt: skip
+_NANO_CONFIGS = (
+    "comments", "senses", "stage0", "stage0_all", "stage0_claims", "stage0_copy", "stage0_letters", "stage0_names",
+    "stage0_recite", "stage1", "stage2", "stage3", "tuning", "tuning_counts", "tuning_groups", "tuning_words", "ver",
 )  # fmt: skip
 
 COMMANDS: dict[str, str | list[str]] = {
@@ -173,7 +175,8 @@ COMMANDS: dict[str, str | list[str]] = {
     "faces/missing": "faces gone.mp4 --save seen",
     # training
     **{f"train/{name}": f"train {{repo}}/configs/train/{name}.yaml --dry-run" for name in _CONFIGS},
-    "train/dry_with_data": "train {repo}/configs/train/nano_tuning.yaml folder=tables start=nano --dry-run",
+    **{f"train/nano_{name}": f"train {{repo}}/recipes/nano/configs/{name}.yaml --dry-run" for name in _NANO_CONFIGS},
+    "train/dry_with_data": "train {repo}/recipes/nano/configs/tuning.yaml folder=tables start=nano --dry-run",
     "train/dry_manifest": "train tuning.yaml --dry-run",
     "train/run": [TUNE, TUNE, f"{TUNE} --resume optim.steps=3", "analyze photo.jpg --model tuned/model --json"],
     "train/lora_and_merge": [
@@ -246,8 +249,8 @@ COMMANDS: dict[str, str | list[str]] = {
     "eval/list": "eval --list",
     "eval/run": [EVAL, EVAL, "eval score run"],
     "eval/file": "eval eval.yaml limit=2 output=there",
-    "eval/chinese": "eval --tasks shapes --model nano --limit 2 --language both --output run --no-frames",
-    "eval/replies": "eval --tasks shapes --model nano --limit 2 --replies --output run --no-frames",
+    "eval/chinese": f"eval --tasks {SHAPES} --model nano --limit 2 --language both --output run --no-frames",
+    "eval/replies": f"eval --tasks {SHAPES} --model nano --limit 2 --replies --output run --no-frames",
     "eval/emotion": "eval --tasks fer,lfw --data tables --model nano --limit 3 --output run --batch 2",
     "eval/folder": f"{FOLDER} --model nano --output run",
     "eval/answers": [f"{FOLDER} --model file:replies.jsonl --output run", "eval score run --no-frames"],
@@ -272,7 +275,7 @@ COMMANDS: dict[str, str | list[str]] = {
     "eval/unknown_key": "eval eval.yaml colour=red",
     "eval/judge": "eval --tasks emer --data faces --model nano --judge file:gone.jsonl --output run",
     "forgetting/same": ["forgetting before after --data tables --limit 3 --output compared"] * 2,
-    "forgetting/chinese": "forgetting nano after --tasks shapes,fer --data tables --limit 2 --language both --output c",
+    "forgetting/chinese": f"forgetting nano after --tasks {SHAPES},fer --data tables --limit 2 --language both --output c",  # noqa: E501
     "forgetting/tasks": "forgetting before after --tasks fear --output compared",
     "forgetting/domains": "forgetting before after --tasks fer --data tables --output compared",
     "forgetting/no_data": "forgetting before after --output compared",

@@ -19,6 +19,7 @@ RATE = 16_000
 CHANGED = 1_700_000_000  # seconds since 1970
 SUBTITLES = "1\n00:00:00,100 --> 00:00:00,900\nI got the place!\n\n2\n00:00:01,000 --> 00:00:01,900\nThank you.\n"
 CHINESE = "1\n00:00:00,100 --> 00:00:01,500\n我今天真的很高兴，谢谢你！\n"
+RECIPES = Path(__file__).parents[2] / "recipes" / "nano"
 OBJECTS = ("cat", "dog", "ship", "bird")
 
 
@@ -162,15 +163,16 @@ def _manifests(folder: Path) -> None:
     ]  # fmt: skip
     for kind in ("random", "popular", "adversarial"):
         _lines(folder / "coco" / f"coco_pope_{kind}.json", questions)
-    tuning = """
+    tuning = f"""
 stage: tuning
 start: nano
 output: tuned
 data:
-  - {name: faces, kind: manifest, domain: emotion, path: train.jsonl, weight: 0.5}
-  - {name: shapes, kind: shapes, domain: general, weight: 0.5, options: {size: 40, questions: 1}}
-batch: {samples: 2, pack: 384}
-optim: {learning_rate: 1.0e-3, steps: 2}
+  - {{name: faces, kind: manifest, domain: emotion, path: train.jsonl, weight: 0.5}}
+  - {{name: shapes, kind: {RECIPES}/parts.py:shapes, domain: general, weight: 0.5,
+     options: {{size: 40, questions: 1}}}}
+batch: {{samples: 2, pack: 384}}
+optim: {{learning_rate: 1.0e-3, steps: 2}}
 capture: false
 log_every: 1
 seed: 7
@@ -180,7 +182,8 @@ seed: 7
     (folder / "wrong.yaml").write_text("stage: nowhere\ncolour: red\n")
     (folder / "serve.yaml").write_text("slots: 2\nqueue: 0\nhost: 0.0.0.0\n")
     (folder / "eval.yaml").write_text(
-        "tasks: [cifar, shapes]\nmodels: [nano]\ndata: tables\noutput: run\nlanguages: [en]\nsplit: validation\n"
+        f"tasks: [cifar, {RECIPES}/tasks.py:shapes]\n"
+        "models: [nano]\ndata: tables\noutput: run\nlanguages: [en]\nsplit: validation\n"
     )
 
 
