@@ -110,6 +110,7 @@ def _run(log: str, env: Mapping[str, str], target: Callable[..., Any], arguments
     os.environ.clear()
     os.environ.update(env)
     tempfile.tempdir = None  # TMPDIR may be another
+    multiprocessing.set_start_method(None, force=True)  # Python's own, as in a program; here it would be "forkserver"
     try:
         sys.exit(target(*arguments))
     finally:

@@ -39,11 +39,15 @@ def beside(text: str, folder: Path) -> str:
     return str(folder / file[0]) + (f":{file[1]}" if file[1] else "")
 
 
-def load_file(path: Path) -> ModuleType:
+def load_file(path: Path, extra: str | None = None) -> ModuleType:
     """Import a Python file.
 
     A file in a package is imported under its dotted name, any other under its own. The folder from which that name
     counts is added to `sys.path`, so that the file can import its neighbours and worker processes can import the file.
+
+    Args:
+        path: of the file.
+        extra: to name where an optional package that the file imports is missing; as of `missing_package`.
 
     Raises:
         MissingPackage: it imports a package that is not installed.
@@ -65,7 +69,7 @@ def load_file(path: Path) -> ModuleType:
     except (ImportError, SyntaxError) as error:
         missing = None
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] != parts[0]:
-            missing = missing_package(error)
+            missing = missing_package(error, extra)
         raise missing or SettingsError(f"{path}: cannot be imported ({error}); correct the file") from error
     if Path(module.__file__ or "").resolve() != place:
         raise SettingsError(f"{path}: another module is already called {name!r} ({module.__file__}); rename the file")

@@ -2,6 +2,7 @@ import json
 import shutil
 import signal
 import time
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
 from emotion_qwen.training.checkpoint import STAGING, checkpoints, latest_checkpoint
 from emotion_qwen.training.plan import read_settings
-from emotion_qwen.training.run import run_stage
+from emotion_qwen.training.run import run_stage, sample_preparation
 from emotion_qwen.training.trainer import StageTrainer, gate_loss
 
 from .training_runs import chat, losses
@@ -307,3 +308,10 @@ def test_what_channels_are_worth_survives_training_and_that_shares_are_probabili
     Calibration({"picture": fit}, ("fer7",)).write(start)
     run_stage(read_settings(config_file(start=str(start), optim={"steps": 1}, save_every=100)))
     assert Calibration.read(tmp_path / "run" / "model") == Calibration({"picture": fit})
+
+
+def test_worker_processes_that_are_not_forked_read_the_data(config_file, tmp_path, tiny, processor):
+    """Elsewhere than on Linux, and on Linux from Python 3.14 on, the preparation of samples is sent to the workers."""
+    settings = read_settings(config_file(capture=True))
+    prepare = sample_preparation(settings, None, tiny, processor, [])
+    assert len(ForkingPickler.dumps(prepare)) > 0

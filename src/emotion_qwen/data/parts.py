@@ -52,7 +52,7 @@ def part_reader(kind: str) -> Callable[..., Part]:
     file = split_file(kind)
     if file is not None:
         path, name = file
-        module = load_file(Path(path))
+        module = load_file(Path(path), "train")
         if not name or not callable(getattr(module, name, None)):
             readers = [key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_"]
             raise SettingsError(f"kind {kind!r}: {unknown_choice('function', name, readers)}")

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +231,8 @@ def sample_preparation(
 
     With `features`, rank 0 first fills the cache from all sources on its own device; the other ranks wait for it.
     """
-    detector = CenterFaceDetector() if settings.capture else None
-
-    def prepare(sample: Sample) -> Sample:
-        return prepare_sample(sample, detector, processor)
-
+    # A partial, not a closure: worker processes that are not forked have to pickle it.
+    prepare = partial(prepare_sample, detector=CenterFaceDetector() if settings.capture else None, processor=processor)
     if settings.features is None:
         return prepare
     folder, vision = settings.features, base.model.visual

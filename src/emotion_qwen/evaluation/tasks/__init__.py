@@ -59,7 +59,7 @@ def load_tasks(spec: str | Iterable[str]) -> tuple[Task, ...]:
             known, name = TASKS, text
         else:
             path, name = file
-            known = _enter(getattr(load_file(Path(path)), "TASKS", None), path)
+            known = _enter(getattr(load_file(Path(path), "eval"), "TASKS", None), path)
         if name not in known and (name or file is None):
             raise SettingsError(unknown_choice("task", name, known))
         chosen |= {name} if name else set(known)
