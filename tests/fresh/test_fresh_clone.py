@@ -34,6 +34,7 @@ REFUSED = {
     "ver estimate my-set": "likewise",
     "--data benchmarks": "benchmark files under their owners' terms",
     "eval score results/first": "the run on these files",
+    "eval score results/own": "the run on these files",
     "eval compare": "finished runs",
     "data import release": "the release's annotations",
     "data import parquet": "a dataset in Parquet",
