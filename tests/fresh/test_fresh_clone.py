@@ -61,11 +61,16 @@ def clone(tmp_path_factory) -> Path:
     return place
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test."""
+    dropped = ("HOME", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
 def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a command without a home folder, as a service would."""
-    keep = {name: value for name, value in os.environ.items() if name not in ("HOME", "PYTHONPATH", "VIRTUAL_ENV")}
+    """Run a command with `environment`."""
     return subprocess.run(
-        command, cwd=place, env=keep, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+        command, cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
         check=False,
     )  # fmt: skip
 
@@ -105,12 +110,12 @@ def test_make_analyze_reports(clone: Path, target: str) -> None:
 
 @pytest.mark.parametrize("call", [call for call in documented_calls() if call[0] == "serve"], ids=shlex.join)
 def test_a_documented_server_becomes_ready_or_says_what_it_lacks(clone: Path, call: tuple[str, ...]) -> None:
-    keep = {name: value for name, value in os.environ.items() if name not in ("HOME", "PYTHONPATH", "VIRTUAL_ENV")}
     with subprocess.Popen(
-        [".venv/bin/emotion-qwen", *call], cwd=clone, env=keep, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [".venv/bin/emotion-qwen", *call], cwd=clone, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     ) as server:  # fmt: skip
-        port = next((word.rpartition("=")[2] for word in call if word.startswith("port=")), str(PORT))
+        words = shlex.join(call).replace("--port ", "port=").split()
+        port = next((word.removeprefix("port=") for word in words if word.startswith("port=")), str(PORT))
         try:
             if any("one_gpu" in word for word in call):
                 output = server.communicate(timeout=60)[0]
