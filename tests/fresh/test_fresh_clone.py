@@ -70,8 +70,8 @@ def environment() -> dict[str, str]:
 def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run a command with `environment`."""
     return subprocess.run(
-        command, cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
-        check=False,
+        command, cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=seconds, check=False,
     )  # fmt: skip
 
 
@@ -111,8 +111,8 @@ def test_make_analyze_reports(clone: Path, target: str) -> None:
 @pytest.mark.parametrize("call", [call for call in documented_calls() if call[0] == "serve"], ids=shlex.join)
 def test_a_documented_server_becomes_ready_or_says_what_it_lacks(clone: Path, call: tuple[str, ...]) -> None:
     with subprocess.Popen(
-        [".venv/bin/emotion-qwen", *call], cwd=clone, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        [".venv/bin/emotion-qwen", *call], cwd=clone, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as server:  # fmt: skip
         words = shlex.join(call).replace("--port ", "port=").split()
         port = next((word.removeprefix("port=") for word in words if word.startswith("port=")), str(PORT))
