@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,17 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+def copy_model(target: Path) -> Path:
+    """Copy the shipped model into a new folder whose files can be written, even where the sources are read-only."""
+    from emotion_qwen.model.source import NANO
+
+    target.mkdir()
+    for file in NANO.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, target / file.name)
+    return target
 
 
 @pytest.fixture(scope="session")

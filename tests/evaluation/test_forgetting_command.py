@@ -1,8 +1,8 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.conftest import copy_model
 
 import emotion_qwen
 from emotion_qwen.cli import main
@@ -73,8 +73,7 @@ def test_a_folder_without_a_model_and_a_folder_of_another_model(capsys, data):
     code, _, err = run(capsys, data, "nano", data, "--tasks", "cifar", "--limit", "1")
     assert code == 2 and "no config.json" in err
     assert run(capsys, data, "nano", "nano", "--tasks", "cifar", "--limit", "1")[0] == 0
-    other = data / "other"
-    shutil.copytree(NANO, other)
+    other = copy_model(data / "other")
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
     (other / "config.json").write_text(json.dumps({**config, "gate_mode": "general"}), encoding="utf-8")
     code, _, err = run(capsys, data, other, "nano", "--tasks", "cifar", "--limit", "1")

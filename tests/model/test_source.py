@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import copy_model
 
 from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError
@@ -132,8 +132,7 @@ def test_weights_that_are_no_numbers_are_not_loaded(tmp_path):
 
     from emotion_qwen.engine.engine import Engine
 
-    shutil.copytree(NANO, tmp_path / "model", ignore=shutil.ignore_patterns("__pycache__"))
-    path = tmp_path / "model" / "model.safetensors"
+    path = copy_model(tmp_path / "model") / "model.safetensors"
     tensors = load_file(path)
     name = next(name for name in tensors if ".visual." in name and tensors[name].ndim > 1)
     tensors[name][0, 0] = float("nan")
