@@ -75,10 +75,8 @@ class EmotionQwen:
         >>> from emotion_qwen import EmotionQwen
         >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
         >>> report = model.analyze("clip.mp4", labels="mer6")
-        >>> report.label, report.distribution[report.label]
-        ('happy', 0.83)
+        >>> report.label, report.distribution[report.label]  # the likeliest label and its share, 0 to 1
         >>> model.ask("clip.mp4", "What is the person doing?")
-        'The person smiles.'
     """
 
     def __init__(self, engine: Engine, detector: FaceDetector | None = None) -> None:
