@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, listed
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import OURS, Item, TaskFinding, evenly
 from emotion_qwen.extras import optional
@@ -26,12 +26,6 @@ NAMED = 5
 """Number of names in a message; the others are counted."""
 VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".flv", ".mpg", ".mpeg", ".wmv"})
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-
-
-def some(names: Sequence[object]) -> str:
-    """Name the first few of many."""
-    listed = ", ".join(str(name) for name in names[:NAMED])
-    return f"{listed} and {len(names) - NAMED} more" if len(names) > NAMED else listed
 
 
 @dataclass
@@ -60,7 +54,8 @@ class ReadRows:
     def told(self) -> list[TaskFinding]:
         """Return all findings, faults of one kind in one line."""
         faults = [
-            TaskFinding("fault", f"{len(n)} row(s) left out, {what}: {some(n)}") for what, n in self._faults.items()
+            TaskFinding("fault", f"{len(names)} row(s) left out, {what}: {listed(names, NAMED)}")
+            for what, names in self._faults.items()
         ]
         return [*self.findings, *faults]
 
@@ -72,7 +67,7 @@ class ReadRows:
     def expect_media(self, what: str, missing: Sequence[str], count: int) -> None:
         """Say which files are not there; their items stay and will have no answer."""
         if missing:
-            self.say("missing", f"{len(missing)} of {count} {what} are not there: {some(missing)}")
+            self.say("missing", f"{len(missing)} of {count} {what} are not there: {listed(missing, NAMED)}")
 
     def find(self, what: str, media: Media, names: Iterable[str]) -> dict[str, Path]:
         """Return the files of names, and say which are not there and of which there are several."""

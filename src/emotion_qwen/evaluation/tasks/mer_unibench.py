@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from emotion_qwen.errors import listed
 from emotion_qwen.evaluation.scoring.sets import words_of
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
-from emotion_qwen.evaluation.tasks.files import BenchmarkReader, ReadRows, needed, read_csv, some
+from emotion_qwen.evaluation.tasks.files import NAMED, BenchmarkReader, ReadRows, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken_part
 from emotion_qwen.evaluation.tasks.scorers import WheelScores
 
@@ -56,7 +57,8 @@ class OpenVocabulary(BenchmarkReader):
             table.add(name, EmotionWords(home, emotions, "" if words.lower() == "nan" else words))
         if silent:
             table.say(
-                "note", f"{len(silent)} clips without words are neutral, as the organisers read them: {some(silent)}"
+                "note",
+                f"{len(silent)} clips without words are neutral, as the organisers read them: {listed(silent, NAMED)}",
             )
         table.expect("clips of ovlabel.csv", len(table.rows), CLIPS)
         put_clips(table, home)
