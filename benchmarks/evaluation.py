@@ -41,7 +41,7 @@ from emotion_qwen.evaluation.tasks.prompts import DFEW_RELEASE
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.media.clip import read_clip
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 from emotion_qwen.taxonomy import label_set
 
 SECONDS, FPS, SIDE, TOKENS = 3, 10, 96, 128

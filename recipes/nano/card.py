@@ -27,7 +27,7 @@ from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.files import write_whole
 from emotion_qwen.matching.answer import match_label
-from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS
+from emotion_qwen.questions import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import label_set
 from recipes.nano.tasks import BY_NAME
 

@@ -2,7 +2,7 @@
 
 A labelled picture says little; asked in many ways it teaches a model to answer in words. Which question is asked, how
 and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The
-closed question is asked in the very words that inference uses (`processing.chat.label_question`) and in paraphrases.
+closed question is asked in the very words that inference uses (`questions.label_question`) and in paraphrases.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emotion_qwen.evaluation.tasks.prompts import OBJECT_QUESTION, OBJECT_SET, OBJECTS
-from emotion_qwen.processing.chat import LANGUAGES, QUESTIONS, TOLD, label_question
+from emotion_qwen.questions import LANGUAGES, QUESTIONS, TOLD, label_question
 from emotion_qwen.taxonomy import LabelSet, concept, label_set
 
 TRAINED_SETS = ("dfew7", "fer7", "ekman")

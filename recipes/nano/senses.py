@@ -21,7 +21,7 @@ import torch
 
 from emotion_qwen.data.pictures import Pictures
 from emotion_qwen.data.voices import Voices
-from emotion_qwen.processing.chat import TOLD
+from emotion_qwen.questions import TOLD
 from emotion_qwen.records import Sample
 from recipes.nano.augment import augment
 from recipes.nano.pictures import moving

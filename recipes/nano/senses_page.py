@@ -38,7 +38,7 @@ from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_clip
-from emotion_qwen.processing.chat import LANGUAGES
+from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.taxonomy import label_set
 from recipes.nano.tasks import BY_NAME, CHANNELS, CHOICES, moments_name

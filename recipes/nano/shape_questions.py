@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import DataError, unknown_choice
-from emotion_qwen.processing.chat import LANGUAGES
+from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.records import Sample
 from recipes.nano.shapes import (
     COLOUR_NAMES,

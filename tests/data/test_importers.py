@@ -15,7 +15,7 @@ from PIL import Image
 from emotion_qwen.data.importers import IMPORTERS, ImportOptions, import_manifest, import_samples
 from emotion_qwen.data.manifest import Fault, read_manifest
 from emotion_qwen.errors import DataError, SettingsError
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import LABEL_SETS
 

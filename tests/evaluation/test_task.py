@@ -5,7 +5,7 @@ from emotion_qwen.evaluation.task import DOMAINS, evenly
 from emotion_qwen.evaluation.tasks import GROUP, TASKS, listing, load_tasks
 from emotion_qwen.evaluation.tasks.prompts import OBJECTS
 from emotion_qwen.extras import optional
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 from emotion_qwen.taxonomy import label_set
 
 from .prediction_files import write_pictures

@@ -9,9 +9,9 @@ from emotion_qwen.processing.chat import (
     expand,
     harmless,
     inside,
-    label_question,
     moved,
 )
+from emotion_qwen.questions import label_question
 from emotion_qwen.taxonomy import label_set
 
 

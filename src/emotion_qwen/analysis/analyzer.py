@@ -39,7 +39,7 @@ from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
-from emotion_qwen.processing.chat import LANGUAGES, describe_question, label_question
+from emotion_qwen.questions import LANGUAGES, describe_question, label_question
 from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.taxonomy import label_set
 

@@ -17,7 +17,7 @@ import numpy as np
 from emotion_qwen.analysis.presence import Span, appearances, bridged, covered, is_voiced, merged, outside, whole_span
 from emotion_qwen.media.subtitles import within
 from emotion_qwen.prepare import PreparedClip
-from emotion_qwen.processing.chat import TOLD
+from emotion_qwen.questions import TOLD
 from emotion_qwen.records import PEOPLE, Clip, Utterance
 
 AROUND = 1.0  # seconds of sound and words before and after a glimpse

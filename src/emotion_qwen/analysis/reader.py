@@ -19,8 +19,8 @@ import torch
 
 from emotion_qwen.engine.encoding import VISUALS, Part, View, mean_tokens, medium_of, parts_of, size_of
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.processing.chat import label_question
 from emotion_qwen.processing.patches import IMAGE_MEAN
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 

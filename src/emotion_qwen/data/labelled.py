@@ -1,6 +1,6 @@
 """Pictures and videos that have only a label: the closed question over a label set is asked of each.
 
-The question is the one that inference asks (`processing.chat.label_question`), the answer the label as the set spells
+The question is the one that inference asks (`questions.label_question`), the answer the label as the set spells
 it. A folder source has one subfolder per label.
 """
 
@@ -15,6 +15,7 @@ from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.media.clip import MEDIA_SUFFIXES, PICTURE_SUFFIXES
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import LabelSet, label_set
 
@@ -46,8 +47,6 @@ def label_sample(identity: str, media: list[dict[str, str]], label: str, source:
     Raises:
         DataError: the label set has no such label.
     """
-    from emotion_qwen.processing.chat import label_question  # loads torch, which the other importers do without
-
     labels = label_set(options.labels)
     name = matched(label, labels)
     answer = labels.names(options.language)[labels.labels.index(name)]

@@ -26,7 +26,7 @@ from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.predictions import Prediction
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.tasks import load_tasks
-from emotion_qwen.processing.chat import LANGUAGES
+from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.taxonomy import LABEL_SETS
 
 BINS = 15

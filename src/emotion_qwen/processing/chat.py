@@ -1,4 +1,4 @@
-"""The one chat template, placeholders, the label mask that follows from it, and the fixed questions.
+"""The one chat template, its placeholders, and the label mask that follows from it.
 
 The layout is Qwen2.5-VL's. What the assistant says stands inside a `generation` block, `<|im_end|>` included, so that
 the label mask comes from the template itself and the model learns to stop.
@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.records import EVOKED, PEOPLE
-from emotion_qwen.taxonomy import LabelSet
 
 IMAGE_PAD, VIDEO_PAD, AUDIO_PAD = PADS = ("<|image_pad|>", "<|video_pad|>", "<|audio_pad|>")
 SYSTEM_TEXT = "You are a helpful assistant."
@@ -40,42 +38,6 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
 )
-
-QUESTIONS = {
-    "label": {
-        "en": "Which emotion does the person show? Choose one: {labels}.",
-        "zh": "这个人表现出哪种情绪？请选择一个：{labels}。",
-    },
-    "describe": {
-        "en": "Say in one sentence how the person feels.",
-        "zh": "请用一句话说明这个人的感受。",
-    },
-    "label_evoked": {
-        "en": "Which emotion does the picture evoke? Choose one: {labels}.",
-        "zh": "这张图片会引起哪种情绪？请选择一个：{labels}。",
-    },
-    "describe_evoked": {
-        "en": "Say in one sentence which feeling the picture evokes.",
-        "zh": "请用一句话说明这张图片引起的感受。",
-    },
-}
-TOLD = {
-    "words": {"en": 'The person says: "{text}" ', "zh": "这个人说：“{text}”"},
-    "context": {"en": "Context: {text} ", "zh": "背景：{text} "},
-}
-"""How words and context are told, by channel and language; they stand between the media and the question."""
-LANGUAGES = ("en", "zh")
-
-
-def label_question(labels: LabelSet, language: str, about: str = PEOPLE) -> str:
-    """Compose the closed question over a label set, in "en" or "zh": what is shown, or evoked (`records.ABOUT`)."""
-    joined = (", " if language == "en" else "、").join(labels.names(language))
-    return QUESTIONS["label_evoked" if about == EVOKED else "label"][language].format(labels=joined)
-
-
-def describe_question(language: str, about: str = PEOPLE) -> str:
-    """Return the question for a sentence about a clip, in "en" or "zh"; see `label_question`."""
-    return QUESTIONS["describe_evoked" if about == EVOKED else "describe"][language]
 
 
 def harmless(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from emotion_qwen.data.manifest import read_manifest, write_manifest
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import staged, storage_error
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.card import write_card

@@ -9,7 +9,7 @@ from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
 from emotion_qwen.media.clip import read_clip
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 
 from ..scripted import FER7, emotion_item, everywhere, nobody, toy
 

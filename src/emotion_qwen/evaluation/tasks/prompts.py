@@ -1,6 +1,5 @@
 """How tasks ask: the words that training uses too, those of the benchmarks, and those of the authors' release.
 
-`processing.chat` loads torch, which scoring does without; so what stands there is imported when it is asked for.
 The wordings named RELEASE are those of the release at commit 8c52bf3, oddities included, so that published numbers can
 be compared; what is known to be broken in them is said beside each. Ours are written for this project.
 """
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import RELEASE
+from emotion_qwen.questions import TOLD, label_question
 from emotion_qwen.records import EVOKED
 from emotion_qwen.taxonomy import LabelSet
 
@@ -75,8 +75,6 @@ VQA_RELEASE = "Please answer the question using a single word or phrase."
 
 def emotion_question(labels: LabelSet, language: str) -> str:
     """Compose the closed question about a person, in the words that training uses too."""
-    from emotion_qwen.processing.chat import label_question
-
     return label_question(labels, language)
 
 
@@ -88,8 +86,6 @@ def object_question(labels: LabelSet, language: str) -> str:
 
 def spoken(language: str, text: str) -> str:
     """Tell what a person says, in the words that training uses too."""
-    from emotion_qwen.processing.chat import TOLD
-
     return TOLD["words"][language].format(text=text)
 
 
@@ -100,8 +96,6 @@ def spoken_part(language: str, text: str) -> dict[str, str]:
 
 def evoked_question(labels: LabelSet, language: str) -> str:
     """Compose the closed question about the feeling that a picture evokes in who looks at it."""
-    from emotion_qwen.processing.chat import label_question
-
     return label_question(labels, language, EVOKED)
 
 

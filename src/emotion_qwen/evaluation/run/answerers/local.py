@@ -31,7 +31,7 @@ from emotion_qwen.faces import FaceDetector
 from emotion_qwen.media.clip import Sources, read_clip
 from emotion_qwen.prepare import PreparedClip, crop_side
 from emotion_qwen.processing import EmotionQwenProcessor
-from emotion_qwen.processing.chat import label_question
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import CHANNELS, EVOKED, Clip
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set
