@@ -15,7 +15,7 @@ ROWS = (
     ("extras",),
     ("taxonomy", "strings", "settings", "console", "nano", "files", "workers", "client", "extensions"),
     ("records", "matching"),
-    ("media", "faces", "model"),
+    ("media", "faces", "model", "questions"),
     ("processing",),
     ("convert",),
     ("prepare",),
