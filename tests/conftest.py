@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -42,6 +43,53 @@ def speech(shared_data) -> np.ndarray:
 
     table = pq.read_table(shared_data / "speech_emodb.parquet", columns=["audio"])
     return read_sound(SoundBytes(table["audio"][0].as_py(), "speech")).wave
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered_looks():
+    """Let CenterFace look at every picture once: most tests show it pictures that others have shown.
+
+    Yields:
+        The look that remembers nothing, for tests of the network itself.
+    """
+    from emotion_qwen.faces import CenterFaceDetector
+
+    look, known = CenterFaceDetector.look, {}
+
+    def remembered(self, frame, side, threshold):
+        picture = hashlib.blake2b(np.ascontiguousarray(frame)).digest()
+        key = picture, frame.shape, frame.dtype.str, side, threshold
+        if key not in known:
+            known[key] = look(self, frame, side, threshold)
+            for values in (known[key].boxes, known[key].scores, known[key].rolls, known[key].strains):
+                values.flags.writeable = False
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CenterFaceDetector, "look", remembered)
+        yield look
+
+
+@pytest.fixture
+def fresh_looks(remembered_looks, monkeypatch) -> None:
+    """Let CenterFace look anew, whatever it has seen before."""
+    from emotion_qwen.faces import CenterFaceDetector
+
+    monkeypatch.setattr(CenterFaceDetector, "look", remembered_looks)
+
+
+@pytest.fixture
+def nano_in_commands(nano, monkeypatch) -> None:
+    """Let commands that are called in this process have the shipped model that is loaded already."""
+    from emotion_qwen.engine.engine import Engine
+
+    load = Engine.load.__func__
+
+    def loaded(cls, name=None, device="auto", dtype="auto"):
+        usual = name in (None, "nano") and device in ("auto", "cpu") and dtype in ("auto", "float32")
+        return nano if usual and nano.device.type == "cpu" else load(cls, name, device, dtype)
+
+    monkeypatch.setattr(Engine, "load", classmethod(loaded))
 
 
 @pytest.fixture(scope="session")

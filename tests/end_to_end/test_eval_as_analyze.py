@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.artificial_clips import make_clips
+from tests.detectors import bright
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.batch.folder import Request, analyze_all
@@ -17,19 +18,10 @@ from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.evaluation.tasks.folder import folder_task
-from emotion_qwen.faces import Detections
 
 VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 REAL = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "asl_hungry.mkv", "asl_sorry.mkv",
         "asl_thanks.mkv")  # fmt: skip
-
-
-def bright(frame: np.ndarray) -> Detections:
-    """Find one "face" in a frame that is brighter than half, and none in a darker one."""
-    if frame.mean() < 128:
-        return Detections.none()
-    height, width = frame.shape[:2]
-    return Detections(np.array([[4, 4, width - 4, height - 4]], np.float32), np.array([0.9], np.float32))
 
 
 def labels_of_analyze(engine, files: list[Path], detector=None) -> dict[str, str | None]:
