@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -98,6 +100,30 @@ def nano():
     from emotion_qwen.engine.engine import Engine
 
     return Engine.load(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def shallow():
+    """The shipped model with one layer per part, for tests of what goes on around a model; tests must not change it.
+
+    These are the last layers, whose answers differ from picture to picture as much as those of the whole model. It
+    has the name, calibration and training facts of the shipped model.
+    """
+    from emotion_qwen.engine.engine import Engine
+    from emotion_qwen.engine.products import widen
+    from emotion_qwen.model import EmotionQwenForConditionalGeneration
+
+    whole = Engine.load(device="cpu")
+    config = copy.deepcopy(whole.model.config)
+    config.text_config.num_hidden_layers, config.text_config.layer_types = 1, config.text_config.layer_types[:1]
+    config.vision_config.depth, config.vision_config.fullatt_block_indexes = 1, [0]
+    model = EmotionQwenForConditionalGeneration(config)
+    last = {re.sub(r"(language_model\.layers|visual\.blocks)\.5\.", r"\1.0.", name): values
+            for name, values in whole.model.state_dict().items()
+            if not re.search(r"(language_model\.layers|visual\.blocks)\.[0-4]\.", name)}  # fmt: skip
+    model.load_state_dict(last)
+    widen(model)
+    return Engine(model, whole.processor, whole.name)
 
 
 @pytest.fixture(scope="session")
