@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -44,12 +47,83 @@ def speech(shared_data) -> np.ndarray:
     return read_sound(SoundBytes(table["audio"][0].as_py(), "speech")).wave
 
 
+@pytest.fixture(scope="session", autouse=True)
+def remembered_looks():
+    """Let CenterFace look at every picture once: most tests show it pictures that others have shown.
+
+    Yields:
+        The look that remembers nothing, for tests of the network itself.
+    """
+    from emotion_qwen.faces import CenterFaceDetector
+
+    look, known = CenterFaceDetector.look, {}
+
+    def remembered(self, frame, side, threshold):
+        picture = hashlib.blake2b(np.ascontiguousarray(frame)).digest()
+        key = picture, frame.shape, frame.dtype.str, side, threshold
+        if key not in known:
+            known[key] = look(self, frame, side, threshold)
+            for values in (known[key].boxes, known[key].scores, known[key].rolls, known[key].strains):
+                values.flags.writeable = False
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CenterFaceDetector, "look", remembered)
+        yield look
+
+
+@pytest.fixture
+def fresh_looks(remembered_looks, monkeypatch) -> None:
+    """Let CenterFace look anew, whatever it has seen before."""
+    from emotion_qwen.faces import CenterFaceDetector
+
+    monkeypatch.setattr(CenterFaceDetector, "look", remembered_looks)
+
+
+@pytest.fixture
+def nano_in_commands(nano, monkeypatch) -> None:
+    """Let commands that are called in this process have the shipped model that is loaded already."""
+    from emotion_qwen.engine.engine import Engine
+
+    load = Engine.load.__func__
+
+    def loaded(cls, name=None, device="auto", dtype="auto"):
+        usual = name in (None, "nano") and device in ("auto", "cpu") and dtype in ("auto", "float32")
+        return nano if usual and nano.device.type == "cpu" else load(cls, name, device, dtype)
+
+    monkeypatch.setattr(Engine, "load", classmethod(loaded))
+
+
 @pytest.fixture(scope="session")
 def nano():
     """The shipped model, loaded once; tests must not change it."""
     from emotion_qwen.engine.engine import Engine
 
     return Engine.load(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def shallow():
+    """The shipped model with one layer per part, for tests of what goes on around a model; tests must not change it.
+
+    These are the last layers, whose answers differ from picture to picture as much as those of the whole model. It
+    has the name, calibration and training facts of the shipped model.
+    """
+    from emotion_qwen.engine.engine import Engine
+    from emotion_qwen.engine.products import widen
+    from emotion_qwen.model import EmotionQwenForConditionalGeneration
+
+    whole = Engine.load(device="cpu")
+    config = copy.deepcopy(whole.model.config)
+    config.text_config.num_hidden_layers, config.text_config.layer_types = 1, config.text_config.layer_types[:1]
+    config.vision_config.depth, config.vision_config.fullatt_block_indexes = 1, [0]
+    model = EmotionQwenForConditionalGeneration(config)
+    last = {re.sub(r"(language_model\.layers|visual\.blocks)\.5\.", r"\1.0.", name): values
+            for name, values in whole.model.state_dict().items()
+            if not re.search(r"(language_model\.layers|visual\.blocks)\.[0-4]\.", name)}  # fmt: skip
+    model.load_state_dict(last)
+    widen(model)
+    return Engine(model, whole.processor, whole.name)
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,13 @@ def picture(seed: int = 0) -> dict:
     return {"type": "image", "image": np.random.default_rng(seed).integers(0, 255, (48, 48, 3), dtype=np.uint8)}
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("temperature", [0, 1.5, 100])
+@pytest.mark.parametrize(
+    ("temperature", "language"),
+    [
+        (0, "en"), (1.5, "zh"), (100, "en"),
+        *(pytest.param(*more, marks=pytest.mark.slow) for more in ((0, "zh"), (1.5, "en"), (100, "zh"))),
+    ],
+)  # fmt: skip
 def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, temperature):
     channels, sampling = ("picture", "words"), Sampling(temperature, seed=3)
     view = [picture(), {"type": "text", "text": 'He says: "\\'}]
@@ -157,7 +162,7 @@ def test_requests_that_make_no_sense_are_refused(nano, face_file):
     assert Reasoning().sampling == Sampling(0.0, 0)
 
 
-def test_the_command_thinks_and_refuses(capsys, face_file):
+def test_the_command_thinks_and_refuses(capsys, face_file, nano_in_commands):
     def run(*options: str) -> int:
         return emotion_qwen.main(["analyze", str(face_file), "--json", *options], standalone_mode=False)
 

@@ -86,10 +86,8 @@ def test_packed_equals_padded_and_alone(bare, processor, samples):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("train", [False, True])
-def test_changing_one_sample_leaves_its_neighbours_bit_equal(processor, samples, train, checkpointing):
-    from emotion_qwen.engine.engine import Engine
-
-    model = Engine.load(device="cpu").model.train(train)
+def test_changing_one_sample_leaves_its_neighbours_bit_equal(shallow, processor, samples, train, checkpointing):
+    model = copy.deepcopy(shallow.model).train(train)
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     order = row_order(samples, processor, 160)

@@ -1,4 +1,4 @@
-"""Every benchmark runs from its files to its page with nano, is interrupted somewhere, and ends the same."""
+"""Every benchmark runs from its files to its page with a small model, is interrupted somewhere, and ends the same."""
 
 import json
 import os
@@ -25,18 +25,18 @@ def nobody(frame: np.ndarray) -> Detections:
 
 
 @pytest.mark.parametrize("name", list(files.WRITERS))
-def test_a_benchmark_from_files_to_page(nano, tmp_path, monkeypatch, name):
+def test_a_benchmark_from_files_to_page(shallow, tmp_path, monkeypatch, name):
     options = {"wheels": str(files.write_wheels(tmp_path / "wheels"))} if name == "mer_unibench" else {}
     task = replace(TASKS[name].with_options(**options), max_new_tokens=6)
     data, language = files.WRITERS[name](tmp_path / "set"), task.languages[:1]
     folder = tmp_path / "run" / "nano" / name
-    first = answer_task(LocalModel(nano, 3, nobody), task, folder, data=data, languages=language, options=options)
+    first = answer_task(LocalModel(shallow, 3, nobody), task, folder, data=data, languages=language, options=options)
     assert len(first.predictions) == len(first.items) > 0
     lines = folder / LINES
     whole, page = without_seconds(lines), _scores(tmp_path / "run")
     cut = random.Random().randrange(lines.stat().st_size)
     os.truncate(lines, cut)
-    answer_task(LocalModel(nano, 3, nobody), task, folder, data=data, languages=language, options=options)
+    answer_task(LocalModel(shallow, 3, nobody), task, folder, data=data, languages=language, options=options)
     assert without_seconds(lines) == whole, f"cut at byte {cut}"
     assert _scores(tmp_path / "run") == page
 

@@ -11,6 +11,8 @@ from tests.conftest import write_clip
 
 from emotion_qwen.cli import main
 
+pytestmark = pytest.mark.usefixtures("nano_in_commands")
+
 
 def run(capsys, *arguments) -> tuple[int, list[str], list[str]]:
     capsys.readouterr()

@@ -34,7 +34,7 @@ def test_most_kinds_of_commands_are_run() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=shlex.join)
-def test_it_runs(place, monkeypatch, capsys, call) -> None:
+def test_it_runs(place, nano_in_commands, monkeypatch, capsys, call) -> None:
     monkeypatch.chdir(place)
     assert main(list(call)) == 0, capsys.readouterr().err
     assert "Traceback" not in capsys.readouterr().err and os.listdir(place)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.artificial_clips import make_clips
+from tests.detectors import bright
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.batch.folder import Request, analyze_all
@@ -17,19 +18,10 @@ from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.evaluation.tasks.folder import folder_task
-from emotion_qwen.faces import Detections
 
 VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 REAL = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "asl_hungry.mkv", "asl_sorry.mkv",
         "asl_thanks.mkv")  # fmt: skip
-
-
-def bright(frame: np.ndarray) -> Detections:
-    """Find one "face" in a frame that is brighter than half, and none in a darker one."""
-    if frame.mean() < 128:
-        return Detections.none()
-    height, width = frame.shape[:2]
-    return Detections(np.array([[4, 4, width - 4, height - 4]], np.float32), np.array([0.9], np.float32))
 
 
 def labels_of_analyze(engine, files: list[Path], detector=None) -> dict[str, str | None]:
@@ -46,18 +38,18 @@ def labels_of_eval(engine, task, folder: Path, data: Path, detector=None, **more
     return {Path(one.id).name: max(one.scores, key=one.scores.get) if one.scores else None for one in done.predictions}
 
 
-def test_a_folder_is_scored_by_the_labels_of_analyze_whatever_the_workers(nano, tmp_path):
+def test_a_folder_is_scored_by_the_labels_of_analyze_whatever_the_workers(shallow, tmp_path):
     rng, data = np.random.default_rng(5), tmp_path / "set"
     for number, base in enumerate((150, 170, 190, *[20] * 14)):  # nobody is found in the dark ones
         path = data / ("happiness" if number % 2 else "sadness") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(base, base + 60, (70, 60, 3), dtype=np.uint8)).save(path)
-    told = labels_of_analyze(nano, sorted(data.rglob("*.png")), bright)
-    alone = labels_of_eval(nano, folder_task(), tmp_path / "alone", data, bright)
+    told = labels_of_analyze(shallow, sorted(data.rglob("*.png")), bright)
+    alone = labels_of_eval(shallow, folder_task(), tmp_path / "alone", data, bright)
     assert alone == told and told["3.png"] is None and all(told[f"{n}.png"] for n in range(3))
     lines = (tmp_path / "alone" / "predictions.jsonl").read_text("utf-8")
     assert '"unanswered": "no face was found"' in lines
-    assert labels_of_eval(nano, folder_task(), tmp_path / "two", data, bright, workers=2) == alone
+    assert labels_of_eval(shallow, folder_task(), tmp_path / "two", data, bright, workers=2) == alone
 
 
 @pytest.mark.slow

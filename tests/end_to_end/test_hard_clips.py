@@ -17,6 +17,8 @@ from PIL import Image
 from emotion_qwen.cli import main
 from emotion_qwen.errors import printable
 
+pytestmark = pytest.mark.usefixtures("nano_in_commands")
+
 
 def run(capsys, *arguments) -> tuple[int, list[str], list[str]]:
     capsys.readouterr()

@@ -59,9 +59,10 @@ def test_the_cartoon_after_the_face_is_a_gap(analyzer, shared_data):
     assert report.provenance["channels"] == ["picture"]
 
 
-def test_no_emotion_is_named_in_a_photograph_without_a_face(analyzer, shared_data):
-    reports = [analyzer.analyze(file) for file in sorted((shared_data / "photos").glob("*.jpg"))]
-    assert len(reports) == 9 and sum(not one.people for one in reports) >= 5
+@pytest.mark.parametrize(("photos", "faceless"), [(3, 2), pytest.param(9, 5, marks=pytest.mark.slow)])
+def test_no_emotion_is_named_in_a_photograph_without_a_face(analyzer, shared_data, photos, faceless):
+    reports = [analyzer.analyze(file) for file in sorted((shared_data / "photos").glob("*.jpg"))[:photos]]
+    assert len(reports) == photos and sum(not one.people for one in reports) >= faceless
     for report in reports:
         assert (report.label is None) == (not report.people)
         if not report.people:
@@ -113,15 +114,13 @@ def test_two_faces_side_by_side_are_two_people_with_their_own_labels(analyzer, s
     pictures = dict(zip(table["id"], table["image"], strict=True))
     pairs = (
         ("Akmal_Taher_0001", "Allison_Janney_0001", "surprise"),
-        ("Bob_Dole_0002", "Anna_Chicherova_0001", "surprise"),
         ("Ali_Khamenei_0001", "Abdul_Rahman_0001", "neutral"),
-        ("Brian_Cook_0001", "Adel_Al-Jubeir_0001", "neutral"),
     )
     for happy, other, label in pairs:
         sides = [
             Image.open(io.BytesIO(pictures[f"lfw/{name}"])).convert("RGB").resize((352, 352)) for name in (happy, other)
         ]
-        clip = write_clip(tmp_path / f"{happy}.mp4", np.stack([np.concatenate([np.asarray(s) for s in sides], 1)] * 16))
+        clip = write_clip(tmp_path / f"{happy}.mp4", np.stack([np.concatenate([np.asarray(s) for s in sides], 1)] * 8))
         people = sorted(analyzer.analyze(clip, labels="fer7").people, key=lambda person: person.box[0])
         assert [person.label for person in people] == ["happiness", label]
         assert people[0].box[2] < 0.5 < people[1].box[0]

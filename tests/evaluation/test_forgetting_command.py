@@ -13,6 +13,9 @@ from .prediction_files import write_pictures
 NANO = Path(emotion_qwen.__file__).parent / "nano"
 
 
+pytestmark = pytest.mark.usefixtures("nano_in_commands")
+
+
 @pytest.fixture
 def data(tmp_path):
     write_pictures(tmp_path / "pictures_cifar10.parquet", ["cat", "dog", "ship", "bird"])

@@ -44,7 +44,7 @@ def test_a_woman_who_hides_her_face_is_one_track():
 
 
 @needs_data
-@pytest.mark.parametrize("fps", [2.0, 4.0])
+@pytest.mark.parametrize("fps", [2.0, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_a_track_ends_when_the_face_does(fps):
     clip, (track,) = tracks_of("clips/face_noface.mov", fps)
     assert clip.times[track.frames[0]] == 0
@@ -76,10 +76,11 @@ def test_faces_in_a_picture(name, faces):
 
 
 @needs_data
-def test_small_pictures_of_things_have_no_faces():
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_small_pictures_of_things_have_no_faces(count):
     detector = CenterFaceDetector()
-    found = [len(detector(picture).scores) for picture in pictures("pictures_cifar10.parquet", 200)]
-    assert len(found) == 200 and sum(found) == 0
+    found = [len(detector(picture).scores) for picture in pictures("pictures_cifar10.parquet", count)]
+    assert len(found) == count and sum(found) == 0
 
 
 @needs_data

@@ -100,7 +100,7 @@ def media_root(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")  # not of the package, between whose files a worker of pytest-xdist has others
 def server(tmp_path_factory, media_root) -> Iterator[Running]:
     """One server for all tests that do not end it."""
     with serving(

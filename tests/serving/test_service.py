@@ -103,7 +103,7 @@ def test_faces_of_two_requests_are_found_at_once():
     assert len(run(work, analyses=1)) == 2
 
 
-def test_every_thread_finds_faces_with_a_network_of_its_own(astronaut):
+def test_every_thread_finds_faces_with_a_network_of_its_own(astronaut, fresh_looks):
     detector = CenterFaceDetector()
     wanted = detector(astronaut)
     with ThreadPoolExecutor(2) as pool:

@@ -19,7 +19,7 @@ from emotion_qwen.training.stages import (
 
 @pytest.mark.parametrize("name", STAGES)
 def test_frozen_parts_are_bit_equal_after_a_stage_and_trained_ones_have_changed(name, config_file, tiny):
-    settings = read_settings(config_file(stage=name, optim={"steps": 3, "learning_rate": 1e-3}))
+    settings = read_settings(config_file(stage=name, optim={"steps": 2, "learning_rate": 1e-3}))
     enter_stage(tiny, STAGES[name])  # makes the stage's copies
     before = part_digests(tiny)
     outcome = run_stage(settings)

@@ -52,6 +52,14 @@ def everything(made):
     return {name: rows(made, name) for name in made.tables}
 
 
+@pytest.fixture(scope="module")
+def whole(films, tmp_path_factory):
+    """The tables of a build that nothing disturbed."""
+    with ServedTeacher() as teacher:
+        chosen = settings(films, tmp_path_factory.mktemp("whole"), teacher.url, calls={"concurrency": 1})
+        return everything(build(chosen))
+
+
 def test_a_build_from_videos_to_samples(films, tmp_path):
     with ServedTeacher() as teacher:
         made = build(settings(films, tmp_path / "set", teacher.url))
@@ -72,9 +80,7 @@ class Killed(BaseException):
     """What no handler catches."""
 
 
-def test_a_build_stopped_at_every_item_comes_to_the_same_set(films, tmp_path, monkeypatch):
-    with ServedTeacher() as teacher:
-        whole = everything(build(settings(films, tmp_path / "whole", teacher.url, calls={"concurrency": 1})))
+def test_a_build_stopped_at_every_item_comes_to_the_same_set(films, whole, tmp_path, monkeypatch):
     append, stops, left = StepTable.append, 0, 0
 
     def sometimes(self, key, found):
@@ -130,11 +136,9 @@ def test_kill_9_in_each_step(films, tmp_path):
     assert len(names) == len(set(names)) == 6
 
 
-def test_processes_give_the_same_tables(films, tmp_path):
+def test_processes_give_the_same_tables(films, whole, tmp_path):
     with ServedTeacher() as teacher:
-        one = everything(build(settings(films, tmp_path / "one", teacher.url)))
-        two = everything(build(settings(films, tmp_path / "two", teacher.url), pool=local_pool(2)))
-    assert one == two
+        assert everything(build(settings(films, tmp_path / "two", teacher.url), pool=local_pool(2))) == whole
 
 
 def test_a_bad_teacher_brings_nothing_bad_into_the_export(films, tmp_path):

@@ -26,14 +26,22 @@ from emotion_qwen.ver.store.decisions import FILE, Decisions
 pytest.importorskip("scenedetect")
 
 
-@pytest.fixture
-def made(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("review")
     with ServedTeacher() as teacher:
         built = Build(
-            settings(faces(tmp_path / "films"), tmp_path / "set", teacher.url), console=Console(file=io.StringIO())
+            settings(faces(folder / "films"), folder / "set", teacher.url), console=Console(file=io.StringIO())
         )
         built.run()
     return built
+
+
+@pytest.fixture
+def made(built):
+    """The set, about which nothing is decided."""
+    yield built
+    (built.output / FILE).unlink(missing_ok=True)
 
 
 @pytest.fixture

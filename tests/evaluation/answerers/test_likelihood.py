@@ -49,8 +49,8 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_a_line_says_everything(nano, data):
-    found = predict(nano, TASKS["cifar"], data / "out", data=data)
+def test_a_line_says_everything(shallow, data):
+    found = predict(shallow, TASKS["cifar"], data / "out", data=data)
     assert [one.answer for one in found] == OBJECT_LABELS
     fields = json.loads((data / "out" / "cifar" / LINES).read_text(encoding="utf-8").splitlines()[0])
     said = ["text", "frames", "seconds", "error", "unanswered", "answerer"]
@@ -71,85 +71,87 @@ def test_a_line_says_everything(nano, data):
     assert sum(fields["scores"].values()) == pytest.approx(1, abs=1e-4) and sum(fields["gate"]) == pytest.approx(1)
     assert fields["predicted"] == max(fields["scores"], key=fields["scores"].get)
     header = read_run_header(data / "out" / "cifar")
-    assert header["weights"] == nano.provenance()["weights"] and header["settings"]["person_gray"] is True
+    assert header["weights"] == shallow.provenance()["weights"] and header["settings"]["person_gray"] is True
     assert read_predictions(data / "out" / "cifar") == found
 
 
-def test_faces_are_read_by_their_crops_and_only_allowed_labels_are_chosen(nano, data, monkeypatch):
+def test_faces_are_read_by_their_crops_and_only_allowed_labels_are_chosen(shallow, data, monkeypatch):
     monkeypatch.setattr("emotion_qwen.analysis.analyzer.CenterFaceDetector", lambda: everywhere)
-    engine = Watched(nano)
+    engine = Watched(shallow)
     found = predict(engine, TASKS["lfw"], data / "out", data=data)
     assert engine.seen == 2 * 2 + 1, "two faces, each as it is and mirrored, and one empty picture"
     assert len(found[0].scores) == 7 and found[0].options == 2
     assert all(one.predicted in ("happiness", "neutral") for one in found)
 
 
-def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(nano, data):
+def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(shallow, data):
     items = BY_NAME["shapes"].items(None, side=48, languages=("en", "zh"), limit=16)
-    found = {one.key: one for one in predict(nano, BY_NAME["shapes"], data / "out", languages=("en", "zh"), limit=16)}
+    found = {
+        one.key: one for one in predict(shallow, BY_NAME["shapes"], data / "out", languages=("en", "zh"), limit=16)
+    }
     assert len(found) == 32
     for item in items[:32:5]:
-        alone = nano.score([item.parts], item.question, item.choices).log_likelihood[0].softmax(-1)
+        alone = shallow.score([item.parts], item.question, item.choices).log_likelihood[0].softmax(-1)
         mine = found[item.id, item.language]
         assert list(mine.scores.values()) == pytest.approx(alone.tolist(), abs=1e-3)
         assert mine.answer == item.answer and mine.options == len(item.choices)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_file(nano, data):
+def test_an_interrupted_run_goes_on_to_the_same_file(shallow, data):
     whole = data / "whole" / "cifar" / LINES
-    predict(nano, TASKS["cifar"], data / "whole", data=data)
+    predict(shallow, TASKS["cifar"], data / "whole", data=data)
     lines = data / "parts" / "cifar" / LINES
     with pytest.raises(KeyboardInterrupt):
-        predict(Watched(nano, stop_at=3), TASKS["cifar"], data / "parts", data=data)  # two calls a batch
+        predict(Watched(shallow, stop_at=3), TASKS["cifar"], data / "parts", data=data)  # two calls a batch
     assert len(read_predictions(lines.parent)) == 3
-    engine = Watched(nano)
+    engine = Watched(shallow)
     predict(engine, TASKS["cifar"], data / "parts", data=data)
     assert without_seconds(lines) == without_seconds(whole) and engine.seen == 4 + 2
-    again = Watched(nano)
+    again = Watched(shallow)
     predict(again, TASKS["cifar"], data / "parts", data=data)
     assert again.calls == 0
 
 
-def test_a_half_written_last_line_is_dropped_and_answered_anew(nano, data):
-    first = predict(nano, TASKS["cifar"], data / "out", data=data)
+def test_a_half_written_last_line_is_dropped_and_answered_anew(shallow, data):
+    first = predict(shallow, TASKS["cifar"], data / "out", data=data)
     path = data / "out" / "cifar" / LINES
     path.write_bytes(path.read_bytes()[:-30])
     assert len(read_predictions(path.parent)) == 6
-    again = predict(nano, TASKS["cifar"], data / "out", data=data)
+    again = predict(shallow, TASKS["cifar"], data / "out", data=data)
     assert [one.predicted for one in again] == [one.predicted for one in first]
     assert len(read_predictions(path.parent)) == 7 and path.read_bytes().endswith(b"\n")
 
 
-def test_a_limit_returns_its_items_and_keeps_the_others(nano, data):
-    predict(nano, TASKS["cifar"], data / "out", data=data)
-    engine = Watched(nano)
+def test_a_limit_returns_its_items_and_keeps_the_others(shallow, data):
+    predict(shallow, TASKS["cifar"], data / "out", data=data)
+    engine = Watched(shallow)
     few = predict(engine, TASKS["cifar"], data / "out", data=data, limit=2)
     assert [one.answer for one in few] == ["cat", "frog"] and engine.calls == 0
     assert len(read_predictions(data / "out" / "cifar")) == 7
 
 
-def test_two_models_are_never_mixed(nano, data):
-    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+def test_two_models_are_never_mixed(shallow, data):
+    predict(shallow, TASKS["cifar"], data / "out", data=data, limit=1)
     with pytest.raises(DataError, match=r"cifar: holds predictions made otherwise \(weights \w{16}, now ffff\); give"):
-        predict(Watched(nano, weights="ffff"), TASKS["cifar"], data / "out", data=data, limit=1)
+        predict(Watched(shallow, weights="ffff"), TASKS["cifar"], data / "out", data=data, limit=1)
 
 
-def test_the_same_weights_under_another_path_go_on(nano, data):
-    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+def test_the_same_weights_under_another_path_go_on(shallow, data):
+    predict(shallow, TASKS["cifar"], data / "out", data=data, limit=1)
     path = data / "out" / "cifar" / HEADER
     path.write_text(path.read_text(encoding="utf-8").replace('"nano"', '"elsewhere/nano"'), encoding="utf-8")
-    predict(nano, TASKS["cifar"], data / "out", data=data, limit=2)
+    predict(shallow, TASKS["cifar"], data / "out", data=data, limit=2)
 
 
-def test_a_changed_question_is_refused(nano, data):
+def test_a_changed_question_is_refused(shallow, data):
     class Reworded:
         def items(self, *arguments) -> list[Item]:
             items = TASKS["cifar"].source.items(*arguments)
             return [replace(item, question=item.question + "!") for item in items]
 
-    predict(nano, TASKS["cifar"], data / "out", data=data, limit=1)
+    predict(shallow, TASKS["cifar"], data / "out", data=data, limit=1)
     with pytest.raises(DataError, match="item 'pictures_cifar10/0' was asked in other words"):
-        predict(nano, replace(TASKS["cifar"], source=Reworded()), data / "out", data=data, limit=1)
+        predict(shallow, replace(TASKS["cifar"], source=Reworded()), data / "out", data=data, limit=1)
 
 
 def test_broken_files_are_named(data):
@@ -163,8 +165,8 @@ def test_broken_files_are_named(data):
     assert read_predictions(data / "nothing") == []
 
 
-def test_pictures_come_at_the_side_of_person_crops(nano):
-    assert picture_side(nano) == 48
+def test_pictures_come_at_the_side_of_person_crops(shallow):
+    assert picture_side(shallow) == 48
 
 
 def test_faces_are_scored_as_analyze_scores_them(nano, shared_data, tmp_path):

@@ -1,5 +1,6 @@
 """The tasks of nano: what they ask, in frozen words, and how they come into the commands."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from tests.documents import ROOT
 
 from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
-from recipes.nano.tasks import BY_NAME, TASKS
+from recipes.nano import tasks
+from recipes.nano.tasks import BY_NAME, TASKS, PictureFile
 
 FROZEN = Path(__file__).with_name("prompts.txt")
 
@@ -70,7 +72,10 @@ def test_no_choice_is_the_beginning_of_another():
         assert not [pair for pair in pairs if pair[1].startswith(pair[0])]
 
 
-def test_moments_of_one_voice_belong_together_and_two_speakers_are_too_few_to_be_drawn(shared_data):
+def test_moments_of_one_voice_belong_together_and_two_speakers_are_too_few_to_be_drawn(shared_data, monkeypatch):
+    for name in ("read_voices", "read_texts"):  # each file once
+        monkeypatch.setattr(tasks, name, functools.cache(getattr(tasks, name)))
+    monkeypatch.setattr(PictureFile, "read", functools.cache(PictureFile.read))
     voices = BY_NAME["emodb"].items(shared_data, side=48)
     assert len(voices) == 130 and {one.cluster for one in voices} == {""}
     heard, seen = (

@@ -111,13 +111,13 @@ def test_heads_start_by_looking_at_their_neighbours(monkeypatch):
 
 def test_an_interrupted_run_ends_with_the_same_weights(folder, tmp_path):
     torch.manual_seed(5)
-    guide = ConvTeacher().eval()
+    guide = ConvTeacher(widths := (8, 16, 32)).eval()
 
     def run(name: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         config = preset("nano").vision_config
         config.depth, config.fullatt_block_indexes = 1, [0]
-        model = VisionStudent(EmotionQwenVisionTransformer(config))
+        model = VisionStudent(EmotionQwenVisionTransformer(config), (4 * widths[0], 4 * widths[1], widths[2]))
         run_vision(VisionRun(folder, tmp_path / name, 1, 1e-3, batch_size=8), model, guide)
         return model.state_dict()
 
