@@ -70,7 +70,7 @@ FORMS: dict[str, dict[int, tuple[str, ...]]] = {
         3: ("{0}，{1}，{2}。", "{0}，{1}，同时{2}。"),
     },
 }
-CONCLUSIONS = {
+CONCLUSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "clear": {
         "en": (
             "The person looks {first}.",
