@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
+USERS_CACHE = os.environ.get("EMOTION_QWEN_CACHE", "")
+"""Where tests marked `mini` look for fetched parts; no other test may depend on what is in a user's cache."""
+os.environ["EMOTION_QWEN_CACHE"] = str(REPOSITORY / "no-cache-in-tests")
 
 
 def copy_model(target: Path) -> Path:
