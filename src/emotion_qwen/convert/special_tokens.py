@@ -86,7 +86,7 @@ def place_tokens(
     placed.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
     plain = [token for token in dict.fromkeys(further) if placed.token_to_id(token) is None]
     placed.add_tokens([AddedToken(token, normalized=False, special=False) for token in plain])
-    for token in plain:
+    for token in further:
         if placed.decode([placed.token_to_id(token)]) != token:
             raise DataError(f"the token {token!r} cannot be added: it would be read back as another text; leave it out")
     pieces = tuple(
