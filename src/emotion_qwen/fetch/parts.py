@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from emotion_qwen.cache import MINI, MINI_OVERLAY, RECORD, WHISPER, fetched_digest, fetched_folder
+from emotion_qwen import cache
+from emotion_qwen.cache import MINI, RECORD, WHISPER, fetched_digest, fetched_folder
 from emotion_qwen.errors import CheckpointError, unknown_choice
 from emotion_qwen.extras import optional
 from emotion_qwen.fetch.artefacts import PARTS, FetchedPart
@@ -28,7 +29,7 @@ def _build_mini(files: dict[str, Path], target: Path, watch: Watch, record: Reco
     from emotion_qwen.convert.overlay import assemble
 
     (base,) = files.values()
-    overlay = MINI_OVERLAY.parent
+    overlay = cache.MINI_OVERLAY.parent
     assemble(base, overlay, target, record=record, progress=lambda done, total: watch("assembling mini", done, total))
 
 
