@@ -11,9 +11,11 @@ import av
 import numpy as np
 import pytest
 
+from emotion_qwen.cache import cache_folder
+
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-USERS_CACHE = os.environ.get("EMOTION_QWEN_CACHE", "")
+USERS_CACHE = cache_folder()
 """Where tests marked `mini` look for fetched parts; no other test may depend on what is in a user's cache."""
 os.environ["EMOTION_QWEN_CACHE"] = str(REPOSITORY / "no-cache-in-tests")
 
@@ -102,6 +104,19 @@ def deaf(deaf_folder):
 @pytest.fixture(scope="session")
 def processor(nano):
     return nano.processor
+
+
+@pytest.fixture(scope="session")
+def fetched():
+    """Return a finder of parts in the user's own cache, for tests marked `mini`; a part that is not there skips."""
+
+    def find(part: str) -> Path:
+        folder = USERS_CACHE / part
+        if not (folder / "fetched.json").is_file():
+            pytest.skip(f"{part} is not in the cache; get it once: emotion-qwen fetch {part}")
+        return folder
+
+    return find
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: int = 10) -> Path:

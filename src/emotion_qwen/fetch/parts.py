@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from emotion_qwen import cache
-from emotion_qwen.cache import MINI, RECORD, WHISPER, fetched_digest, fetched_folder
+from emotion_qwen.cache import MINI, RECORD, SMOLLM2, WHISPER, fetched_digest, fetched_folder
 from emotion_qwen.errors import CheckpointError, unknown_choice
 from emotion_qwen.extras import optional
 from emotion_qwen.fetch.artefacts import PARTS, FetchedPart
@@ -20,8 +20,6 @@ from emotion_qwen.files import locked, storage_error
 
 Watch = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
-
-
 Record = Callable[[Path], None]
 
 
@@ -33,17 +31,21 @@ def _build_mini(files: dict[str, Path], target: Path, watch: Watch, record: Reco
     assemble(base, overlay, target, record=record, progress=lambda done, total: watch("assembling mini", done, total))
 
 
-def _build_whisper(files: dict[str, Path], target: Path, watch: Watch, record: Record) -> None:
+def _build_files(files: dict[str, Path], target: Path, watch: Watch, record: Record) -> None:
     target.mkdir()
     for number, (name, path) in enumerate(files.items(), start=1):
-        shutil.copyfile(path, target / name)
+        if target.parent in path.parents:  # of the download; a file that was given by path stays
+            os.replace(path, target / name)
+        else:
+            shutil.copyfile(path, target / name)
         watch("copying", number, len(files))
     record(target)
 
 
 BUILDERS: dict[str, Callable[[dict[str, Path], Path, Watch, Record], None]] = {
     MINI: _build_mini,
-    WHISPER: _build_whisper,
+    WHISPER: _build_files,
+    SMOLLM2: _build_files,
 }
 """Part -> what makes its folder of the downloaded files; takes (files, target, watch, what adds the record)."""
 
@@ -74,8 +76,10 @@ def fetch_part(
         raise CheckpointError(
             f"this build ships no trained weights for {name!r} yet, so there is nothing to fetch; use nano"
         )
-    if part.artefact.files[0].name.endswith(".gguf"):
+    if name == MINI:
         optional("gguf", "gguf")  # better missed now than after the download
+        if given is None and fetched_digest(SMOLLM2) == PARTS[SMOLLM2].digest():
+            given = fetched_folder(SMOLLM2)
     with locked(target, wait=True):
         if fetched_digest(part.folder) == digest and not again:
             return target, False
