@@ -24,6 +24,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.network]
 PORT = 8000
 REFUSED = {
     "whisper-small-ct2": "a speech model that is not at hand",
+    "--transcribe whisper": "the extra asr",
+    "fetch mini": "trained weights of mini, which this build does not ship",
+    "fetch whisper --from downloads": "a file that was downloaded elsewhere",
+    "SmolLM2-135M-Instruct.Q4_1.gguf": "a file that was downloaded elsewhere",
     "--device cuda": "a GPU",
     "configs/train/7b_stage1.yaml folder=data": "a 7B model and its data",
     "configs/train/7b_stage2.yaml folder=data": "a 7B model and its data",
