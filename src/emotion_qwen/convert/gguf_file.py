@@ -207,7 +207,7 @@ def _dtype(tensor: Any) -> torch.dtype:
 
 def _tokenizer(path: Path, metadata: Mapping[str, Any]) -> PreTrainedTokenizerBase:
     """Convert the tokenizer, set how it splits text, and check that it has the file's tokens and loses no text."""
-    kind, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    kind, split = metadata.get("tokenizer.ggml.model"), str(metadata.get("tokenizer.ggml.pre"))
     if kind == "gpt2" and split not in SPLITS:
         raise CheckpointError(
             f"{path}: its tokenizer splits text by the rule {split!r}; expected one of {', '.join(SPLITS)}. Convert "

@@ -86,12 +86,12 @@ def place_tokens(
     placed.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
     plain = [token for token in dict.fromkeys(further) if placed.token_to_id(token) is None]
     placed.add_tokens([AddedToken(token, normalized=False, special=False) for token in plain])
+    ids = placed.get_vocab()
     for token in further:
-        if placed.decode([placed.token_to_id(token)]) != token:
+        if placed.decode([ids[token]]) != token:
             raise DataError(f"the token {token!r} cannot be added: it would be read back as another text; leave it out")
     pieces = tuple(
-        (placed.token_to_id(token), tuple(backend.encode(token, add_special_tokens=False).ids))
-        for token in (*missing, *plain)
+        (ids[token], tuple(backend.encode(token, add_special_tokens=False).ids)) for token in (*missing, *plain)
     )
     ours = PreTrainedTokenizerFast(
         tokenizer_object=placed,

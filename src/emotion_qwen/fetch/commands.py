@@ -44,7 +44,6 @@ def fetch(part: str, given: Path | None, again: bool) -> None:
             bar.update(tasks[what], completed=min(done, total))
 
         folder, made = fetch_part(part, given, again=again, watch=watch)
-    artefact = PARTS[part].artefact
-    done = f"fetched, {artefact.about}, {artefact.licence}" if made else "in the cache already"
+    done = f"fetched, {PARTS[part].artefact.about}, {PARTS[part].licence}" if made else "in the cache already"
     click.echo(f"{part}: {done}", err=True)
     click.echo(str(folder))
