@@ -16,6 +16,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.convert.language import mrope_section
 from emotion_qwen.convert.special_tokens import UNUSED
 from emotion_qwen.convert.text_model import convert_text_model
+from emotion_qwen.convert.text_sources import read_language
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, DataError
 from emotion_qwen.model import PRESETS, EmotionQwenForConditionalGeneration
@@ -75,10 +76,11 @@ def refused(source: Path, *texts: str, error: type[Exception] = CheckpointError,
 # --- the same logits -------------------------------------------------------------------------------------------------
 
 CASES = {
-    "tied": {},
-    "untied": {"tie_word_embeddings": False},
-    "theta": {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}, "rms_norm_eps": 1e-2},
-    "linear": {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 3.0}},
+    "tied": {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 3.0}},
+    "untied": {
+        "tie_word_embeddings": False, "rms_norm_eps": 1e-2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+    },
     "llama3": {
         "rope_parameters": {
             "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -345,18 +347,17 @@ def test_a_gguf_file_gives_the_logits_of_its_weights(kind, gguf_file, tmp_path, 
         assert same or untied  # Qwen2's tokenizer splits text by another rule
 
 
-def test_text_is_split_as_the_file_says(gguf_file, tmp_path):
+def test_text_is_split_as_the_file_says(gguf_file):
     """Without the rule of `smollm` two blanks before a digit would be two tokens."""
-    source, _ = gguf_file()
-    convert_text_model(source, tmp_path / "digits")
-    words, _ = gguf_file(pre="gpt-2")
-    convert_text_model(words, tmp_path / "words")
-    split = {
-        name: [piece for piece, _ in load_processor(tmp_path / name).tokenizer.backend_tokenizer.pre_tokenizer
-               .pre_tokenize_str("it  12")]
-        for name in ("digits", "words")
-    }  # fmt: skip
-    assert split == {"digits": ["it", "ĠĠ", "1", "2"], "words": ["it", "Ġ", "Ġ12"]}
+    split = {}
+    for rule in ("smollm", "gpt-2", "llama-bpe"):
+        source, _ = gguf_file(pre=rule)
+        tokenizer = read_language(source).tokenizer.backend_tokenizer
+        split[rule] = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str("it  12345")]
+        assert tokenizer.model.ignore_merges == (rule == "llama-bpe")
+    assert split["smollm"] == ["it", "ĠĠ", "1", "2", "3", "4", "5"]
+    assert split["gpt-2"] == ["it", "Ġ", "Ġ12345"]
+    assert split["llama-bpe"] == ["it", "Ġ", "Ġ", "123", "45"]
 
 
 @pytest.mark.parametrize(

@@ -311,9 +311,9 @@ def test_the_recogniser_is_found_by_its_name(whisper, index, capsys, monkeypatch
 # --- mini ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mini(index, tmp_path, monkeypatch) -> Path:
-    """The part `mini` with a tiny base and overlay; returns the folder of the overlay."""
+@pytest.fixture(scope="module")
+def tiny_mini(tmp_path_factory) -> Path:
+    """A folder with a tiny `base.gguf` and an `overlay` trained on it."""
     pytest.importorskip("gguf", reason="reading GGUF files needs the extra gguf")
     from tests.model.conftest import VISION
     from tests.tiny_llama import make_text_model, make_tokenizer, write_gguf
@@ -322,12 +322,22 @@ def mini(index, tmp_path, monkeypatch) -> Path:
     from emotion_qwen.convert.text_model import convert_text_model
     from emotion_qwen.model import PRESETS
 
-    base = write_gguf(tmp_path / "base.gguf", make_text_model(), make_tokenizer())
+    folder = tmp_path_factory.mktemp("mini")
+    base = write_gguf(folder / "base.gguf", make_text_model(), make_tokenizer())
     tiny = {**VISION, "patch_size": 8, "window_size": 32, "depth": 1, "fullatt_block_indexes": [0]}
-    monkeypatch.setitem(PRESETS, "mini", {"vision_config": tiny, "gate_num_heads": 4, "gate_hidden_size": 8})
-    convert_text_model(base, tmp_path / "trained")
-    write_overlay(base, tmp_path / "trained", tmp_path / "overlay", name="mini", rank=1)
-    made = make_wheel(index, {"base.gguf": base.read_bytes()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "mini", {"vision_config": tiny, "gate_num_heads": 4, "gate_hidden_size": 8})
+        convert_text_model(base, folder / "trained")
+    write_overlay(base, folder / "trained", folder / "overlay", name="mini", rank=1)
+    return folder
+
+
+@pytest.fixture
+def mini(tiny_mini, index, tmp_path, monkeypatch) -> Path:
+    """The part `mini` made of the tiny base and overlay; returns the folder of the overlay."""
+    shutil.copytree(tiny_mini / "overlay", tmp_path / "overlay")
+    shutil.copyfile(tiny_mini / "base.gguf", tmp_path / "base.gguf")
+    made = make_wheel(index, {"base.gguf": (tiny_mini / "base.gguf").read_bytes()})
     monkeypatch.setitem(artefacts.PARTS, "mini", dataclasses.replace(PARTS["mini"], artefact=made))
     monkeypatch.setattr(cache_module, "MINI_OVERLAY", tmp_path / "overlay" / "overlay.json")
     resolver._say_once.cache_clear()
