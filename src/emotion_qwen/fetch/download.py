@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import HTTPError
 
 from emotion_qwen.errors import CheckpointError, RemoteError, StorageError
@@ -28,6 +28,7 @@ from emotion_qwen.files import is_full
 BLOCK = 2**20
 MARGIN = 64 * 2**20  # bytes for small files and the file system
 SECONDS = 0.2  # between two looks at how far pip is
+HUB_SECONDS = 10.0
 TRIES = "2"  # pip's default of five takes a minute without a network
 ERROR = "ERROR: "
 Progress = Callable[[int, int], None]
@@ -255,6 +256,10 @@ def _from_hub(artefact: Artefact, scratch: Path) -> dict[str, Path]:
     if constants.HF_HUB_OFFLINE:
         raise RemoteError("hub: HF_HUB_OFFLINE is set")
     places = {}
+    try:  # hf_hub_download would try for half a minute, and say so line by line
+        HfApi().model_info(artefact.hub.repository, revision=artefact.hub.revision, timeout=HUB_SECONDS)
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise RemoteError(f"hub: {_first_line(error)}") from error
     for file in artefact.files:
         try:
             got = hf_hub_download(
@@ -263,8 +268,11 @@ def _from_hub(artefact: Artefact, scratch: Path) -> dict[str, Path]:
         except (HTTPError, OSError, RuntimeError, ValueError) as error:
             if is_full(error):
                 raise StorageError(f"{scratch.parent} has no room for {file.name}; make room") from error
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise RemoteError(f"hub: {reason}") from error
+            raise RemoteError(f"hub: {_first_line(error)}") from error
         places[file.name] = Path(got)
         check(places[file.name], file)
     return places
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
