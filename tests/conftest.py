@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from emotion_qwen.cache import cache_folder
+from emotion_qwen.cache import CACHE_VARIABLE, cache_folder
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-USERS_CACHE = cache_folder()
+# Kept in the environment, too: pytest-xdist's workers start with that of the first process.
+USERS_CACHE = Path(os.environ.setdefault("EMOTION_QWEN_TESTS_USERS_CACHE", str(cache_folder())))
 """Where tests marked `mini` look for fetched parts; no other test may depend on what is in a user's cache."""
-os.environ["EMOTION_QWEN_CACHE"] = str(REPOSITORY / "no-cache-in-tests")
+os.environ[CACHE_VARIABLE] = str(Path(tempfile.gettempdir()) / "emotion-qwen-tests-no-cache")
 
 
 def copy_model(target: Path) -> Path:

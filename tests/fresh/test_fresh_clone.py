@@ -20,6 +20,8 @@ import pytest
 from tests.conftest import SHARED
 from tests.documents import ROOT, documented_calls
 
+from emotion_qwen.cache import CACHE_VARIABLE
+
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 PORT = 8000
 REFUSED = {
@@ -66,9 +68,13 @@ def clone(tmp_path_factory) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test."""
+    """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test.
+
+    What is fetched goes into the clone.
+    """
     dropped = ("HOME", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
-    return {name: value for name, value in os.environ.items() if name not in dropped}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, CACHE_VARIABLE: "fetched"}
 
 
 def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:
