@@ -130,6 +130,16 @@ def test_a_higher_rank_than_the_pairs_is_measured(story, tmp_path):
     assert all(0.2 < error < 0.9 for error in errors.values())
 
 
+def test_a_folder_that_was_rounded_has_the_same_changes(story, tmp_path):
+    folder, trained, _ = story
+    shutil.copytree(folder / "trained", tmp_path / "rounded")
+    rounded = {name: values.bfloat16() for name, values in trained.items()}
+    save_file(rounded, tmp_path / "rounded" / "model.safetensors")
+    errors = write_overlay(folder / "base", tmp_path / "rounded", tmp_path / "overlay", name="tiny", rank=RANK)
+    assert len(errors) == 4 and max(errors.values()) < 0.1
+    assert json.loads((tmp_path / "overlay" / MANIFEST).read_text())["rows"] == {EMBEDDING: [3, 7, 303]}
+
+
 def test_another_base_is_refused(story, overlay, tmp_path):
     other = tmp_path.parent / f"{tmp_path.name}-other"
     shutil.copytree(story[0] / "base", other)

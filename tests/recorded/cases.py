@@ -15,8 +15,8 @@ EVAL = f"eval --tasks cifar,{SHAPES} --data tables --model nano --limit 3 --spli
 FOLDER = "eval --tasks folder --data faces --option folder.labels=fer7"
 
 _HELP = (
-    "analyze", "ask", "faces", "train", "merge", "convert", "fetch", "data", "data check", "data import", "ver", "ver build",
-    "ver stats", "ver estimate", "ver review", "eval", "eval run", "eval score", "eval compare", "forgetting",
+    "analyze", "ask", "faces", "train", "merge", "convert", "fetch", "data", "data check", "data import", "ver",
+    "ver build", "ver stats", "ver estimate", "ver review", "eval", "eval run", "eval score", "eval compare", "forgetting",
     "calibrate", "serve", "doctor",
 )  # fmt: skip
 _CONFIGS = (

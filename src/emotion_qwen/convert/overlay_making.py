@@ -73,7 +73,8 @@ def write_overlay(
     made = read_tensors(trained)
     for number, (key, tensor) in enumerate(made.items(), start=1):
         values = tensor.read().float()
-        change = values - original[key].read().float() if key in original else None
+        # Against the base in the type of the trained folder, so that rounding alone changes nothing.
+        change = values - original[key].read().to(tensor.dtype).float() if key in original else None
         if change is None or (change.ndim == 1 and change.any()):
             tensors[key] = values
         elif key in (EMBEDDING, TIED_HEAD):
