@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.mixed_prompts import contents, generated, prepare, scheduled
 from tests.model.conftest import VISION
 from tests.tiny_llama import CHATML, RESERVED, make_text_model, make_tokenizer, save_text_folder, write_gguf
+from transformers import LlamaForCausalLM
 
 from emotion_qwen.cli import main
 from emotion_qwen.convert.language import mrope_section
@@ -108,6 +109,26 @@ def test_logits_are_those_of_the_source(case, text_folder, tmp_path):
     }
     biases = [value for name, value in made.state_dict().items() if "language" in name and name.endswith("proj.bias")]
     assert all(bool(bias.any()) == (case == "qwen2") for bias in biases) and len(biases) == 6
+
+
+def test_a_configuration_as_older_folders_have_it(text_folder, tmp_path):
+    """Flat fields for the rotary positions, names of other programs, and a head that is stored although it is tied."""
+    source, _ = text_folder()
+    values = json.loads((source / "config.json").read_text())
+    del values["rope_parameters"], values["head_dim"]
+    older = {"rope_theta": 2000.0, "rope_scaling": {"type": "linear", "factor": 2.0}, "rope_interleaved": False}
+    (source / "config.json").write_text(json.dumps({**values, **older, "transformers.js_config": {"a": 1}}))
+    tensors = load_file(source / "model.safetensors")
+    head = {"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}
+    save_file({**tensors, **head}, source / "model.safetensors", metadata={"format": "pt"})
+    report = convert_text_model(source, tmp_path / "ours")
+    assert report.dropped == {"lm_head.weight": "tied to the embedding"}
+    ids = torch.randint(20, 300, (1, 30), generator=torch.Generator().manual_seed(1))
+    model = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+    assert model.config.rope_parameters["rope_theta"] == 2000.0
+    assert (ours(load(tmp_path / "ours"), ids) - logits(model, ids)).abs().max() < 1e-4
+    save_file({**tensors, "lm_head.weight": head["lm_head.weight"] + 1}, source / "model.safetensors")
+    refused(source, "lm_head.weight differs from the embedding although config.json says tie_word_embeddings")
 
 
 def test_greedy_tokens_with_left_padding_are_those_of_the_source(text_folder, tmp_path):
