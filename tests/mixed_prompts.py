@@ -39,12 +39,12 @@ def generated(engine: Engine, content: list[dict[str, Any]], count: int) -> list
     return tokens[0, inputs["input_ids"].shape[1] :].tolist()
 
 
-def scheduled(engine: Engine, asked: list[list[dict[str, Any]]], count: int) -> list[list[int]]:
+def scheduled(engine: Engine, questions: list[list[dict[str, Any]]], count: int) -> list[list[int]]:
     """Return the greedy tokens of the scheduler, where all questions run at once."""
-    running = Scheduler(engine, Turns(), slots=len(asked)).start()
+    running = Scheduler(engine, Turns(), slots=len(questions)).start()
     try:
         ends, generations = [], []
-        for content in asked:
+        for content in questions:
             ended = threading.Event()
             add = _collector(ended)
             generations.append(

@@ -153,15 +153,15 @@ def test_a_picture_in_the_prompt_runs_through_generate_engine_and_scheduler(text
     source, model = text_folder()
     convert_text_model(source, tmp_path / "ours")
     engine = Engine.load(tmp_path / "ours", device="cpu")
-    asked = contents()
-    answers = [generated(engine, content, 6) for content in asked]
+    questions = contents()
+    answers = [generated(engine, content, 6) for content in questions]
     assert answers[0] != answers[1]  # the picture is read
-    assert scheduled(engine, asked, 6) == answers
+    assert scheduled(engine, questions, 6) == answers
     decode = engine.processor.tokenizer.batch_decode
-    assert [engine.chat([{"role": "user", "content": content}], 6) for content in asked] == [
+    assert [engine.chat([{"role": "user", "content": content}], 6) for content in questions] == [
         text.strip() for text in decode(answers, skip_special_tokens=True)
     ]
-    ids = prepare(engine, asked[1])["input_ids"]  # after pictures have passed through the model
+    ids = prepare(engine, questions[1])["input_ids"]  # after pictures have passed through the model
     with torch.no_grad():
         expected = model.generate(ids, pad_token_id=0, eos_token_id=2, max_new_tokens=6, do_sample=False)
     assert answers[1] == expected[0, ids.shape[1] :].tolist()

