@@ -1,5 +1,6 @@
 # make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
 # make test [ARGS=...]                  run the tests
+# make parts                            fetch what tests marked `mini` need; they are skipped without it (network)
 # make fresh                            clone into an awkward folder, install there, run every documented command (network)
 # make lint | check | clean             ruff, mypy, pylint | lint and test | remove .venv and caches
 # PYTHON=python3.12 make test           choose another Python (3.11 or newer)
@@ -13,19 +14,26 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 override CLIP := $(value CLIP)
 export CLIP
 
-.PHONY: help analyze test fresh lint check clean setup setup-dev
+.PHONY: help analyze test parts fresh lint check clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-analyze: setup
+# Where this build has a mini, its language model is fetched once; without it nano answers, and says so.
+OVERLAY := $(wildcard src/emotion_qwen/mini/overlay.json)
+
+analyze: setup $(if $(OVERLAY),$(VENV)/.fetched)
 	@if [ -n "$$CLIP" ]; then $(PY) -m emotion_qwen.cli analyze $(ARGS) -- "$$CLIP"; \
 	else $(PY) -m emotion_qwen.cli analyze --demo $(ARGS); fi
 
 # Two workers on one core each: with torch's default, every worker would take all cores and both would wait.
 test: setup-dev
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+parts: setup-dev
+	@for part in smollm2 $(if $(OVERLAY),mini); do $(PY) -m emotion_qwen.cli fetch $$part || \
+	echo "going on without $$part: the tests that need it are skipped" >&2; done
 
 # What a clone must do anywhere; it takes an hour and installs packages.
 fresh: setup-dev
@@ -51,7 +59,11 @@ setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 	@echo "installing Emotion-Qwen into $(VENV) (minutes, the first time)" >&2
-	@$(PIP) -e . >&2
+	@$(PIP) -e ".[gguf]" >&2
+	@touch $@
+
+$(VENV)/.fetched: $(OVERLAY) | $(VENV)/.installed
+	@$(PY) -m emotion_qwen.cli fetch mini >&2 || echo "going on with nano" >&2
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created

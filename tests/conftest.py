@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from emotion_qwen.cache import CACHE_VARIABLE, cache_folder
+
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
+# Kept in the environment, too: pytest-xdist's workers start with that of the first process.
+USERS_CACHE = Path(os.environ.setdefault("EMOTION_QWEN_TESTS_USERS_CACHE", str(cache_folder())))
+"""Where tests marked `mini` look for fetched parts; no other test may depend on what is in a user's cache."""
+os.environ[CACHE_VARIABLE] = str(Path(tempfile.gettempdir()) / "emotion-qwen-tests-no-cache")
 
 
 def copy_model(target: Path) -> Path:
@@ -172,6 +180,19 @@ def deaf(deaf_folder):
 @pytest.fixture(scope="session")
 def processor(nano):
     return nano.processor
+
+
+@pytest.fixture(scope="session")
+def fetched():
+    """Return a finder of parts in the user's own cache, for tests marked `mini`; a part that is not there skips."""
+
+    def find(part: str) -> Path:
+        folder = USERS_CACHE / part
+        if not (folder / "fetched.json").is_file():
+            pytest.skip(f"{part} is not in the cache; get it once: emotion-qwen fetch {part}")
+        return folder
+
+    return find
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: int = 10) -> Path:

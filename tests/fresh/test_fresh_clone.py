@@ -20,10 +20,16 @@ import pytest
 from tests.conftest import SHARED
 from tests.documents import ROOT, documented_calls
 
+from emotion_qwen.cache import CACHE_VARIABLE
+
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 PORT = 8000
 REFUSED = {
     "whisper-small-ct2": "a speech model that is not at hand",
+    "--transcribe whisper": "the extra asr",
+    "fetch mini": "trained weights of mini, which this build does not ship",
+    "fetch whisper --from downloads": "a file that was downloaded elsewhere",
+    "SmolLM2-135M-Instruct.Q4_1.gguf": "a file that was downloaded elsewhere",
     "--device cuda": "a GPU",
     "configs/train/7b_stage1.yaml folder=data": "a 7B model and its data",
     "configs/train/7b_stage2.yaml folder=data": "a 7B model and its data",
@@ -62,9 +68,13 @@ def clone(tmp_path_factory) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test."""
+    """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test.
+
+    What is fetched goes into the clone.
+    """
     dropped = ("HOME", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
-    return {name: value for name, value in os.environ.items() if name not in dropped}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, CACHE_VARIABLE: "fetched"}
 
 
 def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:

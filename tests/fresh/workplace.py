@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
+from tests.tiny_llama import make_text_model, make_tokenizer, save_text_folder
 
 from emotion_qwen.batch.demo import make_demo_clip
 from emotion_qwen.engine.engine import NANO
@@ -91,6 +92,7 @@ def _models(folder: Path) -> None:
         shutil.copytree(NANO, folder / name)
     _tiny_qwen(folder / "Qwen2.5-VL-7B-Instruct")
     _tiny_whisper(folder / "whisper-large-v3")
+    save_text_folder(folder / "SmolLM2-135M-Instruct", make_text_model(), make_tokenizer())
 
 
 def _tiny_qwen(folder: Path) -> None:

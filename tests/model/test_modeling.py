@@ -72,7 +72,7 @@ def test_unknown_gate_choices_are_refused(model, config):
         config(gate_mode="both")
     with pytest.raises(SettingsError, match="unknown gate_pool 'middle'; expected one of: after, before"):
         config(gate_pool="middle")
-    with pytest.raises(SettingsError, match="unknown size '7B'; expected one of: 32b, 3b, 72b, 7b, nano"):
+    with pytest.raises(SettingsError, match="unknown size '7B'; expected one of: 32b, 3b, 72b, 7b, mini, nano"):
         preset("7B")
 
 

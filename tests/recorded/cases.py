@@ -15,9 +15,9 @@ EVAL = f"eval --tasks cifar,{SHAPES} --data tables --model nano --limit 3 --spli
 FOLDER = "eval --tasks folder --data faces --option folder.labels=fer7"
 
 _HELP = (
-    "analyze", "ask", "faces", "train", "merge", "convert", "data", "data check", "data import", "ver", "ver build",
-    "ver stats", "ver estimate", "ver review", "eval", "eval run", "eval score", "eval compare", "forgetting",
-    "calibrate", "serve", "doctor",
+    "analyze", "ask", "faces", "train", "merge", "convert", "fetch", "data", "data check", "data import", "ver",
+    "ver build", "ver stats", "ver estimate", "ver review", "eval", "eval run", "eval score", "eval compare",
+    "forgetting", "calibrate", "serve", "doctor",
 )  # fmt: skip
 _CONFIGS = (
     "3b_stage1", "3b_stage2", "3b_stage3", "3b_tuning", "7b_stage1", "7b_stage2", "7b_stage3", "7b_tuning",

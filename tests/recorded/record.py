@@ -35,7 +35,7 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
     "COLUMNS": "100", "LINES": "40", "TERM": "dumb", "NO_COLOR": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error",
-    "CUDA_VISIBLE_DEVICES": "",
+    "CUDA_VISIBLE_DEVICES": "", "EMOTION_QWEN_CACHE": "no-cache",
 }  # fmt: skip
 """Of this process and its children. Bars with their rates, and what transformers logs once per process, stay out."""
 MASKS: tuple[tuple[str, str, str], ...] = (

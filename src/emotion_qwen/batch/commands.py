@@ -30,7 +30,9 @@ VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 
 def _model_options(command: Callable) -> Callable:
     for option in (
-        click.option("--model", default=None, help="nano (the default), a model or adapter folder, or a hub name."),
+        click.option(
+            "--model", default=None, help="nano, mini (if fetched), a model or adapter folder, or a hub name."
+        ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
         click.option("--start", type=float, default=None, help="Read the video from this second on."),
@@ -47,7 +49,9 @@ def _source_options(command: Callable) -> Callable:
         click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
         click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
-        click.option("--transcribe", type=PATH, default=None, help="Recognise the words: a speech model's folder."),
+        click.option(
+            "--transcribe", type=PATH, default=None, help="Recognise words: a speech model's folder or whisper."
+        ),
         click.option("--context", default="", help="What is known about the situation, in your own words."),
     ):
         command = option(command)

@@ -16,11 +16,16 @@ from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
 from emotion_qwen.convert.conversion import convert as convert_folder
 from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_whisper
-from emotion_qwen.errors import CheckpointError
+from emotion_qwen.convert.layouts import PART_NAMES
+from emotion_qwen.convert.text_model import convert_text_model
+from emotion_qwen.convert.text_sources import GGUF_SUFFIX, is_text_source
+from emotion_qwen.errors import CheckpointError, SettingsError, listed
+from emotion_qwen.model.parts import EMOTION, GATE, GENERAL, VISION
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
 
 LISTED = 14
+SEEING = (VISION, GENERAL, EMOTION, GATE)
 
 
 @click.command()
@@ -29,13 +34,26 @@ LISTED = 14
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
+@click.option("--vision", help="Of a text-only SOURCE: folder or hub name whose vision transformer is taken.")
+@click.option(
+    "--tokens",
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    help="Of a text-only SOURCE: UTF-8 file of further tokens to add, one per line.",
+)
 @click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder is added.")
 @click.option(
     "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
-    source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
+    source: str,
+    target: Path,
+    vision: str | None,
+    tokens: Path | None,
+    whisper: str | None,
+    frames_per_token: int,
+    report: Path | None,
+    **options: Any,
 ) -> None:
     """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
 
@@ -43,16 +61,25 @@ def convert(
     this package (then a checked copy). The merger becomes both experts and the gate is new, so the result answers as
     SOURCE does until it is trained. With --whisper it also gets an audio side: the encoder's weights are copied, the
     compressor behind it is new and must be trained before sound means anything to the model.
+
+    SOURCE can also be a text-only model, a Llama or Qwen2 folder or a GGUF file of one. It becomes the language model;
+    the vision transformer comes from --vision, or is new and must be trained before a picture means anything.
     """
     console = Console(stderr=True)
-    folder = locate(source)
+    folder = Path(source) if Path(source).suffix.lower() == GGUF_SUFFIX and Path(source).is_file() else locate(source)
+    text_only = is_text_source(folder)
+    _check_options(text_only, vision, tokens, whisper)
     if (folder / ADAPTER_CONFIG).is_file():
         raise CheckpointError(f"{source} is an adapter; merge it first: emotion-qwen merge {source} BASE TARGET")
     columns = (TextColumn("tensors"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tensors", total=None)
         options["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
-        if whisper is None:
+        if text_only:
+            options["further_tokens"] = tokens.read_text(encoding="utf-8").split() if tokens else ()
+            seeing = None if vision is None else locate(vision)
+            result = convert_text_model(folder, target, vision=seeing, **options)
+        elif whisper is None:
             if takes_ours(folder):
                 options["finish"] = partial(save_over, ours_from(load_processor(folder)))
             result = convert_folder(folder, target, **options)
@@ -61,6 +88,16 @@ def convert(
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))
+
+
+def _check_options(text_only: bool, vision: str | None, tokens: Path | None, whisper: str | None) -> None:
+    if text_only and whisper is not None:
+        raise SettingsError(
+            "a text-only SOURCE gets its audio side in a second step: "
+            "emotion-qwen convert TARGET TARGET2 --whisper NAME"
+        )
+    if not text_only and (vision is not None or tokens is not None):
+        raise SettingsError("--vision and --tokens are for a text-only SOURCE; this one has its own vision transformer")
 
 
 def print_report(report: KeyReport, console: Console) -> None:
@@ -76,6 +113,13 @@ def print_report(report: KeyReport, console: Console) -> None:
         say(
             f"the encoder of {report.whisper} is copied as it is; the compressor behind it is new: train it before "
             "sound is used"
+        )
+    if report.tokens:
+        say(f"tokens that the source lacks: {listed(map(': '.join, report.tokens.items()), LISTED)}")
+    if _new(report, VISION):
+        say(
+            f"{report.source} is text-only and has no vision transformer; this one is new: train it, or give --vision",
+            style="yellow",
         )
     if report.missing:
         say(
@@ -100,17 +144,21 @@ def _dropped(report: KeyReport) -> Iterator[str]:
             yield from (f"left out: {key} ({reason})" for key in keys)
 
 
+def _new(report: KeyReport, prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in report.fresh)
+
+
 def _origin(part: str, report: KeyReport) -> str:
-    if part == "gate" and report.gate_seed is not None:
-        return f"new, seed {report.gate_seed}"
+    if _new(report, PART_NAMES[part]):
+        return f"new, seed {SEED}"
+    if report.vision and PART_NAMES[part].startswith(SEEING):
+        return report.vision
     if part == "general expert" and report.cloned:
         return "the merger"
     if part == "emotion expert" and report.cloned:
         return "the merger, cloned"
     if part == "audio encoder" and report.whisper:
         return "Whisper"
-    if part == "audio compressor" and report.whisper:
-        return f"new, seed {SEED}"
     if part == "output projection" and not report.parts[part][0]:
         return "tied to the embedding"
     return "source"

@@ -12,22 +12,29 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from emotion_qwen.convert.fresh import SEED, new_compressor, new_gate
+from emotion_qwen.convert.fresh import SEED, new_compressor, new_experts, new_gate, new_vision
 from emotion_qwen.convert.layouts import EMBEDDING, PART_NAMES, TIED_HEAD, KeyMap, detect_layout, key_map
-from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_tensors, same_bytes, write_folder
+from emotion_qwen.convert.shards import (
+    OutputTensor,
+    ReadableTensor,
+    StoredTensor,
+    read_tensors,
+    same_bytes,
+    write_folder,
+)
 from emotion_qwen.convert.whisper import WhisperSource
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
 from emotion_qwen.model.folder import read_json, staged_folder
-from emotion_qwen.model.parts import AUDIO_ENCODER, GATE
+from emotion_qwen.model.parts import AUDIO_COMPRESSOR, AUDIO_ENCODER, GATE, GENERAL, VISION
 from emotion_qwen.model.source import missing_processor_files
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
@@ -49,19 +56,21 @@ class KeyReport:
     Attributes:
         source: the source folder.
         target: the written folder.
-        layout: "hub", "nested" or "ours".
+        layout: "hub", "nested" or "ours"; of a text-only source its kind, for example "llama" or "llama GGUF".
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
-        fresh: tensors of the gate and of the audio side's compressor that are new.
+        fresh: tensors that are new: of the gate, of the audio side's compressor, of experts and vision transformer.
         gate_seed: of the new gate; None if the gate came from the source.
-        whisper: the folder that the audio encoder came from, if one was given.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
         weights: names of the weight files.
         companions: files copied byte for byte.
         missing: files of tokenizer and image processor that the source lacks; the result cannot be used without them.
+        whisper: the folder that the audio encoder came from, if one was given.
+        vision: of a text-only source, the folder that the vision transformer came from; None if it is new.
+        tokens: special token of ours that a text-only source lacks -> where its embedding row comes from.
     """
 
     source: str
@@ -72,17 +81,42 @@ class KeyReport:
     cloned: dict[str, str]
     fresh: tuple[str, ...]
     gate_seed: int | None
-    whisper: str | None
     dropped: dict[str, str]
     dtypes: dict[str, int]
     size: int
     weights: tuple[str, ...]
     companions: tuple[str, ...]
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    whisper: str | None = None
+    vision: str | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Give the report as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a converted folder is written; see `convert`."""
+
+    dtype: str | None = None
+    max_shard_size: float = 5e9
+    dry_run: bool = False
+    finish: Callable[[Path], object] = lambda folder: None
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+    def check(self, target: Path) -> None:
+        """Refuse what cannot be written, before anything is read.
+
+        Raises:
+            SettingsError: an unknown dtype.
+            CheckpointError: the target holds something.
+        """
+        if self.dtype is not None and self.dtype not in DTYPE_NAMES:
+            raise SettingsError(unknown_choice("dtype", self.dtype, DTYPE_NAMES))
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
 
 
 def convert(
@@ -121,28 +155,59 @@ def convert(
         SettingsError: an unknown dtype.
     """
     source, target = Path(source), Path(target)
-    if dtype is not None and dtype not in DTYPE_NAMES:
-        raise SettingsError(unknown_choice("dtype", dtype, DTYPE_NAMES))
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
+    options = WriteOptions(dtype, max_shard_size, dry_run, finish, progress)
+    options.check(target)
     values = read_config(source)
     stored = read_tensors(source)
     detect_layout(stored)  # a checkpoint of another layout is refused by its keys before its config.json is judged
     shapes = {key: tensor.shape for key, tensor in stored.items()}
     mapping = key_map(shapes, parse_config(values), fresh_gate=fresh_gate, whisper=whisper)
     _check_tied(mapping, stored)
-    tensors = _outputs(mapping, stored, whisper.stored if whisper else {}, dtype)
-    companions = tuple(name for name in COMPANIONS if (source / name).is_file())
+    audio = whisper.stored if whisper else {}
+    tensors = {
+        name: (audio if audio and name.startswith(AUDIO_ENCODER) else stored)[key]
+        for name, key in mapping.sources.items()
+    }
+    facts = {"missing": tuple(missing_processor_files(source)), "whisper": whisper.folder if whisper else None}
+    return write_mapped(source, target, mapping, tensors, options, companions=COMPANIONS, **facts)
+
+
+def write_mapped(
+    source: Path,
+    target: Path,
+    mapping: KeyMap,
+    tensors: Mapping[str, ReadableTensor],
+    options: WriteOptions,
+    *,
+    companions: Sequence[str],
+    **facts: Any,
+) -> KeyReport:
+    """Write the model that a key map describes, or with `dry_run` only report it.
+
+    Args:
+        source: of the report; companion files are copied from this folder.
+        target: see `convert`.
+        mapping: of every tensor of the result.
+        tensors: name in our model -> where its values are read; those of `mapping.fresh` are made here.
+        options: of the writing.
+        companions: names of files that are copied where the source has them.
+        facts: further fields of the report.
+
+    Raises:
+        CheckpointError: as of `convert`.
+    """
+    outputs = _outputs(mapping, tensors, options.dtype)
+    copied = tuple(name for name in companions if (source / name).is_file())
     weights: list[str] = []
-    if not dry_run:
-        config = _finished_config(mapping.config, dtype)
-        with staged_folder(target, sum(tensor.nbytes for tensor in tensors)) as folder:
-            weights = write_folder(folder, tensors, max_shard_size, progress)
+    if not options.dry_run:
+        config = _finished_config(mapping.config, options.dtype)
+        with staged_folder(target, sum(tensor.nbytes for tensor in outputs)) as folder:
+            weights = write_folder(folder, outputs, options.max_shard_size, options.progress)
             config.save_pretrained(folder)
-            for name in companions:
+            for name in copied:
                 shutil.copyfile(source / name, folder / name)
-            finish(folder)
-    return _report((source, target), mapping, tensors, weights, companions, whisper.folder if whisper else None)
+            options.finish(folder)
+    return _report((source, target), mapping, outputs, weights, companions=copied, **facts)
 
 
 def read_config(source: Path) -> dict[str, Any]:
@@ -210,30 +275,32 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
         )
 
 
-def _outputs(
-    mapping: KeyMap, stored: dict[str, StoredTensor], audio: dict[str, StoredTensor], dtype: str | None
-) -> list[OutputTensor]:
-    usual = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0][0]
+def _outputs(mapping: KeyMap, tensors: Mapping[str, ReadableTensor], dtype: str | None) -> list[OutputTensor]:
+    usual = Counter(tensor.dtype for tensor in tensors.values()).most_common(1)[0][0]
     new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
-        source: StoredTensor | torch.Tensor
-        if name in mapping.fresh:
-            source, kept = new[name], usual
-        else:
-            origin = audio if audio and name.startswith(AUDIO_ENCODER) else stored
-            given = origin[mapping.sources[name]]
-            source, kept = given, given.dtype
+        source = new[name] if name in mapping.fresh else tensors[name]
+        kept = usual if name in mapping.fresh else source.dtype
         outputs.append(OutputTensor(name, DTYPE_NAMES[dtype] if dtype else kept, shape, source))
     return outputs
 
 
 def _new_tensors(mapping: KeyMap) -> dict[str, torch.Tensor]:
-    config, new = mapping.config, {}
-    if any(name.startswith(GATE) for name in mapping.fresh):
-        new.update(new_gate(config))
-    if config.hearing is not None and any(not name.startswith(GATE) for name in mapping.fresh):
-        new.update(new_compressor(config.hearing, config.text_config.hidden_size))
+    """Make the tensors that no source has, part by part."""
+    config = mapping.config
+    makers: dict[str, Callable[[], dict[str, torch.Tensor]]] = {
+        GATE: lambda: new_gate(config),
+        GENERAL: lambda: new_experts(config),
+        VISION: lambda: new_vision(config),
+    }
+    if config.hearing is not None:
+        hearing = config.hearing
+        makers[AUDIO_COMPRESSOR] = lambda: new_compressor(hearing, config.text_config.hidden_size)
+    new: dict[str, torch.Tensor] = {}
+    for prefix, make in makers.items():
+        if any(name.startswith(prefix) for name in mapping.fresh):
+            new.update(make())
     return new
 
 
@@ -247,12 +314,7 @@ def _finished_config(config: EmotionQwenConfig, dtype: str | None) -> EmotionQwe
 
 
 def _report(
-    folders: tuple[Path, Path],
-    mapping: KeyMap,
-    tensors: list[OutputTensor],
-    weights: list[str],
-    companions: tuple[str, ...],
-    whisper: str | None,
+    folders: tuple[Path, Path], mapping: KeyMap, tensors: list[OutputTensor], weights: list[str], **facts: Any
 ) -> KeyReport:
     parts = {}
     hears = mapping.config.hearing is not None
@@ -270,11 +332,9 @@ def _report(
         cloned={name: mapping.sources[name] for name in mapping.cloned},
         fresh=mapping.fresh,
         gate_seed=SEED if any(name.startswith(GATE) for name in mapping.fresh) else None,
-        whisper=whisper,
         dropped=mapping.dropped,
         dtypes=dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)),
         size=sum(tensor.nbytes for tensor in tensors),
         weights=tuple(weights),
-        companions=companions,
-        missing=tuple(missing_processor_files(folders[0])),
+        **facts,
     )

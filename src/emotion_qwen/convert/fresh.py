@@ -1,4 +1,4 @@
-"""Parts that no checkpoint has: a gate for the two experts, a compressor for Whisper's encoder."""
+"""Parts that a checkpoint lacks: a gate and two experts, a compressor for Whisper's encoder, a vision transformer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from emotion_qwen.model.audio import AudioCompressor
-from emotion_qwen.model.compressor import GatingNetwork
+from emotion_qwen.model.compressor import GatingNetwork, HybridCompressor
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig, EmotionQwenConfig
-from emotion_qwen.model.parts import AUDIO_COMPRESSOR, GATE
+from emotion_qwen.model.parts import AUDIO_COMPRESSOR, EMOTION, GATE, GENERAL, VISION
+from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
 SEED = 0
 
@@ -36,11 +37,25 @@ def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED
     return _drawn(AudioCompressor(config, hidden), config.init_std, seed, AUDIO_COMPRESSOR)
 
 
+def new_experts(config: EmotionQwenConfig, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Draw the tensors (fp32) of the two experts, equal at first, as after the conversion of a merger."""
+    vision: Any = config.vision_config
+    general = _drawn(HybridCompressor(config).general, vision.initializer_range, seed, GENERAL)
+    return {**general, **{EMOTION + name.removeprefix(GENERAL): tensor.clone() for name, tensor in general.items()}}
+
+
+def new_vision(config: EmotionQwenConfig, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Draw the tensors (fp32) of a vision transformer, with weights of `initializer_range`."""
+    vision: Any = config.vision_config
+    return _drawn(EmotionQwenVisionTransformer(vision), vision.initializer_range, seed, VISION)
+
+
 def _drawn(module: nn.Module, std: float, seed: int, prefix: str) -> dict[str, torch.Tensor]:
-    """Draw all linear layers: normal weights, zero biases; norms change nothing."""
+    """Draw all linear layers and convolutions: normal weights, zero biases; norms change nothing."""
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv3d):
             nn.init.normal_(layer.weight, std=std, generator=generator)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return {prefix + name: tensor.detach() for name, tensor in module.state_dict().items()}

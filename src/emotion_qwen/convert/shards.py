@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from huggingface_hub import split_state_dict_into_shards_factory
@@ -23,6 +24,18 @@ from emotion_qwen.model.folder import INDEX, weight_files
 
 CHUNK = 2**22  # values looked at together: a whole embedding would take several times its size
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+class ReadableTensor(Protocol):
+    """A tensor whose type and shape are known before its values are read."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...  # noqa: D102
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def read(self) -> torch.Tensor: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class OutputTensor:
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
-    source: StoredTensor | torch.Tensor
+    source: ReadableTensor | torch.Tensor
 
     @property
     def nbytes(self) -> int:
@@ -67,7 +80,7 @@ class OutputTensor:
         Raises:
             CheckpointError: a value is NaN or infinite, or does not fit the type.
         """
-        values = self.source.read() if isinstance(self.source, StoredTensor) else self.source
+        values = self.source if isinstance(self.source, torch.Tensor) else self.source.read()
         wrong = _not_finite(values)
         if wrong:
             raise CheckpointError(

@@ -87,10 +87,10 @@ class Engine:
 
     @classmethod
     def load(cls, name: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engine:
-        """Load a model by its name; None is the shipped nano.
+        """Load a model by its name; None is mini where it has been fetched, else the shipped nano.
 
         Args:
-            name: "nano", a model folder, an adapter folder (merged into its base), or a hub name.
+            name: "nano", "mini", a model folder, an adapter folder (merged into its base), or a hub name.
             device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
             dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
 

@@ -14,6 +14,10 @@ from llguidance import LLTokenizer, TokenizerWrapper
 
 from emotion_qwen.errors import SettingsError
 
+# Bytes of texts in UTF-8. Control characters and the lead bytes of planes that hold no character (F1, F2) are not among
+# them: SmolLM2's tokenizer, for one, has no tokens for them.
+NEEDED = (0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF1), 0xF3, 0xF4)
+
 
 class Vocabulary:
     """The tokens of a byte-level tokenizer.
@@ -27,7 +31,7 @@ class Vocabulary:
         texts: V texts in bytes; empty for tokens that are no text, such as the end of a reply.
 
     Raises:
-        SettingsError: the tokenizer is of another kind, or lacks a byte.
+        SettingsError: the tokenizer is of another kind, or lacks a byte that texts have.
     """
 
     def __init__(self, tokenizer: Any, size: int, ends: Sequence[int]) -> None:
@@ -40,15 +44,22 @@ class Vocabulary:
             elif spelled:
                 self.texts[token] = _as_bytes(spelled)
         self.bytes = {text[0]: token for token, text in enumerate(self.texts) if len(text) == 1}
-        lacking = [byte for byte in (*range(0xC0), *range(0xC2, 0xF5)) if byte not in self.bytes]  # UTF-8 has no others
+        lacking = [byte for byte in NEEDED if byte not in self.bytes]
         if lacking:
             raise SettingsError(f"the tokenizer has no token for the byte {lacking[0]:#04x}; give a byte-level one")
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return tokens whose bytes are exactly the text's, the tokenizer's own where these are."""
+        """Return tokens whose bytes are exactly the text's, the tokenizer's own where these are.
+
+        Raises:
+            SettingsError: the text has a control character for which the tokenizer has no token.
+        """
         tokens = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if max(tokens, default=0) < self.size and self.decode(tokens) == text.encode():
             return tokens
+        lacking = [byte for byte in text.encode() if byte not in self.bytes]
+        if lacking:
+            raise SettingsError(f"the tokenizer has no token for the byte {lacking[0]:#04x} of {text!r}; leave it out")
         return tuple(self.bytes[byte] for byte in text.encode())  # a normalised or special text is spelled out
 
     def decode(self, tokens: Sequence[int]) -> bytes:

@@ -1,6 +1,6 @@
 """Words of a clip by speech recognition, with their times: the optional package faster-whisper, a model on this disk.
 
-It runs only where it is asked for, and nothing is ever downloaded. What is recognised may be wrong, so it is said to be
+It runs only where it is asked for, and nothing is downloaded then. What is recognised may be wrong, so it is said to be
 recognised, and by what.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from emotion_qwen.cache import WHISPER, WHISPER_FOLDER, fetched_digest, fetched_folder
 from emotion_qwen.errors import CheckpointError, MediaError, MissingPackage
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.media.subtitles import Words
@@ -43,7 +44,7 @@ class Recognizer:
         """Load a Whisper model in CTranslate2's format from a folder.
 
         Args:
-            folder: it holds `FILES`, as `ct2-transformers-converter` writes them.
+            folder: it holds `FILES`, as `ct2-transformers-converter` writes them; or "whisper", the fetched one.
             device: "cpu" or "cuda".
 
         Raises:
@@ -51,6 +52,12 @@ class Recognizer:
             CheckpointError: no such folder, a missing file, or a model that cannot be loaded.
         """
         folder = Path(folder)
+        if str(folder) == WHISPER:
+            if fetched_digest(WHISPER_FOLDER) is None:
+                raise CheckpointError(
+                    f"the speech model {WHISPER!r} has not been fetched; get it once: emotion-qwen fetch {WHISPER}"
+                )
+            folder = fetched_folder(WHISPER_FOLDER)
         if not folder.is_dir():
             raise CheckpointError(
                 f"speech model {str(folder)!r} is not a folder; give one on this machine, nothing is downloaded here"

@@ -1,6 +1,7 @@
-"""Named sizes as data: `nano`, and Qwen2.5-VL's four.
+"""Named sizes as data: `nano`, `mini`, and Qwen2.5-VL's four.
 
 The 3B numbers are those of its published config.json; 7B, 32B and 72B are set from the published model cards' geometry.
+The language model of `mini` has SmolLM2-135M's geometry, its vision transformer nano's.
 """
 
 from __future__ import annotations
@@ -38,6 +39,20 @@ def _qwen(hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, **more:
     return {"text_config": text, "vision_config": vision, **more}
 
 
+def _nano_vision(hidden: int) -> dict[str, Any]:
+    return {
+        "depth": 6,
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_heads": 6,
+        "out_hidden_size": hidden,
+        "patch_size": 8,
+        "window_size": 48,
+        "fullatt_block_indexes": [2, 5],
+        "tokens_per_second": 2,
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "nano": {
         "text_config": {
@@ -52,17 +67,25 @@ PRESETS: dict[str, dict[str, Any]] = {
             "rms_norm_eps": 1e-6,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [8, 12, 12]},
         },
-        "vision_config": {
-            "depth": 6,
-            "hidden_size": 192,
-            "intermediate_size": 512,
-            "num_heads": 6,
-            "out_hidden_size": 256,
-            "patch_size": 8,
-            "window_size": 48,
-            "fullatt_block_indexes": [2, 5],
-            "tokens_per_second": 2,
+        "vision_config": _nano_vision(256),
+        "gate_num_heads": 6,
+        "gate_hidden_size": 96,
+        "tie_word_embeddings": True,
+    },
+    "mini": {
+        "text_config": {
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "vocab_size": 49152,
+            "max_position_embeddings": 8192,
+            "max_window_layers": 30,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e5, "mrope_section": [8, 12, 12]},
         },
+        "vision_config": _nano_vision(576),
         "gate_num_heads": 6,
         "gate_hidden_size": 96,
         "tie_word_embeddings": True,

@@ -1,24 +1,29 @@
 """From the name of a model to its files: the one resolver of every command.
 
-A name is `nano`, a folder of a whole model, a folder of an adapter (its base is found by the name that it was trained
-on), or `org/name` on the hub, taken from the cache or downloaded once.
+A name is `nano`, `mini` once it has been fetched, a folder of a whole model, a folder of an adapter (its base is found
+by the name that it was trained on), or `org/name` on the hub, taken from the cache or downloaded once.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
+from emotion_qwen.cache import MINI as MINI_NAME
+from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import check_folder, weight_files
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "nano"
+FETCH_MINI = f"emotion-qwen fetch {MINI_NAME}"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 LORA = "LORA"
@@ -39,7 +44,7 @@ class ModelSource:
     """Where the files of a model are.
 
     Attributes:
-        name: as it was given; "nano" for the shipped model.
+        name: as it was given; "nano" for the shipped model, "mini" for the fetched one.
         base: folder of the whole model.
         adapter: folder of the adapter on it, None without one.
     """
@@ -64,14 +69,14 @@ def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:
     """Find the files of a model of ours and check that they are complete; nothing is loaded.
 
     Args:
-        name: see the module; None is the shipped nano.
+        name: see the module; None is mini where it has been fetched, else the shipped nano.
         weights: look for the weights, too; otherwise for the configuration alone.
 
     Raises:
         CheckpointError: nothing is there, or it is no model of ours.
     """
     folder = locate(name, weights)
-    named = NANO_NAME if folder == NANO else str(name)
+    named = {NANO: NANO_NAME, fetched_folder(MINI_NAME): MINI_NAME}.get(folder, str(name))
     if not (folder / ADAPTER_CONFIG).is_file():
         _check_nested(folder)
         check_folder(folder, weights)
@@ -93,14 +98,17 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
     """Return the folder of a model, of whatever kind; a hub name is downloaded where it is not cached.
 
     Args:
-        name: see the module; None is the shipped nano.
+        name: see the module; None is mini where it has been fetched, else the shipped nano.
         weights: whether the weights are needed.
 
     Raises:
         CheckpointError: there is no such folder, and no such model in the cache or on the hub.
     """
-    if name is None or str(name) == NANO_NAME:
+    name = default_model() if name is None else name
+    if str(name) == NANO_NAME:
         return NANO
+    if str(name) == MINI_NAME:
+        return fetched_mini()
     try:
         folder = Path(name).expanduser()
         if folder.is_dir():
@@ -116,6 +124,45 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
     if not on_hub or folder.parent.is_dir():  # org/name beside a folder org is a misspelt path
         raise CheckpointError(f"model folder {str(name)!r} does not exist; {EXPECTED}")
     return _download(str(name), weights)
+
+
+def default_model() -> str:
+    """Return the name of the model that is used where none is given: mini if it has been fetched, else nano.
+
+    Where this build has a mini, one line on standard error says which of the two it is.
+    """
+    if mini_digest() is None:
+        return NANO_NAME
+    try:
+        fetched_mini()
+    except CheckpointError as error:
+        _say_once(f"model: nano, because {error}")
+        return NANO_NAME
+    _say_once("model: mini (the smaller and faster model is --model nano)")
+    return MINI_NAME
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def fetched_mini() -> Path:
+    """Return the folder of mini in the cache.
+
+    Raises:
+        CheckpointError: this build ships no weights for it, or it has not been fetched for this build.
+    """
+    wanted, present = mini_digest(), fetched_digest(MINI_NAME)
+    if wanted is None:
+        raise CheckpointError(f"this build ships no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
+    if present is None:
+        raise CheckpointError(f"{MINI_NAME!r} has not been fetched; get it once: {FETCH_MINI}")
+    if present != wanted:
+        raise CheckpointError(
+            f"{MINI_NAME!r} in the cache was made by another version of this package; get this one: {FETCH_MINI}"
+        )
+    return fetched_folder(MINI_NAME)
 
 
 def adapter_base(folder: Path) -> str:
@@ -134,8 +181,9 @@ def adapter_base(folder: Path) -> str:
         raise CheckpointError(f"{path}: an adapter of type {kind!r}; only {LORA} adapters can be used")
     if not base:
         raise CheckpointError(f"{path}: names no base_model_name_or_path; write the name of its base model there")
-    # The shipped model's folder is another on every machine.
-    return NANO_NAME if Path(base).parts[-2:] == NANO.parts[-2:] else str(base)
+    # The folders of nano and mini are others on every machine.
+    places = {NANO.parts[-2:]: NANO_NAME, fetched_folder(MINI_NAME).parts[-2:]: MINI_NAME}
+    return places.get(Path(base).parts[-2:], str(base))
 
 
 def check_adapter(folder: Path, weights: bool = True) -> None:

@@ -18,7 +18,7 @@ class ServeSettings(Settings):
     """Settings of a server; every limit has a finite value."""
 
     model: str | None = None
-    """Model folder or hub name; None is the shipped nano."""
+    """Model folder or hub name; None is mini where it has been fetched, else the shipped nano."""
     device: str = "auto"
     dtype: str = "auto"
     host: str = "127.0.0.1"

@@ -31,7 +31,7 @@ class EvalSettings(Settings):
     tasks: tuple[str, ...] = Field(min_length=1)
     """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
-    """"nano", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
+    """"nano", "mini", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
     data: Path | dict[str, Path] | None = None
     """Folder of the tasks' files, or of a folder each; or task -> folder."""
     output: Path

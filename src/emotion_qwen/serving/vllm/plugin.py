@@ -115,5 +115,6 @@ def exec_vllm(settings: ServeSettings, key: str | None) -> NoReturn:
             f"{source.name} with --engine vllm: vLLM would leave out the experts and the gate of an adapter; merge it "
             "first: emotion-qwen merge ADAPTER BASE TARGET"
         )
-    arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(settings, source.base)]
+    named = settings.model_copy(update={"model": settings.model or source.name})
+    arguments = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *command(named, source.base)]
     os.execve(sys.executable, arguments, {**os.environ, **environment_variables(settings, key)})

@@ -1,0 +1,52 @@
+"""The folder of what `emotion-qwen fetch` has got: where it is, and what is whole and current there.
+
+A part is one folder with a record beside its files. Folders appear whole or not at all, so a folder with a record is
+complete; the record says from which version of this package's data it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+CACHE_VARIABLE = "EMOTION_QWEN_CACHE"
+"""Environment variable that names another folder."""
+RECORD = "fetched.json"
+LIBRARY = "emotion-qwen"
+MINI, WHISPER, SMOLLM2 = "mini", "whisper", "smollm2"
+"""Names of the parts."""
+WHISPER_FOLDER = "whisper-tiny.en"
+"""Folder of the speech recogniser in the cache; reports call it so."""
+MINI_OVERLAY = Path(__file__).parent / MINI / "overlay.json"
+"""What this build ships of mini, as of `convert.overlay`; a build without trained weights has no such file."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of fetched parts: that of `EMOTION_QWEN_CACHE`, else one among Hugging Face's assets."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE) / LIBRARY
+
+
+def fetched_folder(name: str) -> Path:
+    """Return where the part `name` is, or would be."""
+    return cache_folder() / name
+
+
+def mini_digest() -> str | None:
+    """Return the digest of what this build ships of mini, which a fetched mini must have been made from."""
+    return hashlib.sha256(MINI_OVERLAY.read_bytes()).hexdigest() if MINI_OVERLAY.is_file() else None
+
+
+def fetched_digest(name: str) -> str | None:
+    """Return the digest of what a fetched part was made from; None where it is not in the cache."""
+    try:
+        digest = json.loads((fetched_folder(name) / RECORD).read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(digest)
