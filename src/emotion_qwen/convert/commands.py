@@ -16,6 +16,7 @@ from emotion_qwen.convert.conversion import DTYPE_NAMES, KeyReport
 from emotion_qwen.convert.conversion import convert as convert_folder
 from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_whisper
+from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
@@ -29,13 +30,25 @@ LISTED = 14
 @click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
 @click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
-@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder is added.")
+@click.option(
+    "--whisper",
+    help="Whisper checkpoint whose encoder is added: a hub name, or a folder of transformers or CTranslate2.",
+)
+@click.option("--whisper-layers", type=int, help="Take only the first N layers of the encoder; default: all.")
+@click.option("--whisper-seconds", type=float, help="Length of a window of sound; default: the encoder's, 30 s.")
 @click.option(
     "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
-    source: str, target: Path, whisper: str | None, frames_per_token: int, report: Path | None, **options: Any
+    source: str,
+    target: Path,
+    whisper: str | None,
+    whisper_layers: int | None,
+    whisper_seconds: float | None,
+    frames_per_token: int,
+    report: Path | None,
+    **options: Any,
 ) -> None:
     """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
 
@@ -57,7 +70,8 @@ def convert(
                 options["finish"] = partial(save_over, ours_from(load_processor(folder)))
             result = convert_folder(folder, target, **options)
         else:
-            result = convert_with_whisper(folder, target, locate(whisper), frames_per_token=frames_per_token, **options)
+            cut = EncoderCut(frames_per_token, whisper_layers, whisper_seconds)
+            result = convert_with_whisper(folder, target, locate(whisper), cut=cut, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))

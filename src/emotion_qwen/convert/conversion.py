@@ -12,7 +12,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
+from emotion_qwen.convert.ctranslate2 import PackedTensor
 from emotion_qwen.convert.fresh import SEED, new_compressor, new_gate
 from emotion_qwen.convert.layouts import EMBEDDING, PART_NAMES, TIED_HEAD, KeyMap, detect_layout, key_map
 from emotion_qwen.convert.shards import OutputTensor, StoredTensor, read_tensors, same_bytes, write_folder
@@ -211,18 +212,21 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
 
 
 def _outputs(
-    mapping: KeyMap, stored: dict[str, StoredTensor], audio: dict[str, StoredTensor], dtype: str | None
+    mapping: KeyMap,
+    stored: dict[str, StoredTensor],
+    audio: Mapping[str, StoredTensor | PackedTensor],
+    dtype: str | None,
 ) -> list[OutputTensor]:
     usual = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0][0]
     new = _new_tensors(mapping)
     outputs = []
     for name, shape in mapping.shapes.items():
-        source: StoredTensor | torch.Tensor
+        source: StoredTensor | PackedTensor | torch.Tensor
         if name in mapping.fresh:
             source, kept = new[name], usual
         else:
-            origin = audio if audio and name.startswith(AUDIO_ENCODER) else stored
-            given = origin[mapping.sources[name]]
+            origin: Mapping[str, Any] = audio if audio and name.startswith(AUDIO_ENCODER) else stored
+            given: StoredTensor | PackedTensor = origin[mapping.sources[name]]
             source, kept = given, given.dtype
         outputs.append(OutputTensor(name, DTYPE_NAMES[dtype] if dtype else kept, shape, source))
     return outputs

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from emotion_qwen.convert.ctranslate2 import PackedTensor
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import INDEX, weight_files
 
@@ -27,12 +28,17 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a safetensors file."""
+    """A tensor in a safetensors file, or the rows of it from `first` on that `shape` gives."""
 
     file: Path
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
+    first: int = 0
+
+    def rows(self, first: int, count: int) -> StoredTensor:
+        """Return `count` rows from row `first` on."""
+        return replace(self, shape=(count, *self.shape[1:]), first=self.first + first)
 
     def read(self) -> torch.Tensor:
         """Map the tensor from its file.
@@ -42,7 +48,10 @@ class StoredTensor:
         """
         try:
             with safe_open(self.file, "pt") as file:
-                return file.get_tensor(self.name)
+                part = file.get_slice(self.name)
+                if tuple(part.get_shape()) == self.shape:
+                    return file.get_tensor(self.name)
+                return part[self.first : self.first + self.shape[0]]
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{self.file}: changed while it was read ({error}); start again") from error
 
@@ -54,7 +63,7 @@ class OutputTensor:
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
-    source: StoredTensor | torch.Tensor
+    source: StoredTensor | PackedTensor | torch.Tensor
 
     @property
     def nbytes(self) -> int:
@@ -67,7 +76,7 @@ class OutputTensor:
         Raises:
             CheckpointError: a value is NaN or infinite, or does not fit the type.
         """
-        values = self.source.read() if isinstance(self.source, StoredTensor) else self.source
+        values = self.source if isinstance(self.source, torch.Tensor) else self.source.read()
         wrong = _not_finite(values)
         if wrong:
             raise CheckpointError(
