@@ -18,6 +18,7 @@ from emotion_qwen.convert.fresh import SEED
 from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.errors import CheckpointError
+from emotion_qwen.model.configuration import GROUP_FEATURES
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
 
@@ -39,6 +40,13 @@ LISTED = 14
 @click.option(
     "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
 )
+@click.option(
+    "--group-features",
+    type=click.Choice(GROUP_FEATURES),
+    default=GROUP_FEATURES[0],
+    show_default=True,
+    help="What makes an audio token: all its encoder frames, or their mean and deviation.",
+)
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
     source: str,
@@ -47,6 +55,7 @@ def convert(
     whisper_layers: int | None,
     whisper_seconds: float | None,
     frames_per_token: int,
+    group_features: str,
     report: Path | None,
     **options: Any,
 ) -> None:
@@ -70,7 +79,7 @@ def convert(
                 options["finish"] = partial(save_over, ours_from(load_processor(folder)))
             result = convert_folder(folder, target, **options)
         else:
-            cut = EncoderCut(frames_per_token, whisper_layers, whisper_seconds)
+            cut = EncoderCut(frames_per_token, whisper_layers, whisper_seconds, group_features)
             result = convert_with_whisper(folder, target, locate(whisper), cut=cut, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")

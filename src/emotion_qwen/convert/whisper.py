@@ -52,11 +52,13 @@ class EncoderCut:
         frames_per_token: encoder frames (20 ms each) that become one audio token.
         layers: the first so many; None takes all.
         seconds: length of a window; None takes the encoder's own, 30 s in every published Whisper.
+        group_features: what the compressor reads of the frames of a token: "frames" or "statistics".
     """
 
     frames_per_token: int = 4
     layers: int | None = None
     seconds: float | None = None
+    group_features: str = "frames"
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ def audio_config(values: dict[str, Any], cut: EncoderCut, place: str) -> Emotion
         )
     fields = {name: values[name] for name in (*REQUIRED, *OPTIONAL) if name in values} | _cut(values, cut)
     try:
-        return EmotionQwenAudioConfig(**fields, frames_per_token=cut.frames_per_token)
+        return EmotionQwenAudioConfig(
+            **fields, frames_per_token=cut.frames_per_token, group_features=cut.group_features
+        )
     except SettingsError:
         raise
     except (StrictDataclassError, TypeError, ValueError) as error:
