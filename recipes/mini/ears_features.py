@@ -22,7 +22,7 @@ from emotion_qwen.model.audio import EmotionQwenAudioTower, audio_token_counts
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
 from emotion_qwen.processing.mel import mel_windows
 from emotion_qwen.settings import HearingSettings
-from recipes.mini.ears_voices import Voice, vary
+from recipes.mini.ears_voices import TRAINING, Voice, vary
 
 BATCH = 16  # windows
 
@@ -85,7 +85,7 @@ def encode(tower: EmotionQwenAudioTower, hearing: HearingSettings, waves: list[n
 def features(
     folder: Path, rendering: int, voices: list[Voice], tower: EmotionQwenAudioTower, hearing: HearingSettings
 ) -> Features:
-    """Read a rendering's frames from its file, or compute and keep them."""
+    """Read a rendering's frames from its file, or compute and keep them; drawn are only corpora that train."""
     path = folder / f"frames_{rendering}.npy"
     starts = folder / f"starts_{rendering}.npy"
     if not path.is_file():
@@ -93,12 +93,14 @@ def features(
         parts: list[np.ndarray] = []
         for first in track(range(0, len(voices), BATCH), f"rendering {rendering}"):
             batch = voices[first : first + BATCH]
-            if rendering:
-                random = [np.random.default_rng((rendering, first + place)) for place in range(len(batch))]
-                waves = [vary(voice.wave, voices, draw) for voice, draw in zip(batch, random, strict=True)]
-            else:
-                waves = [voice.wave for voice in batch]
-            parts += encode(tower, hearing, waves)
+            waves = [
+                vary(voice.wave, voices, np.random.default_rng((rendering, first + place))) if rendering else voice.wave
+                for place, voice in enumerate(batch)
+                if not rendering or voice.corpus in TRAINING
+            ]
+            encoded = iter(encode(tower, hearing, waves)) if waves else iter(())
+            nothing = np.zeros((0, tower.config.d_model), np.float16)
+            parts += [next(encoded) if not rendering or v.corpus in TRAINING else nothing for v in batch]
         np.save(starts, np.cumsum([0, *(len(part) for part in parts)]))
         partial = path.with_suffix(".partial.npy")
         np.save(partial, np.concatenate(parts))

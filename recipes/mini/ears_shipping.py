@@ -40,8 +40,8 @@ def finished_tower(tower: EmotionQwenAudioTower, student: EarsStudent, material:
     compressor = tower.compressor
     groups = torch.cat(material.groups[0])
     factor = EMBEDDING_NORM / float(compressor.mlp(compressor.norm(groups)).norm(dim=-1).mean())
-    compressor.mlp[2].weight.mul_(factor)
-    compressor.mlp[2].bias.mul_(factor)
+    for name in ("weight", "bias"):
+        compressor.mlp[2].get_parameter(name).mul_(factor)
     return factor
 
 

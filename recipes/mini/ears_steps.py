@@ -41,8 +41,8 @@ from recipes.mini.ears_shipping import finished_tower, other_lengths, other_leve
 from recipes.mini.ears_voices import CORPORA, TRAINING, Voice, folds, read_corpora
 from recipes.mini.ears_words import recognise
 
-CUT = EncoderCut(frames_per_token=20, layers=2, seconds=4.0, group_features="statistics")
-RENDERINGS = 6
+CUT = EncoderCut(frames_per_token=20, layers=2, seconds=2.0, group_features="statistics")
+RENDERINGS = 4
 """The voices as they are, and drawn ones."""
 
 

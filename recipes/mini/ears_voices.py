@@ -37,8 +37,8 @@ GAINS = (-24.0, 12.0)  # dB
 SIGNAL_TO_NOISE = (5.0, 40.0)  # dB
 ECHOES = (0.1, 0.6)  # seconds until an echo has lost 60 dB
 CUTOFFS = (3000.0, 7000.0)  # Hz
-SHORTEST = 1.2
-"""Seconds; a part of a voice that is drawn for the whole is at least so long."""
+SHORTEST, LONGEST = 1.2, 2.0
+"""Seconds of the part of a voice that is drawn: about what a report listens to around a moment, and one window."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def read_corpora(data: Path, cache: Path) -> list[Voice]:
     stored = np.load(cache)
     ends = np.cumsum(stored["length"])
     pieces = np.split(stored["wave"], ends[:-1])
-    return [Voice(*row, wave) for row, wave in zip(json.loads(str(stored["rows"])), pieces, strict=True)]
+    rows = json.loads(str(stored["rows"]))
+    return [Voice(*row, wave=wave) for row, wave in zip(rows, pieces, strict=True)]
 
 
 def labels_of(voices: list[Voice]) -> dict[str, tuple[str, ...]]:
@@ -110,14 +111,14 @@ def vary(voice: np.ndarray, others: list[Voice], random: np.random.Generator) ->
     Returns:
         (S',) float32.
     """
-    wave = voice.astype(np.float32)
-    shortest = round(SHORTEST * SAMPLE_RATE)
-    if len(wave) > shortest and random.random() < 0.35:
-        length = int(random.integers(shortest, len(wave)))
-        first = int(random.integers(0, len(wave) - length + 1))
-        wave = wave[first : first + length]
+    wave: np.ndarray = voice.astype(np.float32)
     speed = random.uniform(*SPEEDS)
     wave = np.interp(np.arange(int(len(wave) / speed)) * speed, np.arange(len(wave)), wave).astype(np.float32)
+    length = min(
+        round((LONGEST if random.random() < 0.5 else random.uniform(SHORTEST, LONGEST)) * SAMPLE_RATE), len(wave)
+    )
+    first = int(random.integers(0, len(wave) - length + 1))
+    wave = wave[first : first + length]
     if random.random() < 0.4:
         wave = _room(wave, random)
     if random.random() < 0.7:
@@ -146,7 +147,7 @@ def _noise(length: int, others: list[Voice], random: np.random.Generator) -> np.
     """Draw noise of level 1: white, pink, or three other voices at once."""
     if random.random() < 0.3:
         picked = [others[int(random.integers(len(others)))].wave.astype(np.float32) for _ in range(3)]
-        noise = sum((np.resize(wave, length) for wave in picked), np.zeros(length, np.float32))
+        noise: np.ndarray = np.sum([np.resize(wave, length) for wave in picked], axis=0)
     else:
         spectrum = np.fft.rfft(random.normal(size=length))
         if random.random() < 0.6:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -225,8 +225,9 @@ def _configuration(path: Path, encoder: dict[str, PackedTensor]) -> dict[str, An
 
 def _used(layers: int) -> dict[str, tuple[str, ...]]:
     """Return every variable of the encoder -> its names in transformers."""
-    used = {POSITIONS: ("embed_positions.weight",)}
-    blocks = [("", "", AROUND), *((f"layer_{n}/", f"layers.{n}.", LAYER) for n in range(layers))]
+    used: dict[str, tuple[str, ...]] = {POSITIONS: ("embed_positions.weight",)}
+    blocks: list[tuple[str, str, Mapping[str, tuple[str, ...]]]] = [("", "", AROUND)]
+    blocks += [(f"layer_{number}/", f"layers.{number}.", LAYER) for number in range(layers)]
     for prefix, ours, table in blocks:
         for stored, names in table.items():
             for kind in ("gamma", "beta") if "norm" in stored else ("weight", "bias"):

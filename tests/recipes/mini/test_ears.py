@@ -98,8 +98,8 @@ def test_drawn_voices_change_in_length_level_and_sound(voices):
     drawn = [vary(np.tile(voices[0].wave, 6), voices, random) for _ in range(20)]
     levels = [20 * np.log10(np.sqrt(np.mean(wave**2))) for wave in drawn]
     assert all(wave.dtype == np.float32 and np.isfinite(wave).all() for wave in drawn)
-    assert max(levels) - min(levels) > 20 and len({len(wave) for wave in drawn}) == 20
-    assert min(len(wave) for wave in drawn) >= 1.2 * 16000 / 1.14 - 1
+    assert max(levels) - min(levels) > 20 and len({len(wave) for wave in drawn}) > 5
+    assert 1.2 * 16000 - 1 <= min(len(wave) for wave in drawn) < max(len(wave) for wave in drawn) == 32000
 
 
 def test_it_learns_and_names_only_labels_of_the_corpus(voices, material, student):
