@@ -30,7 +30,7 @@ from recipes.mini.ears_features import Features
 from recipes.mini.ears_voices import CORPORA, LABELS, TRAINING, Voice, labels_of
 
 WIDTH = 576  # of SmolLM2-135M
-FOLDS = 8
+FOLDS = 5
 WITHHELD = "nEMO"
 
 
@@ -86,7 +86,8 @@ class EarsStudent(nn.Module):
             mask: (B, T) which groups are there.
         """
         compressor = self.compressor
-        tokens = self.norm(compressor.mlp(compressor.norm(groups)))
+        tokens = groups.new_zeros(*mask.shape, WIDTH)
+        tokens[mask] = self.norm(compressor.mlp(compressor.norm(groups[mask])))  # most of a batch may be padding
         weights = self.attention(tokens)[..., 0].masked_fill(~mask, -math.inf).softmax(1)[..., None]
         mean = (weights * tokens).sum(1)
         deviation = ((weights * (tokens - mean[:, None]).square()).sum(1) + 1e-5).sqrt()
@@ -127,6 +128,8 @@ def lesson(voices: list[Voice], renderings: Iterable[Features], group: int) -> L
 
 
 def _statistics(frames: np.ndarray, group: int) -> torch.Tensor:
+    if not len(frames):  # of a rendering that leaves this voice out
+        return torch.zeros(0, 2 * frames.shape[1])
     return group_statistics(torch.from_numpy(frames.astype(np.float32)).view(-1, group, frames.shape[1]))
 
 

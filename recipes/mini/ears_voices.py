@@ -79,7 +79,7 @@ def read_corpora(data: Path, cache: Path) -> list[Voice]:
     ends = np.cumsum(stored["length"])
     pieces = np.split(stored["wave"], ends[:-1])
     rows = json.loads(str(stored["rows"]))
-    return [Voice(*row, wave=wave) for row, wave in zip(rows, pieces, strict=True)]
+    return [Voice(*row[:5], wave) for row, wave in zip(rows, pieces, strict=True)]
 
 
 def labels_of(voices: list[Voice]) -> dict[str, tuple[str, ...]]:
