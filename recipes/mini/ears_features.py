@@ -25,6 +25,9 @@ from emotion_qwen.settings import HearingSettings
 from recipes.mini.ears_voices import TRAINING, Voice, vary
 
 BATCH = 16  # windows
+LEVEL = -15.0
+"""Decibels of full scale of the loudest tenth of a second: RAVDESS is recorded 20 dB fainter than EmoDB, and a compressor
+would learn that."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def read_encoder(whisper: Path, cut: EncoderCut, out_hidden_size: int) -> tuple[
     config: EmotionQwenAudioConfig = audio_config(values, cut, str(whisper))
     tower = EmotionQwenAudioTower(config, out_hidden_size).eval()
     tower.encoder.load_state_dict(encoder_weights(tower.encoder, stored))
-    return tower, HearingSettings.of(hearing_settings(config), "hearing_settings")
+    return tower, HearingSettings.of({**hearing_settings(config), "level": LEVEL}, "hearing_settings")
 
 
 def encoder_weights(encoder: WhisperEncoder, stored: dict) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, SettingsError
+from emotion_qwen.settings import HearingSettings
 
 SHAPE = {
     "d_model": 32, "num_mel_bins": 16, "max_source_positions": 100, "encoder_layers": 3, "encoder_attention_heads": 4,
@@ -171,7 +172,7 @@ def test_a_cut_encoder_is_the_first_layers_on_a_shorter_window(encoder, tmp_path
     assert main(["convert", str(deaf_folder), str(tmp_path / "ours"), "--whisper", str(folder), *cut]) == 0
     assert "behind the first 2 layers" in capsys.readouterr().out
     engine = Engine.load(tmp_path / "ours", device="cpu")
-    assert engine.processor.hearing.model_dump() == {"mels": 16, "window_seconds": 0.8, "frames_per_token": 20}
+    assert engine.processor.hearing == HearingSettings(mels=16, window_seconds=0.8, frames_per_token=20)
     short = WhisperEncoder._from_config(WhisperConfig(**{**SHAPE, "encoder_layers": 2, "max_source_positions": 40}))
     weights = {k: v for k, v in encoder.state_dict().items() if not k.startswith("layers.2.")}
     short.load_state_dict({**weights, "embed_positions.weight": encoder.embed_positions.weight[:40]})

@@ -29,6 +29,7 @@ from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.engine.engine import NANO, Engine
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, SPECIAL_TOKENS
+from emotion_qwen.settings import HearingSettings
 
 ENCODER, COMPRESSOR = "model.audio.encoder.", "model.audio.compressor."
 SHAPE = {
@@ -124,7 +125,7 @@ def test_without_a_sound_the_model_answers_as_before(whisper, tmp_path, nano):
     asked = ([picture], "How does the person feel?", ["happy", "sad"])
     assert torch.equal(hearing.score(*asked).log_likelihood, nano.score(*asked).log_likelihood)
     assert hearing.processor.clip_settings == nano.processor.clip_settings
-    assert hearing.processor.hearing.model_dump() == {"mels": 16, "window_seconds": 2.0, "frames_per_token": 4}
+    assert hearing.processor.hearing == HearingSettings(mels=16, window_seconds=2.0, frames_per_token=4)
 
 
 def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
