@@ -26,8 +26,8 @@ from recipes.mini.ears_voices import TRAINING, Voice, vary
 
 BATCH = 16  # windows
 LEVEL = -15.0
-"""Decibels of full scale of the loudest tenth of a second: RAVDESS is recorded 20 dB fainter than EmoDB, and a compressor
-would learn that."""
+"""Decibels of full scale of the loudest tenth of a second: RAVDESS is recorded 20 dB fainter than EmoDB, and a
+compressor would learn that."""
 
 
 @dataclass(frozen=True)
