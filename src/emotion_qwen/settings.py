@@ -143,6 +143,9 @@ class HearingSettings(Settings):
     """Length of what the encoder hears at once; longer sound is heard window by window."""
     frames_per_token: int = Field(4, ge=1)
     """Encoder frames of 20 ms that become one token."""
+    level: float | None = Field(default=None, ge=-60, le=0)
+    """Decibels of full scale that the loudest tenth of a second of a sound is brought to, so that the gain of a
+    recording decides nothing; None leaves sounds as they are."""
 
 
 def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:

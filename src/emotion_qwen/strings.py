@@ -197,6 +197,47 @@ SENTENCES: Strings = {
     ),
 }
 """Composed from measurements, by `analysis`."""
+VOICE_WORDS: Strings = {
+    "quiet": ("quiet", "轻"),
+    "middle level": ("of middle loudness", "音量适中"),
+    "loud": ("loud", "响亮"),
+    "low": ("low", "偏低"),
+    "middle pitch": ("of middle pitch", "适中"),
+    "high": ("high", "偏高"),
+    "flat": ("flat", "平直"),
+    "varied": ("moderately varied", "有起伏"),
+    "lively": ("lively", "起伏很大"),
+    "slow": ("slow", "较慢"),
+    "middle rate": ("of middle pace", "适中"),
+    "fast": ("fast", "较快"),
+    "no pause": ("without a pause", "没有停顿"),
+    "one pause": ("with one pause", "停顿一次"),
+    "pauses": ("with several pauses", "停顿多次"),
+    "quieter": ("quieter than usual for this speaker", "比此人平时轻"),
+    "usual level": ("about as loud as usual for this speaker", "音量与此人平时相近"),
+    "louder": ("louder than usual for this speaker", "比此人平时响亮"),
+    "lower": ("lower than usual for this speaker", "比此人平时低"),
+    "usual pitch": ("about as high as usual for this speaker", "与此人平时相近"),
+    "higher": ("higher than usual for this speaker", "比此人平时高"),
+    "slower": ("slower than usual for this speaker", "比此人平时慢"),
+    "usual rate": ("about as fast as usual for this speaker", "与此人平时相近"),
+    "faster": ("faster than usual for this speaker", "比此人平时快"),
+}
+"""The words for what is measured of a voice."""
+VOICE_CLAIMS: Strings = {
+    "level": ("The voice is {word} ({value:.0f} dB).", "人声{word}（{value:.0f} dB）。"),
+    "pitch": ("The voice is {word} ({value:.0f} Hz).", "音高{word}（{value:.0f} Hz）。"),
+    "spread": ("Its melody is {word} ({value:.1f} semitones).", "语调{word}（{value:.1f} 个半音）。"),
+    "rate": (
+        "The speech is {word} (about {value:.1f} syllables per second).",
+        "语速{word}（约每秒 {value:.1f} 个音节）。",
+    ),
+    "pauses": ("It goes on {word} ({value:.0f}).", "说话时{word}（{value:.0f} 次）。"),
+    "relative level": ("The voice is {word} ({value:+.0f} dB).", "声音{word}（{value:+.0f} dB）。"),
+    "relative pitch": ("The voice is {word} ({value:+.1f} semitones).", "音高{word}（{value:+.1f} 个半音）。"),
+    "relative rate": ("The speech is {word} ({value:.1f} times the rate).", "语速{word}（{value:.1f} 倍）。"),
+}
+"""One sentence for each measurement of a voice, by `media.voice_claims`."""
 THINKING: Strings = {
     "steps": (
         "Think step by step about what the person feels. Answer as JSON: {steps}.",

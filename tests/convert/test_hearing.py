@@ -25,9 +25,11 @@ from emotion_qwen.cli import main
 from emotion_qwen.convert.conversion import convert
 from emotion_qwen.convert.fresh import new_compressor
 from emotion_qwen.convert.hearing import convert_with_whisper
+from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.engine.engine import NANO, Engine
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, SPECIAL_TOKENS
+from emotion_qwen.settings import HearingSettings
 
 ENCODER, COMPRESSOR = "model.audio.encoder.", "model.audio.compressor."
 SHAPE = {
@@ -82,7 +84,7 @@ def refused(folder: Path, *texts: str, error: type[Exception] = CheckpointError,
 @pytest.mark.parametrize(("kind", "left"), [("full", 28), ("bare", 28), ("encoder", 0)])
 def test_the_encoder_is_copied_to_the_bit_from_every_layout(whisper, tmp_path, kind, left):
     folder, theirs = whisper(kind)
-    report = convert_with_whisper(NANO, tmp_path / "ours", folder, frames_per_token=5)
+    report = convert_with_whisper(NANO, tmp_path / "ours", folder, cut=EncoderCut(5))
     assert report.whisper == str(folder) and len(report.dropped) == left
     assert all("decoder." in key and reason.startswith("Whisper's decoder") for key, reason in report.dropped.items())
     tensors = load_file(tmp_path / "ours" / "model.safetensors")
@@ -123,7 +125,7 @@ def test_without_a_sound_the_model_answers_as_before(whisper, tmp_path, nano):
     asked = ([picture], "How does the person feel?", ["happy", "sad"])
     assert torch.equal(hearing.score(*asked).log_likelihood, nano.score(*asked).log_likelihood)
     assert hearing.processor.clip_settings == nano.processor.clip_settings
-    assert hearing.processor.hearing.model_dump() == {"mels": 16, "window_seconds": 2.0, "frames_per_token": 4}
+    assert hearing.processor.hearing == HearingSettings(mels=16, window_seconds=2.0, frames_per_token=4)
 
 
 def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
@@ -133,7 +135,7 @@ def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
     assert copied.fresh == () and copied.whisper is None and one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     other, theirs = whisper("encoder", encoder_layers=1, num_mel_bins=8)
-    report = convert_with_whisper(tmp_path / "one", tmp_path / "three", other, frames_per_token=10)
+    report = convert_with_whisper(tmp_path / "one", tmp_path / "three", other, cut=EncoderCut(10))
     assert {reason for reason in report.dropped.values()} == {"another audio encoder was given"} and len(
         report.dropped
     ) == 43
@@ -211,7 +213,7 @@ def test_folders_that_do_not_fit_are_refused_in_one_line(whisper, tmp_path):
     tell(activation_function="no such thing")
     refused(folder, "no such thing")
     tell()
-    refused(folder, "frames_per_token 3 does not divide the 100", error=SettingsError, frames_per_token=3)
+    refused(folder, "frames_per_token 3 does not divide the 100", error=SettingsError, cut=EncoderCut(3))
     refused(tmp_path / "nowhere", "is not a folder")
 
 

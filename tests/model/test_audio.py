@@ -54,6 +54,20 @@ def test_the_encoder_is_whispers():
 
 
 @torch.no_grad()
+def test_a_token_can_be_made_of_mean_and_deviation_of_its_frames():
+    config = EmotionQwenAudioConfig(**HEARING["audio_config"], group_features="statistics")
+    tower = EmotionQwenAudioTower(config, 48).eval()
+    assert tower.compressor.mlp[0].in_features == 2 * SHAPE["d_model"]
+    features = tower(torch.randn(1, 8, 40), torch.tensor([40]))
+    frames = features.last_hidden_state[0, 5:10].double()
+    both = torch.cat([frames.mean(0), (frames.var(0, correction=0) + 1e-5).sqrt()]).float()
+    expected = tower.compressor.mlp(tower.compressor.norm(both))
+    assert torch.allclose(features.pooler_output[0][1], expected, atol=1e-5)
+    steady = tower.compressor(torch.ones(1, 20, 32, requires_grad=True))
+    assert steady.shape == (1, 4, 48) and steady.isfinite().all()
+
+
+@torch.no_grad()
 def test_a_model_that_does_not_hear_has_no_audio_part_and_answers_as_one_that_does(model, visual_inputs, tmp_path):
     deaf, inputs = model(), visual_inputs([[1, 4, 6]])
     assert not any("audio" in name for name in deaf.state_dict())
@@ -140,6 +154,11 @@ def test_a_padded_neighbour_changes_no_position(model, heard):
         **padded, attention_mask=mask, image_grid_thw=torch.zeros(0, 3, dtype=torch.long)
     )
     assert torch.equal(beside[:, :, 3:], alone) and torch.equal(delta, other)
+
+
+def test_unknown_group_features_are_refused():
+    with pytest.raises(SettingsError, match="group_features"):
+        EmotionQwenAudioConfig(**HEARING["audio_config"], group_features="moments")
 
 
 def test_wrong_windows_are_refused(model, heard, config):

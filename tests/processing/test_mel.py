@@ -7,7 +7,7 @@ from transformers import WhisperFeatureExtractor
 
 from emotion_qwen.errors import DataError, SettingsError, ShapeError
 from emotion_qwen.media.sound import SAMPLE_RATE
-from emotion_qwen.processing.mel import HOP, WINDOW, log_mel, mel_windows
+from emotion_qwen.processing.mel import FAINTEST_LEVEL, HOP, WINDOW, log_mel, loudest, mel_windows
 from emotion_qwen.settings import HearingSettings
 
 
@@ -86,3 +86,23 @@ def test_windows_follow_each_other_and_tell_how_much_of_them_is_sound():
     assert mel_windows(wave[:1], hearing)[1].tolist() == [1]
     with pytest.raises(DataError, match="a sound without a sample came; leave its audio part out"):
         mel_windows(wave[:0], hearing)
+
+
+@pytest.mark.parametrize("gain", [-24.0, -12.0, 12.0])
+def test_with_a_level_the_gain_of_a_recording_changes_nothing(gain):
+    hearing = HearingSettings(mels=80, window_seconds=1.0, level=-15.0)
+    wave = torch.from_numpy(speech_like(40000))
+    mels, _ = mel_windows(wave, hearing)
+    assert torch.allclose(mel_windows(wave * 10 ** (gain / 20), hearing)[0], mels, atol=1e-4)
+    quieter = torch.cat([wave, wave / 10])  # its parts stay as loud beside each other
+    assert torch.allclose(mel_windows(quieter, hearing)[0][:2], mels[:2], atol=1e-4)
+    untouched, _ = mel_windows(wave, HearingSettings(mels=80, window_seconds=1.0))
+    assert not torch.allclose(untouched, mels, atol=1e-2)
+
+
+def test_silence_is_not_raised_to_speech():
+    assert loudest(torch.zeros(1000)) == loudest(torch.full((4000,), 1e-6)) == FAINTEST_LEVEL
+    assert loudest(torch.ones(10)) == pytest.approx(0.0, abs=1e-3)
+    burst = torch.zeros(16000)
+    burst[3200:4800] = 0.1
+    assert loudest(burst) == pytest.approx(-20.0, abs=0.1)

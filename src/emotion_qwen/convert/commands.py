@@ -19,7 +19,9 @@ from emotion_qwen.convert.hearing import convert_with_whisper
 from emotion_qwen.convert.layouts import PART_NAMES
 from emotion_qwen.convert.text_model import convert_text_model
 from emotion_qwen.convert.text_sources import GGUF_SUFFIX, is_text_source
+from emotion_qwen.convert.whisper import EncoderCut
 from emotion_qwen.errors import CheckpointError, SettingsError, listed
+from emotion_qwen.model.configuration import GROUP_FEATURES
 from emotion_qwen.model.parts import EMOTION, GATE, GENERAL, VISION
 from emotion_qwen.model.source import ADAPTER_CONFIG, locate
 from emotion_qwen.processing.folder import load_processor, ours_from, save_over, takes_ours
@@ -40,9 +42,21 @@ SEEING = (VISION, GENERAL, EMOTION, GATE)
     type=click.Path(exists=True, path_type=Path, dir_okay=False),
     help="Of a text-only SOURCE: UTF-8 file of further tokens to add, one per line.",
 )
-@click.option("--whisper", help="Whisper checkpoint, a folder or hub name, whose encoder is added.")
+@click.option(
+    "--whisper",
+    help="Whisper checkpoint whose encoder is added: a hub name, or a folder of transformers or CTranslate2.",
+)
+@click.option("--whisper-layers", type=int, help="Take only the first N layers of the encoder; default: all.")
+@click.option("--whisper-seconds", type=float, help="Length of a window of sound; default: the encoder's, 30 s.")
 @click.option(
     "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
+)
+@click.option(
+    "--group-features",
+    type=click.Choice(GROUP_FEATURES),
+    default=GROUP_FEATURES[0],
+    show_default=True,
+    help="What makes an audio token: all its encoder frames, or their mean and deviation.",
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
@@ -51,7 +65,10 @@ def convert(
     vision: str | None,
     tokens: Path | None,
     whisper: str | None,
+    whisper_layers: int | None,
+    whisper_seconds: float | None,
     frames_per_token: int,
+    group_features: str,
     report: Path | None,
     **options: Any,
 ) -> None:
@@ -84,7 +101,8 @@ def convert(
                 options["finish"] = partial(save_over, ours_from(load_processor(folder)))
             result = convert_folder(folder, target, **options)
         else:
-            result = convert_with_whisper(folder, target, locate(whisper), frames_per_token=frames_per_token, **options)
+            cut = EncoderCut(frames_per_token, whisper_layers, whisper_seconds, group_features)
+            result = convert_with_whisper(folder, target, locate(whisper), cut=cut, **options)
     if report:
         report.write_text(result.to_json(), encoding="utf-8")
     print_report(result, Console(soft_wrap=True))

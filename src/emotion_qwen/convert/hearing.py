@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from emotion_qwen.convert.conversion import KeyReport, convert, read_config
-from emotion_qwen.convert.whisper import audio_config, read_whisper
+from emotion_qwen.convert.ctranslate2 import WEIGHTS, PackedTensor, read_ctranslate2
+from emotion_qwen.convert.shards import StoredTensor, read_tensors
+from emotion_qwen.convert.whisper import EncoderCut, audio_config, read_whisper
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
 from emotion_qwen.processing.chat import AUDIO_TOKENS
 from emotion_qwen.processing.folder import load_processor, ours_from, save_over
 from emotion_qwen.processing.processor import EmotionQwenProcessor
 
+WHOLE = EncoderCut()
+
 
 def convert_with_whisper(
-    source: Path, target: Path, whisper: Path, *, frames_per_token: int = 4, **options: Any
+    source: Path, target: Path, whisper: Path, *, cut: EncoderCut = WHOLE, **options: Any
 ) -> KeyReport:
     """Convert a checkpoint folder as `conversion.convert` does, and add the encoder of a Whisper checkpoint.
 
-    The encoder's weights are copied as they are. The compressor that turns its frames into tokens is new, so sound
-    means nothing to the model until it is trained; without a sound it answers as it would without an audio side. The
-    folder also gets the processor, with `hearing_settings` and this package's chat template.
+    The encoder's weights are copied as they are, integers de-quantised. The compressor that turns its frames into
+    tokens is new, so sound means nothing to the model until it is trained; without a sound it answers as it would
+    without an audio side. The folder also gets the processor, with `hearing_settings` and this package's chat template.
 
     Args:
         source: as of `convert`, with tokenizer and image processor.
         target: folder to make.
-        whisper: folder with config.json and safetensors weights, as transformers saves Whisper: whole, or its encoder.
-        frames_per_token: encoder frames (20 ms each) that become one audio token.
+        whisper: folder with config.json and safetensors weights, as transformers saves Whisper: whole, or its encoder;
+            or with a model.bin in CTranslate2's format, as faster-whisper uses it.
+        cut: how much of the encoder is taken.
         options: as of `convert`.
 
     Raises:
         CheckpointError: as of `convert`; a Whisper folder that cannot be read or does not fit its config.json; a source
             without processor, or without free rows for the audio tokens.
-        SettingsError: `frames_per_token` does not divide a window of the encoder.
+        SettingsError: `cut` asks for more than the encoder has, or `frames_per_token` does not divide a window.
     """
     source, whisper = Path(source), Path(whisper)
-    values = read_config(whisper)
-    config = audio_config(values, frames_per_token, str(whisper))
+    stored: Mapping[str, StoredTensor | PackedTensor]
+    if (whisper / WEIGHTS).is_file():
+        values, stored = read_ctranslate2(whisper)
+    else:
+        values, stored = read_config(whisper), read_tensors(whisper)
+    config = audio_config(values, cut, str(whisper))
     processor = hearing_processor(source, config)
-    encoder = read_whisper(whisper, values, frames_per_token, processor.audio_token_id)
+    encoder = read_whisper(whisper, values, stored, cut, processor.audio_token_id)
     return convert(source, target, whisper=encoder, finish=lambda folder: save_over(processor, folder), **options)
 
 

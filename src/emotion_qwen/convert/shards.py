@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,12 +40,17 @@ class ReadableTensor(Protocol):
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a safetensors file."""
+    """A tensor in a safetensors file, or the rows of it from `first` on that `shape` gives."""
 
     file: Path
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
+    first: int = 0
+
+    def rows(self, first: int, count: int) -> StoredTensor:
+        """Return `count` rows from row `first` on."""
+        return replace(self, shape=(count, *self.shape[1:]), first=self.first + first)
 
     def read(self) -> torch.Tensor:
         """Map the tensor from its file.
@@ -55,7 +60,10 @@ class StoredTensor:
         """
         try:
             with safe_open(self.file, "pt") as file:
-                return file.get_tensor(self.name)
+                part = file.get_slice(self.name)
+                if tuple(part.get_shape()) == self.shape:
+                    return file.get_tensor(self.name)
+                return part[self.first : self.first + self.shape[0]]
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{self.file}: changed while it was read ({error}); start again") from error
 

@@ -1,11 +1,19 @@
-"""The encoder of a Whisper checkpoint folder, as transformers saves it: names and shapes, before any weight is read.
+"""The encoder of a Whisper checkpoint folder: names and shapes, before any weight is read.
 
-Whole checkpoints (`model.encoder.*` or `encoder.*`) and encoders saved alone (bare names) are read. The decoder is left
-out: here the language model makes words. Weights keep their bytes; only the compressor behind the encoder is new.
+Folders as transformers saves them, whole (`model.encoder.*` or `encoder.*`) or the encoder alone (bare names), and
+folders in CTranslate2's format (`ctranslate2.py`) are read. The decoder is left out: here the language model makes
+words. Weights keep their values; only the compressor behind the encoder is new.
+
+An encoder can be cut. Its first layers carry more of how something is said than its last ones, which turn to words, and
+cost less. Its position vectors are sinusoids that depend on the position alone, so their beginning serves a shorter
+window. The norm behind the last layer is kept: it brings the frames to the size that the compressor expects, whichever
+layer they come from, and a model cut here still is a Whisper encoder.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +21,11 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from emotion_qwen.convert.shards import StoredTensor, read_tensors
+from emotion_qwen.convert.ctranslate2 import PackedTensor
+from emotion_qwen.convert.shards import StoredTensor
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model.audio import EmotionQwenAudioTower
-from emotion_qwen.model.configuration import EmotionQwenAudioConfig
+from emotion_qwen.model.configuration import ENCODER_FRAME_SECONDS, EmotionQwenAudioConfig
 from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.parts import AUDIO_ENCODER
 
@@ -30,7 +39,26 @@ OPTIONAL = (
     "activation_function", "dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "init_std",
     "scale_embedding",
 )  # fmt: skip
+POSITIONS = "embed_positions.weight"
+LAYER_KEY = re.compile(r"layers\.(\d+)\.")
 LISTED = 6
+
+
+@dataclass(frozen=True)
+class EncoderCut:
+    """How much of an encoder is taken, and how its frames become tokens.
+
+    Attributes:
+        frames_per_token: encoder frames (20 ms each) that become one audio token.
+        layers: the first so many; None takes all.
+        seconds: length of a window; None takes the encoder's own, 30 s in every published Whisper.
+        group_features: what the compressor reads of the frames of a token: "frames" or "statistics".
+    """
+
+    frames_per_token: int = 4
+    layers: int | None = None
+    seconds: float | None = None
+    group_features: str = "frames"
 
 
 @dataclass(frozen=True)
@@ -49,30 +77,37 @@ class WhisperSource:
     folder: str
     config: EmotionQwenAudioConfig
     token_id: int
-    stored: dict[str, StoredTensor]
+    stored: dict[str, StoredTensor | PackedTensor]
     sources: dict[str, str]
     dropped: dict[str, str]
 
 
-def read_whisper(folder: Path, values: dict[str, Any], frames_per_token: int, token_id: int) -> WhisperSource:
-    """Read the headers of a Whisper checkpoint and map its encoder; no weight is read.
+def read_whisper(
+    folder: Path,
+    values: dict[str, Any],
+    stored: Mapping[str, StoredTensor | PackedTensor],
+    cut: EncoderCut,
+    token_id: int,
+) -> WhisperSource:
+    """Map the encoder of a Whisper checkpoint by its headers; no weight is read.
 
     Args:
-        folder: the checkpoint, with safetensors weights.
+        folder: the checkpoint, for messages.
         values: its parsed config.json.
-        frames_per_token: encoder frames (20 ms each) that become one audio token.
+        stored: its tensors by their names in transformers.
+        cut: how much of the encoder is taken.
         token_id: id of the audio placeholder in the tokenizer of the model that is to hear.
 
     Raises:
-        CheckpointError: another model than Whisper, pickled weights, or keys or shapes that are not what config.json
-            says; all of them are named.
-        SettingsError: `frames_per_token` does not divide a window.
+        CheckpointError: another model than Whisper, or keys or shapes that are not what config.json says; all of them
+            are named.
+        SettingsError: `cut` asks for more than the encoder has, or its groups do not divide a window.
     """
-    config = audio_config(values, frames_per_token, str(folder))
-    stored = read_tensors(folder)
+    whole = audio_config(values, EncoderCut(1), str(folder))
+    config = audio_config(values, cut, str(folder))
     prefix = next(prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in stored) or not prefix)
     encoder = {key: tensor for key, tensor in stored.items() if key.startswith(prefix)}
-    expected = {prefix + name: shape for name, shape in encoder_shapes(config).items()}
+    expected = {prefix + name: shape for name, shape in encoder_shapes(whole).items()}
     wrong = [
         f"{key} {encoder[key].shape} instead of {shape}"
         for key, shape in expected.items()
@@ -86,17 +121,27 @@ def read_whisper(folder: Path, values: dict[str, Any], frames_per_token: int, to
             f"{folder}: the encoder's weights do not fit its config.json: {faults}. "
             "Take weights and config.json from the same Whisper checkpoint"
         )
-    sources = {AUDIO_ENCODER + key.removeprefix(prefix): key for key in expected}
+    taken = [key for key in expected if _layer(key.removeprefix(prefix)) < config.encoder_layers]
+    encoder[prefix + POSITIONS] = encoder[prefix + POSITIONS].rows(0, config.max_source_positions)
+    sources = {AUDIO_ENCODER + key.removeprefix(prefix): key for key in taken}
     dropped = {key: _why_left(key) for key in stored if key not in encoder}
+    dropped.update({key: f"behind the first {config.encoder_layers} layers" for key in expected if key not in taken})
     return WhisperSource(str(folder), config, token_id, encoder, sources, dropped)
 
 
-def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> EmotionQwenAudioConfig:
+def _layer(name: str) -> int:
+    """Return the number of the layer that a tensor of the encoder belongs to, -1 for none."""
+    match = LAYER_KEY.match(name)
+    return int(match[1]) if match else -1
+
+
+def audio_config(values: dict[str, Any], cut: EncoderCut, place: str) -> EmotionQwenAudioConfig:
     """Build the audio side's configuration from a Whisper config.json.
 
     Raises:
         CheckpointError: another model than Whisper, or sizes that are missing or impossible.
-        SettingsError: `frames_per_token` does not divide a window.
+        SettingsError: more layers or a longer window than the encoder has, a window that is no whole number of frames,
+            or `frames_per_token` does not divide it.
     """
     if values.get("model_type") != "whisper":
         raise CheckpointError(
@@ -108,9 +153,11 @@ def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> E
         raise CheckpointError(
             f"{place}: config.json gives no positive whole number for {', '.join(missing)}; take the original file"
         )
-    fields = {name: values[name] for name in (*REQUIRED, *OPTIONAL) if name in values}
+    fields = {name: values[name] for name in (*REQUIRED, *OPTIONAL) if name in values} | _cut(values, cut)
     try:
-        return EmotionQwenAudioConfig(**fields, frames_per_token=frames_per_token)
+        return EmotionQwenAudioConfig(
+            **fields, frames_per_token=cut.frames_per_token, group_features=cut.group_features
+        )
     except SettingsError:
         raise
     except (StrictDataclassError, TypeError, ValueError) as error:
@@ -118,6 +165,22 @@ def audio_config(values: dict[str, Any], frames_per_token: int, place: str) -> E
         raise CheckpointError(
             f"{place}: config.json does not describe a Whisper encoder: {reason}; take the original file"
         ) from error
+
+
+def _cut(values: dict[str, Any], cut: EncoderCut) -> dict[str, int]:
+    """Return the fields of a configuration that a cut changes."""
+    layers, positions = values["encoder_layers"], values["max_source_positions"]
+    if cut.layers is not None and not 1 <= cut.layers <= layers:
+        raise SettingsError(f"the first {cut.layers} encoder layers were asked for; expected 1 to {layers}")
+    seconds = positions * ENCODER_FRAME_SECONDS
+    wanted = seconds if cut.seconds is None else cut.seconds
+    frames = round(wanted / ENCODER_FRAME_SECONDS)
+    if not 1 <= frames <= positions or abs(frames * ENCODER_FRAME_SECONDS - wanted) > 1e-6:
+        raise SettingsError(
+            f"a window of {wanted:g} s was asked for; expected a multiple of {ENCODER_FRAME_SECONDS} s up to "
+            f"{seconds:g} s, what the encoder takes"
+        )
+    return {"encoder_layers": cut.layers or layers, "max_source_positions": frames}
 
 
 def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]:
@@ -136,6 +199,6 @@ def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]
 
 
 def _why_left(key: str) -> str:
-    if "decoder." in key or key.startswith("proj_out."):
+    if "decoder." in key or key.startswith(("decoder/", "proj_out.")):
         return "Whisper's decoder; only its encoder is used"
     return "no part of Whisper's encoder"

@@ -15,7 +15,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emotion_qwen.errors import ShapeError
-from emotion_qwen.model.configuration import EmotionQwenAudioConfig
+from emotion_qwen.model.configuration import STATISTICS, EmotionQwenAudioConfig
+
+VARIANCE_FLOOR = 1e-5
+"""Added to a variance before the root, whose slope at 0 has no bound."""
 
 
 @dataclass
@@ -29,14 +32,22 @@ class AudioFeatures(BaseModelOutputWithPooling):
 
 
 class AudioCompressor(nn.Module):
-    """Turn groups of neighbouring encoder frames into language-model tokens: normalise, join, Linear, GELU, Linear."""
+    """Turn groups of neighbouring encoder frames into language-model tokens: Linear, GELU, Linear on each group.
+
+    `config.group_features` says what is read of a group. "frames": all its frames, normalised and joined; the first
+    layer grows with the group. "statistics": mean and standard deviation over its frames, normalised. They are what
+    tells emotion in speech (attentive statistics pooling, Okabe et al. 2018, without the attention), and a group may
+    last half a second at no cost.
+    """
 
     def __init__(self, config: EmotionQwenAudioConfig, out_hidden_size: int) -> None:
         super().__init__()
         self.group = config.frames_per_token
-        self.norm = nn.LayerNorm(config.d_model)
+        self.statistics = config.group_features == STATISTICS
+        width = 2 * config.d_model if self.statistics else config.d_model
+        self.norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
-            nn.Linear(config.d_model * self.group, out_hidden_size),
+            nn.Linear(width if self.statistics else width * self.group, out_hidden_size),
             nn.GELU(),
             nn.Linear(out_hidden_size, out_hidden_size),
         )
@@ -44,7 +55,16 @@ class AudioCompressor(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Compress (W, P, width) frames, P a multiple of the group, to (W, P / group, hidden)."""
         windows, positions, width = frames.shape
-        return self.mlp(self.norm(frames).reshape(windows, positions // self.group, self.group * width))
+        tokens = positions // self.group
+        if self.statistics:
+            return self.mlp(self.norm(group_statistics(frames.view(windows, tokens, self.group, width))))
+        return self.mlp(self.norm(frames).reshape(windows, tokens, self.group * width))
+
+
+def group_statistics(groups: torch.Tensor) -> torch.Tensor:
+    """Return mean and standard deviation over the frames of (..., frames, width) groups: (..., 2 width)."""
+    variance, mean = torch.var_mean(groups, dim=-2, correction=0)
+    return torch.cat([mean, (variance + VARIANCE_FLOOR).sqrt()], dim=-1)
 
 
 class EmotionQwenAudioTower(nn.Module):

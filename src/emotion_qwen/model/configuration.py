@@ -15,6 +15,8 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 
 GATE_MODES = ("learned", "general", "emotion")
 GATE_POOLS = ("after", "before")
+STATISTICS = "statistics"
+GROUP_FEATURES = ("frames", STATISTICS)
 ENCODER_FRAME_SECONDS = 0.02
 """One frame of Whisper's encoder: two hops of 160 samples at 16 kHz."""
 
@@ -40,14 +42,17 @@ class EmotionQwenAudioConfig(WhisperConfig):
     Args:
         frames_per_token: encoder frames (20 ms each) that become one token; divides `max_source_positions`, the encoder
             frames of one window.
+        group_features: what is read of the frames that become one token: "frames" or "statistics"; see
+            `AudioCompressor`.
 
     Raises:
-        SettingsError: a window does not hold a whole number of tokens.
+        SettingsError: a window does not hold a whole number of tokens, or unknown group features.
     """
 
     model_type = "emotion_qwen_audio"
 
     frames_per_token: int = 4
+    group_features: str = "frames"
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -56,6 +61,8 @@ class EmotionQwenAudioConfig(WhisperConfig):
                 f"frames_per_token {self.frames_per_token} does not divide the {self.max_source_positions} encoder "
                 "frames of a window (max_source_positions); choose a divisor"
             )
+        if self.group_features not in GROUP_FEATURES:
+            raise SettingsError(unknown_choice("group_features", self.group_features, GROUP_FEATURES))
 
     @property
     def mel_frames(self) -> int:

@@ -19,6 +19,9 @@ from emotion_qwen.settings import HearingSettings
 FFT_SIZE = 400  # samples, 25 ms
 HOP = 160  # samples from frame to frame, 10 ms
 WINDOW = 30 * SAMPLE_RATE  # samples, what Whisper's encoder takes at once
+LEVEL_SAMPLES = SAMPLE_RATE // 10
+FAINTEST_LEVEL = -70.0
+"""Decibels of full scale; what is fainter counts as so loud, lest silence be raised to speech."""
 _FAINTEST = 1e-10  # power, before the logarithm
 _RANGE = 8.0  # powers of ten kept below the loudest point
 
@@ -60,11 +63,12 @@ def log_mel(wave: torch.Tensor, mels: int = 80, length: int | None = None) -> to
 def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut a wave into the windows that the encoder takes, one after another, the last one filled up with silence.
 
-    Windows do not overlap, so that a token's number tells its time.
+    Windows do not overlap, so that a token's number tells its time. Where the settings name a level, the whole sound
+    is brought to it, so that its windows stay as loud beside each other as they are.
 
     Args:
         wave: (S,) float mono at 16 kHz.
-        hearing: bands and length of a window.
+        hearing: bands, length of a window, and level.
 
     Returns:
         (W, mels, frames) float32, and (W,) int64 frames of each window that hold sound.
@@ -75,9 +79,18 @@ def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Ten
     if not len(wave):
         raise DataError("a sound without a sample came; leave its audio part out")
     length = round(hearing.window_seconds * SAMPLE_RATE)
+    if hearing.level is not None:
+        wave = wave.float() * 10 ** ((hearing.level - loudest(wave)) / 20)
     pieces = wave.split(length)
     lengths = torch.tensor([-(-len(piece) // HOP) for piece in pieces])
     return torch.stack([log_mel(piece, hearing.mels, length) for piece in pieces]), lengths
+
+
+def loudest(wave: torch.Tensor) -> float:
+    """Measure the loudest tenth of a second of a (S,) wave, in decibels of full scale; at least `FAINTEST_LEVEL`."""
+    size = min(LEVEL_SAMPLES, len(wave))
+    power = wave[: len(wave) // size * size].float().view(-1, size).square().mean(1).max()
+    return max(float(10 * torch.log10(power + 1e-12)), FAINTEST_LEVEL)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
 """What is said in a clip and how: words of subtitles or of a local Whisper, prosody measured and put in words.
 
-A sentence about the voice is composed of measurements and thresholds that stand here; no model hears anything.
+A sentence about the voice is composed of measurements and the words for them; no model hears anything.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.media.prosody import Prosody, prosody_of
 from emotion_qwen.media.sound import read_sound, sound_tracks
 from emotion_qwen.media.speech import Recognizer
+from emotion_qwen.media.voice_claims import VOICED, voice_word
+from emotion_qwen.strings import VOICE_WORDS, in_language
 from emotion_qwen.ver.settings import ListenSettings
 from emotion_qwen.ver.store.columns import Row
 
-SCALES = {
-    "level": ((-32.0, "quiet", "轻"), (-18.0, "of middle loudness", "音量适中"), (99.0, "loud", "响亮")),
-    "pitch": ((140.0, "low", "偏低"), (220.0, "of middle pitch", "适中"), (999.0, "high", "偏高")),
-    "spread": ((1.5, "flat", "平直"), (3.5, "moderately varied", "有起伏"), (99.0, "lively", "起伏很大")),
-    "rate": ((2.5, "slow", "较慢"), (5.0, "of middle pace", "适中"), (99.0, "fast", "较快")),
-}
-"""Measurement -> (upper bound, English, Chinese) of every name for it, ascending."""
+MEASUREMENTS = ("level", "pitch", "spread", "rate")
 _SENTENCES = {
     "en": {
         "noise": "Sound without a voice, {level} ({voice.level:.0f} dB).",
@@ -89,14 +85,11 @@ def in_words(prosody: Prosody | None, language: str) -> str:
     """Say what was measured in one sentence, in "en" or "zh"; "" without sound."""
     if prosody is None:
         return ""
-    names = {}
-    for measurement, scale in SCALES.items():
-        value = getattr(prosody, measurement)
-        _, english, chinese = next((row for row in scale if value < row[0]), scale[-1])
-        names[measurement] = english if language == "en" else chinese
+    words = in_language(VOICE_WORDS, language)
+    names = {name: words[voice_word(name, getattr(prosody, name))] for name in MEASUREMENTS}
     sentences = _SENTENCES[language]
     pauses = sentences[("no pause", "one pause", "pauses")[min(prosody.pauses, 2)]].format(voice=prosody)
-    form = sentences["noise" if prosody.voiced < 0.05 else "voice"]
+    form = sentences["noise" if prosody.voiced < VOICED else "voice"]
     return form.format(voice=prosody, pauses=pauses, **names)
 
 
