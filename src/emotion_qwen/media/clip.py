@@ -99,17 +99,17 @@ def read_clip(
 
 def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
     """Add the sound: of a file of its own, or of the clip's track if it has one."""
-    own = sources.audio is None
-    if own and (clip.still or (len(clip.frames) and not sound_tracks(path))):
+    from_clip = sources.audio is None
+    if from_clip and (clip.still or (len(clip.frames) and not sound_tracks(path))):
         return clip
     alone = not len(clip.frames)
     try:
         sound = read_sound(
-            sources.audio or path, origin=clip.origin if own and not alone else None, start=start, end=end,
+            sources.audio or path, origin=clip.origin if from_clip and not alone else None, start=start, end=end,
             track=sources.audio_track,
         )  # fmt: skip
     except MediaError as error:
-        if alone or not own or sources.audio_track is not None:
+        if alone or not from_clip or sources.audio_track is not None:
             raise
         return replace(clip, warnings=(*clip.warnings, f"the sound is left out: {error}"))  # nobody asked for it
     if not len(sound.wave):
@@ -148,18 +148,18 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
     elif clip.still or not len(clip.frames):
         return clip
     else:
-        found = read_container_subtitles(path, origin=clip.origin, track=sources.subtitle_track)
-        if found is None:
+        embedded = read_container_subtitles(path, origin=clip.origin, track=sources.subtitle_track)
+        if embedded is None:
             return clip
-        words = found
-    told = within(words.utterances, start or 0.0, math.inf if end is None else end)
+        words = embedded
+    utterances = within(words.utterances, start or 0.0, math.inf if end is None else end)
     if not clip.duration:  # a picture has no time
-        told = tuple(replace(one, end=one.start) for one in told)
+        utterances = tuple(replace(utterance, end=utterance.start) for utterance in utterances)
         late: tuple[str, ...] = ()
     else:
-        told, late = _ended(told, _last(clip))
+        utterances, late = _ended(utterances, _last(clip))
     warnings = (*clip.warnings, *words.warnings, *late)
-    return replace(clip, utterances=told, words_from=words.source if told else "", warnings=warnings)
+    return replace(clip, utterances=utterances, words_from=words.source if utterances else "", warnings=warnings)
 
 
 def _last(clip: Clip) -> float:
@@ -168,13 +168,13 @@ def _last(clip: Clip) -> float:
     return max(clip.duration, heard)
 
 
-def _ended(told: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+def _ended(utterances: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """Cut utterances at the end of the clip; leave out those that begin later, and say so."""
-    kept = tuple(replace(one, end=min(one.end, last)) for one in told if one.start < last)
-    if len(kept) == len(told):
+    kept = tuple(replace(utterance, end=min(utterance.end, last)) for utterance in utterances if utterance.start < last)
+    if len(kept) == len(utterances):
         return kept, ()
-    late = len(told) - len(kept)
-    return kept, (f"{late} of {len(told)} cues begin after the clip ends ({last:.2f} s) and are left out",)
+    late = len(utterances) - len(kept)
+    return kept, (f"{late} of {len(utterances)} cues begin after the clip ends ({last:.2f} s) and are left out",)
 
 
 def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end: float | None) -> Clip:
@@ -199,11 +199,11 @@ def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
     Raises:
         MediaError: a path does not exist, a folder holds no media, or a pattern matches nothing.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for name in paths:
         path = Path(name)
         if not path.exists() and glob.has_magic(str(name)):
-            found.update(dict.fromkeys(_matching(str(name), sounds)))
+            files.update(dict.fromkeys(_matching(str(name), sounds)))
         elif path.is_dir():
             inside = _media_below(path, sounds)
             if not inside:
@@ -211,12 +211,12 @@ def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
                     f"folder {str(path)!r} holds no picture or video; expected files ending in "
                     f"{' '.join(sorted(MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES))}"
                 )
-            found.update(dict.fromkeys(inside))
+            files.update(dict.fromkeys(inside))
         elif path.exists():
-            found[path] = None
+            files[path] = None
         else:
             raise MediaError(f"{str(path)!r} does not exist; give a file, a folder or a pattern such as 'clips/*.mp4'")
-    return list(found)
+    return list(files)
 
 
 def _matching(pattern: str, sounds: bool) -> list[Path]:

@@ -352,7 +352,7 @@ class _Placed:
             faults.broken = f"its timestamps leap by {leap:.0f} s"
             return False
         samples, unlike_numbers = samples_of(frame)
-        wave = self.balance.mix(samples, tuple(one.name for one in frame.layout.channels))
+        wave = self.balance.mix(samples, tuple(channel.name for channel in frame.layout.channels))
         faults.unlike_numbers += unlike_numbers
         gap = time - ends
         if self._rate and gap < (0 if self._repeating else -_JITTER):

@@ -92,18 +92,24 @@ class Recognizer:
             return Words((), (f"the sound is silent; {self.name} had no words to recognise",), self._source(""), "")
         try:
             segments, info = self.model.transcribe(np.ascontiguousarray(wave, dtype=np.float32))
-            found = list(segments)  # recognised only now, one after another
+            recognised = list(segments)  # recognised only now, one after another
         except (RuntimeError, ValueError) as error:
             raise MediaError(
                 f"{self.name} failed ({' '.join(str(error).split())}); try another model or leave --transcribe out"
             ) from error
         last = len(wave) / SAMPLE_RATE
-        kept = [one for one in found if _is_speech(one, last)]
-        told = tuple(
-            Utterance(start + max(float(one.start), 0.0), start + min(float(one.end), last), " ".join(one.text.split()))
-            for one in sorted(kept, key=lambda one: one.start)
+        kept = [segment for segment in recognised if _is_speech(segment, last)]
+        utterances = tuple(
+            Utterance(
+                start + max(float(segment.start), 0.0),
+                start + min(float(segment.end), last),
+                " ".join(segment.text.split()),
+            )
+            for segment in sorted(kept, key=lambda segment: segment.start)
         )
-        return Words(told, tuple(self._warnings(kept, len(found))), self._source(info.language), info.language)
+        return Words(
+            utterances, tuple(self._warnings(kept, len(recognised))), self._source(info.language), info.language
+        )
 
     def _source(self, language: str) -> str:
         return f"recognised by {self.name}" + (f", language {language}" if language else "")
@@ -111,7 +117,7 @@ class Recognizer:
     def _warnings(self, kept: list[Any], count: int) -> list[str]:
         if not kept:
             return [f"{self.name} recognised no words"]
-        sure = math.exp(sum(one.avg_logprob for one in kept) / len(kept))
+        sure = math.exp(sum(segment.avg_logprob for segment in kept) / len(kept))
         warnings = [f"the words were recognised by {self.name}, at {sure:.0%} a token; they may be wrong"]
         if len(kept) < count:
             warnings.append(f"{count - len(kept)} of {count} recognised segments are left out: likely no speech")

@@ -122,7 +122,7 @@ def find_subtitles(path: str | Path) -> Path | None:
         MediaError: the folder may not be read.
     """
     path = Path(path)
-    found = []
+    candidates = []
     try:
         files = [file for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
     except OSError as error:
@@ -135,8 +135,8 @@ def find_subtitles(path: str | Path) -> Path | None:
                 language, kinds = parts[1] or "", parts[2]
                 rank = _FIRST_LANGUAGES.get(language[:2].replace("ch", "zh"), len(_FIRST_LANGUAGES))
                 place = SUBTITLE_SUFFIXES.index(suffix)
-                found.append((("forced" in kinds, rank, language, kinds.count("."), place, file.name), file))
-    return min(found)[1] if found else None
+                candidates.append((("forced" in kinds, rank, language, kinds.count("."), place, file.name), file))
+    return min(candidates)[1] if candidates else None
 
 
 def within(utterances: Iterable[Utterance], start: float, end: float) -> tuple[Utterance, ...]:
@@ -147,7 +147,7 @@ def within(utterances: Iterable[Utterance], start: float, end: float) -> tuple[U
         start: seconds; what ends here or before is left out.
         end: seconds; what begins here or later is left out.
     """
-    return tuple(one for one in utterances if one.start < end and one.end > start)
+    return tuple(utterance for utterance in utterances if utterance.start < end and utterance.end > start)
 
 
 def _language(stream: av.subtitles.stream.SubtitleStream) -> str:
@@ -184,7 +184,7 @@ def _read_packets(
     warnings: list[str],
 ) -> list[Caption]:
     kind, unit = stream.codec_context.name, float(stream.time_base or 0)
-    found: list[tuple[float, float, bytes]] = []
+    packets: list[tuple[float, float, bytes]] = []
     try:
         for packet in container.demux(stream):
             data = bytes(packet)
@@ -194,16 +194,16 @@ def _read_packets(
                 data = data.split(b",", 8)[-1]
             if data and packet.pts is not None:
                 start = packet.pts * unit - origin
-                found.append((round(start, 6), round(start + (packet.duration or 0) * unit, 6), data))
+                packets.append((round(start, 6), round(start + (packet.duration or 0) * unit, 6), data))
     except av.error.FFmpegError as error:
-        warnings.append(f"the subtitle track breaks off after {len(found)} cues ({error.strerror}); the rest is lost")
-    encoding, note = guess_encoding(b"\n".join(data for _, _, data in found))
+        warnings.append(f"the subtitle track breaks off after {len(packets)} cues ({error.strerror}); the rest is lost")
+    encoding, note = guess_encoding(b"\n".join(data for _, _, data in packets))
     if not encoding:
         warnings.append("the subtitle track is in no encoding that can be told; its words are left out")
         return []
     warnings.extend([note] if note else [])
     lines = ass_lines if kind in ("ass", "ssa") else markup_lines
-    return [Caption(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in found]
+    return [Caption(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in packets]
 
 
 def _words(cues: list[Caption], warnings: list[str], source: str, language: str) -> Words:

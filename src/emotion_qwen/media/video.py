@@ -114,20 +114,22 @@ class _Gathered:
 
 def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> Clip:
     warnings = list(timeline.warnings)
-    found = len(gathered.stamps)
+    decoded = len(gathered.stamps)
     stamps = np.array(gathered.stamps, dtype=np.int64)
-    if found < wanted:
-        warnings.append(f"{wanted - found} of {wanted} frames could not be decoded and are left out")
+    if decoded < wanted:
+        warnings.append(f"{wanted - decoded} of {wanted} frames could not be decoded and are left out")
     if gathered.converter.interlaced:
-        warnings.append(f"{gathered.converter.interlaced} of {found} frames are interlaced; one field of each was read")
+        warnings.append(
+            f"{gathered.converter.interlaced} of {decoded} frames are interlaced; one field of each was read"
+        )
     if gathered.converter.high_range:
         warnings.append(
-            f"{gathered.converter.high_range} of {found} frames are of high dynamic range; they were brought into the "
-            "standard range"
+            f"{gathered.converter.high_range} of {decoded} frames are of high dynamic range; they were brought into "
+            "the standard range"
         )
     assert gathered.frames is not None
     return Clip(
-        frames=gathered.frames[:found],
+        frames=gathered.frames[:decoded],
         times=replace(timeline, stamps=np.concatenate([timeline.stamps[:1], stamps])).times[1:],
         source=printable(path),
         duration=timeline.duration,
@@ -169,9 +171,9 @@ def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stret
     """Find the packets to decode: from each wanted frame back to the keyframe it leans on, or to the first of all."""
     order = timeline.decode_order
     needed = np.zeros(len(order), dtype=bool)
-    asked = np.isin(order, wanted)
+    is_wanted = np.isin(order, wanted)
     keys = timeline.keys.tolist()
-    for place in np.flatnonzero(asked).tolist():
+    for place in np.flatnonzero(is_wanted).tolist():
         # A frame shown before the keyframe that precedes it in the file leans on the keyframe before that.
         key = bisect_right(keys, place) - 1
         while key > 0 and order[keys[key]] > order[place]:
@@ -180,7 +182,7 @@ def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stret
     edges = np.flatnonzero(np.diff(np.concatenate([[False], needed, [False]]))).tolist()
     stretches, before = [], 0
     for first, last in zip(edges[::2], edges[1::2], strict=True):
-        roles = np.where(asked[first:last], _WANT, _SKIP)
+        roles = np.where(is_wanted[first:last], _WANT, _SKIP)
         roles[-1] |= _DRAIN
         named = dict(zip(order[first:last].tolist(), roles.tolist(), strict=True))
         stretches.append(_Stretch(named, int(order[first]), first - before))

@@ -50,12 +50,12 @@ def measure(wave: np.ndarray, rate: int) -> Voice:
     frames = np.lib.stride_tricks.sliding_window_view(wave, length)[::step]  # (F, length)
     blocks = [_pitches(frames[first : first + _BLOCK], rate) for first in range(0, len(frames), _BLOCK)]
     pitches, loudness = np.concatenate(blocks, axis=1)
-    found = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
-    if not len(found):
+    voiced = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
+    if not len(voiced):
         return Voice(float(level), 0.0, 0.0, 0.0)
-    middle = float(np.median(found))
-    spread = float(np.std(12 * np.log2(found / middle)))
-    return Voice(float(level), middle, spread, len(found) / len(pitches))
+    middle = float(np.median(voiced))
+    spread = float(np.std(12 * np.log2(voiced / middle)))
+    return Voice(float(level), middle, spread, len(voiced) / len(pitches))
 
 
 def _decibels(power: float | np.ndarray) -> np.ndarray:

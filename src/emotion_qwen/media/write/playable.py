@@ -134,7 +134,7 @@ def _video_mime(media: Path) -> str:
             mime = "" if brand.strip() == "qt" else "video/mp4"
         else:
             mime = "video/webm" if name.startswith("matroska") and b"webm" in read_head(media)[:64] else ""
-        sounds = {one.codec_context.name for one in container.streams.audio if one.codec_context}
+        sounds = {audio.codec_context.name for audio in container.streams.audio if audio.codec_context}
         fits = stream.codec_context.name in _CODECS.get(mime, ()) and stream.codec_context.pix_fmt in _PIXELS
         if not fits or sounds - _SOUNDS:
             return ""
