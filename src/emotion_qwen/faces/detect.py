@@ -130,11 +130,11 @@ class CenterFaceDetector:
         """
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise ShapeError(f"frame is {frame.dtype} {frame.shape}; expected uint8 (H, W, 3) RGB; convert the picture")
-        small, own = min(SMALL_SIDE, self.side), max(frame.shape[:2])
-        if own > small:
-            found = self.look(frame, min(self.side, own), self.threshold)
-            if len(found.scores):
-                return found
+        small, longest = min(SMALL_SIDE, self.side), max(frame.shape[:2])
+        if longest > small:
+            detections = self.look(frame, min(self.side, longest), self.threshold)
+            if len(detections.scores):
+                return detections
         return self._look_twice(frame, small)
 
     def _look_twice(self, frame: np.ndarray, side: int) -> Detections:
@@ -220,12 +220,12 @@ def decode_heatmap(
     return np.stack([left, top, right, bottom], axis=1).astype(np.float32), heat[row, column].astype(np.float32)
 
 
-def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return intersection over union of each pair: (N, 4) and (M, 4) x1, y1, x2, y2 -> (N, M) in 0..1."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (one, other)]
+    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
     return shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
 
 

@@ -105,14 +105,14 @@ def _trails(
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     live: list[_Trail] = []
     every: list[_Trail] = []
-    for index, (found, time) in enumerate(zip(detections, times.tolist(), strict=True)):
+    for index, (faces, time) in enumerate(zip(detections, times.tolist(), strict=True)):
         # `patience` counts missed time, so the step to the next frame comes on top; slow sampling never splits a track.
         live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
-        taken = _continue(live, found.boxes, time, reach)
-        upright = np.zeros(len(found.scores))
-        rolls = upright if found.rolls is None else found.rolls
-        strains = upright if found.strains is None else found.strains
-        for number, (box, score) in enumerate(zip(found.boxes, found.scores.tolist(), strict=True)):
+        taken = _continue(live, faces.boxes, time, reach)
+        upright = np.zeros(len(faces.scores))
+        rolls = upright if faces.rolls is None else faces.rolls
+        strains = upright if faces.strains is None else faces.strains
+        for number, (box, score) in enumerate(zip(faces.boxes, faces.scores.tolist(), strict=True)):
             trail = taken.get(number)
             if trail is None:
                 trail = _Trail()

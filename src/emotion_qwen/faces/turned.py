@@ -36,15 +36,15 @@ UPRIGHT = 0.05
 """Advantage of the picture as it is over its quarter turns: most pictures are upright."""
 
 
-def rightness(found: Detections) -> np.ndarray:
+def rightness(detections: Detections) -> np.ndarray:
     """Return (N,) how well faces fit upright ones: score, less what landmarks lack of a face and of being upright.
 
     Chosen on 84 validation faces of LFW, RAF-DB and FER+, turned by 0, 30, 45, 90, 135 and 180 degrees: the best of
     four quarters has the roll within 30 degrees for 96, 95, 92, 95, 92 and 95 % of them; 4 % are found in none.
     """
-    if found.rolls is None or found.strains is None:
-        return found.scores
-    return found.scores - 0.6 * found.strains / 90 - 0.3 * np.maximum(np.abs(found.rolls) - 15, 0) / 90
+    if detections.rolls is None or detections.strains is None:
+        return detections.scores
+    return detections.scores - 0.6 * detections.strains / 90 - 0.3 * np.maximum(np.abs(detections.rolls) - 15, 0) / 90
 
 
 def roll_of(frame: np.ndarray, box: np.ndarray, detector: CenterFaceDetector) -> float:
@@ -58,19 +58,20 @@ def roll_of(frame: np.ndarray, box: np.ndarray, detector: CenterFaceDetector) ->
     around = square_around(frame, box, SURROUNDINGS)
     best, roll = -np.inf, 0.0
     for quarter in range(4):
-        found = detector.look(quarter_turned(around, quarter), SIDE, FOUND)
-        if not len(found.scores) or found.rolls is None:
+        detections = detector.look(quarter_turned(around, quarter), SIDE, FOUND)
+        if not len(detections.scores) or detections.rolls is None:
             continue
-        fits = rightness(found) - _off_centre(found.boxes, len(around)) + (UPRIGHT if quarter == 0 else 0)
+        fits = rightness(detections) - _off_centre(detections.boxes, len(around)) + (UPRIGHT if quarter == 0 else 0)
         if fits.max() > best:
             best = float(fits.max())
-            roll = float(wrapped(found.rolls[int(fits.argmax())] + 90.0 * quarter))
+            roll = float(wrapped(detections.rolls[int(fits.argmax())] + 90.0 * quarter))
     if abs(roll) < LEANING:
         return roll
-    found = detector.look(rotated(around, roll), SIDE, FOUND)  # landmarks lean towards upright: what is left of it
-    if not len(found.scores) or found.rolls is None:
+    detections = detector.look(rotated(around, roll), SIDE, FOUND)  # landmarks lean towards upright: what is left of it
+    if not len(detections.scores) or detections.rolls is None:
         return roll
-    return float(wrapped(roll + found.rolls[int((rightness(found) - _off_centre(found.boxes, len(around))).argmax())]))
+    fits = rightness(detections) - _off_centre(detections.boxes, len(around))
+    return float(wrapped(roll + detections.rolls[int(fits.argmax())]))
 
 
 def rolls_by_angle(
@@ -95,10 +96,10 @@ def rolls_by_angle(
         return None
     seen = {int(row): roll_of(frames[track.frames[row]], track.boxes[row], detector) for row in best}
     upright = float(np.median(np.abs(list(seen.values())))) <= 45
-    found = np.array(rolls, np.float32)
-    for row in range(len(found)) if not upright else seen:
-        found[row] = seen[row] if row in seen else roll_of(frames[track.frames[row]], track.boxes[row], detector)
-    return found if (np.abs(found) >= RIGHTED_FROM).any() else None
+    corrected = np.array(rolls, np.float32)
+    for row in range(len(corrected)) if not upright else seen:
+        corrected[row] = seen[row] if row in seen else roll_of(frames[track.frames[row]], track.boxes[row], detector)
+    return corrected if (np.abs(corrected) >= RIGHTED_FROM).any() else None
 
 
 def quarter_of(frames: Sequence[np.ndarray], detector: CenterFaceDetector) -> int:
@@ -119,14 +120,14 @@ def quarter_of(frames: Sequence[np.ndarray], detector: CenterFaceDetector) -> in
 def detect_turned(frame: np.ndarray, quarter: int, detector: CenterFaceDetector) -> Detections:
     """Return the faces of a frame that are turned by a number of quarters clockwise, in pixels of the frame."""
     height, width = frame.shape[:2]
-    found = detector(quarter_turned(frame, quarter))
-    found = found.among(np.flatnonzero(_is_sure(found)))
-    boxes = found.boxes
+    detections = detector(quarter_turned(frame, quarter))
+    detections = detections.among(np.flatnonzero(_is_sure(detections)))
+    boxes = detections.boxes
     for turn in range(quarter):  # back, a quarter at a time; `across` is the width before that turn
         across = (width, height)[(quarter - turn - 1) % 2]
         boxes = np.stack([across - boxes[:, 3], boxes[:, 0], across - boxes[:, 1], boxes[:, 2]], axis=1)
-    rolls = None if found.rolls is None else wrapped(found.rolls + 90.0 * quarter).astype(np.float32)
-    return Detections(boxes.astype(np.float32), found.scores, rolls, found.strains)
+    rolls = None if detections.rolls is None else wrapped(detections.rolls + 90.0 * quarter).astype(np.float32)
+    return Detections(boxes.astype(np.float32), detections.scores, rolls, detections.strains)
 
 
 def quarter_turned(picture: np.ndarray, quarter: int) -> np.ndarray:
@@ -152,9 +153,9 @@ def _off_centre(boxes: np.ndarray, side: int) -> np.ndarray:
     return np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 / side - 0.5).max(axis=1)
 
 
-def _is_sure(found: Detections) -> np.ndarray:
-    return rightness(found) >= TURNED_SCORE
+def _is_sure(detections: Detections) -> np.ndarray:
+    return rightness(detections) >= TURNED_SCORE
 
 
-def _best(found: Detections) -> float:
-    return float(np.where(_is_sure(found), rightness(found), 0.0).max(initial=0.0))
+def _best(detections: Detections) -> float:
+    return float(np.where(_is_sure(detections), rightness(detections), 0.0).max(initial=0.0))
