@@ -94,9 +94,9 @@ def _read(text: str, labels: LabelSet, language: str | None, is_answer: bool) ->
         return Reading(None, NOTHING if is_answer else EMPTY)
     parts = [] if is_answer else marked(text)
     for part in parts:
-        found = _first_sentence(part, labels, language)
-        if found:
-            return _reading(found, part)
+        stated = _first_sentence(part, labels, language)
+        if stated:
+            return _reading(stated, part)
     if parts:
         return _reading([], parts[0])
     return _reading(_found(text, labels, language), text)
@@ -118,10 +118,10 @@ def answer_part(text: str) -> tuple[str, str]:
     return (text if inner is None else inner.strip("\"'[] ")), why
 
 
-def _reading(found: list[str], text: str) -> Reading:
-    if len(found) == 1:
-        return Reading(found[0])
-    if found:
+def _reading(stated: list[str], text: str) -> Reading:
+    if len(stated) == 1:
+        return Reading(stated[0])
+    if stated:
         return Reading(None, SEVERAL)
     return Reading(None, REFUSED if _REFUSAL.search(plain(text)) else NOTHING)
 
@@ -132,25 +132,25 @@ def _found(text: str, labels: LabelSet, language: str | None) -> list[str]:
     A concept without a label of its own counts for the broader one.
     """
     mentions = _mentions(text, labels, language)
-    found = put_first(text, mentions, len(labels.labels))
-    return found if len(found) < 2 else _singled_out(text, mentions, len(labels.labels)) or found
+    stated = put_first(text, mentions, len(labels.labels))
+    return stated if len(stated) < 2 else _singled_out(text, mentions, len(labels.labels)) or stated
 
 
 def _mentions(text: str, labels: LabelSet, language: str | None) -> list[LabelMention]:
     label_of = {concept(label): label for label in labels.labels}
     return [
-        LabelMention(label, one.start, one.end)
-        for one in stated_mentions(text, language)
-        if (label := label_of.get(one.concept) or label_of.get(CONCEPTS[one.concept].broader)) is not None
+        LabelMention(label, mention.start, mention.end)
+        for mention in stated_mentions(text, language)
+        if (label := label_of.get(mention.concept) or label_of.get(CONCEPTS[mention.concept].broader)) is not None
     ]
 
 
 def _first_sentence(text: str, labels: LabelSet, language: str | None) -> list[str]:
     """Return the labels of the first paragraph that states any, by its first sentence unless it ranks them."""
     for sentence in _SENTENCES.findall(text):
-        found = _found(sentence, labels, language)
-        if found:
-            return found
+        stated = _found(sentence, labels, language)
+        if stated:
+            return stated
     return []
 
 
@@ -158,9 +158,9 @@ def _singled_out(text: str, mentions: Sequence[LabelMention], count: int) -> lis
     """Return the one label that the last singling-out phrase names, in its sentence or its first clause, or nothing."""
     for mark in list(_SINGLED_OUT.finditer(text))[: -_TRIES - 1 : -1]:  # the last one first
         for end in _ends(text, mark.end()):
-            found = put_first(text, [m for m in mentions if mark.end() <= m.start and m.end <= end], count)
-            if len(found) == 1:
-                return found
+            stated = put_first(text, [m for m in mentions if mark.end() <= m.start and m.end <= end], count)
+            if len(stated) == 1:
+                return stated
     return []
 
 

@@ -137,8 +137,8 @@ def _without_offer(text: str, mentions: Sequence[LabelMention], count: int) -> l
 
 def _by_share(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
     """Keep the label with the largest number, where every label has one or the largest is over a half."""
-    behind = {m: found for m in mentions if (found := _SHARE.match(text, m.end)) and not _is_ordinal(text, found)}
-    before = {m: found for m in mentions if (found := _SHARE_BEFORE.search(text[max(0, m.start - 20) : m.start]))}
+    behind = {m: match for m in mentions if (match := _SHARE.match(text, m.end)) and not _is_ordinal(text, match)}
+    before = {m: match for m in mentions if (match := _SHARE_BEFORE.search(text[max(0, m.start - 20) : m.start]))}
     for numbers in (before, behind) if len(_labels(list(before))) == len(_labels(mentions)) else (behind,):
         shares = {m: float(n["number"]) / (100 if n["percent"] else 1) for m, n in numbers.items()}
         plain = [n["number"] for n in numbers.values() if not n["percent"]]
@@ -162,7 +162,7 @@ def _only_counted(numbers: Sequence[str]) -> bool:
 
 
 def _by_level(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    levels = {m: _LEVEL_OF[found["level"]] for m in mentions if (found := _LEVEL.match(text, m.end))}
+    levels = {m: _LEVEL_OF[match["level"]] for m in mentions if (match := _LEVEL.match(text, m.end))}
     if len(_labels(list(levels))) < len(_labels(mentions)):
         return []
     return [m for m, level in levels.items() if level == max(levels.values())]
@@ -183,15 +183,15 @@ def _by_rank(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelM
 
 def _near(text: str, mentions: Sequence[LabelMention], before: re.Pattern, after: re.Pattern) -> list[LabelMention]:
     """Return the mentions with such words in front or behind; what stands in front reaches over a list."""
-    found: list[LabelMention] = []
+    marked: list[LabelMention] = []
     for place, mention in enumerate(mentions):
         last = mentions[place - 1] if place else None
         gap = text[max(last.end if last else 0, mention.start - 60) : mention.start]
-        joined = last is not None and last in found and bool(_LIST.fullmatch(gap)) and "," not in gap
+        joined = last is not None and last in marked and bool(_LIST.fullmatch(gap)) and "," not in gap
         behind = mentions[place + 1].start if place + 1 < len(mentions) else len(text)
         if joined or before.search(gap) or after.match(text[:behind], mention.end):
-            found.append(mention)
-    return found
+            marked.append(mention)
+    return marked
 
 
 def _emphasised(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
@@ -207,12 +207,12 @@ def _without_weak(text: str, mentions: Sequence[LabelMention], _: int) -> list[L
 def _without_objects(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
     """Leave out what a feeling is about or comes from: "afraid of the angry dog", 因悲伤而愤怒."""
     aside = set()
-    for one, other in pairwise(mentions):
-        gap, before = text[one.end : other.start], text[max(0, one.start - 14) : one.start]
-        follows = _CHINESE_OBJECT.fullmatch(gap) and _NOUN_BEHIND.match(text, other.end)
+    for earlier, later in pairwise(mentions):
+        gap, before = text[earlier.end : later.start], text[max(0, earlier.start - 14) : earlier.start]
+        follows = _CHINESE_OBJECT.fullmatch(gap) and _NOUN_BEHIND.match(text, later.end)
         if _OBJECT.fullmatch(gap) or follows:
-            aside.add(other)
+            aside.add(later)
         because = _BECAUSE.search(before) and _THEREFORE.match(gap)
-        if because or (before[-1:] in ("对", "被", "为") and _NOUN_BEHIND.match(text, one.end)):
-            aside.add(one)
+        if because or (before[-1:] in ("对", "被", "为") and _NOUN_BEHIND.match(text, earlier.end)):
+            aside.add(earlier)
     return [mention for mention in mentions if mention not in aside]

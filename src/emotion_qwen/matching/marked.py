@@ -137,17 +137,17 @@ def _json_values(text: str) -> Iterator[Any]:
 def _answer_of(value: Any) -> str | None:
     """Return the answer that parsed JSON gives, as text, or None where it gives none."""
     if isinstance(value, list):
-        return _written(value) if value and all(isinstance(one, str | dict) for one in value) else None
+        return _written(value) if value and all(isinstance(entry, str | dict) for entry in value) else None
     if not isinstance(value, dict):
         return None
-    answers = [(rank, one) for key, one in value.items() if _is_answer_key(key) and (rank := _rank(key)) >= 0]
-    texts = [(rank, text) for rank, one in answers if (text := _written(one)) is not None]
+    answers = [(rank, entry) for key, entry in value.items() if _is_answer_key(key) and (rank := _rank(key)) >= 0]
+    texts = [(rank, text) for rank, entry in answers if (text := _written(entry)) is not None]
     if texts:
         best = max(rank for rank, _ in texts)
         return next(text for rank, text in texts if rank == best)
-    if value and all(_is_share(one) for one in value.values()):
+    if value and all(_is_share(entry) for entry in value.values()):
         return _written(value)
-    return next((text for one in value.values() if isinstance(one, dict) and (text := _answer_of(one))), None)
+    return next((text for entry in value.values() if isinstance(entry, dict) and (text := _answer_of(entry))), None)
 
 
 def _is_share(value: Any) -> bool:
@@ -161,16 +161,16 @@ def _written(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list):
-        parts = [part for one in value if (part := _written(one)) is not None]
-        return ("\n" if any(isinstance(one, dict) for one in value) else ", ").join(parts)
+        parts = [part for entry in value if (part := _written(entry)) is not None]
+        return ("\n" if any(isinstance(entry, dict) for entry in value) else ", ").join(parts)
     if not isinstance(value, dict):
         return None
-    labels = [one for key, one in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(one, str)]
-    shares = [one for key, one in value.items() if _SHARE_KEY.search(key.lower()) and _is_share(one)]
+    labels = [entry for key, entry in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(entry, str)]
+    shares = [entry for key, entry in value.items() if _SHARE_KEY.search(key.lower()) and _is_share(entry)]
     if labels:
         return f"{labels[0]}: {shares[0]}" if shares else labels[0]
-    if all(isinstance(one, bool) for one in value.values()):
-        return "\n".join(key for key, one in value.items() if one)
-    if all(_is_share(one) for one in value.values()):
-        return "\n".join(f"{key}: {one}" for key, one in value.items())
+    if all(isinstance(entry, bool) for entry in value.values()):
+        return "\n".join(key for key, entry in value.items() if entry)
+    if all(_is_share(entry) for entry in value.values()):
+        return "\n".join(f"{key}: {entry}" for key, entry in value.items())
     return _answer_of(value)
