@@ -222,7 +222,7 @@ class Painter:
     def _strip(self, width: int, height: int) -> Image.Image:
         """Return the clip's labels over time as one band of colour, (height, width)."""
         moments = columns(self.report.timeline, *self.span, max(width, 1))
-        row = [tuple(bytes.fromhex((colour_of(one.label) if one else GAP)[1:])) for one in moments]
+        row = [tuple(bytes.fromhex((colour_of(moment.label) if moment else GAP)[1:])) for moment in moments]
         return Image.fromarray(np.tile(np.array(row, np.uint8)[None], (max(height, 1), 1, 1)))
 
 

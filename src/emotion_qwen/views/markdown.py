@@ -43,7 +43,7 @@ def as_markdown(report: EmotionReport) -> str:
         *_channels(report, say),
         *_cues(report, say),
         *_reasons(report, say),
-        *_told(report, say),
+        *_transcript(report, say),
         *_trust(report, say),
     ]
     return "\n\n".join(parts) + "\n"
@@ -97,13 +97,13 @@ def _bar(share: float) -> str:
 
 def _episodes(report: EmotionReport, say: Phrases) -> Iterator[str]:
     owners: list[tuple[str, Sequence[Episode]]] = [(say["clip"], report.episodes)]
-    owners += [(_person(one, say), one.episodes) for one in report.people]
+    owners += [(_person(person, say), person.episodes) for person in report.people]
     rows = []
     for name, episodes in owners:
-        for one in episodes:
-            label = escape(label_name(report, one.label))
-            peak = f"{say['peak']} {one.peak:.1f} {say['second']}, {one.share:.0%}"
-            rows.append(f"| {name} | {label} | {time_span(one.onset, one.offset, say)} | {peak} |")
+        for episode in episodes:
+            label = escape(label_name(report, episode.label))
+            peak = f"{say['peak']} {episode.peak:.1f} {say['second']}, {episode.share:.0%}"
+            rows.append(f"| {name} | {label} | {time_span(episode.onset, episode.offset, say)} | {peak} |")
             name = ""
     name = say["clip"]
     for gap in report.gaps:
@@ -134,13 +134,13 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:
     rows = []
-    for one in report.channels:
-        if not one.label:
-            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | | |")
+    for channel in report.channels:
+        if not channel.label:
+            rows.append(f"| {say[channel.channel]} | *{say['nothing']}* | | | |")
             continue
-        alone, weight, moves = channel_cells(report, one)
-        verdict = say["agrees"] if one.agrees else f"**≠ {say['disagrees']}**"
-        rows.append(f"| {say[one.channel]} | {escape(alone)} | {weight} | {moves} | {verdict} |")
+        alone, weight, moves = channel_cells(report, channel)
+        verdict = say["agrees"] if channel.agrees else f"**≠ {say['disagrees']}**"
+        rows.append(f"| {say[channel.channel]} | {escape(alone)} | {weight} | {moves} | {verdict} |")
     if rows:
         yield f"### {_head('channels', say)}"
         heads = f"| {say['channel']} | {say['alone']} | {say['weight']} | {say['moves']} | |"
@@ -149,11 +149,11 @@ def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = []
-    for one in report.cues:
-        when, whose = cue_place(report, one, say)
-        lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(one.text, one.kind, say)}")
-        if one.measures:
-            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in one.measures.items())
+    for cue in report.cues:
+        when, whose = cue_place(report, cue, say)
+        lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(cue.text, cue.kind, say)}")
+        if cue.measures:
+            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in cue.measures.items())
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
@@ -163,7 +163,7 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
 def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.rationale:
         yield f"### {_head('why', say)}"
-        yield "\n".join(f"- {_sentence(one.text, one.kind, say)}" for one in report.rationale)
+        yield "\n".join(f"- {_sentence(reason.text, reason.kind, say)}" for reason in report.rationale)
     if report.words:
         yield f"{_head('words_open', say)}: {_sentence(', '.join(report.words), GENERATED, say)}"
     if report.reasoning:
@@ -175,9 +175,12 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
         )
 
 
-def _told(report: EmotionReport, say: Phrases) -> Iterator[str]:
+def _transcript(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.utterances:
-        lines = "\n".join(f"- {time_span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
+        lines = "\n".join(
+            f"- {time_span(utterance.start, utterance.end, say)} · {escape(utterance.text)}"
+            for utterance in report.utterances
+        )
         yield f"<details><summary>{_head('said', say)}</summary>\n\n{lines}\n\n</details>"
     if report.context:
         yield f"{_head('context_given', say)}: {escape(report.context)}"

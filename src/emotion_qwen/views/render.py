@@ -81,7 +81,7 @@ def show_report(report: EmotionReport, console: Console) -> None:
         terminal.channels(report, say),
         terminal.cues(report, say),
         terminal.reasons(report, say),
-        terminal.told(report, say),
+        terminal.transcript(report, say),
         terminal.trust(report, say),
         terminal.origin(report, say),
     ]

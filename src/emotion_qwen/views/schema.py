@@ -49,7 +49,7 @@ class _Generator(GenerateJsonSchema):
 
 def _sorted(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_sorted(one) for one in schema]
+        return [_sorted(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "description" in schema:

@@ -122,7 +122,7 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
         lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, cells))
         if moments is report.timeline:
             lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(cells))
-    episodes = [_episode(report, one, say) for one in report.episodes[:LINES]]
+    episodes = [_episode(report, episode, say) for episode in report.episodes[:LINES]]
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
     if episodes:
@@ -132,7 +132,7 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
 
 
 def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
-    lines = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
+    lines = [f"{time_span(gap.start, gap.end, say)} ({one_line(gap.reason)})" for gap in report.gaps[:LINES]]
     left = len(report.gaps) - LINES
     return [*lines, say["more"].format(count=left)] if left > 0 else lines
 
@@ -152,7 +152,7 @@ def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
 def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
     """Return one coloured block for each run of windows with one label, with the label's name where it fits."""
     line = Text(no_wrap=True)
-    for label, run in groupby(moments, key=lambda one: one.label if one else ""):
+    for label, run in groupby(moments, key=lambda moment: moment.label if moment else ""):
         room = len(list(run))
         if not label:
             line.append("·" * room, "dim")
@@ -166,9 +166,9 @@ def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
 def _heights(moments: Sequence[Moment | None]) -> Text:
     """Return the leading label's share in each column as a small bar."""
     line = Text(no_wrap=True)
-    for one in moments:
-        share = one.distribution[one.label] if one else 0.0
-        line.append(STEPS[min(int(share * 8), 7)] if one else " ", colour_of(one.label) if one else "")
+    for moment in moments:
+        share = moment.distribution[moment.label] if moment else 0.0
+        line.append(STEPS[min(int(share * 8), 7)] if moment else " ", colour_of(moment.label) if moment else "")
     return line
 
 
@@ -183,13 +183,15 @@ def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
         return None
     heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for one in report.channels:
-        if not one.label:
-            table.add_row(Text(say[one.channel], "dim"), Text(say["nothing"], "dim"))
+    for channel in report.channels:
+        if not channel.label:
+            table.add_row(Text(say[channel.channel], "dim"), Text(say["nothing"], "dim"))
             continue
-        alone, weight, moves = channel_cells(report, one)
-        verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
-        table.add_row(say[one.channel], Text.assemble(("■ ", colour_of(one.label)), alone), weight, moves, verdict)
+        alone, weight, moves = channel_cells(report, channel)
+        verdict = Text(f"= {say['agrees']}", "green") if channel.agrees else Text(f"≠ {say['disagrees']}", "bold red")
+        table.add_row(
+            say[channel.channel], Text.assemble(("■ ", colour_of(channel.label)), alone), weight, moves, verdict
+        )
     return table
 
 
@@ -198,9 +200,9 @@ def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if not report.cues:
         return None
     table = Table.grid(padding=(0, 2, 0, 0))
-    for one in report.cues:
-        when, whose = cue_place(report, one, say)
-        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(one, whose, say))
+    for cue in report.cues:
+        when, whose = cue_place(report, cue, say)
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(cue, whose, say))
     return Group(Text(say["cues"], "bold"), table)
 
 
@@ -214,7 +216,7 @@ def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
 
 def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return why, in sentences, then the open words and the steps of reasoning."""
-    lines = [sentence(one.text, one.kind, say) for one in report.rationale]
+    lines = [sentence(reason.text, reason.kind, say) for reason in report.rationale]
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
@@ -229,13 +231,15 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     return Group(*lines) if lines else None
 
 
-def told(report: EmotionReport, say: Phrases) -> RenderableType | None:
+def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return the words that were read and what the user said of the situation."""
     lines = []
     if report.utterances:
         lines.append(Text(say["said"], "bold"))
-    for one in report.utterances[:LINES]:
-        lines.append(Text.assemble((f"{time_span(one.start, one.end, say)}  ", "cyan"), one_line(one.text)))
+    for utterance in report.utterances[:LINES]:
+        lines.append(
+            Text.assemble((f"{time_span(utterance.start, utterance.end, say)}  ", "cyan"), one_line(utterance.text))
+        )
     if len(report.utterances) > LINES:
         lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
     if report.context:
