@@ -196,7 +196,7 @@ class EmotionQwen:
             Per reading of this reader the conclusion, or why nothing in the clip can be analyzed.
         """
         able = [reading for reading in readings if not reading.is_empty]
-        reader.answers([view for reading in able for view in reading.asked(reading.channels)])
+        reader.answers([view for reading in able for view in reading.needed_views(reading.channels)])
         results = [_nothing_in(reading) if reading.is_empty else conclude(reading) for reading in readings]
         reader.forget()
         return results
@@ -228,9 +228,9 @@ class EmotionQwen:
         results = [_nothing_in(reading) if reading.is_empty else next(analyses) for reading in readings]
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
-        for one, reading in zip(results, readings, strict=True):
-            if isinstance(one, Analysis):
-                one.report.provenance["took"] = round(took + reading.prepared.took, 3)
+        for result, reading in zip(results, readings, strict=True):
+            if isinstance(result, Analysis):
+                result.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
 
     def _write(
@@ -242,21 +242,21 @@ class EmotionQwen:
     ) -> list[Written]:
         """Let the model write about every clip with an answer: a sentence, and steps of reasoning if wanted."""
         shown = [self._telling(reading, facts) for reading, facts in zip(readings, outlines, strict=True)]
-        wanted = [(reading, one) for reading, one in zip(readings, shown, strict=True) if one is not None]
-        views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
+        wanted = [(reading, glimpse) for reading, glimpse in zip(readings, shown, strict=True) if glimpse is not None]
+        views = [glimpse.view(reading.channels, reading.language) or [] for reading, glimpse in wanted]
         questions = {describe_question(reading.language, reading.about) for reading, _ in wanted}
         texts = iter(zip(views, reader.write(views, *questions), strict=True) if wanted else ())
         written = []
-        for reading, one in zip(readings, shown, strict=True):
-            if one is None:
+        for reading, glimpse in zip(readings, shown, strict=True):
+            if glimpse is None:
                 written.append(Written())
                 continue
             view, text = next(texts)
-            unread = one.person is not None and denies_person(text)
+            unread = glimpse.person is not None and denies_person(text)
             steps = {}
             if thinking is not None:
                 labels, language = reading.labels, reading.language
-                steps = think(self.engine, view, one.channels, labels, language, thinking.sampling)
+                steps = think(self.engine, view, glimpse.channels, labels, language, thinking.sampling)
             written.append(Written("" if unread else text, steps, thinking, unread))
         return written
 
@@ -302,7 +302,7 @@ class EmotionQwen:
             )
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            shown = [one for one in shown if one.person == most]
+            shown = [glimpse for glimpse in shown if glimpse.person == most]
         elif len(prepared.shown.frames):
             shown = [whole(prepared, context, hears=self.hears, about=WHOLE)]
         return shown[len(shown) // 2].view(CHANNELS, "en") or []

@@ -64,7 +64,7 @@ def _covered(reading: ClipReading, row: int) -> list[View]:
         picture = reading.glimpses[row].picture
         assert picture is not None  # glimpses of a person have one
         pictures = [_cover(picture["image"], *span) for span in REGIONS.values()]
-        reading.covered[row] = [[picture], *([{"type": "image", "image": one}] for one in pictures)]
+        reading.covered[row] = [[picture], *([{"type": "image", "image": covered}] for covered in pictures)]
     return reading.covered[row]
 
 

@@ -46,7 +46,7 @@ class ClipFeatures:
 def clip_features(reading: ClipReading) -> ClipFeatures:
     """Collect the features of a clip that was read; where nothing can be answered, those of the clip as a whole."""
     each, whole = reading.everything()
-    width = len(next(one.hidden for one in (*each, whole) if one is not None))
+    width = len(next(glimpse.hidden for glimpse in (*each, whole) if glimpse is not None))
 
     def pooled(name: str) -> np.ndarray:
         rows = np.full((len(each), width), np.nan)
@@ -93,7 +93,7 @@ class FeatureFile:
     def add(self, file: dict[str, Any], features: ClipFeatures) -> None:
         """Put in a clip's features, in the place of those it had. `file` has `source`, `bytes` and `modified`."""
         values = {name: getattr(features, name) for name in NAMES}
-        self.rows[file["source"]] = file, {name: one for name, one in values.items() if one is not None}
+        self.rows[file["source"]] = file, {name: array for name, array in values.items() if array is not None}
 
     def holds(self, file: dict[str, Any]) -> bool:
         """Whether the features of a file as it is now are there."""

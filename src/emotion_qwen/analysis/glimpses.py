@@ -98,8 +98,8 @@ def glimpses(prepared: PreparedClip, context: str = "", *, hears: bool = True, a
         for time, span in _grid(clip, *alone):
             picture = _frame(prepared, time) if wide else None
             moments.append(Glimpse(time, None, picture, None, (), context, span))
-    present = [_with_channels(one, prepared, hears, wide) for one in moments]
-    present = [one for one in present if one.channels - {"context"}]
+    present = [_with_channels(moment, prepared, hears, wide) for moment in moments]
+    present = [moment for moment in present if moment.channels - {"context"}]
     middle = sum(whole_span(clip)) / 2
     return present or ([Glimpse(middle, None, None, None, (), context)] if context else [])
 
@@ -129,22 +129,25 @@ def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Spa
     alone = outside(shown, start, end) or ([] if shown else [(start, end)])  # a single frame has no length
     if wide:
         return alone
-    speech = [(one.start, one.end) if one.end > one.start else (start, end) for one in clip.utterances]
+    speech = [
+        (utterance.start, utterance.end) if utterance.end > utterance.start else (start, end)
+        for utterance in clip.utterances
+    ]
     audible = merged([*(prepared.voice if hears else ()), *speech], APART)
     parts = [(max(a, first), min(b, last)) for a, b in alone for first, last in audible]
     return [(first, last) for first, last in parts if last > first]
 
 
-def _with_channels(one: Glimpse, prepared: PreparedClip, hears: bool, wide: bool) -> Glimpse:
+def _with_channels(glimpse: Glimpse, prepared: PreparedClip, hears: bool, wide: bool) -> Glimpse:
     clip = prepared.clip
     first, last = whole_span(clip)
     brief = clip.still or last - first <= 2 * AROUND
-    start, end = (-np.inf, np.inf) if brief else (one.time - AROUND, one.time + AROUND)
-    utterances = tuple(one for one in clip.utterances if _touches(one, start, end))
+    start, end = (-np.inf, np.inf) if brief else (glimpse.time - AROUND, glimpse.time + AROUND)
+    utterances = tuple(utterance for utterance in clip.utterances if _touches(utterance, start, end))
     wave = sound_between(clip, start, end) if hears else None
     if wave is not None and not wide and not is_voiced(prepared.voice, *_heard_span(clip, start, end)):
         wave = None
-    return Glimpse(one.time, one.person, one.picture, wave, utterances, one.context, one.span)
+    return Glimpse(glimpse.time, glimpse.person, glimpse.picture, wave, utterances, glimpse.context, glimpse.span)
 
 
 def _touches(utterance: Utterance, start: float, end: float) -> bool:

@@ -80,7 +80,7 @@ class ViewReader:
     def scores(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (V, K) scores and (V, 2) gate weights of V views."""
         answers = self.answers(views)
-        return torch.stack([one.scores for one in answers]), torch.stack([one.gate for one in answers])
+        return torch.stack([answer.scores for answer in answers]), torch.stack([answer.gate for answer in answers])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
         """Answer another question about every view, in the model's own words."""

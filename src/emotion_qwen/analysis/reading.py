@@ -81,7 +81,7 @@ class ClipReading:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels that the clip has, in the order of `CHANNELS`."""
-        channels = frozenset().union(*(one.channels for one in self.glimpses))
+        channels = frozenset().union(*(glimpse.channels for glimpse in self.glimpses))
         return tuple(name for name in CHANNELS if name in channels)
 
     @property
@@ -110,11 +110,11 @@ class ClipReading:
             keys |= dict.fromkeys(without)
         return [view for key in keys for view in self._views(key)]
 
-    def asked(self, channels: Collection[str]) -> list[View]:
+    def needed_views(self, channels: Collection[str]) -> list[View]:
         """Return what the shares by the given channels need: views of the glimpses, and of the clip where it counts."""
         key = self._key(channels)
         if len(key) > 1 and self.calibration.weighs(key):
-            return [view for channel in key for view in self.asked((channel,))]
+            return [view for channel in key for view in self.needed_views((channel,))]
         return self._views(key)
 
     def _views(self, channels: Collection[str]) -> list[View]:
@@ -187,11 +187,11 @@ class ClipReading:
 
     def rows_at(self, number: int, time: float) -> list[int]:
         """Return the numbers of the glimpses that show a person at a time."""
-        return [row for row, one in enumerate(self.glimpses) if (one.person, one.time) == (number, time)]
+        return [row for row, glimpse in enumerate(self.glimpses) if (glimpse.person, glimpse.time) == (number, time)]
 
     def rows_of(self, number: int) -> np.ndarray:
         """Return (G,) which glimpses show a person."""
-        return np.array([one.person == number for one in self.glimpses], dtype=bool)
+        return np.array([glimpse.person == number for glimpse in self.glimpses], dtype=bool)
 
     def _shows_whole(self, channels: Collection[str]) -> bool:
         """Whether the clip as a whole is asked about: where its frames count and are among the channels."""
@@ -235,7 +235,7 @@ class ClipReading:
 
     def everything(self) -> tuple[list[ViewAnswer | None], ViewAnswer | None]:
         """Return the answers to the glimpses and to the whole clip, by all channels; None where these do not count."""
-        each = self.answers([one.view(self.channels, self.language) for one in self.glimpses])
+        each = self.answers([glimpse.view(self.channels, self.language) for glimpse in self.glimpses])
         if each:
             view = self.whole.view(self.channels, self.language) if self._shows_whole(self.channels) else None
         else:  # nothing to answer about: the clip as it is

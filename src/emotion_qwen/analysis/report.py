@@ -124,7 +124,7 @@ def answered_spans(reading: ClipReading) -> list[Span]:
     """Return the stretches of a clip about which there is something to answer, seconds; see `presence`."""
     clip = reading.prepared.clip
     shown = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
-    return bridged([*shown, *(one.span for one in reading.glimpses if one.span)], *whole_span(clip))
+    return bridged([*shown, *(glimpse.span for glimpse in reading.glimpses if glimpse.span)], *whole_span(clip))
 
 
 def named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -361,7 +361,7 @@ def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
     question are told, and words in any alphabet, kana or hangul under a Chinese one. Languages of one alphabet are not
     told apart.
     """
-    letters = [letter for one in utterances for letter in one.text if letter.isalpha()]
+    letters = [letter for utterance in utterances for letter in utterance.text if letter.isalpha()]
     chinese = sum("\u3400" <= letter <= "\u9fff" for letter in letters)
     if not letters or (2 * chinese > len(letters)) == (language == "zh"):
         return []
