@@ -38,7 +38,7 @@ def card(folder: SetFolder, values: dict[str, Any], plots: list[str]) -> str:
     settings = folder.settings
     size = next((name for most, name in _SIZES if values["clips"] < most), "n>1M")
     files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in sorted(values["split"]))
-    languages = " and ".join(_NAMES[one] for one in values["languages"])
+    languages = " and ".join(_NAMES[language] for language in values["languages"])
     head = (
         f"---\nlanguage: [{', '.join(values['languages'])}]\nsize_categories: [{size}]\n"
         "task_categories: [video-text-to-text]\ntags: [emotion, video]\nconfigs:\n- config_name: default\n"
@@ -79,7 +79,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 {_table("reason", values["rejections"])}
 | step | clips | kept |
 | --- | --- | --- |
-{"".join(f"| {name} | {one['clips']:,} | {one['kept']:,} |{chr(10)}" for name, one in values["steps"].items())}
+{"".join(f"| {name} | {step['clips']:,} | {step['kept']:,} |{chr(10)}" for name, step in values["steps"].items())}
 ## Agreement
 
 {_agreement(values)}

@@ -142,8 +142,8 @@ def _link_clips(folder: SetFolder) -> set[str]:
 
 def _same(source: Path, target: Path) -> bool:
     """Say whether a clip of the set is that of the build, and not one that was cut before with other settings."""
-    one, other = source.stat(), target.stat()
-    return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+    first, second = source.stat(), target.stat()
+    return os.path.samestat(first, second) or (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
 def _turns(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
@@ -195,7 +195,7 @@ def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
         "clip": row["clip"], "video": entry.media, "split": entry.split,
         "emotion": entry.texts[languages[0]]["emotions"][0], "source": row["source"], "source_path": path,
         **{name: row[name] for name in _DESCENT},
-        "reviews": json.dumps([[one.reviewer, one.action, one.at] for one in decisions]),
+        "reviews": json.dumps([[decision.reviewer, decision.action, decision.at] for decision in decisions]),
     }  # fmt: skip
     for language in languages:
         texts = entry.texts[language]

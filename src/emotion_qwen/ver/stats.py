@@ -143,7 +143,7 @@ def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
     Args:
         history: clip -> all decisions, the oldest first.
     """
-    names = sorted({one.reviewer for decisions in history.values() for one in decisions})
+    names = sorted({decision.reviewer for decisions in history.values() for decision in decisions})
     pairs = []
     for both in combinations(names, 2):
         kept = [unseen for decisions in history.values() if (unseen := _unseen(decisions, *both))]
@@ -152,14 +152,14 @@ def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
     return {"reviewers": names, "clips": len(history), "pairs": pairs}
 
 
-def _unseen(decisions: list[Decision], one: str, other: str) -> tuple[bool, bool] | None:
-    """Return what two reviewers last decided before they could see each other's; None if one has not decided."""
+def _unseen(decisions: list[Decision], first: str, second: str) -> tuple[bool, bool] | None:
+    """Return what two reviewers last decided before they could see each other's; None if either has not decided."""
     keeps: dict[str, bool] = {}
     for decision in decisions:
-        if decision.reviewer in (one, other):
+        if decision.reviewer in (first, second):
             keeps[decision.reviewer] = decision.keeps
         if len(keeps) == 2:
-            return keeps[one], keeps[other]
+            return keeps[first], keeps[second]
     return None
 
 
@@ -169,15 +169,15 @@ def _compared(pairs: Sequence[tuple[Hashable, Hashable]]) -> dict[str, float | N
     return {"agree": sum(a == b for a, b in pairs) / len(pairs), "kappa": cohens_kappa(left, right)}
 
 
-def cohens_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
+def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
     """Return Cohen's kappa of two raters of the same items; None without items or where chance alone agrees fully.
 
     Source: Cohen, A coefficient of agreement for nominal scales, 1960.
     """
-    if not one:
+    if not first:
         return None
-    count = len(one)
-    observed = sum(a == b for a, b in zip(one, other, strict=True)) / count
-    left, right = Counter(one), Counter(other)
+    count = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / count
+    left, right = Counter(first), Counter(second)
     chance = sum(left[name] * right[name] for name in left) / count**2
     return None if chance == 1 else (observed - chance) / (1 - chance)

@@ -53,7 +53,9 @@ class Reviews:
         self.folder = folder
         self.decisions = Decisions(folder.output / FILE)
         labels = label_set(folder.settings.describe.labels)
-        self.names = {one: dict(zip(labels.labels, labels.names(one), strict=True)) for one in ("en", "zh")}
+        self.names = {
+            language: dict(zip(labels.labels, labels.names(language), strict=True)) for language in ("en", "zh")
+        }
         self._clips = {row["clip"]: _pack(row) for row in folder.evidence("listen", "describe", "check")}
         self._index = [
             {"clip": name, "label": json.loads(zlib.decompress(data))["label"]} for name, data in self._clips.items()
@@ -73,7 +75,7 @@ class Reviews:
                 {
                     **entry,
                     "own": mine.action if mine else "",
-                    "conflict": mine is not None and len({one.keeps for one in decisions.values()}) > 1,
+                    "conflict": mine is not None and len({decision.keeps for decision in decisions.values()}) > 1,
                 }
             )
         return {"clips": clips, "actions": ACTIONS, "names": self.names, "agreement": self.agreed(reviewer)}
@@ -91,7 +93,7 @@ class Reviews:
     def visible(self, name: str, reviewer: str) -> list[Row]:
         """Return the decisions about a clip that a reviewer may see: none before the own one."""
         decisions = self.decisions.latest(name).get(name, {})
-        return [asdict(one) for one in decisions.values()] if reviewer in decisions else []
+        return [asdict(decision) for decision in decisions.values()] if reviewer in decisions else []
 
     def decide(self, fields: Row) -> list[Row]:
         """Keep a decision and return what the reviewer may see now.
@@ -111,7 +113,7 @@ class Reviews:
     def agreed(self, reviewer: str) -> Row:
         """Return the agreement over the clips that this reviewer has decided: others stay unseen."""
         history = self.decisions.history()
-        mine = {name: made for name, made in history.items() if any(one.reviewer == reviewer for one in made)}
+        mine = {name: made for name, made in history.items() if any(decision.reviewer == reviewer for decision in made)}
         return reviewer_agreement(mine)
 
     def export(self) -> Row:

@@ -157,7 +157,7 @@ def _mux(draft: Path, stream: VideoStream, sound: Any, pictures: list[Any], soun
         streams = {stream: target.add_stream_from_template(stream)}
         if sound is not None and sounds:
             streams[sound] = target.add_stream_from_template(sound)
-        for packet in sorted([*pictures, *sounds], key=lambda one: one.dts * one.time_base):
+        for packet in sorted([*pictures, *sounds], key=lambda packet: packet.dts * packet.time_base):
             shift = round(span.first * span.unit / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = streams[packet.stream]

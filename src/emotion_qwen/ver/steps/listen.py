@@ -65,7 +65,9 @@ class ListenToClip:
         prosody = prosody_of(sound.wave, sound.sample_rate) if sound else None
         if sound and prosody and item["words"] in (None, "", "[]") and self.settings.whisper:
             speech = _recognizer(self.settings.whisper).words(sound.wave)
-            words = [[round(one.start, 3), round(one.end, 3), one.text] for one in speech.utterances]
+            words = [
+                [round(utterance.start, 3), round(utterance.end, 3), utterance.text] for utterance in speech.utterances
+            ]
             return _row({**item, "words": json.dumps(words, ensure_ascii=False)}, prosody, speech.source)
         return _row(item, prosody)
 

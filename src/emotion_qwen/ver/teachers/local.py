@@ -144,10 +144,10 @@ def _person_sentence(report: EmotionReport, person: Person, number: int, texts: 
     middle = (person.box[0] + person.box[2]) / 2
     place = texts["place"][max(0, min(2, int(middle * 3)))]
     stretches: list[tuple[str, float]] = []
-    for one in person.episodes:
-        if stretches and stretches[-1][0] == one.label:
+    for episode in person.episodes:
+        if stretches and stretches[-1][0] == episode.label:
             stretches.pop()
-        stretches.append((one.label, one.offset))
+        stretches.append((episode.label, episode.offset))
     stretches = stretches or [(person.label, person.end)]
     start = person.episodes[0].onset if person.episodes else person.start
     form = texts["seen"] if stretches[-1][1] > start else texts["still"]
