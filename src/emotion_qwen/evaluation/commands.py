@@ -81,7 +81,7 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
     outcome = run(settings, Console(stderr=True))
     if Place.here().rank:
         return 0
-    scored = _report(settings.output, outcome.asked, settings.frames)
+    scored = _report(settings.output, outcome.items, settings.frames)
     fine = not outcome.faults and all(column.whole for column in scored.columns) and not scored.unscored
     return 0 if fine else FINISHED_WITH_FAULTS
 

@@ -100,12 +100,12 @@ class EvalOutcome:
     """What came of a run.
 
     Attributes:
-        asked: by folder of predictions the items, with their media, for the pictures of the page.
+        items: by folder of predictions the items, with their media, for the pictures of the page.
         faults: what went wrong, one line each; the rest was completed.
         notes: what a reader of the scores must know, each once.
     """
 
-    asked: dict[Path, Sequence[Item]] = field(default_factory=dict)
+    items: dict[Path, Sequence[Item]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
 
@@ -148,7 +148,7 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
             outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
         if place.rank == 0 and hasattr(answerer, "repeated"):
             _tell_surplus(outcome, [settings.output / folders[name] / task.column for task in tasks], repeated, strays)
-    if not outcome.asked and last is not None:
+    if not outcome.items and last is not None:
         raise last
     if place.rank == 0:
         if settings.judge:
@@ -206,15 +206,15 @@ def make_answerer(
 def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
     """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
     for folder in places:
-        ids = {item.id for item in outcome.asked.get(folder, ())}
+        ids = {item.id for item in outcome.items.get(folder, ())}
         if ids:
-            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in ids], "strays": list(strays)}
+            surplus = {"duplicates": [name for name in dict.fromkeys(repeated) if name in ids], "strays": list(strays)}
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
 def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -> None:
     try:
-        faults = judge_run(list(outcome.asked), judge, settings.output)
+        faults = judge_run(list(outcome.items), judge, settings.output)
     except EmotionQwenError as error:
         outcome.faults.append(f"judge: {error}")
         return
@@ -234,7 +234,7 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         answerer, task, folder, data=data, languages=languages, split=settings.split, limit=settings.limit,
         options=settings.options.get(task.name, {}),
     )  # fmt: skip
-    outcome.asked[folder] = done.items
+    outcome.items[folder] = done.items
     if Place.here().rank == 0:
         write_whole(folder / FINDINGS, json.dumps(findings, indent=1, ensure_ascii=False) + "\n")
     place = f"{answerer.name}, {task.column}"
@@ -242,9 +242,9 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         name, why = next(iter(done.rejected.items()))
         outcome.faults.append(f"{place}: {len(done.rejected)} items could not be asked, first {name!r}: {why}")
     if done.failures:
-        first = next(one for one in done.predictions if one.error)
+        first = next(prediction for prediction in done.predictions if prediction.error)
         outcome.faults.append(f"{place}: {done.failures} items failed, first {first.id!r}: {first.error}")
-    without = [one for one in done.predictions if one.unanswered]
+    without = [prediction for prediction in done.predictions if prediction.unanswered]
     if without:
         outcome.notes[
             f"{place}: {len(without)} of {len(done.items)} items have no answer, first {without[0].id!r}: "

@@ -180,7 +180,7 @@ def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
 
 def read_all(folder: Path) -> list[Prediction]:
     """Read every line of a task's folder, also those that other processes have not brought together yet."""
-    return [one for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for one in read_lines(path)]
+    return [prediction for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for prediction in read_lines(path)]
 
 
 def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
@@ -201,15 +201,15 @@ def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
 def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
     """Return by key the line that counts: the first without an error, else the last."""
     counting: dict[Key, Prediction] = {}
-    for one in lines:
-        if one.key not in counting or counting[one.key].error:
-            counting[one.key] = one
+    for line in lines:
+        if line.key not in counting or counting[line.key].error:
+            counting[line.key] = line
     return counting
 
 
-def as_line(one: Prediction) -> str:
+def as_line(answer: Prediction) -> str:
     """Return the line of a prediction as it stands in the file."""
-    return json_line(asdict(one))
+    return json_line(asdict(answer))
 
 
 def check_questions(folder: Path, items: Sequence[Item], predictions: Mapping[Key, Prediction]) -> None:

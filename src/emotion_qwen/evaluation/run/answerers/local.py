@@ -135,12 +135,12 @@ class LocalModel:
             fields = self._feel(task, items)
         else:
             opened = [self._open(item, task) for item in items]
-            ready = [one for one in opened if isinstance(one, Item)]
+            ready = [result for result in opened if isinstance(result, Item)]
             with _budgets_of(self.engine.processor, task):
                 answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
             fields = [
-                {"error": one} if isinstance(one, str) else {**next(answers), "frames": item_frame_count(one)}
-                for one in opened
+                {"error": result} if isinstance(result, str) else {**next(answers), "frames": item_frame_count(result)}
+                for result in opened
             ]
         share = round((time.perf_counter() - begun) / len(items), 4)
         for item, values in zip(items, fields, strict=True):
@@ -150,9 +150,9 @@ class LocalModel:
         """Return what `analyze` would read of items of emotion, or why they cannot be read."""
         prepared = [self._next(item) for item in items]
         return [
-            one if isinstance(one, MediaError) else
-            ClipReading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
-            for item, one in zip(items, prepared, strict=True)
+            clip if isinstance(clip, MediaError) else
+            ClipReading(self._reader(item), clip, labels_of(item), item.language, context_of(item), task.about)
+            for item, clip in zip(items, prepared, strict=True)
         ]  # fmt: skip
 
     @property
@@ -178,10 +178,12 @@ class LocalModel:
         """Answer items of emotion as `analyze` does."""
         readings = self.readings(task, items)
         fields: list[dict[str, Any]] = [
-            {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
-            for one in readings
+            {"error": str(reading)}
+            if isinstance(reading, MediaError)
+            else {"frames": len(reading.prepared.clip.frames)}
+            for reading in readings
         ]
-        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, ClipReading)]
+        able = [(row, reading) for row, reading in enumerate(readings) if isinstance(reading, ClipReading)]
         in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
         by_reader: dict[int, list[tuple[int, ClipReading]]] = {}
         for row, reading in able:
@@ -360,4 +362,4 @@ def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[
 def item_frame_count(item: Item) -> int:
     """Return how many pictures an item shows whose media are decoded."""
     visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
-    return sum(len(one.frames) if isinstance(one, Clip) else 1 for one in visuals)
+    return sum(len(visual.frames) if isinstance(visual, Clip) else 1 for visual in visuals)
