@@ -183,12 +183,12 @@ class Results:
 
     def __init__(self, made: dict[str, Any], output: Path | None, features: Path | None) -> None:
         self.made, self.output = made, output
-        with ExitStack() as held:
+        with ExitStack() as locks:
             for path in filter(None, (output, features)):
-                held.enter_context(locked(path))
+                locks.enter_context(locked(path))
             self.features = FeatureFile(features, made, resume=output is not None) if features else None
             self.lines = _read_lines(output, made) if output else {}
-            self._held = held.pop_all()
+            self._held = locks.pop_all()
         self._saved = time.monotonic()
         self._facts: dict[Path, dict[str, Any]] = {}  # from before the clips are read: they may change meanwhile
 

@@ -67,8 +67,8 @@ class ImportOptions:
 
 def raw_text(record: object) -> str:
     """Write a record as one line; bytes are only counted."""
-    return record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, default=_told)
+    return record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, default=_shown)
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)

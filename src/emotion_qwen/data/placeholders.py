@@ -109,7 +109,7 @@ class _Supply:
         for medium in left:
             same = [taken for taken in self._taken if taken.kind == medium.kind]
             if same:
-                count = len([one for one in self.media if one.kind == medium.kind])
+                count = len([given for given in self.media if given.kind == medium.kind])
                 raise DataError(
                     f"{medium.kind} {medium.path!r} has no placeholder, only {len(same)} of {count} have one; write "
                     f"{medium.call or f'<{medium.kind}>'} where each belongs, or none at all"

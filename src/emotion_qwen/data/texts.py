@@ -52,8 +52,8 @@ def read_texts(path: Path, split: str, source: str = "") -> Texts:
     for row in pq.read_table(path, columns=sorted(needed)).to_pylist():
         if source and not row["source"].startswith(source):
             continue
-        told = [row[column]] if isinstance(row[column], str) else list(row[column])
-        label = _CONCEPTS.get(told[0], told[0]) if len(told) == 1 else ""
+        given = [row[column]] if isinstance(row[column], str) else list(row[column])
+        label = _CONCEPTS.get(given[0], given[0]) if len(given) == 1 else ""
         if row["split"] == split and label in KNOWN:
             rows.append((row["text"], label, row["id"]))
     if not rows:

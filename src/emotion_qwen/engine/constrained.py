@@ -150,16 +150,16 @@ def _check_size(schema: Mapping[str, Any]) -> None:
     left: list[Any] = [schema]
     objects, multiples = 0, 0.0
     while left:
-        one = left.pop()
-        if isinstance(one, Mapping):
+        part = left.pop()
+        if isinstance(part, Mapping):
             objects += 1
-            left += one.values()
-            patterns, multiple = one.get("patternProperties"), one.get("multipleOf")
+            left += part.values()
+            patterns, multiple = part.get("patternProperties"), part.get("multipleOf")
             if isinstance(patterns, Mapping) and len(patterns) > PATTERNS:
                 raise RequestError(f"the schema has {len(patterns)} patternProperties, expected at most {PATTERNS}")
             multiples += _digits(multiple) if isinstance(multiple, int | float) else 0
-        elif isinstance(one, list):
-            left += one
+        elif isinstance(part, list):
+            left += part
         if multiples > MULTIPLES:
             raise RequestError(
                 f"the schema's multipleOf, decimals written without a point, sum to more than {MULTIPLES}; "
