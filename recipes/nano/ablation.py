@@ -215,7 +215,7 @@ class Piece:
 
 def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -> dict[str, np.ndarray]:
     """Train what is not trained yet, ask what is not asked yet; return per task (N,) 1 where the model is right."""
-    arm = next(one for one in ARMS if one.name == piece.arm)
+    arm = next(arm for arm in ARMS if arm.name == piece.arm)
     folder = runs / arm.name / f"{piece.rate:g}" / str(piece.seed)
     model = train_arm(arm, base, folder, piece.rate, piece.seed, budget, data)
     return answers(str(model), folder / "answers", piece.tasks, data, piece.limit)
@@ -225,13 +225,13 @@ def run_pieces(
     pieces: Sequence[Piece], base: str, data: Path, runs: Path, budget: Budget, console: Console
 ) -> list[dict[str, np.ndarray]]:
     """Run pieces, `budget.jobs` at a time; what they found comes in their order."""
-    found: dict[int, dict[str, np.ndarray]] = {}
+    correct: dict[int, dict[str, np.ndarray]] = {}
 
     def note(number: int, right: dict[str, np.ndarray]) -> None:
-        found[number] = right
+        correct[number] = right
         piece = pieces[number]
-        told = ", ".join(f"{name} {100 * values.mean():.1f}" for name, values in right.items())
-        console.print(f"{len(found)} of {len(pieces)}: {piece.arm} {piece.rate:g} seed {piece.seed}: {told}")
+        summary = ", ".join(f"{name} {100 * values.mean():.1f}" for name, values in right.items())
+        console.print(f"{len(correct)} of {len(pieces)}: {piece.arm} {piece.rate:g} seed {piece.seed}: {summary}")
 
     if budget.jobs == 1:
         for number, piece in enumerate(pieces):
@@ -243,7 +243,7 @@ def run_pieces(
             waiting = {pool.submit(run_piece, piece, base, data, runs, budget): n for n, piece in enumerate(pieces)}
             for future in as_completed(waiting):
                 note(waiting[future], future.result())
-    return [found[number] for number in range(len(pieces))]
+    return [correct[number] for number in range(len(pieces))]
 
 
 def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
@@ -251,33 +251,33 @@ def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Con
     first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
     few = min(budget.search, budget.limit or budget.search)
     search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), few) for arm in ARMS for rate in RATES]
-    told = run_pieces(search, base, data, runs, budget, console)
+    finished = run_pieces(search, base, data, runs, budget, console)
     reached: dict[str, dict[float, float]] = {arm.name: {} for arm in ARMS}
-    for piece, right in zip(search, told, strict=True):
+    for piece, right in zip(search, finished, strict=True):
         reached[piece.arm][piece.rate] = float(right[piece.tasks[0]].mean())
     rates = {name: max(tried, key=tried.__getitem__) for name, tried in reached.items()}
     whole = [
         Piece(arm.name, rates[arm.name], seed, (*GENERAL, arm.task), budget.limit) for arm in ARMS for seed in SEEDS
     ]
     answered = run_pieces(whole, base, data, runs, budget, console)
-    found: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
-    found["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
+    results: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
+    results["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
     for place, arm in enumerate(ARMS):
         mine = answered[place * len(SEEDS) : (place + 1) * len(SEEDS)]
         searched = {f"{rate:g}": round(100 * share, 2) for rate, share in reached[arm.name].items()}
-        found["arms"][arm.name] = compare_arm(arm, first, mine) | {"rate": rates[arm.name], "searched": searched}
-    return found
+        results["arms"][arm.name] = compare_arm(arm, first, mine) | {"rate": rates[arm.name], "searched": searched}
+    return results
 
 
-def write_table(found: Mapping[str, Any], folder: Path) -> None:
+def write_table(results: Mapping[str, Any], folder: Path) -> None:
     """Write `ablation.json` and the page `ablation.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "ablation.json", json.dumps(found, indent=2) + "\n")
-    before, budget = found["before"], found["budget"]
+    write_whole(folder / "ablation.json", json.dumps(results, indent=2) + "\n")
+    before, budget = results["before"], results["budget"]
     lines = [
         "# What keeps general skill?",
         "",
-        f"Made by `recipes/ablation.sh`: {len(found['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
+        f"Made by `recipes/ablation.sh`: {len(results['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
         "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap "
         "over items, hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
         "",
@@ -285,7 +285,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
         "| --- | --- | --- | --- | --- | --- |",
         f"| (a) before | {before['fer']} | | | {before['cifar']} | {before['shapes']} |",
     ]
-    for arm in found["arms"].values():
+    for arm in results["arms"].values():
         emotion, lost = arm["emotion"], arm["general_loss"]
         lines.append(
             f"| {arm['title']} | {emotion['value']} ({emotion['low']} to {emotion['high']}) "

@@ -88,8 +88,8 @@ class PicturesPart:
 def as_sample(name: str, picture: np.ndarray | Clip, exchange: Exchange, labels: dict[str, str]) -> Sample:
     """Put a (S, S, 3) uint8 picture or a clip and an exchange into a conversation."""
     kind = "video" if isinstance(picture, Clip) else "image"
-    asked = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
-    messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+    content = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
+    messages = ({"role": "user", "content": content}, {"role": "assistant", "content": exchange.answer})
     return Sample(name, messages, labels)
 
 
