@@ -89,7 +89,7 @@ def public_names(source: str) -> set[str]:
 
 
 def local_names(source: str) -> set[str]:
-    """Return the names of all parameters and variables of a file, without fields of classes: stored files name those."""
+    """Return the names of all parameters and variables, without fields of classes: stored files name those."""
     tree = ast.parse(source)
     fields = {
         id(statement.target if isinstance(statement, ast.AnnAssign) else target)
