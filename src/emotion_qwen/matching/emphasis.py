@@ -1,6 +1,6 @@
-"""Which of several stated labels a text puts first, by shares, rank, or words of strength such as "mostly".
+"""Find which of several stated labels a text ranks first, by shares, order, or words such as "mostly".
 
-Each rule either leaves fewer labels or all of them; where more than one is left in the end, the text has no answer.
+Each rule removes some labels or none. If more than one label remains after all rules, the text has no answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class LabelMention:
     end: int
 
 
-# Reaches from a label to its share: signs, and the name of the share.
+# Matches from a label to its share: punctuation and a name of the share.
 _SHARE_NAME = (
     r"(?:an? |about |约|占|of )*(?:scores?|confidence|probability|prob|likelihood|share|weight|level|intensity|概率"
     r"|置信度|可能性|比例|强度)"
@@ -101,12 +101,12 @@ _SHORTEST_OFFER = 3
 
 
 def put_first(text: str, mentions: Sequence[LabelMention], count: int) -> list[str]:
-    """Return the labels that are left when a text has said which of them counts.
+    """Return the labels that remain after all rules have been applied.
 
     Args:
-        text: as `statements.plain` writes it.
+        text: normalised by `statements.plain`.
         mentions: all stated labels in their order.
-        count: how many labels the set has.
+        count: number of labels in the set.
     """
     left = list(mentions)
     for rule in (_without_offer, _by_share, _by_level, _by_rank, _emphasised, _without_weak, _without_objects):
@@ -120,7 +120,7 @@ def _labels(mentions: Sequence[LabelMention]) -> list[str]:
 
 
 def _without_offer(text: str, mentions: Sequence[LabelMention], count: int) -> list[LabelMention]:
-    """Leave out lists that quote what there was to choose from: all labels but one, or a list announced as such."""
+    """Drop lists that quote the choices: nearly all labels of the set, or a list announced as choices."""
     left: list[LabelMention] = []
     run: list[LabelMention] = []
     for mention in [*mentions, None]:
@@ -136,7 +136,7 @@ def _without_offer(text: str, mentions: Sequence[LabelMention], count: int) -> l
 
 
 def _by_share(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Keep the label with the largest number, where every label has one or the largest is over a half."""
+    """Keep the label with the largest number, if every label has a number or the largest is above one half."""
     behind = {m: match for m in mentions if (match := _SHARE.match(text, m.end)) and not _is_ordinal(text, match)}
     before = {m: match for m in mentions if (match := _SHARE_BEFORE.search(text[max(0, m.start - 20) : m.start]))}
     for numbers in (before, behind) if len(_labels(list(before))) == len(_labels(mentions)) else (behind,):
@@ -151,13 +151,13 @@ def _by_share(text: str, mentions: Sequence[LabelMention], _: int) -> list[Label
 
 
 def _is_ordinal(text: str, number: re.Match[str]) -> bool:
-    """Say whether a number behind a label begins the next line of a numbered list."""
+    """Return whether a number after a label starts the next line of a numbered list."""
     alone = not number["percent"] and "." not in number["number"] and "(" not in number.group()
     return alone and bool(re.compile(r"[.)、]\s*[^\d\s]").match(text, number.end()))
 
 
 def _only_counted(numbers: Sequence[str]) -> bool:
-    """Say whether numbers merely count the labels through: 0, 1, 2 or 1, 2, 3."""
+    """Return whether numbers only enumerate the labels: 0, 1, 2 or 1, 2, 3."""
     return list(numbers) in ([str(n + first) for n in range(len(numbers))] for first in (0, 1))
 
 
@@ -169,7 +169,7 @@ def _by_level(text: str, mentions: Sequence[LabelMention], _: int) -> list[Label
 
 
 def _by_rank(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Keep the first of labels that are ordered by ">", or numbered where the text says that it ranks."""
+    """Keep the first of several labels that are ordered by ">", or numbered in a text that announces a ranking."""
     gaps = [text[a.end : b.start] for a, b in pairwise(mentions)]
     if (
         gaps
@@ -182,7 +182,7 @@ def _by_rank(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelM
 
 
 def _near(text: str, mentions: Sequence[LabelMention], before: re.Pattern, after: re.Pattern) -> list[LabelMention]:
-    """Return the mentions with such words in front or behind; what stands in front reaches over a list."""
+    """Return the mentions with such words before or after them; words before a list apply to all of it."""
     marked: list[LabelMention] = []
     for place, mention in enumerate(mentions):
         last = mentions[place - 1] if place else None
@@ -205,7 +205,7 @@ def _without_weak(text: str, mentions: Sequence[LabelMention], _: int) -> list[L
 
 
 def _without_objects(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Leave out what a feeling is about or comes from: "afraid of the angry dog", 因悲伤而愤怒."""
+    """Drop labels that describe the object or cause of a feeling: "afraid of the angry dog", 因悲伤而愤怒."""
     aside = set()
     for earlier, later in pairwise(mentions):
         gap, before = text[earlier.end : later.start], text[max(0, earlier.start - 14) : earlier.start]
