@@ -1,7 +1,7 @@
 # make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
 # make test [ARGS=...]                  run the tests
 # make fresh                            clone into an awkward folder, install there, run every documented command (network)
-# make lint | check | clean             ruff and mypy | lint and test | remove .venv and caches
+# make lint | check | clean             ruff, mypy, pylint | lint and test | remove .venv and caches
 # PYTHON=python3.12 make test           choose another Python (3.11 or newer)
 
 PYTHON ?= python3
@@ -35,6 +35,7 @@ lint: setup-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m pylint src/emotion_qwen recipes
 
 check: lint
 	@$(MAKE) --no-print-directory test

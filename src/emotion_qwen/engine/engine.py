@@ -32,6 +32,7 @@ from emotion_qwen.engine.encoding import (
 )
 from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
+from emotion_qwen.engine.scoring import AnswerScorer
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -184,36 +185,19 @@ class Engine:
             RequestError: a view is longer than the model's context.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
+        scorer = AnswerScorer(self.model, words)
         scores, gates, hidden = [], [], []
         for batch, inputs in self._batches(views, question):
             gates.append(torch.stack([gate_of(parts) for parts in batch]))
-            batch_scores, states = self._score_batch(inputs, words)
+            batch_scores, states = self._score_batch(scorer, inputs)
             scores.append(batch_scores)
             hidden.append(states)
         lengths = torch.tensor([len(w) for w in words])
         return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
 
-    def _score_batch(self, inputs: BatchFeature, words: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        longer = [i for i, w in enumerate(words) if len(w) > 1]
-        prompt = self.model.model(
-            **_without_media(inputs), mm_encoder_outputs=self.model.encode_media(inputs), use_cache=bool(longer)
-        )
-        states = prompt.last_hidden_state[:, -1]
-        first = self.model.lm_head(states).float().log_softmax(-1)  # (B, vocabulary)
-        scores = torch.stack([first[:, w[0]] for w in words], dim=1)
-        for i in longer:
-            scores[:, i] += self._score_rest(inputs, prompt.past_key_values, words[i])
+    def _score_batch(self, scorer: AnswerScorer, inputs: BatchFeature) -> tuple[torch.Tensor, torch.Tensor]:
+        scores, states = scorer(_without_media(inputs), self.model.encode_media(inputs))
         return scores.cpu(), states.float().cpu()
-
-    def _score_rest(self, inputs: BatchFeature, cache: Any, word: list[int]) -> torch.Tensor:
-        batch = len(inputs["input_ids"])
-        tail = torch.tensor(word, device=self.device).expand(batch, -1)
-        mask = torch.cat([inputs["attention_mask"], torch.ones_like(tail[:, :-1])], dim=1)
-        text = inputs["attention_mask"].sum(1, keepdim=True) + torch.arange(len(word) - 1, device=self.device)
-        place = (text + self.model.model.rope_deltas).expand(3, -1, -1)
-        after = self.model(input_ids=tail[:, :-1], attention_mask=mask, position_ids=place, past_key_values=cache)
-        cache.crop(1 - len(word))  # the next word starts where this one did
-        return after.logits.float().log_softmax(-1).gather(2, tail[:, 1:, None]).sum(dim=(1, 2))
 
     @torch.inference_mode()
     def write(
