@@ -165,7 +165,7 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.until(f"{count} === 1 && state.at === 1")
         browser.key("r")
         browser.until("document.getElementById('others').textContent.startsWith('ann: accept')")
-        browser.until("document.getElementById('message').textContent.includes('decided otherwise')")
+        browser.until("document.getElementById('message').textContent.includes('decided differently')")
         browser.until("document.getElementById('agreement').textContent.includes('50 % of 2')")
         assert "conflict" in browser.run("document.getElementById('clips').textContent")
         browser.run("document.getElementById('video').currentTime = 0.5")

@@ -426,7 +426,7 @@ class EmotionQwen:
                 )
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
-            facts["warnings"].append("no voice is heard in the sound; it was ignored")
+            facts["warnings"].append("no voice was heard in the sound; it was ignored")
         if written.reasoning is not None and label is not None:
             facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
             differs = difference(written.steps, label, labels, reading.language)

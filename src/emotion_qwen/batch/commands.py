@@ -72,7 +72,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
 @click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
-@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
+@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in viewers, not what people show.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
