@@ -1,7 +1,7 @@
-"""A report as Markdown that reads well in an issue or a notebook: tables, a strip of time in text, details folded.
+"""Write a report as Markdown for issues and notebooks, with tables and folded details.
 
-Everything that comes from a file or a model is escaped: it cannot become markup, a link behind other words, or a
-mention of somebody. It never begins a line, so what has a meaning only there needs no escape.
+All text from files and models is escaped, so that it cannot become markup, a disguised link, or a mention. It never
+starts a line, so characters that have a meaning only there need no escape.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from emotion_qwen.views.playhead import has_picture, is_still
 from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
 BAR = 20
-"""Characters of a share of one."""
+"""Characters of a full bar."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
-_JOINER = "\u2060"  # of no width; "@name" with it inside mentions nobody
+_JOINER = "\u2060"  # zero width; it prevents "@name" from being a mention
 
 
 def as_markdown(report: EmotionReport) -> str:
@@ -50,7 +50,7 @@ def as_markdown(report: EmotionReport) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text on one line that Markdown shows as it is."""
+    """Return text on one line, escaped so that Markdown shows it literally."""
     return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", f"@{_JOINER}")
 
 
@@ -76,7 +76,7 @@ def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 
 def _sentence(text: str, kind: str, say: Phrases) -> str:
-    """Return a sentence behind its tag; a generated one in quotes and slanted, as nobody has checked it."""
+    """Return a sentence after its tag; a generated, unverified one is quoted and in italics."""
     return f"`{say[GENERATED]}` *“{escape(text)}”*" if kind == GENERATED else f"`{say[MEASURED]}` {escape(text)}"
 
 
@@ -194,7 +194,7 @@ def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
         yield "\n".join(lines)
     facts_text = json.dumps(report.provenance, indent=2, ensure_ascii=False)
     longest = max((len(list(run)) for letter, run in groupby(facts_text) if letter == "`"), default=0)
-    fence = "`" * max(3, longest + 1)  # longer than any run of backticks inside
+    fence = "`" * max(3, longest + 1)  # longer than any run of backticks in the text
     yield f"<details><summary>{_head('provenance', say)}</summary>\n\n{fence}json\n{facts_text}\n{fence}\n\n</details>"
     yield f"**{_head('limits', say)}.** {say['limits_more']}"
 

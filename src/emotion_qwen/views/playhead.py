@@ -20,7 +20,7 @@ HOLE = 1.5
 
 
 def clip_span(report: EmotionReport) -> tuple[float, float]:
-    """Return from when to when the report speaks of its clip, in seconds; (0, 0) for a picture."""
+    """Return the span (start, end) in seconds that the report covers; (0, 0) for a picture."""
     read = [float(time) for time in report.provenance.get("seconds") or ()]
     spans: list[Any] = [*report.timeline, *report.gaps, *report.utterances, *report.people]
     starts, ends = [span.start for span in spans], [span.end for span in (*spans, *report.cues)]
@@ -28,40 +28,40 @@ def clip_span(report: EmotionReport) -> tuple[float, float]:
 
 
 def is_still(report: EmotionReport) -> bool:
-    """Tell whether the report is of a picture."""
+    """Return whether the report is about a picture."""
     return not report.timeline and not report.gaps and clip_span(report)[1] <= 0
 
 
 def has_picture(report: EmotionReport) -> bool:
-    """Tell whether the clip has a picture; a report that tells nothing of its frames is of one that has."""
+    """Return whether the clip has a picture; also true for a report without a number of frames."""
     return bool(report.people) or report.provenance.get("frames") != 0
 
 
 def moment_at(timeline: Sequence[Moment], time: float) -> Moment | None:
-    """Return the window that holds a time, the one with the nearest centre; None where no window does."""
+    """Return the window that contains a time, of several the one with the nearest centre; None if there is none."""
     holding = [moment for moment in timeline if moment.start <= time <= moment.end]
     return min(holding, key=lambda moment: abs((moment.start + moment.end) / 2 - time), default=None)
 
 
 def gap_at(report: EmotionReport, time: float) -> Gap | None:
-    """Return the gap that holds a time; None where there is an answer."""
+    """Return the gap that contains a time, or None."""
     return next((gap for gap in report.gaps if gap.start <= time <= gap.end), None)
 
 
 def shown_at(person: Person, time: float) -> dict[str, float]:
-    """Return what a person shows at a time: the distribution of the nearest frame in which they were read."""
+    """Return a person's distribution in the scored frame nearest to a time."""
     read = [sighting for sighting in person.seen if sighting.distribution]
     near = min(read, key=lambda sighting: abs(sighting.time - time), default=None)
     return near.distribution if near else person.distribution
 
 
 def columns(timeline: Sequence[Moment], start: float, end: float, count: int) -> list[Moment | None]:
-    """Cut a span into `count` equal columns and return the moment at the middle of each."""
+    """Divide a span into `count` equal columns and return the moment at the middle of each."""
     return [moment_at(timeline, start + (end - start) * (place + 0.5) / count) for place in range(count)]
 
 
 def sampling_step(report: EmotionReport) -> float:
-    """Return the seconds from one frame that was looked at to the next; 0 where that is not known."""
+    """Return the seconds between sampled frames; 0 if unknown."""
     gaps = [
         after.time - before.time
         for person in report.people
@@ -74,14 +74,14 @@ def sampling_step(report: EmotionReport) -> float:
 
 
 def box_at(person: Person, time: float, step: float) -> Box | None:
-    """Return where a face is, as shares of width and height; None while it is not seen.
+    """Return the box of a face as shares of width and height; None while it is not seen.
 
     Args:
-        person: whose face.
+        person: the person.
         time: seconds.
-        step: of the sampling, seconds.
+        step: seconds between sampled frames.
     """
-    if not person.seen:  # a report of a picture may do without the track
+    if not person.seen:  # a report about a picture may lack the track
         return person.box if person.start == person.end else None
     times = [sighting.time for sighting in person.seen]
     place = bisect_right(times, time)

@@ -1,7 +1,7 @@
-"""The parts of the terminal view, each from a report to something rich can print; None where there is nothing to show.
+"""The parts of the terminal view. Each returns something rich can print, or None if there is nothing to show.
 
-What colour says, words say too, so that the view can be read without colours. Measured and generated sentences never
-look alike: a measured one is upright behind `[measured]`, a generated one slanted and in quotes behind `[generated]`.
+All information in colours is also in words. Measured and generated sentences are always distinguishable: a measured one
+follows `[measured]`, a generated one follows `[generated]` in quotes and italics.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_
 
 LONGEST_BAR = 40
 LINES = 12
-"""Of utterances, and episodes of the clip, at most; cues are all shown."""
+"""Maximum number of utterances and of episodes that are shown; all cues are shown."""
 STEPS = "▁▂▃▄▅▆▇█"
 PARTS = " ▏▎▍▌▋▊▉"
 STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
-"""Between the marks of the time axis, seconds."""
+"""Possible distances between the marks of the time axis, seconds."""
 
 
 def headline(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return the label with its share, or that there is no answer, and the model's own sentence."""
+    """Return the label with its share, or that there is no answer, and the model's sentence."""
     reason, lines = abstention(report), list[RenderableType]()
     if report.label is None or report.valence_arousal is None:
         lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
@@ -66,7 +66,7 @@ def headline(report: EmotionReport, say: Phrases) -> RenderableType:
 
 
 def sentence(text: str, kind: str, say: Phrases) -> Text:
-    """Return a sentence behind the tag that says where it comes from."""
+    """Return a sentence after the tag that states its origin."""
     if kind == GENERATED:
         return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{one_line(text)}”", "italic"))
     return Text.assemble((f"[{say[MEASURED]}] ", "green"), one_line(text))
@@ -86,7 +86,7 @@ def bars(report: EmotionReport, width: int) -> Table | None:
 
 
 def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return a row for each person, or that nobody was seen."""
+    """Return one row per person, or a note that nobody was seen."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
@@ -108,7 +108,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
 
 
 def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
+    """Return strips of coloured blocks over a time axis for the clip and its people, with episodes and gaps."""
     start, end = clip_span(report)
     if not (report.timeline or report.gaps) or end <= start:
         return None
@@ -150,7 +150,7 @@ def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
 
 
 def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
-    """Return one coloured block for each run of windows with one label, with the label's name where it fits."""
+    """Return one coloured block per run of windows with the same label, with the label's name if it fits."""
     line = Text(no_wrap=True)
     for label, run in groupby(moments, key=lambda moment: moment.label if moment else ""):
         room = len(list(run))
@@ -178,7 +178,7 @@ def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
 
 
 def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
+    """Return each channel's own answer, its effect on the answer of the clip, and whether they agree."""
     if not report.channels:
         return None
     heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
@@ -196,7 +196,7 @@ def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 
 def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return every cue with its time, its channel, whose it is, and the measurements behind it."""
+    """Return every cue with its time, channel, person, and measurements."""
     if not report.cues:
         return None
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -215,7 +215,7 @@ def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
 
 
 def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return why, in sentences, then the open words and the steps of reasoning."""
+    """Return the rationale, the open words, and the reasoning steps."""
     lines = [sentence(reason.text, reason.kind, say) for reason in report.rationale]
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
@@ -232,7 +232,7 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 
 def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return the words that were read and what the user said of the situation."""
+    """Return the words of the clip, and the context given by the user."""
     lines = []
     if report.utterances:
         lines.append(Text(say["said"], "bold"))
@@ -248,7 +248,7 @@ def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 
 def trust(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return how certain the answer is, the gate's weights, and the warnings."""
+    """Return the confidence of the answer, the gate weights, and the warnings."""
     lines = [Text(line) for line in certainty(report, say)]
     lines += [
         Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
@@ -257,7 +257,7 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
 
 
 def origin(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return model, weights, label set and budget, and what the answer does not mean."""
+    """Return model, weights, label set and budget, and the limits of the answer."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
     parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
