@@ -15,7 +15,7 @@ PHRASES: Strings = {
     ),
     "about_evoked": (
         "This is what the picture evokes in viewers, not what a person shows (--evoked).",
-        "这是图片引起观看者的情绪，而不是画面中的人所表现的情绪（--evoked）。",
+        "这是图片引起观看者的情感，而不是画面中的人所表现的情感（--evoked）。",
     ),
     "valence": ("valence", "效价"),
     "arousal": ("arousal", "唤醒度"),
@@ -30,7 +30,7 @@ PHRASES: Strings = {
     "summary": ("in the model's words", "模型的描述"),
     # sections
     "timeline": ("timeline", "时间线"),
-    "episodes": ("episodes", "片段"),
+    "episodes": ("episodes", "时段"),
     "people": ("people", "人物"),
     "person": ("person", "人物"),
     "channels": ("what each channel says", "各通道的判断"),
@@ -92,10 +92,10 @@ PHRASES: Strings = {
     "generated_help": ("written by the model and not verified", "由模型生成，未经核实"),
     # gate and trust
     "general_expert": ("general expert", "通用专家"),
-    "emotion_expert": ("emotion expert", "情绪专家"),
+    "emotion_expert": ("emotion expert", "情感专家"),
     "gate_help": (
         "how much of each picture is taken from the emotion expert, and how much from the general expert",
-        "每个画面取自情绪专家和通用专家的比例",
+        "每个画面取自情感专家和通用专家的比例",
     ),
     "threshold": ("not sure below {threshold}", "低于 {threshold} 时视为不确定"),
     "entropy": ("entropy {entropy} of 1", "熵 {entropy}（最大为 1）"),
@@ -116,7 +116,7 @@ PHRASES: Strings = {
     "seek": ("seek in the clip", "拖动定位"),
     "keys": (
         "arrow keys: half a second, with Shift 5 s · Page keys: episodes · Home, End · Space: play",
-        "方向键：半秒，加 Shift 为 5 秒 · 翻页键：片段 · Home、End · 空格：播放",
+        "方向键：半秒，加 Shift 为 5 秒 · 翻页键：时段 · Home、End · 空格：播放",
     ),
     "no_media": ("The clip itself is not part of this page.", "此页面不含原片。"),
     "linked_media": (

@@ -6,7 +6,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # head
     "tagline": (
         "See which emotions people express, when, and on what evidence.",
-        "了解片段中的人在何时表现出什么情绪，以及判断的依据。",
+        "了解片段中的人在何时表现出什么情感，以及判断的依据。",
     ),
     "language": ("Language", "语言"),
     "views": ("What to analyze", "分析对象"),
@@ -26,7 +26,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "limit_decide": (
         "Do not use it to make decisions about anyone. In the European Union, inferring emotions at work and in "
         "education is forbidden, with narrow exceptions.",
-        "不要据此对任何人作决定。在欧盟，除少数例外，禁止在工作和教育场所推断情绪。",
+        "不要据此对任何人作决定。在欧盟，除少数例外，禁止在工作和教育场所推断情感。",
     ),
     "limit_group": (
         "Do not compare groups: averages reflect differences between pictures and display habits before differences "
