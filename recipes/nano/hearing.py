@@ -314,13 +314,13 @@ def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | 
 
 
 def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
-    """Write `hearing.md`: one row a speaker, one column a seed, and the means."""
+    """Write `hearing.md`: one row per speaker, one column per seed, and the means."""
     seeds, speakers = sorted({line["seed"] for line in lines}), sorted({line["speaker"] for line in lines})
     right = {(line["speaker"], line["seed"]): line for line in lines}
     table = [
         "# What the audio side hears alone",
         "",
-        "EmoDB, seven emotions, percent right on a speaker whose voice was never heard in training: one training a "
+        "EmoDB, seven emotions, percent right on a speaker whose voice was never heard in training: one training per "
         "speaker and seed, made by `python -m recipes.nano.hearing`. Chance is 14.3 %.",
         "",
         f"| speaker | voices | {' | '.join(f'seed {seed}' for seed in seeds)} |",

@@ -102,7 +102,7 @@ def moving(picture: np.ndarray, rng: random.Random, source: str = "moving pictur
         source: name of the clip.
 
     Returns:
-        A clip of 4 to 8 frames (T, S, S, 3), `SPEED` frames a second.
+        A clip of 4 to 8 frames (T, S, S, 3), `SPEED` frames per second.
     """
     count, side = rng.choice(FRAMES), len(picture)
     start, stop = ([rng.uniform(-DRIFT, DRIFT), rng.uniform(-DRIFT, DRIFT), rng.uniform(0, ZOOM)] for _ in range(2))

@@ -42,7 +42,7 @@ _MIDDLE_RADIUS, _RADIUS_SPREAD = (SMALL[1] + LARGE[0]) / 2, (LARGE[1] - SMALL[0]
 
 @dataclass(frozen=True)
 class SightRun:
-    """One run: `scenes` drawn scenes and `pictures` pictures a step."""
+    """One run: `scenes` drawn scenes and `pictures` pictures per step."""
 
     data: Path
     output: Path

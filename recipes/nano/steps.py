@@ -61,7 +61,7 @@ CLIP_SETTINGS = {
     "person_mirrored": True,
     "person_weight": 1.0,
 }
-"""What nano sees: 36 to 64 patches a picture, at most 64 frames (two a second for half a minute), grey face crops
+"""What nano sees: 36 to 64 patches per picture, at most 64 frames (two per second for half a minute), grey face crops
 framed as its training pictures are.
 
 The margin was chosen on LFW validation photographs with the detector's own boxes: of 320 happy and neutral faces 89.4 %

@@ -70,7 +70,7 @@ class ClipReading:
 
     @property
     def hears(self) -> bool:
-        """Whether the model can hear."""
+        """Whether the model has audio input."""
         return self.engine.processor.hearing is not None
 
     @property

@@ -79,7 +79,7 @@ def print_figures(values: dict[str, Any], console: Console) -> None:
 
 
 def kappa_text(value: float | None) -> str:
-    """Return Cohen's kappa as people read it."""
+    """Format Cohen's kappa."""
     return "not defined" if value is None else f"{value:.2f}"
 
 
@@ -135,10 +135,10 @@ def _concept(label: str) -> str:
 
 
 def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
-    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
+    """Return the agreement of reviewers on keeping clips: per pair the common clips, share of agreement and kappa.
 
-    What counts is what the two decided before either could see the other's decision; a later change of mind
-    changes the set and not the agreement.
+    Only decisions that were made before either reviewer could see the other's count; a later change of mind changes the
+    set but not the agreement.
 
     Args:
         history: clip -> all decisions, the oldest first.

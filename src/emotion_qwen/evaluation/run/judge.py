@@ -1,8 +1,9 @@
-"""EMER's judge: a language model marks how far a reply meets the reference, 1 to 10, by prompts of our own.
+"""EMER's judge: a language model marks the agreement of a reply with the reference, 1 to 10, with our own prompts.
 
-Marks depend on the judge, so its name and the day are part of every result, and a second judge can be asked to tell how
-far they agree. A reply must be the JSON object that was asked for; else it is asked for again, and then counted as no
-mark. Replies are kept by the content of the question: the same question costs one call, however often a run is resumed.
+Marks depend on the judge, so its name and the date are part of every result, and a second judge can be used to measure
+agreement. The judge must reply with the requested JSON object; otherwise it is asked again, and finally the reply has
+no mark. Replies are cached by the content of the question, so the same question costs one call even if a run is
+resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run of benchmarks is made of, read from YAML or the command line; and running it."""
+"""The settings of a benchmark run, from YAML or the command line, and its execution."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ class EvalSettings(Settings):
     models: tuple[str, ...] = ("nano",)
     """"nano", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
     data: Path | dict[str, Path] | None = None
-    """Folder of the tasks' files, or of a folder each; or task -> folder."""
+    """Folder with the files of a task, or with a subfolder per task; or task -> folder."""
     output: Path
     """Folder of the run."""
     languages: tuple[Literal["en", "zh"], ...] = ("en",)
-    """A task is asked in those of them that it has."""
+    """A task uses those that it supports."""
     split: str | None = None
-    """None is each task's first."""
+    """None uses the first split of each task."""
     limit: int | None = Field(None, ge=1)
-    """So many items of each task, evenly spaced."""
+    """Number of items per task, evenly spaced."""
     prompts: tuple[str, ...] = ("ours",)
-    """Wordings; each is a column of its own, for the tasks that have it."""
+    """Wordings; each is a separate column, for the tasks that have it."""
     options: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Task -> option -> value."""
     device: str = "auto"
-    """Of models of ours: auto, cpu, cuda, cuda:1, mps; with several processes, auto takes one GPU each."""
+    """Of local models: auto, cpu, cuda, cuda:1, mps; with several processes, auto uses one GPU each."""
     batch: int | None = Field(None, ge=1)
-    """Items that a model of ours answers together."""
+    """Batch size of local models."""
     workers: int | None = Field(None, ge=0)
-    """Processes that prepare media for a model of ours, ahead of it; None chooses by the number of cores."""
+    """Processes that prepare media for a local model; None chooses by the number of cores."""
     replies: bool = False
-    """Let models of ours answer tasks of emotion in words where the task wants words, not as `analyze` does."""
+    """Local models answer emotion tasks with text if the task asks for text, instead of like `analyze`."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
     judge: JudgeSettings | None = None
     frames: bool = True
-    """Show frames of the worst answers on the page; the terms of the data set then hold for the page too."""
+    """Show frames of the worst answers on the page; the terms of the data set then also apply to the page."""
 
     def chosen(self) -> list[Task]:
         """Return the tasks in every wording that was asked for, with their options.
@@ -169,15 +169,15 @@ def make_answerer(
     workers: int | None = None,
     replies: bool = False,
 ) -> Answerer:
-    """Return who is called by a name.
+    """Return the answerer for a name.
 
     Args:
         name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
             "file:predictions.jsonl" or ".csv".
-        device: of a model of ours.
-        batch: items answered together by a model of ours; None is the default.
+        device: of a local model.
+        batch: batch size of a local model; None is the default.
         endpoint: how an endpoint is called.
-        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
+        workers: processes that prepare media for a local model; None chooses by the number of cores.
         replies: see `answerers.local.LocalModel`.
 
     Raises:
@@ -198,7 +198,7 @@ def make_answerer(
     from emotion_qwen.engine.engine import Engine
     from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
 
-    logging.disable_progress_bar()  # our own progress is over items
+    logging.disable_progress_bar()  # our progress bar counts items
     logging.set_verbosity_error()
     return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
 

@@ -155,17 +155,17 @@ def keep_options(folder: Path, options: Mapping[str, str]) -> None:
         )
 
 
-def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
+def read_lines(path: Path, *, repair: bool = False) -> list[Prediction]:
     """Read every line of one file; a half-written last line is left out.
 
     Args:
         path: may be missing, then nothing has been predicted.
-        mend: cut the half-written line off the file, so that lines can be appended.
+        repair: cut the half-written line off the file, so that lines can be appended.
 
     Raises:
         DataError: a complete line is no prediction.
     """
-    if mend:
+    if repair:
         files.truncate_partial_line(path)
     predictions = []
     for number, (_, line) in enumerate(read_journal(path), 1):
@@ -183,18 +183,18 @@ def read_all(folder: Path) -> list[Prediction]:
     return [prediction for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for prediction in read_lines(path)]
 
 
-def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
+def read_predictions(folder: Path, *, repair: bool = False) -> list[Prediction]:
     """Read the prediction that counts for every item of a task's folder.
 
     Args:
         folder: holds `predictions.jsonl`; without that file nothing has been predicted.
-        mend: cut a half-written last line off the file, so that lines can be appended.
+        repair: cut a half-written last line off the file, so that lines can be appended.
 
     Raises:
         DataError: a whole line is no prediction.
     """
-    if mend:
-        read_lines(folder / LINES, mend=True)
+    if repair:
+        read_lines(folder / LINES, repair=True)
     return list(that_count(read_all(folder)).values())
 
 

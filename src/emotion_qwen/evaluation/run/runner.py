@@ -134,7 +134,7 @@ def answer_task(
     batches = answerer.batches(task, items)
     lines = folder / place.lines
     with locked(lines, wait=place.world > 1):
-        read_lines(lines, mend=True)
+        read_lines(lines, repair=True)
         answered = that_count(read_all(folder))
         check_questions(folder, items, answered)
         if place.rank == 0:

@@ -104,7 +104,7 @@ def score_judgements(
 
     Args:
         items: what was judged.
-        replies: of the judge, one an item.
+        replies: of the judge, one per item.
         unanswered: ids of items without an answer of the model.
         seed: of the draws.
 

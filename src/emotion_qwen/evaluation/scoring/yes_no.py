@@ -84,7 +84,7 @@ def _pope_measures(sums: np.ndarray) -> np.ndarray:
 def score_mme(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score MME (Fu et al., 2023): 14 subtasks, two questions an image.
+    """Score MME (Fu et al., 2023): 14 subtasks, two questions per image.
 
     Per subtask: accuracy over questions; accuracy+ over images with both questions right; score = 100 times their sum.
     "perception" is the sum of ten scores (at most 2000), "cognition" that of four (at most 800).

@@ -1,6 +1,6 @@
 """Our scorers behind the harness's two steps: a record for every reply, and one figure from all records.
 
-The harness wants one function a metric; all of them read the result of the task's own scorer, which is made once.
+The harness needs one function per metric; all of them read the result of the task's own scorer, which is made once.
 Intervals and the authors' arithmetic are on the pages of `emotion-qwen eval`; the harness has no place for them.
 """
 

@@ -1,10 +1,10 @@
-"""Write a clip of its source: coded pictures copied where keyframes allow, else encoded anew, upright.
+"""Write a clip from its source: encoded pictures are copied if keyframes allow it, otherwise re-encoded upright.
 
 Packets are copied only if the clip begins with a keyframe, none of its packets depends on one outside, the picture
-needs no turning and the sound can be copied, too; the frames of the copy are counted afterwards. Copying is exact and
-takes about a sixtieth of the time: 0.8 s against 54 s for 20 clips of 720p, which lose detail when they are encoded (41
-to 42 dB). Everything else is encoded anew, frame by frame at its own time. Either way a file appears under its name
-only when it is whole.
+needs no rotation and the sound can also be copied; the frames of the copy are counted afterwards. Copying is lossless
+and takes about a sixtieth of the time: 0.8 s instead of 54 s for 20 clips of 720p, which lose detail when re-encoded
+(41 to 42 dB). Everything else is re-encoded, with every frame at its own time. A file gets its name only when it is
+complete.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A local model of ours as teacher and reader.
+"""A local model as teacher and reader.
 
-It cannot write whole descriptions; they are composed of what its report measured of faces, voice and words.
+It cannot generate whole descriptions; they are composed from the measurements of faces, voice and words in its report.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ALONE = threading.Lock()  # held while a model works: where an endpoint is call
 
 @dataclass(frozen=True)
 class LocalTeacher:
-    """A local model of ours; its answers are composed of measurements and its own sentence."""
+    """A local model; its answers are composed of measurements and its sentence."""
 
     model: str
     settings: DescribeSettings

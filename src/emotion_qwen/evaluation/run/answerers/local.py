@@ -1,8 +1,8 @@
-"""A model of ours answers: by the likelihood of given answers, or by writing.
+"""Answer items with a local model, by the likelihood of given answers or with generated text.
 
-Tasks of emotion go the way of `analyze`: an item is prepared like a file, in worker processes ahead of the model, and
-the label is the one that `EmotionQwen.conclude` gives. Where nobody is seen or heard and nothing is said, there is no
-answer, and the prediction says why. General questions are asked about whole pictures, in the task's own words.
+Emotion tasks use the steps of `analyze`: worker processes prepare an item like a file, and the label comes from
+`EmotionQwen.conclude`. If nobody is seen or heard and nothing is said, there is no answer, and the prediction states
+why. General questions are asked about whole pictures, in the wording of the task.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 BATCH = 64
-"""Items that are answered together and written at once; what an interruption can cost."""
+"""Number of items that are answered and written together, and so lost by an interruption."""
 TEXTS = 32
-"""Replies that are written together, at most: the longest of them keeps the others waiting."""
+"""Maximum number of replies generated together, because the longest delays the others."""
 DIGITS = 5
 KEPT = 8
 """Number of decoded files that are cached for further questions about them."""
@@ -47,7 +47,7 @@ SOUND = Sources(sound=True)
 CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
 """Settings in which no general task gives a model more than the model's own."""
 FEWEST = 16
-"""With fewer items, starting processes takes longer than it saves."""
+"""Number of items below which starting processes takes longer than it saves."""
 
 
 class LocalModel:
@@ -292,7 +292,7 @@ def picture_side(engine: Engine) -> int:
 def budgets(model_settings: ClipSettings, task: Task) -> ClipSettings:
     """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
 
-    A model must see what it was trained on: more frames or pixels than that would not be a fair chance but noise.
+    More frames or pixels than a model was trained on would be noise for it.
     """
     fixed = dict(task.frames)
     for name in CAPPED & set(fixed):
