@@ -332,7 +332,7 @@ class EmotionQwen:
         if transcribe is not None and (transcript is not None or subtitle_track is not None):
             raise SettingsError("--transcribe recognises the words; leave --transcript and --subtitle-track out")
         if not (self.hears or transcribe) and (audio is not None or audio_track is not None):
-            raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
+            raise SettingsError(f"model {self.engine.name!r} has no audio input; leave --audio and --audio-track out")
         trained = self.trained_channels
         words = "words" in trained or transcript is not None or subtitle_track is not None
         recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)

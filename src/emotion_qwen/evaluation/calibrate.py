@@ -201,9 +201,7 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
 )
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
 @click.option("--limit", type=int, default=None, help="Number of items per task.")
-@click.option(
-    "--predictions", type=click.Path(path_type=Path), default=None, help="Keep answers, to continue later."
-)
+@click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep answers, to continue later.")
 def command(
     model: str, data: Path | None, chosen: Sequence[str], sets: str, split: str, limit: int | None,
     predictions: Path | None,

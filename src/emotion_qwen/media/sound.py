@@ -319,7 +319,7 @@ def _why_empty(path: Path | SoundBytes, placed: _Placed, behind_is_error: bool) 
     if faults.broken or not (faults.frames or faults.skipped):
         raise MediaError(f"{str(path)!r}: {faults.nothing()}")
     end = max(faults.heard - placed.zero, 0)
-    what = f"start {placed.low:g} s lies behind the end of the sound ({end:.2f} s)"
+    what = f"start {placed.low:g} s is after the end of the sound ({end:.2f} s)"
     if behind_is_error:
         raise MediaError(f"{str(path)!r}: {what}; start earlier")
     return f"{what}; this span is silent"

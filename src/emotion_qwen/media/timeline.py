@@ -95,7 +95,7 @@ def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | Non
     if not 0 <= low < high:
         raise MediaError(f"start {low:g} s and end {high:g} s; expected 0 <= start < end")
     if low >= timeline.duration:
-        raise MediaError(f"start {low:g} s lies behind the end of the video ({timeline.duration:.2f} s); start earlier")
+        raise MediaError(f"start {low:g} s is after the end of the video ({timeline.duration:.2f} s); start earlier")
     first = int(np.searchsorted(times, low - _EPSILON))
     last = int(np.searchsorted(times, high - _EPSILON))
     if last <= first:

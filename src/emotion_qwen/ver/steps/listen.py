@@ -29,7 +29,7 @@ _SENTENCES = {
         "noise": "Sound without a voice, {level} ({voice.level:.0f} dB).",
         "voice": (
             "The voice is {level} ({voice.level:.0f} dB), {pitch} ({voice.pitch:.0f} Hz), {spread} in melody "
-            "({voice.spread:.1f} semitones), {rate} (about {voice.rate:.1f} syllables a second), {pauses}."
+            "({voice.spread:.1f} semitones), {rate} (about {voice.rate:.1f} syllables per second), {pauses}."
         ),
         "pauses": "{voice.pauses} pauses, the longest {voice.longest_pause:.1f} s",
         "one pause": "1 pause, the longest {voice.longest_pause:.1f} s",

@@ -230,7 +230,7 @@ class LocalModel:
             if visuals > 1:
                 return f"{visuals} pictures in one question; models of ours take at most one"
             if self.engine.processor.hearing is None and any(part["type"] == "audio" for part in item.parts):
-                return f"{self.name} does not hear; leave the audio parts out or give a model that does"
+                return f"{self.name} has no audio input; leave the audio parts out or give a model that has"
             return dataclasses.replace(item, parts=tuple(self._opened(part, task) for part in item.parts))
         except MediaError as error:
             return str(error)
