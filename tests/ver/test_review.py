@@ -173,5 +173,5 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.run("new Promise(done => setTimeout(done, 300))")
         browser.picture(pictures / "review-conflict.png")
         browser.run("document.getElementById('export').click()")
-        browser.until("document.getElementById('message').textContent.startsWith('written: 1 clips')")
+        browser.until("document.getElementById('message').textContent.startsWith('Written: 1 clips')")
     assert load_ver(made.output, language="en")[0].messages[1]["content"] == "Ann wrote this anew."
