@@ -1,8 +1,8 @@
-"""What keeps general skill? Six ways to train emotion in, under equal terms, compared with the model before it.
+"""Compare six ways of emotion training by how much general skill they preserve, under equal conditions.
 
-Every way starts from the same general model (stage 1's), makes the same number of steps with the same batches of the
-same data, and never trains more parameters at once than one expert has; the rate is the best of the same search. What
-differs is which part learns, what the gate does, and how much general data is replayed.
+Every way starts from the same general model (stage 1), makes the same number of steps with the same batches of the same
+data, and never trains more parameters at once than one expert has; the learning rate is the best of the same search.
+The ways differ in the trained parts, the gate mode, and the share of general replay.
 
 python -m recipes.nano.ablation --base MODEL --data DATA --runs RUNS --results docs/results
 """
@@ -99,7 +99,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Budget:
-    """What every arm gets alike."""
+    """The budget, equal for all arms."""
 
     steps: int = 100
     samples: int = 32
@@ -147,7 +147,7 @@ def phase_settings(
 
 
 def train_arm(arm: Arm, base: str, folder: Path, rate: float, seed: int, budget: Budget, data: Path) -> Path:
-    """Run an arm's phases one after another, going on where an earlier run stopped; return the model's folder."""
+    """Run the phases of an arm, continuing an earlier run; return the folder of the model."""
     start = base
     for place in range(len(arm.phases)):
         output = folder / f"phase{place}"
@@ -214,7 +214,7 @@ class Piece:
 
 
 def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Train what is not trained yet, ask what is not asked yet; return per task (N,) 1 where the model is right."""
+    """Run the missing training and evaluation of a piece; return per task (N,) 1 for right answers."""
     arm = next(arm for arm in ARMS if arm.name == piece.arm)
     folder = runs / arm.name / f"{piece.rate:g}" / str(piece.seed)
     model = train_arm(arm, base, folder, piece.rate, piece.seed, budget, data)
@@ -224,7 +224,7 @@ def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -
 def run_pieces(
     pieces: Sequence[Piece], base: str, data: Path, runs: Path, budget: Budget, console: Console
 ) -> list[dict[str, np.ndarray]]:
-    """Run pieces, `budget.jobs` at a time; what they found comes in their order."""
+    """Run pieces, `budget.jobs` at a time; return their results in the order of the pieces."""
     correct: dict[int, dict[str, np.ndarray]] = {}
 
     def note(number: int, right: dict[str, np.ndarray]) -> None:
@@ -305,7 +305,7 @@ def write_table(results: Mapping[str, Any], folder: Path) -> None:
 @click.option("--limit", type=int, default=None, help="so many items of each task")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="processes side by side")
 def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None, jobs: int) -> None:
-    """Compare ways of training emotion in; an interrupted comparison goes on."""
+    """Compare ways of emotion training; an interrupted comparison is continued."""
     budget = Budget(steps=steps, limit=limit, jobs=jobs)
     write_table(run_ablation(base, data, runs, budget, Console(stderr=True)), results)
 

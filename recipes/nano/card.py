@@ -1,4 +1,4 @@
-"""Measure nano on validation pictures and drawn scenes: by likelihood in both languages, and what it writes freely.
+"""Measure nano on validation pictures and drawn scenes, by likelihood in both languages and by generated text.
 
 The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
 from there. Only validation parts are read.

@@ -1,12 +1,12 @@
-"""Train the audio side alone, from nothing, on a few hundred voices.
+"""Train the audio encoder alone, from random weights, on a few hundred voices.
 
-So few voices teach a network its speakers before their emotions. Three things help. The encoder starts by passing the
-bands of the spectrogram on, each with its changes, instead of noise (`listen_plainly`). A linear reader of band
-statistics, which generalises well from little, is fitted first and tells its opinion of every drawn rendering, as the
-teacher of the vision transformer does of pictures (Touvron et al. 2021, DeiT). And voices are drawn anew every time:
+With so few voices, a network learns to recognise speakers rather than emotions. Three measures help. The encoder is
+initialised to pass on the bands of the spectrogram and their changes, instead of noise (`listen_plainly`). A linear
+classifier of band statistics, which generalises well from few data, is fitted first and serves as teacher for every
+augmented voice, like the teacher of the vision transformer (Touvron et al. 2021, DeiT). And voices are augmented in
 speed, shift, level, masks, and mixtures of two (Zhang et al. 2018, mixup).
 
-How well that carries over to a new speaker is measured by leaving speakers out, one by one:
+Generalisation to new speakers is measured by leaving out one speaker at a time:
 
 python -m recipes.nano.hearing --data DATA --runs RUNS --results docs/results
 """
@@ -47,7 +47,7 @@ LOUD = 1.0
 
 @dataclass(frozen=True)
 class HearingRun:
-    """One training of the audio side.
+    """Settings of one training of the audio encoder.
 
     Attributes:
         passes: over the voices.
@@ -281,7 +281,7 @@ def share_right(student: VoiceStudent, voices: Voices) -> float:
 
 
 def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | None = None) -> list[dict[str, Any]]:
-    """Train once for every speaker and seed on all other speakers; one line each, so that a stop costs one training.
+    """Train once per speaker and seed on all other speakers, with one line each, so that runs can be continued.
 
     Args:
         path: voice file.
@@ -344,7 +344,7 @@ def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
 @click.option("--seeds", default=3, show_default=True, help="trainings per speaker")
 def hearing(data: Path, runs: Path, results: Path, seeds: int) -> None:
-    """Measure the audio side alone on speakers that it never heard."""
+    """Measure the audio encoder alone on held-out speakers."""
     write_page(leave_speakers_out(data / VOICES, runs / "hearing" / "speakers.jsonl", seeds), results)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of parts that nano learns from: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
+"""The kinds of parts that nano is trained on: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
 
 Each reader opens one part; its keyword-only parameters are the options that the settings may give.
 """

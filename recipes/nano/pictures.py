@@ -1,6 +1,6 @@
-"""Labelled pictures as a part of a mixture: each with one question about it, some of them moving, some left empty.
+"""Labelled pictures as a part of a mixture: each with one question, some as moving clips, some replaced by blanks.
 
-What is asked, and how a picture is augmented, is drawn from (seed, index, turn) alone.
+Question and augmentation depend only on (seed, index, turn).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Questions and answers about labelled pictures, in English and Chinese, paraphrased.
 
-A labelled picture says little; asked in many ways it teaches a model to answer in words. Which question is asked, how
-and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The
+Many phrasings of questions about the same labels teach a model to answer with text. Question, phrasing and language are
+drawn from the given generator, so the same seed gives the same conversation. The
 closed question is asked in the very words that inference uses (`questions.label_question`) and in paraphrases.
 """
 

@@ -1,9 +1,9 @@
-"""People who are seen, heard and read at once: faces, voices and sentences of one emotion, put together.
+"""Artificial moments that combine faces, voices and sentences with the same emotion.
 
-No set at hand holds all three of the same person, so each moment here is artificial: a face, a voice and a sentence
-that were labelled alike, drawn independently. What it teaches is how channels add up, and that any of them may be
-missing (modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and
-then nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
+No available data set has all three of the same person, so each moment is artificial: a face, a voice and a sentence
+with the same label, drawn independently. They teach the model to combine channels, any of which may be missing
+(modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and then
+nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
 `analysis.reader` subtracts flat.
 
 A still face becomes a short moving clip in a share of the moments: a slow drift and zoom over it, frame by frame.

@@ -1,4 +1,4 @@
-"""Measure what a model hears and reads, and whether two channels beat one; write the page.
+"""Measure single and combined channels of a model, and write the page.
 
 Voices of speakers and comments that were never trained on, each alone; then artificial moments (a face, a voice and a
 sentence of one emotion) under every choice of channels; then moments of which one channel says something else, and
@@ -248,7 +248,7 @@ def _gains(figures: dict[str, Any]) -> list[str]:
 def senses(
     data: Path, model: str | None, predictions: Path, results: Path, limit: int | None, conflicting: int
 ) -> None:
-    """Measure what a model hears and reads, and write the page."""
+    """Measure single and combined channels of a model, and write the page."""
     engine = Engine.load(model)
     write_results(measure(engine, data, predictions, limit), conflicts(engine, data, conflicting), results)
 
