@@ -86,7 +86,17 @@ class EmotionQwen:
 
     @classmethod
     def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
-        """Load a model from a folder or by its hub name; None loads the shipped nano. Errors: see `Engine.load`."""
+        """Load a model by its name.
+
+        Args:
+            model: a model or adapter folder, or a hub name; None loads the shipped nano.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+            dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
+
+        Raises:
+            CheckpointError: there is no model of that name, or it does not fit.
+            SettingsError: the device or dtype is not available.
+        """
         return cls(Engine.load(model, device, dtype))
 
     def analyze(
@@ -283,9 +293,16 @@ class EmotionQwen:
         sources: Sources | None = None,
         context: str = "",
     ) -> str:
-        """Answer a free question about a clip, picture or sound, in the model's own words.
+        """Answer a free question about a clip, picture or sound with generated text.
 
         The model gets the input that `analyze` uses: the person seen most, or the whole clip if nobody is seen.
+
+        Args:
+            path: as in `analyze`; `start`, `end`, `sources` and `context` likewise.
+            question: in English or Chinese.
+
+        Raises:
+            MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
         prepared = self.prepare(path, start=start, end=end, sources=sources)
         return self.engine.write([self.asked_view(prepared, context)], question)[0]

@@ -88,7 +88,7 @@ def load_ver(path: str | Path, *, split: str | None = None, language: str | None
     Example:
         >>> from emotion_qwen import load_ver
         >>> samples = load_ver("my-set", split="train", language="en")
-        >>> samples[0].messages[-1]["content"]  # the description of the first clip
+        >>> samples[0].messages[1]["content"]  # the description of the first clip
     """
     manifest = Path(path) / MANIFEST
     if not manifest.is_file():
