@@ -8,7 +8,7 @@ from emotion_qwen.errors import DataError
 @click.command()
 @click.option("--debug", is_flag=True)
 def fails(debug):
-    raise DataError("line 3 is broken; mend it")
+    raise DataError("line 3 is broken; correct it")
 
 
 @click.command()
@@ -19,7 +19,7 @@ def answers(number):
 
 def test_an_error_of_ours_is_one_line_and_code_2(capsys):
     assert run_command(fails, []) == 2
-    assert capsys.readouterr().err == "error: line 3 is broken; mend it\n"
+    assert capsys.readouterr().err == "error: line 3 is broken; correct it\n"
 
 
 def test_debug_lets_the_error_through():

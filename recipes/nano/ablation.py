@@ -1,8 +1,8 @@
-"""What keeps general skill? Six ways to train emotion in, under equal terms, compared with the model before it.
+"""Compare six ways of emotion training by how much general skill they preserve, under equal conditions.
 
-Every way starts from the same general model (stage 1's), makes the same number of steps with the same batches of the
-same data, and never trains more parameters at once than one expert has; the rate is the best of the same search. What
-differs is which part learns, what the gate does, and how much general data is replayed.
+Every way starts from the same general model (stage 1), makes the same number of steps with the same batches of the same
+data, and never trains more parameters at once than one expert has; the learning rate is the best of the same search.
+The ways differ in the trained parts, the gate mode, and the share of general replay.
 
 python -m recipes.nano.ablation --base MODEL --data DATA --runs RUNS --results docs/results
 """
@@ -99,7 +99,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Budget:
-    """What every arm gets alike."""
+    """The budget, equal for all arms."""
 
     steps: int = 100
     samples: int = 32
@@ -147,7 +147,7 @@ def phase_settings(
 
 
 def train_arm(arm: Arm, base: str, folder: Path, rate: float, seed: int, budget: Budget, data: Path) -> Path:
-    """Run an arm's phases one after another, going on where an earlier run stopped; return the model's folder."""
+    """Run the phases of an arm, continuing an earlier run; return the folder of the model."""
     start = base
     for place in range(len(arm.phases)):
         output = folder / f"phase{place}"
@@ -214,8 +214,8 @@ class Piece:
 
 
 def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Train what is not trained yet, ask what is not asked yet; return per task (N,) 1 where the model is right."""
-    arm = next(one for one in ARMS if one.name == piece.arm)
+    """Run the missing training and evaluation of a piece; return per task (N,) 1 for right answers."""
+    arm = next(arm for arm in ARMS if arm.name == piece.arm)
     folder = runs / arm.name / f"{piece.rate:g}" / str(piece.seed)
     model = train_arm(arm, base, folder, piece.rate, piece.seed, budget, data)
     return answers(str(model), folder / "answers", piece.tasks, data, piece.limit)
@@ -224,14 +224,14 @@ def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -
 def run_pieces(
     pieces: Sequence[Piece], base: str, data: Path, runs: Path, budget: Budget, console: Console
 ) -> list[dict[str, np.ndarray]]:
-    """Run pieces, `budget.jobs` at a time; what they found comes in their order."""
-    found: dict[int, dict[str, np.ndarray]] = {}
+    """Run pieces, `budget.jobs` at a time; return their results in the order of the pieces."""
+    correct: dict[int, dict[str, np.ndarray]] = {}
 
     def note(number: int, right: dict[str, np.ndarray]) -> None:
-        found[number] = right
+        correct[number] = right
         piece = pieces[number]
-        told = ", ".join(f"{name} {100 * values.mean():.1f}" for name, values in right.items())
-        console.print(f"{len(found)} of {len(pieces)}: {piece.arm} {piece.rate:g} seed {piece.seed}: {told}")
+        summary = ", ".join(f"{name} {100 * values.mean():.1f}" for name, values in right.items())
+        console.print(f"{len(correct)} of {len(pieces)}: {piece.arm} {piece.rate:g} seed {piece.seed}: {summary}")
 
     if budget.jobs == 1:
         for number, piece in enumerate(pieces):
@@ -243,7 +243,7 @@ def run_pieces(
             waiting = {pool.submit(run_piece, piece, base, data, runs, budget): n for n, piece in enumerate(pieces)}
             for future in as_completed(waiting):
                 note(waiting[future], future.result())
-    return [found[number] for number in range(len(pieces))]
+    return [correct[number] for number in range(len(pieces))]
 
 
 def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
@@ -251,33 +251,33 @@ def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Con
     first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
     few = min(budget.search, budget.limit or budget.search)
     search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), few) for arm in ARMS for rate in RATES]
-    told = run_pieces(search, base, data, runs, budget, console)
+    finished = run_pieces(search, base, data, runs, budget, console)
     reached: dict[str, dict[float, float]] = {arm.name: {} for arm in ARMS}
-    for piece, right in zip(search, told, strict=True):
+    for piece, right in zip(search, finished, strict=True):
         reached[piece.arm][piece.rate] = float(right[piece.tasks[0]].mean())
     rates = {name: max(tried, key=tried.__getitem__) for name, tried in reached.items()}
     whole = [
         Piece(arm.name, rates[arm.name], seed, (*GENERAL, arm.task), budget.limit) for arm in ARMS for seed in SEEDS
     ]
     answered = run_pieces(whole, base, data, runs, budget, console)
-    found: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
-    found["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
+    results: dict[str, Any] = {"budget": budget.__dict__, "seeds": list(SEEDS), "arms": {}}
+    results["before"] = {name: round(100 * float(right.mean()), 2) for name, right in first.items()}
     for place, arm in enumerate(ARMS):
         mine = answered[place * len(SEEDS) : (place + 1) * len(SEEDS)]
         searched = {f"{rate:g}": round(100 * share, 2) for rate, share in reached[arm.name].items()}
-        found["arms"][arm.name] = compare_arm(arm, first, mine) | {"rate": rates[arm.name], "searched": searched}
-    return found
+        results["arms"][arm.name] = compare_arm(arm, first, mine) | {"rate": rates[arm.name], "searched": searched}
+    return results
 
 
-def write_table(found: Mapping[str, Any], folder: Path) -> None:
+def write_table(results: Mapping[str, Any], folder: Path) -> None:
     """Write `ablation.json` and the page `ablation.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "ablation.json", json.dumps(found, indent=2) + "\n")
-    before, budget = found["before"], found["budget"]
+    write_whole(folder / "ablation.json", json.dumps(results, indent=2) + "\n")
+    before, budget = results["before"], results["budget"]
     lines = [
         "# What keeps general skill?",
         "",
-        f"Made by `recipes/ablation.sh`: {len(found['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
+        f"Made by `recipes/ablation.sh`: {len(results['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
         "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap "
         "over items, hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
         "",
@@ -285,7 +285,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
         "| --- | --- | --- | --- | --- | --- |",
         f"| (a) before | {before['fer']} | | | {before['cifar']} | {before['shapes']} |",
     ]
-    for arm in found["arms"].values():
+    for arm in results["arms"].values():
         emotion, lost = arm["emotion"], arm["general_loss"]
         lines.append(
             f"| {arm['title']} | {emotion['value']} ({emotion['low']} to {emotion['high']}) "
@@ -305,7 +305,7 @@ def write_table(found: Mapping[str, Any], folder: Path) -> None:
 @click.option("--limit", type=int, default=None, help="so many items of each task")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="processes side by side")
 def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None, jobs: int) -> None:
-    """Compare ways of training emotion in; an interrupted comparison goes on."""
+    """Compare ways of emotion training; an interrupted comparison is continued."""
     budget = Budget(steps=steps, limit=limit, jobs=jobs)
     write_table(run_ablation(base, data, runs, budget, Console(stderr=True)), results)
 

@@ -2,7 +2,7 @@
 
 Geometry is one bilinear resampling (flip, shift, zoom, turn), light is one affine map per picture, and an erased
 rectangle hides a part. `strength` scales all of it: 0 returns the pictures unchanged except for the flip. Training
-starts weak and rises, because a small transformer learns nothing when it starts under strong augmentation.
+starts with weak augmentation and increases it, because a small transformer does not learn under strong augmentation.
 """
 
 from __future__ import annotations

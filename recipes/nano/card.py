@@ -1,4 +1,4 @@
-"""Measure nano on validation pictures and drawn scenes: by likelihood in both languages, and what it writes freely.
+"""Measure nano on validation pictures and drawn scenes, by likelihood in both languages and by generated text.
 
 The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
 from there. Only validation parts are read.
@@ -56,17 +56,20 @@ def _measure_one(engine: Engine, task: Task, data: Path, predictions: Path, limi
     answered = answer_task(LocalModel(engine), task, folder, data=data, languages=LANGUAGES, limit=limit).predictions
     result: dict[str, Any] = {"items": len(answered) // len(LANGUAGES)}
     for language in LANGUAGES:
-        own = [one for one in answered if one.language == language]
-        right, groups = np.array([one.right for one in own], dtype=float), np.array([one.group for one in own])
+        answers = [answer for answer in answered if answer.language == language]
+        right, groups = (
+            np.array([answer.right for answer in answers], dtype=float),
+            np.array([answer.group for answer in answers]),
+        )
         sure = mean_over_tasks([right])
-        told = {
+        figures = {
             "accuracy": _percent(right.mean()),
             "interval": [_percent(sure.low), _percent(sure.high)],
             "recall": {str(name): _percent(right[groups == name].mean()) for name in np.unique(groups)},
         }
         if task.domain == "emotion":
-            told |= _read_back(engine, task, data, own, limit)
-        for name, value in told.items():
+            figures |= _read_back(engine, task, data, answers, limit)
+        for name, value in figures.items():
             result.setdefault(name, {})[language] = value
     return result
 
@@ -77,15 +80,17 @@ def _read_back(
     """Let the model write about every face, and compare what it names with the likeliest label."""
     model, language = LocalModel(engine, workers=0), answered[0].language
     items = task.items(data, side=model.side_of(task), languages=(language,), limit=limit)
-    given = [(item, one.predicted) for item, one in zip(items, answered, strict=True) if one.predicted]
+    given = [(item, answer.predicted) for item, answer in zip(items, answered, strict=True) if answer.predicted]
     readings = model.readings(task, [item for item, _ in given])
-    for reader in {id(one.reader): one.reader for one in readings if isinstance(one, ClipReading)}.values():
+    for reader in {
+        id(reading.reader): reading.reader for reading in readings if isinstance(reading, ClipReading)
+    }.values():
         reader.answers(  # all at once; the shares below find them answered
             [
                 v
-                for one in readings
-                if isinstance(one, ClipReading) and one.reader is reader
-                for v in one.asked(one.channels)
+                for reading in readings
+                if isinstance(reading, ClipReading) and reading.reader is reader
+                for v in reading.needed_views(reading.channels)
             ]
         )
     shown, likely = [], []
@@ -121,10 +126,10 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
     for name, row in figures.items():
         (low_en, high_en), (low_zh, high_zh) = row["interval"]["en"], row["interval"]["zh"]
         agrees = row.get("written_agrees")
-        told = f"{agrees['en']} % / {agrees['zh']} %" if agrees else "not asked"
+        agreement = f"{agrees['en']} % / {agrees['zh']} %" if agrees else "not asked"
         lines.append(
             f"| {name} | {row['items']} | {row['accuracy']['en']} % | {low_en}–{high_en} "
-            f"| {row['accuracy']['zh']} % | {low_zh}–{high_zh} | {told} |"
+            f"| {row['accuracy']['zh']} % | {low_zh}–{high_zh} | {agreement} |"
         )
     for name, row in figures.items():
         for language in LANGUAGES:

@@ -1,12 +1,12 @@
-"""Train the audio side alone, from nothing, on a few hundred voices.
+"""Train the audio encoder alone, from random weights, on a few hundred voices.
 
-So few voices teach a network its speakers before their emotions. Three things help. The encoder starts by passing the
-bands of the spectrogram on, each with its changes, instead of noise (`listen_plainly`). A linear reader of band
-statistics, which generalises well from little, is fitted first and tells its opinion of every drawn rendering, as the
-teacher of the vision transformer does of pictures (Touvron et al. 2021, DeiT). And voices are drawn anew every time:
+With so few voices, a network learns to recognise speakers rather than emotions. Three measures help. The encoder is
+initialised to pass on the bands of the spectrogram and their changes, instead of noise (`listen_plainly`). A linear
+classifier of band statistics, which generalises well from few data, is fitted first and serves as teacher for every
+augmented voice, like the teacher of the vision transformer (Touvron et al. 2021, DeiT). And voices are augmented in
 speed, shift, level, masks, and mixtures of two (Zhang et al. 2018, mixup).
 
-How well that carries over to a new speaker is measured by leaving speakers out, one by one:
+Generalisation to new speakers is measured by leaving out one speaker at a time:
 
 python -m recipes.nano.hearing --data DATA --runs RUNS --results docs/results
 """
@@ -47,7 +47,7 @@ LOUD = 1.0
 
 @dataclass(frozen=True)
 class HearingRun:
-    """One training of the audio side.
+    """Settings of one training of the audio encoder.
 
     Attributes:
         passes: over the voices.
@@ -138,9 +138,9 @@ class BandReader:
     def __init__(self, mels: torch.Tensor, labels: torch.Tensor, strength: float = 0.006) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        told = band_statistics(mels)
-        self.mean, self.spread = told.mean(0), told.std(0) + 1e-6
-        fitted = LogisticRegression(C=strength, max_iter=300).fit(self._scaled(told).numpy(), labels.numpy())
+        features = band_statistics(mels)
+        self.mean, self.spread = features.mean(0), features.std(0) + 1e-6
+        fitted = LogisticRegression(C=strength, max_iter=300).fit(self._scaled(features).numpy(), labels.numpy())
         weight, bias = torch.from_numpy(fitted.coef_).float(), torch.from_numpy(fitted.intercept_).float()
         # Of two classes, scikit-learn keeps the difference alone.
         self.weight = torch.cat([-weight, weight]) / 2 if len(weight) == 1 else weight
@@ -161,9 +161,9 @@ def band_statistics(mels: torch.Tensor) -> torch.Tensor:
     """
     loudest = mels.amax(1)
     speech = loudest > loudest.amax(1, keepdim=True) - LOUD
-    counted, held = speech[:, None].float(), speech.sum(1)[:, None, None].clamp(min=1)
-    mean = (mels * counted).sum(2, keepdim=True) / held
-    spread = (((mels - mean).square() * counted).sum(2, keepdim=True) / held).sqrt()
+    counted, length = speech[:, None].float(), speech.sum(1)[:, None, None].clamp(min=1)
+    mean = (mels * counted).sum(2, keepdim=True) / length
+    spread = (((mels - mean).square() * counted).sum(2, keepdim=True) / length).sqrt()
     only = torch.where(speech[:, None], mels, torch.nan)
     low, high = torch.nanquantile(only, torch.tensor([0.1, 0.9]), dim=2)
     both = (speech[:, 1:] & speech[:, :-1])[:, None].float()
@@ -238,10 +238,10 @@ def _fit(
         order = torch.randperm(len(labels), generator=generator)
         for rows in order.split(run.batch_size):
             heard = vary_mels(_drawn(mels[rows], generator), run.strength, generator)
-            told = F.one_hot(labels[rows], classes) * 0.95 + 0.05 / classes
-            heard, told = _mix(heard, told, run.mixed, generator)
-            told = (1 - run.follow) * told + run.follow * teacher(heard).softmax(-1)
-            loss = -(told * F.log_softmax(student(heard), -1)).sum(-1).mean()
+            targets = F.one_hot(labels[rows], classes) * 0.95 + 0.05 / classes
+            heard, targets = _mix(heard, targets, run.mixed, generator)
+            targets = (1 - run.follow) * targets + run.follow * teacher(heard).softmax(-1)
+            loss = -(targets * F.log_softmax(student(heard), -1)).sum(-1).mean()
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -260,15 +260,15 @@ def _drawn(mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _mix(
-    heard: torch.Tensor, told: torch.Tensor, mixed: float, generator: torch.Generator
+    heard: torch.Tensor, targets: torch.Tensor, mixed: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix every voice of a batch with another one, and their targets alike."""
     if not mixed:
-        return heard, told
+        return heard, targets
     seed = int(torch.randint(2**31, (1,), generator=generator))
     share = float(np.random.default_rng(seed).beta(mixed, mixed))
     other = torch.randperm(len(heard), generator=generator)
-    return share * heard + (1 - share) * heard[other], share * told + (1 - share) * told[other]
+    return share * heard + (1 - share) * heard[other], share * targets + (1 - share) * targets[other]
 
 
 @torch.no_grad()
@@ -281,7 +281,7 @@ def share_right(student: VoiceStudent, voices: Voices) -> float:
 
 
 def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | None = None) -> list[dict[str, Any]]:
-    """Train once for every speaker and seed on all other speakers; one line each, so that a stop costs one training.
+    """Train once per speaker and seed on all other speakers, with one line each, so that runs can be continued.
 
     Args:
         path: voice file.
@@ -300,12 +300,12 @@ def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | 
     jobs = [(speaker, seed) for seed in range(seeds) for speaker in sorted(set(speakers.tolist()))]
     waiting = [job for job in jobs if job not in known]
     for speaker, seed in track(waiting, "speakers left out", console=console or Console(stderr=True)):
-        rest, own = torch.from_numpy(speakers != speaker), torch.from_numpy(speakers == speaker)
+        rest, test = torch.from_numpy(speakers != speaker), torch.from_numpy(speakers == speaker)
         student = _fit(mels[rest], labels[rest], HearingRun(seed=seed), NANO_HEARING, len(classes)).eval()
         with torch.no_grad():
-            right = (student(mels[own, len(SPEEDS) // 2]).argmax(-1) == labels[own]).float().mean()
+            right = (student(mels[test, len(SPEEDS) // 2]).argmax(-1) == labels[test]).float().mean()
         lines.append(
-            {"speaker": speaker, "seed": seed, "voices": int(own.sum()), "right": round(float(right) * 100, 2),
+            {"speaker": speaker, "seed": seed, "voices": int(test.sum()), "right": round(float(right) * 100, 2),
              "run": asdict(HearingRun())}
         )  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -314,21 +314,23 @@ def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | 
 
 
 def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
-    """Write `hearing.md`: one row a speaker, one column a seed, and the means."""
+    """Write `hearing.md`: one row per speaker, one column per seed, and the means."""
     seeds, speakers = sorted({line["seed"] for line in lines}), sorted({line["speaker"] for line in lines})
     right = {(line["speaker"], line["seed"]): line for line in lines}
     table = [
         "# What the audio side hears alone",
         "",
-        "EmoDB, seven emotions, percent right on a speaker whose voice was never heard in training: one training a "
+        "EmoDB, seven emotions, percent right on a speaker whose voice was never heard in training: one training per "
         "speaker and seed, made by `python -m recipes.nano.hearing`. Chance is 14.3 %.",
         "",
         f"| speaker | voices | {' | '.join(f'seed {seed}' for seed in seeds)} |",
         f"|---|---|{'---|' * len(seeds)}",
     ]
     for speaker in speakers:
-        own = [right[speaker, seed] for seed in seeds]
-        table.append(f"| {speaker} | {own[0]['voices']} | {' | '.join(str(line['right']) for line in own)} |")
+        accuracies = [right[speaker, seed] for seed in seeds]
+        table.append(
+            f"| {speaker} | {accuracies[0]['voices']} | {' | '.join(str(line['right']) for line in accuracies)} |"
+        )
     means = [float(np.mean([right[speaker, seed]["right"] for speaker in speakers])) for seed in seeds]
     table += [f"| mean | | {' | '.join(f'{mean:.1f}' for mean in means)} |", ""]
     table.append(f"Mean over speakers and seeds: {np.mean(means):.1f} % (seeds {min(means):.1f} to {max(means):.1f}).")
@@ -342,7 +344,7 @@ def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
 @click.option("--seeds", default=3, show_default=True, help="trainings per speaker")
 def hearing(data: Path, runs: Path, results: Path, seeds: int) -> None:
-    """Measure the audio side alone on speakers that it never heard."""
+    """Measure the audio encoder alone on held-out speakers."""
     write_page(leave_speakers_out(data / VOICES, runs / "hearing" / "speakers.jsonl", seeds), results)
 
 

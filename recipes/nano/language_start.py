@@ -1,7 +1,7 @@
-"""How nano's language model begins: with some heads that look back by one, two or three words.
+"""Initialise some heads of nano's language model to attend to the previous one, two or three tokens.
 
-A language model learns to copy, and with it to find a letter among options, once some head says what the words before
-a word were. Found by chance that takes hundreds of steps; rotary positions let it be there from the first.
+A language model learns to copy, and so to find a letter among options, once a head attends to previous tokens. Learning
+this takes hundreds of steps; with rotary positions, it can be initialised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kinds of parts that nano learns from: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
+"""The kinds of parts that nano is trained on: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
 
 Each reader opens one part; its keyword-only parameters are the options that the settings may give.
 """
@@ -46,16 +46,19 @@ def pictures(
     moved: float = 0.0,
 ) -> PicturesPart:
     """Read labelled pictures of emotions or objects, at most `cap` of each label; see `PicturesPart`."""
-    found = read_pictures(path, split, side, crop=crop)
-    rows = [i for i, label in enumerate(found.labels) if label in FEELINGS or label in OBJECTS]
+    pictures = read_pictures(path, split, side, crop=crop)
+    rows = [i for i, label in enumerate(pictures.labels) if label in FEELINGS or label in OBJECTS]
     if cap is not None:
         rng = np.random.default_rng(0)
         by_label: dict[str, list[int]] = {}
         for i in rng.permutation(rows).tolist():
-            by_label.setdefault(found.labels[i], []).append(i)
+            by_label.setdefault(pictures.labels[i], []).append(i)
         rows = sorted(i for members in by_label.values() for i in members[:cap])
     kept = Pictures(
-        found.name, found.pixels[rows], tuple(found.labels[i] for i in rows), tuple(found.ids[i] for i in rows)
+        pictures.name,
+        pictures.pixels[rows],
+        tuple(pictures.labels[i] for i in rows),
+        tuple(pictures.ids[i] for i in rows),
     )
     return PicturesPart(name, domain, kept, seed, strength, closed, blank, variants, moved)
 
@@ -142,5 +145,5 @@ def voices(
 
 def _labelled_texts(path: Path, split: str, balance: float) -> list[tuple[str, str]]:
     """Read the (text, label) pairs of a split, the rarer labels repeated."""
-    found = read_texts(path, split)
-    return balanced(list(zip(found.texts, found.labels, strict=True)), balance)
+    texts = read_texts(path, split)
+    return balanced(list(zip(texts.texts, texts.labels, strict=True)), balance)

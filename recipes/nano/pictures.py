@@ -1,6 +1,6 @@
-"""Labelled pictures as a part of a mixture: each with one question about it, some of them moving, some left empty.
+"""Labelled pictures as a part of a mixture: each with one question, some as moving clips, some replaced by blanks.
 
-What is asked, and how a picture is augmented, is drawn from (seed, index, turn) alone.
+Question and augmentation depend only on (seed, index, turn).
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class PicturesPart:
 def as_sample(name: str, picture: np.ndarray | Clip, exchange: Exchange, labels: dict[str, str]) -> Sample:
     """Put a (S, S, 3) uint8 picture or a clip and an exchange into a conversation."""
     kind = "video" if isinstance(picture, Clip) else "image"
-    asked = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
-    messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+    content = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
+    messages = ({"role": "user", "content": content}, {"role": "assistant", "content": exchange.answer})
     return Sample(name, messages, labels)
 
 
@@ -102,7 +102,7 @@ def moving(picture: np.ndarray, rng: random.Random, source: str = "moving pictur
         source: name of the clip.
 
     Returns:
-        A clip of 4 to 8 frames (T, S, S, 3), `SPEED` frames a second.
+        A clip of 4 to 8 frames (T, S, S, 3), `SPEED` frames per second.
     """
     count, side = rng.choice(FRAMES), len(picture)
     start, stop = ([rng.uniform(-DRIFT, DRIFT), rng.uniform(-DRIFT, DRIFT), rng.uniform(0, ZOOM)] for _ in range(2))

@@ -1,7 +1,7 @@
 """Questions and answers about labelled pictures, in English and Chinese, paraphrased.
 
-A labelled picture says little; asked in many ways it teaches a model to answer in words. Which question is asked, how
-and in which language is drawn from the generator that comes in, so the same seed gives the same conversation. The
+Many phrasings of questions about the same labels teach a model to answer with text. Question, phrasing and language are
+drawn from the given generator, so the same seed gives the same conversation. The
 closed question is asked in the very words that inference uses (`questions.label_question`) and in paraphrases.
 """
 
@@ -123,12 +123,12 @@ def ask_face(label: str, rng: random.Random, closed: bool) -> Exchange:
         labels = label_set(rng.choice(TRAINED_SETS))
         return Exchange(_closed(labels, language, CLOSED, rng), _answer(meaning, labels, language), language, kind)
     if kind == "describe":
-        asked = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(OPEN[language])
-        return Exchange(asked, _sentence(meaning, language, rng), language, kind)
+        question = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(OPEN[language])
+        return Exchange(question, _sentence(meaning, language, rng), language, kind)
     asked_for = meaning if rng.random() < 0.5 else rng.choice([c for c in FEELINGS if c != meaning])
     word = FEELINGS[asked_for][LANGUAGES.index(language)][0]
-    asked = f"Is the person {word}?" if language == "en" else f"这个人{word}吗？"
-    return Exchange(asked, YES_NO[language][asked_for != meaning], language, kind)
+    question = f"Is the person {word}?" if language == "en" else f"这个人{word}吗？"
+    return Exchange(question, YES_NO[language][asked_for != meaning], language, kind)
 
 
 def ask_object(name: str, rng: random.Random, closed: bool) -> Exchange:
@@ -136,8 +136,8 @@ def ask_object(name: str, rng: random.Random, closed: bool) -> Exchange:
     language = rng.choice(LANGUAGES)
     kind = "object_closed" if closed else rng.choices(("object", "describe"), weights=(0.8, 0.2))[0]
     if kind == "object_closed":
-        asked = _closed(OBJECT_SET, language, OBJECT_CLOSED, rng)
-        return Exchange(asked, name if language == "en" else OBJECTS[name], language, kind)
+        question = _closed(OBJECT_SET, language, OBJECT_CLOSED, rng)
+        return Exchange(question, name if language == "en" else OBJECTS[name], language, kind)
     if kind == "describe":
         return Exchange(QUESTIONS["describe"][language], NO_PERSON[language], language, kind)
     word = name if language == "en" else OBJECTS[name]
@@ -152,20 +152,22 @@ def ask_text(text: str, label: str, rng: random.Random) -> Exchange:
     if rng.random() < 0.5:
         labels = label_set(rng.choice(TRAINED_SETS))
         joined = (", " if language == "en" else "、").join(labels.names(language))
-        asked = rng.choice(TEXT_CLOSED[language]).format(text=text, labels=joined)
-        return Exchange(asked, _answer(meaning, labels, language), language, "text_closed")
-    asked = rng.choice(TEXT_OPEN[language]).format(text=text)
-    return Exchange(asked, _sentence(meaning, language, rng), language, "text_open")
+        question = rng.choice(TEXT_CLOSED[language]).format(text=text, labels=joined)
+        return Exchange(question, _answer(meaning, labels, language), language, "text_closed")
+    question = rng.choice(TEXT_OPEN[language]).format(text=text)
+    return Exchange(question, _sentence(meaning, language, rng), language, "text_open")
 
 
 def ask_texts(rows: Sequence[tuple[str, str]], rng: random.Random) -> list[Exchange]:
     """Ask about several (text, label) in turn: the closed question comes once, with the first one."""
     language, labels = rng.choice(LANGUAGES), label_set(rng.choice(TRAINED_SETS))
     joined = (", " if language == "en" else "、").join(labels.names(language))
-    told, asked = (("{text}", rng.choice(TEXT_CLOSED[language])), (TOLD["words"][language], None))[rng.random() < 0.5]
-    first = asked.format(text=rows[0][0], labels=joined) if asked else told.format(text=rows[0][0])
-    first += "" if asked else label_question(labels, language)
-    questions = [first, *(told.format(text=text) for text, _ in rows[1:])]
+    spoken, question = (("{text}", rng.choice(TEXT_CLOSED[language])), (TOLD["words"][language], None))[
+        rng.random() < 0.5
+    ]
+    first = question.format(text=rows[0][0], labels=joined) if question else spoken.format(text=rows[0][0])
+    first += "" if question else label_question(labels, language)
+    questions = [first, *(spoken.format(text=text) for text, _ in rows[1:])]
     answers = [_answer(concept(label), labels, language) for _, label in rows]
     return [Exchange(q, a, language, "text_closed") for q, a in zip(questions, answers, strict=True)]
 
@@ -174,8 +176,10 @@ def ask_voice(label: str, rng: random.Random, closed: bool) -> Exchange:
     """Ask how the speaker of a voice feels; `label` is one of `VOICE_SET`. A closed question names a set's labels."""
     language, meaning = rng.choice(LANGUAGES), concept(label)
     if not closed:
-        asked = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(VOICE_OPEN[language])
-        return Exchange(asked, _sentence(meaning, language, rng, VOICE_SENTENCES, VOICE_FEELINGS), language, "describe")
+        question = QUESTIONS["describe"][language] if rng.random() < 0.5 else rng.choice(VOICE_OPEN[language])
+        return Exchange(
+            question, _sentence(meaning, language, rng, VOICE_SENTENCES, VOICE_FEELINGS), language, "describe"
+        )
     fitting = [name for name in TRAINED_SETS if meaning in map(concept, label_set(name).labels)]
     name = VOICE_SET if not fitting or rng.random() < 0.5 else rng.choice(fitting)
     labels = label_set(name)

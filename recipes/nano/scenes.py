@@ -1,7 +1,7 @@
-"""Faces pasted into pictures of things: scenes in which a small model has to find the face before it can read it.
+"""Faces pasted into pictures of objects: scenes in which a small model must find the face first.
 
 Where the face stands is known, so a scene can be shown plain, or with its face captured exactly as `faces.capture` does
-with a tracked one. Built for the question whether Facial Emotion Capture earns its place; nothing else trains on it.
+with a tracked one. Used only to measure the effect of Facial Emotion Capture.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""People who are seen, heard and read at once: faces, voices and sentences of one emotion, put together.
+"""Artificial moments that combine faces, voices and sentences with the same emotion.
 
-No set at hand holds all three of the same person, so each moment here is artificial: a face, a voice and a sentence
-that were labelled alike, drawn independently. What it teaches is how channels add up, and that any of them may be
-missing (modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and
-then nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
+No available data set has all three of the same person, so each moment is artificial: a face, a voice and a sentence
+with the same label, drawn independently. They teach the model to combine channels, any of which may be missing
+(modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and then
+nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
 `analysis.reader` subtracts flat.
 
 A still face becomes a short moving clip in a share of the moments: a slow drift and zoom over it, frame by frame.
@@ -79,8 +79,8 @@ class SensesPart:
     def identity(self) -> str:
         """A hash of ids and of what is done to them."""
         done = f"{self.size} {self.seed} {self.strength} {self.varied} {self.closed} {self.moved} {self.choices}"
-        told = (*self.faces.ids, *self.voices.ids, *(text for text, _ in self.texts), done)
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        identity = (*self.faces.ids, *self.voices.ids, *(text for text, _ in self.texts), done)
+        return hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return self.size
@@ -105,10 +105,10 @@ class SensesPart:
             exchange = ask_bare(rng)
             return self._as_sample(name, [], exchange, {})
         label = self._label(wanted, rng)
-        held = [channel for channel in wanted if label in self._rows[channel]]
-        parts = [self._part(channel, label, rng) for channel in held]
+        available = [channel for channel in wanted if label in self._rows[channel]]
+        parts = [self._part(channel, label, rng) for channel in available]
         closed = rng.random() < self.closed
-        ask = ask_voice if "sound" in held and "picture" not in held else ask_face
+        ask = ask_voice if "sound" in available and "picture" not in available else ask_face
         return self._as_sample(name, parts, ask(label, rng, closed), {"emotion": label})
 
     _rows: dict[str, dict[str, list[int]]] = field(init=False, repr=False, default_factory=dict)
@@ -128,8 +128,8 @@ class SensesPart:
         if channel == "sound":
             wave = self.voices.waves[row]
             return {"type": "audio", "audio": vary(wave, rng) if self.varied else wave}
-        told = "context" if rng.random() < AS_CONTEXT else "words"
-        text = TOLD[told][rng.choice(list(TOLD[told]))].format(text=self.texts[row][0])
+        form = "context" if rng.random() < AS_CONTEXT else "words"
+        text = TOLD[form][rng.choice(list(TOLD[form]))].format(text=self.texts[row][0])
         return {"type": "text", "text": text}
 
     def _picture(self, row: int, rng: random.Random) -> dict[str, Any]:
@@ -144,6 +144,6 @@ class SensesPart:
         return {"type": "image", "image": pixels}
 
     def _as_sample(self, name: str, parts: list[dict[str, Any]], exchange: Any, labels: dict[str, str]) -> Sample:
-        asked = [*parts, {"type": "text", "text": exchange.question}]
-        messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+        content = [*parts, {"type": "text", "text": exchange.question}]
+        messages = ({"role": "user", "content": content}, {"role": "assistant", "content": exchange.answer})
         return Sample(name, messages, labels)

@@ -1,4 +1,4 @@
-"""Measure what a model hears and reads, and whether two channels beat one; write the page.
+"""Measure single and combined channels of a model, and write the page.
 
 Voices of speakers and comments that were never trained on, each alone; then artificial moments (a face, a voice and a
 sentence of one emotion) under every choice of channels; then moments of which one channel says something else, and
@@ -60,23 +60,25 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
         answered = answer_task(
             LocalModel(engine), BY_NAME[name], predictions / name, data=data, languages=LANGUAGES, limit=limit
         ).predictions
-        own = {language: [one for one in answered if one.language == language] for language in LANGUAGES}
-        figures[name] = {"title": BY_NAME[name].title, "items": len(own[LANGUAGES[0]])}
-        figures[name] |= {language: _figures(lines) for language, lines in own.items()}
+        by_language = {
+            language: [answer for answer in answered if answer.language == language] for language in LANGUAGES
+        }
+        figures[name] = {"title": BY_NAME[name].title, "items": len(by_language[LANGUAGES[0]])}
+        figures[name] |= {language: _figures(lines) for language, lines in by_language.items()}
     return figures
 
 
 def _figures(lines: Sequence[Prediction]) -> dict[str, Any]:
     metrics = optional("sklearn.metrics", "eval")
-    answers, told = [one.answer for one in lines], [one.predicted or "" for one in lines]
+    answers, predictions = [line.answer for line in lines], [line.predicted or "" for line in lines]
     labels = sorted(set(answers))
-    right = np.array([one.right for one in lines], dtype=float)
+    right = np.array([line.right for line in lines], dtype=float)
     sure = mean_over_tasks([right])
     return {
         "accuracy": _percent(right.mean()),
         "interval": [_percent(sure.low), _percent(sure.high)],
-        "macro_f1": _percent(metrics.f1_score(answers, told, labels=labels, average="macro", zero_division=0)),
-        "uar": _percent(metrics.recall_score(answers, told, labels=labels, average="macro", zero_division=0)),
+        "macro_f1": _percent(metrics.f1_score(answers, predictions, labels=labels, average="macro", zero_division=0)),
+        "uar": _percent(metrics.recall_score(answers, predictions, labels=labels, average="macro", zero_division=0)),
     }
 
 
@@ -98,7 +100,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         How many there were; in how many the odd channel was named; the same among those in which every channel alone
         was read as it was meant, the only ones in which naming can be asked for.
     """
-    held = (
+    validation = (
         read_pictures(data / "faces_fer_aligned.parquet", "validation", picture_side(engine)),
         read_voices(data / "speech_emodb.parquet", "validation"),
         read_texts(data / "text_goemotions.parquet", "validation"),
@@ -109,12 +111,14 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
     for number in track(range(count), "conflicts", console=console or Console(stderr=True)):
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
-        told = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = ClipReading(reader, _moment(engine, held, told, rng, detector), LABELS, "en")
+        labels = {channel: other if channel == odd else meant for channel in CHANNELS}
+        reading = ClipReading(reader, _moment(engine, validation, labels, rng, detector), LABELS, "en")
         pooled = reading.clip(reading.channels)
-        found = {one.channel: one for one in influence(reading) if one.label}
-        disagree = {name for name, one in found.items() if not one.agrees}
-        read = all(name in found and found[name].label == label for name, label in told.items())  # a face may be missed
+        influences = {effect.channel: effect for effect in influence(reading) if effect.label}
+        disagree = {name for name, effect in influences.items() if not effect.agrees}
+        read = all(
+            name in influences and influences[name].label == label for name, label in labels.items()
+        )  # a face may be missed
         with_most = LABELS.labels[int(pooled.argmax())] == meant
         named += odd in disagree
         readable += read and with_most
@@ -128,22 +132,22 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
 
 def _moment(
     engine: Engine,
-    held: tuple[Pictures, Voices, Texts],
-    told: dict[str, str],
+    validation: tuple[Pictures, Voices, Texts],
+    meant: dict[str, str],
     rng: np.random.Generator,
     detector: FaceDetector,
 ) -> PreparedClip:
     """Build a prepared clip of 2 s whose channels have the given labels."""
-    faces, voices, texts = held
+    faces, voices, texts = validation
     rows = {}
     for channel, labels in zip(CHANNELS, (faces.labels, voices.labels, texts.labels), strict=True):
-        rows[channel] = int(rng.choice([row for row, label in enumerate(labels) if label == told[channel]]))
+        rows[channel] = int(rng.choice([row for row, label in enumerate(labels) if label == meant[channel]]))
     pixels, wave = faces.pixels[rows["picture"]], voices.waves[rows["sound"]]
     length = len(wave) / SAMPLE_RATE
-    said = (Utterance(0.0, length, texts.texts[rows["words"]]),)
+    utterances = (Utterance(0.0, length, texts.texts[rows["words"]]),)
     clip = Clip(
         np.stack([pixels, pixels]), np.array([0.0, length]), "artificial", duration=length, size=pixels.shape[:2],
-        wave=wave, sample_rate=SAMPLE_RATE, utterances=said,
+        wave=wave, sample_rate=SAMPLE_RATE, utterances=utterances,
     )  # fmt: skip
     return prepare_clip(clip, detector, ClipBudget.of(engine.processor))
 
@@ -169,8 +173,8 @@ def draw(figures: dict[str, Any], path: Path) -> None:
 def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Path) -> None:
     """Write `senses.json`, `senses.md` and `senses.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"tasks": figures, "conflicts": conflict}
-    write_whole(folder / "senses.json", json.dumps(told, indent=2) + "\n")
+    results = {"tasks": figures, "conflicts": conflict}
+    write_whole(folder / "senses.json", json.dumps(results, indent=2) + "\n")
     draw(figures, folder / "senses.png")
     lines = [
         "# What nano hears and reads",
@@ -222,14 +226,16 @@ def _gains(figures: dict[str, Any]) -> list[str]:
     right = {channels: figures[moments_name(channels)]["en"]["accuracy"] for channels in CHOICES}
     best = max(((channel,) for channel in CHANNELS), key=right.__getitem__)
     chance = 100 / len(LABELS.labels)
-    told = [f"All channels together are {right[CHANNELS] - right[best]:+.1f} points above the best one ({best[0]})."]
+    sentences = [
+        f"All channels together are {right[CHANNELS] - right[best]:+.1f} points above the best one ({best[0]})."
+    ]
     for channel in CHANNELS:
         rest = tuple(name for name in CHANNELS if name != channel)
-        told.append(
+        sentences.append(
             f"Without {channel}: {right[rest] - right[CHANNELS]:+.1f} points; alone it carries "
             f"{right[channel,] - chance:.1f} above chance."
         )
-    return told
+    return sentences
 
 
 @click.command()
@@ -242,7 +248,7 @@ def _gains(figures: dict[str, Any]) -> list[str]:
 def senses(
     data: Path, model: str | None, predictions: Path, results: Path, limit: int | None, conflicting: int
 ) -> None:
-    """Measure what a model hears and reads, and write the page."""
+    """Measure single and combined channels of a model, and write the page."""
     engine = Engine.load(model)
     write_results(measure(engine, data, predictions, limit), conflicts(engine, data, conflicting), results)
 

@@ -28,8 +28,12 @@ answers together: good for learning to see, in the way of everything after that.
 def describe(scene: Scene, language: str) -> str:
     """Describe a scene: how many shapes, then each from left to right with size, colour, kind and place."""
     ordered = sorted(scene.shapes, key=lambda shape: (shape.x, shape.y))
-    told = [_describe_shape(shape, language) for shape in ordered]
-    return f"{len(told)}: {', '.join(told)}." if language == "en" else f"{len(told)}：{'，'.join(told)}。"
+    descriptions = [_describe_shape(shape, language) for shape in ordered]
+    return (
+        f"{len(descriptions)}: {', '.join(descriptions)}."
+        if language == "en"
+        else f"{len(descriptions)}：{'，'.join(descriptions)}。"
+    )
 
 
 def _describe_shape(shape: Shape, language: str) -> str:
@@ -69,19 +73,19 @@ def shapes_conversation(
         raise DataError(unknown_choice("language", language, DESCRIBE))
     item = shapes_item(index, split, seed)
     rng = random.Random(f"conversation/{seed}/{split}/{index}/{language}")
-    own = item.questions[language]
+    drawn_question = item.questions[language]
     more = interview(item.scene, language, questions - 1, rng, kinds)
-    turns = [(own.text, own.answer), *more]
+    turns = [(drawn_question.text, drawn_question.answer), *more]
     rng.shuffle(turns)
     if rng.random() < described:  # last: what follows a description could be answered without looking
         turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
     messages: list[dict] = []
-    for asked, answer in turns:
-        content: list[dict] = [{"type": "text", "text": asked}]
+    for question, answer in turns:
+        content: list[dict] = [{"type": "text", "text": question}]
         if not messages:
             content.insert(0, {"type": "image", "image": render(item.scene, side)})
         messages += [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
-    labels = {"shapes": own.kind, "answer": own.answer}
+    labels = {"shapes": drawn_question.kind, "answer": drawn_question.answer}
     name = f"shapes/{split}/{index}/{language}"
     return Sample(name, tuple(messages), labels, split, "shapes", "Apache-2.0")
 
@@ -103,7 +107,7 @@ def copying_conversation(
     turns = [exchange for _ in range(questions) if (exchange := ask(rng.choice(kinds), scene, language, rng))]
     messages = [
         message
-        for asked, answer in turns
-        for message in ({"role": "user", "content": asked}, {"role": "assistant", "content": answer})
+        for question, answer in turns
+        for message in ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
     ]
     return Sample(f"copying/{split}/{index}/{language}", tuple(messages), {}, split, "shapes", "Apache-2.0")

@@ -49,13 +49,13 @@ def point_out(scene: Scene, rng: random.Random, manner: str) -> tuple[Shape, Ref
 
 
 def _ask_colour(scene: Scene, rng: random.Random) -> Fact | None:
-    found = point_out(scene, rng, "kind")
-    return found and Fact("colour", (found[1],), found[0].colour, COLOUR_NAMES)
+    reference = point_out(scene, rng, "kind")
+    return reference and Fact("colour", (reference[1],), reference[0].colour, COLOUR_NAMES)
 
 
 def _ask_kind(scene: Scene, rng: random.Random) -> Fact | None:
-    found = point_out(scene, rng, "colour")
-    return found and Fact("kind", (found[1],), found[0].kind, KINDS)
+    reference = point_out(scene, rng, "colour")
+    return reference and Fact("kind", (reference[1],), reference[0].kind, KINDS)
 
 
 def _group(scene: Scene, manner: str, rng: random.Random) -> tuple[Reference, int]:
@@ -123,7 +123,7 @@ def _ask_existence(scene: Scene, rng: random.Random) -> Fact:
     if not there:
         changed = rng.choice(list(named))
         fixed = Reference(**{key: value for key, value in named.items() if key != changed})
-        taken = {getattr(one, changed) for one in scene.shapes if fixed.fits(one)}
+        taken = {getattr(shape, changed) for shape in scene.shapes if fixed.fits(shape)}
         named[changed] = rng.choice([value for value in VALUES[changed] if value not in taken])
     return Fact("existence", (Reference(**named),), YES_NO[not there], YES_NO)
 

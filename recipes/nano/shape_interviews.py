@@ -81,17 +81,17 @@ def interview(
         rng: draws what is asked, and how.
         kinds: of `KINDS_ASKED` and `BRIDGES`, evenly often.
     """
-    asked: dict[str, str] = {}
+    questions: dict[str, str] = {}
     for _ in range(2 * count):
-        if len(asked) == count:
+        if len(questions) == count:
             break
         kind = rng.choice(kinds)
         # Some kinds fit few scenes or pairs; asking once would leave them out more often than others.
         drawn = (ask(kind, scene, language, rng) for _ in range(TRIES))
-        found = next((one for one in drawn if one is not None and one[0] not in asked), None)
-        if found is not None:
-            asked[found[0]] = found[1]
-    return list(asked.items())
+        pair = next((candidate for candidate in drawn if candidate is not None and candidate[0] not in questions), None)
+        if pair is not None:
+            questions[pair[0]] = pair[1]
+    return list(questions.items())
 
 
 def ask(kind: str, scene: Scene, language: str, rng: random.Random) -> Exchange | None:
@@ -117,8 +117,8 @@ def _exchange(question: ShapesQuestion) -> Exchange:
 
 
 def _the(reference: Reference, language: str) -> str:
-    told = phrase(reference, language)
-    return f"the {told}" if language == "en" else told
+    described = phrase(reference, language)
+    return f"the {described}" if language == "en" else described
 
 
 def _pointed(scene: Scene, rng: random.Random) -> tuple[Shape, Reference] | None:
@@ -126,11 +126,11 @@ def _pointed(scene: Scene, rng: random.Random) -> tuple[Shape, Reference] | None
 
 
 def _ask_place(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
-    found = _pointed(scene, rng)
-    if found is None:
+    pointed = _pointed(scene, rng)
+    if pointed is None:
         return None
-    answer = (" " if language == "en" else "").join(place_words(found[0], language))
-    return _ASKED[language]["place"].format(first=_the(found[1], language)), answer
+    answer = (" " if language == "en" else "").join(place_words(pointed[0], language))
+    return _ASKED[language]["place"].format(first=_the(pointed[1], language)), answer
 
 
 def _ask_size(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
@@ -141,36 +141,36 @@ def _ask_size(scene: Scene, language: str, rng: random.Random) -> Exchange | Non
     return _ASKED[language]["size"].format(first=_the(name, language)), size_word(shape, language)
 
 
-def _listed(scene: Scene, language: str, fits: Callable[[Shape], bool], told: str) -> str:
+def _listed(scene: Scene, language: str, fits: Callable[[Shape], bool], wording: str) -> str:
     """List `told` ("kind" or "colour") of the shapes that fit, from left to right."""
-    found = [s for s in sorted(scene.shapes, key=lambda shape: shape.x) if fits(s)]
-    return JOINT[language].join(translated(getattr(s, told), language) for s in found) or _NONE[language]
+    matching = [s for s in sorted(scene.shapes, key=lambda shape: shape.x) if fits(s)]
+    return JOINT[language].join(translated(getattr(s, wording), language) for s in matching) or _NONE[language]
 
 
 def _ask_coloured(scene: Scene, language: str, rng: random.Random) -> Exchange:
     colour = rng.choice(scene.shapes).colour if rng.random() < 0.7 else rng.choice(COLOUR_NAMES)
-    asked = _ASKED[language]["coloured"].format(value=translated(colour, language))
-    return asked, _listed(scene, language, lambda shape: shape.colour == colour, "kind")
+    question = _ASKED[language]["coloured"].format(value=translated(colour, language))
+    return question, _listed(scene, language, lambda shape: shape.colour == colour, "kind")
 
 
 def _ask_colours(scene: Scene, language: str, rng: random.Random) -> Exchange:
     kind = rng.choice(scene.shapes).kind if rng.random() < 0.7 else rng.choice(KINDS)
-    asked = _ASKED[language]["colours"].format(value=translated(kind, language))
-    return asked, _listed(scene, language, lambda shape: shape.kind == kind, "colour")
+    question = _ASKED[language]["colours"].format(value=translated(kind, language))
+    return question, _listed(scene, language, lambda shape: shape.kind == kind, "colour")
 
 
 def _ask_direction(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
     """Ask for both axes at once, each as far as it is clear."""
     if len(scene.shapes) < 2:
         return None
-    manner, (one, other) = rng.choice(("kind", "colour", "both")), rng.sample(scene.shapes, 2)
-    names = name_shape(scene, one, manner), name_shape(scene, other, manner)
+    manner, (first, other) = rng.choice(("kind", "colour", "both")), rng.sample(scene.shapes, 2)
+    names = name_shape(scene, first, manner), name_shape(scene, other, manner)
     if names[0] is None or names[1] is None:
         return None
-    apart = (one.x - other.x, one.y - other.y)
-    said = [_TOWARDS[language][axis][way > 0] for axis, way in enumerate(apart) if abs(way) >= CLEARLY_APART]
-    asked = _ASKED[language]["direction"].format(first=_the(names[0], language), second=_the(names[1], language))
-    return (asked, JOINT[language].join(said)) if said else None
+    apart = (first.x - other.x, first.y - other.y)
+    directions = [_TOWARDS[language][axis][way > 0] for axis, way in enumerate(apart) if abs(way) >= CLEARLY_APART]
+    question = _ASKED[language]["direction"].format(first=_the(names[0], language), second=_the(names[1], language))
+    return (question, JOINT[language].join(directions)) if directions else None
 
 
 def _options(language: str, rng: random.Random) -> tuple[list[str], str]:
@@ -181,28 +181,28 @@ def _options(language: str, rng: random.Random) -> tuple[list[str], str]:
 
 
 def _ask_letter(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    (words, told), place = _options(language, rng), rng.randrange(len(LETTERS))
-    return _ASKED[language]["letter"].format(value=words[place], options=told), LETTERS[place]
+    (words, options), place = _options(language, rng), rng.randrange(len(LETTERS))
+    return _ASKED[language]["letter"].format(value=words[place], options=options), LETTERS[place]
 
 
 def _ask_word(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    (words, told), place = _options(language, rng), rng.randrange(len(LETTERS))
-    return _ASKED[language]["word"].format(value=LETTERS[place], options=told), words[place]
+    (words, options), place = _options(language, rng), rng.randrange(len(LETTERS))
+    return _ASKED[language]["word"].format(value=LETTERS[place], options=options), words[place]
 
 
 def _ask_repeat(scene: Scene, language: str, rng: random.Random) -> Exchange:
     """Want words said again; the picture does not matter. Copying comes before looking up."""
     words = [translated(word, language) for word in rng.sample((*COLOUR_NAMES, *KINDS), rng.randint(3, 6))]
-    told = JOINT[language].join([*words, *rng.sample(LETTERS, 2)])
-    return _ASKED[language]["repeat"].format(value=told), told
+    letters = JOINT[language].join([*words, *rng.sample(LETTERS, 2)])
+    return _ASKED[language]["repeat"].format(value=letters), letters
 
 
 def _ask_recite(scene: Scene, language: str, rng: random.Random) -> Exchange:
     """Want a long list said again, word after word without a mark between them: the plainest copying there is."""
     known = (*map(str, range(1, 6)), *LETTERS, *DOWN[language], *ACROSS[language], *SIZES[language])
     known += tuple(translated(word, language) for word in (*COLOUR_NAMES, *KINDS))
-    told = " ".join(rng.sample(known, rng.randint(6, 24)))
-    return _ASKED[language]["recite"].format(value=told), told
+    text = " ".join(rng.sample(known, rng.randint(6, 24)))
+    return _ASKED[language]["recite"].format(value=text), text
 
 
 def _ask_legend(scene: Scene, language: str, rng: random.Random) -> Exchange:
@@ -210,18 +210,18 @@ def _ask_legend(scene: Scene, language: str, rng: random.Random) -> Exchange:
     pool = [translated(word, language) for word in (*COLOUR_NAMES, *KINDS, *map(str, range(1, 6)))]
     words = rng.sample(pool, rng.randint(3, 6))
     letters = dict(zip(words, "ABCDEF", strict=False))
-    told = "".join(f" {letter}. {word}" for word, letter in letters.items())
+    options = "".join(f" {letter}. {word}" for word, letter in letters.items())
     rng.shuffle(words)
     answer = " ".join(f"{word} {letters[word]}" for word in words)
-    return _ASKED[language]["legend"].format(value=" ".join(words), options=told), answer
+    return _ASKED[language]["legend"].format(value=" ".join(words), options=options), answer
 
 
 def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
     manner = rng.choice(("kind", "colour"))
-    value, told = getattr(rng.choice(scene.shapes), manner), "colour" if manner == "kind" else "kind"
-    found = sum(getattr(shape, manner) == value for shape in scene.shapes)
-    listed = _listed(scene, language, lambda shape: getattr(shape, manner) == value, told)
-    return _ASKED[language]["tally"].format(value=translated(value, language)), f"{found}: {listed}"
+    value, property_name = getattr(rng.choice(scene.shapes), manner), "colour" if manner == "kind" else "kind"
+    count = sum(getattr(shape, manner) == value for shape in scene.shapes)
+    listed = _listed(scene, language, lambda shape: getattr(shape, manner) == value, property_name)
+    return _ASKED[language]["tally"].format(value=translated(value, language)), f"{count}: {listed}"
 
 
 def _ask_correct(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
@@ -240,9 +240,9 @@ def _ask_choose(scene: Scene, language: str, rng: random.Random) -> Exchange | N
     fact = FACTS["choice"](scene, rng)
     if fact is None:
         return None
-    asked = word_fact(fact, "choice", language, rng)
+    question = word_fact(fact, "choice", language, rng)
     word = translated(fact.options[LETTERS.index(fact.answer)], language)
-    return asked.text + _MORE[language]["choose"], f"{word}: {asked.answer}"
+    return question.text + _MORE[language]["choose"], f"{word}: {question.answer}"
 
 
 BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {

@@ -36,9 +36,9 @@ class ShapesPart:
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        told = str(self.described) if self.drawn else "undrawn"
+        settings = str(self.described) if self.drawn else "undrawn"
         scenes = ("scenes", *self.scenes) if self.scenes else ()
-        return " ".join(("shapes", self.split, str(self.side), str(self.questions), told, *self.kinds, *scenes))
+        return " ".join(("shapes", self.split, str(self.side), str(self.questions), settings, *self.kinds, *scenes))
 
     def __len__(self) -> int:
         return self.size

@@ -216,10 +216,10 @@ def shapes_sample(index: int, split: str, language: str, side: int = 64, seed: i
         raise DataError(unknown_choice("language", language, LANGUAGES))
     item = shapes_item(index, split, seed)
     question = item.questions[language]
-    asked = [{"type": "image", "image": render(item.scene, side)}, {"type": "text", "text": question.text}]
+    content = [{"type": "image", "image": render(item.scene, side)}, {"type": "text", "text": question.text}]
     return Sample(
         id=f"shapes/{split}/{index}/{language}",
-        messages=({"role": "user", "content": asked}, {"role": "assistant", "content": question.answer}),
+        messages=({"role": "user", "content": content}, {"role": "assistant", "content": question.answer}),
         labels={"shapes": question.kind, "answer": question.answer},
         split=split,
         source="shapes",
@@ -308,7 +308,10 @@ def _point_out(rng: random.Random, manner: str) -> tuple[Scene, int, Reference]:
     """Draw a scene and one of its shapes, named by its size if that is plain, else in the given manner."""
     scene = draw_scene(rng)
     if rng.random() < RANKED_SHARE:
-        for rank, order in (("largest", clearly_larger), ("smallest", lambda one, other: clearly_larger(other, one))):
+        for rank, order in (
+            ("largest", clearly_larger),
+            ("smallest", lambda first, other: clearly_larger(other, first)),
+        ):
             for place, shape in enumerate(scene.shapes):
                 others = [other for other in scene.shapes if other is not shape]
                 if others and all(order(shape, other) for other in others):
@@ -392,10 +395,10 @@ def _ask_existence(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
     if YES_NO[planned] == "no":
         change_kind = manner == "kind" or (manner == "both" and rng.random() < 0.5)
         if change_kind:
-            taken = {one.kind for one in scene.shapes if manner == "kind" or one.colour == colour}
+            taken = {shape.kind for shape in scene.shapes if manner == "kind" or shape.colour == colour}
             kind = rng.choice([name for name in KINDS if name not in taken])
         else:
-            taken = {one.colour for one in scene.shapes if manner == "colour" or one.kind == kind}
+            taken = {shape.colour for shape in scene.shapes if manner == "colour" or shape.kind == kind}
             colour = rng.choice([name for name in COLOUR_NAMES if name not in taken])
     reference = Reference("" if manner == "colour" else kind, "" if manner == "kind" else colour)
     return scene, Fact("existence", (reference,), YES_NO[planned], YES_NO)

@@ -204,7 +204,7 @@ def tell_apart(rng: random.Random, scene: Scene, places: Sequence[int], manner: 
     references: References = ()
     for place in places:
         references += (Reference(scene.shapes[place].kind, scene.shapes[place].colour),)
-        rest = [name for name in COLOUR_NAMES if name not in {one.colour for one in references}]
+        rest = [name for name in COLOUR_NAMES if name not in {shape.colour for shape in references}]
         for other, twin in enumerate(scene.shapes):
             if other != place and references[-1].fits(twin):
                 scene = paint(scene, other, colour=rng.choice(rest))

@@ -42,7 +42,7 @@ _MIDDLE_RADIUS, _RADIUS_SPREAD = (SMALL[1] + LARGE[0]) / 2, (LARGE[1] - SMALL[0]
 
 @dataclass(frozen=True)
 class SightRun:
-    """One run: `scenes` drawn scenes and `pictures` pictures a step."""
+    """One run: `scenes` drawn scenes and `pictures` pictures per step."""
 
     data: Path
     output: Path
@@ -103,8 +103,8 @@ def draw_scenes(indices: range, split: str, patch: int, merge: int) -> dict[str,
     """
     drawn = [shapes_item(index, split).scene for index in indices]
     pixels = torch.from_numpy(np.stack([render(scene, SCENE_SIDE) for scene in drawn])).permute(0, 3, 1, 2).float()
-    told = [scene_classes(scene, SCENE_SIDE // patch) for scene in drawn]
-    classes, geometry = (torch.from_numpy(np.stack(maps)) for maps in zip(*told, strict=True))
+    targets = [scene_classes(scene, SCENE_SIDE // patch) for scene in drawn]
+    classes, geometry = (torch.from_numpy(np.stack(maps)) for maps in zip(*targets, strict=True))
     return {
         "scenes": normalize(pixels / 255),
         "classes": patchify(classes[:, None, None], 1, 1, merge).flatten(),
@@ -146,16 +146,16 @@ class SightStudent(nn.Module):
         Without `pixels` nothing is held.
         """
         seen = self.norm(patch_features(self.vision, scenes))
-        logits, told = self.head(seen).float(), self.geometry(seen).float()
+        logits, predicted = self.head(seen).float(), self.geometry(seen).float()
         shown = classes != NOTHING
-        loss = F.cross_entropy(logits, classes) + MEASURE * F.mse_loss(told[shown, 1:], geometry[shown, 1:])
-        loss = loss + F.binary_cross_entropy_with_logits(told[:, 0], geometry[:, 0])
+        loss = F.cross_entropy(logits, classes) + MEASURE * F.mse_loss(predicted[shown, 1:], geometry[shown, 1:])
+        loss = loss + F.binary_cross_entropy_with_logits(predicted[:, 0], geometry[:, 0])
         if pixels is not None:
             with torch.no_grad():
                 wanted = patch_features(self.before, pixels).float()
             kept = patch_features(self.vision, pixels).float()
             loss = loss + HOLD * F.mse_loss(kept, wanted) / wanted.var()
-        return {"loss": loss, "logits": logits, "geometry": told}
+        return {"loss": loss, "logits": logits, "geometry": predicted}
 
 
 class SightTrainer(Trainer):
@@ -211,11 +211,11 @@ def patch_accuracy(student: SightStudent, scenes: int = 200) -> dict[str, float]
         centres are exactly found (`centres`); mean absolute error of a shape's `x`, `y` and `radius` in sides.
     """
     shape = student.vision.config
-    held = draw_scenes(range(scenes), "validation", shape.patch_size, shape.spatial_merge_size)
-    found = student.eval()(**held)
-    right, shown = found["logits"].argmax(-1) == held["classes"], held["classes"] != NOTHING
-    centres = ((found["geometry"][:, 0] > 0) == (held["geometry"][:, 0] > 0)).view(scenes, -1).all(1)
-    missed = (found["geometry"] - held["geometry"])[shown, 1:].abs().mean(0)
+    drawn = draw_scenes(range(scenes), "validation", shape.patch_size, shape.spatial_merge_size)
+    outputs = student.eval()(**drawn)
+    right, shown = outputs["logits"].argmax(-1) == drawn["classes"], drawn["classes"] != NOTHING
+    centres = ((outputs["geometry"][:, 0] > 0) == (drawn["geometry"][:, 0] > 0)).view(scenes, -1).all(1)
+    missed = (outputs["geometry"] - drawn["geometry"])[shown, 1:].abs().mean(0)
     x, y, radius = (missed * torch.tensor([0.5, 0.5, _RADIUS_SPREAD])).tolist()
     shares = {"every": right, "shown": right[shown], "centres": centres}
     percent = {name: 100 * hits.float().mean().item() for name, hits in shares.items()}

@@ -50,42 +50,42 @@ def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str,
     Raises:
         DataError: a stage is not finished, or its proof cannot be read.
     """
-    found = {}
+    points = {}
     for name in folders:
         path = runs / name / "model" / STAGE_PROOF
         try:
-            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            points[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); train the stage {name!r} to its end first") from error
-    return found
+    return points
 
 
 def draw_stages(stages: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw all stages one after another over their steps: training loss, and beneath it validation, as one PNG."""
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(11, 6.5), layout="constrained")
-    loss, held = figure.subplots(2, 1, sharex=True)
+    loss, kept = figure.subplots(2, 1, sharex=True)
     begin = 0
     points: dict[str, list[tuple[int, float]]] = {key: [] for key in SHOWN}
     for name, proof in stages.items():
-        told = [(begin + entry["step"], entry["loss"]) for entry in proof["log"] if "loss" in entry]
-        loss.plot(*zip(*told, strict=True), color=LOSS, linewidth=1.4)
-        for key, found in points.items():
-            found += [(begin + entry["step"], entry[key]) for entry in proof["log"] if key in entry]
+        losses = [(begin + entry["step"], entry["loss"]) for entry in proof["log"] if "loss" in entry]
+        loss.plot(*zip(*losses, strict=True), color=LOSS, linewidth=1.4)
+        for key, values in points.items():
+            values += [(begin + entry["step"], entry[key]) for entry in proof["log"] if key in entry]
         middle = begin + proof["steps"] / 2
         loss.text(middle, 1.02, name, transform=loss.get_xaxis_transform(), rotation=60, fontsize=8, color=INK)
         begin += proof["steps"]
-        for axes in (loss, held):
+        for axes in (loss, kept):
             axes.axvline(begin, color=FAINT, linewidth=0.8)
     for key, (label, colour) in SHOWN.items():
         if points[key]:
-            held.plot(*zip(*points[key], strict=True), "o-", color=colour, markersize=3.5, linewidth=1.2, label=label)
-            held.legend(fontsize=8, loc="upper left")
+            kept.plot(*zip(*points[key], strict=True), "o-", color=colour, markersize=3.5, linewidth=1.2, label=label)
+            kept.legend(fontsize=8, loc="upper left")
     loss.set_yscale("log")
     loss.set_ylabel("training loss", fontsize=9)
-    held.set(xlim=(0, begin), ylim=(0, 100))
-    held.set_ylabel("validation", fontsize=9)
-    held.set_xlabel("steps of all stages", fontsize=9)
-    for axes in (loss, held):
+    kept.set(xlim=(0, begin), ylim=(0, 100))
+    kept.set_ylabel("validation", fontsize=9)
+    kept.set_xlabel("steps of all stages", fontsize=9)
+    for axes in (loss, kept):
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
         axes.tick_params(colors=INK, labelsize=8)
     figure.savefig(path, dpi=RESOLUTION, facecolor="white")

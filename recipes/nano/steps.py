@@ -61,7 +61,7 @@ CLIP_SETTINGS = {
     "person_mirrored": True,
     "person_weight": 1.0,
 }
-"""What nano sees: 36 to 64 patches a picture, at most 64 frames (two a second for half a minute), grey face crops
+"""What nano sees: 36 to 64 patches per picture, at most 64 frames (two per second for half a minute), grey face crops
 framed as its training pictures are.
 
 The margin was chosen on LFW validation photographs with the detector's own boxes: of 320 happy and neutral faces 89.4 %
@@ -116,15 +116,15 @@ def words(data: Path, runs: Path) -> None:
     for _ in range(8000):
         closed = rng.random() < 0.5
         feeling, thing = rng.choice(list(FEELINGS)), rng.choice(list(OBJECTS))
-        asked = ask_face(feeling, rng, closed), ask_object(thing, rng, closed), ask_blank(rng)
-        texts += [text for exchange in asked for text in (exchange.question, exchange.answer)]
+        exchanges = ask_face(feeling, rng, closed), ask_object(thing, rng, closed), ask_blank(rng)
+        texts += [text for exchange in exchanges for text in (exchange.question, exchange.answer)]
     for place in range(6000):
         item = shapes_item(place, "train")
         texts += [text for q in item.questions.values() for text in (q.text, q.answer)]
         for language in DESCRIBE:
             asked_too = interview(item.scene, language, 4, rng, KINDS_TRAINED)
             texts += [describe(item.scene, language), *(text for exchange in asked_too for text in exchange)]
-    texts += [text for asked in DESCRIBE.values() for text in asked] * 100
+    texts += [text for wordings in DESCRIBE.values() for text in wordings] * 100
     table = pq.read_table(data / "text_goemotions.parquet", columns=["text", "split"]).to_pydict()
     texts += [text for text, split in zip(table["text"], table["split"], strict=True) if split == "train"][:20000]
     whole = {word for labels in LABEL_SETS.values() for word in labels.chinese}
@@ -149,8 +149,8 @@ def sight(data: Path, runs: Path, steps: int) -> None:
     student = run_sight(
         SightRun(data, runs / "sight", steps), vision, PictureStream(data, "train", SOURCES, passes=1, seed=SEED)
     )
-    told = ", ".join(f"{name} {value:.3g}" for name, value in patch_accuracy(student).items())
-    click.echo(f"validation scenes: {told}")
+    accuracies = ", ".join(f"{name} {value:.3g}" for name, value in patch_accuracy(student).items())
+    click.echo(f"validation scenes: {accuracies}")
     save_file({f"vision.{k}": v for k, v in vision.state_dict().items()}, runs / "sight" / "model.safetensors")
 
 
@@ -185,8 +185,8 @@ def hearing(data: Path, runs: Path) -> None:
     """Train the audio side alone, with a throw-away head, on the voices of the training speakers."""
     (runs / "hearing").mkdir(parents=True, exist_ok=True)
     trained = train_hearing(read_voices(data / VOICES, "train"), HearingRun(seed=SEED))
-    held = read_voices(data / VOICES, "validation")
-    click.echo(f"validation speakers: {share_right(trained, held):.1%} of {len(held)} voices")
+    validation = read_voices(data / VOICES, "validation")
+    click.echo(f"validation speakers: {share_right(trained, validation):.1%} of {len(validation)} voices")
     save_file(trained.tower.state_dict(), runs / "hearing" / "model.safetensors")
 
 

@@ -55,11 +55,11 @@ class PastedFaces:
         part = parts.scenes("scenes", "emotion", split, faces, backgrounds=self.things, captured=self.captured)
         items = []
         for language in languages:
-            asked = emotion_question(self.labels, language)
+            question = emotion_question(self.labels, language)
             for row in evenly(len(part), limit):
                 label, picture = part.faces.labels[row], {"type": "image", "image": part.scene(row, 0)}
                 name = f"scenes/{part.faces.ids[row]}"
-                items.append(labelled(name, language, (picture,), asked, self.labels, label))
+                items.append(labelled(name, language, (picture,), question, self.labels, label))
         return items
 
 
@@ -85,9 +85,11 @@ class DrawnShapes:
             drawn = shapes_item(index, split)
             part = {"type": "image", "image": render(drawn.scene, self.side)}
             for language in languages:
-                asked = drawn.questions[language]
+                question = drawn.questions[language]
                 name = f"shapes/{split}/{index}"
-                items.append(Item(name, language, (part,), asked.text, asked.choices, asked.answer, asked.kind))
+                items.append(
+                    Item(name, language, (part,), question.text, question.choices, question.answer, question.kind)
+                )
         return items
 
 
@@ -135,20 +137,20 @@ class Moments:
         for index in range(self.count if limit is None else min(limit, self.count)):
             rng = random.Random(f"moments/{split}/{index}")
             meant = shared[index % len(shared)]
-            face, voice, text = (rng.choice(own[meant]) for own in rows)
+            face, voice, text = (rng.choice(by_label[meant]) for by_label in rows)
             for language in languages:
-                told = spoken_part(language, texts.texts[text])
+                words = spoken_part(language, texts.texts[text])
                 parts: dict[str, dict[str, Any]] = {
                     "picture": {"type": "image", "image": pixels[face]},
                     "sound": {"type": "audio", "audio": voices.waves[voice]},
-                    "words": told,
+                    "words": words,
                 }
                 given = tuple(parts[channel] for channel in self.channels)
-                asked, label = emotion_question(self.labels, language), by_concept[meant]
+                question, label = emotion_question(self.labels, language), by_concept[meant]
                 name = f"moments/{split}/{index}"
                 # A few voices speak in many moments, which are not independent then.
                 heard = f"voice {voices.ids[voice]}" if "sound" in self.channels else ""
-                items.append(labelled(name, language, given, asked, self.labels, label, cluster=heard))
+                items.append(labelled(name, language, given, question, self.labels, label, cluster=heard))
         return items
 
 

@@ -74,5 +74,5 @@ def balanced(rows: Sequence[tuple[Any, str]], power: float) -> list[tuple[Any, s
     for row in rows:
         by_label.setdefault(row[1], []).append(row)
     most = max(map(len, by_label.values()))
-    wanted = {label: round(len(own) * (most / len(own)) ** power) for label, own in by_label.items()}
-    return [own[place % len(own)] for label, own in by_label.items() for place in range(wanted[label])]
+    wanted = {label: round(len(rows) * (most / len(rows)) ** power) for label, rows in by_label.items()}
+    return [rows[place % len(rows)] for label, rows in by_label.items() for place in range(wanted[label])]

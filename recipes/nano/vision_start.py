@@ -269,9 +269,9 @@ class VisionTrainer(Trainer):
         if self.teacher is not None and model.training:
             with torch.no_grad(), torch.autocast(logits.device.type, torch.bfloat16):
                 opinion, maps = self.teacher.opinion(inputs["pixels"])
-            told = F.log_softmax(opinion.float() / self.temperature, -1)
-            said = F.log_softmax(logits / self.temperature, -1)
-            parted = F.kl_div(said, told, log_target=True, reduction="batchmean") * self.temperature**2
+            teacher = F.log_softmax(opinion.float() / self.temperature, -1)
+            student = F.log_softmax(logits / self.temperature, -1)
+            parted = F.kl_div(student, teacher, log_target=True, reduction="batchmean") * self.temperature**2
             loss = (1 - self.follow) * loss + self.follow * parted
             loss = loss + self.guidance * model.map_distance(outputs["guesses"], maps)
         return (loss, outputs) if return_outputs else loss
@@ -332,12 +332,12 @@ def run_vision(run: VisionRun, model: nn.Module, teacher: ConvTeacher | None = N
         label_names=["labels"],
         seed=run.seed,
     )
-    held = {source.file.split("_")[1].split(".")[0]: HeldPictures(run.data, source) for source in SOURCES}
+    validation = {source.file.split("_")[1].split(".")[0]: HeldPictures(run.data, source) for source in SOURCES}
     trainer = VisionTrainer(
         model=model,
         args=arguments,
         train_dataset=stream,
-        eval_dataset=held,
+        eval_dataset=validation,
         data_collator=PictureBatches(round(run.ramp_passes * one_pass), run.seed),
         compute_metrics=accuracy,
         optimizers=(MuonWithAdamW(split_parameters(model, {}, run.learning_rate, run.weight_decay)), None),

@@ -69,6 +69,6 @@ class VoicesPart:
         label, wave = self.voices.labels[index], self.voices.waves[index]
         exchange = ask_voice(label, rng, rng.random() < self.closed)
         heard = vary(wave, rng) if self.varied else wave
-        asked = [{"type": "audio", "audio": heard}, {"type": "text", "text": exchange.question}]
-        messages = ({"role": "user", "content": asked}, {"role": "assistant", "content": exchange.answer})
+        content = [{"type": "audio", "audio": heard}, {"type": "text", "text": exchange.question}]
+        messages = ({"role": "user", "content": content}, {"role": "assistant", "content": exchange.answer})
         return Sample(f"{self.name}/{self.voices.ids[index]}/{turn}", messages, {"emotion": label})

@@ -47,7 +47,7 @@ class Clip:
     origin: float = 0.0
     """seconds of the clip's zero on the container's own clock."""
     warnings: tuple[str, ...] = ()
-    """what was wrong with the file and could be mended."""
+    """problems of the file that could be corrected."""
 
     @property
     def fps(self) -> float | None:

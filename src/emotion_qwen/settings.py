@@ -163,7 +163,7 @@ def read_yaml(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML ({' '.join(str(error).split())}); mend the file") from error
+        raise SettingsError(f"{path}: not valid YAML ({' '.join(str(error).split())}); correct the file") from error
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: the top level is a {type(values).__name__}; expected key: value lines")
     for override in overrides:

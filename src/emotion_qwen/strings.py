@@ -1,4 +1,4 @@
-"""The fixed words of reports in English and Chinese, side by side; `{name}` stands for what is put in."""
+"""The fixed words of reports in English and Chinese, side by side; `{name}` is a placeholder for a value."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ PHRASES: Strings = {
     # the answer
     "not_sure": ("not sure", "不确定"),
     "no_answer": ("no answer", "没有结论"),
-    "leans": ("leans to {label}, which is not an answer", "偏向{label}，但这不是结论"),
+    "leans": ("closest is {label}", "最接近{label}"),
     "about_whole": (
-        "Where nobody was found, the whole picture and all sound were read, as asked (--whole-picture).",
-        "按要求（--whole-picture），在没有找到人的地方读取了整个画面和全部声音。",
+        "Where nobody was found, the whole picture and all sound were used, as requested (--whole-picture).",
+        "按要求（--whole-picture），未找到人的时段使用了整个画面和全部声音。",
     ),
     "about_evoked": (
-        "This is what the picture evokes in whoever looks at it, not what a person shows (--evoked).",
-        "这是图片在观看者心中引起的情绪，而不是画面中的人所表现的情绪（--evoked）。",
+        "This is what the picture evokes in viewers, not what a person shows (--evoked).",
+        "这是图片引起观看者的情感，而不是画面中的人所表现的情感（--evoked）。",
     ),
     "valence": ("valence", "效价"),
     "arousal": ("arousal", "唤醒度"),
@@ -30,7 +30,7 @@ PHRASES: Strings = {
     "summary": ("in the model's words", "模型的描述"),
     # sections
     "timeline": ("timeline", "时间线"),
-    "episodes": ("episodes", "片段"),
+    "episodes": ("episodes", "时段"),
     "people": ("people", "人物"),
     "person": ("person", "人物"),
     "channels": ("what each channel says", "各通道的判断"),
@@ -45,10 +45,10 @@ PHRASES: Strings = {
     "step_meaning": ("what it means", "含义"),
     "step_conclusion": ("conclusion", "结论"),
     "said": ("what was said", "台词"),
-    "context_given": ("context, as given", "给定的背景"),
+    "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),
-    "trust": ("how far to trust this", "可信程度"),
-    "provenance": ("where this comes from", "来源"),
+    "trust": ("reliability", "可信程度"),
+    "provenance": ("provenance", "来源"),
     "warning": ("warning", "警告"),
     "now": ("at the playhead", "当前时刻"),
     "plane": ("valence and arousal", "效价与唤醒度"),
@@ -57,28 +57,28 @@ PHRASES: Strings = {
     "sound": ("sound", "声音"),
     "words": ("words", "台词"),
     "context": ("context", "背景"),
-    "alone": ("alone says", "单独判断"),
-    "moves": ("moves the answer", "对结论的作用"),
+    "alone": ("on its own", "单独判断"),
+    "moves": ("effect on the answer", "对结论的影响"),
     "weight": ("weight", "权重"),
     "weight_help": (
-        "weight: how much the channel counts, by how often it was right on validation data",
+        "weight: how much the channel counts, based on its reliability on validation data",
         "权重：按该通道在验证数据上的可靠程度计算",
     ),
     "agrees": ("agrees", "一致"),
     "disagrees": ("disagrees", "不一致"),
-    "nothing": ("gives no answer", "不提供结论"),
+    "nothing": ("no answer", "没有结论"),
     "moves_help": (
-        "×1.8: with this channel the label's share is 1.8 times what it is without; below ×1 it speaks against it",
-        "×1.8：有此通道时，该标签的份额是没有它时的 1.8 倍；小于 ×1 表示此通道不支持该标签",
+        "×1.8: with this channel, the share of the label is 1.8 times as large; below ×1, the channel lowers it",
+        "×1.8：加入此通道后，该标签的份额变为 1.8 倍；小于 ×1 表示此通道降低了该标签的份额",
     ),
     # people
     "seen": ("seen", "出现"),
     "frames": ("frames", "帧数"),
     "feels": ("shows", "表现为"),
     "nobody": ("no face was found", "没有找到人脸"),
-    "no_picture": ("no picture; what is heard and said is read", "没有画面；读取的是声音和台词"),
-    "unasked": ("not looked for", "未作查找"),
-    "in_frame": ("boxes: this frame alone", "人脸框：仅此帧"),
+    "no_picture": ("no picture; sound and words were analyzed", "没有画面，仅分析声音和台词"),
+    "unasked": ("not searched for", "未查找"),
+    "in_frame": ("boxes: this frame only", "人脸框：仅限此帧"),
     "peak": ("peak", "峰值"),
     "smoothed": ("smoothed", "平滑后"),
     "more": ("{count} more", "另有 {count} 条"),
@@ -86,25 +86,25 @@ PHRASES: Strings = {
     "measured": ("measured", "测得"),
     "generated": ("generated", "生成"),
     "measured_help": (
-        "composed from measurements, which stand beside it",
-        "由测量值组成，测量值列在旁边",
+        "composed from the measurements shown beside it",
+        "根据旁边列出的测量值写成",
     ),
-    "generated_help": ("written by the model; nobody has checked it", "由模型写出，未经核实"),
+    "generated_help": ("written by the model and not verified", "由模型生成，未经核实"),
     # gate and trust
     "general_expert": ("general expert", "通用专家"),
-    "emotion_expert": ("emotion expert", "情绪专家"),
+    "emotion_expert": ("emotion expert", "情感专家"),
     "gate_help": (
-        "how much of every picture goes through the expert for emotion, and how much through the general one",
-        "每个画面有多少经过情绪专家，有多少经过通用专家",
+        "how much of each picture is taken from the emotion expert, and how much from the general expert",
+        "每个画面取自情感专家和通用专家的比例",
     ),
     "threshold": ("not sure below {threshold}", "低于 {threshold} 时视为不确定"),
     "entropy": ("entropy {entropy} of 1", "熵 {entropy}（最大为 1）"),
     "calibrated": ("calibrated", "已校准"),
-    "uncalibrated": ("not calibrated: shares are no probabilities", "未校准：份额不是概率"),
-    "limits": ("a face shows an expression, not what is felt inside", "人脸显示的是表情，而不是内心的感受"),
+    "uncalibrated": ("not calibrated: shares are not probabilities", "未校准：份额不是概率"),
+    "limits": ("a face shows an expression, not what a person feels", "人脸显示的是表情，而不是内心的感受"),
     "limits_more": (
-        "Faces are located, never identified. Do not decide anything about a person by this.",
-        "只定位人脸，从不识别身份。请勿据此对任何人作出决定。",
+        "Faces are located, never identified. Do not use this to make decisions about anyone.",
+        "只定位人脸，不识别身份。请勿据此对任何人作出决定。",
     ),
     # the page's controls
     "play": ("play", "播放"),
@@ -112,16 +112,16 @@ PHRASES: Strings = {
     "mute": ("mute", "静音"),
     "speed": ("speed", "速度"),
     "boxes": ("boxes", "人脸框"),
-    "raw": ("each window alone, not smoothed", "各窗口原值（未平滑）"),
-    "seek": ("seek in the clip", "在片中定位"),
+    "raw": ("single windows, not smoothed", "各窗口原值（未平滑）"),
+    "seek": ("seek in the clip", "拖动定位"),
     "keys": (
         "arrow keys: half a second, with Shift 5 s · Page keys: episodes · Home, End · Space: play",
-        "方向键：半秒，加 Shift 为 5 秒 · 翻页键：片段 · Home、End · 空格：播放",
+        "方向键：半秒，加 Shift 为 5 秒 · 翻页键：时段 · Home、End · 空格：播放",
     ),
     "no_media": ("The clip itself is not part of this page.", "此页面不含原片。"),
     "linked_media": (
-        "The clip is too large for this page and is read from {path}; keep the two together.",
-        "原片过大，未嵌入页面，将从 {path} 读取；请将两者放在一起。",
+        "The clip is too large to embed and is loaded from {path}; keep both files together.",
+        "原片过大，未嵌入页面，将从 {path} 读取；请将两个文件放在一起。",
     ),
     "recoded_media": (
         "Browsers cannot play this format; the page shows a smaller copy, {size}.",
@@ -135,17 +135,20 @@ PHRASES: Strings = {
     "one_picture": ("picture", "图片"),
     "show_person": ("show this person", "查看此人"),
 }
-"""Of the views: terminal, page, Markdown and annotated video say the same thing in the same words."""
+"""Texts of the views: terminal, page, Markdown and annotated video use the same words."""
 SENTENCES: Strings = {
     # the rationale
     "leads": (
-        "{label} leads from {onset:.1f} s to {offset:.1f} s, most at {peak:.1f} s ({share:.0%}, smoothed).",
+        "Mostly {label} from {onset:.1f} to {offset:.1f} s, peaking at {peak:.1f} s ({share:.0%}, smoothed).",
         "{onset:.1f} 秒至 {offset:.1f} 秒以{label}为主，{peak:.1f} 秒时最强（平滑后 {share:.0%}）。",
     ),
-    "disagrees": ("By {channel} alone it would be {own}, not {label}.", "仅凭{channel}会是{own}，而不是{label}。"),
+    "disagrees": (
+        "Based on {channel} alone, the label would be {own}, not {label}.",
+        "仅凭{channel}判断会是{own}，而不是{label}。",
+    ),
     "moves": (
-        "Without {channel} {label} would have {after:.0%} instead of {before:.0%}.",
-        "没有{channel}时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "Without {channel}, the share of {label} would be {after:.0%} instead of {before:.0%}.",
+        "去掉{channel}后，{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
     ),
     "the_picture": ("the picture", "画面"),
     "the_sound": ("the sound", "声音"),
@@ -158,45 +161,46 @@ SENTENCES: Strings = {
         "无法辨认人脸；可能过于模糊、太小或转向一侧",
     ),
     "unseen": ("no face was found", "没有找到人脸"),
-    "unheard": ("no voice is heard", "没有听到人声"),
-    "neither": ("no face was found, and no voice is heard", "没有找到人脸，也没有听到人声"),
-    "nothing": ("there is nothing to see, to hear or to read", "没有可看、可听或可读的内容"),
+    "unheard": ("no voice was heard", "没有听到人声"),
+    "neither": ("no face was found, and no voice was heard", "没有找到人脸，也没有听到人声"),
+    "nothing": ("there is no picture, sound or text to analyze", "没有可供分析的画面、声音或文字"),
     # cues
     "cue_region": (
         "{region}{frame}: covering this part lowers {label} from {before:.0%} to {after:.0%}.",
-        "{region}{frame}：遮住这一部分，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
+        "{region}{frame}：遮住这一部分后，{label}的份额从 {before:.0%} 变为 {after:.0%}。",
     ),
     "cue_face": (
-        "The face shows {label} ({before:.0%}{frame}); no single part of it carries this alone.",
-        "面部显示{label}（{before:.0%}{frame}），没有哪个部分单独决定它。",
+        "The face shows {label} ({before:.0%}{frame}); no single part of it accounts for this.",
+        "面部表现为{label}（{before:.0%}{frame}），不由任何单独部位决定。",
     ),
     "cue_frame": (" in the frame at {time:.1f} s", "（{time:.1f} 秒的画面）"),
     "cue_voice": (
-        "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB against the clip.",
-        "嗓音 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
+        "Voice at {pitch:.0f} Hz (clip: {usual:.0f} Hz), {level:+.0f} dB relative to the clip.",
+        "音高 {pitch:.0f} Hz（全片 {usual:.0f} Hz），音量与全片相差 {level:+.0f} dB。",
     ),
     "cue_unpitched": (
-        "Voice without a steady pitch, {level:+.0f} dB against the clip.",
-        "音高不稳定的嗓音，音量与全片相差 {level:+.0f} dB。",
+        "Voice without a steady pitch, {level:+.0f} dB relative to the clip.",
+        "没有稳定的音高，音量与全片相差 {level:+.0f} dB。",
     ),
     "cue_words": (
-        "“{said}”: while this is said, {label} would have {after:.0%} without words instead of {before:.0%}.",
-        "“{said}”：说这句话时，若没有台词，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "“{said}”: without these words, the share of {label} would be {after:.0%} instead of {before:.0%}.",
+        "“{said}”：去掉这句话，此时{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
     ),
     "cue_context": (
-        "“{said}”: without this context {label} would have {after:.0%} instead of {before:.0%}.",
-        "“{said}”：没有这段背景时，{label}的份额是 {after:.0%}，而不是 {before:.0%}。",
+        "“{said}”: without this context, the share of {label} would be {after:.0%} instead of {before:.0%}.",
+        "“{said}”：去掉这段背景，{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
     ),
     # regions of a face
     "brows and eyes": ("Brows and eyes", "眉眼"),
     "mouth": ("Mouth", "嘴部"),
     # reasoning
     "differs": (
-        "the reasoning concludes {own!r}, but the measured label is {label!r}; the label does not rest on it",
-        "推理的结论是“{own}”，而测得的标签是“{label}”；标签并不以推理为依据",
+        "the reasoning concludes {own!r}, but the measured label is {label!r}; the label does not "
+        "depend on the reasoning",
+        "推理的结论是“{own}”，而测得的标签是“{label}”；标签不依赖推理",
     ),
 }
-"""Composed from measurements, by `analysis`."""
+"""Sentences that `analysis` composes from measurements."""
 VOICE_WORDS: Strings = {
     "quiet": ("quiet", "轻"),
     "middle level": ("of middle loudness", "音量适中"),
@@ -256,7 +260,7 @@ BEGINNINGS: Strings = {
     "said": ("The words sound", "说的话显得很"),
     "meaning": ("I think the person feels", "我觉得这个人很"),
 }
-"""The fixed words that a step of reasoning begins with."""
+"""The fixed words at the start of each reasoning step."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

@@ -329,10 +329,10 @@ def concept(label: str) -> str:
         SettingsError: no concept has that word.
     """
     word = label.strip().lower()
-    found = concept_of_word().get(word)
-    if found is None:
+    name = concept_of_word().get(word)
+    if name is None:
         raise SettingsError(unknown_choice("emotion word", label, CONCEPTS))
-    return found
+    return name
 
 
 @cache

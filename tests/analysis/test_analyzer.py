@@ -249,7 +249,7 @@ def test_a_question_about_a_clip_without_a_face_is_asked_about_all_of_it(analyze
 
 def test_sound_named_for_a_deaf_model_is_refused(deaf_analyzer, tmp_path):
     analyzer = deaf_analyzer
-    with pytest.raises(SettingsError, match="model '.*deaf' does not hear; leave --audio and --audio-track out"):
+    with pytest.raises(SettingsError, match="model '.*deaf' has no audio input; leave --audio and --audio-track out"):
         analyzer.sources(audio=tmp_path / "voice.wav")
     assert analyzer.sources() == Sources(sound=False, words=False)
     assert analyzer.sources(transcript=tmp_path / "a.srt").words

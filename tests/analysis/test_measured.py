@@ -172,7 +172,7 @@ def test_words_are_matched_to_the_utterance_not_to_its_letters():
         (2.0, 3.0, pytest.approx([0.63, 0.5])),
         (4.0, 5.0, pytest.approx([0.41, 0.44])),
     ]
-    assert cues[0].text == "“No”: while this is said, happy would have 70% without words instead of 90%."
+    assert cues[0].text == "“No”: without these words, the share of happy would be 70% instead of 90%."
 
 
 def test_words_without_effect_are_no_cue():

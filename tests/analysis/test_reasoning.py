@@ -130,7 +130,9 @@ def test_words_have_a_step_of_their_own(nano, face_file, tmp_path):
 
 def test_a_conclusion_that_is_not_the_measured_label_is_told():
     told = difference({"conclusion": "sad"}, "happy", DFEW, "en")
-    assert told == "the reasoning concludes 'sad', but the measured label is 'happy'; the label does not rest on it"
+    assert told == (
+        "the reasoning concludes 'sad', but the measured label is 'happy'; the label does not depend on the reasoning"
+    )
     assert "“悲伤”" in difference({"conclusion": "悲伤"}, "happy", DFEW, "zh")
     assert difference({"conclusion": "高兴"}, "happy", DFEW, "zh") is None
 

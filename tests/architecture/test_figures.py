@@ -14,7 +14,7 @@ QUOTED = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "src" / "emotion_qwe
 ROWS = {"FER2013": "FER2013, 7 emotions", "LFW": "LFW, happiness or neutral", "CIFAR-10": "CIFAR-10, 10 objects"}
 SENSES = json.loads((ROOT / "docs" / "results" / "senses.json").read_text(encoding="utf-8"))["tasks"]
 HEARD = {"EmoDB": "emodb", "GoEmotions comments, 7": "goemotions", "Artificial": "moments"}
-SHAPES = {"README.md": "Drawn shapes", "README.zh.md": "生成的图形"}
+SHAPES = {"README.md": "Drawn shapes", "README.zh.md": "绘制的图形"}
 
 
 @pytest.mark.parametrize("path", QUOTED, ids=lambda path: str(path.relative_to(ROOT)))

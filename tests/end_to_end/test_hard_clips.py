@@ -159,7 +159,7 @@ def test_a_file_without_packets_and_a_deaf_model_asked_to_hear(capsys, tmp_path,
         container.start_encoding()
     assert "none.avi': its picture stream has no frames" in refused(capsys, tmp_path / "none.avi")
     path = film(tmp_path / "a.mp4", face, tracks=2)
-    assert "does not hear; leave --audio and --audio-track out" in refused(
+    assert "has no audio input; leave --audio and --audio-track out" in refused(
         capsys, path, "--model", deaf_folder, "--audio-track", 1
     )
     assert "subtitle" in refused(capsys, path, "--subtitle-track", 3)
@@ -190,7 +190,7 @@ def test_words_are_recognised_where_asked_and_said_to_be(capsys, tmp_path, face,
     assert said["text"] == "We won!" and said["start"] == pytest.approx(0.2, abs=0.1)
     provenance = report["provenance"]
     assert provenance["words_from"].startswith("recognised by faster-whisper") and "words" in provenance["channels"]
-    assert provenance["heard_seconds"] == 0.0  # the model does not hear, its words are recognised all the same
+    assert provenance["heard_seconds"] == 0.0  # the model has no audio input, its words are recognised all the same
     assert any("whisper-tiny" in line and "they may be wrong" in line for line in provenance["warnings"])
     code, out, _ = run(capsys, "ask", path, "How does the person feel?", "--transcribe", speech_model)
     assert code == 0 and out

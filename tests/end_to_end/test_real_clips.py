@@ -54,7 +54,7 @@ def test_the_cartoon_after_the_face_is_a_gap(analyzer, shared_data):
     report = analyzer.analyze(shared_data / "clips" / "face_noface.mov")
     (gap,) = report.gaps
     assert gap.start == pytest.approx(2.3, abs=0.3) and gap.end == pytest.approx(6.4, abs=0.1)
-    assert gap.reason == "no face was found, and no voice is heard"
+    assert gap.reason == "no face was found, and no voice was heard"
     assert report.label == "happy" and report.timeline[-1].end <= gap.start and report.episodes[-1].offset <= gap.start
     assert report.provenance["channels"] == ["picture"]
 
@@ -96,7 +96,7 @@ def test_music_hum_noise_and_silence_are_no_voice(analyzer, tmp_path):
     for name, samples in sounds.items():
         report = analyzer.analyze(write_wave(tmp_path / f"{name}.wav", samples))
         assert (report.label, report.distribution, report.provenance["channels"]) == (None, {}, []), name
-        assert report.uncertainty.reason == "no voice is heard" and len(report.gaps) == 1, name
+        assert report.uncertainty.reason == "no voice was heard" and len(report.gaps) == 1, name
 
 
 def test_a_voice_alone_answers_while_it_speaks(analyzer, speech, tmp_path):

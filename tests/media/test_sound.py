@@ -249,8 +249,8 @@ def test_a_span_behind_the_end_is_empty_in_a_video_and_an_error_in_a_sound_file(
     for start in (1.25, 7.5):
         sound = read_sound(path, origin=0.0, start=start)
         assert sound.wave.shape == (0,) and sound.duration == 0
-        assert sound.warnings == (f"start {start:g} s lies behind the end of the sound (1.00 s); this span is silent",)
-        with pytest.raises(MediaError, match=rf"a\.mkv': start {start:g} s lies behind .* \(1\.00 s\); start earlier"):
+        assert sound.warnings == (f"start {start:g} s is after the end of the sound (1.00 s); this span is silent",)
+        with pytest.raises(MediaError, match=rf"a\.mkv': start {start:g} s is after .* \(1\.00 s\); start earlier"):
             read_sound(path, start=start)
 
 

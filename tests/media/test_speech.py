@@ -114,7 +114,7 @@ def test_segments_become_utterances_on_the_clips_clock():
         Utterance(11.5, 12.0, "and bye"),
     )
     assert words.source == "recognised by it, language en" and words.language == "en"
-    assert words.warnings == ("the words were recognised by it, at 90% a token; they may be wrong",)
+    assert words.warnings == ("the words were recognised by it, at 90% per token; they may be wrong",)
     assert model.heard[0].dtype == np.float32 and len(model.heard[0]) == 32000
 
 

@@ -184,7 +184,7 @@ def test_start_and_end_restrict(tmp_path):
     [
         (2.0, 1.0, "start 2 s and end 1 s; expected 0 <= start < end"),
         (-1.0, None, "start -1 s and end inf s; expected 0 <= start < end"),
-        (7.5, None, r"start 7.5 s lies behind the end of the video \(3.00 s\); start earlier"),
+        (7.5, None, r"start 7.5 s is after the end of the video \(3.00 s\); start earlier"),
     ],
 )
 def test_impossible_spans(tmp_path, start, end, message):

@@ -132,7 +132,7 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     page.click("[data-language=zh]")
     page.wait_for_selector("#report[hidden]", state="attached")
     frame = wait_for_report(page)
-    assert "报告用时" in page.inner_text("#progress") and page.inner_text("#model") == "模型 nano，能看也能听"
+    assert "报告已完成" in page.inner_text("#progress") and page.inner_text("#model") == "模型：nano（画面和声音）"
     assert page.get_attribute("html", "lang") == "zh-CN" and frame.locator("html").get_attribute("lang") == "zh"
     assert page.inner_text("#turns li.assistant .words") == answer  # the conversation is about the same clip
     page.set_viewport_size(PHONE)
@@ -192,7 +192,7 @@ def test_without_a_camera_the_page_says_why(page):
     page.click("#tab-live")
     page.click("#live-start")
     page.wait_for_selector("#fault:not([hidden])")
-    assert page.inner_text("#fault-text") == "No camera: The browser was not allowed to use it."
+    assert page.inner_text("#fault-text") == "No camera: Access was denied in the browser."
     assert page.is_visible("#fault-again") and page.is_enabled("#live-start")
 
 
@@ -241,7 +241,7 @@ def test_a_server_with_a_key_asks_for_it_and_goes_on(browser, tmp_path):
         page.wait_for_selector("#key-form:not([hidden])")
         page.click("[data-example='astronaut.jpg']")  # asked for before the key is known
         page.wait_for_selector("#fault:not([hidden])", timeout=PATIENCE)
-        for given, said in (("wrong", "The key is missing or wrong."), ("the-key", "")):
+        for given, said in (("wrong", "The API key is missing or wrong."), ("the-key", "")):
             page.fill("#key", given)
             page.keyboard.press("Enter")
             page.wait_for_timeout(1000)
@@ -308,7 +308,7 @@ def test_a_report_stays_when_its_page_fails_or_never_comes(page, server, tmp_pat
     )
     page.set_input_files("#file", path)
     page.wait_for_selector("#downloads:not([hidden])", timeout=PATIENCE)
-    assert page.inner_text("#fault-text").startswith("The report was made, but not its page: ")
+    assert page.inner_text("#fault-text").startswith("The report is complete, but its page could not be created: ")
     assert page.is_visible("#save-json") and not page.is_visible("#save-page") and page.is_visible("#chat")
     with page.expect_download() as saved:
         page.click("#save-json")

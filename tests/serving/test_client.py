@@ -93,7 +93,7 @@ def test_sound_is_heard_or_refused_in_words(server):
     if server.client.models.list().data[0].hears:
         assert server.chat([part, text_part(ASKED)]).choices[0].message.content
     else:
-        with pytest.raises(openai.BadRequestError, match="the model 'nano' does not hear; leave sound out"):
+        with pytest.raises(openai.BadRequestError, match="the model 'nano' has no audio input; leave sound out"):
             server.chat([part, text_part(ASKED)])
 
 

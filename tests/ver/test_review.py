@@ -173,7 +173,7 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.until(f"{count} === 1 && state.at === 1")
         browser.key("r")
         browser.until("document.getElementById('others').textContent.startsWith('ann: accept')")
-        browser.until("document.getElementById('message').textContent.includes('decided otherwise')")
+        browser.until("document.getElementById('message').textContent.includes('decided differently')")
         browser.until("document.getElementById('agreement').textContent.includes('50 % of 2')")
         assert "conflict" in browser.run("document.getElementById('clips').textContent")
         browser.run("document.getElementById('video').currentTime = 0.5")
@@ -181,5 +181,5 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.run("new Promise(done => setTimeout(done, 300))")
         browser.picture(pictures / "review-conflict.png")
         browser.run("document.getElementById('export').click()")
-        browser.until("document.getElementById('message').textContent.startsWith('written: 1 clips')")
+        browser.until("document.getElementById('message').textContent.startsWith('Written: 1 clips')")
     assert load_ver(made.output, language="en")[0].messages[1]["content"] == "Ann wrote this anew."

@@ -104,7 +104,7 @@ def cues() -> tuple[Cue, ...]:
     return (
         Cue("picture", 0.0, 8.5, "Mouth: covering this part lowers sad from 70% to 31%.", MEASURED, face, 0,
             (0.66, 0.45, 0.78, 0.57)),
-        Cue("sound", 15.0, 17.0, "Voice at 241 Hz (clip: 198 Hz), +3 dB against the clip.", MEASURED, voice),
+        Cue("sound", 15.0, 17.0, "Voice at 241 Hz (clip: 198 Hz), +3 dB relative to the clip.", MEASURED, voice),
         Cue("words", 9.5, 12.0, "“It worked!”: without words happy would have 41% instead of 55%.", MEASURED,
             {"share": 0.55, "share without words": 0.41}),
         Cue("context", 0.0, SECONDS, "“Exam results”: without this context happy would have 50%.", MEASURED,
@@ -140,7 +140,7 @@ def two_people() -> EmotionReport:
         cues=cues(),
         words=("relieved", "overjoyed", "moved"),
         rationale=(
-            Sentence("sad leads from 0.0 s to 9.0 s, most at 2.5 s (70%).", MEASURED),
+            Sentence("Mostly sad from 0.0 to 9.0 s, peaking at 2.5 s (70%, smoothed).", MEASURED),
             Sentence("The words alone say sad, not happy.", MEASURED),
             Sentence("The tears at the start are of tension, which the news dissolves.", GENERATED),
         ),
@@ -231,7 +231,7 @@ def nobody_seen() -> EmotionReport:
 
 def gapped() -> EmotionReport:
     """Return a report of a clip in which nobody is seen or heard from 9 s to 13 s."""
-    full, reason = two_people(), "no face was found, and no voice is heard"
+    full, reason = two_people(), "no face was found, and no voice was heard"
     person = replace(
         two()[0], seen=sightings(0.62, 0.22, 0.2, 0, SECONDS, (9.0, 13.0)),
         timeline=(*moments(99.0, 0.0, 9.0), *moments(-99.0, 13.0, SECONDS)),
@@ -253,11 +253,11 @@ def unanswered() -> EmotionReport:
 
 def unanswered_clip() -> EmotionReport:
     """Return a report of a clip with music and without a person."""
-    reason = "no face was found, and no voice is heard"
+    reason = "no face was found, and no voice was heard"
     doubt = Uncertainty(None, None, True, 0.4, True, reason)
     return replace(
         unanswered(), source="music.mp4", gaps=(Gap(0.0, SECONDS, reason),), uncertainty=doubt,
-        provenance=provenance(channels=[], warnings=["no voice is heard in the sound; it was ignored"]),
+        provenance=provenance(channels=[], warnings=["no voice was heard in the sound; it was ignored"]),
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_a_gap_has_its_reason_under_the_picture(monkeypatch):
     drawn = []
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, xy, text, **_: drawn.append(text))
     painted(KINDS["gapped"](), 11.0, (1280, 720))
-    assert drawn[0] == "no answer: no face was found, and no voice is heard"
+    assert drawn[0] == "no answer: no face was found, and no voice was heard"
     drawn.clear()
     painted(KINDS["gapped"](), 11.0, (320, 180))
     assert drawn[0] == "no answer"

@@ -31,7 +31,7 @@ def test_what_matters_is_said():
         "## happy 55%", "`clips/interview.mp4` · valence +0.26", "| happy | `███████████░░░░░░░░░` | 55.0% |",
         "| clip | sad | 0.0–9.0 s | peak 2.5 s, 70% |",
         "| | shows | | smoothed |", "| 2 | **happy 22%**, sad", "| words | sad 52% | 20% | ×0.83 | **",
-        "| context | *gives no answer* | | | |", "**sound** `measured` Voice at 241 Hz", "pitch, Hz 241 ·",
+        "| context | *no answer* | | | |", "**sound** `measured` Voice at 241 Hz", "pitch, Hz 241 ·",
         "- `generated` *“The tears", "1. **observe** `generated`", "- 9.5–12.0 s · It worked!", "calibrated",
         "**warning**: 2 of 43 frames", '"label_set": "dfew7"', "**A face shows an expression, not what is felt",
     ):  # fmt: skip
@@ -41,7 +41,7 @@ def test_what_matters_is_said():
 
 def test_an_answer_that_is_none_is_a_warning():
     text = as_markdown(KINDS["abstaining"]())
-    assert "> [!WARNING]\n> **not sure**: leans to happy, which is not an answer; confidence 24% is below 40%." in text
+    assert "> [!WARNING]\n> **not sure**: closest is happy; confidence 24% is below 40%." in text
 
 
 def test_kinds_without_people_or_time():
@@ -51,9 +51,7 @@ def test_kinds_without_people_or_time():
     )
     assert "*no picture; what is heard" in as_markdown(KINDS["sound_only"]())
     evoked = as_markdown(KINDS["evoked"]())
-    assert (
-        "> [!NOTE]\n> This is what the picture evokes in whoever looks at it" in evoked and "*not looked for*" in evoked
-    )
+    assert "> [!NOTE]\n> This is what the picture evokes in viewers" in evoked and "*not searched for*" in evoked
     picture = as_markdown(KINDS["picture_only"]())
     assert "### Timeline" not in picture and "- **picture, person 1** `measured`" in picture
     chinese = as_markdown(KINDS["chinese"]())
@@ -65,7 +63,7 @@ def test_without_an_answer_there_is_no_number_but_a_reason():
     assert text.startswith("## No answer\n\n`truck.jpg`\n\n> [!WARNING]\n> **no answer**: no face was found.")
     assert "%" not in text.split("<details>")[0]
     gapped = as_markdown(KINDS["gapped"]())
-    assert "| clip | *no answer* | 9.0–13.0 s | no face was found, and no voice is heard |" in gapped
+    assert "| clip | *no answer* | 9.0–13.0 s | no face was found, and no voice was heard |" in gapped
 
 
 def test_text_from_outside_stays_text():

@@ -1,1 +1,1 @@
-"""Engine and clip to report."""
+"""Turn the answers of a model about a clip into a report."""

@@ -1,4 +1,4 @@
-"""`EmotionQwen`: path in, `EmotionReport` out. The composition of media, faces, engine, reading and report."""
+"""`EmotionQwen` turns a path into an `EmotionReport`, using media, faces, engine, reading and report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from emotion_qwen.taxonomy import label_set
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """The result for one clip: the report, and features on which another head can be trained."""
+    """The result for one clip: the report, and features for training another classifier."""
 
     report: EmotionReport
     features: ClipFeatures
@@ -54,7 +54,7 @@ class Analysis:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """What the model wrote about a clip; `unread` where it wrote of a face that was found that nobody is there."""
+    """What the model wrote about a clip; `unread` if it denies the presence of a person whose face was detected."""
 
     text: str = ""
     steps: dict[str, str] = field(default_factory=dict)
@@ -63,13 +63,14 @@ class Written:
 
 
 class EmotionQwen:
-    """Analyze what the people in a clip, picture or sound show, or ask a free question about it.
+    """Analyzes what people show in a clip, picture or sound, and answers free questions about it.
 
-    Most users need `load`, `analyze` and `ask`; the other methods are the steps of `analyze` for batches and servers.
+    Most users need only `load`, `analyze` and `ask`. The other methods are the steps of `analyze`, for batches and
+    servers.
 
     Args:
         engine: a loaded model.
-        detector: finds faces; CenterFace by default.
+        detector: detects faces; CenterFace by default.
 
     Example:
         >>> from emotion_qwen import EmotionQwen
@@ -85,7 +86,17 @@ class EmotionQwen:
 
     @classmethod
     def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
-        """Load a model from a folder or hub name; None is the shipped nano. Errors are those of `Engine.load`."""
+        """Load a model by its name.
+
+        Args:
+            model: a model or adapter folder, or a hub name; None loads the shipped nano.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+            dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
+
+        Raises:
+            CheckpointError: there is no model of that name, or it does not fit.
+            SettingsError: the device or dtype is not available.
+        """
         return cls(Engine.load(model, device, dtype))
 
     def analyze(
@@ -104,25 +115,25 @@ class EmotionQwen:
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
 
-        Where nobody is seen, no voice is heard and nothing is said, there is no answer: such a stretch is a gap of the
-        report, and where there is nothing else its label is None.
+        A stretch in which nobody is seen, no voice is heard and nothing is said has no answer and becomes a gap in the
+        report. If the whole clip is such a stretch, the label is None.
 
         Args:
-            path: video, picture, or a sound for a model that hears.
-            labels: name of a label set of `taxonomy`.
-            language: "en" or "zh", of questions and sentences.
-            start: seconds from which, `end`: seconds until which the clip is read; None is all of it.
-            sources: sound and words to read; None is the clip's own, as far as the model was trained for them.
-            context: what is known of the situation, in words.
+            path: a video, a picture, or a sound file for a model with audio input.
+            labels: name of a label set in `taxonomy.LABEL_SETS`.
+            language: "en" or "zh", for questions and sentences.
+            start: seconds from which the clip is read; None starts at its beginning. `end` likewise, up to its end.
+            sources: sound and words to read; None uses the clip's own, if the model was trained for them.
+            context: what is known about the situation, as text.
             abstain_below: confidence below which the report abstains.
-            reasoning: lets the model think in a form ("steps"); None asks for none.
+            reasoning: makes the model reason in a given form ("steps"); None requests no reasoning.
             about: "people" asks what people show; "whole" also answers from whole frames and all sound where nobody is
-                found; "evoked" asks what the picture as a whole evokes, and of no person.
+                found; "evoked" asks what the picture as a whole evokes in viewers.
 
         Raises:
-            MediaError: a file cannot be read, or nothing in it can be analyzed.
-            SettingsError: an unknown label set, language, form of reasoning or `about`, or reasoning about what is
-                evoked.
+            MediaError: a file cannot be read, or contains nothing to analyze.
+            SettingsError: unknown label set, language, form of reasoning or `about`; or `reasoning` together with
+                "evoked".
         """
         reader = self.reader(labels, language, about)
         prepared = self.prepare(path, start=start, end=end, sources=sources)
@@ -138,7 +149,7 @@ class EmotionQwen:
         """Return a reader of this model for `read`.
 
         Raises:
-            SettingsError: an unknown label set, language or `about`.
+            SettingsError: unknown label set, language or `about`.
         """
         if language not in LANGUAGES:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
@@ -149,13 +160,13 @@ class EmotionQwen:
     def prepare(
         self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
     ) -> PreparedClip:
-        """Decode a clip and find its faces: all of `analyze` that needs no model; arguments are those of `analyze`."""
+        """Decode a clip and detect its faces: the part of `analyze` that needs no model. Arguments: see `analyze`."""
         chosen = sources or self.sources()
         return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
 
     @cached_property
     def budget(self) -> ClipBudget:
-        """What preparing a clip needs to know of the model."""
+        """The settings of the model that are needed to prepare a clip."""
         return ClipBudget.of(self.engine.processor)
 
     def read(
@@ -170,33 +181,33 @@ class EmotionQwen:
         reasoning: Reasoning | str | None = None,
         about: str = PEOPLE,
     ) -> list[Analysis | MediaError]:
-        """Let the model answer about prepared clips, in batches that go across them.
+        """Analyze prepared clips in shared batches.
 
-        The answers do not depend on which clips come together, but for rounding: sums of another length are added in
-        another order (about 1e-6 of a share).
+        The results do not depend on which clips are analyzed together, except for rounding (about 1e-6 of a share),
+        because batches of different sizes add numbers in a different order.
 
         Args:
-            reader: from `reader`, for the same label set, language and `about`; its blank pictures serve all later
-                calls, too.
-            clips: N clips, as `prepare` returns them.
+            reader: from the method `reader`, for the same label set, language and `about`. Reuse it for later calls: it
+                caches the scores of blank pictures.
+            clips: N clips, from `prepare`.
             labels: name of the label set.
             language: "en" or "zh".
             context: as in `analyze`; `abstain_below`, `reasoning` and `about` likewise.
 
         Returns:
-            Per clip what was found, or why there is nothing to find in it.
+            Per clip the analysis, or the error if it contains nothing to analyze.
         """
         readings = [ClipReading(reader, clip, label_set(labels), language, context, about) for clip in clips]
         return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
 
     def conclude(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Conclusion | MediaError]:
-        """Conclude about clips as `tell` does, without what the answers rest on: no cues, sentence or reasoning.
+        """Return the conclusions that `tell` reaches, without cues, sentence and reasoning.
 
         Returns:
-            Per reading of this reader the conclusion, or why nothing in the clip can be analyzed.
+            Per reading of this reader the conclusion, or the error if the clip contains nothing to analyze.
         """
         able = [reading for reading in readings if not reading.is_empty]
-        reader.answers([view for reading in able for view in reading.asked(reading.channels)])
+        reader.answers([view for reading in able for view in reading.needed_views(reading.channels)])
         results = [_nothing_in(reading) if reading.is_empty else conclude(reading) for reading in readings]
         reader.forget()
         return results
@@ -209,7 +220,7 @@ class EmotionQwen:
         abstain_below: float = ABSTAIN_BELOW,
         reasoning: Reasoning | str | None = None,
     ) -> list[Analysis | MediaError]:
-        """Do the work of `read` for readings of one reader; what the reader was asked before is not asked again."""
+        """Do the work of `read` for the readings of one reader; its cached answers are reused."""
         began = time.perf_counter()
         thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
         if thinking is not None and any(reading.about == EVOKED for reading in readings):
@@ -228,9 +239,9 @@ class EmotionQwen:
         results = [_nothing_in(reading) if reading.is_empty else next(analyses) for reading in readings]
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
-        for one, reading in zip(results, readings, strict=True):
-            if isinstance(one, Analysis):
-                one.report.provenance["took"] = round(took + reading.prepared.took, 3)
+        for result, reading in zip(results, readings, strict=True):
+            if isinstance(result, Analysis):
+                result.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
 
     def _write(
@@ -240,31 +251,31 @@ class EmotionQwen:
         outlines: Sequence[Outline],
         thinking: Reasoning | None,
     ) -> list[Written]:
-        """Let the model write about every clip with an answer: a sentence, and steps of reasoning if wanted."""
+        """Generate a sentence about every clip with an answer, and reasoning steps if requested."""
         shown = [self._telling(reading, facts) for reading, facts in zip(readings, outlines, strict=True)]
-        wanted = [(reading, one) for reading, one in zip(readings, shown, strict=True) if one is not None]
-        views = [one.view(reading.channels, reading.language) or [] for reading, one in wanted]
+        wanted = [(reading, glimpse) for reading, glimpse in zip(readings, shown, strict=True) if glimpse is not None]
+        views = [glimpse.view(reading.channels, reading.language) or [] for reading, glimpse in wanted]
         questions = {describe_question(reading.language, reading.about) for reading, _ in wanted}
         texts = iter(zip(views, reader.write(views, *questions), strict=True) if wanted else ())
         written = []
-        for reading, one in zip(readings, shown, strict=True):
-            if one is None:
+        for reading, glimpse in zip(readings, shown, strict=True):
+            if glimpse is None:
                 written.append(Written())
                 continue
             view, text = next(texts)
-            unread = one.person is not None and denies_person(text)
+            unread = glimpse.person is not None and denies_person(text)
             steps = {}
             if thinking is not None:
                 labels, language = reading.labels, reading.language
-                steps = think(self.engine, view, one.channels, labels, language, thinking.sampling)
+                steps = think(self.engine, view, glimpse.channels, labels, language, thinking.sampling)
             written.append(Written("" if unread else text, steps, thinking, unread))
         return written
 
     def features(self, reading: ClipReading) -> ClipFeatures:
-        """Return the features of a clip as `tell` does, without the report, which asks for much more.
+        """Return the features of a clip as `tell` does, without the cost of a report.
 
         Raises:
-            MediaError: nothing in the clip can be analyzed.
+            MediaError: the clip contains nothing to analyze.
         """
         if reading.is_empty:
             raise _nothing_in(reading)
@@ -282,18 +293,25 @@ class EmotionQwen:
         sources: Sources | None = None,
         context: str = "",
     ) -> str:
-        """Answer a free question about a clip, picture or sound, in the model's own words.
+        """Answer a free question about a clip, picture or sound with generated text.
 
-        The model sees and hears what `analyze` shows it: the whole clip if nobody is seen, else the person seen most.
+        The model gets the input that `analyze` uses: the person seen most, or the whole clip if nobody is seen.
+
+        Args:
+            path: as in `analyze`; `start`, `end`, `sources` and `context` likewise.
+            question: in English or Chinese.
+
+        Raises:
+            MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
         prepared = self.prepare(path, start=start, end=end, sources=sources)
         return self.engine.write([self.asked_view(prepared, context)], question)[0]
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
-        """Return the message parts by which a free question is asked about a clip; see `ask`.
+        """Return the message parts with which `ask` asks a question about a clip.
 
         Raises:
-            MediaError: nothing in the clip can be seen or heard.
+            MediaError: the clip contains nothing that can be seen or heard.
         """
         shown = glimpses(prepared, context, hears=self.hears, about=WHOLE)
         if not shown:
@@ -302,14 +320,14 @@ class EmotionQwen:
             )
         if prepared.people:
             most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            shown = [one for one in shown if one.person == most]
+            shown = [glimpse for glimpse in shown if glimpse.person == most]
         elif len(prepared.shown.frames):
             shown = [whole(prepared, context, hears=self.hears, about=WHOLE)]
         return shown[len(shown) // 2].view(CHANNELS, "en") or []
 
     @property
     def hears(self) -> bool:
-        """Whether the model can hear."""
+        """Whether the model has audio input."""
         return self.engine.processor.hearing is not None
 
     def sources(
@@ -321,16 +339,17 @@ class EmotionQwen:
         transcribe: Path | None = None,
         encoding: str | None = None,
     ) -> Sources:
-        """Say what to read beside pictures: the clip's own as far as the model was trained for it, and what is named.
+        """Return what to read besides pictures: the named files, else the clip's own if the model was trained for it.
 
         Raises:
-            SettingsError: sound is named for a model that does not hear, or words are named and to be recognised, too.
-            MissingPackage, CheckpointError: as of `Recognizer.load`, for the folder `transcribe`.
+            SettingsError: a sound is named for a model without audio input, or words are both named and to be
+                recognised.
+            MissingPackage, CheckpointError: from `Recognizer.load`, for the folder `transcribe`.
         """
         if transcribe is not None and (transcript is not None or subtitle_track is not None):
             raise SettingsError("--transcribe recognises the words; leave --transcript and --subtitle-track out")
         if not (self.hears or transcribe) and (audio is not None or audio_track is not None):
-            raise SettingsError(f"model {self.engine.name!r} does not hear; leave --audio and --audio-track out")
+            raise SettingsError(f"model {self.engine.name!r} has no audio input; leave --audio and --audio-track out")
         trained = self.trained_channels
         words = "words" in trained or transcript is not None or subtitle_track is not None
         recognizer = None if transcribe is None else Recognizer.load(transcribe, self.engine.device.type)
@@ -338,7 +357,7 @@ class EmotionQwen:
 
     @property
     def trained_channels(self) -> tuple[str, ...]:
-        """The channels that the model was trained for, as it tells; all of them if it does not tell."""
+        """The channels that the model was trained for, by its training facts; all of them if it has none."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
     def _report(self, reading: ClipReading, facts: Outline, written: Written, threshold: float) -> EmotionReport:
@@ -369,7 +388,7 @@ class EmotionQwen:
         )
 
     def _telling(self, reading: ClipReading, facts: Outline) -> Glimpse | None:
-        """Return what the model's own sentences are about: the glimpse that shows the answer best; None if none may."""
+        """Return the glimpse that the model's sentences describe, which shows the answer best, or None."""
         if facts.conclusion.label is None or not self._trained_about(reading.about):
             return None
         if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
@@ -378,12 +397,12 @@ class EmotionQwen:
         return reading.glimpses[int(np.nanargmax(facts.shares[:, leading]))]
 
     def _trained_about(self, about: str) -> bool:
-        """Whether the model was trained for the question, as it tells; for what people show, all of ours were."""
+        """Whether the model was trained for the question, by its training facts; all models were for "people"."""
         facts = self.engine.training_facts()
         return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
-        """Return what decides over every answer: model, label set, prompt and budgets; part of each provenance."""
+        """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
         processor = self.engine.processor
         chosen, hearing = label_set(labels), processor.hearing
         prompt = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
@@ -411,7 +430,7 @@ class EmotionQwen:
             else round(len(clip.wave) / clip.sample_rate, 3),
             "size": list(clip.size),
             "warnings": list(clip.warnings),
-            "took": 0.0,  # seconds, once all is done
+            "took": 0.0,  # seconds, set when everything is done
         }
         if facts["label_set_trained"] is False:
             facts["warnings"].append(
@@ -426,7 +445,7 @@ class EmotionQwen:
                 )
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if clip.wave is not None and self.hears and "sound" not in reading.channels:
-            facts["warnings"].append("no voice is heard in the sound; it was ignored")
+            facts["warnings"].append("no voice was heard in the sound; it was ignored")
         if written.reasoning is not None and label is not None:
             facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
             differs = difference(written.steps, label, labels, reading.language)

@@ -1,10 +1,10 @@
-"""Cues: what an answer can be checked against, each with the measurement that supports it.
+"""Cues: evidence against which an answer can be checked, each with its measurements.
 
 A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
-that frame again: the fall of the label's share measures the region's contribution. A voice cue compares level and pitch
-around an episode's peak with the whole clip, where a voice is active. A cue of words or context gives the change of the
-share when the words or the context are left out; a change below `EFFECT` gives no cue. All sentences are composed from
-the measurements, never written by the model.
+that frame again: the decrease of the label's share measures the contribution of the region. A voice cue compares level
+and pitch around an episode's peak with the whole clip, where a voice is active. A cue from words or context gives the
+change of the share when they are omitted; a change below `EFFECT` gives no cue. All sentences are composed from the
+measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
 from emotion_qwen.strings import SENTENCES, in_language
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
-"""Region of an upright face crop -> its first and last row, as shares of the side."""
+"""Region of an upright face crop -> its first and last row, as shares of the crop's side."""
 TELLING = 0.1
-"""How far a share must fall for a region to be named."""
+"""Smallest decrease of a share for which a region is named."""
 EFFECT = 0.01
-"""How far a share must move for words or context to be a cue."""
+"""Smallest change of a share for which words or context become a cue."""
 MARGIN = 1.0
 """Seconds of sound before and after an episode's peak that are measured."""
 
@@ -39,14 +39,14 @@ def face_cues(reading: ClipReading, person: PersonPictures, episodes: Sequence[E
 
 
 def covered_views(reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]) -> list[View]:
-    """Return what `face_cues` asks about, so that it can be asked together with other clips' views."""
+    """Return the views that `face_cues` needs, so that they can be scored together with those of other clips."""
     return [view for _, rows in _peaks(reading, person, episodes) for row in rows for view in _covered(reading, row)]
 
 
 def _peaks(
     reading: ClipReading, person: PersonPictures, episodes: Sequence[Episode]
 ) -> list[tuple[Episode, list[int]]]:
-    """Return the episodes in which a person is seen, each with the glimpses of the frame that shows it most."""
+    """Return the episodes in which a person is seen, each with the glimpses of the frame with its largest share."""
     peaks = []
     number = person.track.person
     for episode in episodes:
@@ -59,19 +59,19 @@ def _peaks(
 
 
 def _covered(reading: ClipReading, row: int) -> list[View]:
-    """Return the picture of a glimpse as it is, and with each region covered; the same ones every time."""
+    """Return the picture of a glimpse unchanged and with each region covered; cached, so that views stay identical."""
     if row not in reading.covered:
         picture = reading.glimpses[row].picture
-        assert picture is not None  # glimpses of a person have one
+        assert picture is not None  # glimpses of a person have a picture
         pictures = [_cover(picture["image"], *span) for span in REGIONS.values()]
-        reading.covered[row] = [[picture], *([{"type": "image", "image": one}] for one in pictures)]
+        reading.covered[row] = [[picture], *([{"type": "image", "image": covered}] for covered in pictures)]
     return reading.covered[row]
 
 
 def _face_cue(reading: ClipReading, person: PersonPictures, rows: Sequence[int], episode: Episode) -> Cue:
     time, language, still = reading.glimpses[rows[0]].time, reading.language, reading.prepared.clip.still
     column = reading.labels.labels.index(episode.label)
-    # One row is the crop, another its mirror image if that is read.
+    # One row is the crop, another its mirror image, if used.
     each = [reading.ask(_covered(reading, row), PICTURE)[0][:, column] for row in rows]
     shares = np.mean(each, axis=0).tolist()
     clip, track = reading.prepared.clip, person.track
@@ -91,7 +91,7 @@ def _face_cue(reading: ClipReading, person: PersonPictures, rows: Sequence[int],
         text = texts["cue_face"].format(label=name, before=shares[0], frame=frame)
     else:
         first, last = REGIONS[telling]
-        if not is_righted(track, near):  # regions are strips of the upright crop
+        if not is_righted(track, near):  # regions are horizontal strips of the upright crop
             box = (box[0], box[1] + first * (box[3] - box[1]), box[2], box[1] + last * (box[3] - box[1]))
         region = texts[telling]
         text = texts["cue_region"].format(
@@ -101,7 +101,7 @@ def _face_cue(reading: ClipReading, person: PersonPictures, rows: Sequence[int],
 
 
 def is_righted(track: FaceTrack, place: int) -> bool:
-    """Whether the crop of a face was turned upright; `place` is that of a sighting in the track."""
+    """Whether the crop of a face was rotated upright; `place` is the index of a detection in the track."""
     return track.rolls is not None and abs(float(track.rolls[place])) >= RIGHTED_FROM
 
 
@@ -112,7 +112,7 @@ def _cover(crop: np.ndarray, first: float, last: float) -> np.ndarray:
 
 
 def voice_cues(reading: ClipReading, episodes: Sequence[Episode]) -> list[Cue]:
-    """Measure the voice around each episode's peak against the whole clip; where no voice is active there is none."""
+    """Compare the voice around each episode's peak with the whole clip, for peaks at which a voice is active."""
     clip = reading.prepared.clip
     if clip.wave is None or "sound" not in reading.channels:
         return []
@@ -125,7 +125,7 @@ def voice_cues(reading: ClipReading, episodes: Sequence[Episode]) -> list[Cue]:
 
 def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) -> Cue:
     clip = reading.prepared.clip
-    assert clip.wave is not None  # the caller has looked
+    assert clip.wave is not None  # checked by the caller
     first, last = (round((time - clip.wave_start) * clip.sample_rate) for time in span)
     here = measure(clip.wave[max(first, 0) : max(last, 0)], clip.sample_rate)
     louder = here.level - whole.level
@@ -147,11 +147,11 @@ def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) ->
 
 
 def text_cues(reading: ClipReading, column: int) -> list[Cue]:
-    """Say how far words move the answer while they are said, and context that of the whole clip, by leaving them out.
+    """Measure how omitting the words changes the answer while they are said, and the context that of the clip.
 
     Args:
         reading: of the clip.
-        column: of the clip's label; words are measured by the label that leads while they are said.
+        column: index of the clip's label; words are measured by the leading label while they are said.
     """
     clip, everything = reading.prepared.clip, reading.channels
     cues = []

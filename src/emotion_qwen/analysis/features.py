@@ -1,7 +1,7 @@
-"""Features of clips, for people who train heads of their own, and the safetensors file that holds them.
+"""Features of clips for training your own classifiers, and the safetensors file in which they are stored.
 
-Every feature is pooled over a clip's glimpses by the rule that pools its distribution (`reading`), with all channels
-that the clip has, so that a head sees what the report's answer was made of.
+Features are pooled over a clip's glimpses by the rule that pools its distribution (`reading`), with all channels of the
+clip, so that a classifier gets the same information as the report.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class ClipFeatures:
     """Features of one clip, H being the width of the language model.
 
     Attributes:
-        visual: (H,) float32 mean of the fused visual tokens, behind the compressor; NaN without a picture.
-        audio: (H,) float32 mean of the audio tokens; NaN where nothing is heard, None if the model does not hear.
-        pooled: (H,) float32 hidden state of the language model, behind its final norm, at the last token of the
-            prompt: there the first word of the label is decided.
+        visual: (H,) float32 mean of the fused visual tokens after the compressor; NaN without a picture.
+        audio: (H,) float32 mean of the audio tokens; NaN if there is no sound, None if the model has no audio input.
+        pooled: (H,) float32 hidden state of the language model after its final norm, at the last token of the prompt,
+            which predicts the first word of the label.
         gate: (2,) float32 fusion weights, general and emotion, as in the report; zeros without a picture.
     """
 
@@ -44,9 +44,9 @@ class ClipFeatures:
 
 
 def clip_features(reading: ClipReading) -> ClipFeatures:
-    """Collect the features of a clip that was read; where nothing can be answered, those of the clip as a whole."""
+    """Collect the features of a clip; if there is no answer, those of the clip as a whole."""
     each, whole = reading.everything()
-    width = len(next(one.hidden for one in (*each, whole) if one is not None))
+    width = len(next(glimpse.hidden for glimpse in (*each, whole) if glimpse is not None))
 
     def pooled(name: str) -> np.ndarray:
         rows = np.full((len(each), width), np.nan)
@@ -59,7 +59,7 @@ def clip_features(reading: ClipReading) -> ClipFeatures:
         return (reading.pool(rows, of_whole) if each else _or_nan(of_whole, width)).astype(np.float32)
 
     audio = pooled("audio") if reading.hears else None
-    reading.shares(reading.channels)  # with these come the gates
+    reading.shares(reading.channels)  # these also have gate weights
     gate = weights(reading.gates if whole is None or each else whole.gate.double().numpy()[None])
     return ClipFeatures(
         pooled("visual"), audio, pooled("hidden"), np.array([gate["general"], gate["emotion"]], np.float32)
@@ -71,15 +71,15 @@ def _or_nan(values: np.ndarray | None, width: int) -> np.ndarray:
 
 
 class FeatureFile:
-    """A safetensors file of clips' features, written whole or not at all.
+    """A safetensors file with features of clips, written completely or not at all.
 
     Args:
         path: of the file.
-        made: what decides over the features; it stands in the file and must be the same when that is gone on with.
-        resume: go on with a file that is there; otherwise it will be replaced.
+        made: everything that determines the features; stored in the file, and must be equal when it is continued.
+        resume: continue an existing file; otherwise it will be replaced.
 
     Raises:
-        DataError: there is a file which is none of ours, or one that was made otherwise.
+        DataError: an existing file is not a features file, or was made with other settings.
     """
 
     def __init__(self, path: Path, made: dict[str, Any], resume: bool) -> None:
@@ -91,16 +91,16 @@ class FeatureFile:
                 self._go_on(facts, tensors)
 
     def add(self, file: dict[str, Any], features: ClipFeatures) -> None:
-        """Put in a clip's features, in the place of those it had. `file` has `source`, `bytes` and `modified`."""
+        """Add or replace the features of a clip. `file` has the keys `source`, `bytes` and `modified`."""
         values = {name: getattr(features, name) for name in NAMES}
-        self.rows[file["source"]] = file, {name: one for name, one in values.items() if one is not None}
+        self.rows[file["source"]] = file, {name: array for name, array in values.items() if array is not None}
 
     def holds(self, file: dict[str, Any]) -> bool:
-        """Whether the features of a file as it is now are there."""
+        """Whether there are features for the current state of a file."""
         return file["source"] in self.rows and self.rows[file["source"]][0] == file
 
     def save(self) -> None:
-        """Write all rows; the file before stays until the new one is complete.
+        """Write all rows; the previous file remains until the new one is complete.
 
         Raises:
             StorageError: it cannot be written.
@@ -131,17 +131,18 @@ def read_features(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """Read a features file.
 
     Returns:
-        The N sources, and "visual", "audio" (of a model that hears) and "pooled", each (N, H), and "gate" (N, 2).
+        The N sources; and "visual", "audio" (for models with audio input) and "pooled", each (N, H), and "gate" (N, 2),
+        all float32.
 
     Raises:
-        DataError: the file is none of ours.
+        DataError: the file is not a features file.
     """
     facts, tensors = _read(path)
     return [file["source"] for file in facts["clips"]], tensors
 
 
 def differing(wanted: dict[str, Any], earlier: dict[str, Any]) -> str:
-    """Name the settings that differ between two runs; the name of the model may, its weights may not."""
+    """Return the settings that differ between two runs; the name of the model may differ, its weights may not."""
     keys = [key for key in wanted if key != "model" and earlier.get(key) != wanted[key]]
     short = {key: not isinstance(wanted[key], dict) for key in keys}
     return "; ".join(f"{key} {earlier.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)

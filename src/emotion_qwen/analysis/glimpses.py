@@ -1,9 +1,9 @@
-"""What a clip offers at one time after another, by channel, and the views that a model is asked about.
+"""Split a clip into glimpses, and build the views that the model is asked about.
 
-A glimpse is a moment: what is seen then (a person's crop), what is heard around it, what is said, and the context.
+A glimpse is a moment of the clip: the crop of a person, the sound around that time, what is said, and the context.
 Every crop of every person is a glimpse. Where nobody is seen but a voice is heard or something is said (`presence`),
-glimpses without a picture are set `APART` from each other. Elsewhere there is nothing to answer about. Asked about the
-whole picture, a clip shows whole frames, and all its sound, wherever nobody is seen.
+glimpses without a picture are placed every `APART` seconds. Elsewhere there are none. If the question is about the
+whole picture, glimpses with whole frames and all sound are used wherever nobody is seen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emotion_qwen.records import PEOPLE, Clip, Utterance
 
 AROUND = 1.0  # seconds of sound and words before and after a glimpse
 APART = 1.0  # seconds
-WITHIN = 0.4  # share of the time asked for; at a clip's ends half of it lies in the sound, or a little less
+WITHIN = 0.4  # smallest share of a requested span that must have sound; at a clip's ends it is half or slightly less
 SILENT = 1e-4  # root mean square of a wave; -80 dB of full scale
 Part = dict[str, Any]
 
@@ -33,12 +33,12 @@ class Glimpse:
 
     Attributes:
         time: seconds.
-        person: number of the person that is seen; None if nobody is.
-        picture: message part of what is seen; None if nothing is.
-        wave: (S,) float32 at 16 kHz of what is heard; None where no voice is, or where there is silence.
+        person: number of the visible person; None if there is none.
+        picture: message part with the picture; None if there is none.
+        wave: (S,) float32 at 16 kHz, the sound around that time; None without a voice or in silence.
         utterances: what is said, in order.
-        context: what is known of the situation.
-        span: the stretch of time that a glimpse without a person stands for, seconds; None where it stands for none.
+        context: what is known about the situation.
+        span: (start, end) in seconds that a glimpse without a person represents; None for others.
     """
 
     time: float
@@ -51,7 +51,7 @@ class Glimpse:
 
     @property
     def words(self) -> str:
-        """What is said; "" where nothing is."""
+        """What is said; "" if nothing is."""
         return " ".join(utterance.text for utterance in self.utterances)
 
     @property
@@ -62,7 +62,7 @@ class Glimpse:
         return frozenset(name for name, present in channels.items() if present)
 
     def view(self, channels: Collection[str], language: str) -> list[Part] | None:
-        """Return the message parts of those channels that the glimpse has; None if it has none of them.
+        """Return the message parts of the given channels; None if the glimpse has none of them.
 
         The order is fixed: picture, sound, words, context.
         """
@@ -80,13 +80,13 @@ class Glimpse:
 
 
 def glimpses(prepared: PreparedClip, context: str = "", *, hears: bool = True, about: str = PEOPLE) -> list[Glimpse]:
-    """Find the glimpses of a clip, in order of time within each person, those without a person last.
+    """Return the glimpses of a clip, in order of time within each person; those without a person come last.
 
     Args:
         prepared: the clip and its people.
-        context: what the user says of the situation; "" is nothing. Where there is nothing else, it is a glimpse alone.
-        hears: whether the model can hear; if not, sound is left out.
-        about: of `records.ABOUT`; if not people, whole frames and all sound count where nobody is seen.
+        context: what the user knows about the situation, or "". If there is nothing else, it becomes a glimpse.
+        hears: whether the model has audio input; if not, sound is ignored.
+        about: one of `records.ABOUT`; unless it is "people", whole frames and all sound are used where nobody is seen.
     """
     clip, context, wide = prepared.clip, context.strip(), about != PEOPLE
     moments = [
@@ -98,16 +98,16 @@ def glimpses(prepared: PreparedClip, context: str = "", *, hears: bool = True, a
         for time, span in _grid(clip, *alone):
             picture = _frame(prepared, time) if wide else None
             moments.append(Glimpse(time, None, picture, None, (), context, span))
-    present = [_with_channels(one, prepared, hears, wide) for one in moments]
-    present = [one for one in present if one.channels - {"context"}]
+    present = [_with_channels(moment, prepared, hears, wide) for moment in moments]
+    present = [moment for moment in present if moment.channels - {"context"}]
     middle = sum(whole_span(clip)) / 2
     return present or ([Glimpse(middle, None, None, None, (), context)] if context else [])
 
 
 def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True, about: str = PEOPLE) -> Glimpse:
-    """Return the whole clip at once: all its frames, all that is said, and the sound in which a voice is active.
+    """Return the whole clip as one glimpse: all frames, all words, and the sound in which a voice is active.
 
-    Arguments are those of `glimpses`; if a report is not about people alone, all sound counts.
+    Arguments are those of `glimpses`; unless the report is about people only, all sound is used.
     """
     clip = prepared.clip
     wave = sound_between(clip, -np.inf, np.inf) if hears else None
@@ -120,7 +120,7 @@ def whole(prepared: PreparedClip, context: str = "", *, hears: bool = True, abou
 
 
 def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Span]:
-    """Return the stretches in which nobody is seen, but a voice is heard or something is said; if `wide`, all."""
+    """Return the stretches without a visible person in which a voice is heard or something is said; all if `wide`."""
     clip = prepared.clip
     start, end = whole_span(clip)
     shown = bridged((span for person in prepared.people for span in appearances(clip, person.track)), start, end)
@@ -129,22 +129,25 @@ def _without_people(prepared: PreparedClip, hears: bool, wide: bool) -> list[Spa
     alone = outside(shown, start, end) or ([] if shown else [(start, end)])  # a single frame has no length
     if wide:
         return alone
-    speech = [(one.start, one.end) if one.end > one.start else (start, end) for one in clip.utterances]
+    speech = [
+        (utterance.start, utterance.end) if utterance.end > utterance.start else (start, end)
+        for utterance in clip.utterances
+    ]
     audible = merged([*(prepared.voice if hears else ()), *speech], APART)
     parts = [(max(a, first), min(b, last)) for a, b in alone for first, last in audible]
     return [(first, last) for first, last in parts if last > first]
 
 
-def _with_channels(one: Glimpse, prepared: PreparedClip, hears: bool, wide: bool) -> Glimpse:
+def _with_channels(glimpse: Glimpse, prepared: PreparedClip, hears: bool, wide: bool) -> Glimpse:
     clip = prepared.clip
     first, last = whole_span(clip)
     brief = clip.still or last - first <= 2 * AROUND
-    start, end = (-np.inf, np.inf) if brief else (one.time - AROUND, one.time + AROUND)
-    utterances = tuple(one for one in clip.utterances if _touches(one, start, end))
+    start, end = (-np.inf, np.inf) if brief else (glimpse.time - AROUND, glimpse.time + AROUND)
+    utterances = tuple(utterance for utterance in clip.utterances if _touches(utterance, start, end))
     wave = sound_between(clip, start, end) if hears else None
     if wave is not None and not wide and not is_voiced(prepared.voice, *_heard_span(clip, start, end)):
         wave = None
-    return Glimpse(one.time, one.person, one.picture, wave, utterances, one.context, one.span)
+    return Glimpse(glimpse.time, glimpse.person, glimpse.picture, wave, utterances, glimpse.context, glimpse.span)
 
 
 def _touches(utterance: Utterance, start: float, end: float) -> bool:
@@ -152,9 +155,9 @@ def _touches(utterance: Utterance, start: float, end: float) -> bool:
 
 
 def sound_between(clip: Clip, start: float, end: float) -> np.ndarray | None:
-    """Return the wave from `start` to `end` seconds, moved inwards at the sound's ends.
+    """Return the wave from `start` to `end` seconds, shifted inwards at the ends of the sound.
 
-    None if it is silent, or if less than `WITHIN` of that time lies in the sound: moved further, it would be another's.
+    None if it is silent, or if less than `WITHIN` of the span has sound, as it would then be shifted too far.
     """
     if clip.wave is None or not len(clip.wave):
         return None
@@ -167,13 +170,13 @@ def sound_between(clip: Clip, start: float, end: float) -> np.ndarray | None:
 
 
 def _heard_span(clip: Clip, start: float, end: float) -> Span:
-    """Return from when to when `sound_between` gives sound, seconds."""
+    """Return the span (start, end) in seconds of the sound that `sound_between` returns."""
     first, last = _samples(clip, start, end)
     return clip.wave_start + first / clip.sample_rate, clip.wave_start + last / clip.sample_rate
 
 
 def _samples(clip: Clip, start: float, end: float) -> tuple[int, int]:
-    assert clip.wave is not None  # the callers have looked
+    assert clip.wave is not None  # checked by the callers
     rate, total = clip.sample_rate, len(clip.wave)
     if not np.isfinite(start):
         return 0, total
@@ -183,7 +186,7 @@ def _samples(clip: Clip, start: float, end: float) -> tuple[int, int]:
 
 
 def _grid(clip: Clip, start: float, end: float) -> Iterator[tuple[float, Span]]:
-    """Give the times at which a stretch without people is looked at, each with the part of it that it stands for."""
+    """Return the times of the glimpses in a stretch without people, each with the part that it represents."""
     if clip.still:
         yield 0.0, (start, end)
         return
@@ -196,7 +199,7 @@ def _grid(clip: Clip, start: float, end: float) -> Iterator[tuple[float, Span]]:
 
 
 def _frame(prepared: PreparedClip, time: float) -> Part | None:
-    """Return the whole frame nearest in time, captured; None for sound alone."""
+    """Return the captured whole frame nearest in time; None for a sound file."""
     shown = prepared.shown
     if not len(shown.frames):
         return None

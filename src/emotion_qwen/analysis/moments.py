@@ -1,11 +1,11 @@
-"""The timeline: windows over a clip, the rule that smooths them, and the episodes they add up to.
+"""Build the timeline: windows over a clip, their smoothing, and the episodes they form.
 
-The rule. Windows of `LENGTH` seconds begin every `HOP` seconds and cover the clip; the last one ends with it. Each
-window's distribution is averaged with its two neighbours, weighted 1 : 2 : 1 (at the ends with the one neighbour there
-is). The leading label of the average is the window's label. A run of windows with one label is an episode; it lasts
-from halfway between its first centre and the one before to halfway between its last centre and the one after. An
-episode shorter than `SHORTEST` seconds joins the neighbour in which its windows' shares are higher. Nothing else is
-done, so every label of the timeline can be worked out from the `raw` shares that stand beside it.
+Windows of `LENGTH` seconds start every `HOP` seconds and cover the clip; the last one ends with it. Each window's
+distribution is averaged with its two neighbours, weighted 1 : 2 : 1 (at the ends with the only neighbour). The leading
+label of the average is the label of the window. A run of windows with the same label is an episode. It lasts from the
+midpoint between its first window's centre and the previous centre to the midpoint between its last centre and the next
+one. An episode shorter than `SHORTEST` seconds joins the neighbour whose label has the larger share in its windows.
+Every label of the timeline can therefore be recomputed from the `raw` shares stored with it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LENGTH, HOP, SHORTEST = 2.0, 0.5, 1.0  # seconds
 
 
 def windows(start: float, end: float, length: float = LENGTH, hop: float = HOP) -> list[tuple[float, float]]:
-    """Cut a span into overlapping windows (start, end), all of one length; a shorter span is one window.
+    """Divide a span into overlapping windows (start, end) of equal length; a shorter span becomes a single window.
 
     Args:
         start: seconds.
         end: seconds, not before `start`.
         length: of a window, seconds.
-        hop: from one window's start to the next, seconds.
+        hop: distance between the starts of consecutive windows, seconds.
     """
     if end - start <= length:
         return [(start, end)]
@@ -36,7 +36,7 @@ def windows(start: float, end: float, length: float = LENGTH, hop: float = HOP) 
 
 
 def smooth(raw: np.ndarray) -> np.ndarray:
-    """Average (W, K) distributions with their neighbours, 1 : 2 : 1; rows still sum to what they did."""
+    """Average (W, K) distributions with their neighbours, weighted 1 : 2 : 1; row sums are preserved."""
     if len(raw) < 2:
         return raw.copy()
     total, weight = 2 * raw, np.full((len(raw), 1), 2.0)
@@ -50,7 +50,7 @@ def smooth(raw: np.ndarray) -> np.ndarray:
 def find_episodes(
     labels: Sequence[str], spans: Sequence[tuple[float, float]], shares: np.ndarray, shortest: float = SHORTEST
 ) -> tuple[Episode, ...]:
-    """Join windows of one label into episodes.
+    """Join windows with the same label into episodes.
 
     Args:
         labels: K names of the columns of `shares`.
@@ -78,7 +78,7 @@ def find_episodes(
 
 
 def _join(runs: list[list[int]], place: int, shares: np.ndarray) -> list[list[int]]:
-    """Give a run's windows to the neighbour whose label has the larger share in them, and merge runs of one label."""
+    """Assign a run's windows to the neighbour whose label has the larger share in them, and merge equal runs."""
     _, start, stop = runs[place]
     around = [runs[n] for n in (place - 1, place + 1) if 0 <= n < len(runs)]
     label = max(around, key=lambda run: shares[start:stop, run[0]].mean())[0]

@@ -1,4 +1,4 @@
-"""Scores views of any number of clips under one closed question: each distinct view once, many in one batch.
+"""Score views of any number of clips under one closed question, each distinct view once and in shared batches.
 
 A label's score is the log-likelihood of its words after the closed question, minus their log-likelihood when the
 visual is blank and there is no sound or text, divided by the number of their tokens. A softmax over the set gives the
@@ -59,7 +59,7 @@ class ViewReader:
         self.engine, self.question, self.names = engine, question, list(names)
         self._encoder = engine.encoder()
         self._answers: dict[Hashable, ViewAnswer] = {}
-        self._asked: list[View] = []  # holds the media, whose identity tells views apart
+        self._asked: list[View] = []  # keeps the media alive, as views are identified by their ids
         self._blanks: dict[Hashable, torch.Tensor] = {}
 
     def forget(self) -> None:
@@ -80,10 +80,10 @@ class ViewReader:
     def scores(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (V, K) scores and (V, 2) gate weights of V views."""
         answers = self.answers(views)
-        return torch.stack([one.scores for one in answers]), torch.stack([one.gate for one in answers])
+        return torch.stack([answer.scores for answer in answers]), torch.stack([answer.gate for answer in answers])
 
     def write(self, views: Sequence[View], question: str) -> list[str]:
-        """Answer another question about every view, in the model's own words."""
+        """Answer another question about every view in free text."""
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))
         texts = self.engine.write([encoded[row] for row in order], question)
@@ -92,7 +92,7 @@ class ViewReader:
     def _ask(self, views: list[View]) -> list[ViewAnswer]:
         self._ask_blanks(views)
         encoded = self._encoder.views(views)
-        order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # like lengths, little padding
+        order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # sorted by length to reduce padding
         output = self.engine.score([encoded[row] for row in order], self.question, self.names)
         answers: dict[int, ViewAnswer] = {}
         for place, row in enumerate(order):
@@ -114,16 +114,16 @@ def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = P
 
 
 def blank_like(view: View) -> list[Part]:
-    """Return a view that shows nothing: of its visual a picture of one colour, of the first frame's size; no more.
+    """Return the blank counterpart of a view: a uniform picture of the first frame's size, without sound and text.
 
-    The colour is the one that normalises to zeros. A view without a visual becomes the bare question.
+    The colour is the one that normalises to zeros. A view without a visual becomes the question alone.
     """
     shape = _kind(view)
     return [] if shape is None else [{"type": "image", "image": np.broadcast_to(BLANK, shape).copy()}]
 
 
 def _kind(view: View) -> tuple[int, ...] | None:
-    """Return the shape of the picture that stands for the view's visual when it is blank."""
+    """Return the shape of the picture that replaces the view's visual in its blank counterpart."""
     for part in parts_of(view):
         if part["type"] in VISUALS:
             visual = medium_of(part)

@@ -1,9 +1,9 @@
-"""Structured thinking: the model says step by step what is seen, heard and said, what it means, and what follows.
+"""Structured reasoning: the model states step by step what is seen, heard and said, its meaning, and a conclusion.
 
-The steps are one JSON object that the model is held to by a schema, so that it always parses. Each step but the last
-begins with a few fixed words, which the schema prescribes and the model does not choose: a small model that was taught
-short sentences says something to the point after them. The conclusion is one of the label set's names. All of it is
-generated: it is the model's account of itself, and nobody has shown that a label rests on it.
+The steps form a JSON object that is constrained by a schema, so that it always parses. Each step but the last begins
+with fixed words from the schema, after which a small model that was trained on short sentences gives a relevant answer.
+The conclusion is one of the names of the label set. All steps are generated text: it has not been shown that the label
+depends on them.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from emotion_qwen.taxonomy import LabelSet
 
 FORMS = ("steps",)
 LETTERS = {"en": 160, "zh": 60}
-"""The most letters of a step, after its beginning."""
+"""Maximum number of characters of a step after its fixed beginning."""
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-# What breaks lines or turns the direction of writing; a byte order mark; the sign of a character that was lost.
+# Line breaks, changes of the writing direction, byte order marks, replacement characters.
 _UNSEEN = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufffd"
 UNSAFE = '"\\' + _CONTROLS + _UNSEEN
-"""Characters that may not stand in a step: no escape is ever needed, and nothing is hidden."""
+"""Characters that steps must not contain, so that no escapes are needed and nothing is invisible."""
 STEPS = {"seen": "picture", "heard": "sound", "said": "words", "meaning": "", "conclusion": ""}
-"""Step -> the channel that it is about; a step of a channel that is absent is left out, "" is always there."""
+"""Step -> its channel. A step is omitted if its channel is absent; steps with "" are always included."""
 
 
 @dataclass(frozen=True)
 class Reasoning:
-    """A request for structured thinking.
+    """A request for structured reasoning.
 
     Attributes:
-        form: of `FORMS`.
-        sampling: how its words are drawn.
+        form: one of `FORMS`.
+        sampling: how its tokens are sampled.
 
     Raises:
-        SettingsError: an unknown form.
+        SettingsError: unknown form.
     """
 
     form: str = "steps"
@@ -50,7 +50,7 @@ class Reasoning:
             raise SettingsError(unknown_choice("form of reasoning", self.form, FORMS))
 
     def provenance(self, language: str, steps: Collection[str]) -> dict[str, object]:
-        """Say how the steps came about, and which of their words are the schema's."""
+        """Return how the steps were generated, and which of their words are fixed by the schema."""
         begun = {step: text for step, text in in_language(BEGINNINGS, language).items() if step in steps}
         return {
             "form": self.form,
@@ -63,15 +63,15 @@ class Reasoning:
 def think(
     engine: Engine, view: View, channels: Collection[str], labels: LabelSet, language: str, sampling: Sampling
 ) -> dict[str, str]:
-    """Let the model think about a view.
+    """Generate reasoning steps about a view.
 
     Args:
         engine: the model.
-        view: what it is asked about.
-        channels: of `records.CHANNELS`, those that the view has.
-        labels: the set of which the conclusion names one.
-        language: "en" or "zh", of question, beginnings and conclusion.
-        sampling: how words are drawn.
+        view: the input of the question.
+        channels: those of `records.CHANNELS` that the view has.
+        labels: the label set from which the conclusion is chosen.
+        language: "en" or "zh", for question, fixed beginnings and conclusion.
+        sampling: how tokens are sampled.
 
     Returns:
         Step -> text, in the order of `STEPS`.
@@ -85,13 +85,13 @@ def think(
 
 
 def steps_of(channels: Collection[str]) -> tuple[str, ...]:
-    """Return the steps for what a view has."""
+    """Return the steps for the channels of a view."""
     return tuple(step for step, channel in STEPS.items() if not channel or channel in channels)
 
 
 def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[str, Any]:
-    """Return the JSON Schema of the steps: a beginning and free words each, and as conclusion one of the labels."""
-    blank = " " if language == "en" else ""  # an English word is set off by a blank
+    """Return the JSON Schema of the steps: each a fixed beginning and free text, and a label as conclusion."""
+    blank = " " if language == "en" else ""  # English words are separated by a space
     free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[language] - 1}}}"
     described: dict[str, Any] = {
         step: {"type": "string", "pattern": f"^{text}{blank}{free}$"}
@@ -107,8 +107,8 @@ def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[s
 
 
 def most_tokens(steps: Collection[str], labels: LabelSet, language: str) -> int:
-    """Return the tokens of the longest answer that the schema allows, written byte by byte, and of its end."""
-    words = " " + "\U0001f600" * LETTERS[language]  # no character has more than its four bytes
+    """Return the number of tokens of the longest answer that the schema allows, at one token per byte, plus its end."""
+    words = " " + "\U0001f600" * LETTERS[language]  # UTF-8 has at most four bytes per character
     longest = {step: text + words for step, text in in_language(BEGINNINGS, language).items()}
     longest["conclusion"] = max(labels.names(language), key=lambda name: len(name.encode()))
     return len(json.dumps({step: longest[step] for step in steps}, ensure_ascii=False).encode()) + 1
@@ -120,14 +120,14 @@ def _class(letters: str) -> str:
 
 
 def steps_question(steps: Collection[str], labels: LabelSet, language: str) -> str:
-    """Return the question that asks for the steps."""
+    """Return the question that requests the steps."""
     texts, joint = in_language(THINKING, language), ", " if language == "en" else "、"
     listed = joint.join(f'"{step}": {texts[step]}' for step in steps)
     return texts["steps"].format(steps=listed.format(labels=joint.join(labels.names(language))))
 
 
 def difference(steps: dict[str, str], label: str, labels: LabelSet, language: str) -> str | None:
-    """Return the warning that the conclusion is not the measured label; None if it is."""
+    """Return a warning if the conclusion differs from the measured label, else None."""
     measured = labels.names(language)[labels.labels.index(label)]
     concluded = steps.get("conclusion", measured)
     text = in_language(SENTENCES, language)["differs"]

@@ -1,4 +1,4 @@
-"""From a reading to an `EmotionReport`: people, timeline, channels, cues, and how far to trust it."""
+"""Turn a reading into an `EmotionReport`: people, timeline, channels, cues, and uncertainty."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ from emotion_qwen.strings import SENTENCES, in_language
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 ABSTAIN_BELOW = 0.4
-"""Confidence below which a report abstains, unless the user says otherwise."""
+"""Default confidence below which a report abstains."""
 _DENIAL = re.compile(
     r"\b(?:no (?:person|people|one|face)|nobody)\b.{0,20}\b(?:seen|visible|there)\b|(?:看不到|看不见|没有)人",
     re.IGNORECASE,
 )
 SAYING = 1.5
-"""How many times the share of a guess a channel's own label must have for the channel to say anything."""
+"""Smallest share of a channel's own label, as a multiple of 1 / K, from which the channel has an answer."""
 TELLING_MOVE = math.log(1.25)
-"""How far a channel must move the answer to be spoken of."""
+"""Smallest effect of a channel on the answer that is mentioned in the rationale."""
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What is concluded about a clip as a whole, without what it rests on.
+    """The answer for a clip as a whole, without its evidence.
 
     Attributes:
-        label: of the label set, the likeliest; None where nothing can be answered.
-        distribution: label -> share of all channels together; empty where nothing can be answered.
-        reason: why there is no answer, in the reading's language; "" where there is one.
+        label: the likeliest label; None if there is no answer.
+        distribution: label -> share by all channels together; empty if there is no answer.
+        reason: why there is no answer, in the language of the reading; "" if there is one.
         gate: mean fusion weights, "general" and "emotion"; zeros without a picture.
-        channels: of `records.CHANNELS`, those that the answer comes from.
-        people: numbers of the people that were seen.
+        channels: those of `records.CHANNELS` on which the answer is based.
+        people: numbers of the people who were seen.
     """
 
     label: str | None
@@ -71,7 +71,7 @@ class Conclusion:
 
 
 def conclude(reading: ClipReading) -> Conclusion:
-    """Conclude about a clip from its glimpses alone; what the reader was asked before is not asked again."""
+    """Return the conclusion about a clip from its glimpses alone; cached answers are reused."""
     channels, people = reading.channels, tuple(reading.people)
     if not channels:
         return Conclusion(None, {}, unanswered(reading), weights(reading.gates), (), people)
@@ -81,7 +81,7 @@ def conclude(reading: ClipReading) -> Conclusion:
 
 
 def unanswered(reading: ClipReading) -> str:
-    """Say why there is no answer where nothing was found to answer about, in the reading's language."""
+    """Return why there is no answer for stretches without a person, in the language of the reading."""
     clip = reading.prepared.clip
     seeks = (bool(len(clip.frames)), clip.wave is not None and reading.hears)
     key = {(True, True): "neither", (True, False): "unseen", (False, True): "unheard"}.get(seeks, "nothing")
@@ -90,12 +90,12 @@ def unanswered(reading: ClipReading) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """What the likelihoods alone tell of a clip; cues and the model's own sentence come after it.
+    """The part of a report that follows from likelihoods alone, without cues and generated sentences.
 
     Attributes:
-        shares: (G, K) of the glimpses, with all channels.
+        shares: (G, K) shares of the glimpses, with all channels.
         conclusion: of the clip.
-        people: everyone seen.
+        people: everyone who was seen.
         timeline: of the clip.
         episodes: of the clip.
         gaps: of the clip.
@@ -110,7 +110,7 @@ class Outline:
 
 
 def outline(reading: ClipReading) -> Outline:
-    """Compose people, timeline, gaps and the clip's answer."""
+    """Compose people, timeline, gaps and the answer for the clip."""
     shares, clip = reading.shares(reading.channels), reading.prepared.clip
     people = tuple(describe_person(reading, person) for person in reading.prepared.people)
     spans = answered_spans(reading)
@@ -121,10 +121,10 @@ def outline(reading: ClipReading) -> Outline:
 
 
 def answered_spans(reading: ClipReading) -> list[Span]:
-    """Return the stretches of a clip about which there is something to answer, seconds; see `presence`."""
+    """Return the spans (start, end) in seconds in which somebody is present; see `presence`."""
     clip = reading.prepared.clip
     shown = [span for person in reading.prepared.people for span in appearances(clip, person.track)]
-    return bridged([*shown, *(one.span for one in reading.glimpses if one.span)], *whole_span(clip))
+    return bridged([*shown, *(glimpse.span for glimpse in reading.glimpses if glimpse.span)], *whole_span(clip))
 
 
 def named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -136,7 +136,7 @@ def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
     """Return the expected valence and arousal, each -1..1, of a distribution; see `taxonomy.COORDINATES_SOURCE`.
 
     Raises:
-        SettingsError: a label is no known emotion.
+        SettingsError: a label is not a known emotion.
     """
     weighted = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
     total = sum(share for _, share in weighted) or 1.0
@@ -145,7 +145,7 @@ def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
 
 
 def weights(gates: np.ndarray) -> dict[str, float]:
-    """Average (G, 2) fusion weights over the glimpses that have a picture; zeros where none has."""
+    """Average (G, 2) fusion weights over the glimpses with a picture; zeros if there are none."""
     shown = gates[gates.sum(1) > 0]
     mean = shown.mean(0) if len(shown) else np.zeros(2)
     return {"general": float(mean[0]), "emotion": float(mean[1])}
@@ -158,9 +158,9 @@ def timeline(
 
     Args:
         reading: of the clip.
-        shares: (G, K), NaN where a glimpse says nothing.
-        rows: (G,) bool, the glimpses that count.
-        spans: stretches that are answered about, seconds; windows, smoothing and episodes stay within each.
+        shares: (G, K); rows of NaN are ignored.
+        rows: (G,) bool mask of the glimpses to use.
+        spans: (start, end) in seconds with an answer; windows, smoothing and episodes do not cross their ends.
     """
     filled = np.flatnonzero(rows & ~np.isnan(shares[:, 0]))
     if reading.prepared.clip.still:
@@ -196,7 +196,7 @@ def _stretch(
 
 
 def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
-    """Cut a stretch into windows, each with those of the glimpses `rows` that lie in it; without any, the nearest."""
+    """Divide a stretch into windows, each with the glimpses of `rows` inside it, or the nearest if there is none."""
     times = np.array([reading.glimpses[row].time for row in rows])
     cut = []
     for start, end in windows(*span):
@@ -206,7 +206,7 @@ def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[t
 
 
 def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
-    """Compose the row of one person, by picture alone."""
+    """Compose the entry of one person, by picture only."""
     track, clip, labels = person.track, reading.prepared.clip, reading.labels
     height, width = clip.frames.shape[1:3]
     scale = np.array([width, height, width, height], dtype=np.float64)
@@ -235,9 +235,9 @@ def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
 
 
 def influence(reading: ClipReading) -> tuple[Channel, ...]:
-    """Say of every channel what it alone says, and how far the clip's answer moves without it.
+    """Return for every channel its own answer, and its effect on the answer of the clip.
 
-    Without any channel nothing is known, and all labels have the same share.
+    Without any channel, all labels have the same share.
     """
     labels, pooled = reading.labels, reading.clip(reading.channels)
     leading = int(pooled.argmax())
@@ -259,21 +259,21 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
 
 
 def denies_person(text: str) -> bool:
-    """Whether a sentence, in English or Chinese, says that nobody is to be seen."""
+    """Whether an English or Chinese sentence says that nobody is visible."""
     return bool(_DENIAL.search(text))
 
 
 def doubt(
     conclusion: Conclusion, calibrated: bool, threshold: float, language: str, *, unread: bool = False
 ) -> Uncertainty:
-    """Say how far to trust a conclusion; one without an answer abstains.
+    """Return the uncertainty of a conclusion; a conclusion without an answer abstains.
 
     Args:
         conclusion: of a clip.
-        calibrated: whether its shares may be called probabilities.
+        calibrated: whether its shares are calibrated probabilities.
         threshold: confidence below which to abstain.
-        language: "en" or "zh", of the reason.
-        unread: the model does not see a person in the face that shows the answer best; then it abstains, too.
+        language: "en" or "zh", for the reason.
+        unread: whether the model denies a person in the face that shows the answer best; the report then abstains.
     """
     texts = in_language(SENTENCES, language)
     shares = np.array(list(conclusion.distribution.values()))
@@ -298,7 +298,7 @@ def doubt(
 
 
 def find_cues(reading: ClipReading, facts: Outline) -> tuple[Cue, ...]:
-    """Measure everything the answer can be checked against, in order of time; without an answer there is nothing."""
+    """Measure all cues, in order of time; none if there is no answer."""
     cues: list[Cue] = []
     if facts.conclusion.label is None:
         return ()
@@ -311,14 +311,14 @@ def find_cues(reading: ClipReading, facts: Outline) -> tuple[Cue, ...]:
 
 
 def cue_views(reading: ClipReading, facts: Outline) -> list[View]:
-    """Return what `find_cues` asks about, so that it can be asked together with other clips' views."""
+    """Return the views that `find_cues` needs, so that they can be scored together with those of other clips."""
     return [
         view for pictures, episodes in _of_people(reading, facts) for view in covered_views(reading, pictures, episodes)
     ]
 
 
 def _of_people(reading: ClipReading, facts: Outline) -> list[tuple[PersonPictures, tuple[Episode, ...]]]:
-    """Pair people with their episodes; a picture has none, so that it is one."""
+    """Pair people with their episodes; a picture counts as a single episode."""
     return [
         (pictures, person.episodes or (_throughout(reading, person.label),))
         for pictures, person in zip(reading.prepared.people, facts.people, strict=True)
@@ -331,7 +331,7 @@ def _throughout(reading: ClipReading, label: str) -> Episode:
 
 
 def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
-    """Compose the rationale: the model's sentence, then what was measured; without an answer there is none."""
+    """Compose the rationale: the model's sentence, then the measurements; empty if there is no answer."""
     if facts.conclusion.label is None:
         return ()
     labels, texts = reading.labels, in_language(SENTENCES, reading.language)
@@ -355,13 +355,13 @@ def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], s
 
 
 def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
-    """Return the warning that words are in another language than the questions, by their script; empty if they are not.
+    """Return a warning if the script of the words differs from the language of the questions, else an empty list.
 
-    A letter counts as Chinese if it is a CJK ideograph, any other letter as not: so Chinese words under an English
-    question are told, and words in any alphabet, kana or hangul under a Chinese one. Languages of one alphabet are not
-    told apart.
+    CJK ideographs count as Chinese, all other letters as not Chinese. So Chinese words with English questions are
+    detected, and words in an alphabet, kana or hangul with Chinese questions; languages with the same alphabet are not
+    distinguished.
     """
-    letters = [letter for one in utterances for letter in one.text if letter.isalpha()]
+    letters = [letter for utterance in utterances for letter in utterance.text if letter.isalpha()]
     chinese = sum("\u3400" <= letter <= "\u9fff" for letter in letters)
     if not letters or (2 * chinese > len(letters)) == (language == "zh"):
         return []
@@ -370,6 +370,6 @@ def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
 
 
 def open_words(texts: Sequence[str], language: str) -> tuple[str, ...]:
-    """Collect the emotions that the model's own sentences name, most often first, whatever the label set."""
+    """Return the emotions named in the model's sentences, the most frequent first, from any label set."""
     counted = Counter(name for text in texts for name in sorted(stated_concepts(text, language)))
     return tuple(name for name, _ in counted.most_common())

@@ -1,1 +1,1 @@
-"""Many clips, and what is kept of them."""
+"""Analyze many clips and store the results."""

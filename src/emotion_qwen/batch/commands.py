@@ -25,7 +25,7 @@ FAILED = 2
 SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
 VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
-"""Option -> suffix of its file for each input, where the option names a folder."""
+"""Option -> suffix of the file that it writes per input, if the option names a folder."""
 
 
 def _model_options(command: Callable) -> Callable:
@@ -48,9 +48,9 @@ def _source_options(command: Callable) -> Callable:
         click.option("--audio-track", type=int, default=None, help="Number of the sound track, from 0."),
         click.option("--transcript", type=PATH, default=None, help="Words: .srt, .vtt, .ass, or text without times."),
         click.option("--subtitle-track", type=int, default=None, help="Number of the subtitle track, from 0."),
-        click.option("--encoding", default=None, help="Of the transcript or subtitle file, such as gb18030."),
+        click.option("--encoding", default=None, help="Encoding of the words, such as gb18030."),
         click.option(
-            "--transcribe", type=PATH, default=None, help="Recognise words: a speech model's folder or whisper."
+            "--transcribe", type=PATH, default=None, help="Recognise the words: folder of a speech model, or whisper."
         ),
         click.option("--context", default="", help="What is known about the situation, in your own words."),
     ):
@@ -65,7 +65,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
 @click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run continues.")
 @click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
-@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default by cores.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
+)
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
@@ -76,7 +78,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
 @click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
-@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in whoever looks, not what people show.")
+@click.option("--evoked", is_flag=True, help="Ask what the picture evokes in viewers, not what people show.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
@@ -93,7 +95,7 @@ def analyze(
     evoked: bool,
     **options: Any,
 ) -> int:
-    """Say what the people in clips, pictures or sounds feel. PATH: files, folders or patterns."""
+    """Report what people in clips, pictures or sounds show. PATH: files, folders or patterns."""
     label_set(labels)
     output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
     if picture and (as_lines or output):
@@ -118,7 +120,7 @@ def analyze(
     request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     analyzer = EmotionQwen.load(**options)
     if not analyzer.hears and not demo:
-        files = find_media(paths)  # sounds in folders are for a model that hears
+        files = find_media(paths)  # sounds in folders are only for models with audio input
     named = view_names(files)
     places = {
         **{view: [view_path(target, VIEWS[view], file, named) for file in files] for view, target in views.items()},
@@ -139,7 +141,7 @@ def analyze(
                 continue
             for warning in other_language(result.report.utterances, language):
                 print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
-            # Views first: a clip whose line is there is not looked at again.
+            # Views come first, because a clip with a line in the output is not analyzed again.
             unsaved += _save_views(views, result.report, file, named)
             results.add(file, result)
             if not output:
@@ -174,7 +176,7 @@ def _count(output: Path) -> int:
 def _save_views(
     views: Mapping[str, Path], report: EmotionReport, file: Path, named: Mapping[Path, str]
 ) -> list[MediaError]:
-    """Write every view of a report that is asked for; return what went wrong."""
+    """Write all requested views of a report; return the errors."""
     failures = []
     for view, target in views.items():
         try:
@@ -186,7 +188,7 @@ def _save_views(
 
 
 def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:
-    """Return the request for reasoning; None without one."""
+    """Return the request for reasoning, or None."""
     from emotion_qwen.analysis.reasoning import Reasoning
     from emotion_qwen.engine.engine import Sampling
 
@@ -212,9 +214,9 @@ def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> No
 def _quiet() -> None:
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # our own progress is over files; a bar for reading weights only stands in the way
+    logging.disable_progress_bar()  # the bar for loading weights would interfere with the progress over files
     logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures; our own one line says what is wrong
+    warnings.filterwarnings("ignore", module="PIL")  # about damaged pictures, for which there is an error of one line
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:
@@ -265,9 +267,9 @@ def ask(path: str, question: str, start: float | None, end: float | None, contex
 @click.argument("path")
 @click.option("--save", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
 @click.option("--fps", type=float, default=2.0, show_default=True, help="Frames per second to read.")
-@click.option("--strength", type=float, default=1.0, show_default=True, help="How far the rest is washed out, 0 to 1.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="How much the rest is faded, 0 to 1.")
 def faces(path: str, save: Path, fps: float, strength: float) -> None:
-    """Show the faces found in a clip: boxes, tracks, captured frames and crops, as pictures."""
+    """Show the faces found in a clip as pictures: boxes, tracks, captured frames and crops."""
     from emotion_qwen.faces import CenterFaceDetector, person_crops
     from emotion_qwen.prepare import captured
     from emotion_qwen.views.face_pictures import save_pictures

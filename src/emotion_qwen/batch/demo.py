@@ -1,4 +1,4 @@
-"""The built-in demo clip: scikit-image's photograph of an astronaut, slowly approached, as a short video."""
+"""The built-in demo clip: a short video that slowly zooms into scikit-image's photograph of an astronaut."""
 
 from __future__ import annotations
 

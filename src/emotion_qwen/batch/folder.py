@@ -1,8 +1,8 @@
-"""Analyze many clips: prepared by worker processes, scored in shared batches, saved line by line, resumable.
+"""Analyze many clips: workers prepare them, the model scores shared batches, and results are saved line by line.
 
-A clip's line depends on the file (its name as given, size and modification time), the model's weights and dtype, label
-set, language, prompt, budgets, and the user's options. A second run skips the clips that have a line; lines made with
-other settings are refused, not mixed in.
+A line depends on the file (its name as given, size and modification time), the model's weights and dtype, label set,
+language, prompt, budgets, and the user's options. A second run skips clips that have a line; an output with lines made
+with other settings is refused.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from emotion_qwen.records import PEOPLE
 from emotion_qwen.views.render import as_json, rounded
 
 TOGETHER = 16
-"""Clips whose views share batches."""
+"""Number of clips whose views share batches."""
 FRAME_BYTES = 1 << 29
-"""Fewer clips come together where their frames are larger than this."""
+"""Bytes of frames per group of clips; with larger frames, groups are smaller."""
 FEWEST = 4
-"""With fewer clips, starting processes takes longer than it saves."""
+"""Number of clips below which starting processes takes longer than it saves."""
 FAULT_LENGTH = 300
-"""Characters of a fault of the model that are told."""
+"""Maximum number of characters shown of an error in the model."""
 SAVED_EVERY = 60.0
-"""Seconds after which features are written again."""
+"""Seconds between two writes of the features."""
 
 
 Result = Analysis | MediaError | InferenceError
-"""What was found in a clip, or why nothing could be."""
+"""The analysis of a clip, or the error."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every clip; the fields are arguments of `EmotionQwen.analyze`."""
+    """The options for every clip; the fields are arguments of `EmotionQwen.analyze`."""
 
     labels: str = "dfew7"
     language: str = "en"
@@ -63,7 +63,7 @@ class Request:
     about: str = PEOPLE
 
     def made_by(self, analyzer: EmotionQwen) -> dict[str, Any]:
-        """Return all that decides over a line besides the file, as JSON holds it."""
+        """Return everything except the file that determines a line, as JSON values."""
         options = {name: value for name, value in vars(self).items() if name not in ("labels", "sources", "reasoning")}
         options["reasoning"] = None if self.reasoning is None else asdict(self.reasoning)
         for name, value in vars(self.sources or analyzer.sources()).items():
@@ -80,25 +80,25 @@ def analyze_all(
     Args:
         analyzer: the model.
         files: to analyze.
-        request: what is asked.
-        workers: processes that prepare clips; None chooses by the number of cores, 0 is none.
+        request: the options.
+        workers: processes that prepare clips; None chooses by the number of cores, 0 uses none.
 
     Yields:
-        Every file in order, with what was found or why nothing could be.
+        Every file in order, with its analysis or error.
 
     Raises:
-        EmotionQwenError: not the fault of one clip.
+        EmotionQwenError: an error that is not specific to one clip.
     """
     together = TOGETHER if len(files) >= FEWEST else 1
     if workers is None:
-        # Finding faces and the model already share two cores by threads; processes pay off on those beyond them.
+        # Face detection and the model already use two cores; processes pay off only on further ones.
         workers = spare_workers() if together > 1 else 0
     sources = request.sources or analyzer.sources()
     if sources.recognizer is not None:
-        workers = 0  # a loaded recogniser stays in its process
+        workers = 0  # a loaded recogniser cannot be sent to another process
     how = Preparation(analyzer.detector, analyzer.budget, sources, request.start, request.end)
     before = torch.get_num_threads()
-    # Threads wait for each other at every step; one that has no core of its own would hold up the others.
+    # Threads synchronise at every step, so one without a core would delay the others.
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
     prepared = prepare_all(files, how, workers, ahead=together)
     reader = analyzer.reader(request.labels, request.language, request.about)
@@ -125,16 +125,16 @@ def _isolated(
     reader: ViewReader,
     clips: Sequence[PreparedClip],
 ) -> list[Result]:
-    """Analyze clips together; where the model fails, in halves, down to the one clip whose error it is."""
+    """Analyze clips together; if the model fails, retry with halves, down to the clip that causes the error."""
     if not clips:
         return []
     try:
         return list(read(clips))
     except torch.AcceleratorError:
-        raise  # after it the device does nothing more in this process
-    except (RuntimeError, MemoryError) as error:  # of PyTorch also where a device's memory is full
+        raise  # after it, the device is unusable in this process
+    except (RuntimeError, MemoryError) as error:  # PyTorch also raises it when a device runs out of memory
         fault = " ".join(f"{type(error).__name__}: {error}".split())[:FAULT_LENGTH]
-    # Out of the handler, so that the error no longer holds the batch in memory.
+    # Outside the handler, so that the error no longer keeps the batch in memory.
     reader.forget()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -163,39 +163,39 @@ def _groups(prepared: Iterator[tuple[Path, Any]], together: int) -> Iterator[lis
 
 
 def file_facts(file: Path) -> dict[str, Any]:
-    """Return what tells a file from another state of it."""
+    """Return the facts that identify the current state of a file."""
     state = file.stat()
     return {"source": printable(file), "bytes": state.st_size, "modified": state.st_mtime_ns}
 
 
 class Results:
-    """Where results are kept: a file of lines, a file of features, both, or none.
+    """Stores results in a file of lines, a file of features, both, or none.
 
     Args:
         made: from `Request.made_by`.
-        output: file of lines, gone on with if it is there; None keeps none.
-        features: file of features, gone on with if there is an `output`; None keeps none.
+        output: file of lines, continued if it exists; None for none.
+        features: file of features, continued if there is an `output`; None for none.
 
     Raises:
-        DataError: one of the files was made otherwise, or holds something else.
-        StorageError: another run writes to one of the files, until it calls `close` or ends.
+        DataError: a file was made with other settings, or has another format.
+        StorageError: another run is using one of the files.
     """
 
     def __init__(self, made: dict[str, Any], output: Path | None, features: Path | None) -> None:
         self.made, self.output = made, output
-        with ExitStack() as held:
+        with ExitStack() as locks:
             for path in filter(None, (output, features)):
-                held.enter_context(locked(path))
+                locks.enter_context(locked(path))
             self.features = FeatureFile(features, made, resume=output is not None) if features else None
             self.lines = _read_lines(output, made) if output else {}
-            self._held = held.pop_all()
+            self._held = locks.pop_all()
         self._saved = time.monotonic()
-        self._facts: dict[Path, dict[str, Any]] = {}  # from before the clips are read: they may change meanwhile
+        self._facts: dict[Path, dict[str, Any]] = {}  # from before the clips are read, as they may change
 
     def waiting(self, files: Sequence[Path]) -> list[Path]:
-        """Return the files that have no result yet, and take out of the output what will be made anew.
+        """Return the files without a result, and remove lines from the output that will be made again.
 
-        Those are half lines, failures, and lines of files that have changed or whose features are missing.
+        These are incomplete lines, failures, and lines of files that have changed or whose features are missing.
         """
         self._facts = {file: file_facts(file) for file in files}
         if self.output is None:
@@ -213,10 +213,10 @@ class Results:
         return left
 
     def add(self, file: Path, result: Result) -> None:
-        """Keep one result completely, or not at all.
+        """Store one result completely or not at all.
 
         Raises:
-            StorageError: the disk allows no more; the lines before are complete.
+            StorageError: the disk is full; earlier lines are complete.
         """
         if not isinstance(result, Analysis):
             self._write(json_line({"source": printable(file), "error": printable(str(result))}))
@@ -237,7 +237,7 @@ class Results:
             self._saved = time.monotonic()
 
     def close(self) -> None:
-        """Write the features, and let other runs write to the files."""
+        """Write the features and release the files for other runs."""
         with self._held:
             self.save()
 
@@ -247,7 +247,7 @@ class Results:
 
 
 def _read_lines(path: Path, made: dict[str, Any]) -> dict[str, tuple[dict[str, Any], bytes]]:
-    """Read the reports of an output file: source -> (facts of the file, line). Failures and half lines are left out."""
+    """Read the reports of an output file: source -> (file facts, line). Failures and partial lines are left out."""
     lines: dict[str, tuple[dict[str, Any], bytes]] = {}
     other: list[str] = []
     for number, (_, line) in enumerate(read_journal(path), 1):

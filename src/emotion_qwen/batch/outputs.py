@@ -1,4 +1,4 @@
-"""Where what a run makes of each clip is written: no two clips share a file, and no input is overwritten."""
+"""Choose the output files of a run, so that no two clips share a file and no input is overwritten."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from emotion_qwen.errors import SettingsError
 
 COPY = ".copy"
-"""What a page adds to its own name for a clip that it cannot hold; see `playable`."""
+"""Suffixes that a page adds to its own name for a clip that it cannot embed; see `playable`."""
 
 
 def view_names(files: Sequence[Path]) -> dict[Path, str]:
-    """Return for each file the name of its views, without suffix; no two are alike on any file system.
+    """Return for each file the base name of its views; the names are unique on every file system.
 
-    The name is that of the file without its suffix; where another file has that too, with its suffix; then with eight
-    digits of its path. It does not depend on the order of the files, so that files added later overwrite no view.
+    The base name is that of the file without its suffix. If another file has the same name, the suffix is kept, and if
+    that is not enough, eight hash digits of the path are added. Names do not depend on the order of the files.
 
     Args:
-        files: N files, each once.
+        files: N distinct files.
     """
     taken: Counter[str] = Counter()
     for file in files:
@@ -40,13 +40,13 @@ def view_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def view_path(target: Path, suffix: str, file: Path, names: Mapping[Path, str]) -> Path:
-    """Return `target`, or the place of one file's view in it where it is a folder or there are several files.
+    """Return `target`, or the path of a file's view below it if it is a folder or there are several files.
 
     Args:
-        target: as the user named it.
+        target: as given by the user.
         suffix: of the view; empty keeps that of the file.
-        file: that is analyzed.
-        names: from `view_names`, of all files.
+        file: the analyzed file.
+        names: base names of all files, from `view_names`.
     """
     if len(names) > 1 or target.is_dir():
         return target / f"{names[file]}{suffix or file.suffix}"
@@ -54,14 +54,14 @@ def view_path(target: Path, suffix: str, file: Path, names: Mapping[Path, str]) 
 
 
 def check_outputs(outputs: Mapping[str, Sequence[Path]], files: Sequence[Path]) -> None:
-    """Refuse, before anything is analyzed, options that would overwrite an input or each other's files.
+    """Check that no option overwrites an input or the file of another option.
 
     Args:
         outputs: option -> the files that it writes.
-        files: that are analyzed.
+        files: the files to analyze.
 
     Raises:
-        SettingsError: an output is an analyzed file, or two options write one file.
+        SettingsError: an output is an analyzed file, or two options write the same file.
     """
     inputs = {os.path.realpath(file) for file in files}
     owners: dict[str, str] = {}
@@ -78,5 +78,5 @@ def check_outputs(outputs: Mapping[str, Sequence[Path]], files: Sequence[Path]) 
 
 
 def _key(name: str) -> str:
-    """Return what two names have in common that some file system takes for one."""
+    """Return a key that is equal for names that some file system treats as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

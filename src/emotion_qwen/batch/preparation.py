@@ -1,6 +1,6 @@
-"""Prepare clips in worker processes, ahead of the model: decode, find faces, crop.
+"""Prepare clips in worker processes, ahead of the model: decode, detect faces, crop.
 
-A worker that dies is an error of its clip alone. At most `ahead` clips are prepared or in progress beyond the next one,
+If a worker dies, only its clip fails. At most `ahead` clips are prepared or in progress beyond the next one,
 so memory use is bounded. A worker loads neither torch nor a model.
 """
 
@@ -20,18 +20,19 @@ from emotion_qwen.workers import Isolation, Pool, WorkerError
 
 MOST_WORKERS = 4
 MODEL_CORES = 2
-"""Cores that need no process of their own: 64 clips took 10.9 s there without, 16.9 and 14.0 s with one and two."""
+"""Number of cores up to which no processes are used: on two cores, 64 clips took 10.9 s without processes, and 16.9
+and 14.0 s with one and two."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How clips are prepared: the job that every worker runs.
+    """The job of every worker: prepares one clip.
 
     Attributes:
-        detector: of faces; must be able to travel to another process.
+        detector: of faces; must be picklable.
         budget: of the model.
-        sources: what is read beside pictures.
-        start: seconds from which, `end`: until which a clip is read.
+        sources: what is read besides pictures.
+        start: seconds from which a clip is read; `end`: seconds until which.
     """
 
     detector: FaceDetector
@@ -49,7 +50,7 @@ Source = TypeVar("Source")
 
 
 def spare_workers() -> int:
-    """Return the processes that pay off: one for each core beyond those of the model, up to `MOST_WORKERS`."""
+    """Return the useful number of processes: one per core beyond those of the model, up to `MOST_WORKERS`."""
     return min(max((os.cpu_count() or 1) - MODEL_CORES, 0), MOST_WORKERS)
 
 
@@ -59,13 +60,13 @@ def prepare_all(
     """Prepare files, or items of a task, in order.
 
     Args:
-        files: to prepare; their text is how errors call them.
-        preparation: how; must be able to travel to another process.
-        workers: processes; 0 prepares each file when it is asked for, in this process.
-        ahead: how many clips may wait.
+        files: to prepare; their text names them in errors.
+        preparation: the job; must be picklable.
+        workers: number of processes; 0 prepares each file on demand in this process.
+        ahead: maximum number of prepared clips that wait.
 
     Yields:
-        Each file with its clip, or with the error that came in its place.
+        Each file with its prepared clip or an error.
 
     Raises:
         EmotionQwenError: not the fault of one clip.

@@ -1,1 +1,1 @@
-"""Labelled pictures and questions about them, to training batches."""
+"""Turn training data into batches: manifests, importers, mixtures, features and collation."""

@@ -1,6 +1,6 @@
-"""Samples to training batches, padded or packed, by the same processor that serves inference.
+"""Collate samples into training batches, padded or packed, with the processor that inference also uses.
 
-Nothing is ever cut: a sample that is longer than allowed is set aside with its reason.
+Samples are never truncated: one that is longer than allowed is rejected with a reason.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from emotion_qwen.files import write_whole
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
 
-DOMAINS = ("general", "emotion")  # in the order of the gate's columns
+DOMAINS = ("general", "emotion")  # in the order of the columns of the gate weights
 TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
-"""Tensors of a batch with one row per sample and one column per token."""
+"""Names of tensors in a batch with one row per sample and one column per token."""
 
 
 @dataclass
 class SampleCollator:
-    """Collate samples into what the model's forward takes, with `labels` from the chat template.
+    """Collates samples into arguments of the model's `forward`, with `labels` from the chat template.
 
     Args:
-        processor: the model's own.
+        processor: of the model.
         positions: the model's `get_rope_index`; needed for packing.
-        pack: tokens of a packed row; None pads.
-        max_tokens: longest sample, in tokens; None allows any.
-        max_rejected: samples that may be set aside over the whole run before it stops.
-        rejections: JSON lines of the samples that were set aside, to which all ranks and workers of a run append; None
-            counts those of this process alone.
-        prepare: turns a sample's media into what the processor takes (decoding, capture, cached features).
+        pack: tokens per packed row; None pads.
+        max_tokens: longest allowed sample in tokens; None allows any length.
+        max_rejected: number of rejected samples above which the run stops.
+        rejections: file of JSON lines to which all ranks and workers of a run append rejected samples; None counts
+            only those of this process.
+        prepare: prepares a sample's media for the processor (decoding, capture, cached features).
     """
 
     processor: EmotionQwenProcessor
@@ -52,10 +52,10 @@ class SampleCollator:
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
-        """Return a batch of the samples; `domains` (V,) tells of every visual 0 general, 1 emotion.
+        """Return a batch of the samples, with `domains` (V,), 0 for general and 1 for emotion visuals.
 
         Raises:
-            DataError: more samples were set aside than allowed, or none is left.
+            DataError: more samples were rejected than allowed, or none is left.
         """
         batch = self._prepared(items)
         lengths = batch["attention_mask"].sum(1).tolist()
@@ -70,7 +70,7 @@ class SampleCollator:
             batch["domains"] = _domains(items, batch)  # type: ignore[arg-type]
         if not self.pack:
             return batch
-        assert self.positions is not None  # the trainer hands it on
+        assert self.positions is not None  # the trainer passes it on
         return packed(batch, self.processor, self.positions, self.pack)
 
     def _prepared(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
@@ -81,7 +81,7 @@ class SampleCollator:
         return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
 
     def _of_rows(self, batch: BatchFeature, rows: list[int]) -> BatchFeature:
-        """Return a right-padded batch of some of its rows, with their media."""
+        """Return some rows of a right-padded batch, with their media."""
         if not rows:
             raise DataError(f"no sample of a batch is left ({self._last()}); raise max_tokens or correct the data")
         width = int(batch["attention_mask"][rows].sum(1).max())
@@ -104,9 +104,10 @@ class SampleCollator:
 
 
 def _write_rejected(path: Path, name: str, reason: str) -> int:
-    """Add a sample to the file of a run unless it is there already, and return how many samples the file has.
+    """Add a sample to the file of rejected samples unless it contains it, and return the number of samples in the file.
 
-    Ranks and workers of a run take turns, so the count is that of the whole run; a resumed run counts on.
+    The file is locked for all ranks and workers, so the count is that of the whole run, including earlier parts of a
+    resumed run.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -118,7 +119,7 @@ def _write_rejected(path: Path, name: str, reason: str) -> int:
 
 
 def _domains(items: Sequence[MixtureItem], batch: BatchFeature) -> torch.Tensor:
-    """Tell the domain of every visual, all images first, as the model encodes them."""
+    """Return the domain of every visual, all images first, in the order in which the model encodes them."""
     domains = []
     for grid, _, kind in VISUALS:
         if grid in batch:

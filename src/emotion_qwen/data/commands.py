@@ -34,14 +34,14 @@ def data() -> None:
 @click.option("--media", type=_FILE, help="Folder that relative media paths start from; default: the manifest's.")
 @click.option("--rejected", type=_FILE, help=_LISTED)
 @click.option("--max-rejected", type=click.IntRange(0), default=0, show_default=True, help="Bad samples allowed.")
-@click.option("--no-decode", is_flag=True, help="Only look for media files; do not decode them.")
+@click.option("--no-decode", is_flag=True, help="Only check that media files exist.")
 def check(
     manifests: Sequence[Path], media: Path | None, rejected: Path | None, max_rejected: int, no_decode: bool
 ) -> None:
     """Check MANIFESTs line by line, and all their media.
 
-    Faults are printed with file and line, then what the good samples are. Bad samples are listed in rejected.jsonl;
-    the manifests are never changed. Exit code 2 if more are bad than allowed.
+    Errors are printed with file and line, followed by counts of the good samples. Bad samples are listed in
+    rejected.jsonl; the manifests are never changed. The exit code is 2 if more samples are bad than allowed.
     """
     from emotion_qwen.data.faults import REJECTED, Check, list_faults, too_many
     from emotion_qwen.data.manifest import check_manifest
@@ -73,13 +73,13 @@ def check(
 @click.argument("source", type=_FILE)
 @click.argument("output", type=_FILE)
 @click.option("--media", type=_FILE, help="Folder that relative media paths start from; default: SOURCE's.")
-@click.option("--split", help="train, validation or test; default: as the source says, else train.")
+@click.option("--split", help="train, validation or test; default: from the source, else train.")
 @click.option("--source", "name", default="", help="Name of the source; default: the name of SOURCE.")
-@click.option("--license", "terms", default="", help="The terms the samples stand under.")
+@click.option("--license", "terms", default="", help="License of the samples.")
 @click.option("--labels", default="fer7", show_default=True, help=f"Label set of the question: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--max-rejected", type=click.IntRange(0), default=0, show_default=True, help="Bad samples allowed.")
-@click.option("--no-decode", is_flag=True, help="Only look for media files; do not decode them.")
+@click.option("--no-decode", is_flag=True, help="Only check that media files exist.")
 def import_source(
     kind: str, source: Path, output: Path, name: str, terms: str, max_rejected: int, no_decode: bool, **options
 ) -> None:
@@ -117,13 +117,13 @@ def import_source(
 
 
 def print_faults(faults: Sequence[Fault]) -> None:
-    """Print one line per fault, beginning with file and line."""
+    """Print one line per error, starting with file and line."""
     for fault in faults:
         print(f"{fault.place}: {fault.id + ': ' if fault.id else ''}{fault.reason}")
 
 
 def print_counts(check: Check) -> None:
-    """Print how many samples have which medium, label, split and license."""
+    """Print the number of samples by medium, label, split and license."""
     title = f"{len(check.samples)} good, {len(check.faults)} bad"
     table = Table("", "value", "samples", title=title, title_justify="left")
     table.columns[2].justify = "right"

@@ -1,8 +1,8 @@
-"""Conversations in the JSON of others: the published Emotion-Qwen release, LLaVA, ShareGPT.
+"""Read conversations in the JSON of other projects: the published Emotion-Qwen release, LLaVA, ShareGPT.
 
-A file is one JSON list, or one object per line. An object holds its turns, and its media beside them under `image`,
-`images`, `video` or `videos`: a path, a list of paths, or an object {name: path}; relative paths start from one folder
-in all three forms. Images and videos may stand together. Other keys are passed over, unless they look like media.
+A file is a JSON list, or has one object per line. An object contains its turns, and its media under `image`, `images`,
+`video` or `videos`: a path, a list of paths, or an object {name: path}; relative paths start from the same folder in
+all three forms. Images and videos can be combined. Other keys are ignored, unless they look like media.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from emotion_qwen.records import Sample
 MEDIA_KEYS = {"image": "image", "images": "image", "video": "video", "videos": "video"}
 OTHER_MEDIA = ("audio", "audios")
 Resolve = Callable[[Any, str], str]
-"""Turns what stands for a medium, and its kind, into an absolute path."""
+"""Takes the value for a medium and its kind, and returns an absolute path."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one format writes turns.
+    """How a format represents turns.
 
     Attributes:
         name: of the format.
-        turns: keys under which the list of turns may stand.
-        speaker: pairs of keys, (who speaks, what is said).
-        roles: their names for the roles -> ours.
+        turns: possible keys of the list of turns.
+        speaker: pairs of keys (speaker, text).
+        roles: role names of the format -> our role names.
     """
 
     name: str
@@ -67,10 +67,10 @@ def read_sharegpt(source: Path, options: ImportOptions) -> Iterator[Found]:
 
 
 def messages_of(record: dict[str, Any], dialect: Dialect, resolve: Resolve) -> tuple[dict[str, Any], ...]:
-    """Return the messages of one object, its media in their turns.
+    """Return the messages of one object, with its media in their turns.
 
     Raises:
-        DataError: turns or media are missing, of the wrong form, or do not fit each other.
+        DataError: turns or media are missing, have the wrong form, or do not match.
     """
     given = [key for key in dialect.turns if record.get(key) is not None]
     if len(given) != 1:
@@ -88,10 +88,10 @@ def messages_of(record: dict[str, Any], dialect: Dialect, resolve: Resolve) -> t
 
 
 def media_of_record(record: dict[str, Any], resolve: Resolve) -> list[Medium]:
-    """Return the media that stand beside the turns of an object, images first.
+    """Return the media listed beside the turns of an object, images first.
 
     Raises:
-        DataError: a medium of the wrong form, or a key that looks like media and is not read.
+        DataError: a medium has the wrong form, or an unsupported key looks like media.
     """
     media: list[Medium] = []
     for key, value in record.items():
@@ -127,7 +127,7 @@ def _sample(
 
 
 def _records(source: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (number from 1, record or fault): elements of a JSON list, or lines."""
+    """Yield (number from 1, record or fault) for the elements of a JSON list or for lines."""
     if not source.is_file():
         raise DataError(f"{str(source)!r} is no file; expected a JSON list, or JSON with one object per line")
     try:
@@ -165,7 +165,7 @@ def _turn(value: Any, place: str, dialect: Dialect, resolve: Resolve) -> Turn:
 
 
 def _piece(part: Any, place: str, resolve: Resolve) -> Piece:
-    """Read a part as transformers and TRL write it; a medium without a path stands for the next one of its kind."""
+    """Read a part in the form of transformers and TRL; a medium without a path is the next one of its kind."""
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return part["text"]

@@ -1,4 +1,4 @@
-"""Samples that cannot be used: why, how many may be left out, and the list in which they are kept."""
+"""Unusable samples: their reasons, how many are allowed, and the file in which they are listed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ REJECTED = "rejected.jsonl"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why one sample cannot be used.
+    """A sample that cannot be used, and why.
 
     Attributes:
         line: line of the manifest, or number of the record in another format, from 1.
-        id: of the sample, as far as it could be read.
-        reason: what came, what was expected, what to do.
-        raw: the line as it stands in the file.
-        file: the file it stands in.
+        id: of the sample, if it could be read.
+        reason: what was found, what was expected, what to do.
+        raw: the original line.
+        file: the file.
     """
 
     line: int
@@ -37,17 +37,17 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """The file and line, as editors and terminals understand it."""
+        """File and line in the form that editors and terminals recognise."""
         return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a manifest or another source holds.
+    """The content of a manifest or another source.
 
     Attributes:
-        samples: the good ones, media paths absolute.
-        faults: the others, in order.
+        samples: the good samples, with absolute media paths.
+        faults: the bad samples, in order.
         counts: number of good samples by "medium", "label", "split" and "license", the most frequent first.
     """
 
@@ -57,19 +57,19 @@ class Check:
 
     @classmethod
     def of(cls, results: Iterable[Sample | Fault]) -> Check:
-        """Sort results into samples and faults, and count the samples."""
+        """Split results into samples and faults, and count the samples."""
         results = tuple(results)
         samples = tuple(result for result in results if isinstance(result, Sample))
         return cls(samples, tuple(result for result in results if isinstance(result, Fault)), count(samples))
 
 
 def refuse(check: Check, rejected: Path, max_rejected: int) -> None:
-    """List the faults of a check, and stop if they are too many.
+    """Write the faults of a check to a file, and stop if there are too many.
 
-    The list is shared by the sources that name the same file: only the entries of this check's files are replaced.
+    Several sources may share the file: only the entries of this check's sources are replaced.
 
     Raises:
-        DataError: more faults than allowed; one line with the first of them.
+        DataError: there are more faults than allowed; the message contains the first.
     """
     list_faults(check.faults, rejected, {fault.file for fault in check.faults})
     if len(check.faults) > max_rejected:
@@ -77,7 +77,7 @@ def refuse(check: Check, rejected: Path, max_rejected: int) -> None:
 
 
 def too_many(check: Check, rejected: Path, max_rejected: int) -> str:
-    """Compose the line that says how many samples are bad, which is the first, and where all are listed."""
+    """Return a message with the number of bad samples, the first of them, and the file that lists all."""
     first, count = check.faults[0], len(check.faults)
     reason = first.reason.removesuffix(".")
     return (
@@ -88,13 +88,13 @@ def too_many(check: Check, rejected: Path, max_rejected: int) -> str:
 
 
 def list_faults(faults: Iterable[Fault], rejected: Path, files: set[str]) -> None:
-    """Replace the entries of `files` in the list of rejected samples; an empty list is no file.
+    """Replace the entries of `files` in the file of rejected samples; if it becomes empty, it is deleted.
 
     Raises:
-        DataError: the list cannot be written.
+        DataError: the file cannot be written.
     """
     try:
-        ours = {os.path.abspath(file) for file in files}  # the same file under any name
+        ours = {os.path.abspath(file) for file in files}  # the same file under different names
         kept = [line for line in _lines(rejected) if _file_of(line) not in ours]
         new = [
             {
@@ -131,7 +131,7 @@ def count(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of UTF-8 text to a file, whole or not at all."""
+    """Write lines of UTF-8 text to a file, completely or not at all."""
     with staged(path) as draft, draft.open("w", encoding="utf-8", newline="\n", errors="backslashreplace") as file:
         file.writelines(f"{line}\n" for line in lines)
 
@@ -146,5 +146,5 @@ def _file_of(line: str) -> str | None:
     try:
         entry = json.loads(line)
     except ValueError:
-        return None  # not ours; it stays
+        return None  # not one of our entries; keep it
     return entry.get("file") if isinstance(entry, dict) else None

@@ -1,7 +1,7 @@
-"""Filling the feature cache: one process encodes every visual of a run once, on the model's device.
+"""Fill the feature cache: one process encodes every visual of a run once, on the model's device.
 
-Visuals are read by data-loading workers and encoded in batches bounded by patches. Features reach the disk before the
-lines of the index that name them, so a filling that was killed goes on where it stopped.
+Data-loading workers read the visuals, which are encoded in batches with a limited number of patches. Features are
+written to disk before their lines in the index, so that an interrupted process continues where it stopped.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from emotion_qwen.records import Sample
 
 KINDS = {"image": ("pixel_values", "image_grid_thw"), "video": ("pixel_values_videos", "video_grid_thw")}
 PATCHES = 16_384
-"""Patches encoded together, at most; a longer video is encoded alone. Their pixels take about 77 MB."""
+"""Maximum number of patches per batch, whose pixels take about 77 MB; a longer video is encoded alone."""
 LOCK = "filling.lock"
 Samples = Sequence[MixtureItem] | Sequence[Sample] | Mixture | Dataset
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """A visual ready for the vision transformer.
+    """A visual prepared for the vision transformer.
 
     Attributes:
         key: of the visual.
         patches: (N, D) float32.
-        grid: times, rows and columns of patches.
-        seconds: per temporal patch; 0 for a picture.
+        grid: number of temporal steps, rows and columns of patches.
+        seconds: duration of a temporal patch; 0 for a picture.
     """
 
     key: str
@@ -57,13 +57,13 @@ class Pixels:
 
 @dataclass(eq=False)
 class MissingVisuals(Dataset):
-    """The samples that have visuals which are not stored yet; an item is the pixels of those visuals.
+    """Samples with visuals that are not in the cache yet; each item has the pixels of these visuals.
 
     Attributes:
-        sources: sequences of samples or of items that hold one.
-        read: turns a sample's media given by path into captured clips.
-        processor: the model's own.
-        places: (source, index within it, keys wanted of it).
+        sources: sequences of samples, or of items with a sample.
+        read: reads a sample's media given by path as captured clips.
+        processor: of the model.
+        places: (source, index in the source, keys to encode).
     """
 
     sources: Sequence[Any]
@@ -77,7 +77,7 @@ class MissingVisuals(Dataset):
         return sum(len(keys) for _, _, keys in self.places)
 
     def find(self, stored: dict[str, Any], console: Console) -> None:
-        """Look through all samples for visuals that are not stored; each is wanted once."""
+        """Search all samples for visuals that are not in the cache; each is included once."""
         planned = set(stored)
         for number, source in enumerate(self.sources):
             places = track(range(len(source)), "looking for visuals", console=console, transient=True)
@@ -91,7 +91,7 @@ class MissingVisuals(Dataset):
         return len(self.places)
 
     def __getitem__(self, number: int) -> list[Pixels] | EmotionQwenError:
-        """Return the pixels of one sample's visuals, or why they cannot be read: a worker would add its traceback."""
+        """Return the pixels of a sample's visuals, or the error as text, because a worker would add its traceback."""
         source, place, keys = self.places[number]
         sample = sample_of_item(self.sources[source][place])
         named = {visual_key(part): index for index, part in enumerate(media_parts(sample))}
@@ -111,14 +111,14 @@ class MissingVisuals(Dataset):
 
 
 class FeatureFiller:
-    """Encode visuals into a cache.
+    """Encodes visuals into a cache.
 
     Args:
-        folder: of the cache; made if it is not there.
-        vision: the frozen vision transformer, on the device that is to encode.
-        processor: the model's own; its settings belong to what is stored.
-        read: turns a sample's media given by path into captured clips.
-        dtype: of the stored features; bfloat16 also encodes in it, as training in bfloat16 does.
+        folder: of the cache; created if missing.
+        vision: the frozen vision transformer, on the device to use.
+        processor: of the model; its settings are stored in the cache.
+        read: reads a sample's media given by path as captured clips.
+        dtype: of the stored features; with bfloat16, encoding also uses bfloat16, as in training.
         capture: whether `read` captures faces.
     """
 
@@ -135,19 +135,19 @@ class FeatureFiller:
         self.dtype, self.capture, self.rows = dtype, capture, 0
 
     def fill(self, sources: Sequence[Samples], workers: int = 0, console: Console | None = None) -> FeatureCache:
-        """Encode every visual of the samples that is not stored yet; the size is printed first.
+        """Encode all visuals of the samples that are not in the cache; the size is printed first.
 
         Args:
-            sources: the training data and every part of the validation data.
-            workers: processes that decode.
-            console: of progress and size.
+            sources: the training data and all validation data.
+            workers: number of processes that decode.
+            console: for progress and size.
 
         Returns:
-            The cache, whole.
+            The complete cache.
 
         Raises:
-            DataError: the folder holds features of another vision transformer, of other settings or another number
-                type; the disk is too small or cannot be written; or a medium cannot be read.
+            DataError: the folder contains features of another vision transformer, other settings or another dtype;
+                the disk is too small or not writable; or a medium cannot be read.
         """
         console = console or Console(stderr=True)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ class FeatureFiller:
             )
 
     def _repair(self) -> dict[str, dict[str, Any]]:
-        """Drop what an interrupted filling left half written, and return the entries that are whole."""
+        """Remove data that an interrupted process left incomplete, and return the complete entries."""
         entries, whole = read_index(self.folder, self._row_bytes)
         self.rows = max((entry["first"] + entry["rows"] for entry in entries.values()), default=0)
         for name, size in ((INDEX, whole), (STORE, self.rows * self._row_bytes)):
@@ -233,7 +233,7 @@ class FeatureFiller:
         return list(encoded.to(self.dtype).cpu().split([len(visual.patches) for visual in batch]))
 
     def _append(self, batch: Sequence[Pixels], features: Sequence[torch.Tensor]) -> None:
-        """Store features, and then the lines that name them."""
+        """Append features, then their lines in the index."""
         lines, blocks = [], []
         for visual, feature in zip(batch, features, strict=True):
             block = feature.contiguous().view(torch.uint8).numpy().tobytes()
@@ -249,7 +249,7 @@ class FeatureFiller:
 
 
 def _loaded(missing: MissingVisuals, workers: int, console: Console) -> Iterator[Pixels]:
-    """Yield the pixels of all missing visuals, read by workers; the first fault ends it."""
+    """Yield the pixels of all missing visuals, read by workers; the first error stops it."""
     loader = DataLoader(missing, batch_size=None, num_workers=workers, collate_fn=_as_read)
     for visuals in track(loader, "vision features", total=len(missing), console=console, transient=True):
         if isinstance(visuals, EmotionQwenError):
@@ -258,12 +258,12 @@ def _loaded(missing: MissingVisuals, workers: int, console: Console) -> Iterator
 
 
 def _as_read(visuals: Any) -> Any:
-    """Keep numpy arrays: as tensors each would hold a file descriptor until its batch is encoded."""
+    """Return items unchanged: as tensors, each array would keep a file descriptor open until it is encoded."""
     return visuals
 
 
 def _bounded(visuals: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Yield visuals in batches of at most `PATCHES` patches; a larger visual is alone."""
+    """Yield visuals in batches of at most `PATCHES` patches; a larger visual gets its own batch."""
     batch: list[Pixels] = []
     patches = 0
     for visual in visuals:

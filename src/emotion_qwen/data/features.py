@@ -1,9 +1,9 @@
-"""A cache of the frozen vision transformer's patch features, for stages in which it does not learn.
+"""A cache of patch features of the vision transformer, for stages in which it is frozen.
 
-`features.bin` holds rows one after another, `index.jsonl` one line per visual with its place and checksum, `cache.json`
-what made them. One process fills the cache before training (`feature_filling`); everybody else only reads it, and a
-visual that is missing is an error. A visual's key is the content of an array, or path, size and time of a file, so that
-reading costs neither decoding nor capture.
+`features.bin` contains rows of features, `index.jsonl` one line per visual with its position and checksum, and
+`cache.json` the settings. One process fills the cache before training (`feature_filling`); all others only read it, and
+a missing visual is an error. The key of a visual is the content of an array, or the path, size and modification time of
+a file, so that a lookup needs neither decoding nor capture.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ VISUALS = ("image", "video")
 
 
 class FeatureCache:
-    """Patch features on disk, by visual; read-only.
+    """Patch features of visuals on disk; read-only.
 
     Args:
-        folder: that `feature_filling.FeatureFiller` has filled.
+        folder: filled by `feature_filling.FeatureFiller`.
 
     Raises:
         DataError: there is no cache.
@@ -50,11 +50,11 @@ class FeatureCache:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the features of one patch."""
+        """Size in bytes of the features of one patch."""
         return self.width * self.dtype.itemsize
 
     def prepare(self, sample: Sample) -> Sample:
-        """Return the sample with features in place of its pictures and videos.
+        """Return a sample with features in place of its pictures and videos.
 
         Raises:
             DataError: a visual is not in the cache, or its features are damaged.
@@ -84,14 +84,14 @@ class FeatureCache:
 
 
 def read_index(folder: Path, row_bytes: int) -> tuple[dict[str, dict[str, Any]], int]:
-    """Read the index up to its first line that is not whole or names rows that are not stored.
+    """Read the index up to the first line that is incomplete or refers to rows that are not stored.
 
     Args:
         folder: of the cache.
-        row_bytes: of the features of one patch.
+        row_bytes: size in bytes of the features of one patch.
 
     Returns:
-        Key -> its entry, and the bytes of the index that were read.
+        Key -> entry, and the number of bytes of the index that were read.
     """
     lines, store = folder / INDEX, folder / STORE
     stored = store.stat().st_size if store.is_file() else 0
@@ -118,10 +118,10 @@ def media_parts(sample: Sample) -> Iterator[dict[str, Any]]:
 
 
 def visual_key(part: dict[str, Any]) -> str:
-    """Name a visual by its content: the bytes of an array, or path, size and time of a file.
+    """Return the key of a visual: a hash of an array, or of the path, size and modification time of a file.
 
     Raises:
-        DataError: the file does not exist, or the medium is neither array, clip nor path.
+        DataError: the file does not exist, or the medium is not an array, clip or path.
     """
     medium = part[part["type"]]
     digest = hashlib.sha256(part["type"].encode())

@@ -1,4 +1,4 @@
-"""What every importer is told, and what it gives: samples, or faults with their place."""
+"""Options of all importers, and helpers that turn records into samples or faults."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def _checked(sample: Sample, line: int) -> Sample:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a source becomes samples.
+    """How a source is converted to samples.
 
     Attributes:
-        store: folder for media that come as bytes.
-        media: folder that relative media paths start from; the source's own if None.
-        split: of all samples; None takes what the source says, else "train".
-        source: name of the source; its file or folder name if empty.
-        license: the terms the samples stand under.
-        labels: label set of the question that is asked where the source holds only labels.
-        language: "en" or "zh", of that question and its answer.
-        accept: holds a sample, found in the given line, to the rules, and returns it.
+        store: folder for media that are stored as bytes in the source.
+        media: folder from which relative media paths start; None uses that of the source.
+        split: of all samples; None uses that of the source, else "train".
+        source: name of the source; if empty, its file or folder name.
+        license: of the samples.
+        labels: label set of the question for sources with labels only.
+        language: "en" or "zh", for that question and its answer.
+        accept: checks a sample from a given line against the rules, and returns it.
     """
 
     store: Path
@@ -47,18 +47,18 @@ class ImportOptions:
     accept: Callable[[Sample, int], Sample] = _checked
 
     def path(self, value: str, source: Path) -> str:
-        """Return the absolute path of a medium that a source names."""
+        """Return the absolute path of a medium named in a source."""
         root = self.media or (source if source.is_dir() else source.parent)
         return os.path.abspath(root / value)
 
     def sample(self, identity: str, messages: tuple[dict[str, Any], ...], source: Path, **known: Any) -> Sample:
-        """Build a sample; `known` holds labels, and the split that the source itself tells."""
+        """Build a sample; `known` contains labels, and the split if the source states it."""
         split = known.get("split") or "train"
         name = self.source or (source.name if source.is_dir() else source.stem)
         return Sample(identity, messages, known.get("labels", {}), self.split or split, name, self.license)
 
     def attempt(self, make: Callable[[], Sample], line: int, identity: str, record: object, file: Path) -> Found:
-        """Make a sample of one record, or a fault out of the rule that it breaks."""
+        """Convert one record to a sample, or to a fault if it breaks a rule."""
         try:
             return self.accept(make(), line)
         except DataError as error:
@@ -66,9 +66,9 @@ class ImportOptions:
 
 
 def raw_text(record: object) -> str:
-    """Write a record as one line; bytes are only counted."""
-    return record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, default=_told)
+    """Return a record as one line of text; bytes are replaced by their length."""
+    return record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, default=_shown)
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)

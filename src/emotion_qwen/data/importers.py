@@ -1,7 +1,7 @@
-"""Other formats into one manifest: the table of importers, and the run that holds their samples to the rules.
+"""Import other formats into a manifest: the table of importers, and the check of their samples.
 
-An importer is a function of the source and `ImportOptions` that yields samples and faults. The rules of a manifest hold
-for what it yields, so whatever is written can be read.
+An importer is a function of the source and `ImportOptions` that yields samples and faults. Its samples must follow the
+rules of a manifest, so that the result can be read.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ IMPORTERS: dict[str, Callable[[Path, ImportOptions], Iterator[Found]]] = {
 
 
 def import_samples(kind: str, source: str | Path, options: ImportOptions) -> Iterator[Found]:
-    """Yield what a source holds, samples and faults, in its order.
+    """Yield the samples and faults of a source, in its order.
 
     Args:
-        kind: a name of `IMPORTERS`.
+        kind: a key of `IMPORTERS`.
         source: the file or folder.
-        options: how it becomes samples.
+        options: of the conversion.
 
     Raises:
-        SettingsError: an unknown kind, label set or language.
-        DataError: the source as a whole cannot be read, or the split is unknown.
+        SettingsError: unknown kind, label set or language.
+        DataError: the source cannot be read, or the split is unknown.
     """
     if kind not in IMPORTERS:
         raise SettingsError(unknown_choice("kind of source", kind, IMPORTERS))
@@ -67,22 +67,22 @@ def import_manifest(
 ) -> Check:
     """Import a source into a manifest; the source is never changed.
 
-    Ids that come again get a number, because other formats do not ask for different ones. With more faults than
-    allowed no manifest is written; what is wrong is listed in `rejected.jsonl` in any case.
+    Repeated ids get a number, because other formats do not require unique ids. With more faults than allowed, no
+    manifest is written. Faults are listed in `rejected.jsonl` in any case.
 
     Args:
-        kind: a name of `IMPORTERS`.
+        kind: a key of `IMPORTERS`.
         source: the file or folder.
-        output: the manifest to write; it must not be there yet.
-        options: how the source becomes samples; media that come as bytes go to `media` beside the output if None.
-        max_rejected: how many bad records are left out before it is an error.
-        rejected: where bad records are listed; `rejected.jsonl` beside the output if None.
-        decode: decode media; otherwise only look for the files.
-        progress: told the number of records read, after each.
+        output: the manifest to write; it must not exist.
+        options: of the conversion; None stores media given as bytes in `media` beside the output.
+        max_rejected: number of bad records that are allowed.
+        rejected: file for bad records; None uses `rejected.jsonl` beside the output.
+        decode: decode media; otherwise only check that the files exist.
+        progress: called with the number of records read, after each record.
 
     Raises:
-        SettingsError: an unknown kind, label set or language.
-        DataError: the source cannot be read, holds no sample or more bad records than allowed, or the output exists.
+        SettingsError: unknown kind, label set or language.
+        DataError: the source cannot be read, has no sample or more bad records than allowed, or the output exists.
     """
     output = Path(output)
     if output.exists():
@@ -104,14 +104,14 @@ def import_manifest(
 
 
 class _Accepting:
-    """The rules of a manifest for imported samples; repeated ids are told apart by a number."""
+    """Applies the rules of a manifest to imported samples; repeated ids get a number."""
 
     def __init__(self, decode: bool) -> None:
         self._accept = Acceptance(decode)
         self._seen: dict[str, int] = {}
 
     def __call__(self, sample: Sample, line: int) -> Sample:
-        """Accept a sample under an id of its own.
+        """Check a sample and return it with a unique id.
 
         Raises:
             DataError: it breaks a rule.

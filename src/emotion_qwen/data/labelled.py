@@ -1,7 +1,7 @@
-"""Pictures and videos that have only a label: the closed question over a label set is asked of each.
+"""Turn labelled pictures and videos into samples with the closed question over a label set.
 
-The question is the one that inference asks (`questions.label_question`), the answer the label as the set spells
-it. A folder source has one subfolder per label.
+The question is that of inference (`questions.label_question`), and the answer is the label as spelt in the set. A
+folder source has one subfolder per label.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def read_labelled_folder(source: Path, options: ImportOptions) -> Iterator[Found
     """Read pictures and videos from one folder per label.
 
     Raises:
-        DataError: the source is no folder, or holds none.
+        DataError: the source is not a folder, or has no subfolder.
     """
     folders = sorted(path for path in source.iterdir() if _is_shown(path) and path.is_dir()) if source.is_dir() else []
     if not folders:
@@ -34,7 +34,7 @@ def read_labelled_folder(source: Path, options: ImportOptions) -> Iterator[Found
         files = folder.iterdir() if folder == source else folder.rglob("*")
         for path in sorted(path for path in files if _is_shown(path) and path.is_file()):
             if folder == source and path.suffix.lower() not in MEDIA_SUFFIXES:
-                continue  # a README or a licence beside the folders
+                continue  # for example a README or a licence
             number += 1
             label = None if folder == source else folder.name
             make = partial(_from_file, path, label, source, options)
@@ -42,7 +42,7 @@ def read_labelled_folder(source: Path, options: ImportOptions) -> Iterator[Found
 
 
 def label_sample(identity: str, media: list[dict[str, str]], label: str, source: Path, options: ImportOptions, **known):
-    """Ask the closed question about media parts; `known` may hold the split that the source tells.
+    """Return a sample with the closed question about media parts; `known` may contain the split.
 
     Raises:
         DataError: the label set has no such label.
@@ -59,10 +59,10 @@ def label_sample(identity: str, media: list[dict[str, str]], label: str, source:
 
 
 def matched(label: str, labels: LabelSet) -> str:
-    """Return the label of the set that a name means: `Happy` and `joy` are `happiness` in fer7.
+    """Return the label of the set for a name: `Happy` and `joy` are `happiness` in fer7.
 
     Raises:
-        DataError: none, or more than one.
+        DataError: no label fits, or several do.
     """
     name = label if label in labels.labels else match_label(label.replace("_", " ").replace("-", " "), labels)
     if name is None:
@@ -84,4 +84,4 @@ def _from_file(path: Path, label: str | None, source: Path, options: ImportOptio
 
 
 def _is_shown(path: Path) -> bool:
-    return not path.name.startswith(".")  # leftovers of file managers
+    return not path.name.startswith(".")  # left behind by file managers

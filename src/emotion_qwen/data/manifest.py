@@ -1,10 +1,10 @@
-"""Manifests: training samples as JSON Lines, one object per line, media as paths beside them.
+"""Read and write manifests: training samples as JSON Lines, one object per line, with media as paths.
 
 A line is `{"id", "messages": [{"role", "content"}], "labels", "split", "source", "license"}`; only `id` and `messages`
-are needed. A content is a text or a list of parts: `{"type": "text", "text": ...}`, `{"type": "image", "image": path}`,
-`{"type": "video", "video": path}`; paths are relative to the manifest's folder. The rules are in `rules.py`. Reading
-never changes the manifest: bad lines are listed in `rejected.jsonl` with their reason, and more of them than allowed
-are an error.
+are required. A content is a text or a list of parts: `{"type": "text", "text": ...}`, `{"type": "image", "image":
+path}`, `{"type": "video", "video": path}`; paths are relative to the manifest's folder. The rules are in `rules.py`.
+Reading never changes the manifest: bad lines are listed in `rejected.jsonl` with their reason, and more than the
+allowed number is an error.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["Acceptance", "Check", "Fault", "check_manifest", "read_manifest", "w
 
 
 class Acceptance:
-    """The rules across samples: each id once, each content once, all media readable.
+    """The rules across samples: unique ids, unique contents, readable media.
 
     Args:
-        decode: decode media; otherwise only look for the files.
-        split: look for the media of this split only; None looks for all.
+        decode: decode media; otherwise only check that the files exist.
+        split: check only the media of this split; None checks all.
     """
 
     def __init__(self, decode: bool, split: str | None = None) -> None:
@@ -44,10 +44,10 @@ class Acceptance:
         self._contents: dict[str, tuple[str, int]] = {}
 
     def __call__(self, sample: Sample, line: int) -> None:
-        """Accept a located sample.
+        """Check a sample with absolute media paths.
 
         Raises:
-            DataError: it breaks a rule, within itself or with one accepted before.
+            DataError: it breaks a rule, on its own or together with an earlier sample.
         """
         check_sample(sample)
         if sample.id in self._ids:
@@ -71,15 +71,15 @@ def read_manifest(
     rejected: str | Path | None = None,
     decode: bool = False,
 ) -> list[Sample]:
-    """Read the samples of a manifest, media paths made absolute.
+    """Read the samples of a manifest, with absolute media paths.
 
     Args:
         path: the manifest.
-        media_root: folder that relative media paths start from; the manifest's own if None.
-        split: return only these samples, and look only for their media; None takes all.
-        max_rejected: how many bad samples are left out before it is an error.
-        rejected: where bad samples are listed; `rejected.jsonl` beside the manifest if None. Written only if there are.
-        decode: decode all media, too.
+        media_root: folder from which relative media paths start; None uses that of the manifest.
+        split: return only samples of this split, and check only their media; None returns all.
+        max_rejected: number of bad samples that are allowed.
+        rejected: file for bad samples; None uses `rejected.jsonl` beside the manifest. Written only if there are any.
+        decode: also decode all media.
 
     Raises:
         DataError: the file is missing, more samples are bad than allowed, or no sample is left.
@@ -95,16 +95,17 @@ def read_manifest(
 
 
 def write_manifest(samples: Iterable[Sample], path: str | Path) -> Path:
-    """Write samples as a manifest, whole or not at all.
+    """Write samples as a manifest, completely or not at all.
 
-    Media paths are written relative to the manifest, so that the tree can move; those on another root stay absolute.
+    Media paths are written relative to the manifest, so that the folder can be moved; those on another root are written
+    as absolute paths.
 
     Args:
-        samples: their media must be paths; relative ones are taken from the working folder.
-        path: the manifest; its folder is made.
+        samples: with media as paths; relative ones start from the working directory.
+        path: the manifest; its folder is created.
 
     Raises:
-        DataError: a sample breaks a rule of form, or holds decoded media.
+        DataError: a sample breaks a rule of form, or contains decoded media.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,14 +121,14 @@ def check_manifest(
     decode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Check:
-    """Check every line of a manifest; faults are collected, nothing is written.
+    """Check every line of a manifest and collect the faults; nothing is written.
 
     Args:
         path: the manifest.
-        media_root: folder that relative media paths start from; the manifest's own if None.
-        split: look for the media of this split only; the other rules hold for all.
+        media_root: folder from which relative media paths start; None uses that of the manifest.
+        split: check only the media of this split; the other rules apply to all samples.
         decode: decode pictures fully and a few frames of every video.
-        progress: told (bytes read, bytes in all) after every line.
+        progress: called with (bytes read, total bytes) after every line.
 
     Raises:
         DataError: the file is missing or the split unknown.
@@ -167,7 +168,7 @@ def _outcome(raw: bytes, number: int, file: str, root: Path, accept: Acceptance)
 
 def _json(raw: bytes, number: int) -> object:
     try:
-        # Some editors begin a file with a byte order mark.
+        # Some editors write a byte order mark.
         return json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON ({error}); expected one JSON object in UTF-8 per line") from error
@@ -190,7 +191,7 @@ def _line(sample: Sample, folder: Path) -> str:
         "license": sample.license,
     }
     try:
-        sample_of(record)  # what is written can be read
+        sample_of(record)  # ensures that the manifest can be read
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: {error}") from error
     return json.dumps(record, ensure_ascii=False)
@@ -205,6 +206,6 @@ def _written(part: dict, folder: Path, place: str) -> dict:
             f"{place}: {kind} is a {type(part.get(kind)).__name__}; a manifest holds paths, save it to a file first"
         )
     medium, start = Path(os.path.abspath(part[kind])), Path(os.path.abspath(folder))
-    # A way up to the root and down again would say less than the absolute path.
+    # A relative path that goes up to the root would be less clear than the absolute path.
     near = medium.parts[:2] == start.parts[:2]
     return {**part, kind: Path(os.path.relpath(medium, start)).as_posix() if near else str(medium)}

@@ -1,8 +1,9 @@
-"""Deterministic weighted mixtures: which sample stands at which place of a run is a function of the place alone.
+"""Deterministic weighted mixtures, in which the sample at a position depends only on the position.
 
-A mixture is a line of places. Every place belongs to a part, chosen so that any stretch of the line has the parts in
-their shares to within a few samples; within a part, samples come in an order drawn anew for every turn over it. Nothing
-is kept between places, so the position of a run is its number of samples seen, and a resumed run sees the same data.
+A mixture is a sequence of positions. Every position is assigned to a part so that any stretch of the sequence has the
+parts in their shares to within a few samples. Within a part, the order of the samples is shuffled anew for every pass.
+There is no other state, so the number of samples seen determines the position of a run, and a resumed run sees the same
+data.
 """
 
 from __future__ import annotations
@@ -17,39 +18,39 @@ import numpy as np
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Sample
 
-GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, fill every interval evenly
+GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill every interval evenly
 
 
 class Part(Protocol):
-    """A source of samples. `identity` names its content; `domain` is "emotion" or "general"."""
+    """A source of samples. `identity` identifies its content; `domain` is "emotion" or "general"."""
 
     @property
     def name(self) -> str:
-        """Of the part."""
+        """Name of the part."""
         ...
 
     @property
     def domain(self) -> str:
-        """Tell whether it teaches emotion or general skill."""
+        """The domain, "emotion" or "general"."""
         ...
 
     @property
     def identity(self) -> str:
-        """Name the content, so that a resumed run can tell whether it is the same."""
+        """Identify the content, so that a resumed run can check that it is unchanged."""
         ...
 
     def __len__(self) -> int:
-        """Return how many samples one turn has."""
+        """Return the number of samples per pass."""
         ...
 
     def sample(self, index: int, turn: int) -> Sample:
-        """Return the sample at `index`; what is drawn about it (question, augmentation) may differ by turn."""
+        """Return the sample at `index`; its question and augmentation may differ between passes."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class SampleList:
-    """A part made of samples in memory, as a manifest gives them."""
+    """A part with samples in memory, for example from a manifest."""
 
     name: str
     domain: str
@@ -64,13 +65,13 @@ class SampleList:
         return len(self.samples)
 
     def sample(self, index: int, turn: int) -> Sample:
-        """Return the sample at `index`; turns do not matter."""
+        """Return the sample at `index`, the same in every pass."""
         return self.samples[index]
 
 
 @dataclass(frozen=True)
 class MixtureItem:
-    """A sample at its place of a run."""
+    """A sample with its position in a run."""
 
     place: int
     sample: Sample
@@ -78,21 +79,21 @@ class MixtureItem:
 
 
 def sample_of_item(item: MixtureItem | Sample) -> Sample:
-    """Return the sample of an item; a sample is returned as it is."""
+    """Return the sample of an item; a sample is returned unchanged."""
     return item.sample if isinstance(item, MixtureItem) else item
 
 
 class Mixture:
-    """Parts in given shares, as a line of `length` items.
+    """A sequence of `length` items from parts in given shares.
 
     Args:
         parts: sources of samples.
-        shares: one positive number a part; only their ratio counts.
-        length: number of places.
+        shares: one positive number per part; only their ratios matter.
+        length: number of positions.
         seed: of the order.
 
     Raises:
-        DataError: no part, an empty part, or a share that is not positive.
+        DataError: there is no part, an empty part, or a share that is not positive.
     """
 
     def __init__(self, parts: Sequence[Part], shares: Sequence[float], length: int, seed: int) -> None:
@@ -108,7 +109,7 @@ class Mixture:
         offset = np.random.default_rng(seed).random()
         spread = (offset + GOLDEN * np.arange(length)) % 1.0
         self.owner = np.searchsorted(self.shares.cumsum()[:-1], spread, side="right").astype(np.int16)
-        self.rank = np.zeros(length, dtype=np.int64)  # how many earlier places belong to the same part
+        self.rank = np.zeros(length, dtype=np.int64)  # number of earlier positions of the same part
         for number in range(len(parts)):
             mine = self.owner == number
             self.rank[mine] = np.arange(mine.sum())
@@ -132,7 +133,7 @@ class Mixture:
         return self._orders[key]
 
     def position(self, seen: int) -> dict[str, Any]:
-        """Describe where a run stands after `seen` samples; saved with every checkpoint."""
+        """Describe the position of a run after `seen` samples; saved with every checkpoint."""
         counts = np.bincount(self.owner[:seen], minlength=len(self.parts))
         return {
             "seen": seen,
@@ -144,10 +145,10 @@ class Mixture:
         }
 
     def check_position(self, saved: dict[str, Any]) -> None:
-        """Refuse to go on with other data than before.
+        """Check that the data are those of a saved position.
 
         Raises:
-            DataError: seed, parts, their content or their shares differ from what the checkpoint saw.
+            DataError: seed, parts, their content or their shares differ from those of the checkpoint.
         """
         now = self.position(saved["seen"])
         if now == saved:
@@ -162,14 +163,14 @@ class Mixture:
 
 
 class LengthGrouped:
-    """The same items, those of similar length side by side: within windows, batches of neighbours.
+    """Reorders items so that samples of similar length are batched together.
 
     Args:
-        items: a line of items.
-        batch: samples of one batch.
-        window: batches sorted together; the order of the batches within a window is drawn, so that length does not
-            follow time.
-        seed: of that order.
+        items: a sequence of items.
+        batch: samples per batch.
+        window: number of batches that are sorted together; within a window, batches are shuffled, so that length does
+            not correlate with time.
+        seed: of the shuffling.
     """
 
     def __init__(self, items: Sequence[MixtureItem] | Mixture, batch: int, window: int = 16, seed: int = 0) -> None:
@@ -199,7 +200,7 @@ class LengthGrouped:
 
 
 def rough_length(sample: Sample) -> int:
-    """Guess a sample's length without reading media: characters of its texts, and a constant for every visual."""
+    """Estimate a sample's length without reading media: characters of its texts plus a constant per visual."""
     length = 0
     for message in sample.messages:
         content = message["content"]

@@ -1,8 +1,8 @@
-"""Samples of a batch in another order or in packed rows, with the media that belong to them.
+"""Reorder the samples of a batch or pack them into rows, together with their media.
 
-Packed rows hold several samples one after another without padding between them. What isolates them is the form
-transformers understands for Qwen2.5-VL: positions with a fourth row in front that restarts at every sample, and no
-attention mask.
+Packed rows contain several samples without padding between them. They are isolated in the way that transformers
+supports for Qwen2.5-VL: positions have an additional first row that restarts at every sample, and there is no attention
+mask.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ VISUALS = (
     ("image_grid_thw", ("pixel_values", "image_features"), 1),
     ("video_grid_thw", ("pixel_values_videos", "video_features"), 2),
 )
-"""Grid, tensors with one row per patch, and token type, of either kind of visual."""
+"""Grid, tensors with one row per patch, and token type of both kinds of visual."""
 GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids", "attention_mask")
-"""What positions are computed from."""
+"""Tensors from which positions are computed."""
 
 
 def packed(
@@ -34,13 +34,13 @@ def packed(
     """Pack a right-padded batch.
 
     Args:
-        batch: what the processor returns, with labels.
-        processor: the model's own.
+        batch: from the processor, with labels.
+        processor: of the model.
         positions: the model's `get_rope_index`.
-        capacity: tokens of a row, none of the samples has more.
+        capacity: tokens per row; no sample may be longer.
 
     Returns:
-        The tensors of texts (R, L) of R rows, `position_ids` (4, R, L), and the media in the order of the rows.
+        Text tensors (R, L) with R rows, `position_ids` (4, R, L), and the media in the order of the rows.
     """
     places, _ = positions(batch["input_ids"], **{name: batch[name] for name in GRIDS if name in batch})
     lengths = batch["attention_mask"].sum(1).tolist()
@@ -55,14 +55,14 @@ def packed(
 
 
 def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Put samples into as few rows as best-fit decreasing finds.
+    """Distribute samples over rows by best-fit decreasing.
 
     Args:
         lengths: tokens of each sample, none above `capacity`.
-        capacity: tokens of a row.
+        capacity: tokens per row.
 
     Returns:
-        Per row the numbers of its samples; every sample stands in exactly one row.
+        Per row the indices of its samples; every sample is in exactly one row.
     """
     rows: list[list[int]] = []
     free: list[int] = []
@@ -79,7 +79,7 @@ def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def _lay_out(padded: torch.Tensor, rows: list[list[int]], lengths: list[int], fill: int | None) -> torch.Tensor:
-    """Lay right-padded (B, L) samples out in rows; `fill` None counts up from 0, so the tail is a sample of its own."""
+    """Put right-padded (B, L) samples into rows; `fill` None counts up from 0, so the tail is a separate sample."""
     width = max(sum(lengths[n] for n in row) for row in rows)
     lines = []
     for row in rows:
@@ -91,14 +91,14 @@ def _lay_out(padded: torch.Tensor, rows: list[list[int]], lengths: list[int], fi
 
 
 def visuals_per_sample(batch: BatchFeature, grid: str, kind: int) -> list[int]:
-    """Count the visuals of one kind in each row of a padded batch: their tokens are used up in order."""
+    """Count the visuals of one kind per row of a padded batch, by assigning their tokens in order."""
     merged = batch[grid].prod(-1)
     tokens = int((batch["mm_token_type_ids"] == kind).sum())
     return _media_per_sample(batch, kind, (merged * tokens // merged.sum()).tolist())
 
 
 def _media_per_sample(batch: BatchFeature, kind: int, sizes: list[int]) -> list[int]:
-    """Count the media of one token type in each row of a padded batch, from the tokens of each medium, in order."""
+    """Count the media of one token type per row of a padded batch, from the number of tokens per medium, in order."""
     tokens = (batch["mm_token_type_ids"] == kind).sum(1).tolist()
     counts, place = [], 0
     for remaining in tokens:
@@ -111,13 +111,13 @@ def _media_per_sample(batch: BatchFeature, kind: int, sizes: list[int]) -> list[
 
 
 def _in_order(counts: list[int], order: list[int]) -> list[int]:
-    """Return the numbers of the media as samples in a new order read them, from how many each sample has."""
+    """Return the indices of media for samples in a new order, from the number of media per sample."""
     starts = [0, *itertools.accumulate(counts)]
     return [medium for sample in order for medium in range(starts[sample], starts[sample] + counts[sample])]
 
 
 def media_in_order(batch: BatchFeature, order: list[int], processor: EmotionQwenProcessor) -> dict[str, torch.Tensor]:
-    """Return the tensors of all media as samples in a new order read them; samples may be left out."""
+    """Return the tensors of all media for samples in a new order; samples may be omitted."""
     return {**_visuals_in_order(batch, order), **_sounds_in_order(batch, order, processor)}
 
 
@@ -141,7 +141,7 @@ def _visuals_in_order(batch: BatchFeature, order: list[int]) -> dict[str, torch.
         picked = _in_order(visuals_per_sample(batch, grid, kind), order)
         if domains:
             picked_domains.append(domains.pop(0)[picked])
-        if not picked:  # the samples that are left have none of this kind
+        if not picked:  # the remaining samples have no visual of this kind
             continue
         patches = batch[grid].prod(-1).tolist()
         ordered[grid] = batch[grid][picked]

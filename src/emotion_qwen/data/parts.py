@@ -1,7 +1,7 @@
-"""The kinds of parts that a training mixture is made of: manifests, and what code from outside the package brings.
+"""The kinds of parts of a training mixture: manifests, and kinds from code outside the package.
 
-A kind is a reader, a function that opens one part: `reader(name, domain, split, path, *, options...)`. Its keyword-only
-parameters are the options that the settings of a run may give; one without the parameter `path` needs no file.
+A kind is a reader, a function that opens a part: `reader(name, domain, split, path, *, options...)`. Its keyword-only
+parameters are the options that the settings of a run may give. A reader without the parameter `path` needs no file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emotion_qwen.errors import DataError, SettingsError, unknown_choice
 from emotion_qwen.extensions import installed, load_file, load_installed, split_file
 
 GROUP = "emotion_qwen.parts"
-"""Entry point group by which an installed distribution brings kinds; an entry point names a reader."""
+"""Entry point group for kinds from installed packages; an entry point names a reader."""
 
 
 def read_manifest_part(
@@ -30,9 +30,9 @@ def read_manifest_part(
     max_rejected: int = 0,
     rejected: str | None = None,
 ) -> SampleList:
-    """Read one split of a manifest, or of a folder that holds `manifest.jsonl` as `ver build` writes it.
+    """Read one split of a manifest, or of a folder with `manifest.jsonl` as written by `ver build`.
 
-    The options are those of `manifest.read_manifest`, as are the errors.
+    Options and errors are those of `manifest.read_manifest`.
     """
     path = path / "manifest.jsonl" if path.is_dir() else path
     samples = read_manifest(path, media_root=media_root, split=split, max_rejected=max_rejected, rejected=rejected)
@@ -40,14 +40,14 @@ def read_manifest_part(
 
 
 READERS: dict[str, Callable[..., Part]] = {"manifest": read_manifest_part}
-"""Kind of the package -> its reader."""
+"""Built-in kind -> reader."""
 
 
 def part_reader(kind: str) -> Callable[..., Part]:
-    """Return the reader of a kind: a name of `READERS` or of an entry point, or `FILE.py:NAME`.
+    """Return the reader of a kind: a key of `READERS`, the name of an entry point, or `FILE.py:NAME`.
 
     Raises:
-        SettingsError: an unknown kind, or a file or an entry point that does not give a reader.
+        SettingsError: unknown kind, or a file or entry point that does not provide a reader.
     """
     file = split_file(kind)
     if file is not None:
@@ -72,13 +72,13 @@ def read_part(kind: str, name: str, domain: str, path: Path | None, split: str, 
         kind: see `part_reader`.
         name: of the part.
         domain: "emotion" or "general".
-        path: of its file; None for kinds that have none.
+        path: of its file; None for kinds without a file.
         split: "train" or "validation".
-        options: what the kind takes.
+        options: of the kind.
 
     Raises:
         SettingsError: see `part_reader`.
-        DataError: an unknown option, one that is missing, or a file that cannot be read.
+        DataError: unknown or missing option, or a file that cannot be read.
     """
     reader = part_reader(kind)
     parameters = inspect.signature(reader).parameters

@@ -1,8 +1,8 @@
-"""Labelled still pictures from Parquet files, as arrays ready for batches.
+"""Read labelled pictures from Parquet files as arrays.
 
-A picture file has the columns `id`, `image` (encoded bytes), `label` and `split`. Every picture is read once,
-brought to one square side in RGB and kept as uint8, so that a training step does no decoding. Only the split that
-is asked for is read: a training run cannot touch validation pictures by accident.
+A picture file has the columns `id`, `image` (encoded bytes), `label` and `split`. Every picture is read once, resized
+to a square in RGB and kept as uint8, so that training steps need no decoding. Only the requested split is read, so that
+a training run cannot use validation pictures by accident.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from emotion_qwen.errors import DataError
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labelled pictures of one kind. `pixels` is (N, side, side, 3) uint8 RGB; `labels` holds N names."""
+    """Labelled pictures. `pixels` is (N, side, side, 3) uint8 RGB; `labels` has N names."""
 
     name: str
     pixels: np.ndarray
@@ -39,10 +39,10 @@ def read_pictures(path: Path, split: str, side: int, *, crop: float = 1.0, limit
         split: "train" or "validation".
         side: side of the square that every picture is resized to, pixels.
         crop: share of the side kept around the centre before resizing (1.0 keeps all).
-        limit: read at most so many pictures, the first of the split.
+        limit: maximum number of pictures, the first of the split.
 
     Raises:
-        DataError: the file is missing, lacks a column, or holds no picture of that split.
+        DataError: the file is missing, lacks a column, or has no picture of that split.
     """
     if not path.is_file():
         raise DataError(f"picture file {str(path)!r} does not exist; give a Parquet file with id, image, label, split")

@@ -1,8 +1,8 @@
-"""Media into their turns: `<image>` and `<video>` in user turns are replaced by the media of the sample, in order.
+"""Place media in turns: `<image>` and `<video>` in user turns are replaced by the media of the sample, in order.
 
-Each placeholder takes exactly one medium, in the turn where it stands. A medium with a name is called by it
-(`{"<image_00>": path}` and `<image_00>` in the text). Media of a kind that no turn calls for go to the front of the
-first user turn; anything else that does not come out even is an error.
+Each placeholder is replaced by exactly one medium in its turn. A named medium is referred to by its name
+(`{"<image_00>": path}` and `<image_00>` in the text). If no turn has a placeholder for a kind, its media are placed at
+the start of the first user turn; any other mismatch is an error.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, TypeAlias
 from emotion_qwen.errors import DataError
 
 GENERIC = {"<image>": "image", "<video>": "video"}
-# A line break on either side of a placeholder belongs to it.
+# Line breaks around a placeholder are part of it.
 _CALL = r"\n?({})\n?"
 _NUMBERED = r"<(?:image|video)[_ -]?\d*>"
-_TAG = re.compile(r"<(img|image|video|audio)>([^<>]+)</\1>")  # ms-swift and Qwen-VL write the path into the text
+_TAG = re.compile(r"<(img|image|video|audio)>([^<>]+)</\1>")  # ms-swift and Qwen-VL put the path into the text
 _LONE_TAG = re.compile(r"</?(?:img|audio)>|</(?:image|video)>")
 _TAGS = {"img": "image", "image": "image", "video": "video"}
 
 
 @dataclass(frozen=True)
 class Medium:
-    """A picture or video of a sample; `call` is the placeholder that names it, or empty."""
+    """A picture or video of a sample; `call` is the placeholder with its name, or empty."""
 
     kind: str
     path: str
@@ -34,7 +34,7 @@ class Medium:
 
 @dataclass(frozen=True)
 class Call:
-    """A placeholder as it stands in a text."""
+    """A placeholder in a text."""
 
     text: str
 
@@ -44,7 +44,7 @@ Piece: TypeAlias = "str | Medium | Call"
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn; in `pieces`, texts may still hold placeholders. `place` tells where it stands in the source."""
+    """One turn; texts in `pieces` may still contain placeholders. `place` is its position in the source."""
 
     role: str
     pieces: tuple[Piece, ...]
@@ -52,11 +52,11 @@ class Turn:
 
 
 def bind(turns: Sequence[Turn], media: Sequence[Medium]) -> tuple[dict[str, Any], ...]:
-    """Return messages whose user turns hold their own media.
+    """Return messages with the media placed in user turns.
 
     Raises:
-        DataError: a placeholder without a medium, a medium without a placeholder while others of its kind have one, a
-            name that is called twice or unknown, or a placeholder outside user turns.
+        DataError: a placeholder has no medium; a medium has no placeholder while others of its kind do; a name is
+            used twice or unknown; or a placeholder is outside user turns.
     """
     names = {medium.call for medium in media if medium.call}
     opened = [_opened(turn, names) for turn in turns]
@@ -75,7 +75,7 @@ def bind(turns: Sequence[Turn], media: Sequence[Medium]) -> tuple[dict[str, Any]
 
 @dataclass
 class _Supply:
-    """The media of a sample that are not placed yet."""
+    """The media of a sample that have not been placed yet."""
 
     media: Sequence[Medium]
     called: set[str]
@@ -104,12 +104,12 @@ class _Supply:
         )
 
     def left(self) -> list[Medium]:
-        """Return what no turn called for, to stand before the first question."""
+        """Return the media without a placeholder, which are placed before the first question."""
         left = [medium for medium in self.media if not any(medium is taken for taken in self._taken)]
         for medium in left:
             same = [taken for taken in self._taken if taken.kind == medium.kind]
             if same:
-                count = len([one for one in self.media if one.kind == medium.kind])
+                count = len([given for given in self.media if given.kind == medium.kind])
                 raise DataError(
                     f"{medium.kind} {medium.path!r} has no placeholder, only {len(same)} of {count} have one; write "
                     f"{medium.call or f'<{medium.kind}>'} where each belongs, or none at all"
@@ -118,10 +118,10 @@ class _Supply:
 
 
 def tagged(text: str, place: str, resolve: Callable[[str, str], str]) -> list[Piece]:
-    """Split a text at media whose paths stand in tags, such as `<img>a.jpg</img>`.
+    """Split a text at media with paths in tags, such as `<img>a.jpg</img>`.
 
     Raises:
-        DataError: a tag of sound, or one that is not closed: its medium would be lost without a word.
+        DataError: an audio tag, or a tag that is not closed, whose medium would be lost silently.
     """
     pieces: list[Piece] = []
     end = 0

@@ -1,7 +1,7 @@
-"""What a training sample must be: the form of its record, the order of its turns, and media that can be read.
+"""The rules for training samples: the form of the record, the order of turns, and readable media.
 
-Every rule is a `DataError` whose message begins with the place inside the sample. Whoever reads many samples turns it
-into a `Fault` and goes on; nothing is guessed and nothing is repaired.
+A broken rule raises a `DataError` whose message starts with the position inside the sample. Readers of many samples
+turn it into a `Fault` and continue; nothing is guessed or repaired.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ROLES = ("system", "user", "assistant")
 MEDIA = ("image", "video")
 KEYS = ("id", "messages", "labels", "split", "source", "license")
 EMOTIONS = frozenset(name for labels in LABEL_SETS.values() for name in (*labels.labels, *labels.chinese))
-# A few small frames from beginning to end tell whether a video decodes; a training budget would only take longer.
+# A few small frames over the whole video show whether it can be decoded, faster than a training budget.
 LOOK = ClipSettings.of({"min_frames": 2, "max_frames": 4, "working_side": 64}, "check")
 
 
 def sample_of(record: object) -> Sample:
-    """Build a sample from the JSON value of a manifest line; media stay as they are written.
+    """Build a sample from the JSON value of a manifest line; media are left unchanged.
 
     Raises:
         DataError: the record breaks a rule of form, turns or labels.
@@ -57,11 +57,11 @@ def sample_of(record: object) -> Sample:
 
 
 def check_sample(sample: Sample) -> None:
-    """Check turns, labels, split and characters of a sample whose form is right.
+    """Check turns, labels, split and characters of a sample that has the right form.
 
     Raises:
-        DataError: roles, their order, an empty turn, media outside user turns, an unknown emotion or split, or half of
-            a surrogate pair, which no tokenizer can read.
+        DataError: wrong roles or order of turns, an empty turn, media outside user turns, an unknown emotion or split,
+            or half of a surrogate pair, which no tokenizer can encode.
     """
     if sample.split not in SPLITS:
         raise DataError(unknown_choice("split", sample.split, SPLITS))
@@ -88,7 +88,7 @@ def media_of(sample: Sample) -> Iterator[tuple[str, str, Any]]:
 
 
 def located(sample: Sample, root: Path) -> Sample:
-    """Return the sample with media paths made absolute, relative ones below `root`."""
+    """Return the sample with absolute media paths; relative ones start from `root`."""
     messages = tuple(
         {**message, "content": [_located(part, root) for part in message["content"]]}
         if not isinstance(message["content"], str)
@@ -99,7 +99,7 @@ def located(sample: Sample, root: Path) -> Sample:
 
 
 def fingerprint(sample: Sample) -> str:
-    """Hash what is taught: roles, texts and media paths, whatever the id, labels and split."""
+    """Return a hash of roles, texts and media paths, independent of id, labels and split."""
     turns = [[message["role"], content_parts(message["content"])] for message in sample.messages]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
@@ -110,10 +110,10 @@ def content_parts(content: Any) -> list[dict[str, Any]]:
 
 
 class MediaCheck:
-    """Check that media can be read, each file once.
+    """Checks that media can be read, each file once.
 
     Args:
-        decode: also decode pictures fully and a few frames of videos; otherwise only look for the files.
+        decode: decode pictures fully and a few frames of videos; otherwise only check that the files exist.
     """
 
     def __init__(self, decode: bool) -> None:
@@ -121,10 +121,10 @@ class MediaCheck:
         self._reasons: dict[tuple[str, str], str] = {}
 
     def __call__(self, sample: Sample) -> None:
-        """Check all media of a located sample.
+        """Check all media of a sample with absolute paths.
 
         Raises:
-            DataError: a medium is missing, or cannot be read as what its part says.
+            DataError: a medium is missing, or cannot be read as the type of its part.
         """
         for place, kind, medium in media_of(sample):
             key = (kind, str(medium))
@@ -150,7 +150,7 @@ class MediaCheck:
                 return f"video {str(path)!r} is a picture; expected a video, or write the part as type 'image'"
         except MediaError as error:
             return f"{kind} {error}"
-        except (OSError, SyntaxError, ValueError) as error:  # what PIL and FFmpeg raise over damaged files
+        except (OSError, SyntaxError, ValueError) as error:  # raised by PIL and FFmpeg for damaged files
             return f"{kind} {str(path)!r} is damaged ({error}); fetch it again"
         return ""
 
@@ -228,7 +228,7 @@ def _check_content(message: dict[str, Any], place: str) -> None:
 
 def _located(part: dict[str, Any], root: Path) -> dict[str, Any]:
     kind = part["type"]
-    # Not resolved: a linked folder keeps the name under which the manifest knows it.
+    # Not resolved, so that a linked folder keeps the name used in the manifest.
     return {**part, kind: os.path.abspath(root / part[kind])} if kind in MEDIA else part
 
 
@@ -239,6 +239,6 @@ def _no_other_keys(value: dict, keys: tuple[str, ...], place: str) -> None:
 
 
 def _named(value: object) -> str:
-    """Name a value and its type, shortened."""
+    """Return a shortened value with its type, for messages."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

@@ -1,9 +1,9 @@
-"""Hugging Face datasets as files: Parquet, and the Arrow files that `save_to_disk` writes.
+"""Read Hugging Face datasets from files: Parquet, and Arrow files written by `save_to_disk`.
 
-A row is a conversation (`messages` or `conversations`), or `question` and `answer`, or a `label` (or `emotion`) that
-the closed question is asked about. Media stand in `image`, `images`, `video` or `videos`, as bytes, as {bytes, path} or
-as paths; bytes are written to files named by their content. The split is that of a `split` column, else that of the
-file's or folder's name, as in `train-00000-of-00001.parquet`.
+A row has a conversation (`messages` or `conversations`), `question` and `answer`, or a `label` (or `emotion`), for
+which the closed question is asked. Media are in `image`, `images`, `video` or `videos`, as bytes, as {bytes, path} or
+as paths; bytes are written to files named by their content. The split comes from a `split` column, else from the name
+of the file or folder, as in `train-00000-of-00001.parquet`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 
 
 def read_tables(source: Path, options: ImportOptions) -> Iterator[Found]:
-    """Read a Parquet or Arrow file, or all in a folder and below it.
+    """Read a Parquet or Arrow file, or all such files in a folder and its subfolders.
 
     Raises:
         MissingPackage: pyarrow is not installed.
-        DataError: no such file, one that cannot be read, or columns that hold neither conversations, nor questions
-            and answers, nor labelled media.
+        DataError: the file does not exist or cannot be read, or its columns have no conversations, no questions and
+            answers, and no labelled media.
     """
     resolve = _Resolve(source, options)
     for file in _files(source):
@@ -58,7 +58,7 @@ def read_tables(source: Path, options: ImportOptions) -> Iterator[Found]:
 
 
 class _Resolve:
-    """Turns what a row holds for a medium into a path; bytes are stored."""
+    """Converts the value for a medium in a row to a path; bytes are stored as a file."""
 
     def __init__(self, source: Path, options: ImportOptions) -> None:
         self.source, self.options = source, options
@@ -108,7 +108,7 @@ def _media_only(row: dict[str, Any], resolve: Resolve) -> list[Any]:
 
 
 def _form(file: Path, columns: list[str]) -> str:
-    """Say what the rows hold: "turns", "answer", or the name of the label column."""
+    """Return the form of the rows: "turns", "answer", or the name of the label column."""
     unread = [name for name in OTHER_MEDIA if name in columns]
     if any(name in columns for name in SHAREGPT.turns) and not unread:
         return "turns"
@@ -134,7 +134,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _split_of(file: Path, source: Path) -> str | None:
-    """Read the split off the name of a file, or of a folder between the source and it."""
+    """Return the split from the name of a file, or of a folder between the source and the file."""
     parts = [file.stem] if file == source else [*file.relative_to(source).parts[:-1], file.stem]
     for part in reversed(parts):
         if match := _SPLIT_NAME.match(part.lower()):
@@ -143,7 +143,7 @@ def _split_of(file: Path, source: Path) -> str | None:
 
 
 def _open(file: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Return the columns of a file and its rows, class numbers as names."""
+    """Return the columns of a file and its rows, with class numbers replaced by names."""
     pa, pq = optional("pyarrow", "train"), optional("pyarrow.parquet", "train")
 
     def batches() -> Iterator[Any]:
@@ -175,7 +175,7 @@ def _rows(batches: Iterator[Any], classes: dict[str, list[str]]) -> Iterator[dic
 
 
 def _classes(schema: Any) -> dict[str, list[str]]:
-    """Read the class names that Hugging Face datasets keep in the schema: column -> names."""
+    """Return the class names stored in the schema of a Hugging Face dataset: column -> names."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):

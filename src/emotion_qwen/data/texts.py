@@ -1,4 +1,4 @@
-"""Labelled texts of a Parquet file: `id`, `text`, `split`, and `ekman` or `label`."""
+"""Read labelled texts from a Parquet file with `id`, `text`, `split`, and `ekman` or `label`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.taxonomy import label_set
 
 COLUMNS = ("id", "text", "ekman", "split")
-LABELS = ("ekman", "label")  # the first that a file has
+LABELS = ("ekman", "label")  # the first of these columns is used
 KNOWN = label_set("fer7").labels
 _CONCEPTS = {"joy": "happiness"}
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that have exactly one label, one of `KNOWN`."""
+    """Texts with exactly one label, which is in `KNOWN`."""
 
     name: str
     texts: tuple[str, ...]
@@ -30,15 +30,15 @@ class Texts:
 
 
 def read_texts(path: Path, split: str, source: str = "") -> Texts:
-    """Read the texts of one split; those with several labels, or another one than `KNOWN`, are left out.
+    """Read the texts of one split, without those with several labels or a label that is not in `KNOWN`.
 
     Args:
-        path: Parquet file with `COLUMNS`; `label` may stand for `ekman`.
+        path: Parquet file with `COLUMNS`; `label` may replace `ekman`.
         split: "train" or "validation".
-        source: takes only rows whose column `source` begins so; "" takes all.
+        source: only rows whose column `source` starts with this; "" reads all.
 
     Raises:
-        DataError: the file is missing, lacks a column, or holds no such comment.
+        DataError: the file is missing, lacks a column, or has no such text.
     """
     if not path.is_file():
         raise DataError(f"text file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
@@ -52,8 +52,8 @@ def read_texts(path: Path, split: str, source: str = "") -> Texts:
     for row in pq.read_table(path, columns=sorted(needed)).to_pylist():
         if source and not row["source"].startswith(source):
             continue
-        told = [row[column]] if isinstance(row[column], str) else list(row[column])
-        label = _CONCEPTS.get(told[0], told[0]) if len(told) == 1 else ""
+        given = [row[column]] if isinstance(row[column], str) else list(row[column])
+        label = _CONCEPTS.get(given[0], given[0]) if len(given) == 1 else ""
         if row["split"] == split and label in KNOWN:
             rows.append((row["text"], label, row["id"]))
     if not rows:

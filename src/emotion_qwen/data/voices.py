@@ -1,7 +1,7 @@
-"""Labelled voices from Parquet files, as waves ready for batches.
+"""Read labelled voices from Parquet files as waves.
 
-A voice file has the columns `id`, `audio` (encoded bytes), `label`, `speaker` and `split`. Speakers never stand on both
-sides of a split, and can be left out one by one.
+A voice file has the columns `id`, `audio` (encoded bytes), `label`, `speaker` and `split`. No speaker is in both
+splits, and single speakers can be left out.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def read_voices(
 
     Args:
         path: Parquet file with `COLUMNS`.
-        split: "train" or "validation"; None takes both.
-        speakers: take only these; None takes all.
-        corpus: takes only rows whose column `corpus` begins so; "" takes all.
+        split: "train" or "validation"; None reads both.
+        speakers: only these speakers; None reads all.
+        corpus: only rows whose column `corpus` starts with this; "" reads all.
 
     Raises:
-        DataError: the file is missing, lacks a column, holds no such voice, or one that cannot be decoded.
+        DataError: the file is missing, lacks a column, has no such voice, or a voice cannot be decoded.
     """
     if not path.is_file():
         raise DataError(f"voice file {str(path)!r} does not exist; give a Parquet file with {', '.join(COLUMNS)}")
@@ -76,12 +76,12 @@ def decode_voice(data: bytes, place: str = "sound") -> np.ndarray:
     """Decode an encoded sound to (S,) float32 mono at 16 kHz, as a clip's sound is read.
 
     Raises:
-        DataError: it cannot be read, has no sample, or is damaged; the message begins with `place`.
+        DataError: it cannot be read, has no sample, or is damaged; the message starts with `place`.
     """
     try:
         sound = read_sound(SoundBytes(data, "sound"))
     except MediaError as error:
         raise DataError(f"{place}: the sound cannot be decoded ({error}); expected FLAC, WAV or MP3 bytes") from error
-    if sound.warnings:  # a clip is read as far as it goes; nobody should learn from half a voice
+    if sound.warnings:  # unlike a clip, a truncated voice is refused, because it must not be used for training
         raise DataError(f"{place}: the sound is not whole ({'; '.join(sound.warnings)}); leave the row out")
     return sound.wave

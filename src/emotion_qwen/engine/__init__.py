@@ -1,1 +1,1 @@
-"""A loaded model: it scores words and writes; it knows nothing of emotions."""
+"""A loaded model that scores given answers and generates text, independent of emotions."""

@@ -1,9 +1,9 @@
-"""The worth of each channel of a model: a temperature fitted on validation data and kept beside the weights.
+"""The reliability of each channel of a model: a temperature fitted on validation data, stored beside the weights.
 
-A channel's scores are divided by its temperature before the softmax. A channel that is often wrong and sure of itself
-gets a high temperature, so that its shares are nearly alike. Channels are combined by multiplying their shares and
-normalising (a logarithmic opinion pool), so nearly equal shares change little: a weak channel cannot overturn a strong
-one. `emotion-qwen calibrate` fits the temperatures.
+The scores of a channel are divided by its temperature before the softmax. An overconfident channel gets a high
+temperature, which makes its shares nearly equal. Channels are combined by multiplying their shares and normalising (a
+logarithmic opinion pool), so nearly equal shares have little effect: a weak channel cannot overrule a strong one.
+`emotion-qwen calibrate` fits the temperatures.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from emotion_qwen.files import write_whole
 
 CALIBRATION = "calibration.json"
 _SMALLEST = 1e-12
-_READ_LIKE = {"context": "words"}  # the same prompt form; no validation set tells contexts from words
+_READ_LIKE = {"context": "words"}  # same prompt form, and no validation set distinguishes them
 
 
 @dataclass(frozen=True)
 class ChannelFit:
-    """How one channel of a model does on validation data, by itself.
+    """The fit of one channel of a model on validation data of that channel alone.
 
     Attributes:
-        temperature: by which its scores are divided before the softmax.
+        temperature: divisor of its scores before the softmax.
         accuracy: mean over the tasks, 0 to 1.
         before: expected calibration error without the temperature, 0 to 1.
         after: the same with a temperature fitted on the other half of the items.
         items: number of distinct items.
-        tasks: on which it was fitted, each with the same weight.
+        tasks: the tasks of the fit, equally weighted.
     """
 
     temperature: float
@@ -50,8 +50,8 @@ class Calibration:
     """The fitted channels of a model.
 
     Attributes:
-        channels: fits by channel of `records.CHANNELS`; empty for a model that was never calibrated.
-        label_sets: for which the shares may be called probabilities. Temperatures hold for any set.
+        channels: channel of `records.CHANNELS` -> its fit; empty for a model that was never calibrated.
+        label_sets: label sets for which the shares are probabilities. Temperatures apply to any set.
     """
 
     channels: Mapping[str, ChannelFit] = field(default_factory=dict)
@@ -59,10 +59,10 @@ class Calibration:
 
     @classmethod
     def read(cls, folder: Path) -> Calibration:
-        """Read `calibration.json` of a model folder; a folder without one gives an empty calibration.
+        """Read `calibration.json` from a model folder; without that file, return an empty calibration.
 
         Raises:
-            CheckpointError: the file is not a calibration of this form.
+            CheckpointError: the file is not a calibration of this version.
         """
         path = folder / CALIBRATION
         if not path.is_file():
@@ -86,25 +86,25 @@ class Calibration:
         return path
 
     def after_training(self) -> Calibration:
-        """Return what is still known after the model has learned more: its channels count as before.
+        """Return the calibration that remains valid after further training: the fits of the channels.
 
-        Whether its shares are probabilities is no longer known, so no label set is kept.
+        The label sets are dropped, because the shares may no longer be probabilities.
         """
         return Calibration(self.channels)
 
     def temperature(self, channel: str) -> float | None:
-        """Return the temperature of a channel; None where none was fitted. Context is read as words are."""
+        """Return the temperature of a channel, or None. Context has the temperature of words."""
         fit = self.channels.get(channel) or self.channels.get(_READ_LIKE.get(channel, ""))
         return fit.temperature if fit else None
 
     def weighs(self, channels: Sequence[str]) -> bool:
-        """Whether the worth of every one of these channels is known."""
+        """Whether all of these channels are fitted."""
         return all(self.temperature(channel) is not None for channel in channels)
 
     def weights(self, channels: Sequence[str]) -> dict[str, float]:
-        """Return how much each channel counts beside the others: inverse temperatures that sum to 1.
+        """Return the weight of each channel: inverse temperatures, scaled to sum to 1.
 
-        Empty where the worth of a channel is unknown.
+        Empty if one of the channels is not fitted.
         """
         if not channels or not self.weighs(channels):
             return {}
@@ -123,10 +123,10 @@ def combine(opinions: Sequence[np.ndarray]) -> np.ndarray:
     """Multiply the shares of several channels and normalise.
 
     Args:
-        opinions: per channel (..., K) shares; rows of NaN where the channel is absent, which then does not count.
+        opinions: per channel (..., K) shares; rows of NaN mark an absent channel and are ignored.
 
     Returns:
-        (..., K) shares; NaN where every channel is absent.
+        (..., K) shares; NaN where all channels are absent.
     """
     stacked = np.log(np.maximum(np.stack(opinions), _SMALLEST))  # np.maximum keeps NaN
     absent = np.isnan(stacked).all(0)

@@ -23,9 +23,9 @@ from emotion_qwen.errors import RequestError
 ANY_OBJECT = {"type": "object"}
 LOWEST = 1e9  # in place of an infinite or undefined logit
 _LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
-# A schema comes from strangers: one step takes 14 ms at most, what is kept of it 40 MB.
+# Schemas are untrusted: with these limits, a step takes at most 14 ms, and the parser state 40 MB.
 _LIMITS = LLParserLimits(step_lexer_fuel=200_000, max_lexer_states=20_000, verbose_errors=False)
-# Beyond these, `llguidance` takes minutes for a schema, or ends the process when its stack overflows.
+# Beyond these, `llguidance` takes minutes for a schema, or crashes the process by a stack overflow.
 LETTERS, OBJECTS, PATTERNS, MULTIPLES = 32_768, 500, 32, 10_000
 _QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
 _OPENING = b'"[{'
@@ -36,11 +36,11 @@ class SchemaGuide:
     """A JSON Schema that constrains answers.
 
     Args:
-        schema: JSON Schema, draft 2020-12 as far as `llguidance` knows it.
+        schema: JSON Schema, draft 2020-12, as far as `llguidance` supports it.
         vocabulary: of the model.
 
     Raises:
-        RequestError: the schema is none, says what is not supported, or fits no value.
+        RequestError: the schema is invalid, has unsupported parts, or allows no value.
     """
 
     def __init__(self, schema: Mapping[str, Any], vocabulary: Vocabulary) -> None:
@@ -54,14 +54,14 @@ class SchemaGuide:
         except (ValueError, TypeError, RecursionError) as error:
             raise RequestError(f"the schema is no JSON Schema ({_line(error)}); send one as a JSON object") from error
         self._matcher = LLMatcher(vocabulary.matched, written, log_level=0, limits=_LIMITS)
-        self._matcher.compute_bitmask()  # that nothing fits is seen with the first step
+        self._matcher.compute_bitmask()  # the first step shows whether any value is allowed
         if self._matcher.is_error():
             text = _line(self._matcher.get_error())
             text = "no JSON value fits it" if text.startswith("NoExtension") else text
             raise RequestError(f"answers cannot be held to this schema: {text}; change it")
 
     def begin(self) -> Constraint:
-        """Begin an answer."""
+        """Return the state for a new answer."""
         return Constraint(self._matcher.deep_copy(), self.vocabulary)
 
 
@@ -74,21 +74,21 @@ class Constraint:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing may follow but the end."""
+        """Whether only the end may follow."""
         return self._ended or (self._matcher.is_stopped() and not self._matcher.is_error())
 
     def hold(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return (V,) scores in which only what fits has a chance, the likeliest of it at 0.
+        """Return (V,) scores with disallowed tokens at minus infinity, shifted so that the likeliest allowed one is 0.
 
-        A model that was taught to write sentences says that it has finished by ending its reply. Where the form does
-        not allow that yet, the likelihood of an end counts for closing the string, list, object or number that is open,
-        unless nothing has been written in it: there it would say no more than that no JSON was taught.
+        A model that was trained on sentences signals that it has finished by ending the reply. Where the schema does
+        not allow that yet, the likelihood of the end is given to the token that closes the open string, list, object or
+        number, unless that is still empty.
 
         Args:
             logits: (V,) of the next token.
 
         Raises:
-            RequestError: the schema turned out to be too complex.
+            RequestError: the schema is too complex.
         """
         allowed = self._allowed()
         scores = logits.float().nan_to_num(-LOWEST, LOWEST, -LOWEST)
@@ -97,10 +97,10 @@ class Constraint:
         if close is not None:
             scores[close] = scores[[close, *ends]].logsumexp(0).clamp(-LOWEST, LOWEST)
         scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
-        return scores - scores.max()  # so that no temperature makes all of it vanish
+        return scores - scores.max()  # so that no temperature makes all scores vanish
 
     def take(self, token: int) -> None:
-        """Go on by one token; behind the end there is only padding.
+        """Advance by one token; after the end, only padding may follow.
 
         Raises:
             RequestError: the token does not fit.
@@ -136,30 +136,30 @@ class Constraint:
         return torch.from_numpy(np.unpackbits(bits, count=self._vocabulary.size, bitorder="little").view(np.bool_))
 
     def _closing(self, allowed: torch.Tensor) -> int | None:
-        """Return the token that closes what is open; None where it cannot be closed here."""
+        """Return the token that closes the innermost open value; None if it cannot be closed here."""
         tokens = [self._vocabulary.bytes[byte] for byte in ([_QUOTE] if self._in_string else _CLOSING)]
         return next((token for token in tokens if allowed[token]), None)
 
 
 def _check_size(schema: Mapping[str, Any]) -> None:
-    """Refuse what would take too long to read, or too much of the stack.
+    """Check that a schema does not take too much time or stack.
 
     Raises:
-        RequestError: the schema has too many parts, or a number that is too large.
+        RequestError: the schema has too many parts, or too large a number.
     """
     left: list[Any] = [schema]
     objects, multiples = 0, 0.0
     while left:
-        one = left.pop()
-        if isinstance(one, Mapping):
+        part = left.pop()
+        if isinstance(part, Mapping):
             objects += 1
-            left += one.values()
-            patterns, multiple = one.get("patternProperties"), one.get("multipleOf")
+            left += part.values()
+            patterns, multiple = part.get("patternProperties"), part.get("multipleOf")
             if isinstance(patterns, Mapping) and len(patterns) > PATTERNS:
                 raise RequestError(f"the schema has {len(patterns)} patternProperties, expected at most {PATTERNS}")
             multiples += _digits(multiple) if isinstance(multiple, int | float) else 0
-        elif isinstance(one, list):
-            left += one
+        elif isinstance(part, list):
+            left += part
         if multiples > MULTIPLES:
             raise RequestError(
                 f"the schema's multipleOf, decimals written without a point, sum to more than {MULTIPLES}; "
@@ -170,7 +170,7 @@ def _check_size(schema: Mapping[str, Any]) -> None:
 
 
 def _digits(number: float) -> float:
-    """Return a number as it is, or written without its decimal point, whichever is more."""
+    """Return a number, or its digits without the decimal point as a number, whichever is larger."""
     if isinstance(number, float) and math.isfinite(number):
         return max(abs(number), int("".join(map(str, Decimal(str(number)).as_tuple().digits))))
     return abs(number) if isinstance(number, int) else math.inf

@@ -1,8 +1,8 @@
-"""Views whose media are encoded once: every distinct picture, video and sound becomes its language-model tokens.
+"""Encode the media of views: every distinct picture, video and sound is turned into language-model tokens once.
 
-A view is what a question is asked about: one message part (a picture, a video, a sound, a text), or several of them, at
-most one of which is a visual. The same medium often stands in several views (with words, without them); it passes the
-encoders once, beside other media of its kind.
+A view is the input of a question: one message part (a picture, a video, a sound, a text) or several, of which at most
+one is a visual. The same medium is often part of several views (with and without words); it passes the encoders once,
+in a batch with other media of its kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emotion_qwen.processing.processor import MediumTokens
 
 BATCH = 32
 PIXELS = BATCH * 1280 * 28 * 28
-"""Media that pass the encoders together have at most this area, by their budgets: 32 pictures of the published one."""
+"""Maximum total area of media encoded together, by their budgets: 32 pictures of the published budget."""
 VISUALS = ("image", "video")
 ENCODED = "mm_encoder_outputs"
 # kind -> the processor's argument, its placeholder, its token type
@@ -37,12 +37,12 @@ def parts_of(view: View) -> list[Part]:
 
 
 def medium_of(part: Part) -> Any:
-    """Return what a part shows or sounds, an array, a clip or a path; None for a text."""
+    """Return the medium of a part (an array, a clip or a path); None for a text."""
     return next((part[key] for key in (part["type"], "path", "url") if part["type"] in KINDS and key in part), None)
 
 
 class Encoder:
-    """Turns media into tokens and remembers them by kind and identity, for as long as it lives.
+    """Encodes media as tokens and caches them by kind and identity for its lifetime.
 
     Args:
         model: in evaluation mode.
@@ -50,21 +50,21 @@ class Encoder:
     """
 
     together = BATCH
-    """Media that pass the encoders in one batch, at most."""
+    """Maximum number of media per batch of the encoders."""
 
     def __init__(self, model: EmotionQwenForConditionalGeneration, processor: EmotionQwenProcessor) -> None:
         self.model, self.processor = model, processor
         self._known: dict[
             tuple[str, int], tuple[Any, MediumTokens]
-        ] = {}  # holds the medium, or its number would be given again
+        ] = {}  # keeps the medium alive, because its id could otherwise be reused
 
     def forget(self) -> None:
-        """Drop all that was encoded."""
+        """Clear the cache."""
         self._known.clear()
 
     @torch.inference_mode()
     def views(self, views: Sequence[View]) -> list[list[Part]]:
-        """Return the views with `MediumTokens` in the place of media."""
+        """Return the views with `MediumTokens` in place of media."""
         listed = [parts_of(view) for view in views]
         new: dict[str, dict[int, Any]] = {}
         for part in (part for parts in listed for part in parts):
@@ -123,7 +123,7 @@ def encoder_outputs(views: Sequence[Sequence[Part]]) -> dict[str, VisualFeatures
 
 
 def join_encoded(all_encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Join the `mm_encoder_outputs` of several batches, whose rows follow one another in one pass."""
+    """Concatenate the `mm_encoder_outputs` of several batches for a single forward pass."""
     joined: dict[str, Any] = {}
     for kind in dict.fromkeys(kind for encoded in all_encoded for kind in encoded):
         tokens = [tokens for encoded in all_encoded if kind in encoded for tokens in encoded[kind].pooler_output]
@@ -132,17 +132,17 @@ def join_encoded(all_encoded: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def gate_of(parts: Sequence[Part]) -> torch.Tensor:
-    """Return the (2,) fusion weights of an encoded view's visual; zeros where it has none."""
+    """Return the (2,) fusion weights of an encoded view's visual; zeros if it has none."""
     gates = [medium_of(part).gate for part in parts if part["type"] in VISUALS]
     return gates[0] if gates else torch.zeros(2)
 
 
 def mean_tokens(parts: Sequence[Part], kinds: Sequence[str]) -> torch.Tensor | None:
-    """Return the (hidden,) fp32 mean of the tokens of an encoded view's media of some kinds; None where it has none."""
+    """Return the (hidden,) fp32 mean of the tokens of an encoded view's media of given kinds; None if it has none."""
     tokens = [medium_of(part).tokens for part in parts if part["type"] in kinds]
     return torch.cat(tokens).float().mean(0).cpu() if tokens else None
 
 
 def size_of(parts: Sequence[Part]) -> int:
-    """Estimate the length of an encoded view in tokens, to put views of like length into one batch."""
+    """Estimate the length of an encoded view in tokens, for batches of similar length."""
     return sum(len(part["text"]) if part["type"] == "text" else len(medium_of(part).tokens) for part in parts)

@@ -1,7 +1,7 @@
-"""The engine: a loaded model with its processor, which scores given answers about views or writes its own.
+"""The engine: a loaded model with its processor, which scores given answers about views or generates its own.
 
 A view is the input of a question; see `encoding`. Media are encoded once, and all answers reuse the encoded tokens.
-Chats with the same question are batched. The engine knows nothing of emotions; `analysis` does.
+Chats with the same question are batched. The engine is independent of emotions, which `analysis` adds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from emotion_qwen.processing.folder import load_processor
 
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
-"""Views that pass the language model together have about so many tokens at most, padding counted."""
+"""Approximate maximum number of tokens per batch of the language model, including padding."""
 SAMPLED = 64
 
 
@@ -56,7 +56,7 @@ class WordScores:
         log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
         tokens: (L,) number of tokens of each sequence.
         gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
-        hidden: (V, H) fp32 last hidden states, behind the final norm, of the last token before the answer.
+        hidden: (V, H) fp32 last hidden states, after the final norm, of the last token before the answer.
     """
 
     log_likelihood: torch.Tensor
@@ -66,13 +66,23 @@ class WordScores:
 
 
 class Engine:
-    """A model ready to answer.
+    """A loaded model with its processor.
+
+    Use `Engine.load` to load one; `score` compares given answers, `write` and `chat` generate text.
 
     Args:
         model: in evaluation mode.
-        processor: the model's own.
-        name: how reports call the model.
-        folder: where its calibration and training facts stand; None looks in the folder of that name.
+        processor: the processor saved with the model.
+        name: name of the model in reports.
+        folder: contains its calibration and training facts; None uses the folder called `name`.
+
+    Example:
+        >>> from emotion_qwen.engine.engine import Engine
+        >>> engine = Engine.load()  # the shipped nano
+        >>> view = {"type": "image", "image": "face.jpg"}
+        >>> engine.score([view], "Which emotion does the person show?", ["happy", "sad"]).log_likelihood.shape
+        torch.Size([1, 2])
+        >>> engine.write([view], "How does the person feel?")  # a list with one text
     """
 
     def __init__(
@@ -87,7 +97,7 @@ class Engine:
 
     @classmethod
     def load(cls, name: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Engine:
-        """Load a model by its name; None is mini where it has been fetched, else the shipped nano.
+        """Load a model by its name; None loads mini if it has been fetched, else the shipped nano.
 
         Args:
             name: "nano", "mini", a model folder, an adapter folder (merged into its base), or a hub name.
@@ -95,8 +105,8 @@ class Engine:
             dtype: "auto" (float32 on a CPU, bfloat16 elsewhere), "float32", "bfloat16" or "float16".
 
         Raises:
-            CheckpointError: no model there, or one that does not fit.
-            SettingsError: a device or dtype that does not exist here.
+            CheckpointError: there is no model of that name, or it does not fit.
+            SettingsError: the device or dtype is not available.
         """
         place = _device(device)
         if dtype not in ("auto", *DTYPES):
@@ -117,22 +127,22 @@ class Engine:
         return cls(model, processor, source.name, source.folder)
 
     written_together = BATCH
-    """Answers that `write` writes in one batch, at most."""
+    """Maximum number of answers per batch of `write`."""
     tokens_together = TOKENS
-    """Tokens of views that pass the language model in one batch, about."""
+    """Approximate number of tokens of views per batch of the language model."""
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.model.device
 
     @property
     def context(self) -> int:
-        """Tokens of question and answer together, at most."""
+        """Maximum number of tokens of question and answer together."""
         return int(self.model.config.text_config.max_position_embeddings)
 
     def _check_length(self, tokens: int) -> None:
-        """Refuse a prompt that the model was not made for.
+        """Check the length of a prompt.
 
         Raises:
             RequestError: it has more tokens than the model's context.
@@ -144,12 +154,12 @@ class Engine:
             )
 
     def provenance(self) -> dict[str, Any]:
-        """Name the model, its number type, and a hash of its configuration and of a sample of every weight."""
+        """Return the model's name, dtype, and a hash of its configuration and of a sample of every weight."""
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
         for key, value in sorted(self.model.state_dict().items()):
             sample = (
                 value.reshape(-1)[:: max(1, value.numel() // SAMPLED)].float().cpu()
-            )  # all of 72B would take minutes
+            )  # hashing all weights of 72B would take minutes
             digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
         return {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": str(self.model.dtype).split(".")[1]}
 
@@ -160,7 +170,7 @@ class Engine:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What the model's channels are worth, read from beside the weights; empty where it was never calibrated.
+        """The calibration stored beside the weights; empty if the model was never calibrated.
 
         Raises:
             CheckpointError: the file is damaged; see `Calibration.read`.
@@ -168,20 +178,20 @@ class Engine:
         return Calibration.read(self.folder)
 
     def encoder(self) -> Encoder:
-        """Return an encoder that remembers media; views that passed it may be given instead of plain ones."""
+        """Return an encoder that caches media; other methods accept its encoded views in place of plain ones."""
         return Encoder(self.model, self.processor)
 
     @torch.inference_mode()
     def score(self, views: Sequence[View], question: str | Sequence[str], answers: Sequence[str]) -> WordScores:
-        """Score how likely each answer is for each view.
+        """Score the likelihood of each answer for each view.
 
         Args:
             views: V views.
-            question: asked about every one of them; or V questions, one for each.
+            question: one question for all views, or V questions.
             answers: L texts.
 
         Raises:
-            ShapeError: there are more or fewer questions than views, or a view has several visuals.
+            ShapeError: the number of questions differs from that of the views, or a view has several visuals.
             RequestError: a view is longer than the model's context.
         """
         words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
@@ -210,19 +220,19 @@ class Engine:
         sampling: Sampling | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> list[str]:
-        """Answer a question about each view in the model's own words.
+        """Generate an answer to a question about each view.
 
         Args:
             views: V views.
-            question: asked about every one of them; or V questions, one for each.
-            max_new_tokens: the most that an answer may have.
-            system: message before the question; empty for that of the chat template.
-            sampling: greedy if not given.
-            schema: JSON Schema that every answer is held to; None is free text. An answer longer than `max_new_tokens`
-                is cut, so bound the schema's strings and lists.
+            question: one question for all views, or V questions.
+            max_new_tokens: maximum length of an answer in tokens.
+            system: system message; empty uses that of the chat template.
+            sampling: how tokens are sampled; greedy by default.
+            schema: JSON Schema that constrains every answer; None allows free text. An answer longer than
+                `max_new_tokens` is truncated, so bound the strings and lists of the schema.
 
         Raises:
-            RequestError: answers cannot be held to the schema, or a view is longer than the model's context.
+            RequestError: the schema cannot be enforced, or a view is longer than the model's context.
         """
         texts: list[str] = []
         sampling = sampling or Sampling()
@@ -233,7 +243,7 @@ class Engine:
 
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:
-        """Continue one conversation with any number of visuals and turns."""
+        """Continue a conversation with any number of visuals and turns."""
         inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
         return self._generate(inputs.to(self.device), max_new_tokens, Sampling())[0]
 
@@ -258,7 +268,7 @@ class Engine:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The tokens of the model."""
+        """The model's tokens as bytes."""
         return Vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size, self.ends)
 
     @property
@@ -293,7 +303,7 @@ class Engine:
 
 
 def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> Iterator[slice]:
-    """Cut rows of given sizes into batches of at most `most` rows and, with padding, about `tokens` tokens."""
+    """Divide rows of given sizes into batches of at most `most` rows and about `tokens` tokens including padding."""
     start, longest = 0, 0
     for row, size in enumerate(sizes):
         longest = max(longest, size)

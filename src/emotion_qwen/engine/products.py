@@ -1,9 +1,9 @@
-"""Matrix products by the widest kernels of this processor, at full precision.
+"""Compute matrix products with the widest kernels of the processor, at full precision.
 
-PyTorch multiplies fp32 matrices on a CPU through MKL, which keeps to 256-bit kernels on AMD processors. oneDNN, built
-into the same PyTorch, takes the 512-bit ones: 105 and 220 GFLOP/s on one core of an EPYC with AVX-512. PyTorch goes to
-oneDNN only where it may round the factors to bf16. A processor without matrix units for bf16 rounds nothing;
-`keeps_precision` tries it out, and where anything is rounded all stays as it was.
+On a CPU, PyTorch multiplies fp32 matrices with MKL, which uses only 256-bit kernels on AMD processors. oneDNN, which is
+part of the same PyTorch, uses 512-bit kernels: 220 instead of 105 GFLOP/s on one core of an EPYC with AVX-512. PyTorch
+uses oneDNN only if it may round the factors to bf16. A processor without matrix units for bf16 does not round them;
+`keeps_precision` tests this, and if anything is rounded, nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _SIDE, _EXACT = 64, 1e-6
 
 
 class WideLinear(nn.Linear):
-    """A linear layer whose product goes through oneDNN.
+    """A linear layer whose product is computed by oneDNN.
 
-    The setting is of the whole process, and attention's many small products are slower by it, so it lasts for one
-    product. A thread that meets it changed by another gets the same product, by one kernel or the other.
+    The setting applies to the whole process and slows down the many small products of attention, so it is set for each
+    product only. If another thread changes it meanwhile, the product is the same, computed by the other kernel.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: D102
@@ -32,10 +32,10 @@ class WideLinear(nn.Linear):
 
 
 def widen(model: nn.Module) -> bool:
-    """Send the products of a model's fp32 linear layers on a CPU through oneDNN, if that keeps their precision.
+    """Use oneDNN for the fp32 linear layers of a model on a CPU, if that keeps their precision.
 
     Args:
-        model: changed in place; weights and their names stay.
+        model: changed in place; weights and their names are unchanged.
 
     Returns:
         Whether any layer was changed.
@@ -49,10 +49,10 @@ def widen(model: nn.Module) -> bool:
 
 
 def keeps_precision() -> bool:
-    """Try out whether oneDNN computes fp32 products in fp32 here, though it is allowed to round their factors."""
+    """Test whether oneDNN computes fp32 products in fp32 here, although it may round their factors."""
     if not torch.backends.mkldnn.is_available() or _PRODUCTS.fp32_precision not in ("none", "ieee"):
-        return False  # whoever has set it knows what they want
-    factors = 1 + torch.arange(_SIDE * _SIDE, dtype=torch.float32).reshape(_SIDE, _SIDE) / 2**14  # none of them is bf16
+        return False  # respect a setting by the user
+    factors = 1 + torch.arange(_SIDE * _SIDE, dtype=torch.float32).reshape(_SIDE, _SIDE) / 2**14  # not exact in bf16
     probe = WideLinear(_SIDE, _SIDE, bias=False)
     probe.weight.data = factors
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How tokens are chosen from the logits of a model: by temperature, by share, by a seed, and within a JSON Schema."""
+"""Sample tokens from the logits of a model by temperature, top-p and seed, optionally within a JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from emotion_qwen.engine.constrained import Constraint, SchemaGuide
 from emotion_qwen.errors import SettingsError
 
 COLDEST, HOTTEST = 0.01, 100.0
-_APART = 0x9E3779B97F4A7C15  # between the seeds of rows; odd, so that no two rows of a batch share one
+_APART = 0x9E3779B97F4A7C15  # step between the seeds of rows; odd, so that the rows of a batch have different seeds
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen.
+    """Sampling options.
 
     Attributes:
-        temperature: 0 takes the likeliest token every time; 0.01 to 100 draws, 1 as the model says.
-        seed: of the draw, 0 to 2**63 - 1; the same seed draws the same tokens, on every device. None takes another one
-            each time.
-        top_p: only the likeliest tokens that together have this share are drawn, above 0 and at most 1.
+        temperature: 0 always chooses the likeliest token; 0.01 to 100 samples, where 1 is the model's distribution.
+        seed: 0 to 2**63 - 1; the same seed gives the same tokens on every device. None uses a random seed.
+        top_p: samples only from the likeliest tokens with this total probability, above 0 and at most 1.
 
     Raises:
         SettingsError: a number out of range.
@@ -42,19 +41,19 @@ class Sampling:
 
 
 class Sampler:
-    """Chooses the tokens of one answer.
+    """Samples the tokens of one answer.
 
     Args:
-        sampling: how.
-        constraint: what the answer is held to; None is free text.
-        row: of a batch whose rows are drawn with one seed.
+        sampling: the options.
+        constraint: of the answer; None allows free text.
+        row: index in a batch whose rows share a seed.
     """
 
     def __init__(self, sampling: Sampling, constraint: Constraint | None = None, row: int = 0) -> None:
         self.sampling, self.constraint = sampling, constraint
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
-            self._random = torch.Generator()  # on the CPU: a seed draws the same tokens on every device
+            self._random = torch.Generator()  # on the CPU, so that a seed gives the same tokens on every device
             if sampling.seed is None:
                 self._random.seed()
             else:
@@ -62,19 +61,19 @@ class Sampler:
 
     @property
     def greedy(self) -> bool:
-        """Whether the likeliest token is taken every time, whatever it is."""
+        """Whether the likeliest token is always chosen, without a constraint."""
         return self.constraint is None and self._random is None
 
     @property
     def complete(self) -> bool:
-        """Whether a constraint allows nothing more than the end."""
+        """Whether a constraint allows only the end."""
         return self.constraint is not None and self.constraint.complete
 
     def choose(self, logits: torch.Tensor) -> int:
         """Choose a token from (vocabulary,) logits.
 
         Raises:
-            RequestError: the schema turned out to be too complex to be kept.
+            RequestError: the schema is too complex.
         """
         if self.constraint is not None:
             logits = self.constraint.hold(logits)
@@ -83,33 +82,33 @@ class Sampler:
         shares, order = ((logits - logits.max()) / self.sampling.temperature).softmax(-1), None
         if self.sampling.top_p < 1:
             shares, order = shares.sort(descending=True)
-            shares = shares * (shares.cumsum(-1) - shares < self.sampling.top_p)  # the likeliest one is always kept
+            shares = shares * (shares.cumsum(-1) - shares < self.sampling.top_p)  # the likeliest token is always kept
         sums = shares.cumsum(-1)
         point = torch.rand(1, generator=self._random).to(sums.device) * sums[-1]
         place = int(torch.searchsorted(sums, point, right=True))
-        if place == len(sums):  # the point was rounded up to the sum of all
+        if place == len(sums):  # the random point was rounded up to the total
             place = int(shares.argmax())
         return place if order is None else int(order[place])
 
     def take(self, token: int) -> None:
-        """Go on by the token that was written.
+        """Advance by the chosen token.
 
         Raises:
-            RequestError: it does not fit the constraint.
+            RequestError: the token does not fit the constraint.
         """
         if self.constraint is not None:
             self.constraint.take(token)
 
 
 class SamplerProcessor(LogitsProcessor):
-    """A logits processor of transformers under which `generate`, told to be greedy, writes what `Sampler` chooses.
+    """A logits processor for transformers with which greedy `generate` produces the tokens chosen by `Sampler`.
 
-    Not for beams, whose rows change places.
+    Not for beam search, which reorders rows.
 
     Args:
-        sampling: of all rows.
-        grammar: that all rows are held to; None is free text.
-        first: number of the first row among all that are drawn with one seed.
+        sampling: options for all rows.
+        grammar: constraint for all rows; None allows free text.
+        first: index of the first row among all rows with the same seed.
     """
 
     def __init__(self, sampling: Sampling, grammar: SchemaGuide | None = None, first: int = 0) -> None:
@@ -117,10 +116,10 @@ class SamplerProcessor(LogitsProcessor):
         self._rows: list[Sampler] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return (B, V) scores in which only the chosen tokens have a chance.
+        """Return (B, V) scores that allow only the chosen tokens.
 
         Args:
-            input_ids: (B, L), prompt and what was written; one token more with every call.
+            input_ids: (B, L) prompt and generated tokens; one more with every call.
             scores: (B, V) logits of the next token.
         """
         if self._rows:

@@ -1,8 +1,8 @@
-"""Log-likelihoods of given answers with as few tokens through the language model as possible.
+"""Compute log-likelihoods of given answers with as few tokens through the language model as possible.
 
-Prompts of a batch begin with the same text: the system message and, where the question stands before the media, the
-question. It passes the language model once, and every row continues from a copy of its cache. Answers of several
-tokens pass together, as branches of one sequence that do not attend to each other (SpecInfer, Miao et al., 2024,
+The prompts of a batch start with the same text: the system message and, if it precedes the media, the question. This
+prefix passes the language model once, and every row continues from a copy of its cache. Answers of several tokens pass
+together, as branches of one sequence that do not attend to each other (SpecInfer, Miao et al., 2024,
 arXiv:2305.09781, section 4).
 """
 
@@ -23,11 +23,11 @@ from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.positions import TEXT
 
 LEAST = 4
-"""Tokens of a common beginning below which a pass of its own is not worth it."""
+"""Minimum length in tokens of a shared prefix that is computed separately."""
 
 
 class AnswerScorer:
-    """Scores L answers after prompts; prompts of several batches may share their beginning.
+    """Scores L answers after prompts; prompts of several batches may share a prefix.
 
     Args:
         model: in evaluation mode.
@@ -42,7 +42,7 @@ class AnswerScorer:
         """Score the answers after B prompts.
 
         Args:
-            inputs: of the processor, padded on the left, without media.
+            inputs: from the processor, padded on the left, without media.
             encoded: the media as `mm_encoder_outputs`.
 
         Returns:
@@ -69,7 +69,7 @@ class AnswerScorer:
         return scores, states
 
     def _shared(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> int:
-        """Count the tokens of text with which all prompts begin; 0 where sharing saves too little."""
+        """Return the length of the text prefix shared by all prompts; 0 if sharing would save too little."""
         if len(ids) < 2:
             return 0
         rows = [row[present.bool()] for row, present in zip(ids, mask, strict=True)]
@@ -82,7 +82,7 @@ class AnswerScorer:
         return shared if shared >= LEAST else 0
 
     def _continued(self, ids: torch.Tensor, mask: torch.Tensor, shared: int) -> Cache:
-        """Return a cache of B rows that hold the first `shared` tokens of the prompts."""
+        """Return a cache of B rows with the first `shared` tokens of the prompts."""
         start = int((mask[0] == 0).sum())
         beginning = ids[0, start : start + shared]
         if self._beginning is None or self._beginning[0] != beginning.tolist():
@@ -131,7 +131,7 @@ class AnswerScorer:
 
 @contextmanager
 def _arbitrary_masks(config: Any) -> Iterator[None]:
-    """Attend by PyTorch's kernels for a while: flash attention knows causal masks only."""
+    """Use PyTorch's attention kernels temporarily, because flash attention supports only causal masks."""
     chosen = config._attn_implementation
     config._attn_implementation = "sdpa" if is_flash_attention_requested(config) else chosen
     try:

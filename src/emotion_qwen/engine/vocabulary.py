@@ -24,14 +24,14 @@ class Vocabulary:
 
     Args:
         tokenizer: of transformers.
-        size: V, the width of the model's logits, which may be more than the tokenizer has.
+        size: V, the width of the model's logits, which may exceed the number of tokens.
         ends: tokens that end a reply.
 
     Attributes:
-        texts: V texts in bytes; empty for tokens that are no text, such as the end of a reply.
+        texts: V byte strings; empty for tokens that are not text, such as the end of a reply.
 
     Raises:
-        SettingsError: the tokenizer is of another kind, or lacks a byte that texts have.
+        SettingsError: the tokenizer is not byte-level, or lacks a byte that text can contain.
     """
 
     def __init__(self, tokenizer: Any, size: int, ends: Sequence[int]) -> None:
@@ -49,10 +49,10 @@ class Vocabulary:
             raise SettingsError(f"the tokenizer has no token for the byte {lacking[0]:#04x}; give a byte-level one")
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return tokens whose bytes are exactly the text's, the tokenizer's own where these are.
+        """Return tokens whose bytes are exactly those of the text, by the tokenizer itself if it is exact.
 
         Raises:
-            SettingsError: the text has a control character for which the tokenizer has no token.
+            SettingsError: the text contains a control character for which the tokenizer has no token.
         """
         tokens = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if max(tokens, default=0) < self.size and self.decode(tokens) == text.encode():
@@ -60,23 +60,23 @@ class Vocabulary:
         lacking = [byte for byte in text.encode() if byte not in self.bytes]
         if lacking:
             raise SettingsError(f"the tokenizer has no token for the byte {lacking[0]:#04x} of {text!r}; leave it out")
-        return tuple(self.bytes[byte] for byte in text.encode())  # a normalised or special text is spelled out
+        return tuple(self.bytes[byte] for byte in text.encode())  # normalised or special text is encoded byte by byte
 
     def decode(self, tokens: Sequence[int]) -> bytes:
-        """Return the bytes of tokens; those that are no text leave nothing."""
+        """Return the bytes of tokens; tokens that are not text are skipped."""
         return b"".join(self.texts[token] for token in tokens)
 
     @cached_property
     def matched(self) -> LLTokenizer:
-        """The tokens in the form of `llguidance`, made when first needed: a quarter of a second for 150,000 tokens."""
+        """The tokens in the form of `llguidance`, built on first use: 0.25 s for 150,000 tokens."""
         return LLTokenizer(TokenizerWrapper(_Spelling(self)), n_vocab=self.size, eos_token=list(self.ends))
 
 
 class _Spelling:
-    """What `llguidance` asks of a tokenizer.
+    """The tokenizer interface that `llguidance` needs.
 
-    Its own reading of `tokenizer.json` takes a fixed text such as "<|im_end|>" for the token of that name, and loses a
-    text that the tokenizer normalises.
+    Its own reader of `tokenizer.json` would turn a literal text such as "<|im_end|>" into the token of that name, and
+    lose text that the tokenizer normalises.
     """
 
     bos_token_id = None
@@ -85,7 +85,7 @@ class _Spelling:
         self._vocabulary = vocabulary
         self.eos_token_id = vocabulary.ends[0]
         self.special_token_ids = [token for token, text in enumerate(vocabulary.texts) if not text]
-        self.tokens = [text or f"<{token}>".encode() for token, text in enumerate(vocabulary.texts)]  # no two alike
+        self.tokens = [text or f"<{token}>".encode() for token, text in enumerate(vocabulary.texts)]  # all distinct
 
     def __call__(self, text: bytes) -> list[int]:
         return list(self._vocabulary.encode(text.decode()))
@@ -93,7 +93,7 @@ class _Spelling:
 
 @lru_cache
 def _letters() -> dict[str, int]:
-    """Return the letters by which byte-level tokenizers spell bytes: visible Latin-1 as it is, the rest from 256 on."""
+    """Return the characters that byte-level tokenizers use for bytes: printable Latin-1 itself, others from 256 on."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return {chr(byte): byte for byte in visible} | {chr(256 + number): byte for number, byte in enumerate(hidden)}

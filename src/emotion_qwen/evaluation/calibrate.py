@@ -1,4 +1,4 @@
-"""`emotion-qwen calibrate`: fit what each channel of a model is worth, and keep it beside the weights.
+"""`emotion-qwen calibrate`: fit a temperature for each channel of a model, stored beside the weights.
 
 Temperature scaling (Guo et al., ICML 2017) divides the scores before the softmax by one number; the order of the labels
 stays. Here every channel has its own: it is fitted by likelihood on validation items of several tasks that have this
@@ -200,16 +200,16 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
     "--sets", default=LABEL_SETS_HELD, show_default=True, help="Label sets whose shares become probabilities."
 )
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
-@click.option("--limit", type=int, default=None, help="Answer so many items of each task.")
-@click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep the answers, to go on later.")
+@click.option("--limit", type=int, default=None, help="Number of items per task.")
+@click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep answers, to continue later.")
 def command(
     model: str, data: Path | None, chosen: Sequence[str], sets: str, split: str, limit: int | None,
     predictions: Path | None,
 ) -> None:  # fmt: skip
-    """Fit what each channel of MODEL is worth, so that shares are probabilities and a weak channel counts little.
+    """Fit the channels of MODEL, so that shares are probabilities and unreliable channels have little weight.
 
-    MODEL is nano, a model or adapter folder, or a hub name. Only the channels that were asked for change; the file
-    calibration.json is written into the model's folder.
+    MODEL is nano, a model or adapter folder, or a hub name. Only the given channels change; the file
+    calibration.json is written into the model folder.
     """
     label_sets = tuple(sets.split(","))
     for name in label_sets:

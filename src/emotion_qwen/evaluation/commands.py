@@ -35,10 +35,10 @@ class WithDefault(click.Group):
 
 @click.group("eval", cls=WithDefault)
 def evaluate() -> None:
-    """Run benchmarks, and make scores of the answers.
+    """Run benchmarks and score the answers.
 
-    `emotion-qwen eval FILE.yaml` or `emotion-qwen eval --tasks fer,pope --model A --model B` answers and scores; what
-    was answered before is kept. `emotion-qwen eval run --help` shows the options, `emotion-qwen eval --list` the tasks,
+    `emotion-qwen eval FILE.yaml` or `emotion-qwen eval --tasks fer,pope --model A --model B` answers and scores;
+    existing answers are kept. `emotion-qwen eval run --help` shows the options, `emotion-qwen eval --list` the tasks,
     what they need, and where to ask. Exit code 0: all fine; 1: finished, but something failed; 2: could not run.
     """
 
@@ -50,22 +50,22 @@ def evaluate() -> None:
 @click.option("--model", "models", multiple=True, help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl")
 @click.option("--data", multiple=True, help="Folder of the files, or task=FOLDER; several times.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the run.")
-@click.option("--language", type=click.Choice(list(LANGUAGES)), default=None, help="English, if not set.")
-@click.option("--split", default=None, help="Each task's first, if not set.")
+@click.option("--language", type=click.Choice(list(LANGUAGES)), default=None, help="Default: English.")
+@click.option("--split", default=None, help="Default: the first split of each task.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Number of items per task, evenly spaced.")
 @click.option("--prompt", "prompts", multiple=True, help="Wording, such as ours or release; each is its own column.")
 @click.option("--option", "options", multiple=True, metavar="TASK.NAME=VALUE", help="Set an option of a task.")
-@click.option("--judge", default=None, help="Model that marks replies where a task needs a judge; named like --model.")
+@click.option("--judge", default=None, help="Model that marks replies if a task needs a judge; named like --model.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a local model answers together.")
 @click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 for none.")
-@click.option("--replies", is_flag=True, default=None, help="Models of ours answer in words where a task wants words.")
+@click.option("--replies", is_flag=True, default=None, help="Local models answer with text if a task asks for text.")
 @click.option("--frames/--no-frames", default=None, help="Frames of the worst answers on the page.")
-@click.option("--list", "listed", is_flag=True, help="Show the tasks with what they need, and stop.")
+@click.option("--list", "listed", is_flag=True, help="List the tasks with their files, and exit.")
 def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool, **given: Any) -> int:
     """Answer tasks and score the answers; CONFIG is a YAML file, OVERRIDES are key=value.
 
-    Options count more than the file. A run that was interrupted goes on.
+    Options take precedence over the file. An interrupted run is continued.
     """
     if listed:
         _load(given["tasks"])
@@ -77,11 +77,11 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
 
     settings = EvalSettings.of(_values(config, overrides, given), str(config or "options"))
     settings.chosen()
-    optional("matplotlib.figure", "eval")  # better missed now than after an hour of answers
+    optional("matplotlib.figure", "eval")  # fail now rather than after an hour of answers
     outcome = run(settings, Console(stderr=True))
     if Place.here().rank:
         return 0
-    scored = _report(settings.output, outcome.asked, settings.frames)
+    scored = _report(settings.output, outcome.items, settings.frames)
     fine = not outcome.faults and all(column.whole for column in scored.columns) and not scored.unscored
     return 0 if fine else FINISHED_WITH_FAULTS
 
@@ -100,7 +100,7 @@ def score(run: Path, tasks: str | None, frames: bool) -> int:
 @evaluate.command("compare")
 @click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; SECOND if not set.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; default: SECOND.")
 @click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
 def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -> int:
     """Compare two runs of one model each, or the folders of two models within runs (RUN/MODEL)."""
@@ -207,10 +207,10 @@ def forgetting(
     split: str,
     device: str,
 ) -> int:
-    """Compare two models: did emotion training cost general skill?
+    """Compare two models to measure how much general skill emotion training cost.
 
-    BEFORE and AFTER are nano, model or adapter folders, or hub names. Answers are kept in OUTPUT, so an
-    interrupted run goes on. Exit code 1: more general skill was lost than allowed.
+    BEFORE and AFTER are nano, model or adapter folders, or hub names. Answers are stored in OUTPUT, so an
+    interrupted run can be continued. Exit code 1: more general skill was lost than allowed.
     """
     from emotion_qwen.evaluation.pages.forgetting_page import PAGE, print_forgetting, write_forgetting_page
     from emotion_qwen.evaluation.run.forgetting import check_domains, measure_forgetting
@@ -225,7 +225,7 @@ def forgetting(
         raise SettingsError(unknown_choice("split", split, SPLITS))
     for task in chosen:
         task.source.check(data)
-    optional("matplotlib.figure", "eval")  # better missed now than after an hour of answers
+    optional("matplotlib.figure", "eval")  # fail now rather than after an hour of answers
     for name in (before, after):
         find_model(name)
     from emotion_qwen.evaluation.pages.figures import draw_figures
@@ -241,7 +241,7 @@ def forgetting(
 
 
 def _answer_all(model: str, folder: Path, tasks: Sequence[Task], device: str, wanted: dict[str, Any]) -> None:
-    """Let one model answer every task; what was answered before is kept."""
+    """Let one model answer every task; existing answers are kept."""
     from emotion_qwen.evaluation.run.plan import make_answerer
     from emotion_qwen.evaluation.run.runner import answer_task
 

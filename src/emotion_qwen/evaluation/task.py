@@ -219,12 +219,12 @@ class Task:
         """
         look = getattr(self.source, "findings", None)
         needed = getattr(self.score, "missing", str)()
-        found = [TaskFinding("missing", f"{needed}; until then replies are kept, not scored")] if needed else []
+        findings = [TaskFinding("missing", f"{needed}; until then replies are kept, not scored")] if needed else []
         try:
             if look is None:
                 self.source.check(data)
-                return tuple(found)
-            return (*found, *look(data, self._split(split), languages or self.languages[:1]))
+                return tuple(findings)
+            return (*findings, *look(data, self._split(split), languages or self.languages[:1]))
         except DataError as error:
             return (TaskFinding("missing", str(error)),)
 

@@ -1,6 +1,6 @@
-"""Facial Emotion Capture: find faces, follow them over time, wash out the rest, cut a square per person.
+"""Facial Emotion Capture: detect faces, track them over time, fade out the rest, and crop a square per person.
 
-Faces are located and followed by place and motion only; nothing here says or stores whose face it is.
+Faces are tracked by position and motion only; nothing here identifies a person.
 """
 
 from __future__ import annotations

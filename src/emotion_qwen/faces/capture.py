@@ -1,8 +1,8 @@
-"""Facial Emotion Capture on frames: keep the tracked faces, wash out the rest; cut a square per person.
+"""Facial Emotion Capture on frames: keep the tracked faces, fade out the rest, and crop a square per person.
 
-The published figure (official_release.md, 6.1) shows frames in which face rectangles keep full contrast and all else
-is nearly white, joined with the untouched frames before one vision encoder. It does not say how they are joined; here
-they are blended with a strength, so that the number of visuals and of tokens stays the same.
+The published figure (official_release.md, 6.1) shows frames in which face rectangles keep full contrast and everything
+else is nearly white; these are combined with the original frames before one vision encoder. It does not say how. Here
+they are blended with a given strength, so that the number of visuals and of tokens does not change.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ from emotion_qwen.errors import SettingsError
 from emotion_qwen.records import FaceTrack
 
 WASH = 0.85
-"""How far the washed-out part moves towards white; the rest keeps the scene just readable."""
+"""Share of white in the faded part; the remainder keeps the scene just recognisable."""
 SOFTNESS = 0.2
 """Width of the soft edge outside the kept rectangle, as a share of the longer side of the box."""
 RIGHTED_FROM = 20.0
-"""Degrees by which a face must be turned in the picture for its crop to be righted. Smaller rolls stay: models learned
-from faces that were not aligned."""
+"""Degrees of roll from which a crop is rotated upright. Smaller rolls are kept, because models were trained on faces
+that were not aligned."""
 TIGHTEST = -0.25
-"""Smallest margin of a crop: half of the box's side is left."""
+"""Smallest margin of a crop, which leaves half of the box's side."""
 
 
 def capture(frames: np.ndarray, tracks: Sequence[FaceTrack], strength: float, margin: float = 0.2) -> np.ndarray:
-    """Wash out everything but the tracked faces.
+    """Fade out everything but the tracked faces.
 
-    A frame on which no track is running has nothing to keep and is left as it is. Inside a gap of a track the box moves
-    in a straight line between its neighbours.
+    A frame without a track is returned unchanged. Within a gap of a track the box is interpolated linearly.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB; not written into.
-        tracks: faces of these frames.
-        strength: 0 leaves the frames, 1 gives the washed-out frames alone, between is a blend.
-        margin: kept around the box on each side, as a share of its longer side.
+        frames: (T, H, W, 3) uint8 RGB; not modified.
+        tracks: faces in these frames.
+        strength: share of the faded frames in the blend, 0 (original frames) to 1.
+        margin: area kept on each side of the box, as a share of its longer side.
 
     Returns:
-        (T, H, W, 3) uint8; the very same array without a track or at strength 0.
+        (T, H, W, 3) uint8; the same array object if there is no track or the strength is 0.
 
     Raises:
         SettingsError: strength outside 0..1 or a negative margin.
@@ -62,18 +61,18 @@ def capture(frames: np.ndarray, tracks: Sequence[FaceTrack], strength: float, ma
 
 
 def person_crops(frames: np.ndarray, track: FaceTrack, *, margin: float = 0.2, count: int = 8) -> list[np.ndarray]:
-    """Cut squares around one face, evenly spaced over the frames on which it was found.
+    """Crop squares around one face, evenly spaced over the frames in which it was detected.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
         track: the face.
-        margin: around the face on each side, as a share of the longer side of its box; below 0 cuts into the box.
-        count: how many; all sightings if there are fewer.
+        margin: area around the face on each side, as a share of the longer side of its box; negative values crop into
+            the box.
+        count: number of crops; all detections if there are fewer.
 
     Returns:
-        One (S, S, 3) uint8 array each, S being the longer side with its margins; what lies outside of the frame
-        repeats the frame's border. A face that is turned by `RIGHTED_FROM` or more is righted. The frames are those of
-        `chosen_frames`.
+        One (S, S, 3) uint8 array per frame of `chosen_frames`, where S is the longer side with its margins. Areas
+        outside the frame repeat its border pixels. A face with a roll of `RIGHTED_FROM` or more is rotated upright.
 
     Raises:
         SettingsError: a count below 1 or a margin below `TIGHTEST`.
@@ -88,18 +87,18 @@ def person_crops(frames: np.ndarray, track: FaceTrack, *, margin: float = 0.2, c
         if abs(roll) < RIGHTED_FROM:
             crops.append(_square(frame, middle, side))
             continue
-        spare = math.ceil(side * (math.sqrt(2) - 1) / 2)  # the corners of a turned square lie this far out
+        spare = math.ceil(side * (math.sqrt(2) - 1) / 2)  # distance of the corners
         crops.append(rotated(_square(frame, middle, side + 2 * spare), roll)[spare:, spare:][:side, :side])
     return crops
 
 
 def rotated(square: np.ndarray, roll: float) -> np.ndarray:
-    """Turn a square (S, S, 3) uint8 back by `roll` degrees, so that what is turned clockwise by them is upright."""
+    """Rotate a square (S, S, 3) uint8 by `roll` degrees counterclockwise, which makes a face with this roll upright."""
     return np.array(Image.fromarray(square).rotate(roll, Image.Resampling.BICUBIC))
 
 
 def _square(frame: np.ndarray, middle: tuple[float, float], side: int) -> np.ndarray:
-    """Cut a square of `side` pixels around x, y; what lies outside of the frame repeats its border."""
+    """Crop a square of `side` pixels around x, y; areas outside the frame repeat its border pixels."""
     left, top = round(middle[0] - side / 2), round(middle[1] - side / 2)
     rows = np.clip(np.arange(top, top + side), 0, frame.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, frame.shape[1] - 1)
@@ -107,7 +106,7 @@ def _square(frame: np.ndarray, middle: tuple[float, float], side: int) -> np.nda
 
 
 def chosen_frames(track: FaceTrack, count: int) -> np.ndarray:
-    """Return the (at most `count`,) int64 frame indices that `person_crops` cuts, ascending.
+    """Return the (at most `count`,) int64 indices of the frames that `person_crops` crops, ascending.
 
     Raises:
         SettingsError: a count below 1.
@@ -116,12 +115,12 @@ def chosen_frames(track: FaceTrack, count: int) -> np.ndarray:
 
 
 def best_box(track: FaceTrack) -> np.ndarray:
-    """Return the (4,) float32 x1, y1, x2, y2, pixels, of the highest score; the earliest of equals."""
+    """Return the (4,) float32 box (x1, y1, x2, y2 in pixels) with the highest score; the earliest of equal ones."""
     return track.boxes[int(track.scores.argmax())]
 
 
 def frame_box(track: FaceTrack, index: int) -> np.ndarray | None:
-    """Return the (4,) box on frame `index`, interpolated inside a gap; None before and after the track."""
+    """Return the (4,) box in frame `index`, interpolated within a gap; None before and after the track."""
     if not track.frames[0] <= index <= track.frames[-1]:
         return None
     after = int(np.searchsorted(track.frames, index))
@@ -133,12 +132,12 @@ def frame_box(track: FaceTrack, index: int) -> np.ndarray | None:
 
 
 def boxes_between(boxes: np.ndarray, known: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return (N, 4) boxes at `times` (N,), in straight lines between (K, 4) boxes at `known` (K,), ascending."""
+    """Interpolate (K, 4) boxes at ascending times `known` (K,) linearly at `times` (N,): (N, 4)."""
     return np.stack([np.interp(times, known, side) for side in boxes.T], axis=1)
 
 
 def _places(track: FaceTrack, count: int) -> np.ndarray:
-    """Return evenly spaced positions in the track: the middles of `count` equal parts of it."""
+    """Return evenly spaced indices into the track: the middles of `count` equal parts."""
     if count < 1:
         raise SettingsError(f"{count!r} crops per person; expected at least 1; switch person_crops off to have none")
     total = len(track.frames)
@@ -147,7 +146,7 @@ def _places(track: FaceTrack, count: int) -> np.ndarray:
 
 
 def _kept(box: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
-    """Return the (H, W) float32 share of each pixel that stays: 1 inside box and margin, falling softly to 0."""
+    """Return the (H, W) float32 share of each pixel to keep: 1 inside box and margin, with a smooth transition to 0."""
     longer = max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
 
     def ramp(low: float, high: float, length: int) -> np.ndarray:

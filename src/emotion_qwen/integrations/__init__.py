@@ -1,1 +1,1 @@
-"""Adapters for programs of others. Each is loaded by that program only, and adds nothing to our dependencies."""
+"""Adapters for other programs. Each is loaded only by that program and adds no dependencies."""

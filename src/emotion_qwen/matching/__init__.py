@@ -1,1 +1,1 @@
-"""From free text to an emotion label: what a text states, where a reply gives its answer, and which label that is."""
+"""Read emotion labels from free text: what a text states, where a reply gives its answer, and which label it is."""

@@ -1,9 +1,9 @@
-"""Which label a reply gives as its answer, or why it gives none. The only place where free text becomes a label.
+"""Read the label that a reply gives as its answer, or the reason why it gives none.
 
-A reply may argue before it answers. Where it marks its answer (`marked`), only the marked part is read. Elsewhere the
-whole reply must state exactly one label of the set. Several are refused, unless the reply itself puts one first
-(`emphasis`) or a phrase such as "I would choose" singles one out. Only where nothing is stated are misspelt words and
-pictographs read (`spelling`).
+This is the only module that turns free text into a label. A reply may reason before it answers: if it marks its answer
+(`marked`), only the marked part is read. Otherwise the whole reply must state exactly one label of the set. Several
+labels are refused, unless the reply ranks one first (`emphasis`) or singles one out with a phrase such as "I would
+choose". Misspelt words and pictographs are read only if nothing else is stated (`spelling`).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 
 from emotion_qwen.matching.emphasis import LabelMention, put_first
 from emotion_qwen.matching.marked import enclosed, marked
-from emotion_qwen.matching.spelling import mended
+from emotion_qwen.matching.spelling import corrected
 from emotion_qwen.matching.statements import check_language, plain, stated_mentions, without_speech
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
 
 EMPTY, UNFINISHED, REFUSED, NOTHING, SEVERAL = "empty", "unfinished", "refusal", "no label", "several labels"
-"""Why a reply gives no label: without a letter; reasoning that never ended; a refusal; none stated; more than one."""
+"""Why a reply gives no label: it has no letter, its reasoning does not end, it refuses, it states none or several."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reply was read as.
+    """The result of reading a reply.
 
     Attributes:
-        label: as the label set spells it; None if the reply is unparsed.
-        why: empty for a label, else one of EMPTY, UNFINISHED, REFUSED, NOTHING, SEVERAL.
+        label: as spelt in the label set; None if no label was read.
+        why: empty if there is a label, else one of EMPTY, UNFINISHED, REFUSED, NOTHING, SEVERAL.
     """
 
     label: str | None
@@ -48,7 +48,7 @@ _SINGLED_OUT = re.compile(
     "|(?:情绪|情感)[是为]"
 )
 _TRIES = 4
-"""So many phrases that single out are tried, from the end."""
+"""Maximum number of singling-out phrases that are tried, from the end."""
 _SENTENCES = re.compile(r"(?:[^.;!?。\n]|\.(?=\d))+[.;!?。\n]?")
 _REFUSAL = re.compile(
     r"\b(?:sorry|apologi[sz]e)\b|\bas an ai\b"
@@ -68,11 +68,11 @@ def read_label(text: str, labels: LabelSet, language: str | None = None) -> Read
 
     Args:
         text: the reply of a model or a person.
-        labels: the set to choose from; words of other concepts are passed over.
+        labels: the label set; words for other concepts are ignored.
         language: "en" or "zh" to read only that language; None reads both.
 
     Raises:
-        SettingsError: another language, or a label set with a word that no concept has.
+        SettingsError: unknown language, or a label that belongs to no concept.
     """
     check_language(language)
     text, why = without_reasoning(text)
@@ -82,90 +82,90 @@ def read_label(text: str, labels: LabelSet, language: str | None = None) -> Read
     written = plain(without_speech(text) if inner is None else inner)
     reading = _read(written, labels, language, is_answer=inner is not None)
     if reading.why in (NOTHING, EMPTY) and language != "zh":
-        corrected = mended(written)
-        if corrected != written:
-            return _read(corrected, labels, language, is_answer=inner is not None)
+        respelt = corrected(written)
+        if respelt != written:
+            return _read(respelt, labels, language, is_answer=inner is not None)
     return reading
 
 
 def _read(text: str, labels: LabelSet, language: str | None, is_answer: bool) -> Reading:
-    """Read plain text: all of it where it is the answer, else its marked part if there is one."""
+    """Read plain text: all of it if it is the answer itself, else its marked part if there is one."""
     if not any(letter.isalnum() for letter in text):
         return Reading(None, NOTHING if is_answer else EMPTY)
     parts = [] if is_answer else marked(text)
     for part in parts:
-        found = _first_sentence(part, labels, language)
-        if found:
-            return _reading(found, part)
+        stated = _first_sentence(part, labels, language)
+        if stated:
+            return _reading(stated, part)
     if parts:
         return _reading([], parts[0])
     return _reading(_found(text, labels, language), text)
 
 
 def without_reasoning(text: str) -> tuple[str, str]:
-    """Return what follows the reasoning that a reply marks as such, and UNFINISHED where that never ends (else "")."""
+    """Return the text after the marked reasoning of a reply, and UNFINISHED if the reasoning does not end (else "")."""
     text = _THOUGHT_END.split(text)[-1]
     return text, UNFINISHED if _THOUGHT.search(text) else ""
 
 
 def answer_part(text: str) -> tuple[str, str]:
-    """Return the part of a reply that is to be read, for answers that are no labels, and why nothing is (else "").
+    """Return the answer part of a reply whose answer is not a label, and why there is none (else "").
 
-    That is what `<answer>`, `\\boxed{}` or a JSON key enclose, else all but the reasoning.
+    The answer part is the content of `<answer>`, `\\boxed{}` or a JSON key, or else everything after the reasoning.
     """
     text, why = without_reasoning(text)
     inner = enclosed(text)
     return (text if inner is None else inner.strip("\"'[] ")), why
 
 
-def _reading(found: list[str], text: str) -> Reading:
-    if len(found) == 1:
-        return Reading(found[0])
-    if found:
+def _reading(stated: list[str], text: str) -> Reading:
+    if len(stated) == 1:
+        return Reading(stated[0])
+    if stated:
         return Reading(None, SEVERAL)
     return Reading(None, REFUSED if _REFUSAL.search(plain(text)) else NOTHING)
 
 
 def _found(text: str, labels: LabelSet, language: str | None) -> list[str]:
-    """Return the labels that plain text gives as its answer: one, unless it states several alike.
+    """Return the labels that plain text gives as its answer: one, unless several are stated with equal weight.
 
-    A concept without a label of its own counts for the broader one.
+    A concept without its own label counts as its broader concept.
     """
     mentions = _mentions(text, labels, language)
-    found = put_first(text, mentions, len(labels.labels))
-    return found if len(found) < 2 else _singled_out(text, mentions, len(labels.labels)) or found
+    stated = put_first(text, mentions, len(labels.labels))
+    return stated if len(stated) < 2 else _singled_out(text, mentions, len(labels.labels)) or stated
 
 
 def _mentions(text: str, labels: LabelSet, language: str | None) -> list[LabelMention]:
     label_of = {concept(label): label for label in labels.labels}
     return [
-        LabelMention(label, one.start, one.end)
-        for one in stated_mentions(text, language)
-        if (label := label_of.get(one.concept) or label_of.get(CONCEPTS[one.concept].broader)) is not None
+        LabelMention(label, mention.start, mention.end)
+        for mention in stated_mentions(text, language)
+        if (label := label_of.get(mention.concept) or label_of.get(CONCEPTS[mention.concept].broader)) is not None
     ]
 
 
 def _first_sentence(text: str, labels: LabelSet, language: str | None) -> list[str]:
-    """Return the labels of the first paragraph that states any, by its first sentence unless it ranks them."""
+    """Return the labels of the first sentence that states any."""
     for sentence in _SENTENCES.findall(text):
-        found = _found(sentence, labels, language)
-        if found:
-            return found
+        stated = _found(sentence, labels, language)
+        if stated:
+            return stated
     return []
 
 
 def _singled_out(text: str, mentions: Sequence[LabelMention], count: int) -> list[str]:
-    """Return the one label that the last singling-out phrase names, in its sentence or its first clause, or nothing."""
-    for mark in list(_SINGLED_OUT.finditer(text))[: -_TRIES - 1 : -1]:  # the last one first
+    """Return the label named by the last singling-out phrase in its sentence or first clause, or an empty list."""
+    for mark in list(_SINGLED_OUT.finditer(text))[: -_TRIES - 1 : -1]:  # from the last to the first
         for end in _ends(text, mark.end()):
-            found = put_first(text, [m for m in mentions if mark.end() <= m.start and m.end <= end], count)
-            if len(found) == 1:
-                return found
+            stated = put_first(text, [m for m in mentions if mark.end() <= m.start and m.end <= end], count)
+            if len(stated) == 1:
+                return stated
     return []
 
 
 def _ends(text: str, start: int) -> Iterator[int]:
-    """Yield where the sentence that goes on at `start` ends, and where its first clause does."""
+    """Yield the end of the sentence that continues at `start`, and the end of its first clause."""
     sentence = _SENTENCES.match(text, start)
     if sentence:
         yield sentence.end()

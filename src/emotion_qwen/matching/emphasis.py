@@ -1,6 +1,6 @@
-"""Which of several stated labels a text puts first, by shares, rank, or words of strength such as "mostly".
+"""Find which of several stated labels a text ranks first, by shares, order, or words such as "mostly".
 
-Each rule either leaves fewer labels or all of them; where more than one is left in the end, the text has no answer.
+Each rule removes some labels or none. If more than one label remains after all rules, the text has no answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class LabelMention:
     end: int
 
 
-# Reaches from a label to its share: signs, and the name of the share.
+# Matches from a label to its share: punctuation and a name of the share.
 _SHARE_NAME = (
     r"(?:an? |about |约|占|of )*(?:scores?|confidence|probability|prob|likelihood|share|weight|level|intensity|概率"
     r"|置信度|可能性|比例|强度)"
@@ -101,12 +101,12 @@ _SHORTEST_OFFER = 3
 
 
 def put_first(text: str, mentions: Sequence[LabelMention], count: int) -> list[str]:
-    """Return the labels that are left when a text has said which of them counts.
+    """Return the labels that remain after all rules have been applied.
 
     Args:
-        text: as `statements.plain` writes it.
+        text: normalised by `statements.plain`.
         mentions: all stated labels in their order.
-        count: how many labels the set has.
+        count: number of labels in the set.
     """
     left = list(mentions)
     for rule in (_without_offer, _by_share, _by_level, _by_rank, _emphasised, _without_weak, _without_objects):
@@ -120,7 +120,7 @@ def _labels(mentions: Sequence[LabelMention]) -> list[str]:
 
 
 def _without_offer(text: str, mentions: Sequence[LabelMention], count: int) -> list[LabelMention]:
-    """Leave out lists that quote what there was to choose from: all labels but one, or a list announced as such."""
+    """Drop lists that quote the choices: nearly all labels of the set, or a list announced as choices."""
     left: list[LabelMention] = []
     run: list[LabelMention] = []
     for mention in [*mentions, None]:
@@ -136,9 +136,9 @@ def _without_offer(text: str, mentions: Sequence[LabelMention], count: int) -> l
 
 
 def _by_share(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Keep the label with the largest number, where every label has one or the largest is over a half."""
-    behind = {m: found for m in mentions if (found := _SHARE.match(text, m.end)) and not _is_ordinal(text, found)}
-    before = {m: found for m in mentions if (found := _SHARE_BEFORE.search(text[max(0, m.start - 20) : m.start]))}
+    """Keep the label with the largest number, if every label has a number or the largest is above one half."""
+    behind = {m: match for m in mentions if (match := _SHARE.match(text, m.end)) and not _is_ordinal(text, match)}
+    before = {m: match for m in mentions if (match := _SHARE_BEFORE.search(text[max(0, m.start - 20) : m.start]))}
     for numbers in (before, behind) if len(_labels(list(before))) == len(_labels(mentions)) else (behind,):
         shares = {m: float(n["number"]) / (100 if n["percent"] else 1) for m, n in numbers.items()}
         plain = [n["number"] for n in numbers.values() if not n["percent"]]
@@ -151,25 +151,25 @@ def _by_share(text: str, mentions: Sequence[LabelMention], _: int) -> list[Label
 
 
 def _is_ordinal(text: str, number: re.Match[str]) -> bool:
-    """Say whether a number behind a label begins the next line of a numbered list."""
+    """Return whether a number after a label starts the next line of a numbered list."""
     alone = not number["percent"] and "." not in number["number"] and "(" not in number.group()
     return alone and bool(re.compile(r"[.)、]\s*[^\d\s]").match(text, number.end()))
 
 
 def _only_counted(numbers: Sequence[str]) -> bool:
-    """Say whether numbers merely count the labels through: 0, 1, 2 or 1, 2, 3."""
+    """Return whether numbers only enumerate the labels: 0, 1, 2 or 1, 2, 3."""
     return list(numbers) in ([str(n + first) for n in range(len(numbers))] for first in (0, 1))
 
 
 def _by_level(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    levels = {m: _LEVEL_OF[found["level"]] for m in mentions if (found := _LEVEL.match(text, m.end))}
+    levels = {m: _LEVEL_OF[match["level"]] for m in mentions if (match := _LEVEL.match(text, m.end))}
     if len(_labels(list(levels))) < len(_labels(mentions)):
         return []
     return [m for m, level in levels.items() if level == max(levels.values())]
 
 
 def _by_rank(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Keep the first of labels that are ordered by ">", or numbered where the text says that it ranks."""
+    """Keep the first of several labels that are ordered by ">", or numbered in a text that announces a ranking."""
     gaps = [text[a.end : b.start] for a, b in pairwise(mentions)]
     if (
         gaps
@@ -182,16 +182,16 @@ def _by_rank(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelM
 
 
 def _near(text: str, mentions: Sequence[LabelMention], before: re.Pattern, after: re.Pattern) -> list[LabelMention]:
-    """Return the mentions with such words in front or behind; what stands in front reaches over a list."""
-    found: list[LabelMention] = []
+    """Return the mentions with such words before or after them; words before a list apply to all of it."""
+    marked: list[LabelMention] = []
     for place, mention in enumerate(mentions):
         last = mentions[place - 1] if place else None
         gap = text[max(last.end if last else 0, mention.start - 60) : mention.start]
-        joined = last is not None and last in found and bool(_LIST.fullmatch(gap)) and "," not in gap
+        joined = last is not None and last in marked and bool(_LIST.fullmatch(gap)) and "," not in gap
         behind = mentions[place + 1].start if place + 1 < len(mentions) else len(text)
         if joined or before.search(gap) or after.match(text[:behind], mention.end):
-            found.append(mention)
-    return found
+            marked.append(mention)
+    return marked
 
 
 def _emphasised(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
@@ -205,14 +205,14 @@ def _without_weak(text: str, mentions: Sequence[LabelMention], _: int) -> list[L
 
 
 def _without_objects(text: str, mentions: Sequence[LabelMention], _: int) -> list[LabelMention]:
-    """Leave out what a feeling is about or comes from: "afraid of the angry dog", 因悲伤而愤怒."""
+    """Drop labels that describe the object or cause of a feeling: "afraid of the angry dog", 因悲伤而愤怒."""
     aside = set()
-    for one, other in pairwise(mentions):
-        gap, before = text[one.end : other.start], text[max(0, one.start - 14) : one.start]
-        follows = _CHINESE_OBJECT.fullmatch(gap) and _NOUN_BEHIND.match(text, other.end)
+    for earlier, later in pairwise(mentions):
+        gap, before = text[earlier.end : later.start], text[max(0, earlier.start - 14) : earlier.start]
+        follows = _CHINESE_OBJECT.fullmatch(gap) and _NOUN_BEHIND.match(text, later.end)
         if _OBJECT.fullmatch(gap) or follows:
-            aside.add(other)
+            aside.add(later)
         because = _BECAUSE.search(before) and _THEREFORE.match(gap)
-        if because or (before[-1:] in ("对", "被", "为") and _NOUN_BEHIND.match(text, one.end)):
-            aside.add(one)
+        if because or (before[-1:] in ("对", "被", "为") and _NOUN_BEHIND.match(text, earlier.end)):
+            aside.add(earlier)
     return [mention for mention in mentions if mention not in aside]

@@ -1,6 +1,6 @@
-"""How English and Chinese name, deny, doubt and ask about emotions, as tables of regular expressions.
+"""Regular expressions for how English and Chinese name, deny, doubt and ask about emotions.
 
-Both read text as `statements.plain` writes it: lower case, half-width punctuation, simplified characters.
+Both apply to text normalised by `statements.plain`: lower case, half-width punctuation, simplified characters.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from emotion_qwen.taxonomy import CONCEPTS
 
 @dataclass(frozen=True)
 class Grammar:
-    """One language.
+    """The expressions of one language.
 
     Attributes:
         mention: every alias, the longest first.
-        idiom: phrases that look like a denial or an emotion and are none; blanked before anything else.
-        negator: what denies the words after it, or tells of a feeling that is pretended, wished for or doubted.
+        idiom: phrases that only look like a denial or an emotion; blanked first.
+        negator: denies the words after it, or marks a feeling as pretended, wished for or doubted.
         far: negators that a verb does not stop ("nobody is ...", "impossible to say that he is ...").
-        stop: where a clause and with it a denial ends.
-        verb: begins a new statement, which ends a denial unless it stands right behind it or after `opinion`.
-        opinion: verbs through which a denial reaches a further statement ("I do not think he is ...").
+        stop: ends a clause, and so a denial.
+        verb: starts a new statement, which ends a denial unless it directly follows the denial or `opinion`.
+        opinion: verbs through which a denial extends to the next statement ("I do not think he is ...").
         denied_after: a denial that follows the word ("happiness is absent").
-        joiner: all that may stand between two members of one list.
-        conjunction: the joiners that make a denial reach over the list.
-        denied_list: a negator with all that it denies, commas included ("no tears, frown or other sign of anger").
-        reach: how many characters a denial reaches.
+        joiner: anything allowed between two members of a list.
+        conjunction: joiners that extend a denial to the whole list.
+        denied_list: a negator with everything it denies, commas included ("no tears, frown or other sign of anger").
+        reach: range of a denial in characters.
     """
 
     mention: re.Pattern[str]
@@ -53,7 +53,7 @@ _CANNOT = r"(?:cannot|can not|can't|could not|couldn't|unable to|barely|hardly|n
 _HIDE = r"(?:hide|conceal|contain|suppress|mask|control|deny|doubt|miss|overlook|help(?: but)?)"
 _IF = r"\bif\b(?! (?:i|you|we|one) (?:had|have|must))"
 _WOULD = r"(?:\bwould|'d) (?:be|feel|look)"
-# Bounded, so that a long text is read in linear time. What would follow ends at a comma.
+# Bounded, so that a long text is read in linear time.
 _NEAR, _CLAUSE = r"[^.;!?\n]{0,60}", r"[^.,;!?\n]{0,60}"
 _LATER = r"(?:gone|absent|missing|lacking|nowhere|over|ruled out|excluded|rejected|replaced|unlikely|inconsistent)"
 _TAKEN_FOR = (
@@ -71,7 +71,7 @@ _FAR_ENGLISH = (
     r"|(?:hope|wish)(?:e?s)?(?: that)?"
     r"|(?:impossible|hard|difficult) to (?:say|tell|know|judge|determine|call|claim)"
 )
-# What ends a denied list: a new statement, contrast or consequence.
+# A denied list ends with a new statement, contrast or consequence.
 _LIST_ENDS = (
     r"\b(?:but|however|although|though|yet|because|whereas|while|instead|rather|so|just|only|simply|is|are|was|were"
     r"|looks?|seems?|appears?|feels?|shows?|suggests|points?|indicates)\b"
@@ -84,7 +84,7 @@ _POLITE = (  # an offer at the end of a reply
     r"|discuss|take|look|try|continue|describe|share|offer|do|go|support)\b"
     r"|\b(?:please )?(?:let me know|feel free|(?:do not|don't) hesitate)\b[^.!?\n]{0,200}"
 )
-_THINGS = (  # a feeling before one of these is a property of the thing, not of a person
+_THINGS = (  # an emotion word before one of these describes a thing, not a person
     r"(?:music|songs?|melod(?:y|ies)|tunes?|soundtrack|lyrics|movies?|films?|clips?|videos?|stor(?:y|ies)|tales?|news"
     r"|books?|poems?|jokes?|memor(?:y|ies)|occasions?|events?|situations?|endings?)"
 )
@@ -113,7 +113,7 @@ def english() -> Grammar:
             r"|\bno (?:\w+ )?(?:emotions?|expressions?) (?:can|could)(?:not)? be\b"
             rf"|\b(?:{words})(?= {_THINGS}\b)"
             r"|\bsurprise (?:party|guest|visit|gift)\b"
-            # a condition and what would follow from it; "if I had to choose, it would be ..." is an answer
+            # a condition and its consequence; "if I had to choose, it would be ..." is an answer
             rf"|{_IF}{_NEAR}{_WOULD}\b{_CLAUSE}|{_WOULD}\b{_CLAUSE}{_IF}{_CLAUSE}"
         ),
         negator=re.compile(

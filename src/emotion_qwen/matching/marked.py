@@ -1,7 +1,7 @@
-"""Where a reply marks its answer: tags, `\\boxed{}`, JSON, ticked boxes, words such as "Final answer:" or 主要情绪：.
+"""Find where a reply marks its answer: tags, `\\boxed{}`, JSON, ticked boxes, or words such as "Final answer:".
 
-Every mark is of one of three ranks. "Primary emotion" and "final answer" outrank "emotion"; "secondary emotion" and
-"alternative label" mark no answer at all.
+Marks have three ranks: "primary emotion" and "final answer" outrank "emotion", and "secondary emotion" and
+"alternative label" do not mark an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEY = (
     "answer|label|emotion|feeling|prediction|category|class|classification|conclusion|verdict|response|output|result"
     "|choice|sentiment|答案|回答|情绪|情感|标签|结论|预测|分类|类别|输出|结果|判断|选择|答"
 )
-# What stands beside an answer in JSON and is none: why it was given and how sure or strong it is.
+# Keys beside an answer in JSON: its reason, confidence and strength.
 _BESIDE = (
     r"reason|expla|analy|descri|cue|caus|evidence|context|thought|think|intens|confiden|score|probab|valence|arousal"
     "|change|trend|histor|option|question|理由|原因|分析|描述|依据|强度|置信|概率|变化|选项|问题|思考"
@@ -38,12 +38,12 @@ _LABEL_KEY, _SHARE_KEY = (
     re.compile(words)
     for words in ("label|emotion|name|class|category|情绪|情感|标签", "scor|conf|prob|shar|weight|likel|percent")
 )
-# A JSON text that was cut off or is written with single quotes.
+# JSON that is truncated or uses single quotes.
 _PAIR = re.compile(r"[\"']([^\"'\n]{1,40})[\"']\s*:\s*(\"[^\"]*\"|'[^']*'|\[[^\]]*\])")
 _JSON_STARTS, _LONGEST_JSON = 50, 100_000
-"""At most so many braces are tried as the beginning of JSON, in at most so many characters."""
+"""Maximum number of braces that are tried as the start of JSON, and of characters that are searched."""
 
-# Marks in running text, searched in what `plain` writes.
+# Marks in running text, normalised by `plain`.
 _MARK = re.compile(
     rf"\b(?P<quality>(?:{_WEAK}|{_STRONG}|correct|recognized|detected|the)(?: \d+| three| two)? )?"
     rf"(?:{_KEY})s?(?: (?:label|category|class|type|name|result|is))?(?: is)?\s*(?:\([^()\n]{{1,20}}\)\s*)?[:=]"
@@ -62,13 +62,13 @@ _UNDECIDED = re.compile(
 
 
 def enclosed(text: str) -> str | None:
-    """Return what a reply encloses as its answer, the last time it does: a tag, a box, JSON, ticked boxes.
+    """Return the last answer that a reply encloses in a tag, a box, JSON or ticked boxes.
 
     Args:
-        text: a reply as it was written, without its reasoning.
+        text: the original reply, without its reasoning.
 
     Returns:
-        The text inside; shares by label one per line as "label: share"; None where nothing is enclosed.
+        The enclosed text; shares of labels as lines of the form "label: share"; None if nothing is enclosed.
     """
     for kind in (_TAG, _BOX):
         parts = kind.findall(text)
@@ -87,10 +87,10 @@ def enclosed(text: str) -> str | None:
 
 
 def marked(text: str) -> list[str]:
-    """Return the marked parts of plain text, the one that counts first; none where no mark of an answer stands.
+    """Return the marked parts of plain text, in order of precedence; empty if no answer is marked.
 
-    Each part reaches to the next mark. A later mark counts before an earlier one of the same rank. Behind a part that
-    leaves the answer open ("Final answer: unknown") no other counts.
+    Each part extends to the next mark. Of marks with equal rank, the later takes precedence. After a part that leaves
+    the answer open ("Final answer: unknown"), no further part is returned.
     """
     marks = list(_MARK.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)] * bool(marks)
@@ -122,7 +122,7 @@ def _is_answer_key(key: str) -> bool:
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """Yield the objects and lists of JSON in a text, outermost ones only."""
+    """Yield the outermost JSON objects and lists in a text."""
     decoder, at, tried = json.JSONDecoder(), 0, 0
     text = text[:_LONGEST_JSON]
     while (start := re.compile(r"[{\[]").search(text, at)) is not None and tried < _JSON_STARTS:
@@ -135,19 +135,19 @@ def _json_values(text: str) -> Iterator[Any]:
 
 
 def _answer_of(value: Any) -> str | None:
-    """Return the answer that parsed JSON gives, as text, or None where it gives none."""
+    """Return the answer in parsed JSON as text, or None if it contains none."""
     if isinstance(value, list):
-        return _written(value) if value and all(isinstance(one, str | dict) for one in value) else None
+        return _written(value) if value and all(isinstance(entry, str | dict) for entry in value) else None
     if not isinstance(value, dict):
         return None
-    answers = [(rank, one) for key, one in value.items() if _is_answer_key(key) and (rank := _rank(key)) >= 0]
-    texts = [(rank, text) for rank, one in answers if (text := _written(one)) is not None]
+    answers = [(rank, entry) for key, entry in value.items() if _is_answer_key(key) and (rank := _rank(key)) >= 0]
+    texts = [(rank, text) for rank, entry in answers if (text := _written(entry)) is not None]
     if texts:
         best = max(rank for rank, _ in texts)
         return next(text for rank, text in texts if rank == best)
-    if value and all(_is_share(one) for one in value.values()):
+    if value and all(_is_share(entry) for entry in value.values()):
         return _written(value)
-    return next((text for one in value.values() if isinstance(one, dict) and (text := _answer_of(one))), None)
+    return next((text for entry in value.values() if isinstance(entry, dict) and (text := _answer_of(entry))), None)
 
 
 def _is_share(value: Any) -> bool:
@@ -157,20 +157,20 @@ def _is_share(value: Any) -> bool:
 
 
 def _written(value: Any) -> str | None:
-    """Write a JSON value as a line of text or as lines of labels with their shares; None where it is no answer."""
+    """Return a JSON value as a line of text, or as lines of labels with shares; None if it is not an answer."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list):
-        parts = [part for one in value if (part := _written(one)) is not None]
-        return ("\n" if any(isinstance(one, dict) for one in value) else ", ").join(parts)
+        parts = [part for entry in value if (part := _written(entry)) is not None]
+        return ("\n" if any(isinstance(entry, dict) for entry in value) else ", ").join(parts)
     if not isinstance(value, dict):
         return None
-    labels = [one for key, one in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(one, str)]
-    shares = [one for key, one in value.items() if _SHARE_KEY.search(key.lower()) and _is_share(one)]
+    labels = [entry for key, entry in value.items() if _LABEL_KEY.search(key.lower()) and isinstance(entry, str)]
+    shares = [entry for key, entry in value.items() if _SHARE_KEY.search(key.lower()) and _is_share(entry)]
     if labels:
         return f"{labels[0]}: {shares[0]}" if shares else labels[0]
-    if all(isinstance(one, bool) for one in value.values()):
-        return "\n".join(key for key, one in value.items() if one)
-    if all(_is_share(one) for one in value.values()):
-        return "\n".join(f"{key}: {one}" for key, one in value.items())
+    if all(isinstance(entry, bool) for entry in value.values()):
+        return "\n".join(key for key, entry in value.items() if entry)
+    if all(_is_share(entry) for entry in value.values()):
+        return "\n".join(f"{key}: {entry}" for key, entry in value.items())
     return _answer_of(value)

@@ -1,7 +1,7 @@
-"""Misspelt emotion words and pictographs, for replies in which no correctly written word states a label.
+"""Correct misspelt emotion words and pictographs, for replies in which no correctly spelt word states a label.
 
-A word that is one edit away from an emotion word (a letter missing, added, exchanged or swapped with its neighbour) is
-read as that word, unless it is a word of its own: "scard" is "scared", "shared" is not.
+A word that is one edit away from an emotion word (a letter missing, added, replaced or swapped with its neighbour) is
+read as that word, unless it is itself a word: "scard" is read as "scared", but "shared" is not.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from rapidfuzz.distance import OSA
 from emotion_qwen.taxonomy import CONCEPTS, PICTOGRAPHS
 
 _SHORTEST = 6
-"""Letters that the longer of two compared words has at least: short words have too many neighbours."""
+"""Minimum length of the longer of two compared words, because short words have too many neighbours."""
 _EXAMINED = 400
-"""Words of a reply that are examined, from its beginning, so that a long reply is read in moments."""
-# Words of other meanings that are one edit from an emotion word, among 275,000 English words (npm package
+"""Number of words at the start of a reply that are examined, which bounds the time for a long reply."""
+# Words with other meanings that are one edit from an emotion word, among 275,000 English words (npm package
 # an-array-of-english-words 2.0.0) and the 74,763 of GoEmotions, MELD, EmoBank, ISEAR, ESConv and benchmark questions.
 _OWN_WORD_LIST = (
     "abused abusing angels angler anglers baring boding boning booing bowing boxing bring caging caking caning "
@@ -41,8 +41,8 @@ _WORD = re.compile(r"[a-z]{4,}")
 _RUN = re.compile(r"(.)\1+")
 
 
-def mended(text: str) -> str:
-    """Return plain text (see `statements.plain`) with pictographs as words and misspelt emotion words corrected."""
+def corrected(text: str) -> str:
+    """Return plain text (see `statements.plain`) with pictographs replaced by words and emotion words corrected."""
     for sign, name in PICTOGRAPHS.items():
         if sign in text:
             text = text.replace(sign, f" {CONCEPTS[name].english[0]} ")
@@ -58,7 +58,7 @@ def mended(text: str) -> str:
 
 @cache
 def _aliases() -> dict[str, str]:
-    """Return the single English words of all concepts, by what they are without doubled letters."""
+    """Return all single English words of the concepts, keyed by their spelling without doubled letters."""
     words = (word for c in CONCEPTS.values() for word in c.english if word.isalpha())
     return {_RUN.sub(r"\1", word): word for word in words}
 

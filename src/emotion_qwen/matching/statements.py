@@ -1,4 +1,4 @@
-"""Which emotions a text states: named, and not denied, doubted, pretended, wished for or asked about."""
+"""Find the emotions that a text states: named, and not denied, doubted, pretended, wished for or asked about."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.matching.grammar import Grammar, chinese, english
 from emotion_qwen.taxonomy import concept_of_word
 
-# Traditional characters of the words that the grammars know, each with its simplified form.
+# Traditional characters in the words of the grammars, with their simplified forms.
 _SIMPLIFIED = str.maketrans(
     "興憤傷驚訝厭惡懼難過開擔憂慮氣樂悅歡沒無並卻愛滿奮煩緊張釋靜躁這個慘絕愉鬱閃嚇虧顯認為覺與說還對斷識別裝讓們會嗎",
     "兴愤伤惊讶厌恶惧难过开担忧虑气乐悦欢没无并却爱满奋烦紧张释静躁这个惨绝愉郁闪吓亏显认为觉与说还对断识别装让们会吗",
 )
 _SENTENCE_END = re.compile(r"[.;!?。\n]")
 _GUESS = re.compile(r"\s*(?:possibly|probably|maybe|perhaps|likely|可能|也许|或许|大概|应该)(?![^?]*\bor\b|[^?]*还是)")
-# Speech of others: words of a subtitle, or behind "says"; a single quoted word ("I would say 'sad'") is no speech.
+# Quoted speech: words of a subtitle or after "says". A single quoted word ("I would say 'sad'") is not speech.
 _QUOTED = (
     r"(?:[\"“「『](?=[^\"”」』]{0,400}?(?:\s\S|[^\x00-\x7f]{5}))[^\"”」』]{0,400}[\"”」』]"
     r"|[‘'](?=[^\n]{0,400}?\s)(?:[^\n’']|[’'](?=\w)){0,400}[’'](?!\w))"
@@ -35,13 +35,13 @@ _SPEECH = re.compile(
     r"|[。！？.!?\n；;]|$)",
     re.IGNORECASE,
 )
-# How far one mention looks around, so that a text without a full stop is read in linear time too.
+# Characters examined around a mention, so that a text without full stops is also read in linear time.
 _SENTENCE, _LONGEST_NEGATOR, _LIST = 400, 40, 30
 
 
 @dataclass(frozen=True)
 class Mention:
-    """An emotion word at `text[start:end]`, and the concept that it names."""
+    """An emotion word at `text[start:end]` and its concept."""
 
     concept: str
     start: int
@@ -49,22 +49,22 @@ class Mention:
 
 
 def check_language(language: str | None) -> None:
-    """Refuse another language than "en", "zh" or None (both).
+    """Check that a language is "en", "zh" or None (both).
 
     Raises:
-        SettingsError: another language.
+        SettingsError: the language is unknown.
     """
     if language not in (None, "en", "zh"):
         raise SettingsError(unknown_choice("language", language, ("en", "zh")))
 
 
 def plain(text: str) -> str:
-    """Write a text as the grammars read it: without case, marks of emphasis, invisible characters and wide forms."""
+    """Normalise a text for the grammars: lower case, half-width, without markup and invisible characters."""
     text = unicodedata.normalize("NFKC", text).lower().replace("’", "'").translate(_SIMPLIFIED)
     if not text.isascii():
         text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     text = re.sub(r"[*_`\"“”‘#]", " ", text)
-    # A reply that mixes both languages denies in one what it names in the other.
+    # A reply in mixed languages may negate in one language and name the emotion in the other.
     text = re.sub(r"(?:并不|并非|不|没有)是?\s*(?=[a-z])", " not ", re.sub(r"而是\s*(?=[a-z])", " but ", text))
     text = re.sub(r"\bnot\s+(?=[一-鿿])", "不", text)
     text = re.sub(r"\b(?:less|not so much) (\w+(?: \w+)?) (?:than|as)\b", r"not \1 but", text)
@@ -77,20 +77,20 @@ def stated_concepts(text: str, language: str | None = None) -> set[str]:
     English is read at word boundaries, Chinese by the longest alias.
 
     Args:
-        text: of a model or a person.
+        text: reply of a model or a person.
         language: "en" or "zh" to read only that language; None reads both.
 
     Raises:
-        SettingsError: another language.
+        SettingsError: the language is unknown.
     """
     return {mention.concept for mention in stated_mentions(plain(without_speech(text)), language)}
 
 
 def stated_mentions(text: str, language: str | None = None) -> list[Mention]:
-    """Return the emotion words by which plain text (see `plain`) states concepts, in their order.
+    """Return the emotion words that plain text (see `plain`) states, in their order.
 
     Raises:
-        SettingsError: another language than "en", "zh" or None for both.
+        SettingsError: the language is not "en", "zh" or None (both).
     """
     check_language(language)
     stated: list[Mention] = []
@@ -102,7 +102,7 @@ def stated_mentions(text: str, language: str | None = None) -> list[Mention]:
 
 
 def without_speech(text: str) -> str:
-    """Leave out what a text quotes of a person, a subtitle or a transcript: who says "I am happy" need not be happy."""
+    """Remove quoted speech, subtitles and transcripts: somebody who says "I am happy" need not be happy."""
     return _SPEECH.sub(" ", text)
 
 
@@ -111,7 +111,7 @@ def _stated(text: str, grammar: Grammar) -> list[Mention]:
     words = concept_of_word()
     mentions = [Mention(words[m.group()], m.start(), m.end()) for m in grammar.mention.finditer(text)]
     inside = {place for mention in mentions for place in range(mention.start, mention.end)}
-    # 无 in 无聊 denies nothing.
+    # The 无 in 无聊 is not a denial.
     lists = [m.span() for m in grammar.denied_list.finditer(text) if m.start() not in inside]
     stated, denied = [], False
     for place, mention in enumerate(mentions):
@@ -125,7 +125,7 @@ def _stated(text: str, grammar: Grammar) -> list[Mention]:
 
 
 def _asked(text: str, mention: Mention) -> bool:
-    """Say whether the sentence of a mention is a question, not a guess such as "Possibly sad?"."""
+    """Return whether a mention is in a question that is not a guess such as "Possibly sad?"."""
     end = _SENTENCE_END.search(text, mention.end, mention.end + _SENTENCE)
     if end is None or end.group() != "?":
         return False
@@ -134,7 +134,7 @@ def _asked(text: str, mention: Mention) -> bool:
 
 
 def _in_denied_list(text: str, mentions: list[Mention], place: int, grammar: Grammar) -> bool:
-    """Say whether a mention goes on with the denied list before it, as in "not sad, angry or afraid"."""
+    """Return whether a mention continues the denied list before it, as in "not sad, angry or afraid"."""
     for before, after in pairwise(mentions[place - 1 : place + _LIST]):
         gap = text[before.end : after.start]
         if not grammar.joiner.fullmatch(gap):
@@ -145,7 +145,7 @@ def _in_denied_list(text: str, mentions: list[Mention], place: int, grammar: Gra
 
 
 def _denied(text: str, start: int, mention: Mention, grammar: Grammar) -> bool:
-    """Say whether a mention is denied by the words behind it, or before it since `start` in the same clause."""
+    """Return whether a mention is denied by the words after it, or by words from `start` on in the same clause."""
     if grammar.denied_after.match(text, mention.end):
         return True
     start = max(start, mention.start - grammar.reach - _LONGEST_NEGATOR)
@@ -155,7 +155,7 @@ def _denied(text: str, start: int, mention: Mention, grammar: Grammar) -> bool:
         if len(between) > grammar.reach:
             continue
         verb = grammar.verb.search(between)
-        # "does not look happy" denies through its verb; "who does not smile is sad" has begun a new statement.
+        # In "does not look happy" the denial passes the verb; "who does not smile is sad" starts a new statement.
         right_behind = verb is None or not between[: verb.start()].strip()
         if right_behind or grammar.far.fullmatch(negator.group()) or grammar.opinion.search(between):
             return True

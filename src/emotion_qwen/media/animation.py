@@ -1,6 +1,6 @@
-"""Moving pictures (GIF, PNG, WebP) to frames: each with its own delay, on white, by Pillow, which reads all three.
+"""Read animated pictures (GIF, PNG, WebP) with Pillow as frames on a white ground, each with its own delay.
 
-FFmpeg 8 reads no moving WebP, and its decoder of moving PNG cannot go on after a seek.
+FFmpeg is not used here: version 8 cannot read animated WebP, and its decoder for animated PNG fails after a seek.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _TOO_SHORT, _INSTEAD = 10, 100  # milliseconds; browsers show a frame with a sho
 def read_animation(
     path: str | Path, settings: ClipSettings, *, start: float | None = None, end: float | None = None
 ) -> Clip:
-    """Read evenly spaced frames of a moving picture with the times at which they are shown.
+    """Read evenly spaced frames of an animated picture and their display times.
 
     Args:
-        path: a moving GIF, PNG or WebP.
+        path: an animated GIF, PNG or WebP.
         settings: frame budget and working side.
-        start: seconds from the first frame; earlier frames are left out.
-        end: seconds; frames from here on are left out.
+        start: seconds from the first frame; earlier frames are omitted.
+        end: seconds; frames from this time on are omitted.
 
     Raises:
-        MediaError: the file cannot be read, none of its frames can be decoded, or the span holds nothing.
+        MediaError: the file cannot be read, none of its frames can be decoded, or the span contains no frame.
     """
     path = Path(path)
     with open_picture(path) as image:
-        first = 1 if getattr(image, "default_image", False) else 0  # what is shown where PNG does not move
+        first = 1 if getattr(image, "default_image", False) else 0  # the still picture for viewers without APNG support
         delays, fault = _delays(image, first)
         if not delays:
             raise MediaError(f"{str(path)!r}: none of its frames can be decoded ({fault}); fetch the file again")
@@ -64,12 +64,12 @@ def read_animation(
 
 
 def _delays(image: Image.Image, first: int) -> tuple[list[int], str]:
-    """Read (milliseconds that each frame is shown, why reading ended early or "")."""
+    """Return the display time of each frame in milliseconds, and why reading ended early ("" if it did not)."""
     delays: list[int] = []
     try:
         for number in range(first, getattr(image, "n_frames", 1)):
             image.seek(number)
-            image.load()  # WebP tells its delay only then
+            image.load()  # WebP provides the delay only after decoding
             delay = round(image.info.get("duration") or 0)
             delays.append(delay if delay > _TOO_SHORT else _INSTEAD)
     except DAMAGE as error:

@@ -1,4 +1,4 @@
-"""From cues to utterances: cues without words left out, times mended, rolling captions taken apart."""
+"""Turn cues into utterances: drop cues without words, correct wrong times, and split rolling captions."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ from itertools import pairwise
 from emotion_qwen.media.subtitle_formats import Caption, next_start
 from emotion_qwen.records import Utterance
 
-LONGEST_MENDED = 5.0  # seconds that a cue with a wrong end lasts at most
-_TOUCH = 0.1  # seconds between a cue and one that follows it closely
-_ROLLING_LINES = 4  # as many as television shows
-_EMPTY_CELLS = frozenset(("nan", "NaN"))  # of a table; "Nan" is a word
+LONGEST_CORRECTED = 5.0  # seconds; maximum length of a cue whose end was wrong
+_TOUCH = 0.1  # seconds; a larger gap ends a run of rolling captions
+_ROLLING_LINES = 4  # the maximum on television
+_EMPTY_CELLS = frozenset(("nan", "NaN"))  # empty table cells; "Nan" is a word
 
 
 def to_utterances(cues: list[Caption], warnings: list[str]) -> tuple[Utterance, ...]:
-    """Make cues of any order into utterances, ascending by start, each with words and a length.
+    """Turn cues in any order into utterances, sorted by start, each with words and a positive length.
 
-    Cues without a letter or digit are left out, equal ones kept once, wrong times mended, and lines that rolling
-    captions repeat taken out; `read_subtitles` tells the rules.
+    Cues without a letter or digit and duplicates are dropped, wrong times are corrected, and lines repeated by rolling
+    captions are removed. `read_subtitles` states the rules.
 
     Args:
-        cues: on the clip's clock.
-        warnings: what was wrong is added here.
+        cues: with times on the clip's clock.
+        warnings: problems are appended to this list.
     """
     spoken = [cue for cue in cues if re.search(r"[^\W_]", text := " ".join(cue.lines)) and text not in _EMPTY_CELLS]
     if not spoken:
         warnings.append(f"none of {len(cues)} cues holds words")
-    mended = _mend_times(sorted(spoken, key=lambda cue: cue.start), warnings)
-    unique = {(cue.start, cue.end, *cue.lines): cue for cue in mended}
+    corrected = _correct_times(sorted(spoken, key=lambda cue: cue.start), warnings)
+    unique = {(cue.start, cue.end, *cue.lines): cue for cue in corrected}
     rolled = _take_out_repeats(list(unique.values()))
     return tuple(Utterance(cue.start, cue.end, " ".join(cue.lines)) for cue in rolled)
 
 
-def _mend_times(cues: list[Caption], warnings: list[str]) -> list[Caption]:
+def _correct_times(cues: list[Caption], warnings: list[str]) -> list[Caption]:
     starts = [cue.start for cue in cues]
-    mended = list(cues)
+    corrected = list(cues)
     wrong = [place for place, cue in enumerate(cues) if cue.end <= cue.start]
     for place in wrong:
-        latest = starts[place] + LONGEST_MENDED
-        mended[place] = cues[place]._replace(end=min(next_start(starts, starts[place], latest), latest))
+        latest = starts[place] + LONGEST_CORRECTED
+        corrected[place] = cues[place]._replace(end=min(next_start(starts, starts[place], latest), latest))
     if wrong:
         warnings.append(
             f"{len(wrong)} of {len(cues)} cues do not end after they begin; their end is taken from the next cue, at "
-            f"most {LONGEST_MENDED:g} s later"
+            f"most {LONGEST_CORRECTED:g} s later"
         )
-    outside = sum(cue.end <= 0 for cue in mended)
-    early = sum(cue.start < 0 for cue in mended) - outside
+    outside = sum(cue.end <= 0 for cue in corrected)
+    early = sum(cue.start < 0 for cue in corrected) - outside
     if outside:
         warnings.append(f"{outside} of {len(cues)} cues end before the clip begins and are left out")
     if early:
         warnings.append(f"{early} of {len(cues)} cues begin before the clip and now begin with it")
-    return [cue._replace(start=max(cue.start, 0.0)) for cue in mended if cue.end > 0]
+    return [cue._replace(start=max(cue.start, 0.0)) for cue in corrected if cue.end > 0]
 
 
 def _take_out_repeats(cues: list[Caption]) -> list[Caption]:
-    """Take the lines that rolling captions show again out of the later cue; one that adds nothing prolongs the last."""
+    """Remove lines that rolling captions repeat from the later cue; a cue without new lines extends the one before."""
     close = [after.start <= before.end + _TOUCH for before, after in pairwise(cues)]
     repeats = [
         _repeated_lines(before.lines, after.lines) if near else 0
         for (before, after), near in zip(pairwise(cues), close, strict=True)
     ]
     rolling = sum(map(bool, repeats))
-    adding = any(0 < count < len(cue.lines) for cue, count in zip(cues[1:], repeats, strict=True))  # else: "No." "No."
+    # A cue must also add lines; otherwise a repeated remark ("No." "No.") would count as a rolling caption.
+    adding = any(0 < count < len(cue.lines) for cue, count in zip(cues[1:], repeats, strict=True))
     if rolling < 2 or 2 * rolling <= sum(close) or not adding:
         return cues
     kept = cues[:1]

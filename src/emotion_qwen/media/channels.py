@@ -1,4 +1,4 @@
-"""The channels of a sound: their samples, how they are mixed to one, and what their mix would lose."""
+"""Mix the channels of a sound down to one, and measure how much energy the mix loses."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
-_CANCELLED = 1 / 3  # share of the channels' energy that must be lost in the mix for one of them to be read alone
-# Shares of the channels before they are scaled to sum to 1, as ITU-R BS.775 mixes surround sound down. The channel of
-# low effects carries no speech.
+_CANCELLED = 1 / 3  # share of energy lost in the mix above which a single channel is read instead
+# Weights of the channels, later scaled to sum to 1, for a surround downmix by ITU-R BS.775. The low-frequency effects
+# channel carries no speech.
 _SHARES = {"FC": 1.0, "FL": math.sqrt(0.5), "FR": math.sqrt(0.5), "LFE": 0.0, "LFE2": 0.0}
 _SURROUND = 0.5
 
 
 class Balance:
-    """Mixes channels, or takes one of them, and measures how much of them the mix loses.
+    """Mixes channels, or selects one, and measures how much energy the mix loses.
 
     Args:
-        channel: the one to take; None mixes all.
+        channel: index of the channel to select; None mixes all channels.
 
     Attributes:
-        energies: of each channel, without its constant offset.
+        energies: (C,) energy of each channel without its constant offset.
     """
 
     def __init__(self, channel: int | None) -> None:
         self.channel = channel
         self.energies = np.zeros(0)
-        self._expected = self._lost = 0.0  # energy of a mix of unrelated channels, and what is missing of it
+        self._expected = self._lost = 0.0  # energy of a mix of uncorrelated channels, and its missing part
 
     def mix(self, samples: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        """Mix (C, S) samples of channels of these names: (S,)."""
+        """Mix (C, S) samples of the named channels down to (S,)."""
         if len(samples) == 1:
             return samples[0]
         if self.channel is not None and self.channel < len(samples):
@@ -44,44 +44,44 @@ class Balance:
         self._expected += expected
         self._lost += max(expected - float(wave.var(dtype=np.float64)) * len(wave), 0.0)
         energies[shares == 0] = 0
-        if len(energies) != len(self.energies):  # the first frame, or another layout
+        if len(energies) != len(self.energies):  # the first frame, or a change of layout
             self.energies = np.zeros(len(energies))
         self.energies += energies
         return wave
 
     def loudest(self) -> int:
-        """Return the number of the loudest channel, of almost equal ones the first."""
+        """Return the index of the loudest channel; the first of those within 10 % of the maximum energy."""
         return int((self.energies >= 0.9 * self.energies.max()).argmax())
 
     def cancelled(self) -> bool:
-        """Tell whether the channels cancel each other, for a good part of what they hold."""
+        """Return whether the mix loses more than a third of the energy because channels cancel each other."""
         return self._lost > _CANCELLED * self._expected
 
 
 def samples_of(frame: AudioFrame) -> tuple[np.ndarray, int]:
-    """Give a frame as (C, S) float32, and how many samples are infinite or not numbers; they become 0."""
-    if frame.format.name.startswith("s64"):  # has no array
+    """Return a frame as (C, S) float32, with infinite and NaN samples set to 0, and the number of such samples."""
+    if frame.format.name.startswith("s64"):  # PyAV cannot convert it to an array
         frame = AudioResampler(format="dblp").resample(frame)[0]
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T  # (channels, S)
-    unlike_numbers = 0
+    not_finite = 0
     if samples.dtype.kind == "f":
         with np.errstate(over="ignore"):
             samples = samples.astype(np.float32, copy=False)
         finite = np.isfinite(samples)
         if not finite.all():
-            unlike_numbers = int(finite.size - finite.sum())
+            not_finite = int(finite.size - finite.sum())
             samples = np.where(finite, samples, np.float32(0))
     else:
         half = 2.0 ** (samples.dtype.itemsize * 8 - 1)
         centre = half if samples.dtype.kind == "u" else 0.0
         samples = ((samples - centre) / half).astype(np.float32)
-    return samples, unlike_numbers
+    return samples, not_finite
 
 
 @functools.cache
 def _shares(names: tuple[str, ...]) -> np.ndarray:
-    """Give each channel's share in the mix, summing to 1, so that a mix is never louder than its loudest channel."""
+    """Return the weight of each channel; weights sum to 1, so the mix is never louder than the loudest channel."""
     shares = np.array([_SHARES.get(name, _SURROUND) for name in names], dtype=np.float32)
     return shares / shares.sum() if shares.any() else np.full(len(names), 1 / len(names), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The one door from a path to a clip with its sound and words, and from what a user names to the list of files."""
+"""Read a path as a clip with its sound and words, and expand the paths that a user gives into a list of files."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ MEDIA_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 @dataclass(frozen=True)
 class Sources:
-    """What of a clip is read beside its pictures.
+    """What is read in addition to the pictures of a clip.
 
     Attributes:
-        sound: the sound, of the clip's own track or of `audio`; a file of sound alone is then a clip, too.
-        words: the words: `transcript`, else subtitles in a file beside the clip, else those inside it.
-        audio: a sound file that takes the place of the clip's own track; its first sample is the clip's zero.
-        audio_track: number of the sound track, from 0; None is the file's default.
+        sound: read the sound, from the clip's own track or from `audio`. A sound file is then accepted as a clip.
+        words: read the words from `transcript`, else from a subtitle file beside the clip, else from a track inside it.
+        audio: a sound file that replaces the clip's own track; its first sample is at the clip's zero.
+        audio_track: index of the sound track, from 0; None is the file's default.
         transcript: a subtitle file, or text without times.
-        subtitle_track: number of the subtitle track, from 0; None is the file's default.
-        recognizer: recognises the words of the sound, in place of all other words. The sound is then read in any case.
-        encoding: of the transcript or of the subtitles beside the clip; None finds out.
+        subtitle_track: index of the subtitle track, from 0; None is the file's default.
+        recognizer: recognises the words in the sound and replaces all other words; the sound is then always read.
+        encoding: of the transcript or the subtitle file; None detects it.
     """
 
     sound: bool = False
@@ -56,7 +56,7 @@ class Sources:
 
     @property
     def listens(self) -> bool:
-        """Whether the sound is read."""
+        """Whether sound is read."""
         return self.sound or self.recognizer is not None
 
 
@@ -71,17 +71,18 @@ def read_clip(
     end: float | None = None,
     sources: Sources = PICTURES_ONLY,
 ) -> Clip:
-    """Read a picture, a video or a sound; the content decides which, not the name.
+    """Read a picture, a video or a sound file; its kind is detected from the content, not from the name.
 
     Args:
-        path: the file. A moving picture is read as a video.
+        path: the file. An animated picture is read as a video.
         settings: frame budget and working side.
         start: seconds from the first frame of a video, or from the first sample of a sound.
-        end: seconds; frames and sound from here on are left out.
-        sources: what is read beside pictures.
+        end: seconds; frames and sound from this time on are omitted.
+        sources: what is read in addition to the pictures.
 
     Raises:
-        MediaError: a file cannot be read, a span is asked of a picture, or a sound comes where `sources` wants none.
+        MediaError: a file cannot be read, `start` or `end` is given for a picture, or `path` is a sound file and
+            `sources` does not include sound.
     """
     path = Path(path)
     try:
@@ -98,20 +99,20 @@ def read_clip(
 
 
 def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
-    """Add the sound: of a file of its own, or of the clip's track if it has one."""
-    own = sources.audio is None
-    if own and (clip.still or (len(clip.frames) and not sound_tracks(path))):
+    """Add the sound of `sources.audio`, or else of the clip's own track if it has one."""
+    from_clip = sources.audio is None
+    if from_clip and (clip.still or (len(clip.frames) and not sound_tracks(path))):
         return clip
     alone = not len(clip.frames)
     try:
         sound = read_sound(
-            sources.audio or path, origin=clip.origin if own and not alone else None, start=start, end=end,
+            sources.audio or path, origin=clip.origin if from_clip and not alone else None, start=start, end=end,
             track=sources.audio_track,
         )  # fmt: skip
     except MediaError as error:
-        if alone or not own or sources.audio_track is not None:
+        if alone or not from_clip or sources.audio_track is not None:
             raise
-        return replace(clip, warnings=(*clip.warnings, f"the sound is left out: {error}"))  # nobody asked for it
+        return replace(clip, warnings=(*clip.warnings, f"the sound is left out: {error}"))  # optional
     if not len(sound.wave):
         return replace(clip, warnings=(*clip.warnings, *sound.warnings))
     sound = settled(sound)
@@ -126,7 +127,7 @@ def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, 
 
 
 def _with_speech(clip: Clip, recognizer: Recognizer) -> Clip:
-    """Add the words that are recognised in the clip's sound."""
+    """Add the words recognised in the clip's sound."""
     if clip.wave is None:
         return replace(clip, warnings=(*clip.warnings, "no sound, so no words were recognised"))
     words = recognizer.words(clip.wave, clip.wave_start)
@@ -135,7 +136,7 @@ def _with_speech(clip: Clip, recognizer: Recognizer) -> Clip:
 
 
 def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:
-    """Add the words: of the transcript, else of a file beside the clip, else of a track inside it."""
+    """Add the words of the transcript, else of a subtitle file beside the clip, else of a track inside it."""
     beside = sources.transcript or find_subtitles(path)
     length = clip.duration or math.inf
     if beside is not None:
@@ -144,37 +145,37 @@ def _with_words(clip: Clip, path: Path, start: float | None, end: float | None, 
         except MediaError as error:
             if sources.transcript is not None:
                 raise
-            return replace(clip, warnings=(*clip.warnings, f"the words are left out: {error}"))  # nobody asked for them
+            return replace(clip, warnings=(*clip.warnings, f"the words are left out: {error}"))  # optional
     elif clip.still or not len(clip.frames):
         return clip
     else:
-        found = read_container_subtitles(path, origin=clip.origin, track=sources.subtitle_track)
-        if found is None:
+        embedded = read_container_subtitles(path, origin=clip.origin, track=sources.subtitle_track)
+        if embedded is None:
             return clip
-        words = found
-    told = within(words.utterances, start or 0.0, math.inf if end is None else end)
+        words = embedded
+    utterances = within(words.utterances, start or 0.0, math.inf if end is None else end)
     if not clip.duration:  # a picture has no time
-        told = tuple(replace(one, end=one.start) for one in told)
+        utterances = tuple(replace(utterance, end=utterance.start) for utterance in utterances)
         late: tuple[str, ...] = ()
     else:
-        told, late = _ended(told, _last(clip))
+        utterances, late = _ended(utterances, _last(clip))
     warnings = (*clip.warnings, *words.warnings, *late)
-    return replace(clip, utterances=told, words_from=words.source if told else "", warnings=warnings)
+    return replace(clip, utterances=utterances, words_from=words.source if utterances else "", warnings=warnings)
 
 
 def _last(clip: Clip) -> float:
-    """Tell when the clip ends, seconds: its pictures or its sound, whichever is longer."""
+    """Return the end of the clip in seconds: that of its pictures or of its sound, whichever is later."""
     heard = 0.0 if clip.wave is None else clip.wave_start + len(clip.wave) / clip.sample_rate
     return max(clip.duration, heard)
 
 
-def _ended(told: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
-    """Cut utterances at the end of the clip; leave out those that begin later, and say so."""
-    kept = tuple(replace(one, end=min(one.end, last)) for one in told if one.start < last)
-    if len(kept) == len(told):
+def _ended(utterances: tuple[Utterance, ...], last: float) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+    """Truncate utterances at the end of the clip; drop later ones, with a warning."""
+    kept = tuple(replace(utterance, end=min(utterance.end, last)) for utterance in utterances if utterance.start < last)
+    if len(kept) == len(utterances):
         return kept, ()
-    late = len(told) - len(kept)
-    return kept, (f"{late} of {len(told)} cues begin after the clip ends ({last:.2f} s) and are left out",)
+    late = len(utterances) - len(kept)
+    return kept, (f"{late} of {len(utterances)} cues begin after the clip ends ({last:.2f} s) and are left out",)
 
 
 def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end: float | None) -> Clip:
@@ -189,21 +190,21 @@ def _read_pictures(path: Path, settings: ClipSettings, start: float | None, end:
 
 
 def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
-    """Find the files that paths, folders and patterns name, in order, each once.
+    """Expand paths, folders and patterns into a list of files, in order and without duplicates.
 
     Args:
-        paths: a file is taken whatever its suffix; a folder gives the files with a known media suffix in it and below,
-            sorted; a pattern (`*`, `?`, `[...]`, `**`) gives what it matches, sorted.
-        sounds: whether folders give sound files, too.
+        paths: a file is included whatever its suffix. A folder stands for all files below it with a known media suffix,
+            sorted. A pattern (`*`, `?`, `[...]`, `**`) stands for its matches, sorted.
+        sounds: whether folders include sound files.
 
     Raises:
-        MediaError: a path does not exist, a folder holds no media, or a pattern matches nothing.
+        MediaError: a path does not exist, a folder contains no media, or a pattern matches nothing.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for name in paths:
         path = Path(name)
         if not path.exists() and glob.has_magic(str(name)):
-            found.update(dict.fromkeys(_matching(str(name), sounds)))
+            files.update(dict.fromkeys(_matching(str(name), sounds)))
         elif path.is_dir():
             inside = _media_below(path, sounds)
             if not inside:
@@ -211,12 +212,12 @@ def find_media(paths: Sequence[str], *, sounds: bool = False) -> list[Path]:
                     f"folder {str(path)!r} holds no picture or video; expected files ending in "
                     f"{' '.join(sorted(MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES))}"
                 )
-            found.update(dict.fromkeys(inside))
+            files.update(dict.fromkeys(inside))
         elif path.exists():
-            found[path] = None
+            files[path] = None
         else:
             raise MediaError(f"{str(path)!r} does not exist; give a file, a folder or a pattern such as 'clips/*.mp4'")
-    return list(found)
+    return list(files)
 
 
 def _matching(pattern: str, sounds: bool) -> list[Path]:
@@ -233,6 +234,6 @@ def _media_below(folder: Path, sounds: bool) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        # names with a leading dot are leftovers of file managers, such as macOS's "._clip.mp4"
+        # files with a leading dot are left behind by file managers, such as "._clip.mp4" by macOS
         if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
     )

@@ -1,8 +1,8 @@
-"""Opening a video file, and saying in one line why one does not open.
+"""Open media files, and explain in one line why a file cannot be opened.
 
-FFmpeg answers most broken files with "Invalid data found"; the reasons worth telling apart are found by looking at the
-first bytes. Text is refused before FFmpeg sees it, and so is every format that is a list of other files: a playlist
-could make it open what the sender may not see.
+For most broken files, FFmpeg only reports "Invalid data found", so the first bytes are inspected for a better reason.
+Text is refused before FFmpeg sees it, and so are formats that refer to other files: a playlist could make FFmpeg open
+a file to which its sender has no access.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SNIFF = 4096
 
 
 class NoPicture(MediaError):
-    """A file that holds sound and no picture."""
+    """The file contains sound but no picture."""
 
 
-# Tags may be in any encoding. PyAV 19 minds none, and does not know the option any more.
+# Tags may be in any encoding. PyAV 19 accepts all of them and no longer has this option.
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-# FFmpeg's readers of lists: what they open is named by the file. A list is no text once a zero byte stands behind it.
+# FFmpeg's readers that open other files named in the input. A zero byte in such a file hides it from the text check.
 _LISTS = {
     "concat", "dash", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vapoursynth", "vobsub", "webm_dash_manifest",
 }  # fmt: skip
@@ -40,28 +40,28 @@ _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"m
 
 @cache
 def _options() -> dict[str, str]:
-    """Return FFmpeg's options for files of strangers: files only, and no format that names other files."""
+    """Return FFmpeg's options for untrusted files: no network, and no format that refers to other files."""
     return {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(formats_available - _LISTS))}
 
 
 def open_container(source: Path | BinaryIO) -> av.container.InputContainer:
-    """Open a media file, or its bytes, without reach beyond it.
+    """Open a media file or its bytes, without access to any other file.
 
     Raises:
         av.error.FFmpegError: FFmpeg cannot read it.
         OSError: it cannot be opened.
     """
-    # The absolute path keeps names like "a:b.mp4" from being read as a protocol.
+    # An absolute path prevents FFmpeg from reading the start of "a:b.mp4" as a protocol.
     place = str(source.resolve()) if isinstance(source, Path) else source
     return av.open(place, "r", options=_options(), **_TAGS)
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """Open a file and give its container and its first moving picture stream.
+    """Open a file and yield its container and its first video stream.
 
     Raises:
-        NoPicture: the file holds sound alone.
+        NoPicture: the file contains only sound.
         MediaError: the file is missing, empty, text, damaged, or without a picture stream that can be decoded.
     """
     check_readable(path)
@@ -76,7 +76,7 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.vid
 
 
 def check_readable(path: Path) -> None:
-    """Check that a path is a file with content that is not text.
+    """Check that a path is a file that is neither empty nor text.
 
     Raises:
         MediaError: it is missing, a folder, not readable, empty or text.
@@ -89,10 +89,14 @@ def check_readable(path: Path) -> None:
 
 
 def check_head(place: str, head: bytes) -> None:
-    """Check that what a medium begins with is there and is not text.
+    """Check that the first bytes of a file are not empty and not text.
+
+    Args:
+        place: name of the file in messages.
+        head: its first bytes.
 
     Raises:
-        MediaError: it is empty or text; the message names `place`.
+        MediaError: the file is empty or text.
     """
     if not head:
         raise MediaError(f"{place!r} is empty (0 bytes); copy or record the file again")
@@ -105,7 +109,7 @@ def read_head(path: Path) -> bytes:
     """Read the first bytes of a file.
 
     Raises:
-        MediaError: the file may not be read.
+        MediaError: there is no permission to read the file.
     """
     try:
         with path.open("rb") as file:
@@ -120,7 +124,7 @@ def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not merely a character cut by the end of the sniffed bytes
+        if error.start < len(head) - 4:  # not just a character truncated at the end of the bytes read
             return False
         text = head[: error.start].decode("utf-8")
     return all(character.isprintable() or character.isspace() for character in text.lstrip("\ufeff"))
@@ -138,7 +142,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _top_boxes(path: Path) -> set[str]:
-    """Name the top-level boxes of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
+    """Return the types of the top-level boxes of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
     names: set[str] = set()
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -150,14 +154,14 @@ def _top_boxes(path: Path) -> set[str]:
             names.add(header[4:8].decode("latin-1"))
             if length == 1:  # the true length follows in 64 bits
                 length = int.from_bytes(header[8:16], "big")
-            if length < 8:  # 0: to the end of the file; 2-7: damaged
+            if length < 8:  # 0: the box extends to the end of the file; 2-7: damaged
                 break
             place += length
     return names
 
 
 def _picture_stream(path: Path, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    # Cover art of a music file is a video stream of one picture; it is not a video.
+    # The cover art of a music file is stored as a video stream with a single picture.
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams:
@@ -175,5 +179,5 @@ def _picture_stream(path: Path, container: av.container.InputContainer) -> av.vi
 
 
 def reason(error: Exception) -> str:
-    """Say why FFmpeg or the system failed, without the path that their messages carry."""
+    """Return why FFmpeg or the operating system failed, without the path in the original message."""
     return str(getattr(error, "strerror", None) or error)

@@ -1,7 +1,7 @@
-"""Decoded frames of one stream as upright RGB pictures: turned as they are shown, on white, within the usual range.
+"""Convert decoded frames to RGB as displayed: upright, on a white ground, in standard dynamic range.
 
-One converter serves a whole stream: FFmpeg's scaler starts threads of its own, and a new one per frame leaves hundreds
-of them behind.
+Use one converter for a whole stream: FFmpeg's scaler starts its own threads, and a new scaler per frame would leave
+hundreds of them behind.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from emotion_qwen.media.high_dynamic_range import TRANSFERS, to_standard_range
 
 _TURNS = {90: (True, True, False), 180: (False, True, True), 270: (True, False, True)}
-"""Degrees counterclockwise -> what `orientation` gives."""
+"""Degrees counterclockwise -> the result of `orientation`."""
 
 
 class FrameConverter:
     """Converts the frames of one stream.
 
     Args:
-        fields: read the upper field of an interlaced frame, instead of both fields woven.
+        fields: read only the upper field of an interlaced frame, instead of both fields interleaved.
 
     Attributes:
-        interlaced: frames of which one field was read.
-        high_range: frames of high dynamic range that were brought into the standard range.
+        interlaced: number of frames of which one field was read.
+        high_range: number of frames converted from high to standard dynamic range.
     """
 
     def __init__(self, *, fields: bool = False) -> None:
@@ -41,24 +41,24 @@ class FrameConverter:
         """Convert a frame.
 
         Args:
-            frame: as it was decoded.
-            size: (height, width) of the picture before it is turned; None is the frame's own.
+            frame: as decoded.
+            size: (height, width) of the picture before rotation; None keeps the size of the frame.
 
         Returns:
-            (H, W, 3) uint8, turned as it is shown.
+            (H, W, 3) uint8 RGB, rotated for display.
         """
         turn = orientation(frame)
         height, width = size or (frame.height, frame.width)
-        transfer = int(getattr(frame, "color_trc", None) or 0)  # older PyAV does not tell
+        transfer = int(getattr(frame, "color_trc", None) or 0)  # missing in older PyAV
         if self._fields is not None and frame.interlaced_frame and frame.height > 1:
             frame = self._fields.of(frame)
             self.interlaced += 1
-        if _has_alpha(frame.format):  # before it is scaled, or what is hidden would tint the edges
+        if _has_alpha(frame.format):  # before scaling, because hidden colours would otherwise bleed into the edges
             opaque = _on_white(self._scaler.reformat(frame, format="rgba").to_ndarray())
             frame = VideoFrame.from_ndarray(opaque, "rgb24")
         reduced = (height, width) != (frame.height, frame.width)
         wide = transfer in TRANSFERS
-        # Bicubic widens its kernel when it reduces, so nothing aliases; at equal size only chroma is interpolated.
+        # The bicubic kernel widens on reduction, which prevents aliasing; at equal size only chroma is interpolated.
         picture = self._resizer.reformat(
             frame,
             width=width,
@@ -73,11 +73,11 @@ class FrameConverter:
 
 
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Read the display matrix as (swap the axes, then mirror rows, then mirror columns)."""
+    """Return the display matrix as (swap axes, then mirror rows, then mirror columns)."""
     matrix: Any
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV names every kind of side data, and fails at one that FFmpeg knows and it does not
+    except ValueError:  # PyAV raises on kinds of side data that FFmpeg knows and PyAV does not
         return _TURNS.get(frame.rotation % 360, (False, False, False))
     if matrix is None:
         return False, False, False
@@ -88,7 +88,7 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def upright(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
-    """Turn a (H, W, ...) picture as `orientation` says."""
+    """Rotate and mirror an (H, W, ...) picture by the result of `orientation`."""
     swap, rows, columns = turn
     if swap:
         picture = picture.transpose(1, 0, 2)
@@ -100,13 +100,13 @@ def _has_alpha(pixels: VideoFormat) -> bool:
 
 
 def _on_white(picture: np.ndarray) -> np.ndarray:
-    """Lay (H, W, 4) uint8 RGBA on white: (H, W, 3) uint8."""
+    """Composite (H, W, 4) uint8 RGBA on white; return (H, W, 3) uint8."""
     alpha = picture[..., 3:].astype(np.uint16)
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 class _UpperField:
-    """Takes every second line of a frame, from the first on, colours included."""
+    """Extracts every second line of a frame, starting with the first, in luma and chroma."""
 
     def __init__(self) -> None:
         self._kind: tuple[int, int, str] | None = None
@@ -114,7 +114,7 @@ class _UpperField:
 
     def of(self, frame: VideoFrame) -> VideoFrame:
         kind = frame.width, frame.height, frame.format.name
-        if kind != self._kind:  # a stream may change its size
+        if kind != self._kind:  # the size may change within a stream
             self._kind, self._graph = kind, av.filter.Graph()
             source = self._graph.add_buffer(
                 width=kind[0], height=kind[1], format=frame.format, time_base=Fraction(1, 1000)

@@ -1,7 +1,7 @@
-"""Pictures of high dynamic range (PQ and HLG, ITU-R BT.2100) brought into the range of usual screens.
+"""Convert pictures of high dynamic range (PQ and HLG, ITU-R BT.2100) to the standard range.
 
-Reference white, 203 cd/m2 (ITU-R BT.2408), becomes white of the standard range, as far as the highlights leave room:
-brightness up to four fifths of it stays exact, and everything above is compressed into the rest.
+Reference white, 203 cd/m2 (ITU-R BT.2408), maps to white of the standard range. Brightness up to four fifths of it is
+exact, and everything above is compressed into the remaining fifth.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ PQ, HLG = 16, 18
 TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 """Transfer characteristics of high dynamic range (ITU-T H.273, table 3) and their names."""
 _REFERENCE_WHITE = 203.0  # cd/m2
-_HLG_PEAK = 1000.0  # cd/m2, of the screen that HLG's nominal rendering is defined for
-_KNEE = 0.8  # share of reference white from which highlights are compressed
+_HLG_PEAK = 1000.0  # cd/m2, peak of the display for which HLG's nominal rendering is defined
+_KNEE = 0.8  # share of reference white above which highlights are compressed
 _LUMINANCE_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 _FROM_2020 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
@@ -23,7 +23,7 @@ _FROM_2020 = np.array(
 
 
 def to_standard_range(picture: np.ndarray, transfer: int) -> np.ndarray:
-    """Map a picture of high dynamic range to the standard one.
+    """Map a picture from high to standard dynamic range.
 
     Args:
         picture: (H, W, 3) uint16 RGB with the primaries of BT.2020, full range.
@@ -33,7 +33,7 @@ def to_standard_range(picture: np.ndarray, transfer: int) -> np.ndarray:
         (H, W, 3) uint8 sRGB.
     """
     light = _linear(transfer)[picture]
-    if transfer == HLG:  # what the scene sends out, raised by the screen's own curve
+    if transfer == HLG:  # light of the scene, raised by the display's own curve
         light = (
             light
             * np.maximum(light @ _LUMINANCE_2020, 1e-6)[..., None] ** 0.2
@@ -47,7 +47,7 @@ def to_standard_range(picture: np.ndarray, transfer: int) -> np.ndarray:
 
 @cache
 def _linear(transfer: int) -> np.ndarray:
-    """Give the light of each 16-bit code: (65536,) float32, of PQ in shares of reference white, of HLG of the scene."""
+    """Return (65536,) float32 light per 16-bit code: relative to reference white for PQ, scene light for HLG."""
     code = np.arange(65536) / 65535
     if transfer == PQ:  # SMPTE ST 2084
         root = code ** (32 / 2523)
@@ -59,7 +59,7 @@ def _linear(transfer: int) -> np.ndarray:
 
 @cache
 def _standard() -> np.ndarray:
-    """Give the sRGB code (IEC 61966-2-1) of each of 4,096 steps of light: (4096,) uint8."""
+    """Return (4096,) uint8 sRGB codes (IEC 61966-2-1) for 4,096 equal steps of light."""
     light = np.arange(4096) / 4095
     code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
     return np.rint(255 * code).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The level of a sound as a model hears it: neither a constant offset nor a far too low gain may decide a label."""
+"""Normalise the level of a sound, so that neither a constant offset nor an extreme gain influences a label."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from emotion_qwen.media.sound import Sound
 from emotion_qwen.media.voice_activity import voice_spans
 from emotion_qwen.media.wave import WaveWriter
 
-_ROUNDING, _OFFSET = 1e-3, 0.05  # full scale, and share of the root mean square, beyond which an offset is taken out
-_STEADY = 512  # samples whose mean tells the offset
-_BLOCK = 2**20  # samples changed at once
-_TOO_QUIET, _TOO_LOUD, _USUAL = 0.01, 2.0, 0.5  # peaks; speech for publication peaks at 0.02 to 1
+_ROUNDING, _OFFSET = 1e-3, 0.05  # full scale, and share of the root mean square, above which an offset is removed
+_STEADY = 512  # samples per block whose mean estimates the offset
+_BLOCK = 2**20  # samples processed at once
+_TOO_QUIET, _TOO_LOUD, _USUAL = 0.01, 2.0, 0.5  # peaks; published speech peaks at 0.02 to 1
 
 
 def settled(sound: Sound) -> Sound:
-    """Return a sound for a model: without a constant offset, and a voice far too quiet or too loud at a usual level.
+    """Remove a constant offset, and bring a voice that is far too quiet or too loud to a usual level.
 
     Raises:
-        StorageError: there is no room for a long sound in the temporary folder.
+        StorageError: the temporary folder has no space for a long sound.
     """
     offset = _offset(sound.wave)
     loudest = max(float(sound.wave.max()) - offset, offset - float(sound.wave.min())) if len(sound.wave) else 0.0
@@ -45,8 +45,8 @@ def settled(sound: Sound) -> Sound:
 
 
 def _offset(wave: np.ndarray) -> float:
-    """Measure a constant offset; 0 where it is no more than rounding."""
+    """Return the constant offset; 0 if it is not above rounding."""
     blocks = wave[: len(wave) // _STEADY * _STEADY].reshape(-1, _STEADY)
-    offset = float(np.median(blocks.mean(axis=1))) if len(blocks) else 0.0  # what holds for most of the sound
+    offset = float(np.median(blocks.mean(axis=1))) if len(blocks) else 0.0  # the offset of most of the sound
     matters = abs(offset) > _ROUNDING and offset**2 > _OFFSET**2 * float(np.vdot(wave, wave)) / len(wave)
     return offset if matters else 0.0

@@ -1,7 +1,7 @@
-"""Picture file to a clip of one frame, upright and in RGB.
+"""Read a picture file as a clip of one frame, upright and in RGB.
 
-Pixels stay as they are up to a longer side of 4096: the model's own resizing must see what transformers' image
-processor would see. Only larger pictures are reduced here.
+Pictures with a longer side of up to 4096 pixels keep their size, so that the model's resizing gets the same input as
+transformers' image processor. Only larger pictures are reduced here.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from emotion_qwen.records import Clip
 from emotion_qwen.settings import ClipSettings
 
 MAX_SIDE = 4096
-MAX_ASPECT = 200  # Qwen2-VL's own limit
-_DARK = 64  # of 255; a colour picture of 16 bits that is nowhere brighter may hold fewer bits
-# Formats with a clear mark at their beginning: PIL takes MPEG streams for pictures and almost anything for a TGA.
+MAX_ASPECT = 200  # the limit of Qwen2-VL
+_DARK = 64  # of 255; a 16-bit colour picture that is nowhere brighter may use only its lower bits
+# Formats with an unambiguous signature. PIL mistakes MPEG streams for pictures, and almost any file for a TGA.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 DAMAGE = (
     OSError, SyntaxError, ValueError, RuntimeError, EOFError, LookupError, TypeError, OverflowError, struct.error,
     zlib.error,
 )  # fmt: skip
-"""What PIL's readers raise on damaged files, each in its own way."""
-_ANIMATED = {"GIF", "WEBP", "PNG"}  # a second picture in a TIFF or MPO is no second frame
+"""Errors that PIL's readers raise on damaged files."""
+_ANIMATED = {"GIF", "WEBP", "PNG"}  # not TIFF and MPO: their further pictures are not frames
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
 
 
 def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
-    """Read a picture; of an animation, its first frame.
+    """Read a picture, or the first frame of an animation.
 
-    The EXIF orientation is applied, transparency is laid on white, and every mode becomes 8-bit RGB.
+    The EXIF orientation is applied, transparency is composited on white, and every mode is converted to 8-bit RGB.
 
     Args:
         path: a file in one of `FORMATS`.
-        settings: taken for the common form of the readers; a picture has no frame budget.
+        settings: unused, because a picture has no frame budget; all readers have this argument.
 
     Raises:
-        MediaError: the file is missing, empty, no picture, damaged, too large to be harmless, or more than 200 times
-            as long as wide.
+        MediaError: the file is missing, empty, not a picture, damaged, above PIL's limit for decompression bombs, or
+            one side is more than 200 times the other.
     """
     path = Path(path)
     with open_picture(path) as image:
@@ -76,27 +76,27 @@ def read_picture(path: str | Path, settings: ClipSettings) -> Clip:
 
 
 def decode_picture(data: bytes, name: str) -> np.ndarray:
-    """Decode an encoded picture that is no file of its own to (H, W, 3) uint8, by the rules of `read_picture`.
+    """Decode a picture in memory to (H, W, 3) uint8 RGB by the rules of `read_picture`.
 
     Args:
-        data: its bytes.
-        name: how messages call it.
+        data: the encoded bytes.
+        name: name of the picture in messages.
 
     Raises:
-        MediaError: it is no picture that can be read.
+        MediaError: the picture cannot be read.
     """
     Image.init()
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             return np.asarray(_upright_rgb(image, lambda: data, []))
-    except UnidentifiedImageError as error:  # its own message shows where PIL held the bytes
+    except UnidentifiedImageError as error:  # PIL's own message contains the address of a buffer
         raise MediaError(f"{name} is no picture that can be read; expected one of {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, *DAMAGE) as error:
         raise MediaError(f"{name}: cannot be decoded ({error}); fetch its file again") from error
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by its content whether a file is a picture; an animation is one too."""
+    """Return whether the content of a file is a picture, which includes animations."""
     try:
         Image.init()
         with Image.open(path, formats=_known_formats()):
@@ -104,14 +104,14 @@ def is_picture(path: Path) -> bool:
     except UnidentifiedImageError:
         return read_head(path)[4:8] == b"ftyp" and read_head(path)[8:12] in _HEIC_BRANDS
     except (Image.DecompressionBombError, *DAMAGE):
-        return True  # recognised; reading it tells what is wrong
+        return True  # recognised as a picture; reading it reports the error
 
 
 def is_animation(path: Path) -> bool:
-    """Tell whether a picture file holds several frames over time.
+    """Return whether a picture file is an animation.
 
     Raises:
-        MediaError: it is no readable picture.
+        MediaError: the picture cannot be read.
     """
     with open_picture(path) as image:
         return _is_animation(image)
@@ -121,7 +121,7 @@ def open_picture(path: Path) -> Image.Image:
     """Open a picture without decoding it.
 
     Raises:
-        MediaError: the file is missing, empty, no picture, or too large to be harmless.
+        MediaError: the file is missing, empty, not a picture, or above PIL's limit for decompression bombs.
     """
     check_readable(path)
     Image.init()
@@ -148,23 +148,23 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def _known_formats() -> list[str]:
-    return [name for name in FORMATS if name in Image.OPEN]  # AVIF and JPEG2000 are not in every build of PIL
+    return [name for name in FORMATS if name in Image.OPEN]  # some builds of PIL lack AVIF or JPEG2000
 
 
 def _is_animation(image: Image.Image) -> bool:
     if image.format not in _ANIMATED:
         return False
-    try:  # counting walks through the file
+    try:  # counting the frames reads the whole file
         return getattr(image, "n_frames", 1) > 1
     except DAMAGE:
-        return False  # damaged; reading the first frame tells
+        return False  # damaged; reading the first frame reports the error
 
 
 def _upright_rgb(image: Image.Image, read: Callable[[], bytes], warnings: list[str]) -> Image.Image:
-    """Decode a picture as it is shown, its numbers brought to 8 bits; what had to be guessed is added to `warnings`."""
+    """Decode a picture for display as 8-bit RGB; guesses about its range are added to `warnings`."""
     deep = ";16" in str(getattr(image, "tile", "")) and image.mode.startswith(
         ("RGB", "LA")
-    )  # of these, PIL keeps the upper 8 bits
+    )  # PIL keeps only the upper 8 bits of these
     picture = flat_rgb(ImageOps.exif_transpose(image), warnings)
     if deep and int(np.asarray(picture).max()) < _DARK:
         picture = flat_rgb(ImageOps.exif_transpose(_all_bits(image, read(), warnings)))
@@ -176,8 +176,8 @@ def _upright_rgb(image: Image.Image, read: Callable[[], bytes], warnings: list[s
 
 
 def flat_rgb(image: Image.Image, warnings: list[str] | None = None) -> Image.Image:
-    """Bring any mode to 8-bit RGB, transparency laid on white; a scale that was guessed is added to `warnings`."""
-    if image.mode.startswith(("I", "F")):  # PIL's own conversion would cut off everything above 255
+    """Convert any mode to 8-bit RGB on white; a guessed range is added to `warnings`."""
+    if image.mode.startswith(("I", "F")):  # PIL's own conversion clips values above 255
         values, warning = _eight_bits(np.asarray(image))
         if warning and warnings is not None:
             warnings.append(warning)
@@ -190,10 +190,10 @@ def flat_rgb(image: Image.Image, warnings: list[str] | None = None) -> Image.Ima
 
 
 def _eight_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Scale samples of another number type to uint8: by the type, or by what they hold, which the warning says.
+    """Scale samples of another number type to uint8; return them with a warning if the range was guessed, else "".
 
-    Whole numbers are taken to have the fewest of 8, 10, 12, 14 and 16 bits that hold them, other numbers to reach from
-    0 to 1 or from 0 to 255 if they lie in it. What fits neither is spread from its least to its greatest.
+    Integers are assumed to have the smallest fitting depth of 8, 10, 12, 14 and 16 bits. Other numbers are assumed to
+    range from 0 to 1 or from 0 to 255. Anything else is stretched from its minimum to its maximum.
     """
     whole = values.dtype.kind in "ui"
     values = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
@@ -211,8 +211,8 @@ def _eight_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _all_bits(image: Image.Image, data: bytes, warnings: list[str]) -> Image.Image:
-    """Decode a colour picture of 16 bits whose upper bits are empty, with all of its bits, not yet turned."""
-    import cv2  # late: its import takes a tenth of a second, and few pictures need it
+    """Decode a 16-bit colour picture with empty upper bits at full depth, before its orientation is applied."""
+    import cv2  # imported late: it takes 0.1 s, and few pictures need it
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
@@ -220,15 +220,15 @@ def _all_bits(image: Image.Image, data: bytes, warnings: list[str]) -> Image.Ima
         return image
     values, warning = _eight_bits(pixels)
     warnings.extend([warning] if warning else [])
-    order = [2, 1, 0, 3][: pixels.shape[2]]  # OpenCV's order is blue, green, red
+    order = [2, 1, 0, 3][: pixels.shape[2]]  # OpenCV returns blue, green, red
     scaled = Image.fromarray(np.ascontiguousarray(values[..., order]))
-    if image.format != "TIFF":  # whose own reader has turned it already, and forgotten how
+    if image.format != "TIFF":  # OpenCV's TIFF reader has already applied the orientation
         scaled.info.update(image.info)
     return scaled
 
 
 def _transfer(image: Image.Image, read: Callable[[], bytes]) -> int:
-    """Read the transfer characteristics (ITU-T H.273) that an AVIF or PNG file names; 0 where it names none."""
+    """Return the transfer characteristics (ITU-T H.273) stated in an AVIF or PNG file; 0 if there are none."""
     mark, place = {"AVIF": (b"colrnclx", 10), "PNG": (b"cICP", 5)}.get(image.format or "", (b"", 0))
     at = (head := read()[:SNIFF]).find(mark) if mark else -1
     return int.from_bytes(head[at + place : at + place + (2 if image.format == "AVIF" else 1)], "big") if at >= 0 else 0

@@ -1,4 +1,4 @@
-"""How something is said: loudness, pitch, pace and pauses of a clip's sound, measured without a model."""
+"""Measure prosody without a model: loudness, pitch, pace and pauses of a clip's sound."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from emotion_qwen.media.voice import measure
 
 SILENT = -60.0
-"""Decibels of full scale below which a clip has no sound."""
+"""Level in decibels of full scale below which a clip counts as silent."""
 FRAME = 0.02  # seconds
 PAUSE = 0.25
-"""Seconds of quiet inside speech from which it is a pause."""
-_QUIET = 20.0  # dB under the loudest hundredth; below it is quiet
+"""Shortest quiet stretch within speech that counts as a pause, seconds."""
+_QUIET = 20.0  # dB below the loudest hundredth; anything lower is quiet
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Prosody:
 
     Attributes:
         level: decibels of full scale.
-        pitch: median, Hz; 0 where nothing is voiced.
-        spread: of the pitch, semitones.
-        voiced: share of the frames that are voiced.
-        rate: peaks of loudness that are voiced, about syllables, per second of speech; 0 without voice.
-        pauses: how many.
+        pitch: median, Hz; 0 if no frame is voiced.
+        spread: standard deviation of the pitch, semitones.
+        voiced: share of voiced frames, 0..1.
+        rate: voiced peaks of loudness (roughly syllables) per second of speech; 0 without voice.
+        pauses: number of pauses.
         longest_pause: seconds.
     """
 
@@ -62,7 +62,7 @@ def prosody_of(wave: np.ndarray, rate: int) -> Prosody | None:
 
 
 def _peaks(loud: np.ndarray, speech: np.ndarray) -> int:
-    """Count hills of the smoothed loudness that rise 2 dB above the valleys beside them: about one a syllable."""
+    """Count hills of the smoothed loudness that rise 2 dB above the valleys beside them: about one per syllable."""
     smooth = np.convolve(loud, np.hanning(7) / np.hanning(7).sum(), mode="same")
     count, valley, hill, rising = 0, smooth[0], smooth[0], True
     for value, spoken in zip(smooth, speech, strict=True):

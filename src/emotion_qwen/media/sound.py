@@ -1,11 +1,11 @@
-"""The sound of a media file: one mono wave on the clip's clock, every sample where its timestamp puts it.
+"""Read the sound of a media file as one mono wave on the clip's clock, with every sample at its timestamp.
 
-A run is sound without a gap; it is resampled in one piece, so that its length stays exact however long it is. Runs are
-placed by the timestamp of their first sample. Samples that an encoder added at the front (priming) are cut by the
-decoder where the file tells their number; raw AAC and AVI files do not, and begin up to a codec frame late.
+A run is sound without a gap. Each run is resampled in one piece, so that its length stays exact, and is placed by the
+timestamp of its first sample. The decoder removes samples that an encoder added at the start (priming) if the file
+states their number; raw AAC and AVI files do not, so their sound begins up to one codec frame late.
 
-FFmpeg's own mixing of float channels raises two equal channels by 3 dB, and a sample that is not a number would spread
-through the resampler's filter. So channels are mixed here, and only the rate is left to FFmpeg.
+FFmpeg's mixing of float channels raises two equal channels by 3 dB, and a NaN sample would spread through the
+resampler's filter. Channels are therefore mixed here, and FFmpeg only changes the sample rate.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from emotion_qwen.media.container import SNIFF, check_head, check_readable, open
 from emotion_qwen.media.wave import WaveWriter
 
 SAMPLE_RATE = 16_000  # Hz
-_JITTER = 0.02  # seconds; Matroska rounds its timestamps to milliseconds, and a smaller hole is not heard
-_LONGEST_SILENCE = 3600.0  # seconds; a larger step is a broken timestamp, and filling it could take all memory
-_LEAD = 1.0  # seconds decoded before `start`: codecs lean on what came before, and so does the resampler's filter
-_TAIL = 0.05  # seconds decoded after `end`, for the same filter
-_FAR = 10.0  # seconds; reading over less costs less than a seek
-_SEEKABLE = ("mov", "matroska")  # formats with an index; in others a seek may land beside the time it was asked for
-_DECLARING = ("mov", "flac")  # formats whose header tells the length; for others FFmpeg guesses it from the file size
+_JITTER = 0.02  # seconds; Matroska rounds timestamps to milliseconds, and a shorter gap is inaudible
+_LONGEST_SILENCE = 3600.0  # seconds; a longer gap is a broken timestamp, and filling it could exhaust the memory
+_LEAD = 1.0  # seconds decoded before `start`, because codecs and the resampler's filter depend on earlier samples
+_TAIL = 0.05  # seconds decoded after `end`, for the resampler's filter
+_FAR = 10.0  # seconds; over a shorter distance, reading is cheaper than a seek
+_SEEKABLE = ("mov", "matroska")  # formats with an index; in others, a seek may land at a wrong time
+_DECLARING = ("mov", "flac")  # formats whose header states the length; elsewhere FFmpeg estimates it from the file size
 
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """The sound of a medium, or of a part of it.
+    """The sound of a file, or of a span of it.
 
     Attributes:
-        wave: (S,) float32 mono. Full scale is -1..1; lossy codecs may exceed it, nothing is clipped. A long one maps a
-            temporary file.
+        wave: (S,) float32 mono. Full scale is -1..1; lossy codecs may exceed it, and nothing is clipped. A long wave is
+            a memory-mapped temporary file.
         sample_rate: of `wave`, Hz.
-        start: seconds of sample 0 on the clip's clock.
+        start: time of sample 0 on the clip's clock, seconds.
         duration: length of `wave`, seconds.
-        warnings: what was wrong with the sound and could be mended, and which track was taken where there are several.
-        track: number of the track among the file's sound tracks, from 0.
-        tracks: how many sound tracks the file has.
+        warnings: problems that were corrected, and which track was chosen from several.
+        track: index among the file's sound tracks, from 0.
+        tracks: number of sound tracks in the file.
     """
 
     wave: np.ndarray
@@ -67,13 +67,13 @@ class Sound:
 
 @dataclass(frozen=True)
 class SoundBytes:
-    """An encoded sound in memory, such as a cell of a table, and how messages call it."""
+    """An encoded sound in memory, for example from a table cell, and its name in messages."""
 
     data: bytes
     name: str
 
     def __str__(self) -> str:
-        """Give the name, where a file gives its path."""
+        """Return the name; messages use it where a file has its path."""
         return self.name
 
 
@@ -85,22 +85,24 @@ def read_sound(
     end: float | None = None,
     track: int | None = None,
 ) -> Sound:
-    """Read the sound of a file as mono at 16 kHz, from `start` to where the sound or the span ends.
+    """Read the sound of a file as mono at 16 kHz, from `start` to the end of the sound or of the span.
 
     Args:
         path: any sound file, or video with sound, that FFmpeg reads; or its bytes.
-        origin: container seconds (pts x time base) of the clip's zero, a video's first frame; None: the first sample.
-        start: seconds on the clip's clock; earlier sound is left out.
-        end: seconds; sound from here on is left out.
-        track: number among the sound tracks, from 0. None takes the default track, or else the first.
+        origin: time of the clip's zero (a video's first frame) in container seconds, pts x time base. None means the
+            first sample.
+        start: seconds on the clip's clock; earlier sound is omitted.
+        end: seconds; sound from this time on is omitted.
+        track: index among the sound tracks, from 0. None selects the default track, or the first if none is marked.
 
     Returns:
-        The sound, silent before it begins and in gaps; empty, with a warning, where a video's ends before `start`.
+        The sound, with silence before its first sample and in gaps. If the sound of a video ends before `start`, the
+        wave is empty and a warning is given.
 
     Raises:
-        MediaError: the file is missing, empty, text or damaged; it has no sound, not that track or no decoder for it;
-            no sample can be decoded; the span is empty, or begins behind the end of a sound file.
-        StorageError: there is no room for a long sound in the temporary folder.
+        MediaError: the file is missing, empty, text or damaged; it has no sound, no such track, or no decoder for it;
+            no sample can be decoded; the span is empty, or begins after the end of a sound file.
+        StorageError: the temporary folder has no space for a long sound.
     """
     path = path if isinstance(path, SoundBytes) else Path(path)
     low, high = 0.0 if start is None else float(start), math.inf if end is None else float(end)
@@ -124,7 +126,7 @@ def read_sound(
 def _place(
     path: Path | SoundBytes, number: int, zero: float, low: float, high: float, channel: int | None = None
 ) -> _Placed:
-    """Read a track whole, all channels mixed or one of them alone."""
+    """Read a whole track with all channels mixed, or a single channel."""
     placed = _Placed(zero, low, high, _Faults(), channel)
     for time, frame in _frames(path, number, zero + low, placed.faults):
         if not placed.add(time, frame):
@@ -133,7 +135,7 @@ def _place(
 
 
 def sound_tracks(path: str | Path) -> int:
-    """Count the sound tracks of a file, without decoding; 0 for a picture or a silent video.
+    """Count the sound tracks of a file without decoding it; 0 for a picture or a video without sound.
 
     Raises:
         MediaError: the file is missing, empty, text or damaged.
@@ -144,10 +146,10 @@ def sound_tracks(path: str | Path) -> int:
 
 @contextmanager
 def _open(path: Path | SoundBytes) -> Iterator[InputContainer]:
-    """Open media that are not text, a file by its absolute path, and without reach beyond it.
+    """Open a media file or encoded bytes, and refuse text and formats that refer to other files.
 
     Raises:
-        MediaError: it is missing, empty, text or damaged.
+        MediaError: the file is missing, empty, text or damaged.
     """
     if isinstance(path, SoundBytes):
         check_head(path.name, path.data[:SNIFF])
@@ -167,7 +169,7 @@ def _open(path: Path | SoundBytes) -> Iterator[InputContainer]:
 
 
 def _choose_track(path: Path | SoundBytes, container: InputContainer, track: int | None) -> tuple[int, int, list[str]]:
-    """Choose the track asked for, else the file's default, else the first: (number, tracks, warning about a choice)."""
+    """Choose the requested track, else the default, else the first; return (index, number of tracks, warnings)."""
     streams = container.streams.audio
     if not streams:
         raise MediaError(
@@ -197,23 +199,23 @@ def _choose_track(path: Path | SoundBytes, container: InputContainer, track: int
 
 @dataclass
 class _Faults:
-    """What happened while a track was read."""
+    """Counts of what went wrong while a track was read."""
 
     frames: int = 0
-    skipped: int = 0  # packets before the span that were not decoded; a seek over many counts as one
+    skipped: int = 0  # packets before the span that were not decoded; a seek counts as one
     lost: int = 0  # packets that cannot be decoded
-    damaged: int = 0  # those of them that belong to the span
+    damaged: int = 0  # lost packets within the span
     gaps: int = 0  # steps in the timestamps where no packet was lost
     gap_seconds: float = 0.0
-    unlike_numbers: int = 0  # samples
+    not_finite: int = 0  # samples
     repeated: float = 0.0  # seconds
-    heard: float = -math.inf  # container seconds at which the sound met so far ends
-    declared: float = 0.0  # container seconds at which the header says that the track ends
+    heard: float = -math.inf  # container seconds; end of the sound read so far
+    declared: float = 0.0  # container seconds; end of the track by the header
     codec: str = ""
     broken: str = ""  # why reading stopped before the end
 
     def nothing(self) -> str:
-        """Say why there is no sample."""
+        """Return why there is no sample."""
         if self.broken:
             return f"its sound cannot be read ({self.broken}); fetch or record the file again"
         if not self.lost:
@@ -224,13 +226,13 @@ class _Faults:
         )
 
     def warnings(self, zero: float, complete: bool) -> Iterator[str]:
-        """Say what is missing or was mended."""
+        """Yield a sentence on everything that is missing or was corrected."""
         if self.damaged:
             yield f"packets of sound that could not be decoded, replaced by silence: {self.damaged}"
         if self.gaps:
             yield f"gaps in the sound, filled with silence: {self.gaps}, {self.gap_seconds:.2f} s in all"
-        if self.unlike_numbers:
-            yield f"samples of sound that were infinite or not numbers, set to 0: {self.unlike_numbers}"
+        if self.not_finite:
+            yield f"samples of sound that were infinite or not numbers, set to 0: {self.not_finite}"
         if self.repeated > 0.1:
             yield f"{self.repeated:.2f} s of sound carry times at which there was sound already, and were left out"
         if self.broken:
@@ -243,7 +245,7 @@ class _Faults:
 
 
 def _first_time(path: Path | SoundBytes, number: int) -> float:
-    """Decode up to the first sample and tell its time in container seconds."""
+    """Decode up to the first sample and return its time in container seconds."""
     faults = _Faults()
     with _open(path) as container:
         for time, _ in _decode(container, container.streams.audio[number], -math.inf, -math.inf, faults):
@@ -254,7 +256,7 @@ def _first_time(path: Path | SoundBytes, number: int) -> float:
 def _frames(
     path: Path | SoundBytes, number: int, low: float, faults: _Faults
 ) -> Iterator[tuple[float | None, AudioFrame]]:
-    """Decode from a little before `low`, container seconds."""
+    """Decode from shortly before `low`, in container seconds."""
     begin = low - _LEAD
     seeking = _seek_lands(path, number, begin)
     with _open(path) as container:
@@ -268,7 +270,7 @@ def _frames(
 
 
 def _seek_lands(path: Path | SoundBytes, number: int, begin: float) -> bool:
-    """Tell whether a seek pays, and brings the track to `begin` or before; otherwise everything before is read over."""
+    """Return whether a seek is worthwhile and lands at or before `begin`; if not, earlier packets are skipped."""
     with _open(path) as container, suppress(av.error.FFmpegError):
         stream = container.streams.audio[number]
         far = begin - (container.start_time or 0) / av.time_base > _FAR
@@ -286,8 +288,8 @@ def _decode(
     """Yield (container seconds, frame); packets that end before `begin` are not decoded."""
     faults.codec = stream.codec_context.name
     for other in container.streams:
-        if other is not stream and hasattr(other, "discard"):  # older PyAV lacks it
-            other.discard = av.stream.Discard.all  # of a file with an index, the pictures are then not even read
+        if other is not stream and hasattr(other, "discard"):  # missing in older PyAV
+            other.discard = av.stream.Discard.all  # in a file with an index, pictures are then not even read
     try:
         for packet in container.demux(stream):
             time = None if packet.pts is None else float(packet.pts * packet.time_base)
@@ -297,10 +299,10 @@ def _decode(
                 faults.heard = max(faults.heard, over)
                 continue
             try:
-                frames = packet.decode()  # the last packet is empty and takes out what the decoder still holds
+                frames = packet.decode()  # the last packet is empty and flushes the decoder
             except av.error.FFmpegError:
                 faults.lost += 1
-                # A decoder that starts in the middle may stumble, without harm, over what comes before the span.
+                # A decoder that starts mid-stream may fail on packets before the span, which does no harm.
                 faults.damaged += not faults.skipped or time is None or time >= low
                 continue
             for frame in frames:
@@ -312,35 +314,36 @@ def _decode(
 
 
 def _why_empty(path: Path | SoundBytes, placed: _Placed, behind_is_error: bool) -> str:
-    """Say that a span lies behind the end of the sound, or raise an error where that is one or there is no sound."""
+    """Return a warning that the span is beyond the end of the sound; raise if that is an error or no sound exists."""
     faults = placed.faults
     if faults.broken or not (faults.frames or faults.skipped):
         raise MediaError(f"{str(path)!r}: {faults.nothing()}")
     end = max(faults.heard - placed.zero, 0)
-    what = f"start {placed.low:g} s lies behind the end of the sound ({end:.2f} s)"
+    what = f"start {placed.low:g} s is after the end of the sound ({end:.2f} s)"
     if behind_is_error:
         raise MediaError(f"{str(path)!r}: {what}; start earlier")
     return f"{what}; this span is silent"
 
 
 class _Placed:
-    """The decoded sound, resampled run by run, and where each piece belongs."""
+    """Collects decoded sound, resamples it run by run, and keeps the position of each piece."""
 
     def __init__(self, zero: float, low: float, high: float, faults: _Faults, channel: int | None = None) -> None:
         self.zero, self.low, self.high, self.faults = zero, low, high, faults
         self.balance = Balance(channel)
-        self.complete = False  # sound goes on behind the span
-        self._rate = 0  # Hz, of the run at hand; 0 without one
-        self._begin, self._count = 0.0, 0  # its container seconds, and samples at its own rate
-        self._place = self._from = 0  # samples from the clip's zero: where the next piece belongs, what is kept
+        self.complete = False  # the sound continues beyond the span
+        self._rate = 0  # Hz, of the current run; 0 if there is none
+        self._begin, self._count = 0.0, 0  # start in container seconds, and number of samples at the original rate
+        # In samples from the clip's zero: position of the next piece, and the first sample to keep.
+        self._place = self._from = 0
         self._pending: list[np.ndarray] = []
         self._resampler: AudioResampler | None = None
-        self._first, self._writer = round(low * SAMPLE_RATE), WaveWriter()  # samples from the clip's zero to the span's
-        self._lost = 0  # packets, up to the run at hand
-        self._repeating = False  # the last frame was wholly one of a time already filled
+        self._first, self._writer = round(low * SAMPLE_RATE), WaveWriter()  # start of the span, samples
+        self._lost = 0  # packets lost before the current run
+        self._repeating = False  # the last frame covered a time that already has sound
 
     def add(self, time: float | None, frame: AudioFrame) -> bool:
-        """Take one frame; tell whether more are wanted."""
+        """Add one frame; return whether more frames are needed."""
         rate, faults = frame.sample_rate, self.faults
         ends = self._begin + self._count / self._rate if self._rate else self.zero
         time = ends if time is None else time
@@ -351,9 +354,9 @@ class _Placed:
         if leap > _LONGEST_SILENCE:
             faults.broken = f"its timestamps leap by {leap:.0f} s"
             return False
-        samples, unlike_numbers = samples_of(frame)
-        wave = self.balance.mix(samples, tuple(one.name for one in frame.layout.channels))
-        faults.unlike_numbers += unlike_numbers
+        samples, not_finite = samples_of(frame)
+        wave = self.balance.mix(samples, tuple(channel.name for channel in frame.layout.channels))
+        faults.not_finite += not_finite
         gap = time - ends
         if self._rate and gap < (0 if self._repeating else -_JITTER):
             repeated = min(round(-gap * rate), len(wave))
@@ -366,18 +369,18 @@ class _Placed:
         if self._rate and gap > _JITTER and not lost:
             faults.gaps += 1
             faults.gap_seconds += gap
-        # A lost packet may be shorter than what counts as a gap, so after it the timestamp is taken at its word.
+        # A lost packet may be shorter than the threshold for a gap, so the timestamp after it is trusted.
         if rate != self._rate or gap > _JITTER or lost:
             self._start(ends + max(gap, 0.0) if self._rate else time, rate)
         self._count += len(wave)
         faults.heard = self._begin + self._count / rate
         self._pending.append(wave)
-        if sum(map(len, self._pending)) >= rate:  # small frames are resampled together: each call has its price
+        if sum(map(len, self._pending)) >= rate:  # small frames are resampled together, because each call has a cost
             self._resample()
         return True
 
     def wave(self) -> np.ndarray:
-        """Put the pieces together: (S,) float32 from the start of the span."""
+        """Return the assembled wave from the start of the span, (S,) float32."""
         self._finish()
         last = self._first + self._writer.end
         if self.complete or last / SAMPLE_RATE > self.high:
@@ -387,8 +390,8 @@ class _Placed:
     def _start(self, time: float, rate: int) -> None:
         self._finish()
         self._begin, self._count, self._rate, self._lost = time, 0, rate, self.faults.lost
-        # The run is led by silence up to a time at which samples of both rates fall together; so its samples are the
-        # same wherever reading began. What becomes of that silence is not kept.
+        # Silence is prepended back to a time at which samples of both rates coincide, so that the samples do not depend
+        # on where reading began. The resampled silence is dropped.
         number = round((time - self.zero) * rate)
         lead = number % (rate // math.gcd(rate, SAMPLE_RATE))
         self._place = (number - lead) * SAMPLE_RATE // rate
@@ -398,7 +401,7 @@ class _Placed:
             self._resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
     def _finish(self) -> None:
-        """End the run, taking out what the resampler's filter still holds."""
+        """End the run and flush the resampler's filter."""
         self._resample()
         if self._resampler is not None and self._count:
             self._keep(self._resampler.resample(None))

@@ -1,7 +1,7 @@
-"""Words of a clip by speech recognition, with their times: the optional package faster-whisper, a model on this disk.
+"""Recognise the words of a clip with their times, using the optional package faster-whisper and a local model.
 
-It runs only where it is asked for, and nothing is downloaded then. What is recognised may be wrong, so it is said to be
-recognised, and by what.
+Recognition runs only on request, and nothing is downloaded. Recognised words may be wrong, so reports mark them as
+recognised and name the recogniser.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from emotion_qwen.media.subtitles import Words
 from emotion_qwen.records import Utterance
 
 PACKAGE = "faster-whisper"
-# Without tokenizer.json the package would fetch one from the network.
+# Without tokenizer.json the package would download one.
 FILES = ("config.json", "model.bin", "tokenizer.json")
-# Whisper's own rule for what is no speech: both together, for each alone is wrong too often.
+# Whisper's own rule for segments without speech: both conditions must hold, as each alone is too often wrong.
 _NO_SPEECH, _LEAST_LOG_PROBABILITY = 0.6, -1.0
-_SILENT = 1e-4  # root mean square of a wave; in silence Whisper invents words
+_SILENT = 1e-4  # root mean square of a wave; Whisper invents words in silence
 
 
 class Recognizer:
     """A loaded speech recogniser.
 
     Args:
-        model: `faster_whisper.WhisperModel`, or what has its `transcribe`.
-        name: how reports call it.
+        model: `faster_whisper.WhisperModel`, or any object with its `transcribe` method.
+        name: name of the recogniser in reports.
     """
 
     def __init__(self, model: Any, name: str) -> None:
@@ -44,12 +44,12 @@ class Recognizer:
         """Load a Whisper model in CTranslate2's format from a folder.
 
         Args:
-            folder: it holds `FILES`, as `ct2-transformers-converter` writes them; or "whisper", the fetched one.
+            folder: contains `FILES`, as written by `ct2-transformers-converter`; or "whisper", the fetched model.
             device: "cpu" or "cuda".
 
         Raises:
             MissingPackage: faster-whisper is not installed.
-            CheckpointError: no such folder, a missing file, or a model that cannot be loaded.
+            CheckpointError: the folder or a file in it is missing, or the model cannot be loaded.
         """
         folder = Path(folder)
         if str(folder) == WHISPER:
@@ -87,10 +87,11 @@ class Recognizer:
 
         Args:
             wave: (S,) float32 mono at 16 kHz.
-            start: seconds of its first sample on the clip's clock.
+            start: time of its first sample on the clip's clock, seconds.
 
         Returns:
-            Utterances on the clip's clock, none in silence; a warning says that they were recognised, and how surely.
+            Utterances on the clip's clock, none in silence, with a warning that they were recognised and the mean
+            probability per token.
 
         Raises:
             MediaError: the recogniser fails.
@@ -99,18 +100,24 @@ class Recognizer:
             return Words((), (f"the sound is silent; {self.name} had no words to recognise",), self._source(""), "")
         try:
             segments, info = self.model.transcribe(np.ascontiguousarray(wave, dtype=np.float32))
-            found = list(segments)  # recognised only now, one after another
+            recognised = list(segments)  # recognition runs during this iteration
         except (RuntimeError, ValueError) as error:
             raise MediaError(
                 f"{self.name} failed ({' '.join(str(error).split())}); try another model or leave --transcribe out"
             ) from error
         last = len(wave) / SAMPLE_RATE
-        kept = [one for one in found if _is_speech(one, last)]
-        told = tuple(
-            Utterance(start + max(float(one.start), 0.0), start + min(float(one.end), last), " ".join(one.text.split()))
-            for one in sorted(kept, key=lambda one: one.start)
+        kept = [segment for segment in recognised if _is_speech(segment, last)]
+        utterances = tuple(
+            Utterance(
+                start + max(float(segment.start), 0.0),
+                start + min(float(segment.end), last),
+                " ".join(segment.text.split()),
+            )
+            for segment in sorted(kept, key=lambda segment: segment.start)
         )
-        return Words(told, tuple(self._warnings(kept, len(found))), self._source(info.language), info.language)
+        return Words(
+            utterances, tuple(self._warnings(kept, len(recognised))), self._source(info.language), info.language
+        )
 
     def _source(self, language: str) -> str:
         return f"recognised by {self.name}" + (f", language {language}" if language else "")
@@ -118,15 +125,15 @@ class Recognizer:
     def _warnings(self, kept: list[Any], count: int) -> list[str]:
         if not kept:
             return [f"{self.name} recognised no words"]
-        sure = math.exp(sum(one.avg_logprob for one in kept) / len(kept))
-        warnings = [f"the words were recognised by {self.name}, at {sure:.0%} a token; they may be wrong"]
+        sure = math.exp(sum(segment.avg_logprob for segment in kept) / len(kept))
+        warnings = [f"the words were recognised by {self.name}, at {sure:.0%} per token; they may be wrong"]
         if len(kept) < count:
             warnings.append(f"{count - len(kept)} of {count} recognised segments are left out: likely no speech")
         return warnings
 
 
 def _is_speech(segment: Any, last: float) -> bool:
-    """Tell whether a segment has words, lasts, and is not what Whisper makes of noise."""
+    """Return whether a segment has words and a length, and is unlikely to be noise."""
     unlikely = segment.no_speech_prob > _NO_SPEECH and segment.avg_logprob < _LEAST_LOG_PROBABILITY
     lasts = max(segment.start, 0.0) < min(segment.end, last)
     return lasts and not unlikely and any(character.isalnum() for character in segment.text)

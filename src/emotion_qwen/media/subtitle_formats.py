@@ -1,8 +1,8 @@
-"""Formats of words with times: SubRip, WebVTT, SSA, ASS and transcripts, each as cues.
+"""Read SubRip, WebVTT, SSA, ASS and transcripts as cues.
 
-The formats are read here, line by line. The library for them, pysubs2 1.8, takes notes and names of WebVTT cues for
-words and a word's own times for a cue, drops a last line that is a number, and stops at one bad line of ASS. Names of
-speakers are markup in WebVTT and a field in ASS, and left out; a name written as words ("ANNA: Hello") stays.
+The library pysubs2 1.8 is not used, because it reads notes and cue names of WebVTT as words and the times of single
+words as cues, drops a last line that is a number, and stops at the first bad line of ASS. Speaker names are removed if
+they are markup (WebVTT) or a field (ASS); a name within the text ("ANNA: Hello") stays.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _TIMING = re.compile(rf"\s*({_STAMP})\s*-{{1,3}}>\s*({_STAMP})(?![\d:])")
 _ASS = re.compile(r"^(\[Script Info\]|\[Events\]|Dialogue:[^,\n]*,\s*-?\d+:\d)", re.MULTILINE | re.IGNORECASE)
 _LINE_STAMP = re.compile(rf"\s*(?:[\[(]\s*({_STAMP})(?:\s*[-–]+>?\s*({_STAMP}))?\s*[\])]|({_STAMP})(?!\S))")
 _LRC_HEAD = re.compile(r"\s*\[(?:ti|ar|al|au|by|re|ve|la|lr|length|offset|tool|id|#)\s*:[^\]]*\]\s*", re.IGNORECASE)
-# No pattern may look ahead over text that another match begins in: time must not grow with the square of the length.
-_MARKUP = re.compile(r"<rt>[^<]*</rt>|</?(?:[A-Za-z]|\d+:)[^<>]*>|\{\\[^{}]*\}")  # rt: how a word is spoken
+# No pattern may look ahead across the start of another match, which would make the time quadratic in the length.
+_MARKUP = re.compile(r"<rt>[^<]*</rt>|</?(?:[A-Za-z]|\d+:)[^<>]*>|\{\\[^{}]*\}")  # rt: pronunciation of a word
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
 _INVISIBLE = re.compile(r"[\ufeff\u200b\u200e\u200f\u202a-\u202e\x1a]")
 
 
 class Caption(NamedTuple):
-    """What is shown for a while.
+    """A cue: lines of text with the time at which they are shown.
 
     Attributes:
         start: seconds.
-        end: seconds; it may be wrong.
-        lines: without markup and space around them; none is empty.
+        end: seconds, as written in the file, which may be wrong.
+        lines: stripped of markup and surrounding space; never empty strings.
     """
 
     start: float
@@ -41,17 +41,17 @@ class Caption(NamedTuple):
 
 
 def read_cues(text: str, suffix: str, duration: float) -> tuple[list[Caption], list[str]]:
-    """Read the cues of WebVTT, ASS, SubRip or a transcript; the content decides which, where it can.
+    """Read the cues of WebVTT, ASS, SubRip or a transcript; the format is detected from the content where possible.
 
-    Times stand as they are written, and cues in the order of the file; cues without words are still there.
+    Times are not corrected, cues are in the order of the file, and cues without words are included.
 
     Args:
         text: lines end with a line feed.
-        suffix: of the file, in lower case: `.vtt` may lack its first line, and only `.txt` may be without times.
-        duration: seconds at which a transcript ends; infinite if not known.
+        suffix: of the file, in lower case. A `.vtt` file may lack its header, and only `.txt` may have no times.
+        duration: end of a transcript, seconds; infinite if unknown.
 
     Returns:
-        The cues, and the times that cannot be read, whose cues are left out.
+        The cues, and the time lines that cannot be read; their cues are omitted.
     """
     broken: list[str] = []
     if text.startswith("WEBVTT") or (suffix == ".vtt" and "-->" in text):
@@ -64,17 +64,17 @@ def read_cues(text: str, suffix: str, duration: float) -> tuple[list[Caption], l
 
 
 def markup_lines(text: str) -> list[str]:
-    """Take the markup out of a text of SubRip, WebVTT or 3GPP, entities read, and split it into lines."""
+    """Remove markup from SubRip, WebVTT or 3GPP text, decode entities, and split it into lines."""
     plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), _MARKUP.sub("", text))
-    return _tidy_lines(plain.replace("\\N", "\n").replace("\\h", " "))  # left over from ASS
+    return _tidy_lines(plain.replace("\\N", "\n").replace("\\h", " "))  # remains of ASS
 
 
 def ass_lines(text: str) -> list[str]:
-    """Take overrides and drawings out of the text of an ASS event, and split it into lines."""
+    """Remove overrides and drawings from the text of an ASS event, and split it into lines."""
     shown = ""
     drawing = False
     for place, piece in enumerate(re.split(r"\{([^{}]*)\}", text)):
-        if place % 2:  # what stands in braces
+        if place % 2:  # text in braces
             scales = re.findall(r"\\p(\d)", piece)
             drawing = scales[-1] != "0" if scales else drawing
         elif not drawing:
@@ -83,7 +83,7 @@ def ass_lines(text: str) -> list[str]:
 
 
 def next_start(starts: list[float], start: float, otherwise: float) -> float:
-    """Find the first of ascending starts that is later than a start, or else give `otherwise`."""
+    """Return the first of the ascending `starts` after `start`, or `otherwise` if there is none."""
     place = bisect_right(starts, start)
     return starts[place] if place < len(starts) else otherwise
 
@@ -96,7 +96,7 @@ def _seconds(stamp: str) -> float:
 
 
 def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Caption]:
-    """Read SubRip, or WebVTT, where a blank line ends a cue, so that notes, styles and names of cues are no words."""
+    """Read SubRip, or WebVTT, where a blank line ends a cue so that notes and cue names are not read as words."""
     bodies: list[tuple[float, float, list[str]]] = []
     body: list[str] | None = None
     for line in text.split("\n"):
@@ -116,7 +116,7 @@ def _read_timed(text: str, broken: list[str], *, blank_ends: bool) -> list[Capti
 
 
 def _drop_number(body: list[str]) -> None:
-    """Drop the number of the next cue: digits right before its times, or on a line of their own after a blank one."""
+    """Remove the number of the next cue: digits just before its times, or on a separate line after a blank one."""
     last = max((place for place, line in enumerate(body) if line.strip()), default=-1)
     alone = last == len(body) - 1 or (last > 0 and not body[last - 1].strip())
     if last >= 0 and alone and body[last].strip().isdecimal():
@@ -124,14 +124,14 @@ def _drop_number(body: list[str]) -> None:
 
 
 def _read_ass(text: str, broken: list[str]) -> list[Caption]:
-    """Read the dialogue of SSA and ASS; comments are lines of another kind."""
+    """Read the dialogue lines of SSA and ASS; comments have another line type."""
     cues = []
     fields = _ASS_FIELDS
     for line in text.split("\n"):
         kind, _, rest = line.strip().partition(":")
         if kind == "Format":
             names = [name.strip().lower() for name in rest.split(",")]
-            fields = names if "text" in names else fields  # styles have a format line too
+            fields = names if "text" in names else fields  # styles also have a format line
         elif kind == "Dialogue":
             values = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
             start, end = (values.get(name, "").strip() for name in ("start", "end"))
@@ -144,7 +144,7 @@ def _read_ass(text: str, broken: list[str]) -> list[Caption]:
 
 def _read_transcript(text: str, duration: float) -> list[Caption]:
     lines = [line for line in text.split("\n") if line.strip()]
-    if any(map(_LINE_STAMP.match, lines)):  # a head as of LRC files, [ti:...] [ar:...], says what is sung, not words
+    if any(map(_LINE_STAMP.match, lines)):  # the header of an LRC file, [ti:...] [ar:...]
         lines = list(dropwhile(_LRC_HEAD.fullmatch, lines))
     stamps = [_LINE_STAMP.match(line) for line in lines]
     if stamps[0] is None or (stamps[0][3] and sum(map(bool, stamps)) < 2):

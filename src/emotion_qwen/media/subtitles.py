@@ -1,4 +1,4 @@
-"""Words on the clip's clock: subtitle files, transcripts, and the subtitle tracks inside a video."""
+"""Read words on the clip's clock from subtitle files, transcripts, and subtitle tracks inside a video."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Words:
     """The words of a clip.
 
     Attributes:
-        utterances: ascending by start; they may overlap. Each has words and lasts.
-        warnings: what was wrong and could be mended, and what was guessed.
-        source: where the words were read.
-        language: as the file or its name calls it; "" if unknown.
+        utterances: sorted by start; they may overlap. Each has words and a positive length.
+        warnings: problems that were corrected, and guesses.
+        source: where the words come from.
+        language: as stated in the file or its name; "" if unknown.
     """
 
     utterances: tuple[Utterance, ...]
@@ -45,30 +45,31 @@ class Words:
 
 
 def read_subtitles(path: str | Path, *, duration: float = math.inf, encoding: str | None = None) -> Words:
-    """Read a subtitle file or a transcript; the content decides which, not the suffix.
+    """Read a subtitle file or a transcript; the format is detected from the content, not from the suffix.
 
-    Lines of a cue become one. Markup, drawings and comments are left out, and so are cues without a letter or digit or
-    that say only "nan". Equal cues are kept once. A cue that does not end after its start lasts until the next later
-    start, at most 5 s. A cue that begins before 0 begins at 0, or is left out if it ends there.
+    The lines of a cue are joined. Markup, drawings and comments are removed, as are cues without a letter or digit and
+    cues that only say "nan". Of equal cues, one is kept. A cue that does not end after its start is extended to the
+    next later start, by at most 5 s. A cue that begins before 0 starts at 0, or is dropped if it ends by then.
 
-    Rolling captions show again what the cue before showed. If two cues or more, and over half of those that follow
-    closely on another, begin with its last lines, and one of them adds a line, such lines are taken out.
+    Rolling captions repeat lines of the previous cue. Repeated lines are removed if at least two cues, and more than
+    half of those that closely follow another, begin with its last lines, and at least one of them adds a line.
 
-    A transcript is timed if its first line begins with a stamp in brackets (`[mm:ss]`, `[hh:mm:ss.mmm]`, or a span
-    `[mm:ss --> mm:ss]`), or if it begins with a bare stamp and another line too. What a stamp opens ends where the next
-    begins; a line without stamp continues it. Other transcripts are one utterance over the whole clip.
+    A transcript is timed if its first line begins with a timestamp in brackets (`[mm:ss]`, `[hh:mm:ss.mmm]`, or a span
+    `[mm:ss --> mm:ss]`), or if its first line and one other begin with a bare timestamp. A timestamp without an end
+    applies until the next one; a line without a timestamp continues the line before. Other transcripts are one
+    utterance over the whole clip.
 
-    Bytes are read as their mark says, else as UTF-8, else by the likeliest encoding (`guess_encoding`). What is neither
-    marked nor UTF-8 is named.
+    The encoding is that of a byte order mark, else UTF-8, else the likeliest one (`guess_encoding`), which a warning
+    names.
 
     Args:
         path: the file.
-        duration: seconds of the clip, where a transcript ends; infinite if not known.
-        encoding: of the file; None finds out.
+        duration: of the clip, seconds, where a transcript ends; infinite if unknown.
+        encoding: of the file; None detects it.
 
     Raises:
-        MediaError: the file is missing, a folder, not readable, too large, not text, empty, in no known encoding, or
-            has no cue.
+        MediaError: the file is missing, a folder, unreadable, too large, not text, empty, in an unknown encoding, or
+            contains no cue.
     """
     path = Path(path)
     text, warnings = read_text(path, _EXPECTED, encoding)
@@ -85,18 +86,20 @@ def read_subtitles(path: str | Path, *, duration: float = math.inf, encoding: st
 
 
 def read_container_subtitles(path: str | Path, *, origin: float, track: int | None = None) -> Words | None:
-    """Read a text subtitle track inside a video, by the rules of `read_subtitles`.
+    """Read a text subtitle track of a video by the rules of `read_subtitles`.
 
     Args:
         path: a Matroska, WebM, MP4 or MOV file.
-        origin: seconds on the container's clock at which the clip's first picture is shown; they become 0.
-        track: which of the subtitle tracks, from 0. If None, the first text track marked as default, else the first.
+        origin: time of the clip's first picture on the container's clock, seconds; it becomes 0.
+        track: index among the subtitle tracks, from 0. None selects the first text track marked as default, else the
+            first text track.
 
     Returns:
-        None if there is no subtitle track. If no track is text, no utterances and a warning for each.
+        The words, or None if the video has no subtitle track. If no track is text, there are no utterances and a
+            warning per track.
 
     Raises:
-        MediaError: the video cannot be opened, or the track that was asked for does not exist or is not text.
+        MediaError: the video cannot be opened, or the requested track does not exist or is not text.
     """
     path = Path(path)
     warnings: list[str] = []
@@ -111,18 +114,18 @@ def read_container_subtitles(path: str | Path, *, origin: float, track: int | No
 
 
 def find_subtitles(path: str | Path) -> Path | None:
-    """Find the subtitles beside a clip: its name, then perhaps a language and kinds, then a subtitle suffix.
+    """Find the subtitle file beside a clip: the clip's name, an optional language and kind, and a subtitle suffix.
 
     For `clip.mp4` these are `clip.srt`, `clip.mp4.srt`, `clip.en.srt`, `clip.zh-Hans.vtt`, `clip.en.sdh.srt` and the
-    like. "Forced" ones (foreign passages only) go last. Of several others, the order is: no language, English, Chinese,
-    others by alphabet; fewer kinds; .srt, .vtt, .ass, .ssa. A `.txt` may be anything and is not looked for, and
-    `clip.2.srt` belongs to `clip.2.mp4`.
+    like. "Forced" subtitles (foreign passages only) come last. The others are ranked by language (none, English,
+    Chinese, others alphabetically), then fewer kinds, then .srt, .vtt, .ass, .ssa. A `.txt` file could be anything and
+    is ignored, and `clip.2.srt` belongs to `clip.2.mp4`.
 
     Raises:
-        MediaError: the folder may not be read.
+        MediaError: there is no permission to read the folder.
     """
     path = Path(path)
-    found = []
+    candidates = []
     try:
         files = [file for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
     except OSError as error:
@@ -135,19 +138,19 @@ def find_subtitles(path: str | Path) -> Path | None:
                 language, kinds = parts[1] or "", parts[2]
                 rank = _FIRST_LANGUAGES.get(language[:2].replace("ch", "zh"), len(_FIRST_LANGUAGES))
                 place = SUBTITLE_SUFFIXES.index(suffix)
-                found.append((("forced" in kinds, rank, language, kinds.count("."), place, file.name), file))
-    return min(found)[1] if found else None
+                candidates.append((("forced" in kinds, rank, language, kinds.count("."), place, file.name), file))
+    return min(candidates)[1] if candidates else None
 
 
 def within(utterances: Iterable[Utterance], start: float, end: float) -> tuple[Utterance, ...]:
-    """Give the utterances that overlap a span, whole: which of their words fall into it is not known.
+    """Return the utterances that overlap a span, unshortened, as the times of single words are unknown.
 
     Args:
         utterances: on the clip's clock.
-        start: seconds; what ends here or before is left out.
-        end: seconds; what begins here or later is left out.
+        start: seconds; utterances that end at or before it are omitted.
+        end: seconds; utterances that begin at or after it are omitted.
     """
-    return tuple(one for one in utterances if one.start < end and one.end > start)
+    return tuple(utterance for utterance in utterances if utterance.start < end and utterance.end > start)
 
 
 def _language(stream: av.subtitles.stream.SubtitleStream) -> str:
@@ -184,28 +187,28 @@ def _read_packets(
     warnings: list[str],
 ) -> list[Caption]:
     kind, unit = stream.codec_context.name, float(stream.time_base or 0)
-    found: list[tuple[float, float, bytes]] = []
+    packets: list[tuple[float, float, bytes]] = []
     try:
         for packet in container.demux(stream):
             data = bytes(packet)
-            if kind == "mov_text":  # a length, the text, then styles; an empty text is a pause (3GPP TS 26.245)
+            if kind == "mov_text":  # length, text, styles; an empty text is a pause (3GPP TS 26.245)
                 data = data[2 : 2 + int.from_bytes(data[:2], "big")]
-            elif kind in ("ass", "ssa"):  # an event's fields without its times, the text last
+            elif kind in ("ass", "ssa"):  # the fields of an event without its times; the text comes last
                 data = data.split(b",", 8)[-1]
             if data and packet.pts is not None:
                 start = packet.pts * unit - origin
-                found.append((round(start, 6), round(start + (packet.duration or 0) * unit, 6), data))
+                packets.append((round(start, 6), round(start + (packet.duration or 0) * unit, 6), data))
     except av.error.FFmpegError as error:
-        warnings.append(f"the subtitle track breaks off after {len(found)} cues ({error.strerror}); the rest is lost")
-    encoding, note = guess_encoding(b"\n".join(data for _, _, data in found))
+        warnings.append(f"the subtitle track breaks off after {len(packets)} cues ({error.strerror}); the rest is lost")
+    encoding, note = guess_encoding(b"\n".join(data for _, _, data in packets))
     if not encoding:
         warnings.append("the subtitle track is in no encoding that can be told; its words are left out")
         return []
     warnings.extend([note] if note else [])
     lines = ass_lines if kind in ("ass", "ssa") else markup_lines
-    return [Caption(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in found]
+    return [Caption(start, end, lines(data.decode(encoding, "replace"))) for start, end, data in packets]
 
 
 def _words(cues: list[Caption], warnings: list[str], source: str, language: str) -> Words:
-    utterances = to_utterances(cues, warnings)  # adds to the warnings
+    utterances = to_utterances(cues, warnings)  # appends to `warnings`
     return Words(utterances, tuple(warnings), source, language)

@@ -1,4 +1,4 @@
-"""Text of unknown encoding: reading a file of words whole, and telling which encoding its bytes are in."""
+"""Read text files of unknown encoding, and detect the encoding."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from emotion_qwen.errors import MediaError
 
-MOST_BYTES = 8 * 2**20  # the words of a long film have less than one
-_SAMPLE = 2**16  # bytes that tell the encoding
-_SURE = 0.05  # chardet's confidence; of single words of every script here, none below it was to be relied on
+MOST_BYTES = 8 * 2**20  # the subtitles of a long film have less than 1 MiB
+_SAMPLE = 2**16  # bytes used for detection
+_SURE = 0.05  # chardet's confidence; below it, no detection in tests with single words of each script was reliable
 _EAST_ASIAN = ("gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949")
 _OTHER_SCRIPTS = ("cp1251", "koi8-r", "cp866", "cp1253", "cp1255", "cp1256", "cp874")
 _LATIN = ("cp1250", "cp1252", "cp1254", "cp1257", "cp1258")
@@ -18,21 +18,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b\x7f-\x84\x86-\x9f]")
 
 
 def read_text(path: Path, expected: str, encoding: str | None = None) -> tuple[str, list[str]]:
-    """Read a whole text file of unknown encoding, without its mark and blank lines before the first word.
+    """Read a whole text file of unknown encoding, without byte order mark and leading blank lines.
 
-    Every line ends with a line feed, whatever system the file is from.
+    Line endings are normalised to line feeds.
 
     Args:
         path: the file.
-        expected: what it should be, for the messages.
-        encoding: of the file; None finds out.
+        expected: what the file should contain, for messages.
+        encoding: of the file; None detects it.
 
     Returns:
         The text, and a warning if the encoding is a guess or the text is damaged.
 
     Raises:
-        MediaError: the file is missing, a folder, not readable, too large, not text, or empty; its encoding is not
-            known, or the one that is named does not exist.
+        MediaError: the file is missing, a folder, unreadable, too large, not text, or empty; its encoding is unknown,
+            or `encoding` does not exist.
     """
     if path.is_dir():
         raise MediaError(f"{str(path)!r} is a folder; {expected}, give one file")
@@ -44,7 +44,7 @@ def read_text(path: Path, expected: str, encoding: str | None = None) -> tuple[s
     except OSError as error:
         raise MediaError(f"{str(path)!r} cannot be read ({error.strerror}); check its permissions") from error
     name, note = guess_encoding(data) if encoding is None else (_checked(encoding), "")
-    # Some converters end lines with CR CR LF, which must not become a blank line.
+    # Some converters end lines with CR CR LF, which must not produce blank lines.
     text = data.decode(name or "latin-1", "replace").replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     text = text.lstrip("\ufeff\n ")
     if "\0" in text or len(_CONTROL.findall(text)) > 1 + len(text) / 100:
@@ -71,17 +71,18 @@ def _checked(encoding: str) -> str:
 
 
 def guess_encoding(data: bytes) -> tuple[str, str]:
-    """Tell the encoding of a text, and what to say about it if it is a guess or the text is damaged.
+    """Detect the encoding of a text.
 
-    It is UTF-16 if a mark says so, and UTF-8 if at most one place is broken for every ten characters beyond ASCII. Of
-    other encodings `chardet` finds the likeliest; where it is not sure, words of mostly ASCII letters are Western, and
-    all else is of no known encoding.
+    A text is UTF-16 if it has that byte order mark, and UTF-8 if it has at most one invalid sequence per ten non-ASCII
+    characters. For others, `chardet` finds the likeliest encoding; if it is unsure, text of mostly ASCII letters is
+    read in a Western encoding, and anything else is unknown.
 
     Args:
         data: the bytes; `chardet` looks at the first 64 KiB.
 
     Returns:
-        A name that `bytes.decode` knows, or "" if none fits, and a warning, or "".
+        An encoding name for `bytes.decode`, or "" if none fits; and a warning if the encoding is a guess or the text is
+            damaged, or "".
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", ""
@@ -98,7 +99,7 @@ def guess_encoding(data: bytes) -> tuple[str, str]:
 
 
 def _likeliest(data: bytes, encodings: tuple[str, ...]) -> str:
-    """Return the likeliest of some encodings; "" if it is not likely enough."""
+    """Return the likeliest of the given encodings; "" if none is likely enough."""
     import chardet
 
     likeliest = chardet.detect(
@@ -113,7 +114,7 @@ def _likeliest(data: bytes, encodings: tuple[str, ...]) -> str:
 
 
 def _is_latin(data: bytes) -> bool:
-    """Tell whether most bytes beyond ASCII are single letters, or two, inside words of ASCII letters."""
+    """Return whether most non-ASCII bytes occur alone or in pairs within words of ASCII letters."""
     inside = re.findall(
         rb"(?<=[A-Za-z])[\x80-\xff]{1,2}(?![\x80-\xff])|(?<![\x80-\xff])[\x80-\xff]{1,2}(?=[A-Za-z])", data
     )

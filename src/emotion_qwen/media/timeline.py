@@ -1,7 +1,7 @@
-"""When each frame of a video is shown, and which frames are taken.
+"""Determine the display time of each frame of a video, and choose the frames to read.
 
-The times come from the packets, which are read without being decoded: containers' own frame counts and durations may
-be missing or wrong. The count of frames follows the published release (`train/vision_process.py`).
+Times are taken from the packets, without decoding, because the frame count and duration in a container may be missing
+or wrong. The number of frames follows the published release (`train/vision_process.py`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.settings import ClipSettings
 
 FRAME_FACTOR = 2  # two frames share a patch
-_EPSILON = 1e-6  # durations are quotients of integers; 10 s must not floor to 9.999
+_EPSILON = 1e-6  # durations are quotients of integers; 10 s must not be rounded down to 9.999
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The frames of a video stream before any is decoded.
+    """The times of the frames of a video stream, known before decoding.
 
     Attributes:
-        stamps: (K,) int64 presentation stamps of the frames that can be shown, ascending, in units of `unit`.
-        decode_order: (P,) int64 stamps of all packets as they come in the file.
-        keys: (M,) int64 places in `decode_order` at which decoding can begin.
-        unit: seconds per stamp.
-        duration: seconds from the first frame to the end of the last.
+        stamps: (K,) int64 presentation timestamps of the displayable frames, ascending, in units of `unit`.
+        decode_order: (P,) int64 timestamps of all packets in file order.
+        keys: (M,) int64 indices into `decode_order` at which decoding can start.
+        unit: seconds per unit of a timestamp.
+        duration: from the first frame to the end of the last, seconds.
         rate: frames per second.
-        counted: the file tells no times: stamps are the numbers of the frames as the decoder gives them.
-        warnings: what is wrong with the file.
+        counted: whether the file has no times; `stamps` then count the frames in the order of the decoder.
+        warnings: problems of the file.
     """
 
     stamps: np.ndarray
@@ -49,20 +49,21 @@ class Timeline:
 
     @property
     def times(self) -> np.ndarray:
-        """(K,) seconds of each frame from the first."""
+        """Times of the frames relative to the first, (K,) seconds."""
         return (self.stamps - self.stamps[0]) * float(self.unit)
 
 
 def frame_count(total: int, native_fps: float, settings: ClipSettings) -> int:
-    """Tell how many of a video's frames are taken.
+    """Return how many frames of a video to read.
 
-    The release's rule: duration x fps, at least `min_frames` rounded up to even, at most `max_frames` rounded down to
-    even, never more than there are, even. Beyond it, a single frame is taken as it is where the release fails.
+    The rule of the release: duration x fps, at least `min_frames` rounded up to even, at most `max_frames` rounded down
+    to even, an even number not above the number of frames. In addition, a video with a single frame is accepted, for
+    which the release fails.
 
     Args:
-        total: frames of the video, at least 1.
-        native_fps: frames per second of the video.
-        settings: `fps`, `min_frames` and `max_frames`.
+        total: number of frames in the video, at least 1.
+        native_fps: its frames per second.
+        settings: `fps`, `min_frames` and `max_frames` are used.
     """
     least = math.ceil(settings.min_frames / FRAME_FACTOR) * FRAME_FACTOR
     most = min(settings.max_frames, total) // FRAME_FACTOR * FRAME_FACTOR
@@ -71,23 +72,22 @@ def frame_count(total: int, native_fps: float, settings: ClipSettings) -> int:
 
 
 def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | None, end: float | None) -> np.ndarray:
-    """Choose the frames nearest to evenly spaced times, first and last included.
+    """Choose the frames nearest to evenly spaced times, including the first and last frame.
 
-    At a constant frame rate these are evenly spaced frames, as the release takes them. At a variable rate a stretch
-    with few frames gives each of them once, so fewer frames than the budget allows may come. A budget for all frames
-    takes all of them.
+    At a constant frame rate these are evenly spaced frames, as in the release. At a variable rate, each frame is chosen
+    at most once, so the result may be smaller than the budget. A budget for all frames returns all of them.
 
     Args:
         timeline: of the video.
-        settings: how many frames to take.
-        start: seconds; frames before are left out.
-        end: seconds; frames from here on are left out.
+        settings: frame budget.
+        start: seconds; earlier frames are omitted.
+        end: seconds; frames from this time on are omitted.
 
     Returns:
-        (T,) int64 indices into `timeline.stamps`, ascending. A span shorter than a frame gives the frame shown in it.
+        (T,) int64 indices into `timeline.stamps`, ascending. For a span shorter than a frame, the frame shown then.
 
     Raises:
-        MediaError: the span is empty, or lies outside the video.
+        MediaError: the span is empty or outside the video.
     """
     times = timeline.times
     low = 0.0 if start is None else float(start)
@@ -95,7 +95,7 @@ def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | Non
     if not 0 <= low < high:
         raise MediaError(f"start {low:g} s and end {high:g} s; expected 0 <= start < end")
     if low >= timeline.duration:
-        raise MediaError(f"start {low:g} s lies behind the end of the video ({timeline.duration:.2f} s); start earlier")
+        raise MediaError(f"start {low:g} s is after the end of the video ({timeline.duration:.2f} s); start earlier")
     first = int(np.searchsorted(times, low - _EPSILON))
     last = int(np.searchsorted(times, high - _EPSILON))
     if last <= first:
@@ -105,7 +105,7 @@ def choose_frames(timeline: Timeline, settings: ClipSettings, start: float | Non
         return np.arange(first, last)
     while True:
         wanted = np.linspace(times[first], times[last - 1], count)
-        places = np.interp(wanted, times[first:last], np.arange(first, last))  # between two frames, the nearer
+        places = np.interp(wanted, times[first:last], np.arange(first, last))  # the nearer of two frames
         chosen = np.unique(np.rint(places.round(6)).astype(np.int64))
         if len(chosen) % FRAME_FACTOR == 0 or count == 1:
             return chosen
@@ -116,12 +116,12 @@ def read_timeline(place: str, container: av.container.InputContainer, stream: av
     """Read the times of all frames from the packets, without decoding.
 
     Args:
-        place: the file, for messages.
-        container: opened; it stands at its end afterwards.
-        stream: the picture stream.
+        place: name of the file in messages.
+        container: open; read to its end by this call.
+        stream: its video stream.
 
     Raises:
-        MediaError: there is no frame.
+        MediaError: the stream has no frame.
     """
     order, shown, keys, last_length = _read_packets(container, stream)
     if not order:
@@ -137,7 +137,7 @@ def read_timeline(place: str, container: av.container.InputContainer, stream: av
     stamps = np.unique(np.array(shown, dtype=np.int64))
     duration = _duration(stamps, last_length, float(unit), nominal)
     rate = len(stamps) / duration
-    # A regular video's nominal rate is exact where stamps are rounded, to milliseconds in Matroska.
+    # For a constant rate, the nominal value is exact, while timestamps may be rounded (milliseconds in Matroska).
     if abs(len(stamps) / float(nominal) - duration) < 0.5 / rate:
         rate = float(nominal)
     warnings = _cut_short(container, stream, duration, rate)
@@ -148,20 +148,20 @@ def read_timeline(place: str, container: av.container.InputContainer, stream: av
 def _read_packets(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> tuple[list[int | None], list[int], list[int], int]:
-    """Read (stamps in file order, stamps of frames that are shown, places of keyframes, length of the last frame)."""
+    """Return (timestamps in file order, displayed timestamps, indices of keyframes, length of the last frame)."""
     order: list[int | None] = []
     shown: list[int] = []
     keys: list[int] = []
     last, length = -(2**62), 0
-    with suppress(av.error.FFmpegError):  # a damaged end: what came before it can be used
+    with suppress(av.error.FFmpegError):  # the end is damaged; everything before it is usable
         for packet in container.demux(stream):
-            if packet.size == 0:  # PyAV's end mark
+            if packet.size == 0:  # PyAV's end-of-stream packet
                 continue
             stamp = packet.pts
             if packet.is_keyframe:
                 keys.append(len(order))
             order.append(stamp)
-            # Outside the edit list (discard), or cut by the end of the file (corrupt): decoded, not shown.
+            # Outside the edit list (discard), or truncated by the end of the file (corrupt): decoded but not displayed.
             if stamp is None or packet.is_discard or packet.is_corrupt:
                 continue
             shown.append(stamp)
@@ -180,11 +180,11 @@ def _duration(stamps: np.ndarray, last_length: int, unit: float, nominal: Fracti
 def _cut_short(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, duration: float, rate: float
 ) -> tuple[str, ...]:
-    """Warn when the stream ends clearly before the time its header declares."""
+    """Return a warning if the stream ends clearly before the time declared in its header."""
     declared = 0.0
     if stream.duration and stream.time_base:
         declared = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:  # with sound, the longest stream sets this figure
+    elif container.duration and len(container.streams) == 1:  # of the longest stream, possibly the sound
         declared = (container.duration - max(container.start_time or 0, 0)) / 1_000_000
     if declared - duration <= max(0.5, 2 / rate):
         return ()

@@ -1,10 +1,10 @@
-"""Video file to frames: only the wanted frames are converted, and only what they depend on is decoded.
+"""Read frames of a video: only chosen frames are converted, and only what they depend on is decoded.
 
-The packets' times and keyframes are read first. Then, for each stretch between keyframes that holds a wanted frame, the
-packets up to the last wanted one are decoded; frames nothing depends on are skipped by the decoder unless wanted.
+The times and keyframes of the packets are read first. Then, in each stretch between keyframes that contains a chosen
+frame, the packets up to the last chosen one are decoded; the decoder skips non-reference frames that were not chosen.
 
-An interlaced frame holds two pictures a fiftieth of a second apart, woven line by line. Where something moves, its
-edges become combs that no eye or model takes for a face; so one of the two is read, at half the lines.
+An interlaced frame contains two pictures, 1/50 s apart, in alternating lines. Moving edges look like combs, on which
+face detection fails; so only one of the two pictures is read, with half the lines.
 """
 
 from __future__ import annotations
@@ -30,30 +30,31 @@ from emotion_qwen.settings import ClipSettings
 
 __all__ = ["frame_count", "read_video", "working_size"]
 
-_LONG_GAP = 64  # packets; reading over fewer costs less than a seek
-_FORGETFUL = ("apng",)  # decoders that lose the file's header when they are flushed, so they cannot begin again
-_SKIP, _WANT, _DRAIN = 0, 1, 2  # what a needed packet is: only referred to, wanted, the last of its stretch
+_LONG_GAP = 64  # packets; over a shorter distance, reading is cheaper than a seek
+_FORGETFUL = ("apng",)  # decoders that lose the stream header when flushed and so cannot restart
+_SKIP, _WANT, _DRAIN = 0, 1, 2  # role of a packet: only referenced, wanted, last of its stretch
 
 
 def read_video(
     path: str | Path, settings: ClipSettings, *, start: float | None = None, end: float | None = None
 ) -> Clip:
-    """Read evenly spaced frames of a video with the times at which they are shown.
+    """Read evenly spaced frames of a video and their display times.
 
-    Sound is not read. Pixels are taken as square. Of an interlaced frame the upper field is read; a warning says so.
+    Sound is not read. Pixels are assumed to be square. Of interlaced frames only the upper field is read, with a
+    warning.
 
     Args:
-        path: any file that FFmpeg reads.
+        path: any video file that FFmpeg reads.
         settings: frame budget and working side.
-        start: seconds from the first frame; earlier frames are left out.
-        end: seconds; frames from here on are left out.
+        start: seconds from the first frame; earlier frames are omitted.
+        end: seconds; frames from this time on are omitted.
 
     Returns:
-        A clip of T frames; T is even unless the video has a single frame, or damaged frames are left out.
+        A clip of T frames. T is even unless the video has a single frame or damaged frames were omitted.
 
     Raises:
-        MediaError: the file is missing, empty, text, without an index, without picture or without a decodable frame,
-            or the span from `start` to `end` holds nothing.
+        MediaError: the file is missing, empty, text, or has no index, no picture or no decodable frame; or there is
+            no frame between `start` and `end`.
     """
     path = Path(path)
     with open_video(path) as (container, stream):
@@ -78,7 +79,7 @@ def read_video(
 
 
 def working_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Reduce (height, width) so that the longer side is `side` and both are even; smaller sizes stay as they are."""
+    """Return (height, width) reduced to a longer side of `side`, both even; smaller sizes are unchanged."""
     longer = max(height, width)
     if longer <= side:
         return height, width
@@ -86,7 +87,7 @@ def working_size(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 class _Gathered:
-    """The wanted frames in one array of their final size; never more than those are held."""
+    """Collects the wanted frames in one array of the working size; no other frames are kept in memory."""
 
     def __init__(self, count: int, side: int) -> None:
         self.count, self.side = count, side
@@ -97,10 +98,10 @@ class _Gathered:
         self.converter = FrameConverter(fields=True)
 
     def add(self, stamp: int, frame: VideoFrame) -> None:
-        """Convert one decoded frame to upright RGB of the working size."""
+        """Convert one decoded frame to upright RGB of the working size and add it."""
         swap = orientation(frame)[0]
         height, width = working_size(frame.height, frame.width, self.side)
-        if self.frames is not None:  # a stream may change its size; all frames get that of the first
+        if self.frames is not None:  # the size may change within a stream; the first frame determines that of all
             shape = self.frames.shape[1:3]
             height, width = shape[::-1] if swap else shape
         size = (frame.width, frame.height) if swap else (frame.height, frame.width)
@@ -114,20 +115,22 @@ class _Gathered:
 
 def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> Clip:
     warnings = list(timeline.warnings)
-    found = len(gathered.stamps)
+    decoded = len(gathered.stamps)
     stamps = np.array(gathered.stamps, dtype=np.int64)
-    if found < wanted:
-        warnings.append(f"{wanted - found} of {wanted} frames could not be decoded and are left out")
+    if decoded < wanted:
+        warnings.append(f"{wanted - decoded} of {wanted} frames could not be decoded and are left out")
     if gathered.converter.interlaced:
-        warnings.append(f"{gathered.converter.interlaced} of {found} frames are interlaced; one field of each was read")
+        warnings.append(
+            f"{gathered.converter.interlaced} of {decoded} frames are interlaced; one field of each was read"
+        )
     if gathered.converter.high_range:
         warnings.append(
-            f"{gathered.converter.high_range} of {found} frames are of high dynamic range; they were brought into the "
-            "standard range"
+            f"{gathered.converter.high_range} of {decoded} frames are of high dynamic range; they were brought into "
+            "the standard range"
         )
     assert gathered.frames is not None
     return Clip(
-        frames=gathered.frames[:found],
+        frames=gathered.frames[:decoded],
         times=replace(timeline, stamps=np.concatenate([timeline.stamps[:1], stamps])).times[1:],
         source=printable(path),
         duration=timeline.duration,
@@ -138,7 +141,7 @@ def _clip(path: Path, timeline: Timeline, gathered: _Gathered, wanted: int) -> C
 
 
 def _decode(path: Path, timeline: Timeline, wanted: np.ndarray, restarts: bool) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (stamp, frame) of the wanted stamps; a frame that is missing is replaced by the next one, if any."""
+    """Yield (timestamp, frame) for the wanted timestamps; a missing frame is replaced by the next one, if any."""
     pending = [int(stamp) for stamp in wanted[::-1]]
     decoded = _all_frames(path) if timeline.counted else _needed_frames(path, _plan(timeline, wanted, restarts))
     for stamp, frame in decoded:
@@ -152,12 +155,12 @@ def _decode(path: Path, timeline: Timeline, wanted: np.ndarray, restarts: bool) 
 
 @dataclass
 class _Stretch:
-    """Packets to decode without a gap.
+    """Consecutive packets to decode.
 
     Attributes:
-        roles: stamp -> what the packet is, in file order; those decoded are taken out.
-        key: stamp of the keyframe it begins with.
-        gap: packets between the stretch before and this one.
+        roles: timestamp -> role of the packet, in file order; decoded packets are removed.
+        key: timestamp of the keyframe at the start.
+        gap: number of packets between the previous stretch and this one.
     """
 
     roles: dict[int, int]
@@ -166,13 +169,13 @@ class _Stretch:
 
 
 def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stretch]:
-    """Find the packets to decode: from each wanted frame back to the keyframe it leans on, or to the first of all."""
+    """Find the packets to decode: from each wanted frame back to the keyframe it depends on, or to the first packet."""
     order = timeline.decode_order
     needed = np.zeros(len(order), dtype=bool)
-    asked = np.isin(order, wanted)
+    is_wanted = np.isin(order, wanted)
     keys = timeline.keys.tolist()
-    for place in np.flatnonzero(asked).tolist():
-        # A frame shown before the keyframe that precedes it in the file leans on the keyframe before that.
+    for place in np.flatnonzero(is_wanted).tolist():
+        # A frame displayed before the keyframe that precedes it in the file depends on an earlier keyframe.
         key = bisect_right(keys, place) - 1
         while key > 0 and order[keys[key]] > order[place]:
             key -= 1
@@ -180,7 +183,7 @@ def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stret
     edges = np.flatnonzero(np.diff(np.concatenate([[False], needed, [False]]))).tolist()
     stretches, before = [], 0
     for first, last in zip(edges[::2], edges[1::2], strict=True):
-        roles = np.where(asked[first:last], _WANT, _SKIP)
+        roles = np.where(is_wanted[first:last], _WANT, _SKIP)
         roles[-1] |= _DRAIN
         named = dict(zip(order[first:last].tolist(), roles.tolist(), strict=True))
         stretches.append(_Stretch(named, int(order[first]), first - before))
@@ -189,7 +192,7 @@ def _plan(timeline: Timeline, wanted: np.ndarray, restarts: bool) -> list[_Stret
 
 
 def _needed_frames(path: Path, stretches: list[_Stretch]) -> Iterator[tuple[int, VideoFrame]]:
-    """Decode stretch by stretch, seeking over long gaps; where a seek lands too late, read from the start instead."""
+    """Decode stretch by stretch, seeking over long gaps; if a seek lands too late, read from the start instead."""
     seeking = True
     while stretches:
         with open_video(path) as (container, stream):
@@ -203,7 +206,7 @@ def _needed_frames(path: Path, stretches: list[_Stretch]) -> Iterator[tuple[int,
 def _walk(
     container: InputContainer, stream: VideoStream, stretches: list[_Stretch], seeking: bool
 ) -> Iterator[VideoFrame]:
-    """Decode the stretches and take them off the list; leave those that a seek did not reach."""
+    """Decode the stretches and remove them from the list; those that a seek did not reach remain."""
     context = stream.codec_context
     landing = False
     for packet in container.demux(stream):
@@ -216,9 +219,9 @@ def _walk(
         role = stretches[0].roles.pop(stamp, None)
         if role is None:
             continue
-        # Nothing leans on a non-reference frame: unless it is wanted, it need not be decoded.
+        # No other frame depends on a non-reference frame, so it is decoded only if wanted.
         context.skip_frame = "DEFAULT" if role & _WANT else "NONREF"
-        with suppress(av.error.InvalidDataError):  # a damaged packet; its frame is counted as missing
+        with suppress(av.error.InvalidDataError):  # a damaged packet; its frame counts as missing
             yield from packet.decode()
         if role & _DRAIN:
             yield from context.decode(None)
@@ -232,13 +235,13 @@ def _walk(
                 except av.error.FFmpegError:
                     return
                 landing = True
-    # The end came before what the timeline promised: give what the decoder still holds, and do not try again.
+    # The file ended earlier than the timeline states: flush the decoder and stop.
     stretches.clear()
     yield from context.decode(None)
 
 
 def _all_frames(path: Path) -> Iterator[tuple[int, VideoFrame]]:
-    """Decode everything, numbering the frames, for files that tell no times."""
+    """Decode and number all frames, for files without times."""
     with open_video(path) as (container, stream):
         stream.thread_type = "AUTO"
         yield from enumerate(container.decode(stream))

@@ -1,7 +1,7 @@
-"""What can be measured of a voice, so that a report's voice cues can be checked: level, pitch, how much is voiced.
+"""Measure level, pitch and voicing of a voice, so that the voice cues of a report can be checked.
 
-Pitch is found by normalised autocorrelation, the plain way (Boersma 1993 without the refinements): good enough to say
-that a voice is high or lively, not a phonetic analysis. A frame counts as voiced where a period repeats well enough.
+Pitch is estimated by plain normalised autocorrelation (Boersma 1993, without its refinements). This is sufficient to
+call a voice high or lively, but not for phonetic analysis. A frame is voiced if a period repeats well enough.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 FRAME, STEP = 0.04, 0.01  # seconds
-LOWEST, HIGHEST = 75.0, 500.0  # Hz, what voices reach
-REPEATS = 0.5  # normalised autocorrelation from which a frame is voiced
-QUIET = 25.0  # dB under the loudest frame below which a frame is not voiced
+LOWEST, HIGHEST = 75.0, 500.0  # Hz, the range of voices
+REPEATS = 0.5  # normalised autocorrelation above which a frame is voiced
+QUIET = 25.0  # dB; a frame that is quieter than the loudest by more is not voiced
 _FLOOR = 1e-10
-_BLOCK = 1000  # frames measured at once, 10 s; memory follows it, not the sound
+_BLOCK = 1000  # frames processed at once, 10 s, which limits the memory for any length of sound
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Voice:
 
     Attributes:
         level: decibels of full scale, of the root mean square.
-        pitch: median of the voiced frames, Hz; 0 where nothing is voiced.
-        spread: standard deviation of the pitch, semitones; 0 where nothing is voiced.
-        voiced: share of the frames that are voiced, 0..1.
+        pitch: median of the voiced frames, Hz; 0 if no frame is voiced.
+        spread: standard deviation of the pitch, semitones; 0 if no frame is voiced.
+        voiced: share of voiced frames, 0..1.
     """
 
     level: float
@@ -36,11 +36,11 @@ class Voice:
 
 
 def measure(wave: np.ndarray, rate: int) -> Voice:
-    """Measure a wave.
+    """Measure level, pitch and voicing of a wave.
 
     Args:
         wave: (S,) float mono.
-        rate: Hz.
+        rate: its sample rate, Hz.
     """
     length, step = round(FRAME * rate), round(STEP * rate)
     parts = (wave[first : first + _BLOCK * step] for first in range(0, len(wave), _BLOCK * step))
@@ -50,12 +50,12 @@ def measure(wave: np.ndarray, rate: int) -> Voice:
     frames = np.lib.stride_tricks.sliding_window_view(wave, length)[::step]  # (F, length)
     blocks = [_pitches(frames[first : first + _BLOCK], rate) for first in range(0, len(frames), _BLOCK)]
     pitches, loudness = np.concatenate(blocks, axis=1)
-    found = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
-    if not len(found):
+    voiced = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
+    if not len(voiced):
         return Voice(float(level), 0.0, 0.0, 0.0)
-    middle = float(np.median(found))
-    spread = float(np.std(12 * np.log2(found / middle)))
-    return Voice(float(level), middle, spread, len(found) / len(pitches))
+    middle = float(np.median(voiced))
+    spread = float(np.std(12 * np.log2(voiced / middle)))
+    return Voice(float(level), middle, spread, len(voiced) / len(pitches))
 
 
 def _decibels(power: float | np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def _decibels(power: float | np.ndarray) -> np.ndarray:
 
 
 def _likeness(frames: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Tell how well (F, N) frames repeat after (L,) lags, samples: normalised autocorrelation, (F, L) in -1..1."""
+    """Return the normalised autocorrelation of (F, N) frames at (L,) lags in samples: (F, L) in -1..1."""
     length = frames.shape[1]
     products = np.fft.irfft(np.abs(np.fft.rfft(frames, 2 * length)) ** 2)[:, :length]  # sums of x(t) x(t + lag)
     energy = np.cumsum(frames**2, axis=1)
@@ -72,7 +72,7 @@ def _likeness(frames: np.ndarray, lags: np.ndarray) -> np.ndarray:
 
 
 def _pitches(frames: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (F,) Hz of each frame, 0 where no period repeats, and (F,) its level in decibels of full scale."""
+    """Return (F,) pitch in Hz, 0 for frames without a repeating period, and (F,) level in decibels of full scale."""
     length = frames.shape[1]
     frames = frames.astype(np.float64)
     frames -= frames.mean(1, keepdims=True)
@@ -80,10 +80,10 @@ def _pitches(frames: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
     lags = np.arange(int(rate / HIGHEST), min(int(rate / LOWEST), length - 2) + 1)
     likeness = _likeness(frames, lags)
     best = likeness.max(1, keepdims=True)
-    # A period's multiples repeat as well as it does; the shortest lag that is nearly the best is the period.
+    # Multiples of a period match as well as the period itself, so take the shortest lag close to the best.
     place = (likeness >= 0.95 * best).argmax(1)
     rows = np.arange(len(place))
-    while True:  # to the top of that hill
+    while True:  # climb to the local maximum
         after = np.minimum(place + 1, len(lags) - 1)
         climbing = likeness[rows, after] > likeness[rows, place]
         if not climbing.any():

@@ -1,8 +1,8 @@
-"""Where in a sound somebody speaks: Silero VAD's network, computed in NumPy from the weights its package carries.
+"""Detect speech with the network of Silero VAD, computed in NumPy from the weights in its package.
 
-The package `silero-vad` (MIT) runs its network by torch or ONNX Runtime. Workers that prepare clips load neither, so
-its safetensors file is read as data, and the network, 0.3 million weights, is computed here: a spectrum, four
-convolutions and an LSTM over frames of 32 ms. An hour of sound takes about 25 s of one core.
+The package `silero-vad` (MIT) needs torch or ONNX Runtime, which the workers that prepare clips do not load. So its
+safetensors file is read as data, and the network (0.3 million weights) is computed here: a spectrum, four convolutions
+and an LSTM over frames of 32 ms. An hour of sound takes about 25 s on one core.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from emotion_qwen.errors import MediaError, MissingPackage
 
-SAMPLE_RATE = 16_000  # Hz, of the network
-_FRAME, _CONTEXT = 512, 64  # samples of a frame, and of what precedes it that the network sees with it
-_BLOCK = 512  # frames computed at once; memory follows it, not the sound
+SAMPLE_RATE = 16_000  # Hz, required by the network
+_FRAME, _CONTEXT = 512, 64  # samples per frame, and samples before it that are part of the input
+_BLOCK = 512  # frames computed at once, which limits the memory for any length of sound
 _ONSET, _RELEASE = 0.5, 0.35  # probabilities at which a voice begins and ends (the package's defaults, as below)
 _SHORTEST_VOICE, _LONGEST_PAUSE, _PADDING = 0.25, 0.1, 0.03  # seconds
-_LOUD = 0.9  # level to which the loudest parts are brought, as a share of full scale
-_INAUDIBLE = 1e-4  # -80 dB of full scale; what is nowhere louder is silence
+_LOUD = 0.9  # share of full scale to which the loudest parts are amplified
+_INAUDIBLE = 1e-4  # -80 dB of full scale; a wave that is nowhere louder is silent
 _STRIDES = (1, 2, 2, 1)  # of the convolutions
 
 
 def voice_spans(wave: np.ndarray, rate: int = SAMPLE_RATE) -> list[tuple[float, float]]:
-    """Find where a voice is active, whatever the level and constant offset of the sound.
+    """Find the spans in which a voice is active, independent of the level and constant offset of the sound.
 
     Args:
         wave: (S,) float32 mono, full scale -1..1.
-        rate: of `wave`, Hz; 16,000, as `read_sound` gives it.
+        rate: of `wave`, Hz; must be 16,000, as returned by `read_sound`.
 
     Returns:
-        Spans (start, end) in seconds of `wave`, ascending, apart, each of at least a quarter of a second.
+        Ascending, disjoint spans (start, end) in seconds of `wave`, each of at least 0.25 s.
 
     Raises:
-        MediaError: the rate or the shape is another.
-        MissingPackage: `silero-vad` is not installed, or comes without the weights.
+        MediaError: the rate or the shape is wrong.
+        MissingPackage: `silero-vad` is not installed, or lacks the weights.
     """
     if rate != SAMPLE_RATE or wave.ndim != 1:
         raise MediaError(
@@ -49,9 +49,10 @@ def voice_spans(wave: np.ndarray, rate: int = SAMPLE_RATE) -> list[tuple[float, 
 
 
 def _level(wave: np.ndarray) -> tuple[np.float32, np.float32]:
-    """Measure the constant offset, and the gain that makes the loudest parts loud; 0 if nothing is audible.
+    """Return the constant offset, and the gain that amplifies the loudest parts to `_LOUD`; gain 0 for silence.
 
-    The loudest are the upper thousandth of the frames' peaks, so that one click in a long recording does not count.
+    The loudest parts are the upper thousandth of the frames' peaks, so that a single click in a long recording is
+    ignored.
     """
     if not len(wave):
         return np.float32(0), np.float32(0)
@@ -64,7 +65,7 @@ def _level(wave: np.ndarray) -> tuple[np.float32, np.float32]:
 
 
 def _probabilities(wave: np.ndarray, offset: np.float32, gain: np.float32) -> np.ndarray:
-    """Give the probability of a voice in each frame of 32 ms: (ceil(S / 512),) float32."""
+    """Return the probability of speech per frame of 32 ms: (ceil(S / 512),) float32."""
     count = -(-len(wave) // _FRAME)
     hidden = cell = np.zeros(128, np.float32)
     results = []
@@ -79,12 +80,12 @@ def _probabilities(wave: np.ndarray, offset: np.float32, gain: np.float32) -> np
 
 
 def _network(samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute a block of N frames.
+    """Run the network on a block of N frames.
 
     Args:
         samples: (64 + N * 512,) float32.
-        hidden: (128,) float32, the LSTM's output after the frame before.
-        cell: (128,) float32, its memory.
+        hidden: (128,) float32, output of the LSTM after the previous frame.
+        cell: (128,) float32, its cell state.
 
     Returns:
         (N,) probabilities, and `hidden` and `cell` after the last frame.
@@ -110,7 +111,7 @@ def _network(samples: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple
 
 
 def _convolve(values: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int) -> np.ndarray:
-    """Convolve (N, T, C) by a kernel (O, C, 3) with one zero at each end, then cut below 0: (N, T / stride, O)."""
+    """Convolve (N, T, C) with a kernel (O, C, 3) and padding 1, then apply ReLU: (N, T / stride, O)."""
     windows = sliding_window_view(np.pad(values, ((0, 0), (1, 1), (0, 0))), 3, axis=1)[:, ::stride]  # (N, T', C, 3)
     return np.maximum(windows.reshape(*windows.shape[:2], -1) @ kernel.reshape(len(kernel), -1).T + bias, 0)
 
@@ -120,9 +121,9 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def _spans(probabilities: np.ndarray, duration: float) -> list[tuple[float, float]]:
-    """Join frames to spans: a voice begins at `_ONSET` and ends where it stays below `_RELEASE` for a pause."""
+    """Join frames to spans: speech begins at `_ONSET` and ends when it stays below `_RELEASE` for a pause."""
     spans: list[tuple[float, float]] = []
-    start = pause = None  # seconds at which the voice at hand, and the pause in it, begin
+    start = pause = None  # seconds; starts of the current speech and of a pause in it
     for time, probability in zip(np.arange(len(probabilities)) * (_FRAME / SAMPLE_RATE), probabilities, strict=True):
         if probability >= _ONSET:
             start, pause = (time if start is None else start), None
@@ -138,10 +139,10 @@ def _spans(probabilities: np.ndarray, duration: float) -> list[tuple[float, floa
 
 
 def weights_path() -> Path:
-    """Return the place of Silero VAD's weights in its installed package, without importing that package.
+    """Return the path of the weights in the installed package `silero-vad`, without importing the package.
 
     Raises:
-        MissingPackage: `silero-vad` is not installed, or comes without the file.
+        MissingPackage: `silero-vad` is not installed, or lacks the file.
     """
     spec = importlib.util.find_spec("silero_vad")
     folders = list(spec.submodule_search_locations or []) if spec else []

@@ -1,7 +1,7 @@
-"""Room for a wave of any length: in memory while it is short, else in a temporary file that the array maps.
+"""Store a wave of any length: in memory if it is short, otherwise in a memory-mapped temporary file.
 
-Pages of a mapped file are read when they are looked at, and the system may take them back at any time; so an hour of
-sound, 230 MB, does not have to fit into memory. The file has no name and is gone with the array.
+The system loads the pages of a mapped file on access and can drop them at any time, so an hour of sound (230 MB) need
+not fit into memory. The file has no name and disappears with the array.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 
 from emotion_qwen.errors import StorageError
 
-IN_MEMORY = 2**24  # bytes, 4.4 minutes at 16 kHz; of a longer wave all is on the disk
+IN_MEMORY = 2**24  # bytes, 4.4 minutes at 16 kHz; a longer wave is entirely on disk
 
 
 class WaveWriter:
-    """Takes the samples of a wave piece by piece; what no piece covers is silence.
+    """Collects the samples of a wave piece by piece; gaps between pieces are silence.
 
     Attributes:
-        end: samples up to the end of the piece that reaches farthest.
+        end: end of the last piece, in samples.
     """
 
     def __init__(self) -> None:
@@ -27,21 +27,21 @@ class WaveWriter:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - `wave` closes it
 
     def write(self, place: int, samples: np.ndarray) -> None:
-        """Put samples at a place, over what is there.
+        """Write samples at a position, replacing earlier ones.
 
         Args:
-            place: of the first one; samples before 0 are left out.
+            place: index of the first sample; samples at negative indices are dropped.
             samples: (S,) float32.
 
         Raises:
-            StorageError: there is no room in the temporary folder.
+            StorageError: the temporary folder is full.
         """
         samples, place = samples[max(-place, 0) :], max(place, 0)
         if not len(samples):
             return
         try:
             if 4 * (place + len(samples)) > IN_MEMORY:
-                self._file.rollover()  # before the write: silence in front of a far piece would be filled in memory
+                self._file.rollover()  # before the write, which would otherwise fill the gap with zeros in memory
             self._file.seek(4 * place)
             self._file.write(np.ascontiguousarray(samples, dtype=np.float32).data)
         except OSError as error:
@@ -49,16 +49,16 @@ class WaveWriter:
         self.end = max(self.end, place + len(samples))
 
     def wave(self, length: int) -> np.ndarray:
-        """End the writing: (length,) float32, cut or followed by silence.
+        """Finish writing and return the wave, (length,) float32, truncated or padded with silence.
 
         Raises:
-            StorageError: there is no room in the temporary folder.
+            StorageError: the temporary folder is full.
         """
         with self._file as file:
             if 4 * length <= IN_MEMORY:
                 file.seek(0)
                 written = np.frombuffer(file.read(4 * length), dtype=np.float32)
-                return np.pad(written, (0, length - len(written)))  # a copy, which may be written to
+                return np.pad(written, (0, length - len(written)))  # a writable copy
             try:
                 file.truncate(4 * length)
                 return np.asarray(np.memmap(file, np.float32, "r+", shape=(length,)))

@@ -1,1 +1,1 @@
-"""Training on transformers' `Trainer`: the start of the vision transformer, and tuning."""
+"""Train models with transformers' `Trainer`, stage by stage."""

@@ -1,7 +1,8 @@
-"""Low-rank adapters of the language model through PEFT, on full or quantised weights, and merging them back.
+"""Train low-rank adapters of the language model with PEFT, on full or quantised weights, and merge them.
 
-Adapters go on the language model's projections only: PEFT's "all-linear" and bare names such as `gate_proj` would also
-hit the vision transformer, the experts and the gate. What else a stage trains (experts, gate) is saved beside them.
+Adapters are applied only to the projections of the language model: PEFT's "all-linear" and plain names such as
+`gate_proj` would also match the vision transformer, the experts and the gate. Other parts that a stage trains (experts,
+gate) are saved with the adapters.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from emotion_qwen.training.plan import AdapterSettings
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 MERGED_LIKE_ADAPTED = 1e-4  # largest difference of logits allowed after merging, fp32, as a share of the largest logit
 KEPT_WHOLE = ("general", "emotion", "gate", "audio")
-"""Parts that train beside adapters; they are small and saved whole."""
+"""Parts that are trained beside adapters; they are small and saved completely."""
 
 
 def add_adapter(
     model: EmotionQwenForConditionalGeneration, settings: AdapterSettings, learning: tuple[str, ...]
 ) -> Any:
-    """Put adapters on the language model; other parts that learn are kept whole.
+    """Add adapters to the language model; other trained parts are saved completely.
 
     Args:
-        model: with its stage entered.
+        model: prepared by `enter_stage`.
         settings: rank, scale and dropout.
-        learning: parts that the stage trains; must hold "language".
+        learning: parts that the stage trains; must contain "language".
 
     Returns:
         The PEFT model.
 
     Raises:
-        SettingsError: the language model is not to learn, or the vision transformer is.
+        SettingsError: the stage does not train the language model, or it trains the vision transformer.
     """
     if "language" not in learning:
         raise SettingsError(f"adapters were asked for, but the stage trains {', '.join(learning)}; add `language`")
@@ -66,12 +67,12 @@ def add_adapter(
 def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) -> EmotionQwenForConditionalGeneration:
     """Load a model whose language model is quantised to "nf4" or "int8" by bitsandbytes.
 
-    Vision transformer, compressor, audio side and output projection stay as they are, float32.
+    Vision transformer, compressor, audio encoder and output projection remain float32.
 
     Args:
         source: model folder.
         kind: "nf4" or "int8".
-        dtype: of the products with 4-bit weights; the training step's.
+        dtype: of the products with 4-bit weights; that of the training step.
 
     Raises:
         MissingPackage: bitsandbytes is not installed.
@@ -92,21 +93,21 @@ def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) 
 
 @torch.no_grad()
 def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: int = 48) -> float:
-    """Merge an adapter into its base and save the result, once it answers as the adapted model does.
+    """Merge an adapter into its base, check that the result answers like the adapted model, and save it.
 
     Args:
-        adapter: folder that PEFT saved, or its hub name.
-        base: name of the model the adapter was trained on, as of `model.source`.
+        adapter: folder saved by PEFT, or its hub name.
+        base: name of the model on which the adapter was trained; see `model.source`.
         target: new folder.
-        probe: tokens of the probing text.
+        probe: number of tokens of the test text.
 
     Returns:
         The largest difference of logits between the adapted and the merged model, fp32, as a share of the largest
         logit.
 
     Raises:
-        CheckpointError: no adapter or base there, the target exists, an adapter that does not fit its base or holds
-            NaN, or a merged model that answers otherwise.
+        CheckpointError: adapter or base do not exist, the target exists, the adapter does not fit its base or contains
+            NaN, or the merged model answers differently.
     """
     folder = locate(adapter)
     if not (folder / ADAPTER_CONFIG).is_file():
@@ -128,7 +129,7 @@ def merge_adapter(adapter: str | Path, base: str | Path, target: Path, probe: in
             f"merged logits differ from adapted ones by {difference:.1e} of the largest, at most "
             f"{MERGED_LIKE_ADAPTED:.0e} is expected; adapter or base is damaged, take an earlier checkpoint"
         )
-    calibration = Calibration.read(folder)  # kept by the training, or a fit of the adapted model, which answers alike
+    calibration = Calibration.read(folder)  # also valid for the merged model, which answers like the adapted one
     with staged_folder(target) as draft:
         merged.save_pretrained(draft)
         processor.save_pretrained(draft)

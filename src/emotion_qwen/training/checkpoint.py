@@ -1,7 +1,7 @@
-"""What a run writes: checkpoints and the trained model, each completely or not at all.
+"""Write checkpoints and the trained model of a run, each completely or not at all.
 
-A folder is written below `STAGING` and gets its name in one move. Folders are only ever removed where they are staged:
-a removal that is cut off leaves half a folder behind.
+A folder is written below `STAGING` and then renamed. Folders are only deleted below `STAGING`, because an interrupted
+deletion leaves a partial folder.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from emotion_qwen.errors import TrainingError
 from emotion_qwen.model.source import STAGE_PROOF, find_model
 from emotion_qwen.processing import EmotionQwenProcessor
 
-STAGING = ".unfinished"  # what stands here was interrupted
+STAGING = ".unfinished"  # contains only the results of interrupted runs
 POSITION = "position.json"
 
 
 def put_in_place(staged: Path, target: Path) -> None:
-    """Give a written folder its name; a folder that has it is moved beside `staged` first, for the caller to remove."""
+    """Rename a written folder to its final name; an existing folder is first moved beside `staged` for deletion."""
     if target.exists():
         os.replace(target, staged.with_name(f"{staged.name}.old"))
     os.replace(staged, target)
 
 
 def finish_checkpoint(staged: Path, target: Path, position: dict[str, Any], keep: int) -> None:
-    """Give a written checkpoint its name, then remove the oldest.
+    """Rename a written checkpoint to its final name, then delete the oldest ones.
 
     Args:
         staged: the written folder, below `STAGING`.
-        target: its name in the output folder.
-        position: where the data stand.
-        keep: checkpoints kept, the newest.
+        target: its final path in the output folder.
+        position: position in the data.
+        keep: number of newest checkpoints to keep.
     """
     (staged / POSITION).write_text(json.dumps(position, indent=1), encoding="utf-8")
     _flush(staged)
@@ -48,18 +48,18 @@ def finish_checkpoint(staged: Path, target: Path, position: dict[str, Any], keep
 def save_model(
     output: Path, model: Any, state: dict[str, Any] | None, processor: EmotionQwenProcessor, start: str, proof: Any
 ) -> None:
-    """Save a trained model as `model` in the output folder, with the proof of what moved and what did not.
+    """Save a trained model as `model` in the output folder, with the proof of which parts changed.
 
     Args:
         output: folder of the run.
         model: plain or with adapters.
-        state: its gathered weights; None where nothing is sharded.
-        processor: saved beside the model.
-        start: what the run started from; the weights of its channels go along.
+        state: its gathered weights; None if it is not sharded.
+        processor: saved with the model.
+        start: the model from which the run started; its channel weights are copied.
         proof: written as `STAGE_PROOF`.
 
     Raises:
-        TrainingError: the disk refuses to be written.
+        TrainingError: the folder cannot be written.
     """
     staging = output / STAGING
     draft = staging / "model"
@@ -70,7 +70,7 @@ def save_model(
         if not start.startswith("preset:"):
             calibration = Calibration.read(find_model(start, weights=False).folder)
             if calibration.channels:
-                calibration.after_training().write(draft)  # `emotion-qwen calibrate` fits them anew
+                calibration.after_training().write(draft)  # `emotion-qwen calibrate` fits them again
         (draft / STAGE_PROOF).write_text(json.dumps(proof, indent=1) + "\n", encoding="utf-8")
         put_in_place(draft, output / "model")
         shutil.rmtree(staging, ignore_errors=True)
@@ -88,12 +88,12 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, None without one."""
+    """Return the newest complete checkpoint, or None."""
     return next(reversed(checkpoints(folder)), None)
 
 
 def read_position(checkpoint: Path) -> dict[str, Any]:
-    """Read where the data stood at a checkpoint.
+    """Read the position in the data at a checkpoint.
 
     Raises:
         TrainingError: the file is missing or broken.
@@ -107,7 +107,7 @@ def read_position(checkpoint: Path) -> dict[str, Any]:
 
 
 def _flush(folder: Path) -> None:
-    """Bring every file of a folder to the disk, so that a rename never outruns the content."""
+    """Flush all files of a folder to disk, so that they are complete before the folder is renamed."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

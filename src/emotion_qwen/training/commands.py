@@ -1,4 +1,4 @@
-"""The commands `train` and `merge`. What they need is imported when they run: their help stays quick and quiet."""
+"""The commands `train` and `merge`. Imports are deferred until they run, which keeps their help fast."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from emotion_qwen.training.plan import TrainSettings
     from emotion_qwen.training.run import Outcome
 
-# Imported by peft; warns of an optional kernel even where nothing is quantised.
+# Imported by peft; warns about an optional kernel even if nothing is quantised.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1)
-@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the output folder.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, the memory and the first batch; train nothing.")
+@click.option("--resume", is_flag=True, help="Continue from the newest checkpoint in the output folder.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, the memory and the first batch without training.")
 def train(config: Path, overrides: tuple[str, ...], resume: bool, dry_run: bool) -> int:
     """Train one stage: CONFIG is YAML, OVERRIDES are key=value (optim.learning_rate=2.0e-5).
 
-    A dry run reads no weights. It names what is not there yet, the start or a file of the data, and plans without it.
+    A dry run reads no weights. If the start or a data file does not exist yet, it says so and plans without it.
     """
     from emotion_qwen.training.dry_run import print_data, print_plan
     from emotion_qwen.training.plan import read_settings
@@ -63,7 +63,7 @@ def _tell(outcome: Outcome, settings: TrainSettings, console: Console) -> int:
 @click.argument("base")
 @click.argument("target", type=click.Path(path_type=Path))
 def merge(adapter: str, base: str, target: Path) -> None:
-    """Merge ADAPTER into its BASE model and save TARGET, once both answer alike.
+    """Merge ADAPTER into its BASE model, check the result, and save it as TARGET.
 
     BASE is nano, a model folder, or a hub name.
     """

@@ -1,4 +1,4 @@
-"""What `train --dry-run` prints: what learns, what is frozen, the memory it takes, the data and the first batch."""
+"""Print the plan of a training run (`train --dry-run`): trained and frozen parts, memory, data and the first batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRATEGIES = (("ddp", 1), ("ddp", 8), ("zero2", 8), ("zero3", 8), ("fsdp", 8))
 
 
 def print_plan(settings: TrainSettings, console: Console) -> None:
-    """Print what learns, what is frozen, and the memory it takes."""
+    """Print the trained and frozen parts, and the memory they need."""
     plan, model = settings.plan, empty_model(start_config(settings))
     if not start_is_there(settings):
         console.print(f"start {settings.start} is not there yet; planned by size {settings.size}", markup=False)

@@ -1,11 +1,11 @@
-"""Muon for the matrices, AdamW for the rest, as one optimizer that a Trainer can schedule, save and resume.
+"""Combine Muon for matrices and AdamW for all other parameters in one optimizer that a Trainer can save and resume.
 
-Muon (Jordan et al. 2024) makes every update of a weight matrix orthogonal. Its rate is scaled here to the root mean
-square of an AdamW update (Liu et al. 2025), so one learning rate and one weight decay serve both halves. Embeddings
-and all that is not a matrix stay with AdamW.
+Muon (Jordan et al. 2024) orthogonalises every update of a weight matrix. Its rate is scaled to the root mean square of
+an AdamW update (Liu et al. 2025), so that both halves share one learning rate and one weight decay. AdamW updates
+embeddings and all parameters that are not matrices.
 
-torch has a Muon too; it iterates in bfloat16 whatever the machine, which takes twenty times a whole training step on a
-processor that has no such product. Ours takes the number type from the machine and is the same otherwise.
+The Muon of torch always iterates in bfloat16, which takes twenty times as long as a whole training step on a processor
+without native bfloat16 products. This version chooses the dtype by the machine and is otherwise equal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ITERATIONS = 5
 
 
 def orthogonal(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Bring the singular values of an (M, N) matrix near 1, by five Newton-Schulz steps in `dtype`."""
+    """Bring the singular values of an (M, N) matrix close to 1 with five Newton-Schulz steps in `dtype`."""
     a, b, c = NEWTON_SCHULZ
     flat = (matrix.T if matrix.shape[0] > matrix.shape[1] else matrix).to(dtype)
     flat = flat / flat.norm().clamp_min(1e-7)
@@ -36,12 +36,12 @@ def orthogonal(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Muon(Optimizer):
-    """Momentum whose update is made orthogonal; for matrices only.
+    """Momentum with orthogonalised updates; for matrices only.
 
     Args:
         groups: parameter groups with `params`, `lr` and `weight_decay`.
-        momentum: of the gradients, with Nesterov's look ahead.
-        dtype: of the iteration; None takes bfloat16 where the machine multiplies it natively, else float32.
+        momentum: of the gradients, with Nesterov's look-ahead.
+        dtype: of the iteration; None uses bfloat16 if the machine multiplies it natively, else float32.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Update all parameters that have a gradient; takes no closure."""
+        """Update all parameters that have a gradient; closures are not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -68,7 +68,7 @@ class Muon(Optimizer):
 
 
 class MuonWithAdamW(Optimizer):
-    """Two optimizers over disjoint parameters, behind one list of parameter groups.
+    """Two optimizers for disjoint parameters, with one list of parameter groups.
 
     Args:
         groups: parameter groups with `params`, `lr`, `weight_decay` and `matrices` (True: Muon).
@@ -89,16 +89,16 @@ class MuonWithAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Update all parameters; takes no closure."""
+        """Update all parameters; closures are not supported."""
         for part in self.parts:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return both halves' states."""
+        """Return the states of both optimizers."""
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up both halves' states."""
+        """Load the states of both optimizers."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self.param_groups = [group for part in self.parts for group in part.param_groups]
@@ -108,9 +108,9 @@ def make_optimizer(model: nn.Module, settings: OptimSettings, learning_rate: flo
     """Build the optimizer of a stage.
 
     Args:
-        model: plain or with adapters; frozen parameters are left out.
+        model: plain or with adapters; frozen parameters are ignored.
         settings: name, rates by part, decay.
-        learning_rate: of all parts without a rate of their own.
+        learning_rate: for parts without their own rate.
     """
     rates = {prefix: rate for part, rate in settings.rates.items() for prefix in PARTS[part]}
     groups = split_parameters(model, rates, learning_rate, settings.weight_decay)
@@ -130,16 +130,16 @@ def split_parameters(
     """Group the trainable parameters for `MuonWithAdamW`.
 
     Args:
-        model: the model; frozen parameters are left out.
-        rates: learning rate of all parameters whose name begins so; the longest prefix wins.
-        learning_rate: rate of all others.
+        model: the model; frozen parameters are ignored.
+        rates: prefix of parameter names -> learning rate; the longest prefix applies.
+        learning_rate: for all other parameters.
         weight_decay: of matrices and convolutions; embeddings, biases and norms do not decay.
     """
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            plain = name.removeprefix("base_model.model.")  # an adapted model's names begin so
+            plain = name.removeprefix("base_model.model.")  # prefix of the names in an adapted model
             prefix = max((p for p in rates if plain.startswith(p)), key=len, default=None)
             rate = learning_rate if prefix is None else rates[prefix]
             looked_up = id(parameter) in embeddings

@@ -1,4 +1,4 @@
-"""The settings of a training run, and what they come to: data, parts that learn, memory. `--dry-run` prints it."""
+"""The settings of a training run, and what follows from them: data, trained parts, memory. `--dry-run` prints it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIB = 1024**3
 
 
 def native_dtype() -> torch.dtype:
-    """Return bfloat16 where this machine's GPU or processor multiplies it natively, else float32."""
+    """Return bfloat16 if this machine's GPU or processor multiplies it natively, else float32."""
     gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if gpu or torch.cpu._is_avx512_bf16_supported() else torch.float32
 
@@ -36,7 +36,8 @@ class PartOfData(Settings):
 
     name: str
     kind: str = "manifest"
-    """A manifest, a kind of an installed distribution, or `FILE.py:NAME`, the file from these settings or from here."""
+    """`manifest`, a kind of an installed package, or `FILE.py:NAME`, with FILE beside these settings or in the working
+    directory."""
     domain: Literal["emotion", "general"]
     path: Path | None = None
     """Relative to `folder`."""
@@ -44,19 +45,19 @@ class PartOfData(Settings):
     weight: float = Field(1.0, gt=0)
     """Share within its domain."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the kind takes: the keyword-only parameters of its reader, see `data.parts`."""
+    """Options of the kind: the keyword-only parameters of its reader, see `data.parts`."""
 
 
 class BatchSettings(Settings):
-    """How samples become batches."""
+    """How samples are collated into batches."""
 
     samples: int = Field(8, ge=1)
-    """Samples of one forward pass on one device."""
+    """Samples per forward pass on one device."""
     accumulate: int = Field(1, ge=1)
     pack: int | None = Field(None, ge=16)
-    """Tokens of a packed row; none pads."""
+    """Tokens per packed row; without it, rows are padded."""
     max_tokens: int | None = Field(None, ge=16)
-    """Longer samples are set aside, never cut."""
+    """Longer samples are rejected, never truncated."""
     max_rejected: int = Field(0, ge=0)
     by_length: bool = False
     """Batch samples of similar length."""
@@ -64,17 +65,17 @@ class BatchSettings(Settings):
 
 
 class OptimSettings(Settings):
-    """How parameters move."""
+    """Optimizer settings."""
 
     name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float | None = Field(None, gt=0)
-    """The stage's own if not given."""
+    """Default: that of the stage."""
     rates: dict[str, float] = Field(default_factory=dict)
-    """Part -> its own learning rate."""
+    """Part -> learning rate."""
     weight_decay: float = Field(0.05, ge=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = Field(0.03, ge=0, lt=1)
-    """Share of the steps."""
+    """As a share of the steps."""
     steps: int = Field(..., ge=1)
     max_grad_norm: float = Field(1.0, gt=0)
     beta2: float = Field(0.95, gt=0, lt=1)
@@ -91,40 +92,40 @@ class AdapterSettings(Settings):
 
 
 class StrategySettings(Settings):
-    """How several devices share the work. The number of processes is the launcher's (`torchrun`)."""
+    """How several devices share the work. The launcher (`torchrun`) sets the number of processes."""
 
     kind: Literal["ddp", "fsdp", "deepspeed"] = "ddp"
     config: Path | None = None
-    """DeepSpeed's JSON."""
+    """DeepSpeed configuration (JSON)."""
 
 
 class GateSettings(Settings):
-    """An objective for the gate, off unless it is asked for."""
+    """An objective for the gate; off by default."""
 
     objective: Literal["none", "balance", "domain"] = "none"
     weight: float = Field(0.0, ge=0)
 
 
 class TrainSettings(Settings):
-    """One stage's run. `emotion-qwen train FILE key=value ...` reads it."""
+    """The settings of a run of one stage, read by `emotion-qwen train FILE key=value ...`."""
 
     stage: str
     start: str
     """Model or adapter folder, "nano" for the shipped one, hub name, or `preset:NAME` for random weights."""
     size: str | None = None
-    """Named size (`nano`, `3b`, `7b`, ...) by which `--dry-run` plans while the start is not there yet."""
+    """Named size (`nano`, `3b`, `7b`, ...) with which `--dry-run` plans while the start does not exist yet."""
     processor: str | None = None
-    """Folder of the processor; the start's own if not given."""
+    """Folder of the processor. Default: that of the start."""
     output: Path
     folder: Path = Path()
-    """Where the data's relative paths begin."""
+    """Folder from which relative paths of the data start."""
     data: list[PartOfData] = Field(..., min_length=1)
     validation: list[PartOfData] = Field(default_factory=list)
     trains: list[str] | None = None
-    """Other parts than the stage's own."""
+    """Trained parts that replace those of the stage."""
     gate_mode: Literal["learned", "general", "emotion"] | None = None
     replay: float | None = Field(None, ge=0, le=1)
-    """Share of general samples; the stage's own if not given."""
+    """Share of general samples. Default: that of the stage."""
     batch: BatchSettings = Field(default_factory=lambda: BatchSettings.of({}))
     optim: OptimSettings
     adapter: AdapterSettings | None = None
@@ -132,10 +133,10 @@ class TrainSettings(Settings):
     features: Path | None = None
     """Folder of cached patch features of the frozen vision transformer."""
     capture: bool = True
-    """Find and capture the faces of media given by path, as inference does."""
+    """Detect and capture the faces of media given by path, as in inference."""
     strategy: StrategySettings = Field(default_factory=lambda: StrategySettings.of({}))
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Mixed precision in bfloat16 wherever the device multiplies it natively; elsewhere it is many times slower."""
+    """Default: mixed precision in bfloat16 if the device multiplies it natively, as it is much slower otherwise."""
     checkpointing: bool = False
     """Recompute activations in the backward pass."""
     save_every: int = Field(100, ge=1)
@@ -147,12 +148,12 @@ class TrainSettings(Settings):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number type of the training step's products."""
+        """The dtype of products in a training step."""
         return native_dtype() if self.precision == "auto" else getattr(torch, self.precision)
 
     @property
     def plan(self) -> Stage:
-        """The stage with this run's own parts, gate mode and replay share in place."""
+        """The stage with this run's parts, gate mode and replay share."""
         chosen = stage(self.stage)
         changes = {"trains": self.trains and tuple(self.trains), "gate": self.gate_mode, "replay": self.replay}
         rate = self.optim.learning_rate
@@ -165,10 +166,10 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
 
     Args:
         path: YAML file.
-        overrides: texts like `optim.learning_rate=2.0e-5`.
+        overrides: texts such as `optim.learning_rate=2.0e-5`.
 
     Raises:
-        SettingsError: a wrong key or value, an unknown stage, part, or kind of data.
+        SettingsError: wrong key or value; unknown stage, part, or kind of data.
     """
     values = read_yaml(path, overrides)
     for parts in (values.get("data"), values.get("validation")):
@@ -211,9 +212,9 @@ def absent_data(settings: TrainSettings) -> list[str]:
 
 
 def shares_of(parts: list[PartOfData], replay: float) -> list[float]:
-    """Return the share of every part: `replay` for all general parts together, the rest for the emotional ones.
+    """Return the share of every part: `replay` in total for the general parts, the rest for the emotion parts.
 
-    A domain without a part leaves its share to the other.
+    If one domain has no part, the other gets its share.
     """
     whole = {domain: sum(p.weight for p in parts if p.domain == domain) for domain in ("general", "emotion")}
     of_domain = {"general": replay, "emotion": 1 - replay}
@@ -223,7 +224,7 @@ def shares_of(parts: list[PartOfData], replay: float) -> list[float]:
 
 
 def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
-    """Build the mixture of a run: as many places as its steps take.
+    """Build the mixture of a run, with as many items as its steps need.
 
     Raises:
         DataError: a file is missing or broken, or a part is empty.
@@ -236,11 +237,11 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
 def start_config(settings: TrainSettings) -> EmotionQwenConfig:
     """Read the configuration of a run's start without its weights.
 
-    Where the start is not there yet (it is the output of an earlier stage, or still to be converted), the
-    configuration is that of the run's `size`.
+    If the start does not exist yet (for example because it is the output of an earlier stage), the configuration of
+    the run's `size` is returned.
 
     Raises:
-        CheckpointError: the folder is missing and no size is given, or it is of another kind.
+        CheckpointError: the folder is missing and no size is given, or it is not a model folder.
     """
     if settings.start.startswith("preset:"):
         return preset(settings.start.removeprefix("preset:"))
@@ -251,29 +252,29 @@ def start_config(settings: TrainSettings) -> EmotionQwenConfig:
 
 
 def start_is_there(settings: TrainSettings) -> bool:
-    """Tell whether a run's start can be looked at; a run with a `size` can be planned without it."""
+    """Return whether a run's start exists; a run with a `size` can be planned without it."""
     start = settings.start
     return settings.size is None or start.startswith("preset:") or start == NANO_NAME or Path(start).exists()
 
 
 def empty_model(config: EmotionQwenConfig) -> EmotionQwenForConditionalGeneration:
-    """Build a model on the meta device: shapes without memory."""
+    """Build a model on the meta device, which needs no memory."""
     with torch.device("meta"):
         return EmotionQwenForConditionalGeneration(config)
 
 
 def memory_estimate(model: nn.Module, devices: int, kind: str, adapter: AdapterSettings | None) -> float:
-    """Estimate GiB per device for weights, gradients and optimizer; activations come on top.
+    """Estimate GiB per device for weights, gradients and optimizer, without activations.
 
-    Frozen weights take 2 bytes, learning ones 4 with 4 of gradient and 8 of AdamW's moments (mixed precision keeps
-    them in fp32; Rajbhandari et al. 2020, ZeRO). DDP holds all on every device, ZeRO-2 shards gradients and moments,
-    FSDP and ZeRO-3 shard everything.
+    Frozen weights take 2 bytes; trained ones take 4, plus 4 for gradients and 8 for AdamW's moments (mixed precision
+    keeps them in fp32; Rajbhandari et al. 2020, ZeRO). DDP keeps everything on every device, ZeRO-2 shards gradients
+    and moments, FSDP and ZeRO-3 shard everything.
 
     Args:
         model: with requires_grad set.
-        devices: that share the work.
+        devices: number of devices.
         kind: "ddp", "zero2", "zero3" or "fsdp".
-        adapter: with it, the language model is frozen but for about 2 x rank x width values a matrix.
+        adapter: if given, the language model is frozen except for about 2 x rank x width values per matrix.
     """
     learning = sum(learns for learns, _ in trainable_counts(model).values())
     whole = sum(parameter.numel() for parameter in model.parameters())
@@ -292,10 +293,10 @@ def memory_estimate(model: nn.Module, devices: int, kind: str, adapter: AdapterS
 
 
 def check_deepspeed(path: Path | None) -> dict[str, Any]:
-    """Read a DeepSpeed configuration and refuse what would silently change the run.
+    """Read a DeepSpeed configuration and refuse settings that would silently change the run.
 
     Raises:
-        SettingsError: no file, no JSON, no ZeRO stage 2 or 3, or a scheduler of its own (it would replace the cosine).
+        SettingsError: no file, not JSON, no ZeRO stage 2 or 3, or a scheduler (it would replace the cosine schedule).
     """
     if path is None or not path.is_file():
         raise SettingsError(f"strategy.config {str(path)!r} is no file; give DeepSpeed's JSON")

@@ -1,4 +1,4 @@
-"""What several processes of one run do together beside training: waiting for rank 0, and naming its fault."""
+"""Coordinate the processes of a run outside of training: wait for rank 0 and pass on its error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LONGEST_WAIT = timedelta(days=14)
 
 
 def on_rank_zero(rank: int, work: Callable[[], None]) -> None:
-    """Let rank 0 do some work while the other ranks wait; all of them learn how it ended.
+    """Run some work on rank 0 while the other ranks wait; all ranks get its result or error.
 
-    The wait has its own group of processes: the time limit of training's collectives is far shorter than, for example,
-    encoding a large data set.
+    The wait uses its own process group, because the timeout of the training collectives is much shorter than, for
+    example, the encoding of a large data set.
 
     Args:
         rank: of this process.
-        work: done once.
+        work: called once, on rank 0.
 
     Raises:
         EmotionQwenError: the work failed; on the other ranks a `DataError` with the same message.
@@ -44,7 +44,7 @@ def on_rank_zero(rank: int, work: Callable[[], None]) -> None:
 
 
 def without_worker(message: str) -> str:
-    """Return the last line of an error that a data-loading worker has wrapped in its traceback."""
+    """Return the last line of an error that a data-loading worker wrapped in its traceback."""
     lines = message.strip().splitlines()
     if "DataLoader worker process" not in lines[0]:
         return message

@@ -1,4 +1,4 @@
-"""Compose and run one stage: from settings to a model folder with the proof of what moved."""
+"""Run one stage: from settings to a model folder with the proof of which parts changed."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ REJECTED = "rejected.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
         folder: of the trained model; the newest checkpoint if the run was stopped.
-        steps: made in all.
-        signal: that stopped it, None if it went to the end.
+        steps: total number of steps.
+        signal: the signal that stopped it; None if it finished.
     """
 
     folder: Path
@@ -59,18 +59,18 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
 
     Args:
         settings: of the run.
-        resume: go on from the newest checkpoint in `settings.output`, if there is one.
+        resume: continue from the newest checkpoint in `settings.output`, if there is one.
 
     Raises:
-        SettingsError: the output holds a run already and `resume` is not set, or a part does not exist.
+        SettingsError: the output already contains a run and `resume` is not set, or a part does not exist.
         CheckpointError: the start does not fit.
-        DataError: data cannot be read, or differ from what a checkpoint has seen.
-        TrainingError: the loss is no number, a checkpoint cannot be written, or a frozen part has changed.
+        DataError: data cannot be read, or differ from those of the checkpoint.
+        TrainingError: the loss is not finite, a checkpoint cannot be written, or a frozen part has changed.
     """
     check_strategy(settings)
     last = _checkpoint_to_resume(settings, resume)
     if last is None and os.environ.get("RANK", "0") == "0":
-        (settings.output / REJECTED).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+        (settings.output / REJECTED).unlink(missing_ok=True)  # left by a run that ended before its first checkpoint
     set_seed(settings.seed)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     mixture = make_mixture(settings, processes)
@@ -78,7 +78,7 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
         mixture.check_position(read_position(last))
     model, processor = load_start(settings)
     learning = enter_stage(model, settings.plan)
-    proves = settings.adapter is None and settings.strategy.kind != "deepspeed"  # whose shards cannot be hashed
+    proves = settings.adapter is None and settings.strategy.kind != "deepspeed"  # its shards cannot be hashed
     before = part_digests(model) if proves else None
     if settings.adapter is not None:
         model = add_adapter(model, settings.adapter, learning)
@@ -96,7 +96,7 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
 
 
 def check_strategy(settings: TrainSettings) -> None:
-    """Refuse to share a model where that would silently be something else.
+    """Refuse a strategy that would silently be replaced by another one.
 
     Raises:
         SettingsError: FSDP without a GPU, which Accelerate turns into DDP, or without a launcher.
@@ -128,8 +128,8 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
     """Load the model and processor that a run starts from.
 
     Raises:
-        CheckpointError: no model or processor there, or one that does not fit.
-        SettingsError: new adapters or quantised weights on a start that is itself an adapter.
+        CheckpointError: the model or processor does not exist or does not fit.
+        SettingsError: new adapters or quantised weights for a start that is itself an adapter.
     """
     processor = start_processor(settings)
     if settings.start.startswith("preset:"):
@@ -143,17 +143,17 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
             f"start {settings.start} is itself an adapter and a new one would lose it; merge it first: "
             "emotion-qwen merge ADAPTER BASE TARGET"
         )
-    folder = source.base.resolve()  # kept with the adapter as the name of its base
+    folder = source.base.resolve()  # saved with the adapter as the name of its base
     if settings.adapter.quantize:
         return load_quantized(folder, settings.adapter.quantize, settings.dtype), processor
     return load_model(ModelSource(source.name, folder), dtype=torch.float32), processor
 
 
 def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
-    """Load the processor of a run: its own, or the start's.
+    """Load the processor given in the settings, or else that of the start.
 
     Raises:
-        CheckpointError: no processor there.
+        CheckpointError: there is no processor.
     """
     if settings.processor is not None:
         return load_processor(locate(settings.processor, weights=False))
@@ -163,7 +163,7 @@ def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
 
 
 class ValidationSubset(Dataset):
-    """The first samples of one turn over validation parts, in a fixed order."""
+    """The first samples of one pass over validation parts, in a fixed order."""
 
     def __init__(self, parts: list[Part], count: int) -> None:
         mixture = Mixture(parts, [1.0] * len(parts), min(count, sum(len(part) for part in parts)), seed=0)
@@ -182,7 +182,7 @@ def make_trainer(
     processor: EmotionQwenProcessor,
     mixture: Mixture,
 ) -> StageTrainer:
-    """Build the trainer of a run; the model's frozen parts are set already."""
+    """Build the trainer of a run, for a model whose frozen parts are already set."""
     base = model.get_base_model() if settings.adapter is not None else model
     if settings.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -227,11 +227,11 @@ def validation_subsets(settings: TrainSettings) -> dict[str, ValidationSubset]:
 def sample_preparation(
     settings: TrainSettings, args: TrainingArguments, base: Any, processor: EmotionQwenProcessor, sources: list[Any]
 ) -> Callable[[Sample], Sample]:
-    """Return what turns a sample's media into what the processor takes.
+    """Return the function that prepares a sample's media for the processor.
 
-    With `features`, rank 0 first fills the cache from all sources on its own device; the other ranks wait for it.
+    With `features`, rank 0 first fills the cache from all sources on its device, while the other ranks wait.
     """
-    # A partial, not a closure: worker processes that are not forked have to pickle it.
+    # A partial rather than a closure, because spawned worker processes must pickle it.
     prepare = partial(prepare_sample, detector=CenterFaceDetector() if settings.capture else None, processor=processor)
     if settings.features is None:
         return prepare
@@ -250,7 +250,7 @@ def sample_preparation(
 
 
 def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArguments:
-    """Translate our settings into transformers'."""
+    """Translate the settings to `TrainingArguments` of transformers."""
     batch, optim = settings.batch, settings.optim
     every = settings.evaluate_every
     strategy: dict[str, Any] = {}
@@ -278,7 +278,7 @@ def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArgu
         adam_beta2=optim.beta2,
         bf16=settings.dtype == torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,  # every batch reaches every part that learns
+        ddp_find_unused_parameters=False,  # every batch reaches every trained part
         dataloader_num_workers=batch.workers,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,
@@ -303,7 +303,7 @@ def _finish(
     learning: tuple[str, ...],
     before: dict[str, str] | None,
 ) -> None:
-    """Save the model whole or not at all, with the proof of what moved and what did not. Every rank must call it."""
+    """Save the model completely or not at all, with the proof of which parts changed. Every rank must call it."""
     proof: dict[str, Any] = {"stage": settings.stage, "start": settings.start, "steps": settings.optim.steps}
     proof |= {"trains": list(learning), "gate": settings.plan.gate, "replay": settings.plan.replay}
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -320,10 +320,10 @@ def _finish(
 
 
 def _moved(before: dict[str, str], after: dict[str, str], learning: tuple[str, ...]) -> dict[str, Any]:
-    """Compare digests of the model's parts.
+    """Compare digests of the model's parts before and after.
 
     Raises:
-        TrainingError: a part has changed that was not to learn.
+        TrainingError: a frozen part has changed.
     """
     changed = sorted(part for part in after if after[part] != before[part])
     wrong = [part for part in changed if part not in learning]

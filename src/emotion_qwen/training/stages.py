@@ -1,7 +1,7 @@
-"""The stages of training as data: what each sees, what it trains, what stays frozen, and how the gate stands.
+"""The training stages as data: the data of each, its trained and frozen parts, and its gate mode.
 
-The paper names three pre-training stages and a tuning; the table is this project's reading of them (see
-`docs/concepts/architecture.md`). Stage 0 is for models that start from nothing and have no language to keep.
+The paper names three pre-training stages and a tuning stage without details; the table is this project's interpretation
+(see `docs/concepts/architecture.md`). Stage 0 is for models that start from random weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.parts import PARTS
 
 LEFT_OUT: dict[str, set[str]] = {"learned": set(), "general": {"emotion", "gate"}, "emotion": {"general", "gate"}}
-"""Gate mode -> parts that no token passes."""
+"""Gate mode -> parts that are bypassed."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Stage:
     """One stage.
 
     Attributes:
-        number: its place; a tuning has 4.
-        sees: in words.
-        trains: names of `PARTS` that learn; all others are frozen.
+        number: its position; tuning has 4.
+        sees: description of its data.
+        trains: names of trained `PARTS`; all others are frozen.
         gate: gate mode during the stage.
         replay: share of general samples in the mixture.
         copies: (from, to) parts copied before the first step.
-        learning_rate: of all parts together, where the settings give none.
+        learning_rate: default for all parts.
     """
 
     number: int
@@ -64,10 +64,10 @@ STAGES: dict[str, Stage] = {
 
 
 def stage(name: str) -> Stage:
-    """Return the stage of that name.
+    """Return a stage by its name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: unknown stage.
     """
     if name not in STAGES:
         raise SettingsError(unknown_choice("stage", name, STAGES))
@@ -75,10 +75,10 @@ def stage(name: str) -> Stage:
 
 
 def parameters_of(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
-    """Return the named parameters of a part; parameters shared by two parts are named once.
+    """Return the named parameters of a part; parameters shared by two parts are listed once.
 
     Raises:
-        SettingsError: no part of that name, or the model has none of its parameters.
+        SettingsError: unknown part, or the model has none of its parameters.
     """
     if part not in PARTS:
         raise SettingsError(unknown_choice("part", part, PARTS))
@@ -92,10 +92,10 @@ def parameters_of(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
 
 
 def part_of(name: str) -> str:
-    """Return the part that a parameter belongs to.
+    """Return the part to which a parameter belongs.
 
     Raises:
-        SettingsError: it belongs to none.
+        SettingsError: it belongs to no part.
     """
     for part, prefixes in PARTS.items():
         if name.startswith(prefixes):
@@ -106,19 +106,19 @@ def part_of(name: str) -> str:
 def enter_stage(
     model: EmotionQwenForConditionalGeneration, chosen: Stage, trains: Iterable[str] | None = None, copy: bool = True
 ) -> tuple[str, ...]:
-    """Set gate mode, copy experts, and freeze everything but what the stage trains.
+    """Set the gate mode, copy experts, and freeze everything that the stage does not train.
 
     Args:
         model: changed in place.
         chosen: the stage.
-        trains: other parts than the stage's own.
-        copy: make the stage's copies; a resumed run has made them already.
+        trains: trained parts that replace those of the stage.
+        copy: make the stage's copies; a resumed run has already made them.
 
     Returns:
-        The parts that learn.
+        The trained parts.
 
     Raises:
-        SettingsError: a part that does not exist or that the gate mode leaves out, or none to train.
+        SettingsError: a part does not exist or is bypassed by the gate mode, or there is no part to train.
     """
     learning = tuple(chosen.trains if trains is None else trains)
     if not learning:
@@ -133,7 +133,7 @@ def enter_stage(
     model.requires_grad_(False)
     for part in learning:
         for parameter in by_part[part].values():
-            parameter.requires_grad_(parameter.is_floating_point())  # quantised weights cannot
+            parameter.requires_grad_(parameter.is_floating_point())  # quantised weights have no gradients
     for source, target in chosen.copies if copy else ():
         _copy_part(by_part[source], by_part[target], PARTS[source][0], PARTS[target][0])
     return learning
@@ -146,10 +146,10 @@ def _copy_part(source: dict[str, nn.Parameter], target: dict[str, nn.Parameter],
 
 
 def part_digests(model: nn.Module) -> dict[str, str]:
-    """Return a SHA-256 of every part's parameters, names and bytes: equal digests are bit-equal parts.
+    """Return a SHA-256 of the names and bytes of every part's parameters; equal digests mean bit-equal parts.
 
-    Every rank must call it, for sharded parameters are gathered, one at a time. Only the first rank hashes them; the
-    others return nothing.
+    Every rank must call it, because sharded parameters are gathered one at a time. Only the first rank hashes them; the
+    others return an empty result.
     """
     digests: dict[str, Any] = {}
     for name, parameter in sorted(model.named_parameters()):
@@ -162,15 +162,15 @@ def part_digests(model: nn.Module) -> dict[str, str]:
 
 
 def is_first_rank() -> bool:
-    """Tell whether this process is the first of its run, also before the processes have met."""
+    """Return whether this process is the first of its run, even before the process group exists."""
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
     return (torch.distributed.get_rank() if started else int(os.environ.get("RANK", "0"))) == 0
 
 
 def gathered_state(model: nn.Module) -> dict[str, Any] | None:
-    """Gather a sharded model's weights in the first rank's memory; None where nothing is sharded.
+    """Gather a sharded model's weights in the memory of the first rank; None if it is not sharded.
 
-    Every rank must call it; the others receive an empty state.
+    Every rank must call it; the others get an empty state.
     """
     if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return None
@@ -178,7 +178,7 @@ def gathered_state(model: nn.Module) -> dict[str, Any] | None:
 
 
 def trainable_counts(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return per part that the model has (parameters that learn, all parameters)."""
+    """Return per part of the model (number of trained parameters, number of all parameters)."""
     counts = {part: [0, 0] for part in PARTS}
     for name, parameter in model.named_parameters():
         count = counts[part_of(name)]

@@ -1,7 +1,7 @@
-"""The trainer: transformers' `Trainer`, with what a stage needs beyond it.
+"""Extend transformers' `Trainer` for training stages.
 
-The order of the data is the mixture's, checkpoints appear whole or not at all, a signal saves and stops, a loss that is
-no number stops the run at once, and validation tells emotion and general skill apart.
+The mixture determines the order of the data, checkpoints are written completely or not at all, a signal saves and
+stops, a loss that is not finite stops the run at once, and validation separates emotion and general skill.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ GATE_OBJECTIVES = ("none", "balance", "domain")
 
 
 class StageTrainer(Trainer):
-    """Train one stage.
+    """Trains one stage.
 
     Attributes:
         mixture: the data, for the position saved with every checkpoint.
-        keep: checkpoints kept, the newest.
-        optimizer_for: builds the optimizer over a (perhaps sharded) model.
+        keep: number of newest checkpoints to keep.
+        optimizer_for: builds the optimizer for a model, which may be sharded.
         validation_collator: collates validation samples, padded.
-        gate_objective: "none", "balance" (both experts are used equally over a batch) or "domain" (the gate is told
-            which visuals are emotional), and its weight.
+        gate_objective: "none", "balance" (equal use of both experts over a batch) or "domain" (the gate is supervised
+            by the domain of each visual), and its weight.
     """
 
     mixture: Mixture
@@ -55,13 +55,13 @@ class StageTrainer(Trainer):
         return SequentialSampler(self.train_dataset)
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """Build the optimizer once the model has its final form."""
+        """Build the optimizer after the model has its final form."""
         if getattr(self, "optimizer", None) is None:
             self.optimizer: Optimizer = self.optimizer_for(model or self.model)
         return self.optimizer
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Return validation batches, padded, so that a row is a sample."""
+        """Return padded validation batches, with one sample per row."""
         training = self.data_collator
         self.data_collator: Any = self.validation_collator
         try:
@@ -70,7 +70,7 @@ class StageTrainer(Trainer):
             self.data_collator = training
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the loss of the taught tokens, and the gate's objective if there is one."""
+        """Return the loss of the supervised tokens, plus the gate objective if there is one."""
         domains = inputs.pop("domains", None)
         loss, outputs = super().compute_loss(model, {**inputs, "supervised_only": True}, True, num_items_in_batch)
         kind, weight = self.gate_objective
@@ -80,7 +80,7 @@ class StageTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Make one step; refuse a loss that is no number, on whichever rank."""
+        """Make one step; stop if the loss of any rank is not finite."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         losses = self.accelerator.gather(loss.detach().reshape(1))
         ranks = (~torch.isfinite(losses)).nonzero()[:, 0].tolist()
@@ -95,17 +95,17 @@ class StageTrainer(Trainer):
         return loss
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """Read the batches of a step; a fault of one rank's data ends all of them before they wait for each other."""
+        """Read the batches of a step; a data error of one rank stops all ranks before they wait for each other."""
         with self.fail_together("reading its data"):
             batches = list(itertools.islice(epoch_iterator, num_batches))
         return super().get_batch_samples(iter(batches), num_batches, device)
 
     @contextmanager
     def fail_together(self, doing: str) -> Iterator[None]:
-        """Let no rank go on if any of them failed inside; each waits here for all.
+        """Synchronise all ranks, and stop them all if one failed inside the block.
 
         Raises:
-            TrainingError: another rank failed; this one's own error passes.
+            TrainingError: another rank failed; an error of this rank is raised unchanged.
         """
         failed = True
         try:
@@ -152,7 +152,7 @@ class StageTrainer(Trainer):
             self.args.output_dir = str(final)
 
     def _finish(self, staged: Path, target: Path) -> None:
-        """Give a written checkpoint its name, with the position of the data."""
+        """Rename a written checkpoint to its final name, with the position in the data."""
         if self.args.should_save:
             args = self.args
             samples_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -161,27 +161,27 @@ class StageTrainer(Trainer):
 
 
 def of_all_ranks(number: int) -> list[int]:
-    """Return a number of every rank, in their order; each waits here for all."""
+    """Gather a number from every rank, in rank order; all ranks must call it."""
     return gather(torch.tensor([number], device=PartialState().device)).tolist()
 
 
 def gate_loss(kind: str, weights: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
-    """Compute the gate's objective.
+    """Compute the gate objective.
 
     Args:
-        kind: "balance": squared distance of the batch's mean weights from one half each; "domain": cross-entropy of
-            each visual's weights against its domain.
+        kind: "balance": squared distance of the batch's mean weights from one half; "domain": cross-entropy of each
+            visual's weights against its domain.
         weights: (V, 2) fusion weights, fp32.
         domains: (V,) 0 general, 1 emotion.
     """
     if kind == "balance":
         return (weights.mean(dim=0) - 0.5).square().sum()
-    assert domains is not None  # the collator tells the domain of every visual of a mixture
+    assert domains is not None  # set by the collator for the visuals of a mixture
     return F.nll_loss(weights.clamp_min(1e-6).log(), domains)
 
 
 def exact_share(prediction: EvalPrediction) -> dict[str, float]:
-    """Return the share of samples whose answers are exactly right, in percent."""
+    """Return the percentage of samples whose answers are exactly right."""
     return {"exact": float(prediction.predictions.mean() * 100)}
 
 
@@ -193,7 +193,7 @@ class StopOnSignal(TrainerCallback):
         self._before: dict[int, Any] = {}
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Listen."""
+        """Install the signal handlers."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._note)
 
@@ -202,14 +202,14 @@ class StopOnSignal(TrainerCallback):
         signal.signal(number, signal.SIG_DFL)
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Save and stop on every rank if a signal came to any: alone, one would wait for the others for ever."""
+        """Save and stop on all ranks if any rank received a signal; a single one would wait forever for the others."""
         self.received = max(of_all_ranks(self.received or 0)) or None
         if self.received is not None:
             control.should_save = control.should_training_stop = True
         return control
 
     def on_train_end(self, args, state, control, **kwargs):
-        """Stop listening."""
+        """Restore the signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

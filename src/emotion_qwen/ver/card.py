@@ -1,4 +1,4 @@
-"""The data card of a set: a README that Hugging Face reads, with plots where matplotlib is installed."""
+"""The data card of a set: a README for Hugging Face, with plots if matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emotion_qwen.ver.stats import figures, kappa_text
 from emotion_qwen.ver.store.folder import SetFolder
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_MARKS = re.compile(r"[\\`*_\[\]|~$]")  # what Markdown reads within a line
+_MARKS = re.compile(r"[\\`*_\[\]|~$]")  # characters with a meaning in Markdown text
 _NAMES = {"en": "English", "zh": "Chinese"}
 
 
@@ -24,7 +24,7 @@ def write_card(folder: SetFolder) -> None:
     """Write `README.md`, `stats.json` and the plots of a set.
 
     Raises:
-        OSError: as the system says.
+        OSError: a file cannot be written.
     """
     values = figures(folder)
     out = folder.output
@@ -38,7 +38,7 @@ def card(folder: SetFolder, values: dict[str, Any], plots: list[str]) -> str:
     settings = folder.settings
     size = next((name for most, name in _SIZES if values["clips"] < most), "n>1M")
     files = "\n".join(f"  - split: {split}\n    path: data/{split}.parquet" for split in sorted(values["split"]))
-    languages = " and ".join(_NAMES[one] for one in values["languages"])
+    languages = " and ".join(_NAMES[language] for language in values["languages"])
     head = (
         f"---\nlanguage: [{', '.join(values['languages'])}]\nsize_categories: [{size}]\n"
         "task_categories: [video-text-to-text]\ntags: [emotion, video]\nconfigs:\n- config_name: default\n"
@@ -62,7 +62,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
-- Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what is felt inside.
+- Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what a person feels.
 - Faces are located and followed, never identified. Splits go by source video.
 {pictures}
 ## Emotions
@@ -79,7 +79,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 {_table("reason", values["rejections"])}
 | step | clips | kept |
 | --- | --- | --- |
-{"".join(f"| {name} | {one['clips']:,} | {one['kept']:,} |{chr(10)}" for name, one in values["steps"].items())}
+{"".join(f"| {name} | {step['clips']:,} | {step['kept']:,} |{chr(10)}" for name, step in values["steps"].items())}
 ## Agreement
 
 {_agreement(values)}
@@ -146,7 +146,7 @@ def draw_counts(values: dict[str, Any], folder: Path) -> list[str]:
         axes.bar_label(bars, fmt="{:,.0f}", padding=3)
         axes.invert_yaxis()
         for label in axes.get_yticklabels():
-            label.set_parse_math(False)  # a dollar sign in a reason is no formula
+            label.set_parse_math(False)  # dollar signs must not start a formula
         axes.set_title(title)
         axes.spines[["top", "right"]].set_visible(False)
         packed = io.BytesIO()

@@ -55,7 +55,7 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
 
 
 def _check_local_models(settings: BuildSettings) -> None:
-    """Look for the local models of a build before its first step: they are needed hours later."""
+    """Check before the first step that the local models of a build exist, because they are needed hours later."""
     writers = (settings.describe.teacher, settings.check.reader, settings.check.second)
     local = {writer.model for writer in writers if writer is not None and writer.kind == "local"}
     if local:
@@ -69,7 +69,7 @@ def _check_local_models(settings: BuildSettings) -> None:
 @click.argument("folder", type=_FOLDER, metavar="SET")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def stats(folder: Path, as_json: bool) -> None:
-    """Show what the set in the folder SET holds, what was rejected and why, agreement and cost."""
+    """Show the content of the set in the folder SET, rejections with reasons, agreement and cost."""
     from emotion_qwen.ver.stats import figures, print_figures
     from emotion_qwen.ver.store.folder import SetFolder
 

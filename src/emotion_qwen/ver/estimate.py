@@ -1,4 +1,4 @@
-"""What a build will take: calls, tokens, hours and disk, from measurements where there are any, else by a guess."""
+"""Estimate the calls, tokens, hours and disk space of a build, from measurements or else by guesses."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _DECODING = ("segment", "cut", "look", "listen")
 
 @dataclass(frozen=True)
 class BuildEstimate:
-    """What a number of clips will take.
+    """The estimate for a number of clips.
 
     Attributes:
-        clips: that are described.
+        clips: number of clips to describe.
         calls: to endpoints.
-        tokens: read and written.
-        call_hours: of the calls, side by side.
-        local_hours: of the steps that decode, one process; 0 where nothing is measured yet.
-        gigabytes: of clips and tables; 0 where nothing is measured yet.
-        measured: on how many clips all this rests; 0 is a guess.
+        tokens: input and output.
+        call_hours: hours of concurrent calls.
+        local_hours: hours of the decoding steps in one process; 0 if not measured yet.
+        gigabytes: size of clips and tables; 0 if not measured yet.
+        measured: number of clips on which the estimate is based; 0 for a guess.
     """
 
     clips: int
@@ -99,7 +99,7 @@ def extrapolate(folder: SetFolder, clips: int) -> BuildEstimate:
         clips: accepted clips wanted.
 
     Raises:
-        DataError: the set is not built to its end, or accepted nothing.
+        DataError: the set is not complete, or has no accepted clip.
     """
     settings, cost = folder.settings, folder.cost()
     counts = {name: Counter(row.get("status") or KEPT for row in folder.tables[name].rows()) for name in COLUMNS}

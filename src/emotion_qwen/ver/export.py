@@ -1,8 +1,8 @@
-"""From accepted clips to files: our manifest, the release's JSON, LLaVA, ShareGPT, and a Hugging Face datasets folder.
+"""Write accepted clips as a manifest, the release's JSON, LLaVA, ShareGPT, and a Hugging Face datasets folder.
 
-Splits go by group, which is the source video unless a manifest names a larger one, so that no video and no person
-tracked in it is in two splits. Clips that reviewers rejected, flagged or dispute are left out, and
-their edits are applied. Every file is written whole or not at all; clips are linked, not copied, where the disk allows.
+Splits are assigned by group, which is the source video unless a manifest names a larger one, so that no video is in two
+splits. Clips that reviewers rejected, flagged or disagree on are excluded, and edits are applied. Every file is written
+completely or not at all; clips are linked rather than copied if the file system allows it.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _FIELDS = ("body", "voice", "scene", "context", "reasoning", "description")
 
 
 def export(folder: SetFolder) -> None:
-    """Write a set again, as reviewers decided; errors are those of `write_set`, and a build may be at work there."""
+    """Write a set again with the decisions of reviewers; errors: see `write_set`, or a build is running there."""
     with folder.locked():
         write_set(folder)
 
 
 def write_set(folder: SetFolder) -> None:
-    """Write all forms of a set; the caller holds the folder.
+    """Write all formats of a set; the caller must hold the lock of the folder.
 
     Raises:
         DataError: nothing was accepted.
-        StorageError: the disk allows no more.
+        StorageError: the disk is full.
     """
     out = folder.output
     try:
@@ -75,15 +75,20 @@ def write_set(folder: SetFolder) -> None:
 
 
 def load_ver(path: str | Path, *, split: str | None = None, language: str | None = None) -> list[Sample]:
-    """Read the conversations of a built set, media paths made absolute.
+    """Read the conversations of a set built by `emotion-qwen ver build`, with absolute media paths.
 
     Args:
         path: folder of the set.
-        split: "train", "validation" or "test"; None takes all.
-        language: "en" or "zh"; None takes both.
+        split: "train", "validation" or "test"; None reads all.
+        language: "en" or "zh"; None reads both.
 
     Raises:
-        DataError: there is no set, it is damaged, or nothing of it fits.
+        DataError: there is no set, it is damaged, or no conversation matches.
+
+    Example:
+        >>> from emotion_qwen import load_ver
+        >>> samples = load_ver("my-set", split="train", language="en")
+        >>> samples[0].messages[1]["content"]  # the description of the first clip
     """
     manifest = Path(path) / MANIFEST
     if not manifest.is_file():
@@ -142,8 +147,8 @@ def _link_clips(folder: SetFolder) -> set[str]:
 
 def _same(source: Path, target: Path) -> bool:
     """Say whether a clip of the set is that of the build, and not one that was cut before with other settings."""
-    one, other = source.stat(), target.stat()
-    return os.path.samestat(one, other) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+    first, second = source.stat(), target.stat()
+    return os.path.samestat(first, second) or (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
 def _turns(sample: Sample, out: Path) -> tuple[str, list[tuple[str, str]]]:
@@ -195,7 +200,7 @@ def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
         "clip": row["clip"], "video": entry.media, "split": entry.split,
         "emotion": entry.texts[languages[0]]["emotions"][0], "source": row["source"], "source_path": path,
         **{name: row[name] for name in _DESCENT},
-        "reviews": json.dumps([[one.reviewer, one.action, one.at] for one in decisions]),
+        "reviews": json.dumps([[decision.reviewer, decision.action, decision.at] for decision in decisions]),
     }  # fmt: skip
     for language in languages:
         texts = entry.texts[language]

@@ -1,4 +1,4 @@
-"""The build: eight steps, each of which makes a table item by item and resumes where it was stopped."""
+"""The build of a set: eight steps, each of which fills a table item by item and can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from emotion_qwen.ver.teachers.local import LocalTeacher
 
 STEPS = (*COLUMNS, "export")
 GIVE_UP = 8
-"""Items in a row that could not be done, after which a step stops instead of trying all the others."""
+"""Number of consecutive failures after which a step stops."""
 
 
 class Build(SetFolder):
@@ -51,10 +51,10 @@ class Build(SetFolder):
         self.clips.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(self.ledger_file, settings.calls)
         self._callers: list[Caller] = []
-        self._failures = 0  # items in a row that could not be done
+        self._failures = 0  # number of consecutive failures
 
     def run(self, until: str = "export") -> None:
-        """Do all steps up to and with `until` that are not done.
+        """Run all incomplete steps up to and including `until`.
 
         Raises:
             DataError: some items stay open (the first reason is named), or a table was made with other settings.
@@ -132,7 +132,7 @@ class Build(SetFolder):
         known = table.open()
         began, done, self._failures = time.monotonic(), 0, 0
         postponed: list[Postponed] = []
-        # Where an endpoint is called, threads wait for it; a local model works in the processes of the other steps.
+        # Endpoints are called from threads; a local model uses the same processes as the other steps.
         calls = self.settings.calls.concurrency if self._callers else 0
         pool = ThreadPool(work, calls, self._stop_callers) if calls else self.pool(work)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""The pools that do the items of a step: this process, several processes, threads that wait for answers, or Ray.
+"""The pools that process the items of a step: this process, several processes, threads for network calls, or Ray.
 
 All are pools of `emotion_qwen.workers`. Memory does not grow with the set, and the tables are the same for all pools.
 """
@@ -46,7 +46,7 @@ def local_pool(count: int) -> MakePool:
 def outcomes(
     pool: Pool, work: Work, items: Iterable[Row], seconds: float | None = None
 ) -> Generator[tuple[Row, list[Row] | Postponed], None, None]:
-    """Do items, and yield each with its rows or why it stays open, in any order.
+    """Process items, and yield each with its rows or the reason why it stays open, in any order.
 
     Args:
         pool: does `work`; closed at the end.
@@ -79,7 +79,7 @@ class InlinePool(Pool):
 
 
 class ThreadPool(Pool):
-    """Threads that mostly wait for a network; `stop` ends what they wait for."""
+    """Threads for network calls; `stop` interrupts them."""
 
     def __init__(self, work: Callable[[Row], list[Row]], count: int, stop: Callable[[], None] = lambda: None) -> None:
         super().__init__(work, count)

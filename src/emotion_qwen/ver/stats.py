@@ -79,7 +79,7 @@ def print_figures(values: dict[str, Any], console: Console) -> None:
 
 
 def kappa_text(value: float | None) -> str:
-    """Return Cohen's kappa as people read it."""
+    """Format Cohen's kappa."""
     return "not defined" if value is None else f"{value:.2f}"
 
 
@@ -135,15 +135,15 @@ def _concept(label: str) -> str:
 
 
 def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
-    """Say how far reviewers agree on keeping clips: pairs of reviewers, each with clips in common, share and kappa.
+    """Return the agreement of reviewers on keeping clips: per pair the common clips, share of agreement and kappa.
 
-    What counts is what the two decided before either could see the other's decision; a later change of mind
-    changes the set and not the agreement.
+    Only decisions that were made before either reviewer could see the other's count; a later change of mind changes the
+    set but not the agreement.
 
     Args:
         history: clip -> all decisions, the oldest first.
     """
-    names = sorted({one.reviewer for decisions in history.values() for one in decisions})
+    names = sorted({decision.reviewer for decisions in history.values() for decision in decisions})
     pairs = []
     for both in combinations(names, 2):
         kept = [unseen for decisions in history.values() if (unseen := _unseen(decisions, *both))]
@@ -152,14 +152,14 @@ def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
     return {"reviewers": names, "clips": len(history), "pairs": pairs}
 
 
-def _unseen(decisions: list[Decision], one: str, other: str) -> tuple[bool, bool] | None:
-    """Return what two reviewers last decided before they could see each other's; None if one has not decided."""
+def _unseen(decisions: list[Decision], first: str, second: str) -> tuple[bool, bool] | None:
+    """Return what two reviewers last decided before they could see each other's; None if either has not decided."""
     keeps: dict[str, bool] = {}
     for decision in decisions:
-        if decision.reviewer in (one, other):
+        if decision.reviewer in (first, second):
             keeps[decision.reviewer] = decision.keeps
         if len(keeps) == 2:
-            return keeps[one], keeps[other]
+            return keeps[first], keeps[second]
     return None
 
 
@@ -169,15 +169,15 @@ def _compared(pairs: Sequence[tuple[Hashable, Hashable]]) -> dict[str, float | N
     return {"agree": sum(a == b for a, b in pairs) / len(pairs), "kappa": cohens_kappa(left, right)}
 
 
-def cohens_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
+def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
     """Return Cohen's kappa of two raters of the same items; None without items or where chance alone agrees fully.
 
     Source: Cohen, A coefficient of agreement for nominal scales, 1960.
     """
-    if not one:
+    if not first:
         return None
-    count = len(one)
-    observed = sum(a == b for a, b in zip(one, other, strict=True)) / count
-    left, right = Counter(one), Counter(other)
+    count = len(first)
+    observed = sum(a == b for a, b in zip(first, second, strict=True)) / count
+    left, right = Counter(first), Counter(second)
     chance = sum(left[name] * right[name] for name in left) / count**2
     return None if chance == 1 else (observed - chance) / (1 - chance)

@@ -1,1 +1,1 @@
-"""What people read: a report as text, page, picture or video."""
+"""Present a report to people: as text, page, picture or video."""

@@ -42,7 +42,7 @@ CHINESE_FONTS = (
     "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc",
     "wqy-zenhei.ttc", "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc", "msyh.ttc", "simhei.ttf",
 )  # fmt: skip
-"""PIL looks for them where the system keeps its fonts; without any, labels stand in English."""
+"""PIL searches them in the font folders of the system; if none is found, labels are written in English."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -58,7 +58,7 @@ def annotate(report: EmotionReport, media: str | Path, out: str | Path) -> Path:
         `out`.
 
     Raises:
-        MediaError: the medium cannot be read or is sound alone, its kind and `out`'s differ, there is no encoder, or
+        MediaError: the file cannot be read or contains only sound, `out` is of another kind, there is no encoder, or
             `out` cannot be written.
     """
     media, out = Path(media), Path(out)
@@ -71,7 +71,7 @@ def annotate(report: EmotionReport, media: str | Path, out: str | Path) -> Path:
         raise MediaError(
             f"{str(media)!r} is a video, {str(out)!r} a picture; name a video, for example {_named(out)}.mp4"
         )
-    encoder(out)  # says what is wrong with `out` before anything is decoded
+    encoder(out)  # reports a wrong `out` before anything is decoded
     painter: list[Painter] = []
 
     def paint(picture: Image.Image, time: float) -> Image.Image:
@@ -103,10 +103,10 @@ def _named(out: Path) -> str:
 
 
 class Painter:
-    """Draws into pictures of one size.
+    """Draws a report into pictures of one size.
 
     Args:
-        report: what is drawn.
+        report: the report.
         size: width and height of the pictures, pixels.
     """
 
@@ -115,7 +115,7 @@ class Painter:
         self.unsure = report.uncertainty is not None and report.uncertainty.abstains
         self.step, self.span = sampling_step(report), clip_span(report)
         width, height = size
-        self.unit = max(min(width, height) / 30, 12)  # all lengths follow the picture's size
+        self.unit = max(min(width, height) / 30, 12)  # all lengths scale with the picture
         self.line = max(round(self.unit / 8), 2)
         self.font, self.chinese = _font(round(self.unit), report.language == "zh")
         self.say = in_language(PHRASES, "zh" if self.chinese else "en")
@@ -129,14 +129,14 @@ class Painter:
         return round(self.unit * 0.6)
 
     def paint(self, picture: Image.Image, time: float) -> Image.Image:
-        """Return the picture at a time, in seconds, with boxes, and with the strip under it."""
+        """Return the picture at a time in seconds with boxes, and with the strip below it."""
         drawn = Image.new("RGB", (self.size[0], self.height), DARK)
         drawn.paste(picture)
         draw = ImageDraw.Draw(drawn)
         taken: list[Box] = []
         for person, box in self._boxes(time):
             self._draw_person(draw, person, box, time, taken)
-        draw.rectangle((0, self.size[1], self.size[0], self.height), fill=DARK)  # a box may reach below the picture
+        draw.rectangle((0, self.size[1], self.size[0], self.height), fill=DARK)  # a box may extend below the picture
         self._draw_band(drawn, draw, time)
         return drawn
 
@@ -151,7 +151,10 @@ class Painter:
         label, share = ranked(shown_at(person, time))[0]
         colour = colour_of(label)
         x1, y1, x2, y2 = box
-        for grown, line, ink in ((self.line / 2, self.line * 2, DARK), (0, self.line, colour)):  # a rim, on any ground
+        for grown, line, ink in (
+            (self.line / 2, self.line * 2, DARK),
+            (0, self.line, colour),
+        ):  # a rim for any background
             edges = (x1 - grown, y1 - grown, max(x2 + grown, x1), max(y2 + grown, y1))
             draw.rounded_rectangle(edges, self.unit / 3, outline=ink, width=line)
         text = f"{person.person + 1}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
@@ -162,7 +165,7 @@ class Painter:
         draw.text(middle, text, fill=ink_on(colour), font=self.font, anchor="lm")
 
     def _tag_place(self, box: Box, wide: float, high: float, taken: list[Box]) -> Box:
-        """Return where a tag stands: above its box, else below or within it, where it covers no other tag."""
+        """Return the position of a tag: above, below or inside its box, wherever it covers no other tag."""
         x = min(max(box[0] - self.line / 2, 0), max(self.size[0] - wide, 0))
         places = [box[1] - high - self.line, box[3] + self.line, box[1] + self.line, box[3] - high - self.line]
         tags = [(x, y, x + wide, y + high) for y in places if y >= 0 and y + high <= self.size[1]]
@@ -172,7 +175,7 @@ class Painter:
         return tags[0] if tags else (x, 0, x + wide, high)
 
     def _draw_band(self, drawn: Image.Image, draw: ImageDraw.ImageDraw, time: float) -> None:
-        """Draw under the picture: what the clip shows now, what it shows as a whole, the time, and the strip."""
+        """Draw the band below the picture: the current label, that of the clip, the time, and the strip."""
         moment, margin = moment_at(self.report.timeline, time), self._margin
         gap = None if moment else gap_at(self.report, time)
         label = moment.label if moment else None if gap else self.report.label
@@ -203,13 +206,13 @@ class Painter:
         return self.font.getlength(text)
 
     def _reason(self, gap: Gap, room: float) -> str:
-        """Return that there is no answer, and why where there is room and a font for it."""
+        """Return the text for a gap, with its reason if there is space and a font for it."""
         full = f"{self.say['no_answer']}: {gap.reason}"
         legible = self.chinese or self.report.language != "zh"
         return full if legible and self._long(full) <= room else self.say["no_answer"]
 
     def _whole(self) -> str:
-        """Return the answer for the whole clip, or that there is none."""
+        """Return the text for the whole clip: its answer, or that there is none."""
         if self.report.label is None:
             return "" if self.timed else self.say["no_answer"]
         name, share = self._name(self.report.label), self.report.distribution[self.report.label]
@@ -220,15 +223,15 @@ class Painter:
         return label_name(self.report, label) if self.chinese else label
 
     def _strip(self, width: int, height: int) -> Image.Image:
-        """Return the clip's labels over time as one band of colour, (height, width)."""
+        """Return the clip's labels over time as a band of colours of the given size."""
         moments = columns(self.report.timeline, *self.span, max(width, 1))
-        row = [tuple(bytes.fromhex((colour_of(one.label) if one else GAP)[1:])) for one in moments]
+        row = [tuple(bytes.fromhex((colour_of(moment.label) if moment else GAP)[1:])) for moment in moments]
         return Image.fromarray(np.tile(np.array(row, np.uint8)[None], (max(height, 1), 1, 1)))
 
 
 @lru_cache
 def _font(size: int, chinese: bool) -> tuple[Font, bool]:
-    """Return a font, and whether it writes Chinese; PIL's own does not."""
+    """Return a font, and whether it supports Chinese; PIL's default does not."""
     for name in CHINESE_FONTS if chinese else ():
         with suppress(OSError):
             return ImageFont.truetype(name, size), True

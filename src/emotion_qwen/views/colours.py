@@ -1,8 +1,9 @@
-"""One fixed colour for each emotion, the same in the terminal, on the page and in the annotated video.
+"""One fixed colour per emotion, used in the terminal, the page and the annotated video.
 
-The colours of the small label sets keep apart for readers with red-, green- and blue-blindness as well (a test
-simulates them after Machado, Oliveira and Fernandes 2009) and show on light and on dark ground. GoEmotions' 28 labels
-are more than colour can tell apart: near feelings have near colours there. So a colour never stands without a name.
+The colours of the small label sets can also be distinguished with red, green and blue colour blindness (a test
+simulates them by Machado, Oliveira and Fernandes 2009) and are visible on light and dark backgrounds. GoEmotions has
+more labels (28) than colours that can be distinguished, so related emotions have similar colours there. A colour is
+therefore always shown with a name.
 """
 
 from __future__ import annotations
@@ -48,31 +49,31 @@ COLOURS: dict[str, str] = {
 }
 DARK, LIGHT = "#111318", "#FFFFFF"
 GAP = "#3A3F4A"
-"""Where there is no answer."""
+"""Colour of stretches without an answer."""
 
 
 def colour_of(label: str) -> str:
     """Return the colour of a label or alias as "#RRGGBB".
 
     Raises:
-        SettingsError: no concept has that word.
+        SettingsError: the word belongs to no concept.
     """
     return COLOURS[concept(label)]
 
 
 def luminance(colour: str) -> float:
-    """Return the relative luminance of "#RRGGBB", 0 (black) to 1 (white), after WCAG 2."""
+    """Return the relative luminance of "#RRGGBB" by WCAG 2, 0 (black) to 1 (white)."""
     shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in shares)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours, 1 (none) to 21 (black on white), after WCAG 2."""
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(first: str, second: str) -> float:
+    """Return the contrast of two colours by WCAG 2, 1 (none) to 21 (black on white)."""
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
 def ink_on(colour: str) -> str:
-    """Return the colour of text on a ground: dark or light, whichever is read better."""
+    """Return the text colour, dark or light, with the higher contrast on a background colour."""
     return max((DARK, LIGHT), key=lambda ink: contrast(ink, colour))

@@ -1,6 +1,6 @@
 """Draw the results of Facial Emotion Capture: boxes, captured frames, crops and a timeline, as contact sheets.
 
-For people who check a result; no model reads these pictures.
+These pictures are for people who check a result, not for a model.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from emotion_qwen.faces.capture import chosen_frames, frame_box
 from emotion_qwen.records import Clip, FaceTrack
 
 TILES = 24
-"""Most tiles on one sheet."""
+"""Maximum number of tiles per sheet."""
 TILE_WIDTH = 320
 STILL_WIDTH = 720
 CROP_SIDE = 160
 GAP = 12
 PAPER, INK, PALE = "#ffffff", "#222222", "#e4e4e4"
 PERSON_COLOURS = ("#e6550d", "#1f78b4", "#33a02c", "#b15fd6", "#c79a00", "#e7298a", "#17a2a2", "#8c564b")
-"""One per person, in turn; all dark enough for white letters."""
+"""One per person, repeating; all dark enough for white letters."""
 
 
 def draw_tracks(frame: np.ndarray, tracks: Sequence[FaceTrack], index: int) -> Image.Image:
@@ -31,8 +31,8 @@ def draw_tracks(frame: np.ndarray, tracks: Sequence[FaceTrack], index: int) -> I
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        tracks: tracks of the clip; those without a box on this frame are not drawn, a box inside a gap is drawn thin.
-        index: number of the frame in the clip.
+        tracks: tracks of the clip. Those without a box in this frame are not drawn; a box within a gap is drawn thin.
+        index: of the frame in the clip.
 
     Returns:
         A picture of the same size.
@@ -49,7 +49,7 @@ def draw_tracks(frame: np.ndarray, tracks: Sequence[FaceTrack], index: int) -> I
         line = max(1, round(2 * unit)) if index in track.frames else 1
         x1, y1, x2, y2 = box.tolist()
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line)
-        # Above the box where there is room, below its upper edge otherwise.
+        # Above the box if there is space, otherwise below its upper edge.
         _, _, wide, high = draw.textbbox((0, 0), str(track.person), font=font)
         pad = 3 * unit
         top = y1 - high - pad if y1 > high + pad else y1
@@ -65,20 +65,20 @@ def save_pictures(
     captured: np.ndarray,
     crops: Sequence[Sequence[np.ndarray]],
 ) -> list[Path]:
-    """Write contact sheets as PNG files; existing ones are replaced.
+    """Write contact sheets as PNG files, replacing existing ones.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         clip: the decoded clip.
         tracks: its faces.
-        captured: (T, H, W, 3) uint8, what `capture` made of the clip's frames.
-        crops: per track, in the same order, what `person_crops` cut.
+        captured: (T, H, W, 3) uint8, the clip's frames after `capture`.
+        crops: the result of `person_crops` per track, in the same order.
 
     Returns:
         `boxes.png`, `captured.png`, for a video `tracks.png`, and one `person_<number>.png` per track that has crops.
 
     Raises:
-        ShapeError: captured frames or crops do not belong to this clip and these tracks.
+        ShapeError: captured frames or crops do not match the clip and its tracks.
     """
     if captured.shape != clip.frames.shape or len(crops) != len(tracks):
         raise ShapeError(
@@ -109,14 +109,14 @@ def save_pictures(
 
 
 def person_colour(person: int) -> str:
-    """Return the colour in which a person is drawn everywhere, as #rrggbb."""
+    """Return the colour of a person in all pictures, as #rrggbb."""
     return PERSON_COLOURS[person % len(PERSON_COLOURS)]
 
 
 def _sheet(
     tiles: Sequence[Image.Image], labels: Sequence[str], width: int, title: str, colour: str = INK
 ) -> Image.Image:
-    """Lay tiles out in rows, each with its label underneath, below a title."""
+    """Arrange tiles in rows below a title, each with its label underneath."""
     scaled = [_fit(tile, width) for tile in tiles]
     columns = _columns(len(scaled))
     rows = -(-len(scaled) // columns)
@@ -134,7 +134,7 @@ def _sheet(
 
 
 def _timeline(clip: Clip, tracks: Sequence[FaceTrack]) -> Image.Image:
-    """Draw one bar per person over seconds: solid where the face was found, pale inside gaps."""
+    """Draw one bar per person over time: solid where the face was detected, pale within gaps."""
     left, bar, wide, head = 92, 26, 900, 44
     end = max(clip.duration, float(clip.times[-1]), 1e-3)
     step = float(np.median(np.diff(clip.times))) if len(clip.times) > 1 else end
@@ -177,18 +177,18 @@ def _ticks(end: float) -> list[float]:
 
 
 def _columns(tiles: int) -> int:
-    """Return the number of columns that makes a somewhat wide sheet with few empty places."""
+    """Return a number of columns for a landscape sheet with few empty tiles."""
     ideal = (tiles * 1.5) ** 0.5
     return min(range(1, min(tiles, 6) + 1), key=lambda columns: -tiles % columns + abs(columns - ideal))
 
 
 def _evenly(total: int) -> list[int]:
-    """Return at most `TILES` positions, first and last included."""
+    """Return at most `TILES` evenly spaced positions, including the first and last."""
     return sorted(set(np.linspace(0, total - 1, min(total, TILES)).round().astype(int).tolist()))
 
 
 def _fit(picture: Image.Image, width: int) -> Image.Image:
-    """Scale to a tile: `width` wide, and not taller than twice that."""
+    """Scale to a tile of the given width, at most twice as tall."""
     zoom = min(width / picture.width, 2 * width / picture.height)
     size = max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))
     return picture.resize(size, Image.Resampling.LANCZOS)

@@ -1,8 +1,8 @@
-"""A report as one HTML page that needs nothing else: no network, no server, no library.
+"""Write a report as one self-contained HTML page, without network, server or libraries.
 
-The text of the page is written here, by a template that escapes everything; its script adds the clip, the boxes and the
-timeline. The page's own policy forbids whatever comes from outside: the only script and style it accepts are the two
-that stand in it, known by their hashes.
+The text of the page is rendered by a template that escapes everything; its script adds the clip, the boxes and the
+timeline. The page's content security policy forbids external resources and allows only the embedded script and style,
+identified by their hashes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from emotion_qwen.views.render import as_json
 MIB = 2**20
 EMBED_LIMIT = 40 * MIB
 SIZE = (16, 9)
-"""Width and height of the stage where the report does not tell the picture's."""
+"""Width and height of the stage if the report does not state those of the picture."""
 
 
 def write_html(
@@ -51,18 +51,18 @@ def write_html(
     """Write a report as a page that opens from disk in any current browser.
 
     Args:
-        report: what is shown.
-        path: the page; replaced if it is there.
-        media: the file that was analyzed; None leaves it out, and the boxes move over an empty stage.
-        embed_limit: bytes up to which the medium stands inside the page; a larger one is referred to by a relative
-            address. What browsers cannot play is copied small first, as `playable` says.
+        report: the report.
+        path: of the page; replaced if it exists.
+        media: the analyzed file; None omits it, and boxes move over an empty stage.
+        embed_limit: size in bytes up to which the file is embedded; a larger one is referred to by a relative address.
+            Files that browsers cannot play are first converted to a small copy; see `playable`.
 
     Returns:
         `path`.
 
     Raises:
-        DataError: a number of the report is not finite.
-        MediaError: the medium cannot be read.
+        DataError: a number in the report is not finite.
+        MediaError: the file cannot be read.
         StorageError: the page cannot be written.
     """
     path = Path(path)
@@ -74,7 +74,7 @@ def write_html(
 
 
 def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> str:
-    """Compose the text of the page from a report, its medium as browsers play it, and the drawing of its sound."""
+    """Compose the HTML of the page from a report, its file as browsers play it, and the peaks of its sound."""
     start, end = clip_span(report)
     aids = _aids(report, shown, sound)
     style, script = _asset("page.css"), _asset("page.js")
@@ -106,7 +106,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
 
 
 def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object] | None) -> dict[str, Any]:
-    """Return what the script needs beside the report: names, colours, places, and the rules of `playhead`."""
+    """Return what the script needs besides the report: names, colours, coordinates, and constants of `playhead`."""
     start, end = clip_span(report)
     labels = list(report.distribution)
     height, width = [*report.provenance.get("size", ()), 0, 0][:2]
@@ -141,14 +141,14 @@ def _notes(report: EmotionReport, shown: Playable | None, say: dict[str, str]) -
 
 
 def policy_hashes() -> tuple[str, str]:
-    """Return the hashes of the page's script and style, for the policy of a page that shows it in a frame."""
+    """Return the hashes of the page's script and style, for the policy of a page that embeds it in a frame."""
     return _hash(_asset("page.js")), _hash(_asset("page.css"))
 
 
 def _policy(style: str, script: str) -> str:
-    """Return the page's content security policy: its own script, its own style, its own medium, and nothing else."""
+    """Return the page's content security policy, which allows only its own script, style and media file."""
     hashes = [f"{name} '{_hash(text)}'" for name, text in (("script-src", script), ("style-src", style))]
-    media = [f"{name} blob: 'self' file:" for name in ("media-src", "img-src")]  # beside the page, on disk or served
+    media = [f"{name} blob: 'self' file:" for name in ("media-src", "img-src")]  # beside the page
     return "; ".join(["default-src 'none'", *hashes, *media, "base-uri 'none'", "form-action 'none'"])
 
 
@@ -157,7 +157,7 @@ def _hash(text: str) -> str:
 
 
 def _inside_script(text: str) -> str:
-    """Escape JSON so that no text in it can end the script element that holds it."""
+    """Escape JSON so that no text in it can end the enclosing script element."""
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text

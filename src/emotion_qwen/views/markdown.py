@@ -1,7 +1,7 @@
-"""A report as Markdown that reads well in an issue or a notebook: tables, a strip of time in text, details folded.
+"""Write a report as Markdown for issues and notebooks, with tables and folded details.
 
-Everything that comes from a file or a model is escaped: it cannot become markup, a link behind other words, or a
-mention of somebody. It never begins a line, so what has a meaning only there needs no escape.
+All text from files and models is escaped, so that it cannot become markup, a disguised link, or a mention. It never
+starts a line, so characters that have a meaning only there need no escape.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from emotion_qwen.views.playhead import has_picture, is_still
 from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
 
 BAR = 20
-"""Characters of a share of one."""
+"""Characters of a full bar."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
-_JOINER = "\u2060"  # of no width; "@name" with it inside mentions nobody
+_JOINER = "\u2060"  # zero width; it prevents "@name" from being a mention
 
 
 def as_markdown(report: EmotionReport) -> str:
@@ -43,14 +43,14 @@ def as_markdown(report: EmotionReport) -> str:
         *_channels(report, say),
         *_cues(report, say),
         *_reasons(report, say),
-        *_told(report, say),
+        *_transcript(report, say),
         *_trust(report, say),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    """Return text on one line that Markdown shows as it is."""
+    """Return text on one line, escaped so that Markdown shows it literally."""
     return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", f"@{_JOINER}")
 
 
@@ -76,7 +76,7 @@ def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 
 def _sentence(text: str, kind: str, say: Phrases) -> str:
-    """Return a sentence behind its tag; a generated one in quotes and slanted, as nobody has checked it."""
+    """Return a sentence after its tag; a generated, unverified one is quoted and in italics."""
     return f"`{say[GENERATED]}` *“{escape(text)}”*" if kind == GENERATED else f"`{say[MEASURED]}` {escape(text)}"
 
 
@@ -97,13 +97,13 @@ def _bar(share: float) -> str:
 
 def _episodes(report: EmotionReport, say: Phrases) -> Iterator[str]:
     owners: list[tuple[str, Sequence[Episode]]] = [(say["clip"], report.episodes)]
-    owners += [(_person(one, say), one.episodes) for one in report.people]
+    owners += [(_person(person, say), person.episodes) for person in report.people]
     rows = []
     for name, episodes in owners:
-        for one in episodes:
-            label = escape(label_name(report, one.label))
-            peak = f"{say['peak']} {one.peak:.1f} {say['second']}, {one.share:.0%}"
-            rows.append(f"| {name} | {label} | {time_span(one.onset, one.offset, say)} | {peak} |")
+        for episode in episodes:
+            label = escape(label_name(report, episode.label))
+            peak = f"{say['peak']} {episode.peak:.1f} {say['second']}, {episode.share:.0%}"
+            rows.append(f"| {name} | {label} | {time_span(episode.onset, episode.offset, say)} | {peak} |")
             name = ""
     name = say["clip"]
     for gap in report.gaps:
@@ -134,13 +134,13 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:
     rows = []
-    for one in report.channels:
-        if not one.label:
-            rows.append(f"| {say[one.channel]} | *{say['nothing']}* | | | |")
+    for channel in report.channels:
+        if not channel.label:
+            rows.append(f"| {say[channel.channel]} | *{say['nothing']}* | | | |")
             continue
-        alone, weight, moves = channel_cells(report, one)
-        verdict = say["agrees"] if one.agrees else f"**≠ {say['disagrees']}**"
-        rows.append(f"| {say[one.channel]} | {escape(alone)} | {weight} | {moves} | {verdict} |")
+        alone, weight, moves = channel_cells(report, channel)
+        verdict = say["agrees"] if channel.agrees else f"**≠ {say['disagrees']}**"
+        rows.append(f"| {say[channel.channel]} | {escape(alone)} | {weight} | {moves} | {verdict} |")
     if rows:
         yield f"### {_head('channels', say)}"
         heads = f"| {say['channel']} | {say['alone']} | {say['weight']} | {say['moves']} | |"
@@ -149,11 +149,11 @@ def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = []
-    for one in report.cues:
-        when, whose = cue_place(report, one, say)
-        lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(one.text, one.kind, say)}")
-        if one.measures:
-            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in one.measures.items())
+    for cue in report.cues:
+        when, whose = cue_place(report, cue, say)
+        lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(cue.text, cue.kind, say)}")
+        if cue.measures:
+            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in cue.measures.items())
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
@@ -163,7 +163,7 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
 def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.rationale:
         yield f"### {_head('why', say)}"
-        yield "\n".join(f"- {_sentence(one.text, one.kind, say)}" for one in report.rationale)
+        yield "\n".join(f"- {_sentence(reason.text, reason.kind, say)}" for reason in report.rationale)
     if report.words:
         yield f"{_head('words_open', say)}: {_sentence(', '.join(report.words), GENERATED, say)}"
     if report.reasoning:
@@ -175,9 +175,12 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
         )
 
 
-def _told(report: EmotionReport, say: Phrases) -> Iterator[str]:
+def _transcript(report: EmotionReport, say: Phrases) -> Iterator[str]:
     if report.utterances:
-        lines = "\n".join(f"- {time_span(one.start, one.end, say)} · {escape(one.text)}" for one in report.utterances)
+        lines = "\n".join(
+            f"- {time_span(utterance.start, utterance.end, say)} · {escape(utterance.text)}"
+            for utterance in report.utterances
+        )
         yield f"<details><summary>{_head('said', say)}</summary>\n\n{lines}\n\n</details>"
     if report.context:
         yield f"{_head('context_given', say)}: {escape(report.context)}"
@@ -191,7 +194,7 @@ def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
         yield "\n".join(lines)
     facts_text = json.dumps(report.provenance, indent=2, ensure_ascii=False)
     longest = max((len(list(run)) for letter, run in groupby(facts_text) if letter == "`"), default=0)
-    fence = "`" * max(3, longest + 1)  # longer than any run of backticks inside
+    fence = "`" * max(3, longest + 1)  # longer than any run of backticks in the text
     yield f"<details><summary>{_head('provenance', say)}</summary>\n\n{fence}json\n{facts_text}\n{fence}\n\n</details>"
     yield f"**{_head('limits', say)}.** {say['limits_more']}"
 

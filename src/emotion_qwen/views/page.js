@@ -1,6 +1,6 @@
 "use strict";
-// What moves on the page of a report: the clip, the boxes over it, the timeline and everything that follows the playhead.
-// Text comes from the report and is only ever set as text, never as markup.
+// The interactive parts of a report's page: the clip, the boxes over it, the timeline, and everything that follows the
+// playhead. Texts of the report are untrusted, so they are only set as text, never as markup.
 {
   const { report, aids } = JSON.parse(byId("page-data").textContent);
   const { say, names, colours, inks, places, start, end, step, hole } = aids;
@@ -24,17 +24,17 @@
   const percent = (share) => `${Math.round(100 * share)}%`;
   const seconds = (time) => time.toFixed(1);
   const centre = (moment) => (moment.start + moment.end) / 2;
-  const told = (moment) => (state.raw ? moment.raw : moment.distribution);
+  const sharesOf = (moment) => (state.raw ? moment.raw : moment.distribution);
 
-  // ---- what holds at a time; the same rules as playhead.py
+  // ---- the state at a time, by the rules of playhead.py
 
   function chosen() { return report.people.find((person) => person.person === state.who) ?? report; }
 
   function momentAt(timeline, time) {
     let best = null;
-    for (const one of timeline) {
-      const holds = one.start <= time && time <= one.end;
-      if (holds && (!best || Math.abs(centre(one) - time) < Math.abs(centre(best) - time))) best = one;
+    for (const moment of timeline) {
+      const holds = moment.start <= time && time <= moment.end;
+      if (holds && (!best || Math.abs(centre(moment) - time) < Math.abs(centre(best) - time))) best = moment;
     }
     return best;
   }
@@ -42,56 +42,56 @@
   function boxAt(person, time) {
     const seen = person.seen;
     if (!seen.length) return person.start === person.end ? person.box : null;
-    let place = seen.findIndex((one) => one.time > time);
+    let place = seen.findIndex((sighting) => sighting.time > time);
     if (place < 0) place = seen.length;
     const [before, after] = [seen[place - 1], seen[place]];
     if (before && after && after.time - before.time <= hole * step) {
       const part = (time - before.time) / (after.time - before.time);
       return before.box.map((side, n) => side + part * (after.box[n] - side));
     }
-    const near = [before, after].filter((one) => one && Math.abs(one.time - time) <= step / 2);
+    const near = [before, after].filter((sighting) => sighting && Math.abs(sighting.time - time) <= step / 2);
     near.sort((a, b) => Math.abs(a.time - time) - Math.abs(b.time - time));
     return near.length ? near[0].box : null;
   }
 
-  // What a person shows in the nearest frame in which they were read.
+  // A person's shares in the nearest frame that was scored.
   function shownAt(person, time) {
-    const read = person.seen.filter((one) => Object.keys(one.distribution ?? {}).length);
-    const near = read.reduce((best, one) => (best && Math.abs(best.time - time) <= Math.abs(one.time - time) ? best : one), null);
+    const read = person.seen.filter((sighting) => Object.keys(sighting.distribution ?? {}).length);
+    const near = read.reduce((best, sighting) => (best && Math.abs(best.time - time) <= Math.abs(sighting.time - time) ? best : sighting), null);
     return near?.distribution ?? person.distribution;
   }
 
-  const gapAt = (time) => report.gaps.find((one) => one.start <= time && time <= one.end);
+  const gapAt = (time) => report.gaps.find((gap) => gap.start <= time && time <= gap.end);
 
-  // Windows that follow each other without a gap.
+  // Runs of windows without a gap between them.
   function stretches(timeline) {
-    const found = [];
-    for (const one of timeline) {
-      const last = found[found.length - 1];
-      if (last && one.start <= last[last.length - 1].end) last.push(one);
-      else found.push([one]);
+    const runs = [];
+    for (const moment of timeline) {
+      const last = runs[runs.length - 1];
+      if (last && moment.start <= last[last.length - 1].end) last.push(moment);
+      else runs.push([moment]);
     }
-    return found;
+    return runs;
   }
 
-  // A cue's box was measured at one sighting, which the record does not name: it is the one that is just as wide.
+  // The record does not name the sighting at which a cue was measured; it is found by the horizontal extent of its box.
   function measuredAt(cue) {
-    const person = report.people.find((one) => one.person === cue.person);
+    const person = report.people.find((candidate) => candidate.person === cue.person);
     if (!person || !cue.box) return null;
-    const distance = (one) => Math.abs(one.box[0] - cue.box[0]) + Math.abs(one.box[2] - cue.box[2]);
-    const inside = person.seen.filter((one) => cue.start <= one.time && one.time <= cue.end);
+    const distance = (sighting) => Math.abs(sighting.box[0] - cue.box[0]) + Math.abs(sighting.box[2] - cue.box[2]);
+    const inside = person.seen.filter((sighting) => cue.start <= sighting.time && sighting.time <= cue.end);
     inside.sort((a, b) => distance(a) - distance(b));
     return inside.length && distance(inside[0]) < 0.02 ? { person, ...inside[0] } : null;
   }
 
   function cueBox(cue, time) {
     if (timed && (time < cue.start || time > cue.end)) return null;
-    const found = measuredAt(cue);
-    if (!found) return cue.box;
-    const now = boxAt(found.person, time);
+    const measured = measuredAt(cue);
+    if (!measured) return cue.box;
+    const now = boxAt(measured.person, time);
     return now && cue.box.map((side, n) => {
       const [from, to] = [n % 2, n % 2 + 2];
-      const part = (side - found.box[from]) / (found.box[to] - found.box[from]);
+      const part = (side - measured.box[from]) / (measured.box[to] - measured.box[from]);
       return now[from] + part * (now[to] - now[from]);
     });
   }
@@ -117,7 +117,7 @@
     return medium;
   }
 
-  // Without a medium that plays, the clock runs by itself, so that the report can be watched without its clip.
+  // Without a playable clip, a clock of its own lets the timeline play.
   function makeClock() {
     const medium = makeMedium();
     const plays = medium && medium.play;
@@ -197,7 +197,7 @@
     for (const person of report.people) {
       const box = boxAt(person, state.time);
       if (!box) continue;
-      const [label, share] = Object.entries(shownAt(person, state.time)).reduce((best, one) => (one[1] > best[1] ? one : best));
+      const [label, share] = Object.entries(shownAt(person, state.time)).reduce((best, entry) => (entry[1] > best[1] ? entry : best));
       drawBox(pen, box, colours[label], state.who === person.person ? 4 : 2.5, []);
       const doubt = report.uncertainty?.abstains ? "?" : "";
       drawTag(pen, box, `${person.person + 1}  ${names[label]}${doubt} ${percent(share)}`, label, taken);
@@ -219,7 +219,7 @@
     }
   }
 
-  // The tag stands above its box, or else within or below it: where it covers no other and stays in the picture.
+  // A tag is placed above, below or inside its box, wherever it fits into the picture and covers no other tag.
   function drawTag(pen, box, text, label, taken) {
     pen.setLineDash([]);
     pen.font = "600 13px system-ui, sans-serif";
@@ -262,13 +262,13 @@
     const subject = chosen();
     const gaps = subject === report ? report.gaps : [];
     if (subject.timeline.length) lane(say.shares, 110, ...stretches(subject.timeline).flatMap((part) => stack(part, 110)));
-    const blocks = [...subject.episodes.map((one) => episodeBlock(one, 22)), ...gaps.map((one) => gapBlock(one, 22))];
+    const blocks = [...subject.episodes.map((episode) => episodeBlock(episode, 22)), ...gaps.map((gap) => gapBlock(gap, 22))];
     if (blocks.length) lane(say.episodes, 22, ...blocks);
     for (const person of report.people) lane(`${say.person} ${person.person + 1}`, 18, ...presence(person, 18));
     if (aids.sound) lane(say.sound, 34, wave(aids.sound, 34));
-    if (report.utterances.length) lane(say.words, 20, ...report.utterances.map((one) => caption(one, 20)));
+    if (report.utterances.length) lane(say.words, 20, ...report.utterances.map((utterance) => caption(utterance, 20)));
     if (report.cues.length) lane(say.cues, ...cueLane());
-    picture.setAttribute("viewBox", `0 0 ${width} ${top}`); // so that it also shrinks to paper
+    picture.setAttribute("viewBox", `0 0 ${width} ${top}`); // lets it shrink in print
     for (const node of picture.querySelectorAll(".grid")) node.setAttribute("y2", top);
     line.hover = draw("line", { class: "hover", y2: top, visibility: "hidden" });
     line.head = draw("g", {}, draw("line", { class: "head", y2: top }), draw("path", { class: "knob", d: "M-6 0H6V6L0 12L-6 6Z" }));
@@ -279,7 +279,7 @@
 
   function drawAxis(picture) {
     const strides = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
-    const stride = strides.find((one) => (end - start) / one * 56 < line.width) ?? 3600;
+    const stride = strides.find((candidate) => (end - start) / candidate * 56 < line.width) ?? 3600;
     for (let time = Math.ceil(start / stride) * stride; time <= end; time += stride) {
       const label = draw("text", { x: across(time) + 4, y: 11 });
       label.textContent = `${Number(time.toFixed(1))} ${say.second}`;
@@ -288,11 +288,11 @@
     }
   }
 
-  // Shares over time as bands: the least pleasant label at the bottom, so that a rising mood is seen to rise.
+  // Shares over time as stacked bands, ordered by valence, so that an improving mood visibly rises.
   function stack(timeline, height) {
     const labels = Object.keys(report.distribution).sort((a, b) => places[a][0] - places[b][0]);
     const times = [timeline[0].start, ...timeline.map(centre), timeline[timeline.length - 1].end].map(across);
-    const rows = [timeline[0], ...timeline, timeline[timeline.length - 1]].map(told);
+    const rows = [timeline[0], ...timeline, timeline[timeline.length - 1]].map(sharesOf);
     let below = rows.map(() => 0);
     const [areas, texts] = [[], []];
     for (const label of labels) {
@@ -312,21 +312,21 @@
     return [...areas, ...texts];
   }
 
-  function episodeBlock(one, height) {
-    const [x, width] = [across(one.onset), Math.max(across(one.offset) - across(one.onset), 1)];
-    const room = block(one.label, x, width, height);
-    room.append(draw("path", { class: "peak", d: `M${across(one.peak) - x} ${height - 9}l4 4l-4 4l-4-4Z` }));
-    return titled(room, `${names[one.label]} ${seconds(one.onset)}–${seconds(one.offset)} ${say.second}, ${say.peak} ${seconds(one.peak)}, ${percent(one.share)}`);
+  function episodeBlock(episode, height) {
+    const [x, width] = [across(episode.onset), Math.max(across(episode.offset) - across(episode.onset), 1)];
+    const room = block(episode.label, x, width, height);
+    room.append(draw("path", { class: "peak", d: `M${across(episode.peak) - x} ${height - 9}l4 4l-4 4l-4-4Z` }));
+    return titled(room, `${names[episode.label]} ${seconds(episode.onset)}–${seconds(episode.offset)} ${say.second}, ${say.peak} ${seconds(episode.peak)}, ${percent(episode.share)}`);
   }
 
-  function gapBlock(one, height) {
-    const [x, width] = [across(one.start), Math.max(across(one.end) - across(one.start), 1)];
+  function gapBlock(gap, height) {
+    const [x, width] = [across(gap.start), Math.max(across(gap.end) - across(gap.start), 1)];
     const text = written(say.no_answer, { class: "inside", x: 8, y: height / 2 + 4 });
     const room = draw("svg", { class: "gap", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text);
-    return titled(room, `${say.no_answer} ${seconds(one.start)}–${seconds(one.end)} ${say.second}: ${one.reason}`);
+    return titled(room, `${say.no_answer} ${seconds(gap.start)}–${seconds(gap.end)} ${say.second}: ${gap.reason}`);
   }
 
-  // A block of a label's colour with its name, cut off where there is no room.
+  // A block in the colour of a label, with its name truncated to fit.
   function block(label, x, width, height) {
     const name = written(names[label], { class: "inside", x: 8, y: height / 2 + 4 }, inks[label]);
     return draw("svg", { x, width, height }, draw("rect", { class: "block", width: "100%", height, rx: 4, fill: colours[label] }), name);
@@ -334,10 +334,10 @@
 
   function presence(person, height) {
     const runs = [];
-    for (const one of person.seen) {
+    for (const sighting of person.seen) {
       const last = runs[runs.length - 1];
-      if (last && one.time - last[1] <= hole * step) last[1] = one.time;
-      else runs.push([one.time, one.time]);
+      if (last && sighting.time - last[1] <= hole * step) last[1] = sighting.time;
+      else runs.push([sighting.time, sighting.time]);
     }
     const parts = [];
     for (const [from, to] of runs) {
@@ -358,18 +358,18 @@
     return draw("path", { class: "wave", d: `M${points.join("L")}Z` });
   }
 
-  function caption(one, height) {
-    const [x, width] = [across(one.start), Math.max(across(one.end) - across(one.start), 3)];
-    const text = written(one.text, { class: "inside", x: 6, y: height / 2 + 4 });
-    return titled(draw("svg", { class: "said", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text), one.text);
+  function caption(utterance, height) {
+    const [x, width] = [across(utterance.start), Math.max(across(utterance.end) - across(utterance.start), 3)];
+    const text = written(utterance.text, { class: "inside", x: 6, y: height / 2 + 4 });
+    return titled(draw("svg", { class: "said", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text), utterance.text);
   }
 
   function cueLane() {
-    const rows = [...new Set(report.cues.map((one) => one.modality))];
-    const signs = report.cues.map((one) => {
-      const width = Math.max(across(one.end) - across(one.start), 4);
-      const place = { x: across(one.start), width, y: rows.indexOf(one.modality) * 8, height: 5, rx: 2.5 };
-      return titled(draw("rect", { class: one === state.cue ? "sign chosen" : "sign", ...place }), `${say[one.modality]}: ${one.text}`);
+    const rows = [...new Set(report.cues.map((cue) => cue.modality))];
+    const signs = report.cues.map((cue) => {
+      const width = Math.max(across(cue.end) - across(cue.start), 4);
+      const place = { x: across(cue.start), width, y: rows.indexOf(cue.modality) * 8, height: 5, rx: 2.5 };
+      return titled(draw("rect", { class: cue === state.cue ? "sign chosen" : "sign", ...place }), `${say[cue.modality]}: ${cue.text}`);
     });
     return [rows.length * 8 - 3, ...signs];
   }
@@ -400,17 +400,17 @@
       draw("circle", { class: "axis", cx: 160, cy: 160, r: 140 }), draw("path", { class: "axis", d: "M20 160H300M160 20V300" }),
       ...ends.map(([text, x, y, anchor]) => written(text, { x, y, "text-anchor": anchor })), ...landmarks());
     const subject = chosen();
-    const stops = subject.timeline.map((one) => spot(one.valence_arousal));
-    for (const part of stretches(subject.timeline)) plane.append(draw("path", { class: "path", d: `M${part.map((one) => spot(one.valence_arousal)).join("L")}` }));
+    const stops = subject.timeline.map((moment) => spot(moment.valence_arousal));
+    for (const part of stretches(subject.timeline)) plane.append(draw("path", { class: "path", d: `M${part.map((moment) => spot(moment.valence_arousal)).join("L")}` }));
     stops.forEach(([cx, cy], n) => plane.append(draw("circle", { class: "stop", cx, cy, r: 3.2, fill: colours[subject.timeline[n].label] })));
     const [x, y] = spot(subject.valence_arousal);
     plane.append(draw("path", { class: "mean", d: `M${x - 6} ${y}h12M${x} ${y - 6}v12` }));
     plane.append(draw("circle", { class: "here", r: timed ? 8 : 0 }));
   }
 
-  // The labels' own places. A name stands beside its dot; one that would cover another is left out, and its dot stays.
+  // The positions of the labels. A name that would cover another is omitted; its dot remains.
   function landmarks() {
-    const taken = [[10, 144, 70], [230, 144, 70], [160, 4, 60], [160, 300, 60]]; // the names of the four ends
+    const taken = [[10, 144, 70], [230, 144, 70], [160, 4, 60], [160, 300, 60]]; // occupied by the names of the axes
     const covers = ([x, y, wide]) => taken.some(([a, b, other]) => x < a + other && a < x + wide && Math.abs(b - y) < 12);
     return Object.entries(report.distribution).sort((a, b) => b[1] - a[1]).flatMap(([label]) => {
       const [x, y] = spot(places[label]);
@@ -428,7 +428,7 @@
     if (!dot) return;
     dot.setAttribute("visibility", momentAt(timeline, state.time) ? "visible" : "hidden");
     if (!timeline.length) return;
-    let after = timeline.findIndex((one) => centre(one) > state.time);
+    let after = timeline.findIndex((moment) => centre(moment) > state.time);
     if (after < 0) after = timeline.length - 1;
     const [from, to] = [timeline[Math.max(after - 1, 0)], timeline[after]];
     const part = from === to ? 0 : clamp((state.time - centre(from)) / (centre(to) - centre(from)), 0, 1);
@@ -451,8 +451,8 @@
     byId("clock").textContent = `${seconds(state.time)} / ${seconds(end)} ${say.second}`;
     byId("play").querySelector(".word").textContent = clock.playing() ? say.pause : say.play;
     byId("play").querySelector(".icon").textContent = clock.playing() ? "❚❚" : "▶";
-    const words = report.utterances.filter((one) => one.start <= state.time && state.time <= one.end);
-    byId("caption").textContent = words.map((one) => one.text).join(" ");
+    const words = report.utterances.filter((utterance) => utterance.start <= state.time && state.time <= utterance.end);
+    byId("caption").textContent = words.map((utterance) => utterance.text).join(" ");
     const slider = byId("timeline");
     slider.setAttribute("aria-valuenow", seconds(state.time));
     const gap = moment ? null : gapAt(state.time);
@@ -466,7 +466,7 @@
   }
 
   function moveBars(moment) {
-    const shares = moment ? told(moment) : timed ? null : chosen().distribution;
+    const shares = moment ? sharesOf(moment) : timed ? null : chosen().distribution;
     for (const row of all("#bars li")) {
       const share = shares ? shares[row.dataset.label] : 0;
       row.querySelector(".fill").setAttribute("width", `${100 * share}%`);
@@ -492,8 +492,8 @@
 
   function steer(event) {
     const episodes = chosen().episodes;
-    const ahead = episodes.find((one) => one.onset > state.time + 0.01)?.onset ?? end;
-    const back = episodes.findLast((one) => one.onset < state.time - 0.3)?.onset ?? start;
+    const ahead = episodes.find((episode) => episode.onset > state.time + 0.01)?.onset ?? end;
+    const back = episodes.findLast((episode) => episode.onset < state.time - 0.3)?.onset ?? start;
     const stride = event.shiftKey ? 5 : 0.5;
     const targets = {
       ArrowRight: state.time + stride, ArrowUp: state.time + stride, ArrowLeft: state.time - stride,

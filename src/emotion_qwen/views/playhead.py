@@ -20,48 +20,48 @@ HOLE = 1.5
 
 
 def clip_span(report: EmotionReport) -> tuple[float, float]:
-    """Return from when to when the report speaks of its clip, in seconds; (0, 0) for a picture."""
+    """Return the span (start, end) in seconds that the report covers; (0, 0) for a picture."""
     read = [float(time) for time in report.provenance.get("seconds") or ()]
     spans: list[Any] = [*report.timeline, *report.gaps, *report.utterances, *report.people]
-    starts, ends = [one.start for one in spans], [one.end for one in (*spans, *report.cues)]
+    starts, ends = [span.start for span in spans], [span.end for span in (*spans, *report.cues)]
     return min([*read, *starts], default=0.0), max([*read, *ends], default=0.0)
 
 
 def is_still(report: EmotionReport) -> bool:
-    """Tell whether the report is of a picture."""
+    """Return whether the report is about a picture."""
     return not report.timeline and not report.gaps and clip_span(report)[1] <= 0
 
 
 def has_picture(report: EmotionReport) -> bool:
-    """Tell whether the clip has a picture; a report that tells nothing of its frames is of one that has."""
+    """Return whether the clip has a picture; also true for a report without a number of frames."""
     return bool(report.people) or report.provenance.get("frames") != 0
 
 
 def moment_at(timeline: Sequence[Moment], time: float) -> Moment | None:
-    """Return the window that holds a time, the one with the nearest centre; None where no window does."""
-    holding = [one for one in timeline if one.start <= time <= one.end]
-    return min(holding, key=lambda one: abs((one.start + one.end) / 2 - time), default=None)
+    """Return the window that contains a time, of several the one with the nearest centre; None if there is none."""
+    holding = [moment for moment in timeline if moment.start <= time <= moment.end]
+    return min(holding, key=lambda moment: abs((moment.start + moment.end) / 2 - time), default=None)
 
 
 def gap_at(report: EmotionReport, time: float) -> Gap | None:
-    """Return the gap that holds a time; None where there is an answer."""
-    return next((one for one in report.gaps if one.start <= time <= one.end), None)
+    """Return the gap that contains a time, or None."""
+    return next((gap for gap in report.gaps if gap.start <= time <= gap.end), None)
 
 
 def shown_at(person: Person, time: float) -> dict[str, float]:
-    """Return what a person shows at a time: the distribution of the nearest frame in which they were read."""
-    read = [one for one in person.seen if one.distribution]
-    near = min(read, key=lambda one: abs(one.time - time), default=None)
+    """Return a person's distribution in the scored frame nearest to a time."""
+    read = [sighting for sighting in person.seen if sighting.distribution]
+    near = min(read, key=lambda sighting: abs(sighting.time - time), default=None)
     return near.distribution if near else person.distribution
 
 
 def columns(timeline: Sequence[Moment], start: float, end: float, count: int) -> list[Moment | None]:
-    """Cut a span into `count` equal columns and return the moment at the middle of each."""
+    """Divide a span into `count` equal columns and return the moment at the middle of each."""
     return [moment_at(timeline, start + (end - start) * (place + 0.5) / count) for place in range(count)]
 
 
 def sampling_step(report: EmotionReport) -> float:
-    """Return the seconds from one frame that was looked at to the next; 0 where that is not known."""
+    """Return the seconds between sampled frames; 0 if unknown."""
     gaps = [
         after.time - before.time
         for person in report.people
@@ -74,16 +74,16 @@ def sampling_step(report: EmotionReport) -> float:
 
 
 def box_at(person: Person, time: float, step: float) -> Box | None:
-    """Return where a face is, as shares of width and height; None while it is not seen.
+    """Return the box of a face as shares of width and height; None while it is not seen.
 
     Args:
-        person: whose face.
+        person: the person.
         time: seconds.
-        step: of the sampling, seconds.
+        step: seconds between sampled frames.
     """
-    if not person.seen:  # a report of a picture may do without the track
+    if not person.seen:  # a report about a picture may lack the track
         return person.box if person.start == person.end else None
-    times = [one.time for one in person.seen]
+    times = [sighting.time for sighting in person.seen]
     place = bisect_right(times, time)
     before = person.seen[place - 1] if place else None
     after = person.seen[place] if place < len(times) else None
@@ -91,5 +91,5 @@ def box_at(person: Person, time: float, step: float) -> Box | None:
         part = (time - before.time) / (after.time - before.time)
         x1, y1, x2, y2 = (a + part * (b - a) for a, b in zip(before.box, after.box, strict=True))
         return x1, y1, x2, y2
-    near = [one for one in (before, after) if one and abs(one.time - time) <= step / 2]
-    return min(near, key=lambda one: abs(one.time - time)).box if near else None
+    near = [sighting for sighting in (before, after) if sighting and abs(sighting.time - time) <= step / 2]
+    return min(near, key=lambda sighting: abs(sighting.time - time)).box if near else None

@@ -1,4 +1,4 @@
-"""A report as JSON for programs and as a terminal view for people; `terminal` draws the parts of the view."""
+"""Write a report as JSON, and print it as a terminal view, whose parts are in `terminal`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from emotion_qwen.views import terminal
 from emotion_qwen.views.phrases import one_line
 
 DECIMALS, DIGITS = 4, 6
-"""Numbers keep four decimals; measurements, whose size is not known, six significant digits."""
+"""Decimals of numbers, and significant digits of measurements, whose magnitude is unknown."""
 NARROWEST = 40
 
 
 def as_json(report: EmotionReport) -> str:
-    """Return the report as one line of JSON that `schema.report_schema` describes.
+    """Return the report as one line of JSON, described by `schema.report_schema`.
 
     Raises:
-        DataError: a number is not finite: JSON has no word for it, and a reader could not tell it from a fault.
+        DataError: a number is not finite, which JSON cannot represent.
     """
     try:
         return json.dumps(rounded(dataclasses.asdict(report)), ensure_ascii=False, allow_nan=False)
@@ -42,7 +42,7 @@ def as_json(report: EmotionReport) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """Return numbers, tables and lists as a line of JSON holds them.
+    """Return a value with all numbers rounded for JSON.
 
     Raises:
         DataError: a number is not finite.
@@ -59,9 +59,9 @@ def _rounded(value: Any, place: str) -> Any:
             )
         if ".measures[" in place:
             return float(f"{value:.{DIGITS}g}")
-        return round(value, DECIMALS) + 0.0  # + 0.0 takes the sign off -0.0
+        return round(value, DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
     if isinstance(value, dict):
-        # Names from data (labels, measures) stand in brackets in the message, the record's own behind a dot.
+        # In the message, names from data (labels, measures) are in brackets, and fields of records follow a dot.
         inside = bool(place) and not place.endswith("]")
         return {k: _rounded(v, f"{place}[{k!r}]" if inside else f"{place}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -70,8 +70,8 @@ def _rounded(value: Any, place: str) -> Any:
 
 
 def show_report(report: EmotionReport, console: Console) -> None:
-    """Print the terminal view: the answer, when and in whom it shows, what it rests on, and how far to trust it."""
-    width = max(console.width - 4, NARROWEST)  # less the panel's border and padding
+    """Print the terminal view: the answer, timeline and people, the evidence, and the reliability."""
+    width = max(console.width - 4, NARROWEST)  # minus the border and padding of the panel
     say = in_language(PHRASES, report.language)
     parts: list[RenderableType | None] = [
         terminal.headline(report, say),
@@ -81,25 +81,25 @@ def show_report(report: EmotionReport, console: Console) -> None:
         terminal.channels(report, say),
         terminal.cues(report, say),
         terminal.reasons(report, say),
-        terminal.told(report, say),
+        terminal.transcript(report, say),
         terminal.trust(report, say),
         terminal.origin(report, say),
     ]
     shown = [part for part in parts if part is not None]
     spaced = [part if number == 0 else Padding(part, (1, 0, 0, 0)) for number, part in enumerate(shown)]
-    title = Text(one_line(report.source))  # never a string: rich would read markup in a file's name
+    title = Text(one_line(report.source))  # not a string, because rich would interpret markup in a file name
     console.print(Panel(Group(*spaced), title=title, title_align="left", border_style="cyan"))
 
 
 def save_picture(console: Console, path: Path) -> None:
-    """Save what a recording console has shown as SVG, without the web addresses that rich writes into it."""
+    """Save the output of a recording console as SVG, without the web addresses that rich adds."""
     svg = console.export_svg(title="emotion-qwen analyze")
     svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL)
     write_whole(path, re.sub(r'(textLength=")([\d.]+)("[^>]*>)([^<]+)(?=<)', _widened, svg))
 
 
 def _widened(match: re.Match[str]) -> str:
-    """Give a text its true length: rich counts letters, and a Chinese one is as wide as two others."""
+    """Correct the length of a text, because rich counts characters and Chinese ones are twice as wide."""
     before, length, between, text = match.groups()
     letters = html.unescape(text)
     return f"{before}{float(length) * cell_len(letters) / len(letters):.1f}{between}{text}"

@@ -18,12 +18,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from emotion_qwen.records import EmotionReport
 
 VERSION = "2.0.0"
-"""Major: a reader of the one before may fail. Minor: something is added. Patch: only descriptions."""
+"""Major: readers of the previous version may fail. Minor: additions. Patch: only descriptions."""
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
 _ORDER = ("title", "description", "type", "properties", "required", "additionalProperties")
 """Order of the keywords of a record."""
 _LAST = ("enum", "minimum", "maximum", "description")
-"""Keywords that stand last in a field; the others come before them, by name."""
+"""Keywords that come last in a field, after the others in alphabetical order."""
 
 
 class _Generator(GenerateJsonSchema):
@@ -38,7 +38,7 @@ class _Generator(GenerateJsonSchema):
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         alternatives = super().nullable_schema(schema)
         value = alternatives["anyOf"][0]
-        for bounded in (value, *value.get("prefixItems", ())):  # version 2 has the bounds beside the alternatives
+        for bounded in (value, *value.get("prefixItems", ())):  # pydantic 2 puts the bounds beside the alternatives
             alternatives |= {key: bounded.pop(key) for key in ("minimum", "maximum") if key in bounded}
         return alternatives
 
@@ -49,11 +49,11 @@ class _Generator(GenerateJsonSchema):
 
 def _sorted(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_sorted(one) for one in schema]
+        return [_sorted(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if "description" in schema:
-        # Of a record's docstring, which may go on with an example, the first paragraph.
+        # Only the first paragraph of a record's docstring, which may also contain an example.
         schema["description"] = schema["description"].split("\n\n")[0].replace("\n", " ")
     if "properties" in schema:
         schema["properties"] = {name: _sorted(field) for name, field in schema["properties"].items()}
@@ -64,8 +64,8 @@ def _sorted(schema: Any) -> Any:
 
 @cache
 def report_schema() -> dict[str, Any]:
-    """Return the schema of what `as_json` writes; the caller must not change it."""
-    # pydantic hands a configuration on to dataclasses inside another type only.
+    """Return the schema of the output of `as_json`; the caller must not modify it."""
+    # pydantic applies a configuration only to dataclasses inside another type.
     adapter = TypeAdapter(tuple[EmotionReport], config=_CONFIG)
     records = adapter.json_schema(mode="serialization", schema_generator=_Generator)["$defs"]
     report = records.pop("EmotionReport")

@@ -1,7 +1,7 @@
-"""The parts of the terminal view, each from a report to something rich can print; None where there is nothing to show.
+"""The parts of the terminal view. Each returns something rich can print, or None if there is nothing to show.
 
-What colour says, words say too, so that the view can be read without colours. Measured and generated sentences never
-look alike: a measured one is upright behind `[measured]`, a generated one slanted and in quotes behind `[generated]`.
+All information in colours is also in words. Measured and generated sentences are always distinguishable: a measured one
+follows `[measured]`, a generated one follows `[generated]` in quotes and italics.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_
 
 LONGEST_BAR = 40
 LINES = 12
-"""Of utterances, and episodes of the clip, at most; cues are all shown."""
+"""Maximum number of utterances and of episodes that are shown; all cues are shown."""
 STEPS = "▁▂▃▄▅▆▇█"
 PARTS = " ▏▎▍▌▋▊▉"
 STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
-"""Between the marks of the time axis, seconds."""
+"""Possible distances between the marks of the time axis, seconds."""
 
 
 def headline(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return the label with its share, or that there is no answer, and the model's own sentence."""
+    """Return the label with its share, or that there is no answer, and the model's sentence."""
     reason, lines = abstention(report), list[RenderableType]()
     if report.label is None or report.valence_arousal is None:
         lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
@@ -66,7 +66,7 @@ def headline(report: EmotionReport, say: Phrases) -> RenderableType:
 
 
 def sentence(text: str, kind: str, say: Phrases) -> Text:
-    """Return a sentence behind the tag that says where it comes from."""
+    """Return a sentence after the tag that states its origin."""
     if kind == GENERATED:
         return Text.assemble((f"[{say[GENERATED]}] ", "magenta"), (f"“{one_line(text)}”", "italic"))
     return Text.assemble((f"[{say[MEASURED]}] ", "green"), one_line(text))
@@ -86,7 +86,7 @@ def bars(report: EmotionReport, width: int) -> Table | None:
 
 
 def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return a row for each person, or that nobody was seen."""
+    """Return one row per person, or a note that nobody was seen."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
@@ -108,7 +108,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
 
 
 def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return the clip and its people as strips of coloured blocks over one time axis; the clip's episodes and gaps."""
+    """Return strips of coloured blocks over a time axis for the clip and its people, with episodes and gaps."""
     start, end = clip_span(report)
     if not (report.timeline or report.gaps) or end <= start:
         return None
@@ -122,7 +122,7 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
         lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, cells))
         if moments is report.timeline:
             lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(cells))
-    episodes = [_episode(report, one, say) for one in report.episodes[:LINES]]
+    episodes = [_episode(report, episode, say) for episode in report.episodes[:LINES]]
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
     if episodes:
@@ -132,7 +132,7 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
 
 
 def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
-    lines = [f"{time_span(one.start, one.end, say)} ({one_line(one.reason)})" for one in report.gaps[:LINES]]
+    lines = [f"{time_span(gap.start, gap.end, say)} ({one_line(gap.reason)})" for gap in report.gaps[:LINES]]
     left = len(report.gaps) - LINES
     return [*lines, say["more"].format(count=left)] if left > 0 else lines
 
@@ -150,9 +150,9 @@ def _axis(start: float, end: float, length: int, say: Phrases) -> Text:
 
 
 def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
-    """Return one coloured block for each run of windows with one label, with the label's name where it fits."""
+    """Return one coloured block per run of windows with the same label, with the label's name if it fits."""
     line = Text(no_wrap=True)
-    for label, run in groupby(moments, key=lambda one: one.label if one else ""):
+    for label, run in groupby(moments, key=lambda moment: moment.label if moment else ""):
         room = len(list(run))
         if not label:
             line.append("·" * room, "dim")
@@ -166,9 +166,9 @@ def _blocks(report: EmotionReport, moments: Sequence[Moment | None]) -> Text:
 def _heights(moments: Sequence[Moment | None]) -> Text:
     """Return the leading label's share in each column as a small bar."""
     line = Text(no_wrap=True)
-    for one in moments:
-        share = one.distribution[one.label] if one else 0.0
-        line.append(STEPS[min(int(share * 8), 7)] if one else " ", colour_of(one.label) if one else "")
+    for moment in moments:
+        share = moment.distribution[moment.label] if moment else 0.0
+        line.append(STEPS[min(int(share * 8), 7)] if moment else " ", colour_of(moment.label) if moment else "")
     return line
 
 
@@ -178,29 +178,31 @@ def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
 
 
 def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return what each channel alone says, how far the answer moves without it, and where they disagree."""
+    """Return each channel's own answer, its effect on the answer of the clip, and whether they agree."""
     if not report.channels:
         return None
     heads = (say["channel"], say["alone"], say["weight"], say["moves"], "")
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for one in report.channels:
-        if not one.label:
-            table.add_row(Text(say[one.channel], "dim"), Text(say["nothing"], "dim"))
+    for channel in report.channels:
+        if not channel.label:
+            table.add_row(Text(say[channel.channel], "dim"), Text(say["nothing"], "dim"))
             continue
-        alone, weight, moves = channel_cells(report, one)
-        verdict = Text(f"= {say['agrees']}", "green") if one.agrees else Text(f"≠ {say['disagrees']}", "bold red")
-        table.add_row(say[one.channel], Text.assemble(("■ ", colour_of(one.label)), alone), weight, moves, verdict)
+        alone, weight, moves = channel_cells(report, channel)
+        verdict = Text(f"= {say['agrees']}", "green") if channel.agrees else Text(f"≠ {say['disagrees']}", "bold red")
+        table.add_row(
+            say[channel.channel], Text.assemble(("■ ", colour_of(channel.label)), alone), weight, moves, verdict
+        )
     return table
 
 
 def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return every cue with its time, its channel, whose it is, and the measurements behind it."""
+    """Return every cue with its time, channel, person, and measurements."""
     if not report.cues:
         return None
     table = Table.grid(padding=(0, 2, 0, 0))
-    for one in report.cues:
-        when, whose = cue_place(report, one, say)
-        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(one, whose, say))
+    for cue in report.cues:
+        when, whose = cue_place(report, cue, say)
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(cue, whose, say))
     return Group(Text(say["cues"], "bold"), table)
 
 
@@ -213,8 +215,8 @@ def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
 
 
 def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return why, in sentences, then the open words and the steps of reasoning."""
-    lines = [sentence(one.text, one.kind, say) for one in report.rationale]
+    """Return the rationale, the open words, and the reasoning steps."""
+    lines = [sentence(reason.text, reason.kind, say) for reason in report.rationale]
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
@@ -229,13 +231,15 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     return Group(*lines) if lines else None
 
 
-def told(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return the words that were read and what the user said of the situation."""
+def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
+    """Return the words of the clip, and the context given by the user."""
     lines = []
     if report.utterances:
         lines.append(Text(say["said"], "bold"))
-    for one in report.utterances[:LINES]:
-        lines.append(Text.assemble((f"{time_span(one.start, one.end, say)}  ", "cyan"), one_line(one.text)))
+    for utterance in report.utterances[:LINES]:
+        lines.append(
+            Text.assemble((f"{time_span(utterance.start, utterance.end, say)}  ", "cyan"), one_line(utterance.text))
+        )
     if len(report.utterances) > LINES:
         lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
     if report.context:
@@ -244,7 +248,7 @@ def told(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 
 def trust(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return how certain the answer is, the gate's weights, and the warnings."""
+    """Return the confidence of the answer, the gate weights, and the warnings."""
     lines = [Text(line) for line in certainty(report, say)]
     lines += [
         Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
@@ -253,7 +257,7 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
 
 
 def origin(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return model, weights, label set and budget, and what the answer does not mean."""
+    """Return model, weights, label set and budget, and the limits of the answer."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
     parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]

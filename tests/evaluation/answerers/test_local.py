@@ -47,7 +47,7 @@ def test_what_cannot_be_read_fails_alone(deaf, tmp_path):
         task = toy([emotion_item(0), missing, sound, emotion_item(3)], answered=answered, less_blank=False)
         done = answer_task(LocalModel(deaf, detector=everywhere, workers=0), task, tmp_path / answered)
         errors = [one.error for one in done.predictions]
-        assert errors[0] == errors[3] == "" and "gone.mp4" in errors[1] and "does not hear" in errors[2]
+        assert errors[0] == errors[3] == "" and "gone.mp4" in errors[1] and "no audio input" in errors[2]
         assert all((one.text is None) == (answered == "likelihood") for one in done.predictions if not one.error)
 
 

@@ -30,7 +30,7 @@ class Example:
 
     item: Item
     judged: Judged
-    said: str
+    reply: str
     picture: Path | None
 
 
@@ -43,23 +43,25 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
         frames: look for pictures of what was asked about.
     """
     items = {item.id: item for item in column.items}
-    wrong = [one for one in column.result.judged if one.points < 1]
+    wrong = [answer for answer in column.result.judged if answer.points < 1]
 
-    def order(one: Judged) -> tuple:
-        line = column.lines.get(one.item.id)
+    def order(answer: Judged) -> tuple:
+        line = column.lines.get(answer.item.id)
         sure = max(line.scores.values(), default=0.0) if line and line.scores else 0.0
-        return one.points, one.read is None, -sure
+        return answer.points, answer.read is None, -sure
 
     wrong.sort(key=order)
-    if wrong and not any(order(one)[2] for one in wrong):  # texts have no sureness: not only those of the first class
-        readable = [one for one in wrong if one.points == wrong[0].points and one.read is not None] or wrong
+    if wrong and not any(
+        order(answer)[2] for answer in wrong
+    ):  # texts have no sureness: not only those of the first class
+        readable = [answer for answer in wrong if answer.points == wrong[0].points and answer.read is not None] or wrong
         wrong = [readable[place * len(readable) // count] for place in range(count)] if len(readable) > count else wrong
     examples = []
-    for one in wrong[:count]:
-        line = column.lines.get(one.item.id)
+    for answer in wrong[:count]:
+        line = column.lines.get(answer.item.id)
         reply = "" if line is None else line.error or line.unanswered or line.text or line.predicted or ""
-        item = items[one.item.id]
-        examples.append(Example(item, one, reply, _kept(column.folder, item) if frames else None))
+        item = items[answer.item.id]
+        examples.append(Example(item, answer, reply, _kept(column.folder, item) if frames else None))
     return examples
 
 
@@ -116,7 +118,9 @@ def _write(path: Path, frames: Sequence[Sequence[np.ndarray]]) -> None:
     for number, picture in enumerate(pictures):
         scale = SIDE / max(picture.size)
         pictures[number] = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    strip = Image.new("RGB", (sum(one.width for one in pictures), max(one.height for one in pictures)), "white")
+    strip = Image.new(
+        "RGB", (sum(picture.width for picture in pictures), max(picture.height for picture in pictures)), "white"
+    )
     left = 0
     for picture in pictures:
         strip.paste(picture, (left, 0))

@@ -72,8 +72,8 @@ def _clean(axes: Any) -> None:
 def _draw_accuracy(comparison: Forgetting) -> Any:
     rows: list[tuple[str, Change, bool]] = []
     for domain, total in comparison.domains.items():
-        mine = [one for one in comparison.tasks if one.task.domain == domain]
-        rows += [(f"{one.task.title}  (n = {one.accuracy.items:,})", one.accuracy, False) for one in mine]
+        mine = [task_change for task_change in comparison.tasks if task_change.task.domain == domain]
+        rows += [(f"{change.task.title}  (n = {change.accuracy.items:,})", change.accuracy, False) for change in mine]
         rows.append((f"{domain}, mean of {len(mine)}" if len(mine) > 1 else domain, total, True))
     figure = _new_figure(9, 1.3 + 0.55 * len(rows))
     axes = figure.subplots()
@@ -120,25 +120,27 @@ def _draw_dumbbell(axes: Any, place: int, change: Change, strong: bool) -> None:
 
 
 def _draw_classes(comparison: Forgetting) -> Any:
-    counts = [len(one.classes) for one in comparison.tasks]
+    counts = [len(task_change.classes) for task_change in comparison.tasks]
     figure = _new_figure(8, 1.0 + 0.55 * len(counts) + 0.25 * sum(counts))
     panels = figure.subplots(len(counts), 1, sharex=True, squeeze=False, height_ratios=[n + 0.5 for n in counts])
-    for axes, one in zip(panels[:, 0], comparison.tasks, strict=True):
-        for place, change in enumerate(one.classes):
+    for axes, task_change in zip(panels[:, 0], comparison.tasks, strict=True):
+        for place, change in enumerate(task_change.classes):
             _draw_bar(axes, place, change)
         axes.set_yticks(
-            range(len(one.classes)), [f"{c.name.replace('_', ' ')}  ({c.items:,})" for c in one.classes], fontsize=9
+            range(len(task_change.classes)),
+            [f"{c.name.replace('_', ' ')}  ({c.items:,})" for c in task_change.classes],
+            fontsize=9,
         )
-        axes.set_ylim(len(one.classes) - 0.4, -0.6)
+        axes.set_ylim(len(task_change.classes) - 0.4, -0.6)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_title(f"{one.task.title} · {one.task.domain}", loc="left", fontsize=10, color=INK)
+        axes.set_title(f"{task_change.task.title} · {task_change.task.domain}", loc="left", fontsize=10, color=INK)
         _clean(axes)
     widest = max(
         [1.0]
         + [
             abs(POINTS * end)
-            for one in comparison.tasks
-            for c in one.classes
+            for task_change in comparison.tasks
+            for c in task_change.classes
             for end in (c.difference.low, c.difference.high)
         ]
     )
@@ -160,9 +162,9 @@ def _draw_gate(comparison: Forgetting) -> Any:
     figure = _new_figure(8, 1.1 + 1.35 * count)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)
     edges = np.linspace(0, 1, BINS + 1)
-    for axes, one in zip(panels[:, 0], comparison.tasks, strict=True):
+    for axes, task_change in zip(panels[:, 0], comparison.tasks, strict=True):
         for weights, colour, filled, label in zip(
-            one.emotion_weights, (BEFORE, AFTER), (True, False), ("before", "after"), strict=True
+            task_change.emotion_weights, (BEFORE, AFTER), (True, False), ("before", "after"), strict=True
         ):
             if not len(weights):
                 continue
@@ -170,7 +172,7 @@ def _draw_gate(comparison: Forgetting) -> Any:
             look = {"facecolor": colour, "alpha": 0.45} if filled else {"edgecolor": colour, "linewidth": 2}
             axes.stairs(shares, edges, fill=filled, label=label, **look)
             axes.axvline(weights.mean(), color=colour, linestyle="--", linewidth=1.4)
-        axes.set_title(f"{one.task.title} · {one.task.domain}", loc="left", fontsize=10, color=INK)
+        axes.set_title(f"{task_change.task.title} · {task_change.task.domain}", loc="left", fontsize=10, color=INK)
         axes.set_ylabel("pictures, %", fontsize=9)
         _clean(axes)
     panels[-1, 0].set_xlim(0, 1)

@@ -44,7 +44,7 @@ def forgetting_record(result: Forgetting) -> dict[str, Any]:
             domain: {**_record(change), "emotion_weight": _sides(*result.emotion_weight(domain))}
             for domain, change in result.domains.items()
         },
-        "tasks": {one.task.name: _task_record(one) for one in result.tasks},
+        "tasks": {task_change.task.name: _task_record(task_change) for task_change in result.tasks},
         "languages": list(result.languages),
         "models": {"before": result.models[0], "after": result.models[1]},
         "unit": "percent; differences and losses in percentage points; intervals cover 95 %",
@@ -54,7 +54,7 @@ def forgetting_record(result: Forgetting) -> dict[str, Any]:
 
 def verdict(result: Forgetting) -> str:
     """Say whether general skill was kept, with what certainty, and what became of emotion skill."""
-    loss, count = result.loss, sum(one.task.domain == "general" for one in result.tasks)
+    loss, count = result.loss, sum(task_change.task.domain == "general" for task_change in result.tasks)
     over = "on the one general task" if count == 1 else f"averaged over {count} general tasks"
     size = f"{abs(loss.value):.1f}"
     way = "the same" if size == "0.0" else f"{size} points {'lower' if loss.value > 0 else 'higher'}"
@@ -75,9 +75,9 @@ def print_forgetting(result: Forgetting, console: Console) -> None:
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     table.add_column("change, 95 % interval", justify="right")
     for domain, total in result.domains.items():
-        for one in result.tasks:
-            if one.task.domain == domain:
-                table.add_row(one.task.title, *_cells(one.accuracy))
+        for task_change in result.tasks:
+            if task_change.task.domain == domain:
+                table.add_row(task_change.task.title, *_cells(task_change.accuracy))
         table.add_row(f"{domain}, mean", *_cells(total), style="bold", end_section=True)
     console.print(table)
     console.print(verdict(result), style="red" if result.failed else "green", highlight=False)
@@ -111,10 +111,10 @@ def _blocks(result: Forgetting, figures: Mapping[str, Path]) -> list[Block]:
 def _task_table(result: Forgetting) -> Rows:
     rows = []
     for domain, total in result.domains.items():
-        for one in result.tasks:
-            if one.task.domain == domain:
-                unweighted = " → ".join(_percent(value) for value in one.unweighted)
-                rows.append([one.task.title, *_cells(one.accuracy, chance=True), unweighted])
+        for task_change in result.tasks:
+            if task_change.task.domain == domain:
+                unweighted = " → ".join(_percent(value) for value in task_change.unweighted)
+                rows.append([task_change.task.title, *_cells(task_change.accuracy, chance=True), unweighted])
         rows.append([f"**{domain}, mean over tasks**", *_cells(total, chance=True, mark="**"), ""])
     head = ("task", "items", "chance, %", "before, %", "after, %", "change, points (95 %)", "UAR before → after, %")
     return Rows(head, rows)
@@ -124,7 +124,7 @@ def warnings(result: Forgetting) -> list[str]:
     """Say what makes the comparison weaker than it looks; nothing if it is sound."""
     lines = []
     if result.at_chance:
-        names = "; ".join(one.task.title for one in result.at_chance)
+        names = "; ".join(task_change.task.title for task_change in result.at_chance)
         lines.append(
             f"Before, the model was no better than chance on: {names}. What was never there cannot be forgotten, so "
             "this says nothing about forgetting and only dilutes the mean."
@@ -136,9 +136,9 @@ def warnings(result: Forgetting) -> list[str]:
 
 def _class_table(result: Forgetting) -> Rows:
     rows = [
-        [one.task.title, change.name.replace("_", " "), *_cells(change)]
-        for one in result.tasks
-        for change in one.classes
+        [task_change.task.title, change.name.replace("_", " "), *_cells(change)]
+        for task_change in result.tasks
+        for change in task_change.classes
     ]
     return Rows(("task", "class", "items", "before, %", "after, %", "change, points (95 %)"), rows, (0, 1))
 
@@ -146,8 +146,11 @@ def _class_table(result: Forgetting) -> Rows:
 def _method(result: Forgetting) -> list[str]:
     split = result.models[0]["split"]
     languages = " and ".join(LANGUAGE_NAMES[language] for language in result.languages)
-    missing = [f"{one.task.title}: {one.missing[0]} before, {one.missing[1]} after" for one in result.tasks]
-    gaps = "; ".join(text for text, one in zip(missing, result.tasks, strict=True) if any(one.missing))
+    missing = [
+        f"{task_change.task.title}: {task_change.missing[0]} before, {task_change.missing[1]} after"
+        for task_change in result.tasks
+    ]
+    gaps = "; ".join(text for text, task_change in zip(missing, result.tasks, strict=True) if any(task_change.missing))
     weights = {domain: result.emotion_weight(domain) for domain in result.domains}
     gate = "; ".join(f"{domain} {before:.2f} → {after:.2f}" for domain, (before, after) in weights.items())
     return [
@@ -167,9 +170,9 @@ def _method(result: Forgetting) -> list[str]:
 
 
 def _scoring(result: Forgetting) -> list[str]:
-    less = [one.task.title for one in result.tasks if one.task.less_blank]
-    plain = [one.task.title for one in result.tasks if not one.task.less_blank]
-    faces = [one.task.title for one in result.tasks if one.task.domain == "emotion"]
+    less = [task_change.task.title for task_change in result.tasks if task_change.task.less_blank]
+    plain = [task_change.task.title for task_change in result.tasks if not task_change.task.less_blank]
+    faces = [task_change.task.title for task_change in result.tasks if task_change.task.domain == "emotion"]
     lines = []
     if less:
         lines.append(f"Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
@@ -190,12 +193,12 @@ def _provenance(result: Forgetting) -> list[Block]:
     ]
 
 
-def _task_record(one: TaskChange) -> dict[str, Any]:
-    record = {"title": one.task.title, "domain": one.task.domain, **_record(one.accuracy)}
-    record["unweighted_recall"] = _sides(*(POINTS * value for value in one.unweighted))
-    record["macro_f1"] = _sides(*(POINTS * value for value in one.f1)) if one.f1 else None
-    record["missing"] = dict(zip(SIDES, one.missing, strict=True))
-    record["classes"] = {change.name: _record(change) for change in one.classes}
+def _task_record(task_change: TaskChange) -> dict[str, Any]:
+    record = {"title": task_change.task.title, "domain": task_change.task.domain, **_record(task_change.accuracy)}
+    record["unweighted_recall"] = _sides(*(POINTS * value for value in task_change.unweighted))
+    record["macro_f1"] = _sides(*(POINTS * value for value in task_change.f1)) if task_change.f1 else None
+    record["missing"] = dict(zip(SIDES, task_change.missing, strict=True))
+    record["classes"] = {change.name: _record(change) for change in task_change.classes}
     return record
 
 

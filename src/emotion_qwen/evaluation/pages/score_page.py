@@ -165,7 +165,7 @@ def _worst_blocks(column: Column, frames: bool) -> list[Block]:
     head = [*["frames"] * shown, "item", *["asked"] * several, "right", "said"]
     rows: list[list[str | Path]] = []
     for e in examples:
-        right, reply = ", ".join(e.judged.item.references), f"{_short(e.said)}{_sureness(column, e.item.id)}"
+        right, reply = ", ".join(e.judged.item.references), f"{_short(e.reply)}{_sureness(column, e.item.id)}"
         rows.append([*[e.picture or ""] * shown, e.item.id, *[_short(e.item.question)] * several, right, reply])
     return [Text(heading), Rows(tuple(head), rows, tuple(range(len(head))))]
 

@@ -28,7 +28,7 @@ class Pair:
 
     first: Column
     second: Column
-    found: Comparison
+    comparison: Comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +57,12 @@ def compare_runs(first: Path, second: Path) -> Runs:
         if key not in sides[0] or key not in sides[1]:
             left_out[place] = f"answered in the {'first' if key in sides[0] else 'second'} only"
             continue
-        one, other = sides[0][key], sides[1][key]
-        if one.header.get("split") != other.header.get("split"):
-            left_out[place] = f"split {one.header.get('split')} against {other.header.get('split')}"
+        first_column, second_column = sides[0][key], sides[1][key]
+        if first_column.header.get("split") != second_column.header.get("split"):
+            left_out[place] = f"split {first_column.header.get('split')} against {second_column.header.get('split')}"
             continue
         try:
-            pairs.append(Pair(one, other, compare(one.result, other.result)))
+            pairs.append(Pair(first_column, second_column, compare(first_column.result, second_column.result)))
         except DataError as error:
             left_out[place] = str(error)
     if not pairs:
@@ -114,7 +114,7 @@ def _blocks(runs: Runs) -> list[Block]:
     tests = [
         [pair.first.task.column, pair.first.language, f"{test.only_first:,}", f"{test.only_second:,}", f"{test.p:.4f}"]
         for pair in runs.pairs
-        if (test := pair.found.mcnemar)
+        if (test := pair.comparison.mcnemar)
     ]
     if tests:
         head = ("task", "language", "right in the first only", "right in the second only", "p")
@@ -137,14 +137,23 @@ def _rows(pair: Pair) -> list[list[str]]:
     beside = [" / ".join(f"{t.coverage:.1%}" for t in tallies), " / ".join(f"{t.parse_rate:.1%}" for t in tallies)]
     start = [pair.first.task.column, pair.first.language]
     items = {score.name: f"{score.items:,}" for score in pair.first.result.scores}
-    return [[*start, one.name, *_told(one), items[one.name], *beside] for one in pair.found.differences]
+    return [
+        [*start, difference.name, *_difference_cells(difference), items[difference.name], *beside]
+        for difference in pair.comparison.differences
+    ]
 
 
-def _told(one: Difference) -> Sequence[str]:
-    scale, digits = (100, 1) if one.share else (1, 2)
+def _difference_cells(difference: Difference) -> Sequence[str]:
+    scale, digits = (100, 1) if difference.share else (1, 2)
     first, second, moved, low, high = (
         scale * value
-        for value in (one.first, one.second, one.difference.value, one.difference.low, one.difference.high)
+        for value in (
+            difference.first,
+            difference.second,
+            difference.difference.value,
+            difference.difference.low,
+            difference.difference.high,
+        )
     )
     return (
         f"{first:.{digits}f}",
@@ -164,19 +173,19 @@ def _record(runs: Runs) -> dict[str, Any]:
 
 
 def _pair_record(pair: Pair) -> dict[str, Any]:
-    test = pair.found.mcnemar
+    test = pair.comparison.mcnemar
     return {
         "task": pair.first.task.column,
         "language": pair.first.language,
         "differences": {
-            one.name: {
-                "first": one.first,
-                "second": one.second,
-                "difference": one.difference.value,
-                "low": one.difference.low,
-                "high": one.difference.high,
+            difference.name: {
+                "first": difference.first,
+                "second": difference.second,
+                "difference": difference.difference.value,
+                "low": difference.difference.low,
+                "high": difference.difference.high,
             }
-            for one in pair.found.differences
+            for difference in pair.comparison.differences
         },
         "mcnemar": test and {"only_first": test.only_first, "only_second": test.only_second, "p": test.p},
     }

@@ -1,8 +1,9 @@
-"""EMER's judge: a language model marks how far a reply meets the reference, 1 to 10, by prompts of our own.
+"""EMER's judge: a language model marks the agreement of a reply with the reference, 1 to 10, with our own prompts.
 
-Marks depend on the judge, so its name and the day are part of every result, and a second judge can be asked to tell how
-far they agree. A reply must be the JSON object that was asked for; else it is asked for again, and then counted as no
-mark. Replies are kept by the content of the question: the same question costs one call, however often a run is resumed.
+Marks depend on the judge, so its name and the date are part of every result, and a second judge can be used to measure
+agreement. The judge must reply with the requested JSON object; otherwise it is asked again, and finally the reply has
+no mark. Replies are cached by the content of the question, so the same question costs one call even if a run is
+resumed.
 """
 
 from __future__ import annotations
@@ -123,17 +124,17 @@ class Judge:
                 return {"reply": kept["reply"], "date": kept["date"]}
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not asked yet, or half of a file: ask
-        day, said = datetime.datetime.now(datetime.UTC).date().isoformat(), ""
+        day, answer = datetime.datetime.now(datetime.UTC).date().isoformat(), ""
         for _ in range(self.tries):
             try:
-                said = self.ask(text)
+                answer = self.ask(text)
             except RemoteError as error:
                 return {"error": str(error), "date": day}
-            if read_mark(said) is not None:
-                record = {**mine, "date": day, "reply": said}
+            if read_mark(answer) is not None:
+                record = {**mine, "date": day, "reply": answer}
                 write_whole(path, json_line(record))
                 break
-        return {"reply": said, "date": day}
+        return {"reply": answer, "date": day}
 
 
 def prompt(question: str, reference: str, reply: str, language: str) -> str:
@@ -186,20 +187,20 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
         DataError: the folder holds no predictions.
     """
     items = {(item.id, item.language): item for item in read_items(folder)}
-    replies = [one for one in read_predictions(folder) if one.key in items and one.text and not one.error]
+    replies = [reply for reply in read_predictions(folder) if reply.key in items and reply.text and not reply.error]
     if not replies:
         raise DataError(f"{folder}: holds no reply in words; expected some, answer the task first")
-    work = [(one, question) for one in replies for question in questions]
+    work = [(reply, question) for reply in replies for question in questions]
 
     def mark(pair: Any) -> Judgement:
-        one, question = pair
-        reference = "\n".join(items[one.key].references or (items[one.key].answer,))
-        fields = judge.mark(question, reference, one.text, one.language)
-        return Judgement(one.id, one.language, question, judge.name, **fields)
+        reply, question = pair
+        reference = "\n".join(items[reply.key].references or (items[reply.key].answer,))
+        fields = judge.mark(question, reference, reply.text, reply.language)
+        return Judgement(reply.id, reply.language, question, judge.name, **fields)
 
     with ThreadPoolExecutor(judge.at_once) as pool:
         judged = list(pool.map(mark, work))
-    lines = [json_line(asdict(one)) for one in judged]
+    lines = [json_line(asdict(judgement)) for judgement in judged]
     write_whole(folder / f"judged.{text_digest(judge.name)}.jsonl", "".join(lines))
     return judged
 
@@ -226,5 +227,5 @@ def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> in
     for judge in judges:
         for folder, questions in wanted:
             judged = judge_folder(folder, judge, questions)
-            faults += sum(bool(one.error) or read_mark(one.reply) is None for one in judged)
+            faults += sum(bool(judgement.error) or read_mark(judgement.reply) is None for judgement in judged)
     return faults

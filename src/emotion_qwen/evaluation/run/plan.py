@@ -1,4 +1,4 @@
-"""What a run of benchmarks is made of, read from YAML or the command line; and running it."""
+"""The settings of a benchmark run, from YAML or the command line, and its execution."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ class EvalSettings(Settings):
     models: tuple[str, ...] = ("nano",)
     """"nano", "mini", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
     data: Path | dict[str, Path] | None = None
-    """Folder of the tasks' files, or of a folder each; or task -> folder."""
+    """Folder with the files of a task, or with a subfolder per task; or task -> folder."""
     output: Path
     """Folder of the run."""
     languages: tuple[Literal["en", "zh"], ...] = ("en",)
-    """A task is asked in those of them that it has."""
+    """A task uses those that it supports."""
     split: str | None = None
-    """None is each task's first."""
+    """None uses the first split of each task."""
     limit: int | None = Field(None, ge=1)
-    """So many items of each task, evenly spaced."""
+    """Number of items per task, evenly spaced."""
     prompts: tuple[str, ...] = ("ours",)
-    """Wordings; each is a column of its own, for the tasks that have it."""
+    """Wordings; each is a separate column, for the tasks that have it."""
     options: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Task -> option -> value."""
     device: str = "auto"
-    """Of models of ours: auto, cpu, cuda, cuda:1, mps; with several processes, auto takes one GPU each."""
+    """Of local models: auto, cpu, cuda, cuda:1, mps; with several processes, auto uses one GPU each."""
     batch: int | None = Field(None, ge=1)
-    """Items that a model of ours answers together."""
+    """Batch size of local models."""
     workers: int | None = Field(None, ge=0)
-    """Processes that prepare media for a model of ours, ahead of it; None chooses by the number of cores."""
+    """Processes that prepare media for a local model; None chooses by the number of cores."""
     replies: bool = False
-    """Let models of ours answer tasks of emotion in words where the task wants words, not as `analyze` does."""
+    """Local models answer emotion tasks with text if the task asks for text, instead of like `analyze`."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
     judge: JudgeSettings | None = None
     frames: bool = True
-    """Show frames of the worst answers on the page; the terms of the data set then hold for the page too."""
+    """Show frames of the worst answers on the page; the terms of the data set then also apply to the page."""
 
     def chosen(self) -> list[Task]:
         """Return the tasks in every wording that was asked for, with their options.
@@ -100,12 +100,12 @@ class EvalOutcome:
     """What came of a run.
 
     Attributes:
-        asked: by folder of predictions the items, with their media, for the pictures of the page.
+        items: by folder of predictions the items, with their media, for the pictures of the page.
         faults: what went wrong, one line each; the rest was completed.
         notes: what a reader of the scores must know, each once.
     """
 
-    asked: dict[Path, Sequence[Item]] = field(default_factory=dict)
+    items: dict[Path, Sequence[Item]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
 
@@ -148,7 +148,7 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
             outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
         if place.rank == 0 and hasattr(answerer, "repeated"):
             _tell_surplus(outcome, [settings.output / folders[name] / task.column for task in tasks], repeated, strays)
-    if not outcome.asked and last is not None:
+    if not outcome.items and last is not None:
         raise last
     if place.rank == 0:
         if settings.judge:
@@ -169,15 +169,15 @@ def make_answerer(
     workers: int | None = None,
     replies: bool = False,
 ) -> Answerer:
-    """Return who is called by a name.
+    """Return the answerer for a name.
 
     Args:
         name: "nano", a model folder, an adapter folder or a hub name; "openai:http://host/v1#model";
             "file:predictions.jsonl" or ".csv".
-        device: of a model of ours.
-        batch: items answered together by a model of ours; None is the default.
+        device: of a local model.
+        batch: batch size of a local model; None is the default.
         endpoint: how an endpoint is called.
-        workers: processes that prepare media for a model of ours; None chooses by the number of cores.
+        workers: processes that prepare media for a local model; None chooses by the number of cores.
         replies: see `answerers.local.LocalModel`.
 
     Raises:
@@ -198,7 +198,7 @@ def make_answerer(
     from emotion_qwen.engine.engine import Engine
     from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
 
-    logging.disable_progress_bar()  # our own progress is over items
+    logging.disable_progress_bar()  # our progress bar counts items
     logging.set_verbosity_error()
     return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
 
@@ -206,15 +206,15 @@ def make_answerer(
 def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
     """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
     for folder in places:
-        ids = {item.id for item in outcome.asked.get(folder, ())}
+        ids = {item.id for item in outcome.items.get(folder, ())}
         if ids:
-            surplus = {"duplicates": [one for one in dict.fromkeys(repeated) if one in ids], "strays": list(strays)}
+            surplus = {"duplicates": [name for name in dict.fromkeys(repeated) if name in ids], "strays": list(strays)}
             write_whole(folder / SURPLUS, json.dumps(surplus, indent=1, ensure_ascii=False) + "\n")
 
 
 def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -> None:
     try:
-        faults = judge_run(list(outcome.asked), judge, settings.output)
+        faults = judge_run(list(outcome.items), judge, settings.output)
     except EmotionQwenError as error:
         outcome.faults.append(f"judge: {error}")
         return
@@ -234,7 +234,7 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         answerer, task, folder, data=data, languages=languages, split=settings.split, limit=settings.limit,
         options=settings.options.get(task.name, {}),
     )  # fmt: skip
-    outcome.asked[folder] = done.items
+    outcome.items[folder] = done.items
     if Place.here().rank == 0:
         write_whole(folder / FINDINGS, json.dumps(findings, indent=1, ensure_ascii=False) + "\n")
     place = f"{answerer.name}, {task.column}"
@@ -242,9 +242,9 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         name, why = next(iter(done.rejected.items()))
         outcome.faults.append(f"{place}: {len(done.rejected)} items could not be asked, first {name!r}: {why}")
     if done.failures:
-        first = next(one for one in done.predictions if one.error)
+        first = next(prediction for prediction in done.predictions if prediction.error)
         outcome.faults.append(f"{place}: {done.failures} items failed, first {first.id!r}: {first.error}")
-    without = [one for one in done.predictions if one.unanswered]
+    without = [prediction for prediction in done.predictions if prediction.unanswered]
     if without:
         outcome.notes[
             f"{place}: {len(without)} of {len(done.items)} items have no answer, first {without[0].id!r}: "

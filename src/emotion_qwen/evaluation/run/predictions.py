@@ -155,17 +155,17 @@ def keep_options(folder: Path, options: Mapping[str, str]) -> None:
         )
 
 
-def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
+def read_lines(path: Path, *, repair: bool = False) -> list[Prediction]:
     """Read every line of one file; a half-written last line is left out.
 
     Args:
         path: may be missing, then nothing has been predicted.
-        mend: cut the half-written line off the file, so that lines can be appended.
+        repair: cut the half-written line off the file, so that lines can be appended.
 
     Raises:
         DataError: a complete line is no prediction.
     """
-    if mend:
+    if repair:
         files.truncate_partial_line(path)
     predictions = []
     for number, (_, line) in enumerate(read_journal(path), 1):
@@ -180,36 +180,36 @@ def read_lines(path: Path, *, mend: bool = False) -> list[Prediction]:
 
 def read_all(folder: Path) -> list[Prediction]:
     """Read every line of a task's folder, also those that other processes have not brought together yet."""
-    return [one for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for one in read_lines(path)]
+    return [prediction for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for prediction in read_lines(path)]
 
 
-def read_predictions(folder: Path, *, mend: bool = False) -> list[Prediction]:
+def read_predictions(folder: Path, *, repair: bool = False) -> list[Prediction]:
     """Read the prediction that counts for every item of a task's folder.
 
     Args:
         folder: holds `predictions.jsonl`; without that file nothing has been predicted.
-        mend: cut a half-written last line off the file, so that lines can be appended.
+        repair: cut a half-written last line off the file, so that lines can be appended.
 
     Raises:
         DataError: a whole line is no prediction.
     """
-    if mend:
-        read_lines(folder / LINES, mend=True)
+    if repair:
+        read_lines(folder / LINES, repair=True)
     return list(that_count(read_all(folder)).values())
 
 
 def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
     """Return by key the line that counts: the first without an error, else the last."""
     counting: dict[Key, Prediction] = {}
-    for one in lines:
-        if one.key not in counting or counting[one.key].error:
-            counting[one.key] = one
+    for line in lines:
+        if line.key not in counting or counting[line.key].error:
+            counting[line.key] = line
     return counting
 
 
-def as_line(one: Prediction) -> str:
+def as_line(answer: Prediction) -> str:
     """Return the line of a prediction as it stands in the file."""
-    return json_line(asdict(one))
+    return json_line(asdict(answer))
 
 
 def check_questions(folder: Path, items: Sequence[Item], predictions: Mapping[Key, Prediction]) -> None:

@@ -82,7 +82,7 @@ class Answered:
     @property
     def failures(self) -> int:
         """Number of items whose prediction is an error."""
-        return sum(bool(one.error) for one in self.predictions)
+        return sum(bool(prediction.error) for prediction in self.predictions)
 
     @property
     def missing(self) -> int:
@@ -134,7 +134,7 @@ def answer_task(
     batches = answerer.batches(task, items)
     lines = folder / place.lines
     with locked(lines, wait=place.world > 1):
-        read_lines(lines, mend=True)
+        read_lines(lines, repair=True)
         answered = that_count(read_all(folder))
         check_questions(folder, items, answered)
         if place.rank == 0:
@@ -151,7 +151,7 @@ def answer_task(
     _merge(folder, batches, place.world)
     answered = that_count(read_all(folder))
     given = (answered.get((item.id, item.language)) for item in items)
-    return Answered(tuple(one for one in given if one is not None), tuple(items), rejected)
+    return Answered(tuple(prediction for prediction in given if prediction is not None), tuple(items), rejected)
 
 
 def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, str]]:
@@ -231,7 +231,7 @@ def _answer_batches(
         for (new_items, batch_items), batch in zip(pairs, batches, strict=True):
             wanted = {(item.id, item.language) for item in new_items}
             answers = answerer.answer(task, batch_items) if batch_items else iter(())
-            new = (as_line(one) for one in answers if one.key in wanted and says_more(one))
+            new = (as_line(answer) for answer in answers if answer.key in wanted and says_more(answer))
             if answerer.whole_batches:  # written together, as they were answered
                 append(lines, "".join(new))
             else:
@@ -277,7 +277,8 @@ def _merge(folder: Path, batches: Sequence[Sequence[Item]], world: int) -> None:
             stack.enter_context(locked(path, wait=True))
         lines = read_all(folder)
         order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
-        lines.sort(key=lambda one: order.get(one.key, len(order)))  # stable: lines of one item, and strange ones, stay
+        # The sort is stable: lines of one item keep their order, and lines of no item stay at the end.
+        lines.sort(key=lambda line: order.get(line.key, len(order)))
         write_whole(folder / LINES, "".join(map(as_line, lines)))
         for path in shards:
             path.unlink()

@@ -79,7 +79,7 @@ class Column:
     @property
     def seconds(self) -> float:
         """Seconds that the answers took, summed over items."""
-        return sum(one.seconds for one in self.lines.values())
+        return sum(line.seconds for line in self.lines.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,9 @@ def folders_of(run: Path) -> list[Path]:
         raise DataError(f"{str(run)!r} holds no predictions; expected the folder that `emotion-qwen eval` wrote")
     order = {name: number for number, name in enumerate(TASKS)}
     folders = [path.parent for path in headers]
-    return sorted(folders, key=lambda one: (order.get(one.name.partition(".")[0], len(order)), one.name, one.parent))
+    return sorted(
+        folders, key=lambda folder: (order.get(folder.name.partition(".")[0], len(order)), folder.name, folder.parent)
+    )
 
 
 def score_run(run: Path) -> Scored:
@@ -160,16 +162,19 @@ def score_folder(folder: Path) -> list[Column]:
     columns = []
     for language in dict.fromkeys(item.language for item in items):
         of_language = [item for item in items if item.language == language]
-        predictions = [one for one in lines if one.language == language]
+        predictions = [line for line in lines if line.language == language]
         scored, answers = [item.scored() for item in of_language], as_answers(of_language, predictions)
         result = _with_surplus(task.score(scored, answers), folder)
         also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
-        marks = {judge: [one for one in told if one.language == language] for judge, told in judged.items()}
+        marks = {
+            judge: [judgement for judgement in judgements if judgement.language == language]
+            for judge, judgements in judged.items()
+        }
         also |= _marks(scored, answers, marks)
-        told = [one for one in answers if not (one.error or one.unanswered) and one.scores is None]
+        written = [answer for answer in answers if not (answer.error or answer.unanswered) and answer.scores is None]
         # The release asked in English; its English labels stand in no reply in another language.
-        released = task.as_released(scored, told) if task.as_released and told and language == "en" else {}
-        counting = {name: one for (name, _), one in that_count(predictions).items()}
+        released = task.as_released(scored, written) if task.as_released and written and language == "en" else {}
+        counting = {name: prediction for (name, _), prediction in that_count(predictions).items()}
         notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
         columns.append(
             Column(
@@ -184,10 +189,10 @@ def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Respo
     """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
     by_id = {item.id: item for item in items}
     answers = []
-    for one in lines:
-        if one.id in by_id:
-            scores = None if one.scores is None else by_id[one.id].scores(one.scores)
-            answers.append(Response(one.id, one.text or "", scores, one.error, one.unanswered))
+    for line in lines:
+        if line.id in by_id:
+            scores = None if line.scores is None else by_id[line.id].scores(line.scores)
+            answers.append(Response(line.id, line.text or "", scores, line.error, line.unanswered))
     return answers
 
 
@@ -207,7 +212,7 @@ def _rejected(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     records = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
-    return {one["id"]: one["reason"] for one in records}
+    return {record["id"]: record["reason"] for record in records}
 
 
 def _findings(folder: Path) -> list[str]:
@@ -227,8 +232,8 @@ def _marks(
     silent = [item.id for item in items if item.id not in answered]
     results = {}
     for judge, judgements in judged.items():
-        for question in dict.fromkeys(one.question for one in judgements):
-            replies = [one.answer for one in judgements if one.question == question]
+        for question in dict.fromkeys(judgement.question for judgement in judgements):
+            replies = [judgement.answer for judgement in judgements if judgement.question == question]
             results[f"{question} overlap, judge {judge}"] = score_judgements(items, replies, silent)
     return results
 
@@ -237,10 +242,12 @@ def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judge
     """Say how far every two judges agree, question by question, on what both have marked."""
     sentences = []
     for pair in combinations(judged, 2):
-        for question in dict.fromkeys(one.question for one in judged[pair[0]]):
+        for question in dict.fromkeys(judgement.question for judgement in judged[pair[0]]):
             # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
             marks = [
-                score_judgements(items, [one.answer for one in judged[judge] if one.question == question])
+                score_judgements(
+                    items, [judgement.answer for judgement in judged[judge] if judgement.question == question]
+                )
                 for judge in pair
             ]
             try:
@@ -257,7 +264,11 @@ def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judge
 
 
 def _judged_when(judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    days = {judge: sorted({one.date for one in judgements}) for judge, judgements in judged.items() if judgements}
+    days = {
+        judge: sorted({judgement.date for judgement in judgements})
+        for judge, judgements in judged.items()
+        if judgements
+    }
     return [f"judge {judge}, asked {dates[0]}" + f" to {dates[-1]}" * (len(dates) > 1) for judge, dates in days.items()]
 
 
@@ -267,21 +278,21 @@ def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | Non
     Returns:
         None where items have several right answers, or choices of their own, or there are too many classes.
     """
-    if any(len(one.item.references) != 1 for one in judged):
+    if any(len(answer.item.references) != 1 for answer in judged):
         return None
-    right = [one.item.references[0] for one in judged]
+    right = [answer.item.references[0] for answer in judged]
     offered = judged[0].item.allowed
     names = list(offered)
-    if not (set(right) <= set(offered) and all(one.item.allowed == offered for one in judged)):
-        names = sorted({*right, *(one.read for one in judged if one.read)})
+    if not (set(right) <= set(offered) and all(answer.item.allowed == offered for answer in judged)):
+        names = sorted({*right, *(answer.read for answer in judged if answer.read)})
         if not set(names) <= {*LETTERS, "yes", "no"}:  # choices that differ from item to item are no classes
             return None
     if not 1 < len(names) <= CLASSES:
         return None
     place = {name: number for number, name in enumerate(names)}
     counts = np.zeros((len(names), len(names) + 1), dtype=int)
-    for one in judged:
-        counts[place[one.item.references[0]], place.get(one.read or "", len(names))] += 1
+    for answer in judged:
+        counts[place[answer.item.references[0]], place.get(answer.read or "", len(names))] += 1
     return names, counts
 
 

@@ -92,7 +92,7 @@ def pope_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]
     tp, fp, fn = pairs.count(("yes", "yes")), pairs.count(("yes", "no")), pairs.count(("no", "yes"))
     precision, recall = tp / (tp + fp) if tp + fp else 0.0, tp / (tp + fn) if tp + fn else 0.0
     return {
-        "accuracy": sum(one == right for one, right in pairs) / len(pairs),
+        "accuracy": sum(reply == right for reply, right in pairs) / len(pairs),
         "precision": precision,
         "recall": recall,
         "F1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,

@@ -25,7 +25,7 @@ def score_choices(
         DataError: a reference is not the letter of an option, or see `records.judge`.
     """
     judged, tally = _judge(items, answers)
-    table = means_by_group(judged, [one.points for one in judged], "accuracy")
+    table = means_by_group(judged, [answer.points for answer in judged], "accuracy")
     return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
 
 
@@ -59,13 +59,13 @@ def score_circular(
     judged, tally = _judge(items, answers)
     first: dict[str, int] = {}
     all_right: dict[str, bool] = {}
-    for place, one in enumerate(judged):
-        first.setdefault(one.item.cluster, place)
-        all_right[one.item.cluster] = all_right.get(one.item.cluster, True) and one.points == 1
+    for place, answer in enumerate(judged):
+        first.setdefault(answer.item.cluster, place)
+        all_right[answer.item.cluster] = all_right.get(answer.item.cluster, True) and answer.points == 1
     groups = list(dict.fromkeys(judged[place].item.group for place in first.values()))
     groups = groups if len(groups) > 1 else []
     rows = np.zeros((len(judged), 5 + 2 * len(groups)))  # question, all right, plain right, pass, pass right; per group
-    rows[:, 3], rows[:, 4] = 1, [one.points for one in judged]
+    rows[:, 3], rows[:, 4] = 1, [answer.points for answer in judged]
     for name, place in first.items():
         rows[place, :3] = 1, all_right[name], judged[place].points
         if groups:
@@ -141,9 +141,9 @@ def means_by_group(judged: Sequence[records.Judged], points: Sequence[float], na
 
     Groups are left out where there is only one.
     """
-    groups = list(dict.fromkeys(one.item.group for one in judged))
+    groups = list(dict.fromkeys(answer.item.group for answer in judged))
     rows = np.zeros((len(judged), len(groups), 2))
-    at = [groups.index(one.item.group) for one in judged]
+    at = [groups.index(answer.item.group) for answer in judged]
     rows[np.arange(len(judged)), at, 0] = 1
     rows[np.arange(len(judged)), at, 1] = points
     several = len(groups) > 1

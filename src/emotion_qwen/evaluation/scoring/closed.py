@@ -38,7 +38,7 @@ def score_closed(items: Sequence[ScoredItem], answers: Iterable[Response], *, se
         return Read(named[0]) if named else Read(None, NOTHING)
 
     judged, tally = judge(items, answers, read, lambda item, choice: float(choice in item.references))
-    table = means_by_group(judged, [one.points for one in judged], "accuracy")
+    table = means_by_group(judged, [answer.points for answer in judged], "accuracy")
     return Result(bootstrap_scores(table, seed=seed), tally, judged, table)
 
 

@@ -62,8 +62,8 @@ def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
             judgements = [Judgement(**json.loads(line)) for line in path.read_bytes().split(b"\n") if line]
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); remove it and ask the judge again") from error
-        for one in judgements:
-            by_judge.setdefault(one.judge, []).append(one)
+        for judgement in judgements:
+            by_judge.setdefault(judgement.judge, []).append(judgement)
     return dict(sorted(by_judge.items()))
 
 
@@ -104,7 +104,7 @@ def score_judgements(
 
     Args:
         items: what was judged.
-        replies: of the judge, one an item.
+        replies: of the judge, one per item.
         unanswered: ids of items without an answer of the model.
         seed: of the draws.
 
@@ -119,8 +119,8 @@ def score_judgements(
     given = {answer.id: answer for answer in replies}
     given |= {name: records.Response(name, json.dumps({"score": LOWEST})) for name in unanswered}
     judged, tally = records.judge(items, given.values(), read, lambda item, mark: float(mark) / HIGHEST)
-    marked = np.array([one.read is not None for one in judged], dtype=float)
-    marks = np.array([float(one.read or LOWEST) for one in judged], dtype=float)
+    marked = np.array([answer.read is not None for answer in judged], dtype=float)
+    marks = np.array([float(answer.read or LOWEST) for answer in judged], dtype=float)
     rows = np.column_stack([np.ones(len(judged)), marked, marks, marks * marked])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
@@ -161,14 +161,14 @@ def agreement(first: records.Result, second: records.Result) -> Agreement:
     both = [name for name in marks[0] if name in marks[1]]
     if not both:
         raise DataError("no item was marked by both judges; expected some in common, judge the same items")
-    one, other = (np.array([side[name] for name in both]) for side in marks)
-    apart = np.abs(one - other)
+    first_marks, second_marks = (np.array([side[name] for name in both]) for side in marks)
+    apart = np.abs(first_marks - second_marks)
     kappa = np.nan
-    if len(set(one)) > 1 and len(set(other)) > 1:
-        whole = (np.rint(side).astype(int) for side in (one, other))  # kappa knows whole marks only
+    if len(set(first_marks)) > 1 and len(set(second_marks)) > 1:
+        whole = (np.rint(side).astype(int) for side in (first_marks, second_marks))  # kappa knows whole marks only
         kappa = optional("sklearn.metrics", "eval").cohen_kappa_score(*whole, weights="quadratic")
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 
 
 def _marks(judged: Sequence[records.Judged]) -> dict[str, float]:
-    return {one.item.id: float(one.read) for one in judged if one.read is not None}
+    return {answer.item.id: float(answer.read) for answer in judged if answer.read is not None}

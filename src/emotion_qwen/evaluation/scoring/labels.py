@@ -86,7 +86,7 @@ def _bounded_by_class(
     independent classes add (Newcombe 1998; Zou and Donner 2008).
     """
     counts = confusion(judged, labels).astype(float)
-    truth = [one.item.references[0] for one in judged]
+    truth = [answer.item.references[0] for answer in judged]
     down, up = np.zeros(2), np.zeros(2)
     for place, name in enumerate(labels.labels):
         items, right = counts[place].sum(), counts[place, place]
@@ -141,9 +141,9 @@ def _cells(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
     count = len(labels.labels)
     place = {name: number for number, name in enumerate(labels.labels)}
     cells = np.zeros((len(judged), count * (count + 1)))
-    for row, one in enumerate(judged):
-        given = place.get(one.read or UNREAD, count)
-        cells[row, place[one.item.references[0]] * (count + 1) + given] = 1
+    for row, answer in enumerate(judged):
+        given = place.get(answer.read or UNREAD, count)
+        cells[row, place[answer.item.references[0]] * (count + 1) + given] = 1
     return cells
 
 
@@ -154,9 +154,9 @@ def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> r
     sizes = [len(judged)] * 4 + list(support)
     kept = np.flatnonzero(support)
     names, sizes = names[:4] + [names[4 + k] for k in kept], sizes[:4] + [sizes[4 + k] for k in kept]
-    groups = list(dict.fromkeys(one.item.group for one in judged)) if folds else [""]
+    groups = list(dict.fromkeys(answer.item.group for answer in judged)) if folds else [""]
     blocks = np.zeros((len(judged), len(groups), cells.shape[1]))
-    at = [groups.index(one.item.group) for one in judged] if folds else [0] * len(judged)
+    at = [groups.index(answer.item.group) for answer in judged] if folds else [0] * len(judged)
     blocks[np.arange(len(judged)), at] = cells
     if folds:
         names += ["WAR, mean of folds", "UAR, mean of folds", *(f"WAR of fold {name}" for name in groups)]
@@ -173,7 +173,7 @@ def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> r
             columns += [np.nanmean(by_fold[:, :, :2], axis=1), by_fold[:, :, 0]]
         return np.concatenate(columns, axis=1)
 
-    flat, strata = blocks.reshape(len(judged), -1), tuple(one.item.group for one in judged) if folds else ()
+    flat, strata = blocks.reshape(len(judged), -1), tuple(answer.item.group for answer in judged) if folds else ()
     return records.ScoreTable(
         tuple(names),
         tuple(map(int, sizes)),
@@ -182,7 +182,7 @@ def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> r
         statistic,
         strata,
         shares=(True,) * len(names),
-        classes=tuple(one.item.references[0] for one in judged),
+        classes=tuple(answer.item.references[0] for answer in judged),
         by_class=tuple(name in OF_CLASSES or name.startswith("UAR") for name in names),
     )
 

@@ -79,11 +79,11 @@ def check_same_items(first: Result, second: Result) -> None:
     Raises:
         DataError: the items are not the same, or not in the same order.
     """
-    for one, other in zip(first.judged, second.judged, strict=False):
-        if one.item != other.item:
+    for answer, counterpart in zip(first.judged, second.judged, strict=False):
+        if answer.item != counterpart.item:
             raise DataError(
-                f"item {one.item.id!r} of the first set stands where the second has {other.item.id!r}, or is asked "
-                "otherwise; expected the same items in the same order, score both with one task"
+                f"item {answer.item.id!r} of the first set stands where the second has {counterpart.item.id!r}, or is "
+                "asked otherwise; expected the same items in the same order, score both with one task"
             )
     if len(first.judged) != len(second.judged) or first.table.names != second.table.names:
         raise DataError(

@@ -255,9 +255,9 @@ def judge(
             understood = read(item, answer)
         earned = 0.0 if understood.value is None else points(item, understood.value)
         judged.append(Judged(item, understood.value, understood.why, earned))
-    unread = Counter(one.why for one in judged if one.read is None)
+    unread = Counter(answer.why for answer in judged if answer.read is None)
     answered = len(items) - unread[MISSING] - unread[FAILED] - unread[UNANSWERED]
-    parsed = sum(one.read is not None for one in judged)
+    parsed = sum(answer.read is not None for answer in judged)
     ids = {item.id for item in items}
     duplicates = tuple(name for name in duplicates if name in ids)
     return tuple(judged), Tally(len(items), answered, parsed, dict(unread), duplicates, tuple(given))
@@ -361,7 +361,7 @@ def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:
 def clusters_of(judged: Sequence[Judged]) -> tuple[str, ...]:
     """Return of every item the name of the cluster that it is drawn with."""
     # An item alone and a cluster may carry one name; the mark keeps them apart.
-    return tuple(f"c {one.item.cluster}" if one.item.cluster else f"i {one.item.id}" for one in judged)
+    return tuple(f"c {answer.item.cluster}" if answer.item.cluster else f"i {answer.item.id}" for answer in judged)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

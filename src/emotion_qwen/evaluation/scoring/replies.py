@@ -115,9 +115,12 @@ def _named(text: str, options: Sequence[str]) -> list[int]:
                 if not _DENIED.search(plain[max(0, m.start() - 30) : m.start()])
             ]
     inside = {
-        one for one in spans for other in spans if one[:2] != other[:2] and other[0] <= one[0] <= one[1] <= other[1]
+        span
+        for span in spans
+        for other in spans
+        if span[:2] != other[:2] and other[0] <= span[0] <= span[1] <= other[1]
     }
-    return sorted({place for *_, place in (one for one in spans if one not in inside)})
+    return sorted({place for *_, place in (span for span in spans if span not in inside)})
 
 
 def _flat(text: str) -> str:

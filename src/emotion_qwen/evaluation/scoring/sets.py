@@ -106,11 +106,11 @@ def score_open_vocabulary(
 
     judged, tally = records.judge(items, answers, _read_list, lambda item, text: 0.0)
     sets, points, lengths, unknown = [], [], [], 0
-    for one in judged:
-        given = words_of(one.read or "", known)
+    for answer in judged:
+        given = words_of(answer.read or "", known)
         unknown += sum(not known(word) for word in given)
         lengths.append(len(given))
-        pairs = [(groups(one.item.references, wheel), groups(given, wheel)) for wheel in names]
+        pairs = [(groups(answer.item.references, wheel), groups(given, wheel)) for wheel in names]
         sets.append(pairs)
         points.append(float(np.mean([_f1(*pair) for pair in pairs])))
     judged = tuple(records.Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
@@ -189,7 +189,7 @@ def score_overlap(
 
     wanted = {item.id: set(parts(item.references[0])) for item in items if item.references}
     judged, tally = records.judge(items, answers, read, lambda item, text: _f1(wanted[item.id], set(parts(text))))
-    sets = [[(wanted[one.item.id], set(parts(one.read or "")))] for one in judged]
+    sets = [[(wanted[answer.item.id], set(parts(answer.read or "")))] for answer in judged]
     lengths = np.array([len(given) for [(_, given)] in sets], dtype=float)
     bare = sum(not right for [(right, _)] in sets)
     notes = (f"{bare} reference texts name nothing that is compared and are left out",) if bare else ()

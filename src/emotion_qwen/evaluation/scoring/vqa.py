@@ -118,12 +118,12 @@ def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = V
     alike = len(set(annotators)) == 1
     given = _blanks(answer) if alike and protocol.unanimous == "neither" else normalise(answer, protocol)
     if alike and protocol.unanimous != "both":
-        people = [_blanks(one) if protocol.unanimous == "neither" else one for one in annotators]
+        people = [_blanks(text) if protocol.unanimous == "neither" else text for text in annotators]
     elif protocol.people == "whole":
-        people = [normalise(one, protocol) for one in annotators]
+        people = [normalise(text, protocol) for text in annotators]
     else:
-        people = [without_punctuation(one, protocol) for one in annotators]
-    same = [one == given for one in people]
+        people = [without_punctuation(text, protocol) for text in annotators]
+    same = [text == given for text in people]
     agree = sum(same)
     return sum(min(1.0, (agree - matches) / ENOUGH) for matches in same) / len(same)
 
@@ -142,5 +142,5 @@ def score_vqa(
         return likeliest(item, answer) or (Read(part) if part.strip() and not why else Read(None, why or EMPTY))
 
     judged, tally = judge(items, answers, read, lambda item, text: soft_accuracy(text, item.references, protocol))
-    table = means_by_group(judged, [one.points for one in judged], "VQA accuracy")
+    table = means_by_group(judged, [answer.points for answer in judged], "VQA accuracy")
     return Result(bootstrap_scores(table, seed=seed), tally, judged, table)

@@ -37,18 +37,18 @@ def score_pope(
         DataError: a reference other than yes or no, or see `records.judge`.
     """
     judged, tally = _judge(items, answers, read_as_pope if official else read_yes_no)
-    groups = list(dict.fromkeys(one.item.group for one in judged))
+    groups = list(dict.fromkeys(answer.item.group for answer in judged))
     several = len(groups) > 1
     rows = np.zeros((len(judged), len(groups), 5))  # item, right, true yes, yes predicted, yes in truth
-    for row, one in enumerate(judged):
-        positive, wanted = one.read == "yes", one.item.references[0] == "yes"
-        rows[row, groups.index(one.item.group)] = 1, one.points, positive and wanted, positive, wanted
+    for row, answer in enumerate(judged):
+        positive, wanted = answer.read == "yes", answer.item.references[0] == "yes"
+        rows[row, groups.index(answer.item.group)] = 1, answer.points, positive and wanted, positive, wanted
     measures = ("accuracy", "precision", "recall", "F1", "yes-ratio")
     names = list(measures)
     sizes = [len(judged)] * len(measures)
     if several:
         names += ["F1, mean of splits", *(f"{measure} of {group}" for group in groups for measure in measures)]
-        counts = Counter(one.item.group for one in judged)
+        counts = Counter(answer.item.group for answer in judged)
         sizes += [len(judged), *(counts[group] for group in groups for _ in measures)]
 
     def statistic(sums: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def score_pope(
         split = _pope_measures(each)
         return np.concatenate([whole, split[:, :, 3].mean(axis=1, keepdims=True), split.reshape(len(sums), -1)], axis=1)
 
-    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    flat, strata = rows.reshape(len(judged), -1), tuple(answer.item.group for answer in judged)
     table = records.ScoreTable(
         tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, strata, shares=(True,) * len(names)
     )
@@ -84,7 +84,7 @@ def _pope_measures(sums: np.ndarray) -> np.ndarray:
 def score_mme(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score MME (Fu et al., 2023): 14 subtasks, two questions an image.
+    """Score MME (Fu et al., 2023): 14 subtasks, two questions per image.
 
     Per subtask: accuracy over questions; accuracy+ over images with both questions right; score = 100 times their sum.
     "perception" is the sum of ten scores (at most 2000), "cognition" that of four (at most 800).
@@ -104,7 +104,7 @@ def score_mme(
         if count != 2 or not image:
             raise DataError(f"image {image!r} of subtask {task!r} has {count} questions; expected exactly 2")
     judged, tally = _judge(items, answers)
-    tasks = [task for task in subtasks if any(one.item.group == task for one in judged)]
+    tasks = [task for task in subtasks if any(answer.item.group == task for answer in judged)]
     table = _mme_table(judged, tasks)
     absent = [task for task in subtasks if task not in tasks]
     notes = (f"no items of: {', '.join(absent)}; the totals leave them out",) if absent else ()
@@ -114,22 +114,22 @@ def score_mme(
 def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> records.ScoreTable:
     rows = np.zeros((len(judged), len(tasks), 4))  # question, right, image, both right
     first: dict[tuple[str, str], int] = {}
-    for row, one in enumerate(judged):
-        key = one.item.group, one.item.cluster
-        at = tasks.index(one.item.group)
-        rows[row, at, :2] = 1, one.points
+    for row, answer in enumerate(judged):
+        key = answer.item.group, answer.item.cluster
+        at = tasks.index(answer.item.group)
+        rows[row, at, :2] = 1, answer.points
         if key in first:
-            rows[row, at, 2:] = 1, one.points * judged[first[key]].points
+            rows[row, at, 2:] = 1, answer.points * judged[first[key]].points
         first.setdefault(key, row)
     names, sizes = [], []
     for total, members in (("perception", PERCEPTION), ("cognition", COGNITION)):
         if any(task in members for task in tasks):
             names.append(total)
-            sizes.append(sum(one.item.group in members for one in judged))
+            sizes.append(sum(answer.item.group in members for answer in judged))
     kinds = [np.array([task in members for task in tasks]) for members in (PERCEPTION, COGNITION)]
     kinds = [kind for kind in kinds if kind.any()]
     for task in tasks:
-        questions = sum(one.item.group == task for one in judged)
+        questions = sum(answer.item.group == task for answer in judged)
         names += [f"score of {task}", f"accuracy of {task}", f"accuracy+ of {task}"]
         sizes += [questions, questions, questions // 2]
 
@@ -140,7 +140,7 @@ def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> record
         totals = [scores[:, kind].sum(axis=1, keepdims=True) for kind in kinds]
         return np.concatenate([*totals, np.stack([scores, plain, plus], axis=2).reshape(len(sums), -1)], axis=1)
 
-    flat, strata = rows.reshape(len(judged), -1), tuple(one.item.group for one in judged)
+    flat, strata = rows.reshape(len(judged), -1), tuple(answer.item.group for answer in judged)
     shares = tuple(name.startswith("accuracy") for name in names)
     return records.ScoreTable(tuple(names), tuple(sizes), flat, records.clusters_of(judged), statistic, strata, shares)
 

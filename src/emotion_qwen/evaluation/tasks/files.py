@@ -51,7 +51,7 @@ class ReadRows:
         """Add a finding."""
         self.findings.append(TaskFinding(kind, text))
 
-    def told(self) -> list[TaskFinding]:
+    def all_findings(self) -> list[TaskFinding]:
         """Return all findings, faults of one kind in one line."""
         faults = [
             TaskFinding("fault", f"{len(names)} row(s) left out, {what}: {listed(names, NAMED)}")
@@ -133,7 +133,7 @@ class BenchmarkReader(ABC):
             table = self.read(self.home(data), split, language)
             if not table.rows:
                 table.say("missing", f"{str(self.home(data))!r}: no row can be used; give the files of this set")
-            findings.update(dict.fromkeys(table.told()))
+            findings.update(dict.fromkeys(table.all_findings()))
         return list(findings)
 
     def items(
@@ -144,7 +144,10 @@ class BenchmarkReader(ABC):
         for language in languages:
             table = self.read(self.home(data), split, language)
             if not table.rows:
-                why = "; ".join(finding.text for finding in table.told() if finding.kind == "fault") or "there are none"
+                why = (
+                    "; ".join(finding.text for finding in table.all_findings() if finding.kind == "fault")
+                    or "there are none"
+                )
                 raise DataError(f"{str(self.home(data))!r}: no row can be used ({why}); give the files of this set")
             units: dict[str, list[str]] = {}
             for name, row in table.rows.items():
@@ -264,7 +267,7 @@ def _plain_number(name: str) -> str:
 
 
 def parquet_rows(
-    files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", held: bool = False
+    files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", presence: bool = False
 ) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
     """Yield the rows of Parquet files without their pictures, and a function from a name to the picture.
 
@@ -272,7 +275,7 @@ def parquet_rows(
         files: in order.
         columns: that must be there; all but the picture's are yielded, others if they are there.
         picture: column of the pictures.
-        held: tell under the picture's name whether the row has one (bool). That reads the pictures once.
+        presence: yield under the picture's name whether the row has one (bool). That reads the pictures once.
 
     Raises:
         DataError: a file is no Parquet file, or lacks a column.
@@ -292,7 +295,7 @@ def parquet_rows(
         for group in range(file.num_row_groups):
             try:
                 rows = file.read_row_group(group, columns=kept).to_pylist()
-                there = _held(file.read_row_group(group, columns=[picture])[picture]) if held else None
+                there = _presence(file.read_row_group(group, columns=[picture])[picture]) if presence else None
             except (OSError, arrow.ArrowException) as error:
                 raise DataError(f"{path}, row group {group}: cannot be read ({error}); fetch it again") from error
             for number, row in enumerate(rows):
@@ -306,8 +309,8 @@ def _is_text(file: Any, column: str, arrow: Any) -> bool:
     return kind is not None and (arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
 
 
-def _held(column: Any) -> list[bool]:
-    return [bool(one.get("bytes") if isinstance(one, dict) else one) for one in column.to_pylist()]
+def _presence(column: Any) -> list[bool]:
+    return [bool(cell.get("bytes") if isinstance(cell, dict) else cell) for cell in column.to_pylist()]
 
 
 def _stored(path: Path, group: int, number: int, picture: str) -> Callable[[str], Stored]:

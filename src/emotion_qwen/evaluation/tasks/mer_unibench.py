@@ -29,7 +29,7 @@ class EmotionWords(NamedTuple):
 
     path: Path
     emotions: tuple[str, ...]
-    said: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class OpenVocabulary(BenchmarkReader):
 
     def item(self, name: str, row: EmotionWords, language: str) -> Item:
         """See `BenchmarkReader`."""
-        spoken = (spoken_part(language, row.said),) if row.said else ()
+        spoken = (spoken_part(language, row.words),) if row.words else ()
         parts = ({"type": "video", "video": row.path}, *spoken)
         answer = ", ".join(row.emotions)
         return Item(name, language, parts, OPEN_OURS[language], (), answer, "", references=row.emotions)

@@ -61,12 +61,12 @@ class PictureFile:
         items = []
         for language in languages:
             names = dict(zip(self.labels.labels, self.labels.names(language), strict=True))
-            asked = self.question(self.labels, language)
+            question = self.question(self.labels, language)
             allowed = tuple(names[name] for name in self.kept)
             for row in rows:
                 part = {"type": "image", "image": media[row]}
                 group = labels_of[row]
-                items.append(labelled(names_of[row], language, (part,), asked, self.labels, group, allowed=allowed))
+                items.append(labelled(names_of[row], language, (part,), question, self.labels, group, allowed=allowed))
         return items
 
     def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
@@ -131,11 +131,11 @@ class VoiceFile:
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in languages:
-            asked = emotion_question(self.labels, language)
+            question = emotion_question(self.labels, language)
             for row in evenly(len(voices), limit):
                 label = by_concept[concept(voices.labels[row])]
                 part = {"type": "audio", "audio": voices.waves[row]}
-                items.append(labelled(voices.ids[row], language, (part,), asked, self.labels, label))
+                items.append(labelled(voices.ids[row], language, (part,), question, self.labels, label))
         return items
 
 
@@ -168,9 +168,9 @@ class TextFile:
         by_concept = {concept(label): label for label in self.labels.labels}
         items = []
         for language in (self.language,) if self.language else languages:
-            asked = emotion_question(self.labels, language)
+            question = emotion_question(self.labels, language)
             for row in evenly(len(texts), limit):
                 label = by_concept[texts.labels[row]]
                 part = spoken_part(language, texts.texts[row])
-                items.append(labelled(texts.ids[row], language, (part,), asked, self.labels, label))
+                items.append(labelled(texts.ids[row], language, (part,), question, self.labels, label))
         return items

@@ -100,7 +100,7 @@ def evoked_question(labels: LabelSet, language: str) -> str:
 
 
 def lettered(options: Sequence[str], sign: str = "") -> str:
-    """Write options one a line with their letters."""
+    """Write one option per line, with its letter."""
     return "\n".join(f"{sign}{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 

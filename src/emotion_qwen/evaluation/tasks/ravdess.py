@@ -31,7 +31,7 @@ class Ravdess(LabelledFiles):
         """See `BenchmarkReader`."""
         table, others = ReadRows(), []
         media = Media(home, VIDEOS | {".wav"})
-        for path in sorted(media.paths(), key=lambda one: one.stem):  # the order must not depend on the folders
+        for path in sorted(media.paths(), key=lambda path: path.stem):  # the order must not depend on the folders
             name = path.stem
             parts = _NAME.fullmatch(name)
             if parts is None:

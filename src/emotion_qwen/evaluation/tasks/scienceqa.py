@@ -30,8 +30,8 @@ class ScienceQa(PictureQuestions):
         """See `BenchmarkReader`."""
         table, count = ReadRows(), 0
         files = needed(home, f"{split}-*.parquet", f"data/{split}-*.parquet")
-        for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), held=True):
-            name, options = f"{split}/{count}", tuple(str(one) for one in row["choices"] or ())
+        for row, stored in parquet_rows(files, ("question", "choices", "answer", "image"), presence=True):
+            name, options = f"{split}/{count}", tuple(str(choice) for choice in row["choices"] or ())
             count += 1
             right = row["answer"]
             if not isinstance(right, int) or not 0 <= right < min(len(options), len(LETTERS)):

@@ -78,8 +78,8 @@ def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Response]) -> R
 
 def language_agreement(english: Result, chinese: Result) -> Figures:
     """Return how often the answers in both languages say the same; unread answers agree with nothing."""
-    read = {one.item.id: one.read for one in chinese.judged}
-    pairs = [(one.read, read[one.item.id]) for one in english.judged if one.item.id in read]
+    read = {answer.item.id: answer.read for answer in chinese.judged}
+    pairs = [(answer.read, read[answer.item.id]) for answer in english.judged if answer.item.id in read]
     same = sum(first is not None and first == second for first, second in pairs)
     both = sum(first is not None and second is not None for first, second in pairs)
     return {
@@ -92,9 +92,9 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
 def answered(items: Sequence[ScoredItem], answers: Iterable[Response]) -> list[tuple[ScoredItem, str]]:
     """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
     texts: dict[str, str] = {}
-    for one in answers:
-        if not (one.error or one.unanswered) and one.scores is None:
-            texts.setdefault(one.id, one.text)  # the first of several counts, as in our own scores
+    for answer in answers:
+        if not (answer.error or answer.unanswered) and answer.scores is None:
+            texts.setdefault(answer.id, answer.text)  # the first of several counts, as in our own scores
     return [(item, texts[item.id]) for item in items if item.id in texts]
 
 
@@ -143,7 +143,7 @@ def released_mme(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Fi
         hits[item.group][item.cluster].append(as_released.mme_reading(text) == item.references[0])
     figures: Figures = {}
     for task, images in hits.items():
-        right = [one for image in images.values() for one in image]
+        right = [hit for image in images.values() for hit in image]
         both = [len(image) == 2 and all(image) for image in images.values()]
         figures[task] = FULL / 2 * (as_released.share(right) + as_released.share(both))
     for total, tasks in (("perception", PERCEPTION), ("cognition", COGNITION)):

@@ -49,7 +49,7 @@ class TextVqa(PictureQuestions):
         table, count = ReadRows(), 0
         for row, image in _rows(home):
             count += 1
-            answers = tuple(str(one) for one in row.get("answers") or ())
+            answers = tuple(str(answer) for answer in row.get("answers") or ())
             picture = str(row["image_id"])
             take_answers(
                 table, str(row["question_id"]), Question(image, str(row["question"]), answers, picture=picture)

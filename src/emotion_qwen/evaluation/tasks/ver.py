@@ -35,7 +35,7 @@ class Reasoned(NamedTuple):
     """One clip: media parts, what is said, its label and the reference description in one language."""
 
     parts: tuple[dict[str, Any], ...]
-    said: str
+    words: str
     label: str
     text: str
 
@@ -77,8 +77,8 @@ class VerSet(BenchmarkReader):
         labels = label_set(self.set_name)
         joined = (", " if language == "en" else "、").join(labels.names(language))
         parts = list(row.parts)
-        if row.said:
-            parts.append(spoken_part(language, row.said))
+        if row.words:
+            parts.append(spoken_part(language, row.words))
         question = QUESTION[language].format(labels=joined)
         return labelled(name, language, parts, question, labels, row.label, references=(row.label, row.text))
 
@@ -99,7 +99,7 @@ def _reasoned(record: dict[str, Any], folder: Path, labels: LabelSet, language: 
 
 
 def _last_answer(messages: list[dict[str, Any]], language: str) -> str:
-    answers = [one["content"] for one in messages if one["role"] == "assistant"]
+    answers = [message["content"] for message in messages if message["role"] == "assistant"]
     texts = [text for text in answers if isinstance(text, str) and bool(_CHINESE.search(text)) == (language == "zh")]
     return texts[-1] if texts else ""
 

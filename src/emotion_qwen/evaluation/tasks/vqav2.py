@@ -35,7 +35,7 @@ class VqaV2(PictureQuestions):
         for row, image in _rows(home):
             count += 1
             people = row.get("answers") or ()
-            answers = tuple(str(one["answer"] if isinstance(one, dict) else one) for one in people)
+            answers = tuple(str(answer["answer"] if isinstance(answer, dict) else answer) for answer in people)
             picture = image.name if isinstance(image, Stored) else image.stem
             kind = str(row.get("answer_type") or "")
             take_answers(table, str(row["question_id"]), Question(image, str(row["question"]), answers, kind, picture))

@@ -149,7 +149,7 @@ def _settings(given: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
 def _listed(visuals: Any) -> list[Any]:
     if visuals is None:
         return []
-    return [one for one in visuals if one is not None] if isinstance(visuals, list | tuple) else [visuals]
+    return [visual for visual in visuals if visual is not None] if isinstance(visuals, list | tuple) else [visuals]
 
 
 def _text(words: str) -> Part:

@@ -74,21 +74,21 @@ class EmotionQwenLmms(lmms):
         with bar:
             step = bar.add_task(self.engine.name, total=len(requests))
             for start in range(0, len(requests), WINDOW):
-                window = [harness_request(one.args, self.task_dict) for one in requests[start : start + WINDOW]]
+                window = [harness_request(request.args, self.task_dict) for request in requests[start : start + WINDOW]]
                 replies += self._window(window, lambda done: bar.advance(step, done))
         return replies
 
     def _window(self, window: Sequence[HarnessRequest], advance: Any) -> list[str]:
         replies = dict.fromkeys(window, "")
         alike: dict[tuple[str, ...], list[HarnessRequest]] = {}
-        for one in window:
-            if one.talk:
-                replies[one] = self._continued(one)
+        for request in window:
+            if request.talk:
+                replies[request] = self._continued(request)
                 advance(1)
             else:
-                alike.setdefault(one.key, []).append(one)
+                alike.setdefault(request.key, []).append(request)
         for group in alike.values():
-            task, by_item = group[0].task, {one.item: one for one in group}
+            task, by_item = group[0].task, {request.item: request for request in group}
             for batch in self.local.batches(task, list(by_item)):
                 for item, prediction in zip(batch, self.local.answer(task, batch), strict=True):
                     if prediction.error or prediction.unanswered:
@@ -98,11 +98,11 @@ class EmotionQwenLmms(lmms):
                 advance(len(batch))
         return list(replies.values())
 
-    def _continued(self, one: HarnessRequest) -> str:
+    def _continued(self, request: HarnessRequest) -> str:
         try:
-            return one.cut(self.engine.chat(one.talk, one.task.max_new_tokens))
+            return request.cut(self.engine.chat(request.talk, request.task.max_new_tokens))
         except MediaError as error:
-            LOG.warning(f"{one.task.name}, item {one.item.id!r}: {error}")
+            LOG.warning(f"{request.task.name}, item {request.item.id!r}: {error}")
             return ""
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
@@ -117,7 +117,7 @@ class EmotionQwenLmms(lmms):
         """
         losses: list[tuple[float, bool]] = []
         for start in range(0, len(requests), WINDOW):
-            losses += self._losses([one.args for one in requests[start : start + WINDOW]])
+            losses += self._losses([request.args for request in requests[start : start + WINDOW]])
         return losses
 
     def _losses(self, window: Sequence[Sequence[Any]]) -> list[tuple[float, bool]]:

@@ -48,7 +48,7 @@ def harness_rows(dataset: Any) -> Any:
 
 
 def rows_of(split: str, data: Path) -> list[dict[str, str]]:
-    """Return one row an item of the task's first split, as `emotion-qwen eval` asks them; what was found is warned of.
+    """Return one row per item of the task's first split, as in `emotion-qwen eval`; findings are logged as warnings.
 
     Raises:
         DataError: the task's files are not there, or hold media that no row can carry.

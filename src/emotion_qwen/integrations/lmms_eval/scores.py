@@ -1,6 +1,6 @@
 """Our scorers behind the harness's two steps: a record for every reply, and one figure from all records.
 
-The harness wants one function a metric; all of them read the result of the task's own scorer, which is made once.
+The harness needs one function per metric; all of them read the result of the task's own scorer, which is made once.
 Intervals and the authors' arithmetic are on the pages of `emotion-qwen eval`; the harness has no place for them.
 """
 
@@ -67,8 +67,8 @@ def _result(written: str, which: str) -> Result:
     scorer = task.also[which] if which else task.score
     if scorer is None:
         raise SettingsError(unknown_choice("task with a scorer", task.name, [n for n, t in TASKS.items() if t.score]))
-    items = [ScoredItem(**with_tuples(one["item"])) for one in records]
-    return scorer(items, [Response(one["item"]["id"], one["reply"]) for one in records])
+    items = [ScoredItem(**with_tuples(record["item"])) for record in records]
+    return scorer(items, [Response(record["item"]["id"], record["reply"]) for record in records])
 
 
 war, uar, macro_f1, waf = map(_figure, LABELS.values())

@@ -1,4 +1,4 @@
-"""A video file being written: kinds and encoders, pictures at their own times, sound copied where it can be."""
+"""Write a video file: choose an encoder, place pictures at their own times, and copy the sound where possible."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.media.timeline import Timeline
 
 TICK = Fraction(1, 30_000)
-"""Seconds; whole for every common frame rate, and MPEG-4 takes no more than 65,535 of them."""
-SOUND_RATE = 48_000  # Hz, of sound that is encoded anew
+"""Time base in seconds: a divisor of all common frame times, within MPEG-4's limit of 65,535 ticks per second."""
+SOUND_RATE = 48_000  # Hz, of re-encoded sound
 BT709 = 1
-_TELLS_HEADERS = ("mov", "matroska")  # in other formats the sound's header may only stand inside its packets
+_TELLS_HEADERS = ("mov", "matroska")  # in other formats, the header of the sound may only be inside its packets
 _OPTIONS = {
-    # As small and as good as the preset alone, for two thirds of its time.
+    # Same size and quality as the preset alone, in two thirds of the time.
     "libx264": {"preset": "veryfast", "x264-params": "subme=1:rc-lookahead=10"},
     "libvpx-vp9": {"b": "0", "deadline": "realtime", "cpu-used": "6"},
     "libvpx": {"b": "4M", "deadline": "realtime", "cpu-used": "6"},
@@ -34,7 +34,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a kind of file holds: its container, encoders in order of preference, and sound it can hold as it comes."""
+    """A kind of video file: its container, encoders in order of preference, and sound codecs that can be copied."""
 
     container: str
     picture: tuple[str, ...]
@@ -49,14 +49,14 @@ ENCODINGS: dict[str, Encoding] = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MP4, ".mk
 
 
 def encoder(out: Path, allowed: tuple[str, ...] | None = None) -> str:
-    """Return the encoder for a file's pictures.
+    """Return the name of the encoder for the pictures of a file.
 
     Args:
-        out: its suffix decides.
-        allowed: only these; None is any that fits the container.
+        out: the file; its suffix determines the container.
+        allowed: encoders to choose from; None allows all that fit the container.
 
     Raises:
-        MediaError: the suffix is none of a video, or this build of PyAV has no encoder for it.
+        MediaError: the suffix is not one of a video, or this build of PyAV has no encoder for it.
     """
     encoding = ENCODINGS.get(out.suffix.lower())
     if encoding is None:
@@ -70,7 +70,7 @@ def encoder(out: Path, allowed: tuple[str, ...] | None = None) -> str:
 
 
 def decoded(packet: Any) -> list[Any]:
-    """Return the frames of a packet; none of a damaged one."""
+    """Return the frames of a packet; none if it is damaged."""
     try:
         return packet.decode()
     except av.error.InvalidDataError:
@@ -78,12 +78,12 @@ def decoded(packet: Any) -> list[Any]:
 
 
 class Film:
-    """A file being written: one stream of pictures, and the source's sound.
+    """A video file being written, with one stream of pictures and the sound of the source.
 
     Args:
         container: open for writing.
-        encoding: what it holds.
-        codec: of the pictures.
+        encoding: kind of the file.
+        codec: encoder of the pictures.
         timeline: of the source.
         quality: constant rate factor.
     """
@@ -102,10 +102,10 @@ class Film:
         self._sound: Any = None
         self._copies = False
         self._scaler = VideoReformatter()
-        self._waiting: list[Any] = []  # sound before the first picture: a file begins with the size of its pictures
+        self._waiting: list[Any] = []  # sound before the first picture, which sets the size
 
     def expect_sound(self, source: Any, container: str) -> None:
-        """Prepare for the sound of a stream: to be copied where that is safe, else to be encoded."""
+        """Prepare for the sound of a stream, which is copied if that is safe and re-encoded otherwise."""
         name = source.codec_context.name
         self._copies = name in self._encoding.copied and container.startswith(_TELLS_HEADERS)
         if self._copies:
@@ -114,7 +114,7 @@ class Film:
             self._sound = self._container.add_stream(self._encoding.sound, rate=SOUND_RATE)
 
     def add_picture(self, picture: np.ndarray, time: Fraction) -> None:
-        """Encode one (H, W, 3) uint8 picture; sides become even, as 4:2:0 wants them."""
+        """Encode one (H, W, 3) uint8 picture; its sides are made even, as 4:2:0 requires."""
         if not self.written:
             self._begin(picture)
         width, height = self._pictures.width, self._pictures.height
@@ -123,7 +123,7 @@ class Film:
             return
         if 0 <= picture.shape[0] - height <= 1 and 0 <= picture.shape[1] - width <= 1:
             picture = picture[:height, :width]
-        # One scaler for the whole film: each has threads of its own.
+        # One scaler for the whole film, because each starts its own threads.
         frame = self._scaler.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24"),
             width=width,
@@ -146,11 +146,11 @@ class Film:
         context.time_base = TICK
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = 1  # limited, 16..235
-        if context.name in ("libopenh264", "mpeg4"):  # they know no constant rate factor
+        if context.name in ("libopenh264", "mpeg4"):  # without a constant rate factor
             stream.bit_rate = int(stream.width * stream.height * self._rate * 0.15)
 
     def add_sound(self, packet: Any) -> None:
-        """Copy or encode one packet of sound, moved to the pictures' clock."""
+        """Copy or encode one packet of sound, with its time moved to the pictures' clock."""
         if not self.written:
             self._waiting.append(packet)
         elif self._copies:
@@ -169,7 +169,7 @@ class Film:
             self._container.mux(packet)
 
     def finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Flush the encoders."""
         if not self.written:
             return
         self._container.mux(self._pictures.encode())

@@ -1,9 +1,9 @@
-"""The medium of a report in a form that every browser plays, small enough to stand inside the page, or beside it.
+"""Provide the media file of a report in a form that every browser plays, inside the page or beside it.
 
-Left as they are: H.264 in MP4 and VP8, VP9 or AV1 in WebM, with sound that browsers know, beginning at second 0; JPEG,
-PNG, WebP, AVIF and BMP; MP3, WAV, FLAC, Ogg and AAC in MP4. Everything else becomes a small copy: H.264 and AAC in MP4
-(VP9 and Opus in WebM where this PyAV cannot write H.264) with a longer side of `COPY_SIDE` pixels at quality
-`COPY_QUALITY`; AAC for sound alone; JPEG for a picture.
+Used unchanged: H.264 in MP4 and VP8, VP9 or AV1 in WebM, with sound that browsers support, starting at second 0; JPEG,
+PNG, WebP, AVIF and BMP; MP3, WAV, FLAC, Ogg and AAC in MP4. Other files are converted to a small copy: H.264 and AAC in
+MP4 (VP9 and Opus in WebM if this PyAV cannot write H.264) with a longer side of `COPY_SIDE` pixels at quality
+`COPY_QUALITY`; AAC for a sound file; JPEG for a picture.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from emotion_qwen.settings import ClipSettings
 
 COPY_SIDE, COPY_QUALITY = 640, 30
 PEAKS, LONGEST_WAVE = 480, 1800.0
-"""Of the drawn wave: how many points, and the seconds of sound beyond which none is drawn."""
+"""Number of points of the drawn wave, and the longest sound, in seconds, for which a wave is drawn."""
 _PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif", "BMP": "image/bmp"}
 _CODECS = {"video/mp4": {"h264"}, "video/webm": {"vp8", "vp9", "av1", "libdav1d", "libvpx", "libvpx-vp9", "libaom-av1"}}
 _SOUNDS = {"aac", "mp3", "mp3float", "opus", "libopus", "vorbis", "flac"}
 _PIXELS = {"yuv420p", "yuvj420p"}
 _ALONE = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg"}
-_LATE = 0.05  # seconds; a first picture later than this would put the browser's clock beside the report's
+_LATE = 0.05  # seconds; with a later first picture, the browser's clock would differ from the report's
 
 
 @dataclass(frozen=True)
 class Playable:
-    """What a page shows of a medium.
+    """A media file as shown in a page.
 
     Attributes:
         kind: "video", "sound" or "picture".
         mime: media type of the bytes.
-        data: the bytes that stand inside the page; empty where the page refers to a file.
-        address: of that file, relative to the page and quoted; "" where the bytes are inside.
-        copied: size of the small copy, for example "640×360"; "" where the original is shown.
+        data: the bytes embedded in the page; empty if the page refers to a file.
+        address: of that file, relative to the page and quoted; "" if the bytes are embedded.
+        copied: size of the small copy, for example "640×360"; "" if the original is shown.
     """
 
     kind: str
@@ -61,15 +61,15 @@ class Playable:
 
 
 def playable(media: Path, page: Path, limit: int) -> Playable:
-    """Find or make the form of a medium that browsers play.
+    """Return a media file in a form that browsers play, as a converted copy if necessary.
 
     Args:
-        media: video, picture or sound.
-        page: the page's own file; a copy too large for it is written beside it, named after it.
-        limit: bytes up to which a medium stands inside the page.
+        media: video, picture or sound file.
+        page: file of the page; a copy that is too large for embedding is written beside it.
+        limit: size in bytes up to which a file is embedded in the page.
 
     Raises:
-        MediaError: the medium cannot be read, or it needs a copy and there is no encoder.
+        MediaError: the file cannot be read, or it needs a copy and there is no encoder.
     """
     if is_picture(media) and not is_animation(media):
         return _picture(media, page, limit)
@@ -83,9 +83,9 @@ def playable(media: Path, page: Path, limit: int) -> Playable:
 
 
 def wave_peaks(media: Path) -> dict[str, object] | None:
-    """Return the loudness of a medium's sound over time, for drawing: `start`, `end` in seconds, `peaks` 0..100.
+    """Return the peaks of a file's sound over time for drawing: `start` and `end` in seconds, `peaks` in 0..100.
 
-    None without sound, or with more of it than is worth reading for a drawing.
+    None if there is no sound, or more than `LONGEST_WAVE` seconds of it.
     """
     with suppress(MediaError):
         origin = None
@@ -105,7 +105,7 @@ def wave_peaks(media: Path) -> dict[str, object] | None:
 def _picture(media: Path, page: Path, limit: int) -> Playable:
     with open_picture(media) as image:
         name = "JPEG" if image.format == "MPO" else image.format or ""
-        turned = image.getexif().get(0x0112, 1) != 1 and name != "JPEG"  # of turned pictures browsers turn only JPEG
+        turned = image.getexif().get(0x0112, 1) != 1 and name != "JPEG"  # browsers apply the orientation only of JPEG
     if name in _PICTURES and not turned:
         return _original("picture", _PICTURES[name], media, page, limit)
     picture = Image.fromarray(read_picture(media, ClipSettings.of({}, "picture")).frames[0])
@@ -127,14 +127,14 @@ def _sound(media: Path, page: Path, limit: int) -> Playable:
 
 
 def _video_mime(media: Path) -> str:
-    """Return the media type of a video that browsers play as it is; "" of any other."""
+    """Return the media type of a video that browsers can play unchanged, else ""."""
     with open_video(media) as (container, stream):
         name, brand = container.format.name, container.metadata.get("major_brand", "")
         if name.startswith("mov"):
             mime = "" if brand.strip() == "qt" else "video/mp4"
         else:
             mime = "video/webm" if name.startswith("matroska") and b"webm" in read_head(media)[:64] else ""
-        sounds = {one.codec_context.name for one in container.streams.audio if one.codec_context}
+        sounds = {audio.codec_context.name for audio in container.streams.audio if audio.codec_context}
         fits = stream.codec_context.name in _CODECS.get(mime, ()) and stream.codec_context.pix_fmt in _PIXELS
         if not fits or sounds - _SOUNDS:
             return ""
@@ -157,7 +157,7 @@ def _small_video(media: Path, page: Path, limit: int) -> Playable:
 
 
 def _copied(made: Playable, draft: Path, page: Path, limit: int) -> Playable:
-    """Put a copy into the page, or beside it where it is too large."""
+    """Embed a copy in the page, or store it beside the page if it is too large."""
     if draft.stat().st_size <= limit:
         return replace(made, data=draft.read_bytes())
     beside = page.with_name(f"{page.stem}.copy{draft.suffix}")
@@ -175,5 +175,5 @@ def _original(kind: str, mime: str, media: Path, page: Path, limit: int) -> Play
 def _address(media: Path, page: Path) -> str:
     try:
         return quote(os.fsencode(Path(os.path.relpath(media.resolve(), page.resolve().parent)).as_posix()))
-    except ValueError:  # another drive on Windows: there is no relative way
+    except ValueError:  # on another drive on Windows, so there is no relative path
         return media.resolve().as_uri()

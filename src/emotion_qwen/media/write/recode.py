@@ -1,7 +1,7 @@
-"""Write a video anew, every picture through a function: for boxes drawn in, and for copies that a browser can play.
+"""Re-encode a video, optionally painting on every picture: for annotated videos and copies that browsers can play.
 
-Pictures are upright and keep their times, also at a variable frame rate; second 0 is the first picture, as everywhere
-in a report. Sound is copied packet by packet where the new container can hold it, else encoded again.
+Pictures are upright and keep their times, even at a variable frame rate; second 0 is the first picture, as in reports.
+Sound is copied packet by packet if the new container supports its codec, and re-encoded otherwise.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from emotion_qwen.media.video import working_size
 from emotion_qwen.media.write.film import ENCODINGS, SOUND_RATE, Film, decoded, encoder
 
 Paint = Callable[[Image.Image, float], Image.Image]
-"""From an upright picture and its time in seconds to the picture to be written, always of one size."""
+"""Takes an upright picture and its time in seconds; returns the picture to write, always of the same size."""
 
 LONG = 600
-"""Frames from which progress is shown."""
+"""Number of frames above which progress is shown."""
 
 
 def recode(
@@ -46,16 +46,16 @@ def recode(
     codec: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Write `source` anew to `out`.
+    """Re-encode the video `source` as `out`.
 
     Args:
-        source: a video.
-        out: written whole or not at all; its suffix chooses the container.
-        paint: called for every picture, in order of time; None leaves the pictures as they are.
-        side: longer side to which larger pictures are reduced; None keeps their size.
-        quality: constant rate factor of H.264 and VP9; higher is smaller and worse.
-        codec: of the pictures; None chooses by `encoder`.
-        name: how messages call `out`, where its path means nothing to the reader.
+        source: a video file.
+        out: written completely or not at all; its suffix determines the container.
+        paint: called for every picture in order of time; None keeps the pictures unchanged.
+        side: longer side in pixels to which larger pictures are reduced; None keeps their size.
+        quality: constant rate factor of H.264 and VP9; higher values give smaller files of lower quality.
+        codec: encoder of the pictures; None chooses one with `encoder`.
+        name: name of `out` in messages, where its path would mean nothing to the user.
 
     Raises:
         MediaError: the source cannot be read or has no picture, there is no encoder, or the file cannot be written.
@@ -73,7 +73,7 @@ def recode(
                 raise MediaError(f"{str(source)!r}: none of its frames can be decoded; fetch or record the file again")
     except (av.error.FFmpegError, UnknownCodecError, OSError, StorageError) as error:
         if isinstance(error, StorageError) and not name:
-            raise  # it names the file that was asked for
+            raise  # its message already names the requested file
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise MediaError(
             f"{name or repr(str(out))} cannot be written ({reason(cause)}); check the folder, the space on the disk, "
@@ -82,14 +82,14 @@ def recode(
 
 
 def recode_sound(source: Path, out: Path) -> None:
-    """Write the first sound of a file as AAC in an MP4 container.
+    """Re-encode the first sound track of a file as AAC in an MP4 container.
 
     Args:
-        source: a sound.
-        out: written whole or not at all.
+        source: a sound file.
+        out: written completely or not at all.
 
     Raises:
-        MediaError: the source cannot be read, holds no sound, or the file cannot be written.
+        MediaError: the source cannot be read or contains no sound, or `out` cannot be written.
     """
     try:
         with (
@@ -100,7 +100,7 @@ def recode_sound(source: Path, out: Path) -> None:
             stream: Any = target.add_stream("aac", rate=SOUND_RATE)
             for packet in container.demux(audio=0):
                 for frame in decoded(packet):
-                    frame.pts = None  # counted on from 0; a gap in a voice recording is not worth keeping here
+                    frame.pts = None  # timestamps count up from 0; gaps in the recording are not kept
                     target.mux(stream.encode(frame))
             target.mux(stream.encode())
     except (av.error.FFmpegError, OSError, IndexError) as error:
@@ -110,21 +110,21 @@ def recode_sound(source: Path, out: Path) -> None:
 
 
 class _Painted:
-    """Decoded frames as the pictures to be written: the reader's own, whose boxes fit them."""
+    """Converts decoded frames as the reader does, so that the boxes of a report fit."""
 
     def __init__(self, paint: Paint | None, side: int | None) -> None:
         self._paint, self._side = paint, side
         self._converter = FrameConverter()
 
     def of(self, frame: VideoFrame, time: float) -> np.ndarray:
-        """Give the (H, W, 3) uint8 picture of a frame, turned as it is shown."""
+        """Return the (H, W, 3) uint8 picture of a frame, rotated for display."""
         size = working_size(frame.height, frame.width, self._side) if self._side else None
         picture = self._converter.rgb(frame, size)
         return picture if self._paint is None else np.asarray(self._paint(Image.fromarray(picture), time))
 
 
 def _walk(container: InputContainer, picture: VideoStream, timeline: Timeline, film: Film, painted: _Painted) -> None:
-    """Take the source's packets in the file's order, so that picture and sound stay beside each other."""
+    """Process the packets in file order, so that pictures and sound are interleaved as in the source."""
     picture.thread_type = "AUTO"
     sound: Any = container.streams.best("audio")
     streams: list[Any] = [picture]

@@ -117,7 +117,7 @@ async def _model_parts(service: Service, part: TurnPart, folder: Path, place: st
         return [{"type": "text", "text": part.text if isinstance(part, TextPart) else part.refusal}]
     hears = service.analyzer.hears
     if isinstance(part, AudioPart) and not hears:
-        raise ApiError(400, f"{place}: the model {service.name!r} does not hear; leave sound out", "not_supported")
+        raise ApiError(400, f"{place}: the model {service.name!r} has no audio input; leave sound out", "not_supported")
     clip = await decode_part(service, part, folder, place)
     if isinstance(part, AudioPart):
         return [{"type": "audio", "audio": clip.wave}]

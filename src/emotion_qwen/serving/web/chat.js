@@ -1,12 +1,12 @@
-// Chat about the medium of the report, through the public chat route.
+// Chat about the file of the report, through the public chat route.
 
 import { byId, events, explain, facts, fail, headers, refusal, Refused, say, size } from "./shared.js";
 
 let medium = null;
 let turns = [];
-let answering = null;  // AbortController
+let answering = null;  // AbortController of the current answer
 
-/** Begin a conversation about another medium. */
+/** Start a new conversation about another file. */
 export function forget(file) {
   medium = file;
   turns = [];
@@ -49,21 +49,21 @@ function addTurn(role, text) {
 
 async function ask(question) {
   fail("");
-  const asked = addTurn("user", question);
+  const questionText = addTurn("user", question);
   turns.push({ role: "user", content: question });
   const node = addTurn("assistant", "…");
   byId("talk").setAttribute("aria-busy", "true");  // screen readers read the complete answer
-  const own = answering = new AbortController();
-  const said = turns;  // of this medium, even if another is dropped meanwhile
+  const controller = answering = new AbortController();
+  const conversation = turns;  // stays that of this file, even if another one is dropped meanwhile
   byId("stop").hidden = false;
   byId("send").disabled = byId("asks").hidden = true;
   let text = "";
   try {
     const part = await mediumPart();
-    const messages = said.map((turn, number) =>
+    const messages = conversation.map((turn, number) =>
       number ? turn : { role: "user", content: [part, { type: "text", text: turn.content }] });
     const response = await fetch("/v1/chat/completions", {
-      method: "POST", headers: { ...headers(), "Content-Type": "application/json" }, signal: own.signal,
+      method: "POST", headers: { ...headers(), "Content-Type": "application/json" }, signal: controller.signal,
       body: JSON.stringify({ messages, stream: true, max_tokens: 128, focus: "person" }),
     });
     if (!response.ok) throw await refusal(response);
@@ -74,21 +74,21 @@ async function ask(question) {
       text += (chunk.choices[0] && chunk.choices[0].delta.content) || "";
       node.textContent = text || "…";
     }
-    said.push({ role: "assistant", content: text });
+    conversation.push({ role: "assistant", content: text });
   } catch (error) {
-    if (own.signal.aborted && text) said.push({ role: "assistant", content: text });  // the partial answer stays
+    if (controller.signal.aborted && text) conversation.push({ role: "assistant", content: text });  // the partial answer stays
     else {
-      said.pop();
+      conversation.pop();
       node.parentNode.remove();
-      asked.parentNode.remove();
-      byId("asks").hidden = said.length > 0;
-      if (!own.signal.aborted) {
+      questionText.parentNode.remove();
+      byId("asks").hidden = conversation.length > 0;
+      if (!controller.signal.aborted) {
         byId("question").value = byId("question").value || question;
         explain(error, () => { byId("question").value = ""; ask(question); });
       }
     }
   }
-  if (answering !== own) return;
+  if (answering !== controller) return;
   byId("talk").removeAttribute("aria-busy");
   byId("stop").hidden = true;
   byId("send").disabled = false;

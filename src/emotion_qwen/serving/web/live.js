@@ -1,7 +1,7 @@
 // Live sessions: camera, microphone, and continuous reports of the last seconds.
 
 import {
-  byId, colour, facts, fail, key, labelName, language, percent, Refused, say, signed, whenSpoken,
+  byId, colour, facts, fail, key, labelName, language, percent, Refused, say, signed, onLanguage,
 } from "./shared.js";
 
 const PICTURE = 0, SOUND = 1;
@@ -25,7 +25,7 @@ function send(kind, when, bytes) {
   if (now.socket && now.socket.readyState === WebSocket.OPEN) now.socket.send(packed(kind, when, bytes));
 }
 
-const why = (error) => (error.name in facts.texts ? say(error.name) : error.name);
+const reasonOf = (error) => (error.name in facts.texts ? say(error.name) : error.name);
 const state = (name) => {
   byId("live-state").dataset.say = name;
   byId("live-state").textContent = name ? say(name, { span: facts.span }) : "";
@@ -51,7 +51,7 @@ async function devices() {
   } catch (both) {
     try {
       const stream = await ask({ video: VIDEO });
-      fail(say("no_microphone", { why: why(both) }));
+      fail(say("no_microphone", { why: reasonOf(both) }));
       return stream;
     } catch (camera) {
       if (camera.name !== "NotFoundError") throw camera;
@@ -89,7 +89,7 @@ async function listen(stream) {
 
 function showLevel(samples) {
   let power = 0;
-  for (const one of samples) power += one * one;
+  for (const sample of samples) power += sample * sample;
   const level = 10 * Math.log10(power / samples.length / 32768 ** 2 + 1e-12);
   byId("level").value = Math.max(0, 1 - level / QUIET);
 }
@@ -135,7 +135,7 @@ async function start() {
   try {
     now.stream = await devices();
   } catch (error) {
-    fail(say("no_camera", { why: why(error) }), start);
+    fail(say("no_camera", { why: reasonOf(error) }), start);
     return;
   } finally {
     byId("live-start").disabled = false;
@@ -159,7 +159,7 @@ async function start() {
 
 function open() {
   const socket = now.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/emotion/live`);
-  let told = false;  // whether an error has given the reason for the end
+  let explained = false;  // whether an error message has given the reason for the end
   socket.onopen = () => socket.send(JSON.stringify(
     { type: "start", labels: byId("labels").value, language: language(), context: byId("context").value,
       ...(key() && { key: key() }) }));
@@ -171,14 +171,14 @@ function open() {
     } else if (message.type === "report") {
       show(message);
     } else {
-      told = true;
+      explained = true;
       fail(new Refused(message).message, message.code === "queue_full" ? start : null);
     }
   };
   socket.onclose = ({ code }) => {
     if (now.socket !== socket) return;  // we closed it
     const ends = { 1000: "ended_time", 1001: "ended_idle" };
-    if (!told) fail(say("ended", { why: say(ends[code] || "ended_lost") }), start);
+    if (!explained) fail(say("ended", { why: say(ends[code] || "ended_lost") }), start);
     stop();
   };
 }
@@ -226,15 +226,15 @@ function draw() {
     : unsure ? say("leans", { label: labelName(report.label) }) : percent(report.distribution[report.label]);
   byId("live-swatch").style.backgroundColor = unsure ? "transparent" : colour(report.label);
   drawBars(report);
-  const alone = Object.fromEntries(report.channels.map((one) => [one.channel, one]));
+  const alone = Object.fromEntries(report.channels.map((channel) => [channel.channel, channel]));
   const threshold = report.uncertainty ? report.uncertainty.threshold : 0;
-  const told = (one) => {
-    if (!one || !one.label) return "";
-    const share = one.distribution[one.label], name = labelName(one.label);
+  const channelText = (channel) => {
+    if (!channel || !channel.label) return "";
+    const share = channel.distribution[channel.label], name = labelName(channel.label);
     return `${share < threshold ? `${say("not_sure")}, ${say("leans", { label: name })}` : name} ${percent(share)}`;
   };
-  byId("live-face").textContent = told(alone.picture) || say("nobody");
-  byId("live-voice").textContent = told(alone.sound) || say(voiced === null ? "voice_off" : "voice_none");
+  byId("live-face").textContent = channelText(alone.picture) || say("nobody");
+  byId("live-voice").textContent = channelText(alone.sound) || say(voiced === null ? "voice_off" : "voice_none");
   const felt = answered ? report.valence_arousal.map((value, number) =>
     `${say(["valence", "arousal"][number])} ${signed(value)}`) : [];
   const count = report.people.length;
@@ -339,10 +339,10 @@ byId("microphone").addEventListener("change", async () => {
     await hear();
   } catch (error) {
     byId("microphone").checked = false;
-    fail(say("no_microphone", { why: why(error) }));
+    fail(say("no_microphone", { why: reasonOf(error) }));
   }
 });
-whenSpoken(() => {
+onLanguage(() => {
   byId("live-awaited").textContent = say("live_awaited", { span: facts.span });
   byId("live-kept").textContent = say("live_kept", { span: facts.span });
   if (byId("live-state").dataset.say) state(byId("live-state").dataset.say);

@@ -1,9 +1,9 @@
-// The page of the server. It stores its state in this tab and uses the public routes.
+// The page of the server. Its state is stored in this tab only, and it uses the public routes.
 
 import { analyze, example, repeat } from "./report.js";
 import { setHearing, stop } from "./live.js";
 import {
-  askForKey, byId, explain, facts, fail, goOn, headers, key, labelName, language, refusal, say, size, speak, useKey, whenSpoken,
+  askForKey, byId, explain, facts, fail, repeatAfterKey, headers, key, labelName, language, refusal, say, size, setLanguage, useKey, onLanguage,
 } from "./shared.js";
 
 let model = null;  // card of the served model
@@ -58,7 +58,7 @@ byId("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   useKey(byId("key").value.trim());
   await greet();
-  if (byId("key-form").hidden) goOn();
+  if (byId("key-form").hidden) repeatAfterKey();
 });
 
 // ---- languages ----
@@ -66,7 +66,7 @@ byId("key-form").addEventListener("submit", async (event) => {
 for (const node of document.querySelectorAll("[data-language]"))
   node.addEventListener("click", () => {
     if (node.dataset.language === language()) return;
-    speak(node.dataset.language);
+    setLanguage(node.dataset.language);
     repeat();
   });
 
@@ -112,9 +112,9 @@ for (const [number, tab] of tabs.entries()) {
 byId("tab-live").hidden = !facts.live;
 addEventListener("pagehide", stop);
 
-whenSpoken(() => {
+onLanguage(() => {
   byId("choose").textContent = say("choose", { size: size(facts.media_bytes) });
   showModel();
 });
-speak();
+setLanguage();
 greet();

@@ -1,17 +1,17 @@
 // Reports on files: upload, progress, display with the clip, and saving.
 
-import { byId, colour, events, explain, facts, fail, headers, labelName, language, refusal, Refused, say, size, whenSpoken } from "./shared.js";
+import { byId, colour, events, explain, facts, fail, headers, labelName, language, refusal, Refused, say, size, onLanguage } from "./shared.js";
 import { forget } from "./chat.js";
 
 let running = null;  // AbortController of the current report
 let medium = null;   // the file of the report and the chat
 let reported = false; // whether the report has arrived; it is kept even if its page fails
-let doing = null;    // [name of a text, its values]: the progress shown
+let progressText = null;    // [name of a text, its values] of the progress that is shown
 let span = [0, 0];
 const urls = { json: "", page: "" };
 
-function tell(name, values = {}) {
-  doing = name ? [name, values] : null;
+function showProgress(name, values = {}) {
+  progressText = name ? [name, values] : null;
   byId("progress").textContent = name ? say(name, values) : "";
 }
 
@@ -28,7 +28,7 @@ export async function analyze(file, { again = false } = {}) {
     return;
   }
   if (running) running.abort();
-  const own = running = new AbortController();
+  const controller = running = new AbortController();
   medium = file;
   if (!again) forget(file);
   begin();
@@ -41,15 +41,15 @@ export async function analyze(file, { again = false } = {}) {
   let whole = false;
   try {
     const response = await fetch("/v1/emotion/analyze?stream=true&page=true",
-      { method: "POST", body: form, headers: headers(), signal: own.signal });
+      { method: "POST", body: form, headers: headers(), signal: controller.signal });
     if (!response.ok) throw await refusal(response);
     for await (const [name, data] of events(response)) {
-      told(name, data, began);
+      showEvent(name, data, began);
       whole = name === "page";
     }
     if (!whole) throw new Error(say("cut"));
   } catch (error) {
-    if (own.signal.aborted) return;
+    if (controller.signal.aborted) return;
     if (reported) {
       deliver({ page: false });
       fail(say("no_page", { why: error.message }));
@@ -58,7 +58,7 @@ export async function analyze(file, { again = false } = {}) {
     byId("work").hidden = true;
     explain(error, () => analyze(file, { again }));
   } finally {
-    if (running === own) finish();
+    if (running === controller) finish();
   }
 }
 
@@ -71,7 +71,7 @@ function begin() {
   byId("start").classList.add("small");
   byId("awaited").hidden = true;
   byId("pane-file").setAttribute("aria-busy", "true");
-  tell("sending", { name: medium.name });
+  showProgress("sending", { name: medium.name });
   advance(null);
   fail("");
 }
@@ -82,34 +82,34 @@ function finish() {
   byId("pane-file").removeAttribute("aria-busy");
 }
 
-function told(name, data, began) {
-  const facts = JSON.parse(data);
-  if (name === "error") throw new Refused(facts.error);
+function showEvent(name, data, began) {
+  const content = JSON.parse(data);
+  if (name === "error") throw new Refused(content.error);
   if (name === "clip") {
-    span = facts.seconds;
+    span = content.seconds;
     const seconds = (span[1] - span[0]).toFixed(1);
-    tell(!facts.frames ? "listening" : span[1] > span[0] ? "looking" : "looking_still", { frames: facts.frames, seconds });
+    showProgress(!content.frames ? "listening" : span[1] > span[0] ? "looking" : "looking_still", { frames: content.frames, seconds });
     advance(span[1] > span[0] ? 0 : null);
   } else if (name === "window") {
-    addWindow(facts);
+    addWindow(content);
   } else if (name === "report") {
-    tell("composing");
+    showProgress("composing");
     advance(1);
-    keep("json", JSON.stringify(facts, null, 2), "application/json");
+    keep("json", JSON.stringify(content, null, 2), "application/json");
     reported = true;
   } else if (name === "page") {
-    tell("done", { name: medium.name, took: ((performance.now() - began) / 1000).toFixed(1) });
-    keep("page", facts.html, "text/html;charset=utf-8");
+    showProgress("done", { name: medium.name, took: ((performance.now() - began) / 1000).toFixed(1) });
+    keep("page", content.html, "text/html;charset=utf-8");
     deliver({ page: true });
     byId("report").src = urls.page;
-    if (facts.missing) fail(say("no_medium", { why: facts.missing }));
+    if (content.missing) fail(say("no_medium", { why: content.missing }));
   }
 }
 
-/** Offer the report with its page, or what was received before an error. */
+/** Offer the report with its page, or the report alone if an error followed it. */
 function deliver({ page }) {
   if (page) byId("windows").hidden = true;  // the page has a better timeline
-  else tell("done_without_page", { name: medium.name });
+  else showProgress("done_without_page", { name: medium.name });
   byId("save-page").hidden = byId("report").hidden = !page;
   byId("downloads").hidden = byId("chat").hidden = false;
 }
@@ -134,7 +134,7 @@ function keep(name, text, type) {
   link.download = `${medium.name.replace(/\.[^.]*$/, "") || "report"}.report.${name === "page" ? "html" : "json"}`;
 }
 
-// The report's page has a margin for standalone use, which is removed here.
+// The page of a report has a margin for use on its own, which would double that of this page.
 byId("report").addEventListener("load", () => {
   const inside = byId("report").contentDocument;
   if (!inside || !inside.body || !byId("report").src) return;
@@ -150,7 +150,7 @@ byId("cancel").addEventListener("click", () => {
   running.abort();
   finish();
   byId("windows").hidden = true;
-  tell("cancelled");
+  showProgress("cancelled");
   byId("file").focus();
 });
 
@@ -170,4 +170,4 @@ export function repeat() {
   if (medium && (running || !byId("report").hidden)) analyze(medium, { again: true });
 }
 
-whenSpoken(() => { if (doing) tell(...doing); });
+onLanguage(() => { if (progressText) showProgress(...progressText); });

@@ -2,27 +2,27 @@
 
 export const facts = JSON.parse(document.getElementById("facts").textContent);
 export const byId = (id) => document.getElementById(id);
-const known = { language: stored("language"), key: stored("key") || "" };
-if (known.language !== "en" && known.language !== "zh") known.language = navigator.language.startsWith("zh") ? "zh" : "en";
+const session = { language: stored("language"), key: stored("key") || "" };
+if (session.language !== "en" && session.language !== "zh") session.language = navigator.language.startsWith("zh") ? "zh" : "en";
 
 function stored(name) {
-  try { return sessionStorage.getItem(name); } catch { return null; }  // not available in some browsers' private mode
+  try { return sessionStorage.getItem(name); } catch { return null; }  // unavailable in the private mode of some browsers
 }
 
 function keep(name, value) {
-  known[name] = value;
-  try { sessionStorage.setItem(name, value); } catch { /* kept for this page only */ }
+  session[name] = value;
+  try { sessionStorage.setItem(name, value); } catch { /* then kept only until the page is reloaded */ }
 }
 
-export const language = () => known.language;
-export const key = () => known.key;
-export const headers = () => (known.key ? { Authorization: `Bearer ${known.key}` } : {});
+export const language = () => session.language;
+export const key = () => session.key;
+export const headers = () => (session.key ? { Authorization: `Bearer ${session.key}` } : {});
 
 export function say(name, values = {}) {
-  return facts.texts[name][known.language === "zh" ? 1 : 0].replace(/\{(\w+)\}/g, (_, which) => values[which]);
+  return facts.texts[name][session.language === "zh" ? 1 : 0].replace(/\{(\w+)\}/g, (_, which) => values[which]);
 }
 
-export const labelName = (label) => (facts.names[label] || [label, label])[known.language === "zh" ? 1 : 0];
+export const labelName = (label) => (facts.names[label] || [label, label])[session.language === "zh" ? 1 : 0];
 export const colour = (label) => facts.colours[label] || "#888888";
 export const percent = (share) => `${Math.round(100 * share)}%`;
 export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
@@ -31,13 +31,13 @@ export function size(bytes) {
   return bytes < 2 ** 20 ? `${Math.max(Math.round(bytes / 1024), 1)} KB` : `${(bytes / 2 ** 20).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 
-const spoken = [];  // callbacks for language changes
-export function whenSpoken(work) {
-  spoken.push(work);
+const languageListeners = [];  // callbacks that run at once and at every change of language
+export function onLanguage(work) {
+  languageListeners.push(work);
   work();
 }
 
-export function speak(chosen = known.language) {
+export function setLanguage(chosen = session.language) {
   keep("language", chosen);
   document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
   for (const node of document.querySelectorAll("[data-say]")) node.textContent = say(node.dataset.say);
@@ -46,7 +46,7 @@ export function speak(chosen = known.language) {
   byId("report").title = say("report");
   for (const node of document.querySelectorAll("[data-language]"))
     node.setAttribute("aria-pressed", String(node.dataset.language === chosen));
-  for (const work of spoken) work();
+  for (const work of languageListeners) work();
 }
 
 // ---- errors ----
@@ -67,19 +67,19 @@ byId("fault-again").addEventListener("click", () => {
 
 /** The message of an error response: our text for its code, and the server's message. */
 export class Refused extends Error {
-  constructor(told) {
-    const code = told && told.code in facts.texts ? told.code : "other";
-    const alone = ["queue_full", "server_loading", "invalid_api_key"].includes(code) || !told || !told.message;
+  constructor(fault) {
+    const code = fault && fault.code in facts.texts ? fault.code : "other";
+    const alone = ["queue_full", "server_loading", "invalid_api_key"].includes(code) || !fault || !fault.message;
     // The server's message is in English and more precise; in Chinese it follows our text.
-    super(alone ? say(code) : language() === "en" && code !== "other" ? `${told.message}.` : `${say(code)} ${told.message}`);
-    this.code = told ? told.code : "";
+    super(alone ? say(code) : language() === "en" && code !== "other" ? `${fault.message}.` : `${say(code)} ${fault.message}`);
+    this.code = fault ? fault.code : "";
     if (this.code === "invalid_api_key") askForKey();
   }
 }
 
 export async function refusal(response) {
-  const told = await response.json().catch(() => null);
-  return new Refused((told && told.error) || { message: String(response.status) });
+  const body = await response.json().catch(() => null);
+  return new Refused((body && body.error) || { message: String(response.status) });
 }
 
 let afterKey = null;
@@ -90,7 +90,7 @@ export function useKey(value) {
 }
 
 /** Repeat the request that needed the key. */
-export function goOn() {
+export function repeatAfterKey() {
   const work = afterKey;
   afterKey = null;
   if (work) work();
@@ -113,12 +113,12 @@ export function explain(error, again) {
 /** Yield the server-sent events of a response as [name, data]. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
+  let pending = "";
   while (true) {
     const { value, done } = await reader.read();
     if (done) return;
-    const blocks = (held + value).split("\n\n");
-    held = blocks.pop();
+    const blocks = (pending + value).split("\n\n");
+    pending = blocks.pop();
     for (const block of blocks) {
       const lines = block.split("\n");
       const named = lines.find((line) => line.startsWith("event: "));

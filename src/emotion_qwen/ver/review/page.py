@@ -1,7 +1,7 @@
-"""The review page: clips with boxes and timeline, both languages side by side, decisions kept with who and when.
+"""The review page: clips with boxes and timeline, texts in both languages, and decisions with reviewer and time.
 
-A small server for this machine alone: it has no login, answers only to its own address, and shows the decisions of
-others only after the reviewer has decided too.
+A small server for this machine only: it has no login, accepts only its own address, and shows the decisions of others
+only after the reviewer has decided.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Reviews:
         self.folder = folder
         self.decisions = Decisions(folder.output / FILE)
         labels = label_set(folder.settings.describe.labels)
-        self.names = {one: dict(zip(labels.labels, labels.names(one), strict=True)) for one in ("en", "zh")}
+        self.names = {
+            language: dict(zip(labels.labels, labels.names(language), strict=True)) for language in ("en", "zh")
+        }
         self._clips = {row["clip"]: _pack(row) for row in folder.evidence("listen", "describe", "check")}
         self._index = [
             {"clip": name, "label": json.loads(zlib.decompress(data))["label"]} for name, data in self._clips.items()
@@ -63,7 +65,7 @@ class Reviews:
             raise DataError(f"set {str(folder.output)!r} holds no accepted clip; there is nothing to review")
 
     def overview(self, reviewer: str) -> Row:
-        """Return all clips with the reviewer's own decision, and the others' only where there is an own one."""
+        """Return all clips with the reviewer's decision, and with those of others if the reviewer has decided."""
         latest = self.decisions.latest()
         clips = []
         for entry in self._index:
@@ -73,7 +75,7 @@ class Reviews:
                 {
                     **entry,
                     "own": mine.action if mine else "",
-                    "conflict": mine is not None and len({one.keeps for one in decisions.values()}) > 1,
+                    "conflict": mine is not None and len({decision.keeps for decision in decisions.values()}) > 1,
                 }
             )
         return {"clips": clips, "actions": ACTIONS, "names": self.names, "agreement": self.agreed(reviewer)}
@@ -89,15 +91,15 @@ class Reviews:
         return {**json.loads(zlib.decompress(self._clips[name])), "decisions": self.visible(name, reviewer)}
 
     def visible(self, name: str, reviewer: str) -> list[Row]:
-        """Return the decisions about a clip that a reviewer may see: none before the own one."""
+        """Return the decisions about a clip that a reviewer may see: none before the reviewer's own decision."""
         decisions = self.decisions.latest(name).get(name, {})
-        return [asdict(one) for one in decisions.values()] if reviewer in decisions else []
+        return [asdict(decision) for decision in decisions.values()] if reviewer in decisions else []
 
     def decide(self, fields: Row) -> list[Row]:
-        """Keep a decision and return what the reviewer may see now.
+        """Store a decision and return the decisions that the reviewer may now see.
 
         Raises:
-            DataError: the request does not fit.
+            DataError: the request is invalid.
         """
         name, reviewer = str(fields.get("clip", "")), str(fields.get("reviewer", "")).strip()
         if name not in self._clips:
@@ -109,9 +111,9 @@ class Reviews:
         return self.visible(name, reviewer)
 
     def agreed(self, reviewer: str) -> Row:
-        """Return the agreement over the clips that this reviewer has decided: others stay unseen."""
+        """Return the agreement over the clips that this reviewer has decided; others stay hidden."""
         history = self.decisions.history()
-        mine = {name: made for name, made in history.items() if any(one.reviewer == reviewer for one in made)}
+        mine = {name: made for name, made in history.items() if any(decision.reviewer == reviewer for decision in made)}
         return reviewer_agreement(mine)
 
     def export(self) -> Row:
@@ -125,7 +127,7 @@ class Reviews:
         }  # no agreement: it covers what others alone decided
 
     def media(self, name: str) -> Path | None:
-        """Return the file of a clip of this set; None of anything else."""
+        """Return the file of a clip in this set, or None."""
         known = name.removesuffix(".mp4") in self._clips and name.endswith(".mp4")
         return self.folder.clips / name if known else None
 
@@ -143,10 +145,10 @@ def application(reviews: Reviews, host: str, port: int) -> Starlette:
     allowed = {f"{name}:{port}" for name in names} if host in ("127.0.0.1", "localhost", "::1") else None
 
     async def guarded(request: Request, answer: RequestResponseEndpoint) -> Response:
-        """Refuse what was sent to another name (a site could point its own at this machine) or is no JSON of ours."""
+        """Refuse requests to another host name (DNS rebinding) and bodies that are not JSON."""
         length = request.headers.get("Content-Length", "0")
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
-        # A page of another site cannot send JSON here without asking first, and is not allowed to.
+        # Browsers block JSON from pages of other sites, because the server does not allow it.
         foreign = kind != JSON or not length.isdecimal() or int(length) > LARGEST
         if allowed is not None and request.headers.get("Host") not in allowed:
             response: Response = PlainTextResponse("wrong host", 403)

@@ -52,7 +52,7 @@ class CheckClip:
         return [
             {
                 "clip": item["clip"], "status": REJECTED if left else KEPT, "reason": "; ".join(left), "label": label,
-                **{language: one.packed() for language, one in records.items()}, "rounds": len(history) - 1,
+                **{language: record.packed() for language, record in records.items()}, "rounds": len(history) - 1,
                 "objections": json.dumps(history, ensure_ascii=False), "read": json.dumps(read),
                 "second": self._second_label(item), "teacher": item["teacher"],
             }
@@ -65,22 +65,24 @@ class CheckClip:
     def _against(self, records: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Return (language, objection) of everything, "" for both languages; and what the reader read."""
         faults = [
-            (lang, fault) for lang, one in records.items() for fault in objections(one, item, lang, self.settings)
+            (lang, fault) for lang, record in records.items() for fault in objections(record, item, lang, self.settings)
         ]
         if len(records) == 2 and (fault := languages_fault(*records.values())):
             faults.append(("", fault))
         read: dict[str, str] = {}
         if self.reader is None or faults:  # no call is spent on a description that will be revised
             return faults, read
-        for language, one in records.items():
+        for language, record in records.items():
             try:
-                read[language] = self.reader.read(without_emotions(f"{one.description}\n{one.reasoning}"), language)
+                read[language] = self.reader.read(
+                    without_emotions(f"{record.description}\n{record.reasoning}"), language
+                )
             except (Unusable, Refused) as error:
                 faults.append((language, f"reading: {error}"))
                 continue
-            if read[language] == "unclear" or concept(read[language]) != concept(one.emotions[0]):
+            if read[language] == "unclear" or concept(read[language]) != concept(record.emotions[0]):
                 faults.append(
-                    (language, f"reading: labelled {one.emotions[0]!r}, the text reads as {read[language]!r}")
+                    (language, f"reading: labelled {record.emotions[0]!r}, the text reads as {read[language]!r}")
                 )
         return faults, read
 

@@ -130,7 +130,7 @@ def label_fault(record: Description) -> str:
     """Return the objection to a label that contradicts the description or the numbers, or ""."""
     wanted = concept(record.emotions[0])
     stated = stated_concepts(record.description)
-    named = {concept(one) for one in record.emotions}
+    named = {concept(emotion) for emotion in record.emotions}
     if stated and not stated & named:
         return f"label: {record.emotions[0]!r}, but the description says {', '.join(sorted(stated))}"
     expected = CONCEPTS[wanted].valence
@@ -139,12 +139,12 @@ def label_fault(record: Description) -> str:
     return ""
 
 
-def languages_fault(one: Description, other: Description) -> str:
+def languages_fault(first: Description, second: Description) -> str:
     """Return the objection to English and Chinese texts that contradict each other, or ""."""
-    if concept(one.emotions[0]) != concept(other.emotions[0]):
-        return f"languages: {one.emotions[0]!r} in English, {other.emotions[0]!r} in Chinese"
+    if concept(first.emotions[0]) != concept(second.emotions[0]):
+        return f"languages: {first.emotions[0]!r} in English, {second.emotions[0]!r} in Chinese"
     for name, most in AGREES.items():
-        apart = abs(getattr(one, name) - getattr(other, name))
+        apart = abs(getattr(first, name) - getattr(second, name))
         if apart > most:
             return f"languages: {name} differs by {apart:.2f}, at most {most:g}"
     return ""

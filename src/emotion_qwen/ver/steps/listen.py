@@ -25,7 +25,7 @@ _SENTENCES = {
         "noise": "Sound without a voice, {level} ({voice.level:.0f} dB).",
         "voice": (
             "The voice is {level} ({voice.level:.0f} dB), {pitch} ({voice.pitch:.0f} Hz), {spread} in melody "
-            "({voice.spread:.1f} semitones), {rate} (about {voice.rate:.1f} syllables a second), {pauses}."
+            "({voice.spread:.1f} semitones), {rate} (about {voice.rate:.1f} syllables per second), {pauses}."
         ),
         "pauses": "{voice.pauses} pauses, the longest {voice.longest_pause:.1f} s",
         "one pause": "1 pause, the longest {voice.longest_pause:.1f} s",
@@ -61,7 +61,9 @@ class ListenToClip:
         prosody = prosody_of(sound.wave, sound.sample_rate) if sound else None
         if sound and prosody and item["words"] in (None, "", "[]") and self.settings.whisper:
             speech = _recognizer(self.settings.whisper).words(sound.wave)
-            words = [[round(one.start, 3), round(one.end, 3), one.text] for one in speech.utterances]
+            words = [
+                [round(utterance.start, 3), round(utterance.end, 3), utterance.text] for utterance in speech.utterances
+            ]
             return _row({**item, "words": json.dumps(words, ensure_ascii=False)}, prosody, speech.source)
         return _row(item, prosody)
 

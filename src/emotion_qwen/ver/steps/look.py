@@ -1,7 +1,7 @@
-"""Measure what a clip shows: faces and their steadiness, sharpness, mouths against sound, a hash of its pictures.
+"""Measure a clip: faces and their steadiness, sharpness, correlation of mouths and sound, hashes of its pictures.
 
-Nothing is decided here; `select` does that. The measurements are also the evidence that the teacher gets, and the facts
-that a description is checked against. Faces are located, never identified.
+Decisions are made by `select`. The measurements are also the evidence for the teacher, and the facts against which a
+description is checked. Faces are located, never identified.
 """
 
 from __future__ import annotations

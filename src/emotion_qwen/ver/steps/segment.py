@@ -90,9 +90,9 @@ class SegmentVideo:
         stamps = np.append(timeline.stamps, timeline.stamps[-1] + 1)
         start, end = float(times[part.first]), float(times[part.last])
         lines = [
-            [round(max(one.start - start, 0), 3), round(min(one.end, end) - start, 3), one.text]
-            for one in words
-            if one.start < end - _TOUCH and one.end > start + _TOUCH
+            [round(max(utterance.start - start, 0), 3), round(min(utterance.end, end) - start, 3), utterance.text]
+            for utterance in words
+            if utterance.start < end - _TOUCH and utterance.end > start + _TOUCH
         ]
         return {
             **common, "clip": f"{common['source_id']}-{part.first:07d}", "start": start, "end": end,
@@ -202,11 +202,11 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
 def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Utterance, ...]) -> tuple[int, int]:
     """Move the ends of a shot out of utterances that go on across them."""
     low, high = first, last
-    for one in words:
-        if first and one.start < times[first] - _TOUCH and one.end > times[first] + _TOUCH:
-            low = max(low, int(np.searchsorted(times, one.end)))
-        if last < len(times) - 1 and one.start < times[last] - _TOUCH and one.end > times[last] + _TOUCH:
-            high = min(high, int(np.searchsorted(times, one.start)))
+    for utterance in words:
+        if first and utterance.start < times[first] - _TOUCH and utterance.end > times[first] + _TOUCH:
+            low = max(low, int(np.searchsorted(times, utterance.end)))
+        if last < len(times) - 1 and utterance.start < times[last] - _TOUCH and utterance.end > times[last] + _TOUCH:
+            high = min(high, int(np.searchsorted(times, utterance.start)))
     return min(low, last), max(min(high, last), min(low, last))
 
 
@@ -221,7 +221,7 @@ def _within_bounds(
         allowed = np.arange(low + 1, high)
         inside = (times[allowed] >= times[low] + settings.shortest) & (times[allowed] <= times[low] + settings.longest)
         allowed = allowed[inside]
-        quiet = [i for i in allowed if not any(one.start < times[i] < one.end for one in words)]
+        quiet = [i for i in allowed if not any(utterance.start < times[i] < utterance.end for utterance in words)]
         if not len(allowed):
             break  # frames so far apart that no place lies within the bounds
         place = int(min(quiet or allowed, key=lambda i: abs(times[i] - ideal)))

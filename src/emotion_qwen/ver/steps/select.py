@@ -53,11 +53,11 @@ class PictureIndex:
 
     def add(self, hashes: list[int], place: str) -> None:
         """Add the pictures of one clip or file."""
-        for one in hashes:
+        for picture_hash in hashes:
             count = len(self._places)
             if count == len(self._hashes):
                 self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
-            self._hashes[count] = one
+            self._hashes[count] = picture_hash
             self._places.append(place)
 
     def twin(self, hashes: list[int], beside: str = "") -> str:
@@ -67,8 +67,8 @@ class PictureIndex:
         """
         votes: dict[str, int] = {}
         known = self._hashes[: len(self._places)]
-        for one in hashes:
-            near = np.flatnonzero(np.bitwise_count(known ^ np.uint64(one)) <= self.bits)
+        for picture_hash in hashes:
+            near = np.flatnonzero(np.bitwise_count(known ^ np.uint64(picture_hash)) <= self.bits)
             for place in {self._places[i] for i in near if not (beside and self._places[i].startswith(beside))}:
                 votes[place] = votes.get(place, 0) + 1
         best = max(sorted(votes), key=lambda place: votes[place], default="")
@@ -122,7 +122,7 @@ def benchmark_pictures(settings: SelectSettings) -> PictureIndex:
                 frames = read_clip(file, _LOOK).frames
             except MediaError:
                 continue  # an unreadable file cannot leak into the set
-            seen.add([one for frame in frames for one in picture_hashes(frame[None])], file.name)
+            seen.add([picture_hash for frame in frames for picture_hash in picture_hashes(frame[None])], file.name)
     return seen
 
 

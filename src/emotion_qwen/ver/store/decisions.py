@@ -134,16 +134,16 @@ class Decisions:
         query = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
         with self._open() as database:
             for name, reviewer, action, edits, note, at in database.execute(f"{query} ORDER BY number", (clip,)):
-                one = Decision(name, reviewer, action, json.loads(edits), note, at)
-                decisions.setdefault(name, []).append(one)
+                decision = Decision(name, reviewer, action, json.loads(edits), note, at)
+                decisions.setdefault(name, []).append(decision)
         return decisions
 
     def latest(self, clip: str | None = None) -> dict[str, dict[str, Decision]]:
         """Return clip -> reviewer -> latest decision, who decided last at the end; of one clip alone if it is given."""
         latest: dict[str, dict[str, Decision]] = {}
         for name, decisions in self.history(clip).items():
-            for one in reversed(decisions):
-                latest.setdefault(name, {}).setdefault(one.reviewer, one)
+            for decision in reversed(decisions):
+                latest.setdefault(name, {}).setdefault(decision.reviewer, decision)
             latest[name] = dict(reversed(latest[name].items()))
         return latest
 
@@ -152,10 +152,10 @@ class Decisions:
         verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())
-            keeping = [one for one in decisions if one.keeps]
+            keeping = [decision for decision in decisions if decision.keeps]
             edits: dict[str, dict[str, str]] = {}
-            for one in keeping:
-                for language, fields in one.edits.items():
+            for decision in keeping:
+                for language, fields in decision.edits.items():
                     edits[language] = {**edits.get(language, {}), **fields}
             every = len(keeping) == len(decisions)
             verdicts[clip] = Verdict(every, bool(keeping) and not every, edits, decisions)

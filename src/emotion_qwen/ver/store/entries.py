@@ -41,7 +41,9 @@ def entries(folder: SetFolder) -> Iterator[Entry]:
         verdict = verdicts.get(row["clip"])
         if verdict is not None and not verdict.keep:
             continue
-        texts: dict[str, dict[str, Any]] = {one: json.loads(row[one]) for one in folder.settings.describe.languages}
+        texts: dict[str, dict[str, Any]] = {
+            language: json.loads(row[language]) for language in folder.settings.describe.languages
+        }
         for language, fields in (verdict.edits if verdict else {}).items():
             texts.get(language, {}).update(fields)
         split = split_of(row["group"] or row["source_id"], folder.settings.export)

@@ -83,7 +83,7 @@ class SetFolder:
         for last in self.tables[names[-1]].rows():
             row: Row = {}
             for rows in others:
-                earlier = next((one for one in rows if one["clip"] == last["clip"]), None)
+                earlier = next((row for row in rows if row["clip"] == last["clip"]), None)
                 if earlier is None:
                     raise DataError(f"clip {last['clip']!r} is missing in an earlier table; run the build again")
                 row |= earlier

@@ -92,7 +92,7 @@ def _is_degree(value: Any) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -117,14 +117,14 @@ def parse_description(text: str, labels: LabelSet, language: str) -> Description
     for key, (fits, expected) in _FORMS.items():
         if not fits(fields[key]):
             raise Unusable(f"{key} is {fields[key]!r}; expected {expected}")
-    emotions = [label_of(one, labels, language) for one in fields["emotions"]]
+    emotions = [label_of(emotion, labels, language) for emotion in fields["emotions"]]
     if not 1 <= len(emotions) <= 3:
         raise Unusable(f"emotions has {len(emotions)} entries; expected one to three")
     return Description(
         **fields
         | {key: fields[key].strip() for key in TEXTS}
         | {key: float(fields[key]) for key in ("valence", "arousal")}
-        | {"facial_cues": tuple(one.strip() for one in fields["facial_cues"] if one.strip())}
+        | {"facial_cues": tuple(cue.strip() for cue in fields["facial_cues"] if cue.strip())}
         | {"emotions": tuple(dict.fromkeys(emotions))}
     )
 

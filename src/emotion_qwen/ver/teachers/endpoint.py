@@ -42,7 +42,7 @@ class EndpointTeacher:
         """Ask the endpoint; see `Teacher`."""
         messages = messages_for(item, Path(self.folder), self.settings, language)
         if objections:
-            faults = "\n".join(f"- {one}" for one in objections)
+            faults = "\n".join(f"- {objection}" for objection in objections)
             messages[1]["content"].append({"type": "text", "text": OBJECT[language].format(faults=faults)})
 
         def revised(answer: str, fault: str) -> list[Message]:

@@ -1,6 +1,6 @@
-"""A local model of ours as teacher and reader.
+"""A local model as teacher and reader.
 
-It cannot write whole descriptions; they are composed of what its report measured of faces, voice and words.
+It cannot generate whole descriptions; they are composed from the measurements of faces, voice and words in its report.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ALONE = threading.Lock()  # held while a model works: where an endpoint is call
 
 @dataclass(frozen=True)
 class LocalTeacher:
-    """A local model of ours; its answers are composed of measurements and its own sentence."""
+    """A local model; its answers are composed of measurements and its sentence."""
 
     model: str
     settings: DescribeSettings
@@ -144,10 +144,10 @@ def _person_sentence(report: EmotionReport, person: Person, number: int, texts: 
     middle = (person.box[0] + person.box[2]) / 2
     place = texts["place"][max(0, min(2, int(middle * 3)))]
     stretches: list[tuple[str, float]] = []
-    for one in person.episodes:
-        if stretches and stretches[-1][0] == one.label:
+    for episode in person.episodes:
+        if stretches and stretches[-1][0] == episode.label:
             stretches.pop()
-        stretches.append((one.label, one.offset))
+        stretches.append((episode.label, episode.offset))
     stretches = stretches or [(person.label, person.end)]
     start = person.episodes[0].onset if person.episodes else person.start
     form = texts["seen"] if stretches[-1][1] > start else texts["still"]

@@ -1,6 +1,6 @@
-"""Prompts and answer schemas in English and in Chinese; each language is written on its own.
+"""Prompts and answer schemas in English and in Chinese, written separately for each language.
 
-Nothing of one language is shown to the other: both see the same pictures, words and measurements.
+The request for one language contains no text of the other: both contain the same pictures, words and measurements.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ASK = {
     ),
 }
 MEND = {
-    "en": "Your answer cannot be used: {fault}. Give the whole JSON object again, mended.",
+    "en": "Your answer cannot be used: {fault}. Give the whole JSON object again, corrected.",
     "zh": "你的回答无法使用：{fault}。请改正后重新给出完整的 JSON 对象。",
 }
 OBJECT = {

@@ -102,14 +102,14 @@ class Endpoint:
             RemoteError: `LOST` items in a row had no answer.
         """
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            for one, lost in pool.map(lambda item: self._one(task, item), items):
+            for answered, lost in pool.map(lambda item: self._one(task, item), items):
                 self._lost = self._lost + 1 if lost else 0
-                yield one
+                yield answered
                 if self._lost >= LOST:
                     self._lost = 0
                     raise RemoteError(
-                        f"{LOST} items in a row had no answer, the last one: {one.error}; given up, what was answered "
-                        "is kept, run the same command again"
+                        f"{LOST} items in a row had no answer, the last one: {answered.error}; given up, what was "
+                        "answered is kept, run the same command again"
                     )
 
     def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:

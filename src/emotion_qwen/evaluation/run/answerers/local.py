@@ -1,8 +1,8 @@
-"""A model of ours answers: by the likelihood of given answers, or by writing.
+"""Answer items with a local model, by the likelihood of given answers or with generated text.
 
-Tasks of emotion go the way of `analyze`: an item is prepared like a file, in worker processes ahead of the model, and
-the label is the one that `EmotionQwen.conclude` gives. Where nobody is seen or heard and nothing is said, there is no
-answer, and the prediction says why. General questions are asked about whole pictures, in the task's own words.
+Emotion tasks use the steps of `analyze`: worker processes prepare an item like a file, and the label comes from
+`EmotionQwen.conclude`. If nobody is seen or heard and nothing is said, there is no answer, and the prediction states
+why. General questions are asked about whole pictures, in the wording of the task.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 BATCH = 64
-"""Items that are answered together and written at once; what an interruption can cost."""
+"""Number of items that are answered and written together, and so lost by an interruption."""
 TEXTS = 32
-"""Replies that are written together, at most: the longest of them keeps the others waiting."""
+"""Maximum number of replies generated together, because the longest delays the others."""
 DIGITS = 5
 KEPT = 8
 """Number of decoded files that are cached for further questions about them."""
@@ -47,7 +47,7 @@ SOUND = Sources(sound=True)
 CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
 """Settings in which no general task gives a model more than the model's own."""
 FEWEST = 16
-"""With fewer items, starting processes takes longer than it saves."""
+"""Number of items below which starting processes takes longer than it saves."""
 
 
 class LocalModel:
@@ -135,12 +135,12 @@ class LocalModel:
             fields = self._feel(task, items)
         else:
             opened = [self._open(item, task) for item in items]
-            ready = [one for one in opened if isinstance(one, Item)]
+            ready = [result for result in opened if isinstance(result, Item)]
             with _budgets_of(self.engine.processor, task):
                 answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
             fields = [
-                {"error": one} if isinstance(one, str) else {**next(answers), "frames": item_frame_count(one)}
-                for one in opened
+                {"error": result} if isinstance(result, str) else {**next(answers), "frames": item_frame_count(result)}
+                for result in opened
             ]
         share = round((time.perf_counter() - begun) / len(items), 4)
         for item, values in zip(items, fields, strict=True):
@@ -150,9 +150,9 @@ class LocalModel:
         """Return what `analyze` would read of items of emotion, or why they cannot be read."""
         prepared = [self._next(item) for item in items]
         return [
-            one if isinstance(one, MediaError) else
-            ClipReading(self._reader(item), one, labels_of(item), item.language, context_of(item), task.about)
-            for item, one in zip(items, prepared, strict=True)
+            clip if isinstance(clip, MediaError) else
+            ClipReading(self._reader(item), clip, labels_of(item), item.language, context_of(item), task.about)
+            for item, clip in zip(items, prepared, strict=True)
         ]  # fmt: skip
 
     @property
@@ -178,10 +178,12 @@ class LocalModel:
         """Answer items of emotion as `analyze` does."""
         readings = self.readings(task, items)
         fields: list[dict[str, Any]] = [
-            {"error": str(one)} if isinstance(one, MediaError) else {"frames": len(one.prepared.clip.frames)}
-            for one in readings
+            {"error": str(reading)}
+            if isinstance(reading, MediaError)
+            else {"frames": len(reading.prepared.clip.frames)}
+            for reading in readings
         ]
-        able = [(row, one) for row, one in enumerate(readings) if isinstance(one, ClipReading)]
+        able = [(row, reading) for row, reading in enumerate(readings) if isinstance(reading, ClipReading)]
         in_words = [pair for pair in able if self._in_words(task, items[pair[0]])]
         by_reader: dict[int, list[tuple[int, ClipReading]]] = {}
         for row, reading in able:
@@ -228,7 +230,7 @@ class LocalModel:
             if visuals > 1:
                 return f"{visuals} pictures in one question; models of ours take at most one"
             if self.engine.processor.hearing is None and any(part["type"] == "audio" for part in item.parts):
-                return f"{self.name} does not hear; leave the audio parts out or give a model that does"
+                return f"{self.name} has no audio input; leave the audio parts out or give a model that has"
             return dataclasses.replace(item, parts=tuple(self._opened(part, task) for part in item.parts))
         except MediaError as error:
             return str(error)
@@ -290,7 +292,7 @@ def picture_side(engine: Engine) -> int:
 def budgets(model_settings: ClipSettings, task: Task) -> ClipSettings:
     """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
 
-    A model must see what it was trained on: more frames or pixels than that would not be a fair chance but noise.
+    More frames or pixels than a model was trained on would be noise for it.
     """
     fixed = dict(task.frames)
     for name in CAPPED & set(fixed):
@@ -360,4 +362,4 @@ def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[
 def item_frame_count(item: Item) -> int:
     """Return how many pictures an item shows whose media are decoded."""
     visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
-    return sum(len(one.frames) if isinstance(one, Clip) else 1 for one in visuals)
+    return sum(len(visual.frames) if isinstance(visual, Clip) else 1 for visual in visuals)

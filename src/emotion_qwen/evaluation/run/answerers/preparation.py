@@ -31,7 +31,7 @@ class ItemPreparation(Preparation):
         """Prepare one item.
 
         Raises:
-            MediaError: its media cannot be read, are too many, or are a sound for a model that does not hear.
+            MediaError: its media cannot be read, are too many, or are a sound for a model without audio input.
         """
         return prepare_clip(self._clip(item), self.detector, self.budget)
 
@@ -43,7 +43,7 @@ class ItemPreparation(Preparation):
                 f"{len(visuals)} pictures and {len(sounds)} sounds in a question; models of ours take one each"
             )
         if sounds and not self.sources.sound:
-            raise MediaError("the model does not hear; leave the audio parts out or give a model that does")
+            raise MediaError("the model has no audio input; leave the audio parts out or give a model that has")
         medium = visuals[0][visuals[0]["type"]] if visuals else None
         utterances = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
         clip = self._read(item.id, medium, sounds[0] if sounds else None)
