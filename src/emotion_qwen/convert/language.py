@@ -107,6 +107,7 @@ def text_fields(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], 
             )
     fields = {name: getattr(config, name) for name in KEPT}
     fields["max_window_layers"] = config.num_hidden_layers
+    fields["bos_token_id"] = fields["eos_token_id"] = None  # Qwen's by default; the processor names them
     fields["rope_parameters"] = _rope(config, hidden // heads, place)
     return fields, bool(config.tie_word_embeddings)
 
