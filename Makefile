@@ -2,7 +2,7 @@
 # make test [ARGS=...]                  run the tests
 # make parts                            fetch what tests marked `mini` need; they are skipped without it (network)
 # make fresh                            clone into an awkward folder, install there, run every documented command (network)
-# make lint | check | clean             ruff, mypy, pylint | lint and test | remove .venv and caches
+# make lint | check | clean             ruff and mypy | lint and test | remove .venv and caches
 # PYTHON=python3.12 make test           choose another Python (3.11 or newer)
 
 PYTHON ?= python3
@@ -43,7 +43,6 @@ lint: setup-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pylint src/emotion_qwen recipes
 
 check: lint
 	@$(MAKE) --no-print-directory test
