@@ -33,7 +33,7 @@ def test_what_matters_is_said():
         "| | shows | | smoothed |", "| 2 | **happy 22%**, sad", "| words | sad 52% | 20% | ×0.83 | **",
         "| context | *no answer* | | | |", "**sound** `measured` Voice at 241 Hz", "pitch, Hz 241 ·",
         "- `generated` *“The tears", "1. **observe** `generated`", "- 9.5–12.0 s · It worked!", "calibrated",
-        "**warning**: 2 of 43 frames", '"label_set": "dfew7"', "**A face shows an expression, not what is felt",
+        "**warning**: 2 of 43 frames", '"label_set": "dfew7"', "**A face shows an expression, not what a person feels",
     ):  # fmt: skip
         assert expected in text, expected
     assert "[!WARNING]" not in text
@@ -46,10 +46,10 @@ def test_an_answer_that_is_none_is_a_warning():
 
 def test_kinds_without_people_or_time():
     assert "*no face was found*" in as_markdown(nobody_seen())
-    assert "> [!NOTE]\n> Where nobody was found, the whole picture and all sound were read" in as_markdown(
+    assert "> [!NOTE]\n> Where nobody was found, the whole picture and all sound were used" in as_markdown(
         nobody_seen()
     )
-    assert "*no picture; what is heard" in as_markdown(KINDS["sound_only"]())
+    assert "*no picture; sound and words" in as_markdown(KINDS["sound_only"]())
     evoked = as_markdown(KINDS["evoked"]())
     assert "> [!NOTE]\n> This is what the picture evokes in viewers" in evoked and "*not searched for*" in evoked
     picture = as_markdown(KINDS["picture_only"]())

@@ -99,11 +99,11 @@ def test_what_matters_stands_in_the_page_without_its_script(tmp_path):
     text = page(tmp_path, two_people()).text
     for expected in (
         "clips/interview.mp4", "happy 55%", "+0.26", "2 of 43 frames could not be decoded",
-        "sad 0.0–9.0 s · peak 2.5, 70% smoothed", "boxes: this frame alone", "seen 4.0–15.0 s · 23 frames",
+        "sad 0.0–9.0 s · peak 2.5, 70% smoothed", "boxes: this frame only", "seen 4.0–15.0 s · 23 frames",
         "≠ disagrees", "no answer", "×1.80", "pitch, Hz 241",
         "The tears at the start are of tension", "relieved", "observe", "It worked! It really worked.",
         "Exam results are announced.", "· calibrated", "emotion expert 0.65", "clip_settings",
-        "a face shows an expression, not what is felt inside", "The clip itself is not part of this page.",
+        "a face shows an expression, not what a person feels", "The clip itself is not part of this page.",
     ):  # fmt: skip
         assert expected in text, expected
 
@@ -124,7 +124,7 @@ def test_every_kind_shows_only_what_it_has(tmp_path):
     assert "timeline" not in still.inside and not any(a.get("id") == "timeline" for _, a in still.elements)
     sound = page(tmp_path, KINDS["sound_only"]())
     sections = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "no picture; what is heard" in sound.text and "<h2>people" not in sections and "<h2>gate" not in sections
+    assert "no picture; sound and words" in sound.text and "<h2>people" not in sections and "<h2>gate" not in sections
     assert "no face was found" in page(tmp_path, KINDS["nobody_seen"]()).text
 
 
@@ -163,7 +163,7 @@ def test_a_large_clip_is_referred_to_with_a_note(tmp_path):
     media = write_film(tmp_path / "a clip.mp4", count=5)
     found = page(tmp_path, two_people(), media=media, embed_limit=100)
     assert found.data["aids"]["media"]["address"] == "a%20clip.mp4" and "media-data" not in found.inside
-    assert "too large for this page and is read from a clip.mp4" in found.text
+    assert "too large to embed and is loaded from a clip.mp4" in found.text
 
 
 def test_a_clip_that_browsers_cannot_play_is_copied_with_a_note(tmp_path):

@@ -70,7 +70,7 @@ def test_the_view_says_what_matters():
         "clips/interview.mp4", "happy  55%", "valence +0.26", "person", "gate: general expert 0.35", "dfew7",
         "warning: 2 of 43 frames", "open words:", "1. observe", "Exam results are announced.", "It worked!",
         "episodes, smoothed: ■ sad 0.0–9.0 s (peak 2.5, 70%)",
-        "calibrated", "a face shows an expression, not what is felt inside",
+        "calibrated", "a face shows an expression, not what a person feels",
         "pitch, Hz 241 · clip's pitch, Hz 198 · level, dB of full scale −18.4",
     ):  # fmt: skip
         assert expected in text, expected
@@ -122,7 +122,7 @@ def test_a_picture_has_no_time():
 
 def test_who_and_what_is_missing_is_said():
     assert "no face was found" in view(nobody_seen(), 120)
-    assert "Where nobody was found, the whole picture and all sound were read" in view(nobody_seen(), 120)
+    assert "Where nobody was found, the whole picture and all sound were used" in view(nobody_seen(), 120)
     sound = view(KINDS["sound_only"]())
     assert "no picture; sound and words were analyzed" in sound and "gate" not in sound
     evoked = view(KINDS["evoked"](), 120)
