@@ -2,8 +2,10 @@
 
 The compressor learns from acted emotional speech in four languages (`ears_voices.py`) behind a frozen encoder
 (`ears_features.py`), with two heads that are thrown away afterwards. One pools the tokens of a voice by attention, mean
-and deviation; the other is one linear layer on their mean, so that a language model can read the same with ease. Both
-name all labels; of a voice only the labels count that its corpus has.
+and deviation; the other is one linear layer on their mean, so that a language model can read the same with ease. Each
+answers twice: once for any voice, and once by weights that are added for the voice's own corpus, because actors,
+instructions and sets of labels differ. Of a voice only the labels count that its corpus has. A corpus that trained
+nothing is always answered by the common weights.
 
 Figures come from speakers that took no part in a training: every speaker is left out once, in folds, and a whole
 language is left out besides. `ears_page.py` writes them down.
@@ -75,11 +77,11 @@ class EarsStudent(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.attention = nn.Linear(WIDTH, 1)
         self.drop = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * WIDTH, len(LABELS))
-        self.reader = nn.Linear(WIDTH, len(LABELS))
+        self.head = nn.Linear(2 * WIDTH, (1 + len(TRAINING)) * len(LABELS))
+        self.reader = nn.Linear(WIDTH, (1 + len(TRAINING)) * len(LABELS))
 
     def forward(self, groups: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits (B, labels) of both heads.
+        """Return the logits of both heads, each (B, 1 + corpora, labels): the common ones, then those of each corpus.
 
         Args:
             groups: (B, T, 2 width) statistics of groups of frames.
@@ -92,7 +94,13 @@ class EarsStudent(nn.Module):
         mean = (weights * tokens).sum(1)
         deviation = ((weights * (tokens - mean[:, None]).square()).sum(1) + 1e-5).sqrt()
         plain = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return self.head(self.drop(torch.cat([mean, deviation], 1))), self.reader(self.drop(plain))
+        pooled = self.head(self.drop(torch.cat([mean, deviation], 1)))
+        return _answers(pooled), _answers(self.reader(self.drop(plain)))
+
+
+def _answers(outputs: torch.Tensor) -> torch.Tensor:
+    logits = outputs.view(len(outputs), 1 + len(TRAINING), len(LABELS))
+    return torch.cat([logits[:, :1], logits[:, :1] + logits[:, 1:]], 1)
 
 
 @dataclass(frozen=True)
@@ -176,18 +184,26 @@ def _loss(
     allowed = material.allowed[picked]
     targets = F.one_hot(material.labels[picked], len(LABELS)) * (1 - run.smoothing)
     targets = targets + run.smoothing * allowed / allowed.sum(1, keepdim=True)
+    corpora = material.corpora[picked]
     if run.mixed:
         share = torch.from_numpy(random.beta(run.mixed, run.mixed, len(picked))).float()
         share = torch.maximum(share, 1 - share)
-        other = torch.from_numpy(random.permutation(len(picked)))
+        other = torch.arange(len(picked))
+        for corpus in TRAINING:  # its weights learn from its own voices alone
+            places = np.flatnonzero(corpora == corpus)
+            other[places] = torch.from_numpy(random.permutation(places))
         both = mask & mask[other]
         mixed = share[:, None, None] * groups + (1 - share)[:, None, None] * groups[other]
         groups = torch.where(both[..., None], mixed, groups)
         weight = ((1 - share) * both.sum(1) / mask.sum(1))[:, None]
         targets = (1 - weight) * targets + weight * targets[other]
-        allowed = allowed | allowed[other]
-    losses = [_cross_entropy(logits, targets, allowed) for logits in student(groups, mask)]
-    return losses[0] + losses[1]
+    own = torch.tensor([1 + TRAINING.index(corpus) for corpus in corpora])
+    batch, loss = torch.arange(len(picked)), torch.zeros(())
+    for logits in student(groups, mask):
+        loss = (
+            loss + _cross_entropy(logits[:, 0], targets, allowed) + _cross_entropy(logits[batch, own], targets, allowed)
+        )
+    return loss / 2
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
@@ -202,14 +218,28 @@ def _padded(parts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def answers(student: EarsStudent, material: Lesson, rows: np.ndarray, rendering: int = 0) -> tuple[Any, Any]:
-    """Return the label numbers that both heads name for voices, among the labels of their corpus: two (R,) arrays."""
+def answers(student: EarsStudent, material: Lesson, rows: np.ndarray, common: bool = False) -> tuple[Any, Any]:
+    """Return the label numbers that both heads name for voices, among the labels of their corpus: two (R,) arrays.
+
+    Args:
+        student: trained.
+        material: all voices.
+        rows: numbers of those to name.
+        common: by the common weights alone; otherwise by those of the voice's corpus, if it has some.
+    """
     named: tuple[list, list] = ([], [])
     for part in np.array_split(rows, max(1, len(rows) // 256)):
-        groups, mask = _padded([material.groups[rendering][number] for number in part])
+        groups, mask = _padded([material.groups[0][number] for number in part])
+        corpora = [None if common else corpus for corpus in material.corpora[part]]
         for head, logits in zip(named, student(groups, mask), strict=True):
-            head.append(logits.masked_fill(~material.allowed[part], -math.inf).argmax(-1))
+            head.append(best_labels(logits, corpora, material.allowed[part]))
     return torch.cat(named[0]).numpy(), torch.cat(named[1]).numpy()
+
+
+def best_labels(logits: torch.Tensor, corpora: Sequence[str | None], allowed: torch.Tensor) -> torch.Tensor:
+    """Return the likeliest allowed label (B,) from (B, 1 + corpora, labels) logits, by each corpus' own answer."""
+    place = [1 + TRAINING.index(corpus) if corpus in TRAINING else 0 for corpus in corpora]
+    return logits[torch.arange(len(place)), place].masked_fill(~allowed, -math.inf).argmax(-1)
 
 
 def cross_validate(
@@ -228,7 +258,7 @@ def cross_validate(
         rows = np.flatnonzero(trains & ~jobs[name])
         student = train_ears(material, rows, config, run)
         left = np.flatnonzero(jobs[name] & trains)
-        pooled, read = answers(student, material, left)
+        pooled, read = answers(student, material, left, common=name == WITHHELD)
         line = {"left_out": name, "rows": left.tolist(), "pooled": pooled.tolist(), "read": read.tolist()}
         lines.append(line | {"run": asdict(run)})
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from safetensors.torch import save_file
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.model.audio import EmotionQwenAudioTower, group_statistics
 from emotion_qwen.settings import HearingSettings
-from recipes.mini.ears import EarsStudent, Lesson
+from recipes.mini.ears import EarsStudent, Lesson, best_labels
 from recipes.mini.ears_features import encode
 from recipes.mini.ears_voices import LABELS, Voice, labels_of
 
@@ -63,16 +62,18 @@ def name_waves(
     tower: EmotionQwenAudioTower,
     hearing: HearingSettings,
     waves: list[np.ndarray],
-    allowed: torch.Tensor,
+    corpora: list[str],
+    have: dict[str, tuple[str, ...]],
 ) -> np.ndarray:
-    """Return the label numbers (N,) that the pooling head names for waves, each among its (N, labels) allowed ones."""
+    """Return the label numbers (N,) that the pooling head names for waves, each among the labels its corpus has."""
     named = []
-    for frames, labels in zip(encode(tower, hearing, waves), allowed, strict=True):
+    for frames, corpus in zip(encode(tower, hearing, waves), corpora, strict=True):
         groups = group_statistics(
             torch.from_numpy(frames.astype(np.float32)).view(-1, hearing.frames_per_token, frames.shape[1])
         )
         logits, _ = student(groups[None], torch.ones(1, len(groups), dtype=torch.bool))
-        named.append(int(logits[0].masked_fill(~labels, -math.inf).argmax()))
+        allowed = torch.tensor([[label in have[corpus] for label in LABELS]])
+        named.append(int(best_labels(logits, [corpus], allowed)))
     return np.array(named)
 
 
@@ -82,13 +83,13 @@ def other_levels(
     """Count how many of `TRIED` voices get another label when their level is changed, and how many are right."""
     places = np.linspace(0, len(voices) - 1, TRIED).round().astype(int)
     tried, have = [voices[place] for place in places], labels_of(voices)
-    allowed = torch.tensor([[label in have[voice.corpus] for label in LABELS] for voice in tried])
+    corpora = [voice.corpus for voice in tried]
     truth = np.array([LABELS.index(voice.label) for voice in tried])
     waves = [voice.wave.astype(np.float32) for voice in tried]
-    usual = name_waves(student, tower, hearing, waves, allowed)
+    usual = name_waves(student, tower, hearing, waves, corpora, have)
     out: dict[str, Any] = {"voices": len(tried), "right": int((usual == truth).sum()), "changed": {}, "right_after": {}}
     for gain in GAINS:
-        named = name_waves(student, tower, hearing, [wave * 10 ** (gain / 20) for wave in waves], allowed)
+        named = name_waves(student, tower, hearing, [wave * 10 ** (gain / 20) for wave in waves], corpora, have)
         out["changed"][f"{gain:+d} dB"] = int((named != usual).sum())
         out["right_after"][f"{gain:+d} dB"] = int((named == truth).sum())
     return out
@@ -98,14 +99,13 @@ def other_lengths(
     student: EarsStudent, tower: EmotionQwenAudioTower, hearing: HearingSettings, voices: list[Voice]
 ) -> dict[str, Any]:
     """Measure whole voices against their middle 1.5 s, and against themselves said three times in a row."""
-    have = labels_of(voices)
-    allowed = torch.tensor([[label in have[voice.corpus] for label in LABELS] for voice in voices])
+    corpora, have = [voice.corpus for voice in voices], labels_of(voices)
     truth = np.array([LABELS.index(voice.label) for voice in voices])
     waves = [voice.wave.astype(np.float32) for voice in voices]
     part = round(1.5 * SAMPLE_RATE)
     middles = [wave[max(0, (len(wave) - part) // 2) :][:part] for wave in waves]
     kinds = {"whole": waves, "middle 1.5 s": middles, "three times": [np.tile(wave, 3) for wave in waves]}
     return {
-        kind: round(100 * float((name_waves(student, tower, hearing, sounds, allowed) == truth).mean()), 1)
+        kind: round(100 * float((name_waves(student, tower, hearing, sounds, corpora, have) == truth).mean()), 1)
         for kind, sounds in kinds.items()
     }
