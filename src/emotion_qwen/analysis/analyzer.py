@@ -19,6 +19,7 @@ from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.reasoning import Reasoning, difference, think
 from emotion_qwen.analysis.report import (
     ABSTAIN_BELOW,
+    UNTRAINED,
     Conclusion,
     Outline,
     conclude,
@@ -161,8 +162,8 @@ class EmotionQwen:
         self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
     ) -> PreparedClip:
         """Decode a clip and detect its faces: the part of `analyze` that needs no model. Arguments: see `analyze`."""
-        chosen = sources or self.sources()
-        return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=chosen)
+        sources = sources or self.sources()
+        return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=sources)
 
     @cached_property
     def budget(self) -> ClipBudget:
@@ -208,7 +209,7 @@ class EmotionQwen:
         """
         able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.needed_views(reading.channels)])
-        results = [_nothing_in(reading) if reading.is_empty else conclude(reading) for reading in readings]
+        results = [reading.nothing() if reading.is_empty else conclude(reading) for reading in readings]
         reader.forget()
         return results
 
@@ -236,7 +237,7 @@ class EmotionQwen:
                 for parts in zip(able, outlines, written, strict=True)
             ]
         )
-        results = [_nothing_in(reading) if reading.is_empty else next(analyses) for reading in readings]
+        results = [reading.nothing() if reading.is_empty else next(analyses) for reading in readings]
         reader.forget()
         took = (time.perf_counter() - began) / max(len(readings), 1)
         for result, reading in zip(results, readings, strict=True):
@@ -278,7 +279,7 @@ class EmotionQwen:
             MediaError: the clip contains nothing to analyze.
         """
         if reading.is_empty:
-            raise _nothing_in(reading)
+            raise reading.nothing()
         features = clip_features(reading)
         reading.reader.forget()
         return features
@@ -403,48 +404,40 @@ class EmotionQwen:
 
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
-        processor = self.engine.processor
-        chosen, hearing = label_set(labels), processor.hearing
+        processor, chosen = self.engine.processor, label_set(labels)
         prompt = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
         return {
             **self._model,
             "label_set": chosen.name,
             "prompt": hashlib.sha256(prompt.encode()).hexdigest()[:16],
             "clip_settings": processor.settings.model_dump(),
-            "hearing_settings": None if hearing is None else hearing.model_dump(),
+            "hearing_settings": processor.hearing and processor.hearing.model_dump(exclude_none=True),
         }
 
     def _provenance(self, reading: ClipReading, written: Written, label: str | None) -> dict[str, Any]:
         clip, labels = reading.prepared.clip, reading.labels
-        trained = self.engine.training_facts().get("label_sets")
+        trained, heard = self.engine.training_facts().get("label_sets"), clip.wave if self.hears else None
         facts = {
             **self.made_by(labels.name, reading.language, reading.about),
             "label_set_trained": None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
-            "seconds": [round(float(clip.times[0]), 3), round(float(clip.times[-1]), 3)] if len(clip.times) else [],
+            "seconds": [round(float(time), 3) for time in clip.times[[0, -1]]] if len(clip.times) else [],
             "words_from": clip.words_from,
-            "heard_seconds": 0.0
-            if clip.wave is None or not self.hears
-            else round(len(clip.wave) / clip.sample_rate, 3),
+            "heard_seconds": 0.0 if heard is None else round(len(heard) / clip.sample_rate, 3),
             "size": list(clip.size),
             "warnings": list(clip.warnings),
             "took": 0.0,  # seconds, set when everything is done
         }
-        if facts["label_set_trained"] is False:
-            facts["warnings"].append(
-                f"the model was never trained for the label set {labels.name!r}; its distribution is a guess"
-            )
-        if not self._trained_about(reading.about):
-            facts["warnings"].append("the model was never asked what pictures evoke; its distribution is a guess")
-        for channel in reading.channels:
-            if channel not in self.trained_channels:
-                facts["warnings"].append(
-                    f"the model was never trained for the channel {channel!r}; what it makes of it is a guess"
-                )
+        untrained = {
+            "label set": [labels.name] if facts["label_set_trained"] is False else [],
+            "evoked": [] if self._trained_about(reading.about) else [reading.about],
+            "channel": [channel for channel in reading.channels if channel not in self.trained_channels],
+        }
+        facts["warnings"] += [UNTRAINED[kind].format(name) for kind, names in untrained.items() for name in names]
         facts["warnings"] += other_language(clip.utterances, reading.language)
-        if clip.wave is not None and self.hears and "sound" not in reading.channels:
+        if heard is not None and "sound" not in reading.channels:
             facts["warnings"].append("no voice was heard in the sound; it was ignored")
         if written.reasoning is not None and label is not None:
             facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
@@ -455,10 +448,3 @@ class EmotionQwen:
     @cached_property
     def _model(self) -> dict[str, Any]:
         return self.engine.provenance()
-
-
-def _nothing_in(reading: ClipReading) -> MediaError:
-    return MediaError(
-        f"{reading.prepared.clip.source!r} has no picture, no words, and no sound that is not silence; "
-        "give one that has"
-    )

@@ -22,6 +22,7 @@ from emotion_qwen.analysis.glimpses import Glimpse, glimpses, sound_between, who
 from emotion_qwen.analysis.reader import ViewAnswer, ViewReader
 from emotion_qwen.engine.calibration import Calibration, combine
 from emotion_qwen.engine.engine import Engine, View
+from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.records import CHANNELS, EVOKED, PEOPLE, WHOLE
 from emotion_qwen.taxonomy import LabelSet
@@ -90,6 +91,11 @@ class ClipReading:
         clip = self.prepared.clip
         silent = not self.hears or sound_between(clip, -np.inf, np.inf) is None
         return not self.channels and not len(clip.frames) and silent
+
+    def nothing(self) -> MediaError:
+        """Return the error about a clip that is empty."""
+        source = self.prepared.clip.source
+        return MediaError(f"{source!r} has no picture, no words, and no sound that is not silence; give one that has")
 
     @property
     def calibrated(self) -> bool:

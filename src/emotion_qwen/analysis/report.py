@@ -354,6 +354,14 @@ def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], s
     return (*written, *(Sentence(text, MEASURED) for text in sentences))
 
 
+UNTRAINED = {
+    "label set": "the model was never trained for the label set {!r}; its distribution is a guess",
+    "evoked": "the model was never asked what pictures evoke; its distribution is a guess",
+    "channel": "the model was never trained for the channel {!r}; what it makes of it is a guess",
+}
+"""Warnings about what a model was never trained for; `{}` is its name."""
+
+
 def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
     """Return a warning if the script of the words differs from the language of the questions, else an empty list.
 
