@@ -1,0 +1,1 @@
+"""The recipe that makes `mini` and the eyes that `nano` shares with it."""

