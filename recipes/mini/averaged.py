@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
+from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
 from emotion_qwen.training.plan import native_dtype
 
 
@@ -47,6 +48,18 @@ class _LineTrainer(Trainer):
         loss = self.loss(model, inputs)
         return (loss, {}) if return_outputs else loss
 
+    def _save_checkpoint(self, model, trial) -> None:
+        """Write the checkpoint elsewhere and give it its name in one move, so that a kill leaves none half-written."""
+        final, name = Path(self.args.output_dir), f"checkpoint-{self.state.global_step}"
+        staging = final / STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+        self.args.output_dir = str(staging)
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.output_dir = str(final)
+        finish_checkpoint(staging / name, final / name, {"step": self.state.global_step}, keep=2)
+
 
 def train_averaged(
     model: Averaged,
@@ -75,8 +88,7 @@ def train_averaged(
         use_cpu=not torch.cuda.is_available(),
         logging_steps=20,
         save_strategy="steps",
-        save_steps=50,
-        save_total_limit=2,
+        save_steps=25,
         report_to=[],
         remove_unused_columns=False,
         disable_tqdm=True,
@@ -91,4 +103,5 @@ def train_averaged(
         optimizers=(optimizer, None),
     )
     trainer.loss = loss
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
+    checkpoint = latest_checkpoint(output)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

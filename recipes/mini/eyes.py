@@ -29,7 +29,7 @@ from recipes.mini.efficientnet import MAPS, SameConv
 from recipes.mini.eyes_data import ALIGNED, CIFAR10, EMOTIONS, FERPLUS, LFW, EyesBatches, EyesStream, LabelledFaces
 from recipes.mini.eyes_teacher import EyesTeacher
 from recipes.nano.sight import patch_features
-from recipes.nano.vision_start import OBJECTS
+from recipes.nano.vision_start import OBJECTS, look_nearby
 
 PICTURES = (FERPLUS, ALIGNED, replace(LFW, shares={**LFW.shares, "neutral": 0.6, "happiness": 0.6}), CIFAR10)
 MEASURES = len(ACTIONS) + 3
@@ -72,7 +72,8 @@ class EyesStudent(nn.Module):
         self.actions = ActionsHead(width)
         self.guides = nn.ModuleList(nn.Linear(width, channels * places**2) for channels, places in GUIDES)
         self.layers = [depth * (i + 1) // len(GUIDES) - 1 for i in range(len(GUIDES))]
-        self._outputs: dict[int, torch.Tensor] = {}
+        self.register_buffer("mean", torch.zeros(MEASURES))
+        self.register_buffer("deviation", torch.ones(MEASURES))
 
     def forward(self, pixels: torch.Tensor) -> dict[str, Any]:
         """Return what the heads say of pixels (B, 3, S, S) in 0..1.
@@ -93,7 +94,7 @@ class EyesStudent(nn.Module):
         answer: dict[str, Any] = {
             "emotions": logits[:, : len(EMOTIONS)],
             "objects": logits[:, len(EMOTIONS) :],
-            "measures": self.actions(features),
+            "measures": self.actions(features) * self.deviation + self.mean,
         }
         if self.training:
             answer["guesses"] = [g(outputs[layer]) for g, layer in zip(self.guides, self.layers, strict=True)]
@@ -124,14 +125,12 @@ class StudentLoss:
 
     Args:
         teacher: frozen, in evaluation mode.
-        mean: (48,) of actions and angles over the training faces.
-        deviation: (48,), so that every measure's error counts alike.
     """
 
     temperature, follow, guidance, measured = 1.5, 0.7, 2.0, 1.0
 
-    def __init__(self, teacher: EyesTeacher, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        self.teacher, self.mean, self.deviation = teacher, mean, deviation
+    def __init__(self, teacher: EyesTeacher) -> None:
+        self.teacher = teacher
 
     def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the loss of a batch as `EyesBatches` makes it; `side` tells the student's picture side."""
@@ -153,19 +152,18 @@ class StudentLoss:
         if is_object.any():
             named = F.cross_entropy(answer["objects"][is_object], batch["objects"][is_object], label_smoothing=0.05)
             loss = loss + named * is_object.float().mean()
-        loss = loss + self.measured * self.measure_error(answer["measures"], batch)
+        loss = loss + self.measured * measure_error(answer["measures"], batch, model.live.deviation)
         config = model.live.vision.config
         targets = map_targets(maps, side // config.patch_size, config.spatial_merge_size)
         errors = [F.mse_loss(g, t) for g, t in zip(answer["guesses"], targets, strict=True)]
         return loss + self.guidance * torch.stack(errors).mean()
 
-    def measure_error(self, measures: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the mean squared error of the 48 measures in deviations, over faces that the landmarker detected."""
-        wanted = (torch.cat([batch["actions"], batch["angles"]], dim=1) - self.mean) / self.deviation
-        measured = wanted.isfinite().all(1)
-        if not measured.any():
-            return measures.sum() * 0
-        return F.mse_loss(measures[measured], wanted[measured].clamp(-6, 6))
+
+def measure_error(measures: torch.Tensor, batch: dict[str, torch.Tensor], deviation: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of the 48 measures, in deviations, over faces that the landmarker detected."""
+    error = (measures - torch.cat([batch["actions"], batch["angles"]], dim=1)) / deviation
+    measured = error.isfinite().all(1)
+    return error[measured].square().mean() if measured.any() else measures.sum() * 0
 
 
 @dataclass(frozen=True)
@@ -193,11 +191,18 @@ class StudentRun:
     seed: int = 7
 
 
-def vision_of(folder: Path) -> EmotionQwenVisionTransformer:
-    """Return the vision transformer of a saved model's folder, or a new one of nano's size if it has no weights."""
+def new_vision() -> EmotionQwenVisionTransformer:
+    """Return a vision transformer of nano's size with random weights, whose heads start by looking at neighbours."""
     config = preset("nano").vision_config
     config._attn_implementation = "sdpa"
     vision = EmotionQwenVisionTransformer(config)
+    look_nearby(vision)
+    return vision
+
+
+def vision_of(folder: Path) -> EmotionQwenVisionTransformer:
+    """Return the vision transformer of a saved model of nano's size."""
+    vision = new_vision()
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = [name for name in file.keys() if ".visual." in name or name.startswith("visual.")]  # noqa: SIM118
         weights = {name.partition("visual.")[2]: file.get_tensor(name).float() for name in names}
@@ -218,23 +223,21 @@ def train_student(run: StudentRun, student: EyesStudent, teacher: EyesTeacher, p
     """Train the student, continuing from the last checkpoint in `run.output` if there is one.
 
     Returns:
-        The averaged student; its head for actions gives actions and degrees.
+        The averaged student, in evaluation mode.
     """
     stream = EyesStream(parts, passes=run.passes, seed=run.seed)
+    student.mean, student.deviation = measure_statistics([faces for _, faces in parts])
     model = Averaged(student, decay=0.998)
     rates = split_parameters(model.live, {}, run.learning_rate, run.weight_decay)
-    statistics = measure_statistics([faces for _, faces in parts])
     batches = EyesBatches(len(stream) // run.passes * 2, run.seed)
     train_averaged(
         model,
         stream,
         StudentBatches(batches, run.batch_size),
-        StudentLoss(fused(teacher), *statistics),
+        StudentLoss(fused(teacher)),
         output=run.output,
         batch_size=run.batch_size,
         optimizer=MuonWithAdamW(rates),
         seed=run.seed,
     )
-    averaged = model.average.module.eval()
-    averaged.actions.rescale(*statistics)
-    return averaged
+    return model.average.module.eval()

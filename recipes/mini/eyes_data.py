@@ -202,9 +202,7 @@ def read_landmarks(folder: Path, ids: Sequence[str]) -> tuple[np.ndarray, np.nda
 class EyesStream(Dataset):
     """All pictures of a run in one line: place i names a picture, and the order is a function of the seed alone."""
 
-    def __init__(
-        self, parts: Sequence[tuple[Source, LabelledFaces]], *, passes: int, seed: int
-    ) -> None:
+    def __init__(self, parts: Sequence[tuple[Source, LabelledFaces]], *, passes: int, seed: int) -> None:
         self.parts = parts
         generator = np.random.default_rng(seed)
         self.order = np.concatenate([self._one_pass(generator) for _ in range(passes)])
@@ -261,9 +259,7 @@ def item_of(faces: LabelledFaces, row: int) -> dict[str, Any]:
     }
 
 
-def vary(
-    pixels: torch.Tensor, strength: float, generator: torch.Generator, side: int
-) -> tuple[torch.Tensor, Geometry]:
+def vary(pixels: torch.Tensor, strength: float, generator: torch.Generator, side: int) -> tuple[torch.Tensor, Geometry]:
     """Vary place, size, light, sharpness and colour of pictures.
 
     Args:

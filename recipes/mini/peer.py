@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 SIDE = 64
@@ -63,9 +62,3 @@ class Peer:
             odd = x.shape[-1] % 2
             x = F.max_pool2d(F.pad(x, (odd, 1, odd, 1), value=-torch.inf), 3, 2) + shortcut
         return F.conv2d(x, w["conv2d_7/kernel"], w["conv2d_7/bias"], padding=1).mean(dim=(2, 3))
-
-
-def peer_pixels(picture: np.ndarray) -> torch.Tensor:
-    """Prepare a picture (S, S, 3) uint8 as `fer` does: grey, 64 x 64 bilinear, brought to -1..1; returns (1, 64, 64)."""
-    grey = Image.fromarray(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.asarray(grey, np.float32) / 127.5 - 1)[None]
