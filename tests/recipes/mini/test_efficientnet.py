@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recipes.mini.efficientnet import MAPS, EfficientNetLite0, SameConv, load_imagenet
+from recipes.mini.efficientnet import MAPS, EfficientNetLite0, SameConv, depthwise_as_product, load_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +37,14 @@ def test_weights_load_by_order_and_other_files_are_refused(network, tmp_path):
     torch.save({"_w": torch.zeros(3)}, tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match="1 tensors of other shapes than the 294"):
         load_imagenet(other, tmp_path / "wrong.pth")
+
+
+@pytest.mark.parametrize("side", [2, 3, 6])
+def test_a_depthwise_convolution_is_also_a_product(side):
+    torch.manual_seed(side)
+    layer = SameConv(3, 3, 5, groups=3, linear=True).eval()
+    x = torch.randn(2, 3, side, side)
+    torch.testing.assert_close(depthwise_as_product(x, layer[0].weight), layer[0](x))
+    with torch.no_grad():
+        plain = layer(x)
+    torch.testing.assert_close(layer(x), plain)
