@@ -16,6 +16,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
 from emotion_qwen.training.plan import native_dtype
 
+WARMUP = 100
+
 
 class Averaged(nn.Module):
     """The network that learns, and the moving average of it that is used; a checkpoint of Trainer holds both."""
@@ -71,18 +73,25 @@ def train_averaged(
     batch_size: int,
     optimizer: torch.optim.Optimizer,
     seed: int,
+    decay: float = 1.0,
 ) -> None:
     """Train `model.live` in place over the whole stream and update `model.average` after every step.
 
-    Continues from the last checkpoint in `output` if there is one; the rate rises over 100 steps and falls as a cosine.
+    Continues from the last checkpoint in `output` if there is one. The rate rises over 100 steps, stays, and falls as a
+    cosine over the last share `decay` of the run; until it falls, a run may be made longer and continued.
     """
+    steps = len(stream) // batch_size  # type: ignore[arg-type]
     arguments = TrainingArguments(
         output_dir=str(output),
-        max_steps=len(stream) // batch_size,  # type: ignore[arg-type]
+        max_steps=steps,
         per_device_train_batch_size=batch_size,
         learning_rate=optimizer.param_groups[0]["lr"],
-        lr_scheduler_type="cosine",
-        warmup_steps=100,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={
+            "num_decay_steps": min(round(steps * decay), max(steps - WARMUP, 0)),
+            "decay_type": "cosine",
+        },
+        warmup_steps=WARMUP,
         max_grad_norm=1.0,
         bf16=native_dtype() == torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),

@@ -57,8 +57,8 @@ class SameConv(nn.Sequential):
 def depthwise_as_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Convolve each channel of small square maps as one matrix product, stride 1.
 
-    oneDNN's backward pass of a 5 x 5 depthwise convolution takes 50 to 115 ms on maps smaller than the kernel, twenty times
-    the forward pass; as a product over all pairs of places both take 26 to 36 ms (64 pictures, one thread).
+    On maps smaller than the kernel, oneDNN's backward pass of a 5 x 5 depthwise convolution takes 50 to 115 ms, twenty
+    times its forward pass; as a product over all pairs of places both take 26 to 36 ms (64 pictures, one thread).
 
     Args:
         x: (B, C, S, S).

@@ -239,5 +239,6 @@ def train_student(run: StudentRun, student: EyesStudent, teacher: EyesTeacher, p
         batch_size=run.batch_size,
         optimizer=MuonWithAdamW(rates),
         seed=run.seed,
+        decay=0.3,
     )
     return model.average.module.eval()

@@ -100,6 +100,8 @@ def test_the_stream_repeats_classes_by_their_shares_and_depends_on_its_seed_alon
     parts = [(source, read_faces(folder, tmp_path, source, "train")) for source in (FERPLUS, LFW, CIFAR10)]
     one, same, other = (EyesStream(parts, passes=30, seed=s) for s in (1, 1, 2))
     assert np.array_equal(one.order, same.order) and not np.array_equal(one.order, other.order)
+    longer = EyesStream(parts, passes=31, seed=1)
+    assert np.array_equal(longer.order[: len(one)], one.order) and len(longer) > len(one)
     disgust = ((one.order == [0, 1]).all(1)).sum()
     assert disgust == 30 * FERPLUS.shares["disgust"]
     assert class_members(parts[0][1], "disgust").tolist() == [False, True]
