@@ -22,6 +22,9 @@ WARMUP = 100
 class Averaged(nn.Module):
     """The network that learns, and the moving average of it that is used; a checkpoint of Trainer holds both."""
 
+    live: nn.Module
+    average: AveragedModel
+
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__()
         self.live = network
@@ -41,7 +44,7 @@ class _FollowAverage(TrainerCallback):
 class _LineTrainer(Trainer):
     """transformers' Trainer over pictures in line, with a loss given from outside."""
 
-    loss: Callable[[nn.Module, dict[str, torch.Tensor]], torch.Tensor]
+    loss: Callable[[Averaged, dict[str, torch.Tensor]], torch.Tensor]
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -67,7 +70,7 @@ def train_averaged(
     model: Averaged,
     stream: Dataset,
     collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]],
-    loss: Callable[[nn.Module, dict[str, torch.Tensor]], torch.Tensor],
+    loss: Callable[[Averaged, dict[str, torch.Tensor]], torch.Tensor],
     *,
     output: Path,
     batch_size: int,

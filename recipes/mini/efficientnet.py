@@ -8,6 +8,7 @@ TensorFlow's padding, which adds the odd row and column at the lower right. Imag
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +47,8 @@ class SameConv(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, before, H, W) to (B, after, H / stride, W / stride)."""
-        if self.slow_backward and torch.is_grad_enabled() and x.shape[-1] <= DENSE_SIDE:
-            x = depthwise_as_product(x, self[0].weight)
+        if self.slow_backward and self.training and x.shape[-1] <= DENSE_SIDE:
+            x = depthwise_as_product(x, cast(nn.Conv2d, self[0]).weight)
             for layer in list(self)[1:]:
                 x = layer(x)
             return x

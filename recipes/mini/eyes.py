@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,9 @@ class ActionsHead(nn.Module):
 
 class EyesStudent(nn.Module):
     """The vision transformer with heads for emotions, objects, actions and the teacher's maps."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, vision: EmotionQwenVisionTransformer) -> None:
         super().__init__()
@@ -116,7 +119,8 @@ def fused(teacher: EyesTeacher) -> EyesTeacher:
     teacher.eval()
     for module in teacher.modules():
         if isinstance(module, SameConv):
-            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
+            convolution, norm = cast(nn.Conv2d, module[0]), cast(nn.BatchNorm2d, module[1])
+            module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return teacher
 
 
@@ -132,9 +136,9 @@ class StudentLoss:
     def __init__(self, teacher: EyesTeacher) -> None:
         self.teacher = teacher
 
-    def __call__(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def __call__(self, model: Averaged, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the loss of a batch as `EyesBatches` makes it; `side` tells the student's picture side."""
-        side = int(batch["side"])
+        side, student = int(batch["side"]), cast(EyesStudent, model.live)
         small = F.interpolate(batch["pixels"], (side, side), mode="bilinear", antialias=True, align_corners=False)
         answer = model(small)
         with torch.no_grad():
@@ -152,8 +156,8 @@ class StudentLoss:
         if is_object.any():
             named = F.cross_entropy(answer["objects"][is_object], batch["objects"][is_object], label_smoothing=0.05)
             loss = loss + named * is_object.float().mean()
-        loss = loss + self.measured * measure_error(answer["measures"], batch, model.live.deviation)
-        config = model.live.vision.config
+        loss = loss + self.measured * measure_error(answer["measures"], batch, student.deviation)
+        config = student.vision.config
         targets = map_targets(maps, side // config.patch_size, config.spatial_merge_size)
         errors = [F.mse_loss(g, t) for g, t in zip(answer["guesses"], targets, strict=True)]
         return loss + self.guidance * torch.stack(errors).mean()
@@ -241,4 +245,4 @@ def train_student(run: StudentRun, student: EyesStudent, teacher: EyesTeacher, p
         seed=run.seed,
         decay=0.3,
     )
-    return model.average.module.eval()
+    return cast(EyesStudent, model.average.module.eval())

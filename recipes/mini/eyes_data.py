@@ -84,7 +84,7 @@ def person_of(identifier: str) -> str:
 class LabelledFaces:
     """One split of one source, in file order; objects are pictures whose `objects` is not -1.
 
-    `pixels` is (N, S, S) or (N, S, S, 3) uint8, memory-mapped; `targets` (N, 8) shares of votes, zeros where there is
+    `pixels` is (N, S, S) or (N, S, S, 3) uint8; `targets` (N, 8) shares of votes, zeros where there is
     no emotion; `actions` (N, 45) and `angles` (N, 3) in degrees, NaN where the landmarker detected no face.
     """
 
@@ -138,28 +138,14 @@ def read_faces(data: Path, cache: Path, source: Source, split: str, landmarks: P
         if source is LFW and split == "train":
             keep[place] = person_of(ids[place]) not in known
     actions, angles = read_landmarks(landmarks, ids) if landmarks else _unknown(len(ids))
-    rows_kept = np.flatnonzero(keep)
     return LabelledFaces(
-        tuple(ids[row] for row in rows_kept),
-        pixels if keep.all() else _Selected(pixels, rows_kept),
+        tuple(ids[row] for row in np.flatnonzero(keep)),
+        pixels if keep.all() else pixels[keep],
         targets[keep],
         objects[keep],
         actions[keep],
         angles[keep],
     )
-
-
-class _Selected:
-    """Rows of a memory-mapped array, read one by one instead of copied at once."""
-
-    def __init__(self, pixels: np.ndarray, rows: np.ndarray) -> None:
-        self.pixels, self.rows = pixels, rows
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.pixels[self.rows[index]]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 def _pixel_array(path: Path, array: Path, rows: list[int], crop: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -91,5 +92,6 @@ def train_teacher(run: TeacherRun, teacher: EyesTeacher, parts: Sequence) -> Eye
         batch_size=run.batch_size,
         optimizer=torch.optim.AdamW(groups, lr=run.learning_rate),
         seed=run.seed,
+        decay=0.5,
     )
-    return model.average.module.eval().requires_grad_(False)
+    return cast(EyesTeacher, model.average.module.eval().requires_grad_(False))

@@ -71,7 +71,7 @@ def eyes_teacher(data: Path, runs: Path, imagenet: Path, passes: int) -> None:
     teacher = EyesTeacher()
     load_imagenet(teacher.network, imagenet)
     parts = [(source, read_faces(data, runs / "arrays", source, "train")) for source in FACES]
-    save_model(train_teacher(TeacherRun(runs / "teacher", passes), teacher, parts), runs / "teacher.safetensors")
+    save_model(train_teacher(TeacherRun(runs / "teacher", passes), teacher, parts), str(runs / "teacher.safetensors"))
 
 
 @mini.command()
@@ -86,7 +86,7 @@ def eyes_student(data: Path, runs: Path, landmarks: Path, start: Path | None, pa
     parts = [(source, read_faces(data, runs / "arrays", source, "train", landmarks)) for source in PICTURES]
     student = EyesStudent(vision_of(start) if start else new_vision())
     trained = train_student(StudentRun(runs / "student", passes), student, teacher.requires_grad_(False), parts)
-    save_model(trained, runs / "student.safetensors")
+    save_model(trained, str(runs / "student.safetensors"))
     save_file(trained.vision.state_dict(), runs / "vision.safetensors")
     trained.actions.rescale(trained.mean, trained.deviation)
     save_file(trained.actions.state_dict(), runs / "head.safetensors")

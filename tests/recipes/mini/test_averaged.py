@@ -9,7 +9,7 @@ from recipes.mini.averaged import Averaged, train_averaged
 
 class Numbers(Dataset):
     def __len__(self):
-        return 240
+        return 120
 
     def __getitem__(self, place):
         return torch.sin(torch.arange(3.0) * (place + 1))
@@ -39,9 +39,9 @@ def trained(output, seed=0):
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
     whole, start = trained(tmp_path / "whole")
     assert not torch.equal(whole.live.weight, start)
-    assert sorted(path.name for path in (tmp_path / "whole").glob("checkpoint-*")) == ["checkpoint-50", "checkpoint-60"]
-    shutil.copytree(tmp_path / "whole" / "checkpoint-50", tmp_path / "cut" / "checkpoint-50")
-    (tmp_path / "cut" / ".unfinished" / "checkpoint-55").mkdir(parents=True)  # killed while it saved
+    assert sorted(path.name for path in (tmp_path / "whole").glob("checkpoint-*")) == ["checkpoint-25", "checkpoint-30"]
+    shutil.copytree(tmp_path / "whole" / "checkpoint-25", tmp_path / "cut" / "checkpoint-25")
+    (tmp_path / "cut" / ".unfinished" / "checkpoint-27").mkdir(parents=True)  # killed while it saved
     resumed, _ = trained(tmp_path / "cut", seed=9)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, atol=1e-6, rtol=0, msg=name)
