@@ -69,7 +69,7 @@ class TeacherRun:
     learning_rate: float = 1e-3
     batch_size: int = 64
     weight_decay: float = 0.02
-    small: float = 0.7
+    small: float = 0.3
     seed: int = 7
 
 
@@ -86,7 +86,7 @@ def train_teacher(run: TeacherRun, teacher: EyesTeacher, parts: Sequence) -> Eye
     train_averaged(
         model,
         stream,
-        EyesBatches(len(stream) // run.passes // 2, run.seed, ((0, 64), (last, SIDE)), mixed=0.3, strength=0.8),
+        EyesBatches(len(stream) // run.passes // 2, run.seed, ((0, 64), (last, SIDE)), mixed=0.3, strength=0.6),
         vote_loss,
         output=run.output,
         batch_size=run.batch_size,
