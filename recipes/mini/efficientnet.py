@@ -38,7 +38,7 @@ class SameConv(nn.Sequential):
         padding = 0 if stride == 2 else kernel // 2
         layers = [
             nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False),
-            nn.BatchNorm2d(after, eps=1e-3, momentum=0.01),
+            nn.BatchNorm2d(after, eps=1e-3),
         ]
         super().__init__(*layers, *([] if linear else [nn.ReLU6(inplace=True)]))
         surplus = kernel - stride
