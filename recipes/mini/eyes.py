@@ -31,7 +31,18 @@ from recipes.mini.eyes_teacher import EyesTeacher
 from recipes.nano.sight import patch_features
 from recipes.nano.vision_start import OBJECTS, look_nearby
 
-PICTURES = (FERPLUS, ALIGNED, replace(LFW, shares={**LFW.shares, "neutral": 0.6, "happiness": 0.6}), CIFAR10)
+PICTURES = (
+    replace(FERPLUS, shares={**FERPLUS.shares, "disgust": 8.0, "fear": 4.0}),
+    replace(ALIGNED, shares={**ALIGNED.shares, "disgust": 5.0, "fear": 0.9}),
+    replace(LFW, shares={**LFW.shares, "neutral": 0.6, "happiness": 0.6}),
+    CIFAR10,
+)
+"""As for the teacher, with more of the emotions that it seldom names, and more of LFW for the facial actions."""
+TILT = dict(zip(EMOTIONS, (0.0, 0.05, 0.25, 0.25, 0.25, 0.8, 0.5, 0.0), strict=True))
+"""Added to the teacher's logits, so that rare emotions are answered more often.
+
+On half of the validation faces a tilt of this size brought the recall of fear from 25 to 30 to 40 % at a cost of 1.6 to
+3 points of FER+ and none of FER2013 and RAF-DB."""
 MEASURES = len(ACTIONS) + 3
 """Outputs of the head: the actions, then yaw, pitch and roll in degrees."""
 GUIDES = tuple(zip(MAPS.values(), (2, 2, 1), strict=False))
@@ -143,6 +154,7 @@ class StudentLoss:
         answer = model(small)
         with torch.no_grad():
             opinion, maps = self.teacher(batch["pixels"])
+            opinion = opinion + torch.tensor(list(TILT.values()))
         is_face, is_object = batch["targets"].sum(1) > 0, batch["objects"] >= 0
         shares = batch["targets"][is_face] / batch["targets"][is_face].sum(1, keepdim=True)
         emotions = answer["emotions"][is_face]

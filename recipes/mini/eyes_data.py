@@ -135,7 +135,7 @@ def read_faces(data: Path, cache: Path, source: Source, split: str, landmarks: P
             targets[place, EMOTIONS.index(columns["label"][row])] = 1.0
         else:
             objects[place] = OBJECTS.index(columns["label"][row])
-        if source is LFW and split == "train":
+        if source.file == LFW.file and split == "train":
             keep[place] = person_of(ids[place]) not in known
     actions, angles = read_landmarks(landmarks, ids) if landmarks else _unknown(len(ids))
     return LabelledFaces(

@@ -85,7 +85,7 @@ def probabilities_of(classifier: Classifier, faces: LabelledFaces) -> np.ndarray
 def proportion(right: int, count: int) -> dict[str, Any]:
     """Return a percentage with its counts and its 95 % Wilson interval."""
     interval = binomtest(right, count).proportion_ci(method="wilson")
-    bounds = [round(100 * interval.low, 1), round(100 * interval.high, 1)]
+    bounds = [round(100 * float(bound), 1) for bound in (interval.low, interval.high)]
     return {"right": right, "of": count, "percent": round(100 * right / count, 1), "interval": bounds}
 
 
