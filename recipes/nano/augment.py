@@ -8,9 +8,46 @@ starts with weak augmentation and increases it, because a small transformer does
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """How each picture of a batch is resampled; all fields are (B,) except `shift` (B, 2), in half sides.
+
+    `turn` is in radians: the content turns counterclockwise by it, then is mirrored where `flip` is -1.
+    """
+
+    turn: torch.Tensor
+    zoom: torch.Tensor
+    shift: torch.Tensor
+    flip: torch.Tensor
+
+
+def draw_geometry(batch: int, strength: float, generator: torch.Generator) -> Geometry:
+    """Draw flips, and turns, zooms and shifts whose size follows `strength` (0 to 1)."""
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    turn = (draw(batch) * 2 - 1) * strength * math.radians(15)
+    zoom = torch.exp((draw(batch) * 2 - 1) * strength * 0.18)
+    shift = (draw(batch, 2) * 2 - 1) * strength * 0.16
+    flip = torch.where(draw(batch) < 0.5, -1.0, 1.0)
+    return Geometry(turn, zoom, shift, flip)
+
+
+def resample(pixels: torch.Tensor, geometry: Geometry, side: int | None = None) -> torch.Tensor:
+    """Move pictures (B, C, S, S) as `geometry` says; the result has `side` pixels, S by default."""
+    batch, channels, height, _ = pixels.shape
+    cos, sin = torch.cos(geometry.turn) * geometry.zoom, torch.sin(geometry.turn) * geometry.zoom
+    flip, shift = geometry.flip, geometry.shift
+    theta = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], dim=1).view(batch, 2, 3)
+    grid = F.affine_grid(theta, [batch, channels, side or height, side or height], align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def augment(pixels: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
@@ -24,26 +61,23 @@ def augment(pixels: torch.Tensor, strength: float, generator: torch.Generator) -
     Returns:
         (B, 3, S, S) float in 0..1.
     """
-    batch, _, side, _ = pixels.shape
+    moved = resample(pixels, draw_geometry(len(pixels), strength, generator))
+    return relight(moved, strength, generator)
+
+
+def relight(pixels: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Change contrast, brightness and tint of pictures (B, 3, S, S) and hide a rectangle of some."""
+    batch = len(pixels)
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
 
-    turn = (draw(batch) * 2 - 1) * strength * math.radians(15)
-    zoom = torch.exp((draw(batch) * 2 - 1) * strength * 0.18)
-    shift = (draw(batch, 2) * 2 - 1) * strength * 0.16
-    flip = torch.where(draw(batch) < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(turn) * zoom, torch.sin(turn) * zoom
-    theta = torch.stack([cos * flip, -sin, shift[:, 0], sin * flip, cos, shift[:, 1]], dim=1).view(batch, 2, 3)
-    grid = F.affine_grid(theta, [batch, 3, side, side], align_corners=False)
-    moved = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     contrast = torch.exp((draw(batch, 1, 1, 1) * 2 - 1) * strength * 0.4)
     light = (draw(batch, 1, 1, 1) * 2 - 1) * strength * 0.2
     tint = 1 + (draw(batch, 3, 1, 1) * 2 - 1) * strength * 0.12
-    moved = ((moved - mean) * contrast + mean + light) * tint
-    return _erase(moved.clamp(0, 1), strength, draw)
+    pixels = ((pixels - mean) * contrast + mean + light) * tint
+    return _erase(pixels.clamp(0, 1), strength, draw)
 
 
 def _erase(pixels: torch.Tensor, strength: float, draw) -> torch.Tensor:

@@ -44,6 +44,7 @@ from recipes.nano.vision_start import (
     look_nearby,
     run_vision,
 )
+from recipes.options import folder_options
 
 SEED = 7
 ATTENTION = "eager"  # on a CPU the fused kernel's backward is many times slower in bf16
@@ -69,12 +70,6 @@ are named right among seven emotions at margin -0.05 and 88.1 % at 0; an earlier
 0, 0.04 and 0.08."""
 
 
-def _folders(command):
-    for name, text in (("runs", "folder of checkpoints and logs"), ("data", "folder of the Parquet files")):
-        command = click.option(f"--{name}", type=click.Path(path_type=Path), required=True, help=text)(command)
-    return command
-
-
 @click.group()
 def nano() -> None:
     """Make nano, step by step."""
@@ -82,7 +77,7 @@ def nano() -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 @click.option("--passes", default=20, show_default=True)
 def teacher(data: Path, runs: Path, passes: int) -> None:
     """Train the convolutional network that the vision transformer will follow."""
@@ -90,7 +85,7 @@ def teacher(data: Path, runs: Path, passes: int) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 @click.option("--passes", default=10, show_default=True)
 def vision(data: Path, runs: Path, passes: int) -> None:
     """Train the vision transformer on labels and on the teacher's opinion."""
@@ -108,7 +103,7 @@ def vision(data: Path, runs: Path, passes: int) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 def words(data: Path, runs: Path) -> None:
     """Train the tokenizer and save the processor."""
     rng = random.Random(SEED)
@@ -140,7 +135,7 @@ def words(data: Path, runs: Path) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 @click.option("--steps", default=700, show_default=True)
 def sight(data: Path, runs: Path, steps: int) -> None:
     """Teach the vision transformer drawn scenes, patch by patch; on pictures it keeps the features it had."""
@@ -166,7 +161,7 @@ def _seen(folder: Path) -> EmotionQwenVisionTransformer:
 
 
 @nano.command()
-@_folders
+@folder_options
 def start(data: Path, runs: Path) -> None:
     """Put vision transformer and processor into a model folder; all else is random, but for heads that look back."""
     if not (runs / "processor").is_dir():
@@ -180,7 +175,7 @@ def start(data: Path, runs: Path) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 def hearing(data: Path, runs: Path) -> None:
     """Train the audio side alone, with a throw-away head, on the voices of the training speakers."""
     (runs / "hearing").mkdir(parents=True, exist_ok=True)
@@ -191,7 +186,7 @@ def hearing(data: Path, runs: Path) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the model that is to hear")
 def ears(data: Path, runs: Path, model: Path) -> None:
     """Give a model the audio side that the step `hearing` left."""
@@ -212,7 +207,7 @@ def ears(data: Path, runs: Path, model: Path) -> None:
 
 
 @nano.command()
-@_folders
+@folder_options
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the trained model")
 @click.option("--target", type=click.Path(path_type=Path), required=True, help="package folder of the shipped model")
 def pack(data: Path, runs: Path, model: Path, target: Path) -> None:

@@ -54,12 +54,13 @@ def read_pictures(path: Path, split: str, side: int, *, crop: float = 1.0, limit
     rows = [i for i, name in enumerate(columns["split"]) if name == split][:limit]
     if not rows:
         raise DataError(f"{path.name}: no picture has split {split!r}; it has {sorted(set(columns['split']))}")
-    pixels = np.stack([_square(columns["image"][i], side, crop) for i in rows])
+    pixels = np.stack([square_pixels(columns["image"][i], side, crop) for i in rows])
     labels = tuple(columns["label"][i] for i in rows)
     return Pictures(path.stem, pixels, labels, tuple(columns["id"][i] for i in rows))
 
 
-def _square(data: bytes, side: int, crop: float) -> np.ndarray:
+def square_pixels(data: bytes, side: int, crop: float = 1.0) -> np.ndarray:
+    """Decode a picture, keep the central share `crop` of its sides and resize it: (side, side, 3) uint8 RGB."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     if crop < 1.0:
         width, height = image.size
