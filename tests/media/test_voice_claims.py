@@ -9,7 +9,16 @@ import pytest
 from tests.ver.films import tone
 
 from emotion_qwen.media.prosody import Prosody, prosody_of
-from emotion_qwen.media.voice_claims import SCALES, UNITS, VoiceClaim, voice_claims, voice_word
+from emotion_qwen.media.voice_claims import (
+    MEASURED,
+    PHRASES,
+    SCALES,
+    UNITS,
+    VoiceClaim,
+    voice_claims,
+    voice_claims_in,
+    voice_word,
+)
 from emotion_qwen.strings import VOICE_CLAIMS, VOICE_WORDS
 
 USUAL = Prosody(level=-25.0, pitch=180.0, spread=2.0, voiced=0.6, rate=4.0, pauses=1, longest_pause=0.4)
@@ -65,3 +74,15 @@ def test_the_gain_of_a_recording_changes_no_claim(gain):
 
     assert claims(wave * factor, loud * factor) == claims(wave, loud)
     assert claims(wave, loud)["relative level"] == "quieter"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_phrase_is_found_again_as_its_own_word(language):
+    column = 0 if language == "en" else 1
+    phrases = [(phrase, word) for word, both in PHRASES.items() for phrase in both[column]]
+    assert len({phrase for phrase, _ in phrases}) == len(phrases)
+    for phrase, word in phrases:
+        assert voice_claims_in(f"{phrase.capitalize()}.", language) == [word]
+    assert voice_claims_in(" ".join(phrase for phrase, _ in phrases), language) == [word for _, word in phrases]
+    assert {MEASURED[word] for word in PHRASES} == set(SCALES) - {"level"}
+    assert voice_claims_in("the pitch is lower. the pace is moderately quick", "en") == [], "words end where they end"

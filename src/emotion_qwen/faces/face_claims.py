@@ -8,9 +8,10 @@ bounds of "there" and "not there" nothing is claimed, because the measurement it
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from emotion_qwen.matching.phrases import PhraseFinder, Phrases
 
 SHAPES: dict[str, tuple[str, ...]] = {
     "smile": ("mouthSmileLeft", "mouthSmileRight"),
@@ -56,7 +57,6 @@ SCALES: dict[str, Scale] = {
     "roll": ((-12.0, "head tilted left"), (12.0, None), (math.inf, "head tilted right")),
 }
 """Measurement -> (upper bound, excluded; word, None where nothing is claimed), ascending."""
-Phrases = tuple[tuple[str, ...], tuple[str, ...]]
 PHRASES: dict[str, Phrases] = {
     "no smile": (("there is no smile", "the mouth does not smile"), ("没有笑容", "嘴角没有笑意")),
     "smile": (("the corners of the mouth are raised", "the mouth smiles", "there is a smile"),
@@ -178,20 +178,9 @@ def is_true(word: str, values: Mapping[str, float]) -> bool | None:
     return low <= values[name] < high
 
 
-def claims_in(text: str, language: str = "en") -> Iterator[str]:
-    """Yield the words, keys of `PHRASES`, that a text claims, in the order of the text.
-
-    A longer phrase goes before a shorter one that stands in it, so "the mouth smiles broadly" is one claim.
-    """
-    pattern, words = _PATTERNS[language]
-    for match in pattern.finditer(text.lower()):
-        yield words[match.group()]
+def claims_in(text: str, language: str = "en") -> list[str]:
+    """Return the words, keys of `PHRASES`, that a text claims, in its order."""
+    return _FINDER.words(text, language)
 
 
-def _pattern(language: int) -> tuple[re.Pattern[str], dict[str, str]]:
-    words = {phrase: word for word, phrases in PHRASES.items() for phrase in phrases[language]}
-    longest_first = sorted(words, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))), words
-
-
-_PATTERNS = {"en": _pattern(0), "zh": _pattern(1)}
+_FINDER = PhraseFinder(PHRASES)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from emotion_qwen.matching.phrases import PhraseFinder, Phrases
 from emotion_qwen.media.prosody import Prosody
 from emotion_qwen.strings import VOICE_CLAIMS, VOICE_WORDS, in_language
 
@@ -41,6 +42,34 @@ UNITS = {
     "level": "dB", "pitch": "Hz", "spread": "semitones", "rate": "syllables/s", "pauses": "pauses",
     "relative level": "dB", "relative pitch": "semitones", "relative rate": "ratio",
 }  # fmt: skip
+PHRASES: dict[str, Phrases] = {
+    "low": (("the voice is low", "the pitch is low"), ("声音低沉", "音调偏低")),
+    "middle pitch": (("the pitch is in the middle", "the voice is of middle pitch"), ("音调适中", "音高适中")),
+    "high": (("the voice is high", "the pitch is high"), ("声音较高", "音调偏高")),
+    "flat": (("the melody is flat", "the speech is monotonous"), ("语调平直", "语气平淡")),
+    "varied": (("the melody varies moderately", "the pitch moves moderately"), ("语调略有起伏", "音高略有变化")),
+    "lively": (("the melody is lively", "the pitch moves a lot"), ("语调起伏很大", "音高变化很大")),
+    "slow": (("the speech is slow", "the person speaks slowly"), ("语速较慢", "说得慢")),
+    "middle rate": (("the speech has a middle pace", "the pace is moderate"), ("语速适中", "说得不快不慢")),
+    "fast": (("the speech is fast", "the person speaks fast"), ("语速较快", "说得快")),
+    "no pause": (("there is no pause", "it comes without a pause"), ("没有停顿", "一口气说完")),
+    "one pause": (("there is one pause", "it is broken by one pause"), ("停顿一次", "中间停了一下")),
+    "pauses": (("there are several pauses", "pauses break it up"), ("停顿多次", "断断续续")),
+    "quieter": (("the voice is quieter than usual", "the person speaks more softly than usual"),
+                ("声音比平时轻", "说话比平时小声")),
+    "usual level": (("the voice is as loud as usual",), ("音量与平时相近",)),
+    "louder": (("the voice is louder than usual", "the person speaks up"), ("声音比平时响", "提高了音量")),
+    "lower": (("the voice is lower than usual",), ("声音比平时低沉",)),
+    "usual pitch": (("the pitch is as usual",), ("音高与平时相近",)),
+    "higher": (("the voice is higher than usual", "the pitch goes up"), ("声音比平时高", "音调升高")),
+    "slower": (("the speech is slower than usual",), ("语速比平时慢",)),
+    "usual rate": (("the pace is as usual",), ("语速与平时相近",)),
+    "faster": (("the speech is faster than usual", "the pace quickens"), ("语速比平时快", "越说越快")),
+}  # fmt: skip
+"""Word -> phrases without a number, in which a text may claim it; the level alone is no claim."""
+MEASURED = {word: name for name, scale in SCALES.items() for _, word in scale}
+"""Word -> the measurement that it is about."""
+_FINDER = PhraseFinder(PHRASES)
 
 
 @dataclass(frozen=True)
@@ -94,3 +123,8 @@ def voice_claims(prosody: Prosody | None, usual: Prosody | None = None) -> list[
         values["rate"] = prosody.rate
     values["pauses"] = float(prosody.pauses)
     return [VoiceClaim(name, voice_word(name, value), round(value, 2), UNITS[name]) for name, value in values.items()]
+
+
+def voice_claims_in(text: str, language: str = "en") -> list[str]:
+    """Return the words, keys of `PHRASES`, that a text claims of a voice, in its order."""
+    return _FINDER.words(text, language)
