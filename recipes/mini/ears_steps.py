@@ -35,13 +35,15 @@ from recipes.mini.ears import (
     summary,
     train_ears,
 )
-from recipes.mini.ears_features import Features, features, read_encoder
+from recipes.mini.ears_features import LEVEL, Features, features, read_encoder
 from recipes.mini.ears_page import write_page
 from recipes.mini.ears_shipping import finished_tower, other_lengths, other_levels, write_tower
 from recipes.mini.ears_voices import CORPORA, TRAINING, Voice, folds, read_corpora
 from recipes.mini.ears_words import recognise
 
 CUT = EncoderCut(frames_per_token=20, layers=2, seconds=2.0, group_features="statistics")
+FRAMES = f"frames_{CUT.layers}_layers_{CUT.seconds:g}_s_{LEVEL:g}_dB"
+"""Folder of the cache: other settings take another one."""
 RENDERINGS = 4
 """The voices as they are, and drawn ones."""
 
@@ -67,7 +69,7 @@ def _material(
 ) -> tuple[list[Voice], Lesson]:
     voices = read_corpora(data, runs / "waves.npz")
     parts: list[Features] = [
-        features(runs / f"frames_{CUT.seconds:g}", rendering, voices, tower, hearing) for rendering in range(RENDERINGS)
+        features(runs / FRAMES, rendering, voices, tower, hearing) for rendering in range(RENDERINGS)
     ]
     return voices, lesson(voices, parts, hearing.frames_per_token)
 
