@@ -116,6 +116,23 @@ def test_a_wrong_option_is_one_line(tmp_path, monkeypatch, capsys, nano, argumen
     assert message in error and len(error.strip().splitlines()) == 1
 
 
+def test_a_model_without_audio_input_is_calibrated_without_sound(tmp_path, monkeypatch, capsys, deaf):
+    asked: list[str] = []
+
+    def answer(answerer, task, folder, **options):
+        asked.append(task.name)
+        return Answered(tuple(lines(*drawn(100, 2.0))), (), {})
+
+    monkeypatch.setattr(calibrate, "answer_task", answer)
+    monkeypatch.setattr(Engine, "load", lambda name: Engine(deaf.model, deaf.processor, str(name)))
+    assert run_command(calibrate.command, [str(tmp_path)]) == 0
+    assert set(Calibration.read(tmp_path).channels) == {"picture", "words"}
+    assert not set(asked) & set(calibrate.CHANNEL_TASKS["sound"]) and set(calibrate.CHANNEL_TASKS["words"]) < set(asked)
+    assert "sound: not fitted, the model has no audio input" in capsys.readouterr().out
+    assert run_command(calibrate.command, [str(tmp_path), "--channel", "sound=nemo"]) == 2
+    assert "'sound=nemo': the model has no audio input; leave the channel out" in capsys.readouterr().err
+
+
 def test_an_unknown_task_names_the_known_ones(tmp_path, nano):
     with pytest.raises(SettingsError, match="unknown task 'fur'"):
         calibrate.calibrate(Engine(nano.model, nano.processor, "x"), {"picture": ("fur",)}, None, tmp_path)

@@ -176,8 +176,8 @@ def calibrate(
     return fits
 
 
-def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read `--channel picture=fer,folder` options; none given means `CHANNEL_TASKS`."""
+def _tasks(chosen: Sequence[str], hears: bool) -> dict[str, tuple[str, ...]]:
+    """Read `--channel picture=fer,folder` options; none given means `CHANNEL_TASKS`, without sound if not `hears`."""
     tasks = {}
     for text in chosen:
         channel, equals, names = text.partition("=")
@@ -185,8 +185,10 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise SettingsError(unknown_choice("channel", channel, CHANNEL_TASKS))
         if not equals or not names:
             raise SettingsError(f"--channel {text!r} names no task; expected for example picture=fer or sound=nemo")
+        if channel == "sound" and not hears:
+            raise SettingsError(f"--channel {text!r}: the model has no audio input; leave the channel out")
         tasks[channel] = tuple(names.split(","))
-    return tasks or CHANNEL_TASKS
+    return tasks or {channel: names for channel, names in CHANNEL_TASKS.items() if hears or channel != "sound"}
 
 
 @click.command(name="calibrate")
@@ -194,7 +196,7 @@ def _tasks(chosen: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @click.option("--data", type=click.Path(path_type=Path), default=None, help="Folder of the tasks' data.")
 @click.option(
     "--channel", "chosen", multiple=True, metavar="CHANNEL=TASKS",
-    help="Fit this channel on these tasks, e.g. picture=folder; several times. Default: all three on open data.",
+    help="Fit this channel on these tasks, e.g. picture=folder; several times. Default: all that the model has.",
 )  # fmt: skip
 @click.option(
     "--sets", default=LABEL_SETS_HELD, show_default=True, help="Label sets whose shares become probabilities."
@@ -215,7 +217,9 @@ def command(
     for name in label_sets:
         if name not in LABEL_SETS:
             raise SettingsError(unknown_choice("label set", name, LABEL_SETS))
-    tasks, engine = _tasks(chosen), Engine.load(model)
+    engine = Engine.load(model)
+    hears = engine.processor.hearing is not None
+    tasks = _tasks(chosen, hears)
     previous = _kept(engine.folder)
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-calibrate-") as scratch:
         folder = predictions or Path(scratch)
@@ -227,6 +231,8 @@ def command(
             f"{channel}: temperature {fit.temperature:.2f} on {fit.items} items of {', '.join(fit.tasks)}; right in "
             f"{fit.accuracy:.1%}, expected calibration error {fit.before:.1%} before, {fit.after:.1%} after"
         )
+    if not hears:
+        click.echo("sound: not fitted, the model has no audio input")
     click.echo(f"written to {path}")
 
 
