@@ -102,7 +102,7 @@ def test_a_documented_command_does_what_it_says(clone: Path, call: tuple[str, ..
         call = (*call, "limit=8")
     elif call[0] in ("forgetting", "calibrate"):
         call = (*call, "--limit", "8")
-    if call[0] == "convert":  # the README's alternatives name one target, and `convert` writes over nothing
+    if call[0] == "convert" and not expected(call):  # the alternatives name one target; `convert` overwrites nothing
         shutil.rmtree(clone / call[2], ignore_errors=True)
     done = run([".venv/bin/emotion-qwen", *call], clone, 900)
     assert "Traceback" not in done.stderr, done.stderr
