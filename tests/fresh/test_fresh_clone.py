@@ -70,11 +70,11 @@ def clone(tmp_path_factory) -> Path:
 def environment() -> dict[str, str]:
     """Return the environment of a service: no home folder, and nothing of the make or Python that runs this test.
 
-    What is fetched goes into the clone.
+    What is fetched goes beside the clone.
     """
     dropped = ("HOME", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, CACHE_VARIABLE: "fetched"}
+    return {**kept, CACHE_VARIABLE: "../fetched"}
 
 
 def run(command: list[str], place: Path, seconds: float) -> subprocess.CompletedProcess[str]:
