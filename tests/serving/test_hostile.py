@@ -7,13 +7,13 @@ import io
 import os
 import signal
 import struct
-import subprocess
 import time
 import wave
 import zlib
 
 import av
 import numpy as np
+import psutil
 import pytest
 from tests.serving.conftest import data_url, image_part, png, text_part, video_part
 
@@ -201,8 +201,9 @@ def test_no_path_leads_to_files(server, path):
 
 
 def decoders_of(server) -> list[int]:
-    told = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(server.process.pid)], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in told.stdout.splitlines() if "emotion_qwen.workers" in line]
+    # not by `ps`, which cuts lines at the width of a terminal: a long path to Python would hide the rest
+    children = psutil.Process(server.process.pid).children()
+    return [child.pid for child in children if "emotion_qwen.workers" in child.cmdline()]
 
 
 def test_a_killed_decoder_is_replaced_and_nobody_notices(server):
