@@ -32,7 +32,7 @@ test: setup-dev
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 parts: setup-dev
-	@for part in smollm2 $(if $(OVERLAY),mini); do $(PY) -m emotion_qwen.cli fetch $$part || \
+	@for part in smollm2 whisper $(if $(OVERLAY),mini); do $(PY) -m emotion_qwen.cli fetch $$part || \
 	echo "going on without $$part: the tests that need it are skipped" >&2; done
 
 # What a clone must do anywhere; it takes an hour and installs packages.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
@@ -233,13 +232,11 @@ def test_a_weight_that_is_absent_is_named(encoder, tmp_path, deaf_folder):
 
 
 @pytest.mark.mini
-def test_the_published_tiny_en_is_read_whole():
-    place = os.environ.get("EMOTION_QWEN_WHISPER", "")
-    if not (Path(place) / "model.bin").is_file() or not place:
-        pytest.skip("EMOTION_QWEN_WHISPER names no folder of Whisper tiny.en in CTranslate2's format")
-    values, _ = read_ctranslate2(Path(place))
+def test_the_published_tiny_en_is_read_whole(fetched):
+    folder = fetched("whisper-tiny.en")
+    values, _ = read_ctranslate2(folder)
     assert (values["d_model"], values["encoder_layers"], values["encoder_attention_heads"]) == (384, 4, 6)
-    weights = tensors_of(Path(place))
+    weights = tensors_of(folder)
     encoder = WhisperEncoder._from_config(WhisperConfig(**{k: v for k, v in values.items() if k != "model_type"}))
     encoder.load_state_dict({name: value.float() for name, value in weights.items()})
     sinusoids = encoder.embed_positions.weight  # fixed: the beginning serves a shorter window
