@@ -8,7 +8,7 @@ import torch
 
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.mixture import MixtureItem
-from emotion_qwen.data.packing import fill_rows
+from emotion_qwen.data.packing import fill_rows, shared_prefixes
 from emotion_qwen.errors import DataError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.configuration import EmotionQwenAudioConfig
@@ -229,3 +229,62 @@ def test_packed_sounds_stay_with_their_sample(hearing):
         alone = taught_logits(model, SampleCollator(processor)([sample]))
         assert (packed[sample.id] - alone).abs().max() <= BOUND
         assert (padded[sample.id] - alone).abs().max() <= BOUND
+
+
+QUESTION = "Which emotion does the person show? Choose one: happy, sad, angry."
+
+
+def first_asked(name: str, question: str, answer: str, *media: np.ndarray) -> Sample:
+    """Return a sample whose question precedes its pictures."""
+    parts = [{"type": "text", "text": question}, *({"type": "image", "image": m} for m in media)]
+    return Sample(name, ({"role": "user", "content": parts}, {"role": "assistant", "content": answer}))
+
+
+@pytest.fixture
+def alike() -> list[Sample]:
+    return [
+        first_asked("a", QUESTION, "happy", picture(1)),
+        talk("x", "Hello!", "happy and glad, I think so"),
+        first_asked("b", QUESTION, "sad, but not very", picture(2, 64)),
+        first_asked("c", "Which emotion is it?", "sad", picture(3)),
+        first_asked("d", QUESTION, "angry", picture(4), picture(5, 64)),
+        first_asked("e", QUESTION + " Say why.", "angry", picture(6)),
+    ]
+
+
+def test_shared_prefixes_have_the_losses_and_gradients_of_separate_samples(nano, processor, alike):
+    model = copy.deepcopy(nano.model).train()
+    gradients, tokens = {}, {}
+    for share in (False, True):
+        batch = SampleCollator(processor, model.model.get_rope_index, pack=400, share_prefixes=share)(alike)
+        output = model(**{k: v for k, v in batch.items() if k != "domains"}, supervised_only=True)
+        model.zero_grad()
+        output.loss.backward()
+        gradients[share] = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        tokens[share] = int((batch["input_ids"] != processor.tokenizer.pad_token_id).sum())
+        gradients[share]["loss"] = output.loss.detach()
+    head = len(processor.tokenizer(QUESTION)["input_ids"])
+    assert tokens[True] <= tokens[False] - 3 * head  # four samples have the question, and one of them continues it
+    assert set(gradients[True]) == set(gradients[False])
+    for name, gradient in gradients[False].items():
+        assert (gradients[True][name] - gradient).abs().max() <= BOUND * gradient.abs().max().clamp_min(1.0), name
+
+
+def test_no_supervised_token_follows_another_sample(processor, nano, alike):
+    batch = SampleCollator(processor, nano.model.model.get_rope_index, pack=400, share_prefixes=True)(alike)
+    mask = batch["attention_mask"]["full_attention"][:, 0]
+    supervised = batch["labels"][:, 1:] != IGNORE
+    before = torch.diagonal(mask, offset=-1, dim1=1, dim2=2)  # whether a token attends to the one before it
+    assert supervised.any() and before[supervised].all()
+
+
+def test_bundles_of_equal_beginnings_stay_within_a_row(processor, alike):
+    batch = SampleCollator(processor)(alike)
+    lengths = batch["attention_mask"].sum(1).tolist()
+    for capacity in (max(lengths), max(lengths) + 20, 400):
+        bundles = shared_prefixes(batch, lengths, capacity)
+        assert sorted(n for bundle in bundles for n in bundle.samples) == list(range(len(alike)))
+        assert all(bundle.tokens(lengths) <= capacity for bundle in bundles)
+    (large,) = [bundle for bundle in bundles if len(bundle.samples) > 2]
+    assert {alike[n].id for n in large.samples} >= {"a", "b", "d"}
+    assert all((bundle.prefix == 0) == (len(bundle.samples) == 1) for bundle in bundles)

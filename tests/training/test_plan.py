@@ -88,6 +88,8 @@ def test_settings_that_contradict_each_other_are_refused(config_file, tmp_path):
         read_settings(config_file(features=str(tmp_path / "f"), trains=["vision"]))
     with pytest.raises(SettingsError, match="unknown part 'ears'; expected one of vision, general"):
         read_settings(config_file(trains=["ears"]))
+    with pytest.raises(SettingsError, match="share_prefixes applies to packed rows; set batch.pack too"):
+        read_settings(config_file(batch={"samples": 4, "share_prefixes": True}))
 
 
 @pytest.mark.parametrize("name", ["zero2", "zero3"])

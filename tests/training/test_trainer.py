@@ -143,7 +143,7 @@ def test_accumulating_eight_by_one_equals_one_by_eight(config_file, tmp_path):
     assert max(abs(a - b) for a, b in pairs) <= 1e-5
 
 
-@pytest.mark.parametrize("batch", [{"pack": 256}, {"by_length": True}])
+@pytest.mark.parametrize("batch", [{"pack": 256}, {"pack": 256, "share_prefixes": True}, {"by_length": True}])
 def test_packing_and_length_order_train_too(config_file, batch, tmp_path):
     if "pack" not in batch:
         return_steps = run_stage(read_settings(config_file(batch={"samples": 4, **batch}))).steps

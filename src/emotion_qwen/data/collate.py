@@ -40,6 +40,7 @@ class SampleCollator:
         rejections: file of JSON lines to which all ranks and workers of a run append rejected samples; None counts
             only those of this process.
         prepare: prepares a sample's media for the processor (decoding, capture, cached features).
+        share_prefixes: store text with which several samples of a packed row begin once.
     """
 
     processor: EmotionQwenProcessor
@@ -50,6 +51,7 @@ class SampleCollator:
     prepare: Callable[[Sample], Sample] | None = None
     rejections: Path | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    share_prefixes: bool = False
 
     def __call__(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         """Return a batch of the samples, with `domains` (V,), 0 for general and 1 for emotion visuals.
@@ -71,7 +73,7 @@ class SampleCollator:
         if not self.pack:
             return batch
         assert self.positions is not None  # the trainer passes it on
-        return packed(batch, self.processor, self.positions, self.pack)
+        return packed(batch, self.processor, self.positions, self.pack, self.share_prefixes)
 
     def _prepared(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         if not items:

@@ -3,12 +3,17 @@
 Packed rows contain several samples without padding between them. They are isolated in the way that transformers
 supports for Qwen2.5-VL: positions have an additional first row that restarts at every sample, and there is no attention
 mask.
+
+Samples that begin with the same text (system message, question) can share it: the row stores this prefix once, followed
+by what is different in each sample. A mask lets every sample attend to the prefix and to itself, so that losses and
+gradients are those of separate samples, with fewer tokens.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,8 +33,33 @@ GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_typ
 """Tensors from which positions are computed."""
 
 
+LEAST_SHARED = 8
+"""Minimum length in tokens of a shared prefix."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Samples of a row that share their first `prefix` tokens; 0 for a single sample."""
+
+    prefix: int
+    samples: tuple[int, ...]
+
+    def tokens(self, lengths: Sequence[int]) -> int:
+        """Return the number of tokens in the row, from the lengths of all samples of the batch."""
+        return self.prefix + sum(lengths[sample] - self.prefix for sample in self.samples)
+
+    def pieces(self, lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Return what the row holds, in order: (sample, first token, end)."""
+        beginning = [(self.samples[0], 0, self.prefix)] if self.prefix else []
+        return beginning + [(sample, self.prefix, lengths[sample]) for sample in self.samples]
+
+
 def packed(
-    batch: BatchFeature, processor: EmotionQwenProcessor, positions: Callable[..., Any], capacity: int
+    batch: BatchFeature,
+    processor: EmotionQwenProcessor,
+    positions: Callable[..., Any],
+    capacity: int,
+    share_prefixes: bool = False,
 ) -> BatchFeature:
     """Pack a right-padded batch.
 
@@ -38,20 +68,95 @@ def packed(
         processor: of the model.
         positions: the model's `get_rope_index`.
         capacity: tokens per row; no sample may be longer.
+        share_prefixes: store text with which several samples begin once per row.
 
     Returns:
-        Text tensors (R, L) with R rows, `position_ids` (4, R, L), and the media in the order of the rows.
+        Text tensors (R, L) with R rows and the media in the order of the rows. `position_ids` is (4, R, L), or with
+        shared prefixes (3, R, L) beside an `attention_mask` that holds a mask (R, 1, L, L), True where a token may
+        attend.
     """
     places, _ = positions(batch["input_ids"], **{name: batch[name] for name in GRIDS if name in batch})
     lengths = batch["attention_mask"].sum(1).tolist()
-    rows = fill_rows(lengths, capacity)
+    whole = [Bundle(0, (sample,)) for sample in range(len(lengths))]
+    bundles = shared_prefixes(batch, lengths, capacity) if share_prefixes else whole
+    filled = fill_rows([bundle.tokens(lengths) for bundle in bundles], capacity)
+    rows = [[bundles[number] for number in row] for row in filled]
+    pieces = [[piece for bundle in row for piece in bundle.pieces(lengths)] for row in rows]
     fills = (("input_ids", processor.tokenizer.pad_token_id), ("mm_token_type_ids", 0), ("labels", IGNORE))
-    texts = {key: _lay_out(batch[key], rows, lengths, fill) for key, fill in fills}
+    texts: dict[str, Any] = {key: _lay_out(batch[key], pieces, fill) for key, fill in fills}
     restart = torch.arange(batch["input_ids"].shape[1]).expand(1, *batch["input_ids"].shape)
-    four = torch.cat([restart, places])  # (4, B, L)
-    texts["position_ids"] = torch.stack([_lay_out(plane, rows, lengths, None) for plane in four])
-    order = [sample for row in rows for sample in row]
+    planes = places if share_prefixes else torch.cat([restart, places])  # (3 or 4, B, L)
+    texts["position_ids"] = torch.stack([_lay_out(plane, pieces, None) for plane in planes])
+    if share_prefixes:
+        texts["attention_mask"] = {"full_attention": _branches(rows, lengths)}
+    order = [sample for row in rows for bundle in row for sample in bundle.samples]
     return BatchFeature({**media_in_order(batch, order, processor), **texts})
+
+
+def shared_prefixes(batch: BatchFeature, lengths: Sequence[int], capacity: int) -> list[Bundle]:
+    """Bundle the samples of a right-padded batch by the text with which they begin.
+
+    A prefix ends before the first medium and before the token that precedes the first supervised one, so that no
+    supervised token follows another sample's last token in a row.
+
+    Returns:
+        Bundles of at most `capacity` tokens; every sample is in exactly one.
+    """
+    fixed = (batch["mm_token_type_ids"] != 0) | (batch["labels"] != IGNORE)
+    heads = []
+    for row, length in enumerate(lengths):
+        first = fixed[row].nonzero()
+        stop = int(first[0]) if len(first) else length
+        heads.append(batch["input_ids"][row, : max(stop - 1, 0)].tolist())
+    bundles = []
+    for prefix, members in _common(heads):
+        together = fill_rows([lengths[sample] - prefix for sample in members], capacity - prefix)
+        for row in together:
+            bundles.append(Bundle(prefix if len(row) > 1 else 0, tuple(members[number] for number in row)))
+    return bundles
+
+
+def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
+    """Divide sequences into groups, each with the length of its common prefix, so that many tokens are shared.
+
+    In lexicographic order, a sequence joins the group before it unless that shortens the prefix so much that fewer
+    tokens are shared.
+    """
+    groups: list[tuple[int, list[int]]] = []
+    for number in sorted(range(len(heads)), key=lambda n: heads[n]):
+        if groups:
+            prefix, members = groups[-1]
+            same = sum(
+                1
+                for _ in itertools.takewhile(
+                    lambda pair: pair[0] == pair[1], zip(heads[members[-1]], heads[number], strict=False)
+                )
+            )
+            shorter = min(prefix, same)
+            if shorter >= LEAST_SHARED and len(members) * shorter >= (len(members) - 1) * prefix:
+                groups[-1] = (shorter, [*members, number])
+                continue
+        groups.append((len(heads[number]), [number]))
+    return groups
+
+
+def _branches(rows: Sequence[Sequence[Bundle]], lengths: Sequence[int]) -> torch.Tensor:
+    """Return the (R, 1, L, L) bool mask: a token attends to earlier tokens of its sample and of its bundle's prefix."""
+    width = max(sum(bundle.tokens(lengths) for bundle in row) for row in rows)
+    bundle_of = torch.full((len(rows), width), -1)
+    branch_of = torch.zeros((len(rows), width), dtype=torch.long)
+    for row, bundles in enumerate(rows):
+        place = 0
+        for number, bundle in enumerate(bundles):
+            bundle_of[row, place : place + bundle.tokens(lengths)] = number
+            for branch, (_, first, end) in enumerate(bundle.pieces(lengths)):
+                is_prefix = bundle.prefix and not branch
+                branch_of[row, place : place + end - first] = -1 if is_prefix else branch
+                place += end - first
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    same = bundle_of[:, :, None] == bundle_of[:, None]
+    reachable = (branch_of[:, None] == -1) | (branch_of[:, :, None] == branch_of[:, None])
+    return (causal & same & reachable)[:, None]
 
 
 def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -78,12 +183,15 @@ def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-def _lay_out(padded: torch.Tensor, rows: list[list[int]], lengths: list[int], fill: int | None) -> torch.Tensor:
-    """Put right-padded (B, L) samples into rows; `fill` None counts up from 0, so the tail is a separate sample."""
-    width = max(sum(lengths[n] for n in row) for row in rows)
+def _lay_out(padded: torch.Tensor, rows: list[list[tuple[int, int, int]]], fill: int | None) -> torch.Tensor:
+    """Put pieces (sample, first token, end) of (B, L) samples into rows.
+
+    `fill` None counts up from 0, so the tail is a separate sample.
+    """
+    width = max(sum(end - first for _, first, end in row) for row in rows)
     lines = []
     for row in rows:
-        pieces = [padded[n, : lengths[n]] for n in row]
+        pieces = [padded[sample, first:end] for sample, first, end in row]
         gap = width - sum(len(piece) for piece in pieces)
         tail = torch.arange(gap) if fill is None else torch.full((gap,), fill)
         lines.append(torch.cat([*pieces, tail.to(padded.dtype)]))

@@ -20,10 +20,20 @@ SPECIAL_TOKENS = (
 AUDIO_TOKENS = SPECIAL_TOKENS[-3:]
 """Those that Qwen2.5-VL's tokenizer does not know."""
 
+_IN_ORDER = "{%- for part in content -%}"
+_QUESTION_FIRST = (
+    "{%- set seen = namespace(text=false, medium_behind=false) -%}{%- for part in content -%}"
+    "{%- if part.type == 'text' -%}{%- set seen.text = true -%}"
+    "{%- elif seen.text -%}{%- set seen.medium_behind = true -%}{%- endif -%}{%- endfor -%}"
+    "{%- set moves = content | length > 1 and content[-1].type == 'text' and not seen.medium_behind -%}"
+    "{%- if moves -%}{{ content[-1].text + '\n' }}{%- endif -%}"
+    "{%- for part in (content[:-1] if moves else content) -%}"
+)
 CHAT_TEMPLATE = (
     "{%- macro parts(content) -%}"
-    "{%- if content is string -%}{{ content }}{%- else -%}{%- for part in content -%}"
-    "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- if content is string -%}{{ content }}{%- else -%}"
+    + _IN_ORDER
+    + "{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>"
     "{%- elif part.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>"
     "{%- elif part.type == 'audio' -%}<|audio_start|><|audio_pad|><|audio_end|>"
     "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
@@ -38,6 +48,11 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
 )
+QUESTION_FIRST_TEMPLATE = CHAT_TEMPLATE.replace(_IN_ORDER, _QUESTION_FIRST)
+"""As `CHAT_TEMPLATE`, but in a message of media and texts behind them, the last text, which is the question, comes first.
+
+Views under one question then share its tokens, which pass the language model once. Messages in which a medium stands
+behind a text keep their order."""
 
 
 def harmless(text: str) -> str:

@@ -56,6 +56,8 @@ class BatchSettings(Settings):
     accumulate: int = Field(1, ge=1)
     pack: int | None = Field(None, ge=16)
     """Tokens per packed row; without it, rows are padded."""
+    share_prefixes: bool = False
+    """Store text with which several samples of a packed row begin, such as a common question, once; needs `pack`."""
     max_tokens: int | None = Field(None, ge=16)
     """Longer samples are rejected, never truncated."""
     max_rejected: int = Field(0, ge=0)
@@ -187,6 +189,8 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
             f"{path}: features are cached while the vision transformer learns; cached features would be stale, "
             "remove one of `features` and `vision`"
         )
+    if settings.batch.share_prefixes and settings.batch.pack is None:
+        raise SettingsError(f"{path}: batch.share_prefixes applies to packed rows; set batch.pack too, for example 512")
     if settings.strategy.kind == "deepspeed":
         check_deepspeed(settings.strategy.config)
     return settings

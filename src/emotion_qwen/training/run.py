@@ -184,6 +184,10 @@ def make_trainer(
 ) -> StageTrainer:
     """Build the trainer of a run, for a model whose frozen parts are already set."""
     base = model.get_base_model() if settings.adapter is not None else model
+    if settings.batch.share_prefixes and (chosen := base.config.text_config._attn_implementation) != "sdpa":
+        raise SettingsError(
+            f"batch.share_prefixes needs the attention implementation sdpa, not {chosen}; set it to false"
+        )
     if settings.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     validation = validation_subsets(settings)
@@ -197,6 +201,7 @@ def make_trainer(
         settings.batch.max_rejected,
         prepare,
         settings.output / REJECTED,
+        share_prefixes=settings.batch.share_prefixes,
     )
     plan = settings.plan
     data = LengthGrouped(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
