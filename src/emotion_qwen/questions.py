@@ -14,6 +14,10 @@ QUESTIONS = {
         "en": "Say in one sentence how the person feels.",
         "zh": "请用一句话说明这个人的感受。",
     },
+    "account": {
+        "en": "Describe what is seen and heard, and what it says about the feelings.",
+        "zh": "描述看到和听到的内容，并说明这反映了怎样的感受。",
+    },
     "label_evoked": {
         "en": "Which emotion does the picture evoke? Choose one: {labels}.",
         "zh": "这张图片会引起哪种情绪？请选择一个：{labels}。",

@@ -261,6 +261,25 @@ BEGINNINGS: Strings = {
     "meaning": ("I think the person feels", "我觉得这个人很"),
 }
 """The fixed words at the start of each reasoning step."""
+FACTS: Strings = {
+    "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
+    "picture": ("Measured in a picture:", "在图片中测得："),
+    "person": ("Person {person}: {feelings}.", "人物{person}：{feelings}。"),
+    "likeliest": (
+        " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
+    "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
+    "voice": ("Voice: {voice}.", "声音：{voice}。"),
+    "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
+    "words": ("Said: “{text}”", "说：“{text}”"),
+    "context": ("Known: {text}", "已知：{text}"),
+    "nobody": ("Nobody is seen.", "看不到人。"),
+    "silent": ("No voice is heard.", "听不到人声。"),
+    "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
+    "and": ("; ", "；"),
+}
+"""Measured facts as a model gets them; see `analysis.facts`."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

@@ -91,6 +91,12 @@ _SETS = (
         "FER2013, Goodfellow et al., ICONIP 2013",
     ),
     _labels(
+        "ferplus8",
+        "neutral happiness surprise sadness anger disgust fear contempt",
+        "中性 高兴 惊讶 悲伤 愤怒 厌恶 恐惧 轻蔑",
+        "FER+, Barsoum et al., ICMI 2016",
+    ),
+    _labels(
         "ekman",
         "anger disgust fear joy neutral sadness surprise",
         "愤怒 厌恶 恐惧 喜悦 中性 悲伤 惊讶",
@@ -320,6 +326,27 @@ def label_set(name: str) -> LabelSet:
     if name not in LABEL_SETS:
         raise SettingsError(unknown_choice("label set", name, LABEL_SETS))
     return LABEL_SETS[name]
+
+
+ADJECTIVES = {
+    "happiness": "happy", "sadness": "sad", "anger": "angry", "surprise": "surprised", "disgust": "disgusted",
+    "fear": "afraid", "contempt": "contemptuous", "boredom": "bored", "worry": "worried", "anxiety": "anxious",
+    "helplessness": "helpless", "disappointment": "disappointed", "amusement": "amused", "contentment": "content",
+    "excitement": "excited", "awe": "awed",
+}  # fmt: skip
+"""Concept -> the English adjective for a person who feels it, where the concept's name is a noun."""
+
+
+def feeling_word(label: str, language: str) -> str:
+    """Return a label as said of a person who feels it: `anger` and `angry` are "angry" in English.
+
+    In Chinese, and where no adjective is known, this is the first name of the concept.
+
+    Raises:
+        SettingsError: no concept has that label.
+    """
+    name = concept(label)
+    return CONCEPTS[name].chinese[0] if language == "zh" else ADJECTIVES.get(name, name)
 
 
 def concept(label: str) -> str:

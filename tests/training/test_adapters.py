@@ -8,6 +8,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.presets import NANO_HEARING
+from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.training.adapters import add_adapter, load_quantized, merge_adapter
 from emotion_qwen.training.plan import AdapterSettings, read_settings
 from emotion_qwen.training.run import load_start, run_stage
@@ -41,6 +42,30 @@ def test_a_trained_adapter_merges_exactly(config_file, tiny_start, tmp_path, cap
     before, after = part_digests(EmotionQwenForConditionalGeneration.from_pretrained(tiny_start)), part_digests(merged)
     assert [part for part in before if before[part] == after[part]] == ["vision"]
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["model_type"] == "emotion_qwen"
+
+
+def test_rows_of_new_tokens_train_and_merge_beside_adapters(tiny_start, tmp_path):
+    base = EmotionQwenForConditionalGeneration.from_pretrained(tiny_start)
+    learning = enter_stage(base, STAGES["tuning"])
+    adapted = add_adapter(base, AdapterSettings.of(ADAPTER), learning, rows=[5, 9])
+    (change,) = [p for n, p in adapted.named_parameters() if "trainable_tokens_delta" in n and p.requires_grad]
+    assert change.shape == (2, base.config.text_config.hidden_size)
+    before = EmotionQwenForConditionalGeneration.from_pretrained(tiny_start).get_input_embeddings().weight
+    with torch.no_grad():
+        change += torch.tensor([[0.25], [-0.5]])
+    adapted.save_pretrained(tmp_path / "adapter")
+    load_processor(tiny_start).save_pretrained(tmp_path / "adapter")
+    assert merge_adapter(tmp_path / "adapter", tiny_start, tmp_path / "merged") <= 1e-4
+    merged = EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "merged")
+    moved = (merged.get_input_embeddings().weight - before).abs().amax(1)
+    assert moved.nonzero()[:, 0].tolist() == [5, 9]
+    assert moved[[5, 9]].tolist() == pytest.approx([0.25, 0.5])
+
+
+def test_a_tokenizer_without_new_tokens_has_no_rows_to_train(config_file):
+    changes = {"stage": "tuning", "adapter": {**ADAPTER, "new_tokens": True}}
+    with pytest.raises(SettingsError, match="has no added plain token; set it to false"):
+        run_stage(read_settings(config_file(**changes)))
 
 
 def load_adapter(folder):

@@ -49,7 +49,7 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
 )
 QUESTION_FIRST_TEMPLATE = CHAT_TEMPLATE.replace(_IN_ORDER, _QUESTION_FIRST)
-"""As `CHAT_TEMPLATE`, but in a message of media and texts behind them, the last text, which is the question, comes first.
+"""As `CHAT_TEMPLATE`, but in a message of media and texts behind them, the last text, the question, comes first.
 
 Views under one question then share its tokens, which pass the language model once. Messages in which a medium stands
 behind a text keep their order."""

@@ -7,10 +7,12 @@ gate) are saved with the adapters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.errors import CheckpointError, SettingsError
@@ -30,7 +32,10 @@ KEPT_WHOLE = ("general", "emotion", "gate", "audio")
 
 
 def add_adapter(
-    model: EmotionQwenForConditionalGeneration, settings: AdapterSettings, learning: tuple[str, ...]
+    model: EmotionQwenForConditionalGeneration,
+    settings: AdapterSettings,
+    learning: tuple[str, ...],
+    rows: Sequence[int] = (),
 ) -> Any:
     """Add adapters to the language model; other trained parts are saved completely.
 
@@ -38,6 +43,7 @@ def add_adapter(
         model: prepared by `enter_stage`.
         settings: rank, scale and dropout.
         learning: parts that the stage trains; must contain "language".
+        rows: of the embedding, trained too; all others are frozen.
 
     Returns:
         The PEFT model.
@@ -59,9 +65,22 @@ def add_adapter(
         lora_dropout=settings.dropout,
         target_modules=TARGETS,
         modules_to_save=whole or None,
+        trainable_token_indices={"embed_tokens": list(rows)} if rows else None,
         task_type="CAUSAL_LM",
     )
     return peft.get_peft_model(model, config)
+
+
+def added_rows(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of the plain tokens that a tokenizer was given beside its vocabulary.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    rows = [number for number, token in tokenizer.added_tokens_decoder.items() if not token.special]
+    if not rows:
+        raise SettingsError("adapter.new_tokens: the tokenizer has no added plain token; set it to false")
+    return rows
 
 
 def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) -> EmotionQwenForConditionalGeneration:

@@ -91,6 +91,8 @@ class AdapterSettings(Settings):
     dropout: float = Field(0.05, ge=0, lt=1)
     quantize: Literal["nf4", "int8"] | None = None
     """QLoRA: the frozen language model in 4 or 8 bits."""
+    new_tokens: bool = False
+    """Also train the embedding rows of the plain tokens that the tokenizer was given (`convert --tokens`)."""
 
 
 class StrategySettings(Settings):

@@ -28,7 +28,7 @@ from emotion_qwen.prepare import prepare_sample
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.records import Sample
-from emotion_qwen.training.adapters import add_adapter, load_quantized
+from emotion_qwen.training.adapters import add_adapter, added_rows, load_quantized
 from emotion_qwen.training.checkpoint import POSITION, STAGING, latest_checkpoint, read_position, save_model
 from emotion_qwen.training.optimizer import make_optimizer
 from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts
@@ -81,7 +81,8 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     proves = settings.adapter is None and settings.strategy.kind != "deepspeed"  # its shards cannot be hashed
     before = part_digests(model) if proves else None
     if settings.adapter is not None:
-        model = add_adapter(model, settings.adapter, learning)
+        rows = added_rows(processor.tokenizer) if settings.adapter.new_tokens else ()
+        model = add_adapter(model, settings.adapter, learning, rows)
     trainer = make_trainer(settings, model, processor, mixture)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)

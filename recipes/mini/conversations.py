@@ -1,0 +1,358 @@
+"""Parts of mini's training mixture: faces, voices, texts, facts of clips, and general instructions.
+
+Every sample is a function of the part's seed, its index and the turn alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.analysis.reader import BLANK
+from emotion_qwen.questions import LANGUAGES, TOLD
+from emotion_qwen.records import Sample
+from emotion_qwen.taxonomy import concept, label_set
+from recipes.mini.actions import mirrored
+from recipes.mini.banks import facts_of_row
+from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
+from recipes.mini.clip_texts import ask_clip, kinds_for, think_steps
+from recipes.mini.ears_voices import Voice
+from recipes.mini.ears_voices import vary as vary_voice
+from recipes.mini.eyes_data import EMOTIONS, LabelledFaces, item_of, vary
+from recipes.mini.face_texts import ask_face
+from recipes.mini.label_choices import SETS, answer, closed_question, draw_set, drawn_meaning
+from recipes.nano.questions import Exchange, ask_voice
+
+SIDES = (48, 48, 48, 64)
+"""Sides of face pictures, pixels, equally often."""
+FACE_SETS = {
+    "ferplus": ("ferplus8", "ferplus8", "dfew7", "fer7"),
+    "aligned": ("fer7", "fer7", "dfew7", "ekman"),
+    "lfw": ("fer7", "dfew7", "ekman"),
+}
+"""Source -> sets of labels that its closed questions offer."""
+VOICE_SETS = {
+    "EmoDB": ("emodb7", "emodb7", "dfew7", "ekman"),
+    "RAVDESS": ("ravdess8", "ravdess8", "dfew7", "fer7"),
+    "nEMO": ("weibo6", "weibo6", "dfew7", "fer7"),
+    "emotiontts": ("weibo6", "dfew7", "fer7"),
+}
+FACT_SETS = ("dfew7", "fer7", "ekman")
+CHINESE = 0.4
+"""Share of questions in Chinese about pictures and voices."""
+
+
+def conversation(name: str, exchanges: Sequence[Exchange], first: Sequence[dict[str, Any]] = (), system: str = ""):
+    """Return a sample of questions and answers; `first` are the media of the first question."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    for number, exchange in enumerate(exchanges):
+        text = {"type": "text", "text": exchange.question}
+        messages.append({"role": "user", "content": [*first, text] if number == 0 else exchange.question})
+        messages.append({"role": "assistant", "content": exchange.answer})
+    return Sample(name, tuple(messages))
+
+
+def _language(rng: random.Random) -> str:
+    return LANGUAGES[rng.random() < CHINESE]
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class FacesPart:
+    """Faces with a closed question, or with one about what the face does.
+
+    Attributes:
+        name: of the part.
+        domain: "emotion".
+        faces: with votes, and actions where the landmarker detected the face.
+        rows: of one pass, rare emotions repeated.
+        source: key of `FACE_SETS`.
+        seed: of everything that is drawn.
+        strength: how much pictures are varied; 0 leaves them as they are.
+        closed: share of closed questions.
+        blank: share of blank pictures, for which every label is an equally good answer.
+    """
+
+    name: str
+    domain: str
+    faces: LabelledFaces
+    rows: np.ndarray
+    source: str
+    seed: int = 0
+    strength: float = 1.0
+    closed: float = 0.7
+    blank: float = 0.04
+
+    @property
+    def identity(self) -> str:
+        """A hash of ids and settings."""
+        return _digest(*self.faces.ids, self.rows.tolist(), self.seed, self.strength, self.closed, self.blank)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one face with its question."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        language, row = _language(rng), int(self.rows[index])
+        name = f"{self.name}/{index}/{turn}"
+        votes = {emotion: float(share) for emotion, share in zip(EMOTIONS, self.faces.targets[row], strict=True)}
+        leading = max(votes, key=lambda emotion: votes[emotion])
+        if rng.random() < self.blank:
+            return _blank(name, rng.choice(FACE_SETS[self.source]), language, rng)
+        picture, flipped = face_picture(self.faces, row, self.strength, rng)
+        if leading == "contempt" or rng.random() < self.closed:
+            labels = draw_set(leading, FACE_SETS[self.source], rng)
+            meaning = drawn_meaning(votes, labels, rng)
+            exchange = Exchange(
+                closed_question(labels, language), answer(labels, meaning, language), language, "closed"
+            )
+        else:
+            exchange = ask_face(facts_of_row(flipped, 0), rng)
+        return conversation(name, [exchange], [picture])
+
+
+def face_picture(
+    faces: LabelledFaces, row: int, strength: float, rng: random.Random
+) -> tuple[dict[str, Any], LabelledFaces]:
+    """Return a face's picture, varied, as a message part, and the face's facts as the picture shows them.
+
+    Where the picture is mirrored or turned, its actions and angles are, too.
+    """
+    side = rng.choice(SIDES)
+    item = item_of(faces, row)
+    generator = torch.Generator().manual_seed(rng.getrandbits(48))
+    pixels, geometry = vary(item["pixels"][None].float() / 255, strength, generator, side)
+    actions, angles = mirrored(item["actions"][None], item["angles"][None], geometry.turn, geometry.flip)
+    array = (pixels[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    one = slice(row, row + 1)
+    shown = LabelledFaces(
+        (faces.ids[row],), faces.pixels[one], faces.targets[one], faces.objects[one], actions.numpy(), angles.numpy()
+    )
+    return {"type": "image", "image": array}, shown
+
+
+def _blank(name: str, labels: str, language: str, rng: random.Random) -> Sample:
+    """Ask about a blank picture, with any label as the answer; see `analysis.reader`."""
+    side = rng.choice(SIDES)
+    picture = {"type": "image", "image": np.broadcast_to(BLANK, (side, side, 3)).copy()}
+    return conversation(name, [_any(labels, language, rng)], [picture] if rng.random() < 0.7 else [])
+
+
+def _any(labels: str, language: str, rng: random.Random) -> Exchange:
+    return Exchange(closed_question(labels, language), rng.choice(SETS[labels].names(language)), language, "blank")
+
+
+@dataclass(frozen=True, eq=False)
+class FactPicturesPart:
+    """Faces with their measured facts: questions of all kinds, and thinking in steps.
+
+    Attributes:
+        name: of the part.
+        domain: "emotion".
+        faces: all of them measured.
+        rows: of one pass.
+        bank: unused measurements of other faces, for pictures with a second person.
+        seed: of everything that is drawn.
+        turns: questions about one picture.
+    """
+
+    name: str
+    domain: str
+    faces: LabelledFaces
+    rows: np.ndarray
+    bank: FactBank
+    seed: int = 0
+    turns: int = 3
+
+    @property
+    def identity(self) -> str:
+        """A hash of ids and settings."""
+        return _digest(*self.faces.ids, self.rows.tolist(), self.seed, self.turns)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one picture with facts and questions."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        picture, shown = face_picture(self.faces, int(self.rows[index]), 1.0, rng)
+        facts = draw_picture(self.bank, _language(rng), rng, facts_of_row(shown, 0))
+        return conversation(
+            f"{self.name}/{index}/{turn}", interview(facts, self.turns, rng), [picture], facts_text(facts)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ClipsPart:
+    """Facts of composed clips without media: several questions in turn, the account first in half of them.
+
+    Attributes:
+        name: of the part.
+        domain: "emotion".
+        bank: measurements that clips are composed of.
+        size: clips of one pass.
+        turns: questions about one clip.
+        seed: of everything that is drawn.
+    """
+
+    name: str
+    domain: str
+    bank: FactBank
+    size: int = 20000
+    turns: int = 5
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """The settings and how much the bank holds."""
+        counts = {emotion: len(faces) for emotion, faces in self.bank.faces.items()}
+        return _digest(self.size, self.turns, self.seed, counts)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one clip's facts with questions."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        facts = draw_clip(self.bank, LANGUAGES[rng.random() < 0.35], rng)
+        return conversation(f"{self.name}/{index}/{turn}", interview(facts, self.turns, rng), system=facts_text(facts))
+
+
+def interview(facts: ClipFacts, turns: int, rng: random.Random) -> list[Exchange]:
+    """Return several different questions about a clip, in any order."""
+    kinds = kinds_for(facts)
+    chosen = rng.sample(kinds, min(turns, len(kinds)))
+    if rng.random() < 0.5:
+        chosen = ["account", *(kind for kind in chosen if kind != "account")][:turns]
+    exchanges = [ask_clip(facts, kind, rng) for kind in chosen]
+    if facts.people and rng.random() < 0.25:
+        emotion = concept(facts.people[0].likeliest[0][0])
+        sets = [name for name in FACT_SETS if emotion in map(concept, label_set(name).labels)]
+        exchanges[0] = think_steps(facts, label_set(rng.choice(sets)), rng)
+    return exchanges
+
+
+@dataclass(frozen=True, eq=False)
+class VoicesPart:
+    """Labelled voices, with a closed question or an open one.
+
+    Attributes:
+        name: of the part.
+        domain: "emotion".
+        voices: the sounds.
+        seed: of everything that is drawn.
+        varied: whether a sound is another rendering in every pass.
+        closed: share of closed questions.
+    """
+
+    name: str
+    domain: str
+    voices: tuple[Voice, ...]
+    seed: int = 0
+    varied: bool = True
+    closed: float = 0.8
+
+    @property
+    def identity(self) -> str:
+        """A hash of ids and settings."""
+        return _digest(*(voice.identifier for voice in self.voices), self.seed, self.varied, self.closed)
+
+    def __len__(self) -> int:
+        return len(self.voices)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one voice with its question."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        voice, language = self.voices[index], _language(rng)
+        wave = voice.wave.astype(np.float32)
+        if self.varied:
+            wave = vary_voice(wave, list(self.voices), np.random.default_rng(rng.getrandbits(48)))
+        if voice.label == "calm" or rng.random() < self.closed:
+            labels = draw_set(voice.label, VOICE_SETS[voice.corpus], rng)
+            name = answer(labels, voice.label, language)
+            exchange = Exchange(closed_question(labels, language), name, language, "closed")
+        else:
+            exchange = ask_voice(voice.label, rng, closed=False)
+        return conversation(f"{self.name}/{index}/{turn}", [exchange], [{"type": "audio", "audio": wave}])
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A text and the concept of its label."""
+
+    text: str
+    meaning: str
+
+
+@dataclass(frozen=True, eq=False)
+class TextsPart:
+    """Labelled texts with the closed question, as words that a person says or as context.
+
+    Attributes:
+        name: of the part.
+        domain: "emotion".
+        rows: the texts.
+        choices: sets of labels, keys of `label_choices.SETS`.
+        language: of the texts; most questions are in it.
+        seed: of everything that is drawn.
+    """
+
+    name: str
+    domain: str
+    rows: tuple[LabelledText, ...]
+    choices: tuple[str, ...]
+    language: str
+    seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """A hash of the texts and settings."""
+        return _digest(*((row.text, row.meaning) for row in self.rows), self.choices, self.seed)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one text with its question."""
+        rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
+        row = self.rows[index]
+        language = self.language if rng.random() < 0.85 else next(each for each in LANGUAGES if each != self.language)
+        labels = draw_set(row.meaning, self.choices, rng)
+        form = "words" if rng.random() < 0.85 else "context"
+        words = {"type": "text", "text": TOLD[form][language].format(text=row.text)}
+        question = closed_question(labels, language)
+        exchange = Exchange(question, answer(labels, row.meaning, language), language, "closed")
+        return conversation(f"{self.name}/{index}/{turn}", [exchange], [words])
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayPart:
+    """General instructions with their answers, without media."""
+
+    name: str
+    domain: str
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def identity(self) -> str:
+        """A hash of the texts."""
+        return _digest(*self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sample(self, index: int, turn: int) -> Sample:
+        """Return one instruction, the same in every pass."""
+        question, reply = self.pairs[index]
+        return conversation(f"{self.name}/{index}", [Exchange(question, reply, "en", "replay")])

@@ -1,0 +1,133 @@
+"""Facts that were measured in a clip, as text for a language model that writes and answers questions from them.
+
+A small model reads times, facial movements and the voice more reliably from text than from pictures. So a model trained
+for it (`reads_facts` in its training facts) gets them as the system message, and what it writes can be compared with
+them afterwards. Training writes the same text from annotated data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
+from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
+from emotion_qwen.questions import LANGUAGES
+from emotion_qwen.records import Utterance
+from emotion_qwen.strings import FACTS, in_language
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Something that holds from `start` to `end`, in seconds.
+
+    Attributes:
+        word: a key of `face_claims.PHRASES` or `voice_claims.PHRASES`, or an emotion in the facts' language.
+        start: seconds; 0 in a picture.
+        end: seconds; 0 in a picture.
+    """
+
+    word: str
+    start: float = 0.0
+    end: float = 0.0
+
+
+@dataclass(frozen=True)
+class PersonFacts:
+    """What was measured of one person.
+
+    Attributes:
+        person: number.
+        feelings: emotions over time, names in the facts' language; one for a picture.
+        likeliest: the two likeliest emotions of the person with their shares, larger first.
+        face: movements of the face.
+    """
+
+    person: int
+    feelings: tuple[Stretch, ...]
+    likeliest: tuple[tuple[str, float], ...] = ()
+    face: tuple[Stretch, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was measured in a clip.
+
+    Attributes:
+        language: "en" or "zh".
+        seconds: duration; 0 for a picture.
+        people: everyone who is seen.
+        voice: claims about the voice; those about all of it last from 0 to `seconds`.
+        words: what is said.
+        likeliest: the clip's two likeliest emotions with their shares, larger first.
+        context: what the user knows about the situation.
+    """
+
+    language: str
+    seconds: float
+    people: tuple[PersonFacts, ...] = ()
+    voice: tuple[Stretch, ...] = ()
+    words: tuple[Utterance, ...] = ()
+    likeliest: tuple[tuple[str, float], ...] = ()
+    context: str = ""
+
+    @property
+    def still(self) -> bool:
+        """Whether the clip is a picture or has no duration."""
+        return not self.seconds
+
+    def during(self, stretches: Sequence[Stretch], start: float, end: float) -> tuple[Stretch, ...]:
+        """Return the stretches of which at least half lies between two times; all of them in a picture."""
+        if self.still:
+            return tuple(stretches)
+        return tuple(
+            stretch
+            for stretch in stretches
+            if min(stretch.end, end) - max(stretch.start, start) >= (stretch.end - stretch.start) / 2
+        )
+
+
+def facts_text(facts: ClipFacts) -> str:
+    """Return the facts as text, one line per person, face, voice and words."""
+    texts = in_language(FACTS, facts.language)
+    form = "picture" if facts.still else "clip"
+    lines = [texts[form].format(seconds=facts.seconds)]
+    for person in facts.people:
+        feelings = texts["and"].join(spoken(stretch.word, stretch, facts) for stretch in person.feelings)
+        lines.append(texts["person"].format(person=person.person, feelings=feelings))
+        if len(person.likeliest) > 1:
+            (first, share), (second, other) = person.likeliest[:2]
+            lines[-1] += texts["likeliest"].format(first=first, share=share, second=second, other=other)
+        if person.face:
+            face = texts["and"].join(spoken(_phrase(s.word, facts.language), s, facts) for s in person.face)
+            lines.append(texts["face"].format(person=person.person, face=face))
+    lines += [] if facts.people else [texts["nobody"]]
+    if facts.voice:
+        voice = texts["and"].join(spoken(_phrase(s.word, facts.language), s, facts) for s in facts.voice)
+        lines.append(texts["voice"].format(voice=voice))
+    elif not facts.still:
+        lines.append(texts["silent"])
+    for utterance in facts.words:
+        form = "words" if facts.still else "words_at"
+        lines.append(texts[form].format(start=utterance.start, text=utterance.text.strip()))
+    if facts.context:
+        lines.append(texts["context"].format(text=facts.context))
+    return "\n".join(lines)
+
+
+def spoken(phrase: str, stretch: Stretch, facts: ClipFacts) -> str:
+    """Return a phrase with its times, without them for what holds throughout."""
+    if facts.still or (stretch.start <= 0 and stretch.end >= facts.seconds):
+        return phrase
+    return f"{phrase} {span_text(stretch, facts.language)}"
+
+
+def span_text(stretch: Stretch, language: str) -> str:
+    """Return the times of a stretch, such as `0.5-6.2 s`."""
+    return in_language(FACTS, language)["span"].format(start=stretch.start, end=stretch.end)
+
+
+def _phrase(word: str, language: str) -> str:
+    """Return the first phrase for a word about a face or a voice."""
+    table = FACE_PHRASES if word in FACE_PHRASES else VOICE_PHRASES
+    return table[word][LANGUAGES.index(language)][0]
