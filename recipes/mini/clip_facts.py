@@ -11,11 +11,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch
+from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.faces.face_claims import face_claims
 from emotion_qwen.media.voice_claims import MEASURED
 from emotion_qwen.records import Utterance
-from emotion_qwen.taxonomy import feeling_word
+from emotion_qwen.taxonomy import concept, feeling_word
 from recipes.mini.face_texts import PLAIN, FaceFacts, likeliest, mentioned
 
 RELATIVE = ("relative level", "relative pitch", "relative rate")
@@ -47,12 +47,25 @@ def draw_clip(bank: FactBank, language: str, rng: random.Random) -> ClipFacts:
     seconds = round(2 * 30 ** rng.random(), 1)
     count = rng.choices(list(PEOPLE), weights=list(PEOPLE.values()))[0]
     people = tuple(_person(number + 1, bank, seconds, language, rng) for number in range(count))
-    emotions = [emotion for _, emotion in people] or [rng.choice(list(bank.voices))]
+    emotions = [emotion for _, emotion in people] or [rng.choice(list(bank.faces))]
     facts = ClipFacts(language, seconds, tuple(person for person, _ in people))
+    pairs = [person.likeliest for person, _ in people]
+    heard = rng.choice(emotions) if rng.random() < 0.8 else rng.choice(list(bank.faces))
     if rng.random() < (0.6 if people else 0.85):
-        facts = _spoken(facts, rng.choice(emotions), bank, rng)
-    pairs = [person.likeliest for person, _ in people if person.likeliest]
+        facts = _spoken(facts, heard, bank, rng)
+        if not pairs or heard not in emotions:  # the voice decides alone, or against the face
+            pairs.insert(
+                0, _drawn_shares(heard, [concept(name) for name, _ in pairs[0]] if pairs else [], language, rng)
+            )
     return replace(facts, likeliest=pairs[0] if pairs else ())
+
+
+def _drawn_shares(emotion: str, others: list[str], language: str, rng: random.Random) -> Shares:
+    """Return shares for an emotion and the likeliest other, drawn."""
+    other = next((name for name in others if name != emotion), "neutral" if emotion != "neutral" else "sadness")
+    share = rng.uniform(0.4, 0.95)
+    pair = ((emotion, share), (other, rng.uniform(0.2, 0.9) * min(share, 1 - share)))
+    return tuple((feeling_word(name, language), part) for name, part in pair)
 
 
 def draw_picture(bank: FactBank, language: str, rng: random.Random, face: FaceFacts | None = None) -> ClipFacts:
@@ -70,7 +83,7 @@ def draw_picture(bank: FactBank, language: str, rng: random.Random, face: FaceFa
     return ClipFacts(language, 0.0, tuple(people), likeliest=people[0].likeliest)
 
 
-def shares_of(face: FaceFacts, language: str) -> tuple[tuple[str, float], ...]:
+def shares_of(face: FaceFacts, language: str) -> Shares:
     """Return a face's two likeliest emotions, as adjectives, with their shares of the votes."""
     names = likeliest(face.votes)
     return tuple((feeling_word(name, language), face.votes[name]) for name in names)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from emotion_qwen.analysis.evidence import speaking_against, speaking_for
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch
+from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.analysis.reasoning import steps_question
 from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
@@ -61,7 +62,7 @@ ASK: dict[str, Texts] = {
         "en": ("What speaks against {noun}?", "Is there anything that does not fit {noun}?"),
         "zh": ("有什么迹象与{word}不符？", "哪些地方不支持{word}？"),
     },
-    "sure": {"en": ("How sure is it that {who} is {word}?", "Could it be something else?"),
+    "sure": {"en": ("How sure is it that this is {noun}?", "Could it be something else?"),
              "zh": ("有多确定？", "有没有别的可能？")},
     "count": {"en": ("How many people are seen?", "How many persons are there?"), "zh": ("能看到几个人？",)},
     "voice": {"en": ("How does the voice sound?", "Describe the voice."), "zh": ("声音听起来怎么样？", "描述声音。")},
@@ -114,14 +115,14 @@ SAY: dict[str, Texts] = {
 }  # fmt: skip
 CERTAIN: dict[str, Texts] = {
     "clear": {
-        "en": ("Taken together, {who} is clearly {first}.", "All in all this speaks for {first_noun}.",
-               "{Who} is {first}; other feelings are unlikely."),
-        "zh": ("综合来看，{who}明显{first}。", "总体上说明{first}。"),
+        "en": ("Taken together, this is clearly {first_noun}.", "All in all this speaks for {first_noun}.",
+               "Together this means {first_noun}; other feelings are unlikely."),
+        "zh": ("综合来看，明显是{first}。", "总体上说明{first}。"),
     },
     "likely": {
-        "en": ("{Who} is most likely {first}, perhaps {second}.",
+        "en": ("Most likely this is {first_noun}, perhaps {second_noun}.",
                "This speaks for {first_noun} rather than {second_noun}."),
-        "zh": ("{who}很可能{first}，也可能{second}。", "这更像{first}，而不是{second}。"),
+        "zh": ("很可能是{first}，也可能是{second}。", "这更像{first}，而不是{second}。"),
     },
     "open": {
         "en": ("It is hard to tell: {first} is a little likelier than {second}.",
@@ -151,15 +152,15 @@ def account(facts: ClipFacts, rng: random.Random) -> str:
     if facts.words and rng.random() < 0.7:
         form = "The words are “{text}”" if facts.language == "en" else "说的话是“{text}”"
         parts.append(form.format(text=rng.choice(facts.words).text.strip()))
-    if facts.likeliest and len(facts.people) == 1:
-        parts.append(_certainty(facts, facts.people[0], rng))
+    if facts.likeliest:
+        parts.append(_certainty(facts, facts.likeliest, rng))
     return _sentences(parts, facts.language)
 
 
 def think_steps(facts: ClipFacts, labels: LabelSet, rng: random.Random) -> Exchange:
     """Write the steps that `analysis.reasoning` asks for: observations alone, what they speak for, and the label."""
     person = facts.people[0]
-    emotion = concept(person.likeliest[0][0])
+    emotion = concept(facts.likeliest[0][0])
     steps = {"seen": _plain_list(facts, _chosen(person.face, 3, rng), rng) or _say("no_face", facts, rng)}
     if facts.voice:
         steps["heard"] = _plain_list(facts, _chosen(facts.voice, 2, rng), rng)
@@ -268,9 +269,8 @@ def _evidence(
 
 
 def _sure(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
-    person = _someone(facts, rng)
-    question = _ask("sure", facts, rng, who=_who(person, facts), word=person.likeliest[0][0])
-    return question, _sentences([_certainty(facts, person, rng)], facts.language)
+    question = _ask("sure", facts, rng, word=facts.likeliest[0][0])
+    return question, _sentences([_certainty(facts, facts.likeliest, rng)], facts.language)
 
 
 def _count(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
@@ -305,6 +305,8 @@ def _feel(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
         return _ask("feel", facts, rng, who=_who(None, facts)), _say("nobody", facts, rng)
     person = _someone(facts, rng)
     question = _ask("feel", facts, rng, who=_who(person, facts))
+    if len(facts.people) == 1 and len(person.feelings) == 1:  # all channels together decide
+        person = replace(person, feelings=(replace(person.feelings[0], word=facts.likeliest[0][0]),))
     return question, _sentences([_feelings(facts, person, rng, short=True)], facts.language)
 
 
@@ -373,6 +375,7 @@ def kinds_for(facts: ClipFacts) -> list[str]:
     if not facts.people:
         return ["account", "count", "voice", "words", "unknown", "missing", "feel"]
     kinds = [kind for kind in KINDS if kind != "missing" and not (facts.still and kind in TIMED)]
+    kinds = [kind for kind in kinds if kind != "feel" or len(facts.people) == 1]
     return [kind for kind in kinds if not (facts.still and kind in ("voice", "words"))]
 
 
@@ -395,7 +398,7 @@ def _feelings(facts: ClipFacts, person: PersonFacts, rng: random.Random, short: 
             f"{_range(s, facts.language)}{s.word}" if chinese else f"{s.word} {_range(s, 'en')}"
             for s in person.feelings
         ]
-        return f"{who}{'，'.join(pieces)}" if chinese else f"{who} looks {_and(pieces)}"
+        return f"{who}在{'，'.join(pieces)}" if chinese else f"{who} looks {_and(pieces)}"
     pieces = [
         f"从{s.start:.1f}秒起{s.word}" if chinese else f"{s.word} from {s.start:.1f} s on" for s in person.feelings[1:]
     ]
@@ -437,15 +440,15 @@ def _meaning(facts: ClipFacts, emotion: str, rng: random.Random) -> str:
         if fitting:
             listed = ("、" if chinese else " and ").join(_phrase(word, facts.language, rng) for word in fitting)
             parts.append((form if chinese else english).format(feeling, listed))
-    first, second = (facts.people[0].likeliest * 2)[:2]
+    first, second = facts.likeliest[:2]
     parts.append(f"比{second[0]}更像{first[0]}" if chinese else f"{first[0]} is likelier than {second[0]}")
     return ("；" if chinese else "; ").join(parts)
 
 
-def _certainty(facts: ClipFacts, person: PersonFacts, rng: random.Random) -> str:
-    (first, share), (second, _) = person.likeliest[:2]
+def _certainty(facts: ClipFacts, shares: Shares, rng: random.Random) -> str:
+    (first, share), (second, _) = shares[:2]
     kind = "clear" if share >= CLEAR else "likely" if share >= MOST else "open"
-    who = _who(person, facts)
+    who = _who(None, facts)
     form = rng.choice(CERTAIN[kind][facts.language])
     nouns = {"first_noun": noun(first, facts.language), "second_noun": noun(second, facts.language)}
     return form.format(first=first, second=second, who=who, Who=who[:1].upper() + who[1:], **nouns).rstrip(".。")
@@ -520,10 +523,8 @@ def noun(word: str, language: str) -> str:
 def _sentences(parts: Sequence[str], language: str) -> str:
     """Join clauses to sentences, each with a capital and a full stop."""
     if language == "zh":
-        return "".join(part if part.endswith(("。", "”")) else part + "。" for part in parts)
-    return " ".join(
-        part[:1].upper() + part[1:] + ("" if part.endswith((".", "”", "?", "!")) else ".") for part in parts
-    )
+        return "".join(part if part.endswith("。") else part + "。" for part in parts)
+    return " ".join(part[:1].upper() + part[1:] + ("" if part.endswith((".", "?", "!")) else ".") for part in parts)
 
 
 def _and(pieces: Sequence[str]) -> str:

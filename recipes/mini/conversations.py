@@ -45,8 +45,8 @@ VOICE_SETS = {
     "emotiontts": ("weibo6", "dfew7", "fer7"),
 }
 FACT_SETS = ("dfew7", "fer7", "ekman")
-CHINESE = 0.4
-"""Share of questions in Chinese about pictures and voices."""
+CHINESE = 0.35
+"""Share of questions in Chinese."""
 
 
 def conversation(name: str, exchanges: Sequence[Exchange], first: Sequence[dict[str, Any]] = (), system: str = ""):
@@ -59,8 +59,8 @@ def conversation(name: str, exchanges: Sequence[Exchange], first: Sequence[dict[
     return Sample(name, tuple(messages))
 
 
-def _language(rng: random.Random) -> str:
-    return LANGUAGES[rng.random() < CHINESE]
+def _language(rng: random.Random, chinese: float = CHINESE) -> str:
+    return LANGUAGES[rng.random() < chinese]
 
 
 def _digest(*facts: object) -> str:
@@ -81,6 +81,7 @@ class FacesPart:
         strength: how much pictures are varied; 0 leaves them as they are.
         closed: share of closed questions.
         blank: share of blank pictures, for which every label is an equally good answer.
+        chinese: share of questions in Chinese.
     """
 
     name: str
@@ -92,6 +93,7 @@ class FacesPart:
     strength: float = 1.0
     closed: float = 0.7
     blank: float = 0.04
+    chinese: float = CHINESE
 
     @property
     def identity(self) -> str:
@@ -104,7 +106,7 @@ class FacesPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return one face with its question."""
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
-        language, row = _language(rng), int(self.rows[index])
+        language, row = _language(rng, self.chinese), int(self.rows[index])
         name = f"{self.name}/{index}/{turn}"
         votes = {emotion: float(share) for emotion, share in zip(EMOTIONS, self.faces.targets[row], strict=True)}
         leading = max(votes, key=lambda emotion: votes[emotion])
@@ -118,7 +120,7 @@ class FacesPart:
                 closed_question(labels, language), answer(labels, meaning, language), language, "closed"
             )
         else:
-            exchange = ask_face(facts_of_row(flipped, 0), rng)
+            exchange = ask_face(facts_of_row(flipped, 0), rng, language)
         return conversation(name, [exchange], [picture])
 
 
@@ -225,7 +227,7 @@ class ClipsPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return one clip's facts with questions."""
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
-        facts = draw_clip(self.bank, LANGUAGES[rng.random() < 0.35], rng)
+        facts = draw_clip(self.bank, _language(rng), rng)
         return conversation(f"{self.name}/{index}/{turn}", interview(facts, self.turns, rng), system=facts_text(facts))
 
 
@@ -237,7 +239,7 @@ def interview(facts: ClipFacts, turns: int, rng: random.Random) -> list[Exchange
         chosen = ["account", *(kind for kind in chosen if kind != "account")][:turns]
     exchanges = [ask_clip(facts, kind, rng) for kind in chosen]
     if facts.people and rng.random() < 0.25:
-        emotion = concept(facts.people[0].likeliest[0][0])
+        emotion = concept(facts.likeliest[0][0])
         sets = [name for name in FACT_SETS if emotion in map(concept, label_set(name).labels)]
         exchanges[0] = think_steps(facts, label_set(rng.choice(sets)), rng)
     return exchanges
@@ -254,6 +256,7 @@ class VoicesPart:
         seed: of everything that is drawn.
         varied: whether a sound is another rendering in every pass.
         closed: share of closed questions.
+        chinese: share of questions in Chinese.
     """
 
     name: str
@@ -262,6 +265,7 @@ class VoicesPart:
     seed: int = 0
     varied: bool = True
     closed: float = 0.8
+    chinese: float = CHINESE
 
     @property
     def identity(self) -> str:
@@ -274,7 +278,7 @@ class VoicesPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return one voice with its question."""
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
-        voice, language = self.voices[index], _language(rng)
+        voice, language = self.voices[index], _language(rng, self.chinese)
         wave = voice.wave.astype(np.float32)
         if self.varied:
             wave = vary_voice(wave, list(self.voices), np.random.default_rng(rng.getrandbits(48)))

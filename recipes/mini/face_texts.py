@@ -120,9 +120,9 @@ class FaceFacts:
     votes: Mapping[str, float]
 
 
-def ask_face(facts: FaceFacts, rng: random.Random) -> Exchange:
-    """Write one question about a face, and its answer from the facts."""
-    language = rng.choice(LANGUAGES)
+def ask_face(facts: FaceFacts, rng: random.Random, language: str | None = None) -> Exchange:
+    """Write one question about a face, and its answer from the facts; the language is drawn unless it is given."""
+    language = language or rng.choice(LANGUAGES)
     if not facts.values:
         return Exchange(rng.choice(ASK[language]), conclusion(facts.votes, language, rng), language, "describe")
     kind = rng.choices(("describe", "part", "why", "claim"), weights=(0.55, 0.2, 0.1, 0.15))[0]

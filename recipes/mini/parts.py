@@ -15,6 +15,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.taxonomy import concept, concept_of_word
 from recipes.mini.banks import face_facts, make_bank
 from recipes.mini.conversations import (
+    CHINESE,
     ClipsPart,
     FacesPart,
     FactPicturesPart,
@@ -33,12 +34,14 @@ SOURCES = {source.name: source for source in (FERPLUS, ALIGNED, LFW)}
 
 def faces(
     name: str, domain: str, split: str, path: Path, *, source: str, arrays: str, landmarks: str = "", seed: int = 0,
-    strength: float = 1.0, closed: float = 0.7, blank: float = 0.04,
+    strength: float = 1.0, closed: float = 0.7, blank: float = 0.04, chinese: float = CHINESE,
 ) -> FacesPart:  # fmt: skip
     """Read faces of a source; rare emotions are repeated as for the eyes. See `FacesPart`."""
     chosen = SOURCES[source]
     read = _faces(chosen, path, split, arrays, landmarks)
-    return FacesPart(name, domain, read, _repeated(chosen, read, seed), chosen.name, seed, strength, closed, blank)
+    return FacesPart(
+        name, domain, read, _repeated(chosen, read, seed), chosen.name, seed, strength, closed, blank, chinese
+    )
 
 
 def fact_pictures(
@@ -66,11 +69,11 @@ def clips(
 
 def voices(
     name: str, domain: str, split: str, path: Path, *, corpora: list[str], cache: str, seed: int = 0,
-    varied: bool = True, closed: float = 0.8,
+    varied: bool = True, closed: float = 0.8, chinese: float = CHINESE,
 ) -> VoicesPart:  # fmt: skip
     """Read the voices of some corpora from the files beside `path`; see `VoicesPart`."""
     read = [v for v in read_corpora(path.parent, Path(cache)) if v.corpus in corpora and v.split == split]
-    return VoicesPart(name, domain, tuple(read), seed, varied, closed)
+    return VoicesPart(name, domain, tuple(read), seed, varied, closed, chinese)
 
 
 def texts(

@@ -269,6 +269,10 @@ FACTS: Strings = {
         " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
         "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
     ),
+    "together": (
+        "Together: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "综合：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
     "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
     "voice": ("Voice: {voice}.", "声音：{voice}。"),
     "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
@@ -280,6 +284,14 @@ FACTS: Strings = {
     "and": ("; ", "；"),
 }
 """Measured facts as a model gets them; see `analysis.facts`."""
+CHECKS: Strings = {
+    "movement": ("it was not measured that {claim}", "没有测到“{claim}”"),
+    "voice": ("it was not measured that {claim}", "没有测到“{claim}”"),
+    "time": ("nothing that was measured begins or ends at {claim} s", "没有测到在{claim}秒开始或结束的内容"),
+    "quote": ("the words {claim} are not known", "没有{claim}这句话"),
+    "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
+}
+"""What contradicts a generated sentence; see `analysis.checking`."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

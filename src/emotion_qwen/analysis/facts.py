@@ -16,6 +16,9 @@ from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.records import Utterance
 from emotion_qwen.strings import FACTS, in_language
 
+Shares = tuple[tuple[str, float], ...]
+"""Emotions in the facts' language, each with its share, 0 to 1."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -39,13 +42,13 @@ class PersonFacts:
     Attributes:
         person: number.
         feelings: emotions over time, names in the facts' language; one for a picture.
-        likeliest: the two likeliest emotions of the person with their shares, larger first.
+        likeliest: the two likeliest emotions by the picture of the person, with their shares, larger first.
         face: movements of the face.
     """
 
     person: int
     feelings: tuple[Stretch, ...]
-    likeliest: tuple[tuple[str, float], ...] = ()
+    likeliest: Shares = ()
     face: tuple[Stretch, ...] = ()
 
 
@@ -59,7 +62,7 @@ class ClipFacts:
         people: everyone who is seen.
         voice: claims about the voice; those about all of it last from 0 to `seconds`.
         words: what is said.
-        likeliest: the clip's two likeliest emotions with their shares, larger first.
+        likeliest: the two likeliest emotions by all channels together, with their shares, larger first; the answer.
         context: what the user knows about the situation.
     """
 
@@ -68,7 +71,7 @@ class ClipFacts:
     people: tuple[PersonFacts, ...] = ()
     voice: tuple[Stretch, ...] = ()
     words: tuple[Utterance, ...] = ()
-    likeliest: tuple[tuple[str, float], ...] = ()
+    likeliest: Shares = ()
     context: str = ""
 
     @property
@@ -93,17 +96,16 @@ def facts_text(facts: ClipFacts) -> str:
     form = "picture" if facts.still else "clip"
     lines = [texts[form].format(seconds=facts.seconds)]
     for person in facts.people:
-        feelings = texts["and"].join(spoken(stretch.word, stretch, facts) for stretch in person.feelings)
+        feelings = texts["and"].join(with_times(stretch.word, stretch, facts) for stretch in person.feelings)
         lines.append(texts["person"].format(person=person.person, feelings=feelings))
-        if len(person.likeliest) > 1:
-            (first, share), (second, other) = person.likeliest[:2]
-            lines[-1] += texts["likeliest"].format(first=first, share=share, second=second, other=other)
+        if len(person.likeliest) > 1 and len(facts.people) > 1:
+            lines[-1] += _likeliest("likeliest", person.likeliest, texts)
         if person.face:
-            face = texts["and"].join(spoken(_phrase(s.word, facts.language), s, facts) for s in person.face)
+            face = texts["and"].join(with_times(spoken_phrase(s.word, facts.language), s, facts) for s in person.face)
             lines.append(texts["face"].format(person=person.person, face=face))
     lines += [] if facts.people else [texts["nobody"]]
     if facts.voice:
-        voice = texts["and"].join(spoken(_phrase(s.word, facts.language), s, facts) for s in facts.voice)
+        voice = texts["and"].join(with_times(spoken_phrase(s.word, facts.language), s, facts) for s in facts.voice)
         lines.append(texts["voice"].format(voice=voice))
     elif not facts.still:
         lines.append(texts["silent"])
@@ -112,10 +114,17 @@ def facts_text(facts: ClipFacts) -> str:
         lines.append(texts[form].format(start=utterance.start, text=utterance.text.strip()))
     if facts.context:
         lines.append(texts["context"].format(text=facts.context))
+    if len(facts.likeliest) > 1:
+        lines.append(_likeliest("together", facts.likeliest, texts))
     return "\n".join(lines)
 
 
-def spoken(phrase: str, stretch: Stretch, facts: ClipFacts) -> str:
+def _likeliest(form: str, shares: Shares, texts: dict[str, str]) -> str:
+    (first, share), (second, other) = shares[:2]
+    return texts[form].format(first=first, share=share, second=second, other=other)
+
+
+def with_times(phrase: str, stretch: Stretch, facts: ClipFacts) -> str:
     """Return a phrase with its times, without them for what holds throughout."""
     if facts.still or (stretch.start <= 0 and stretch.end >= facts.seconds):
         return phrase
@@ -127,7 +136,7 @@ def span_text(stretch: Stretch, language: str) -> str:
     return in_language(FACTS, language)["span"].format(start=stretch.start, end=stretch.end)
 
 
-def _phrase(word: str, language: str) -> str:
+def spoken_phrase(word: str, language: str) -> str:
     """Return the first phrase for a word about a face or a voice."""
     table = FACE_PHRASES if word in FACE_PHRASES else VOICE_PHRASES
     return table[word][LANGUAGES.index(language)][0]

@@ -1,0 +1,95 @@
+"""Check generated sentences against what was measured: movements, the voice, times, quotes and emotions.
+
+A sentence may say many things that nothing measures; these are left unchecked. What can be checked and is not among the
+facts is returned as a contradiction, in the language of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from emotion_qwen.analysis.facts import ClipFacts, Stretch, spoken_phrase
+from emotion_qwen.faces.face_claims import claims_in
+from emotion_qwen.matching.statements import stated_concepts
+from emotion_qwen.media.voice_claims import voice_claims_in
+from emotion_qwen.strings import CHECKS, in_language
+from emotion_qwen.taxonomy import concept
+
+TOLERANCE = 0.25
+"""Seconds by which a time may differ from that of the facts."""
+_SENTENCES = re.compile(r"(?:[^.!?。！？“]|\.(?=\d)|“[^”]*”)+[.!?。！？]*\s*")
+_QUOTES = re.compile(r"“([^”]+)”")
+_TIMES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:s\b|秒)|(?<=from )(\d+(?:\.\d+)?)(?= to )")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A generated sentence with what contradicts it.
+
+    Attributes:
+        text: the sentence.
+        claims: number of its claims that can be checked.
+        contradictions: one clause for each claim that the measurements do not confirm.
+    """
+
+    text: str
+    claims: int
+    contradictions: tuple[str, ...] = ()
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split a text at the end of sentences; quotes and decimal points stay whole."""
+    return [match.group().strip() for match in _SENTENCES.finditer(text) if match.group().strip()]
+
+
+def check_text(text: str, facts: ClipFacts) -> list[Checked]:
+    """Check a generated text sentence by sentence."""
+    return [check_sentence(sentence, facts) for sentence in split_sentences(text)]
+
+
+def check_sentence(sentence: str, facts: ClipFacts) -> Checked:
+    """Check one sentence: which of its claims are not among the facts?"""
+    verdicts = list(_verdicts(sentence, facts))
+    texts = in_language(CHECKS, facts.language)
+    wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in verdicts if not right)
+    return Checked(sentence, len(verdicts), wrong)
+
+
+def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:
+    """Yield (kind, claim as words, whether the facts confirm it) of every claim that can be checked."""
+    unquoted = _QUOTES.sub("", sentence)
+    language = facts.language
+    movements = [stretch for person in facts.people for stretch in person.face]
+    for word in claims_in(unquoted, language):
+        yield "movement", spoken_phrase(word, language), word in _words(movements)
+    for word in voice_claims_in(unquoted, language):
+        yield "voice", spoken_phrase(word, language), word in _words(facts.voice)
+    times = [time for stretch in _stretches(facts) for time in (stretch.start, stretch.end)] + [facts.seconds]
+    for match in _TIMES.finditer(unquoted):
+        time = float(match.group(1) or match.group(2))
+        near = any(abs(time - known) <= TOLERANCE for known in times)
+        yield "time", match.group(1) or match.group(2), near or (not facts.still and _within(time, facts))
+    for quote in _QUOTES.findall(sentence):
+        yield "quote", f"“{quote}”", any(quote.strip() in utterance.text for utterance in facts.words)
+    known = {concept(stretch.word) for person in facts.people for stretch in person.feelings}
+    known |= {concept(name) for person in facts.people for name, _ in person.likeliest}
+    known |= {concept(name) for name, _ in facts.likeliest}
+    for emotion in sorted(stated_concepts(unquoted, language)):
+        yield "emotion", emotion, emotion in known
+
+
+def _within(time: float, facts: ClipFacts) -> bool:
+    """Whether a time is that of a word."""
+    return any(abs(time - utterance.start) <= TOLERANCE for utterance in facts.words)
+
+
+def _stretches(facts: ClipFacts) -> Iterator[Stretch]:
+    for person in facts.people:
+        yield from (*person.feelings, *person.face)
+    yield from facts.voice
+
+
+def _words(stretches: Iterable[Stretch]) -> set[str]:
+    return {stretch.word for stretch in stretches}
