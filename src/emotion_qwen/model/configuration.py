@@ -12,6 +12,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
 from transformers.models.whisper.configuration_whisper import WhisperConfig
 
 from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.records import HEAD_ANGLES
 
 GATE_MODES = ("learned", "general", "emotion")
 GATE_POOLS = ("after", "before")
@@ -88,9 +89,12 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         gate_threshold: in inference a fusion weight below this becomes exactly 0 and the other 1.
         audio_config: of the audio side; None is a model that does not hear, exactly as it is without this field.
         audio_token_id: id of the placeholder that audio tokens replace.
+        facial_actions: names of the outputs of the head for facial actions, in order, the last three `HEAD_ANGLES`; None
+            is a model without that head, exactly as it is without this field.
 
     Raises:
-        SettingsError: an unknown gate mode or pool, or heads that do not divide the width.
+        SettingsError: an unknown gate mode or pool, heads that do not divide the width, or names of facial actions that
+            do not end with the head angles or occur twice.
     """
 
     model_type = "emotion_qwen"
@@ -106,6 +110,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     gate_threshold: float = 1e-3
     audio_config: dict | EmotionQwenAudioConfig | None = None
     audio_token_id: int | None = None
+    facial_actions: list[str] | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -119,6 +124,12 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         if width % self.gate_num_heads:
             raise SettingsError(
                 f"gate_num_heads {self.gate_num_heads} does not divide the vision width {width}; choose a divisor"
+            )
+        names = self.facial_actions
+        if names is not None and (tuple(names[-3:]) != HEAD_ANGLES or len(set(names)) < len(names)):
+            raise SettingsError(
+                f"facial_actions ends with {', '.join(names[-3:])} and has {len(set(names))} different names of "
+                f"{len(names)}; expected different names, the last three {', '.join(HEAD_ANGLES)}"
             )
 
     @property

@@ -118,11 +118,16 @@ def enter_stage(
         The trained parts.
 
     Raises:
-        SettingsError: a part does not exist or is bypassed by the gate mode, or there is no part to train.
+        SettingsError: a part does not exist, is bypassed by the gate mode or has no loss, or there is none to train.
     """
     learning = tuple(chosen.trains if trains is None else trains)
     if not learning:
         raise SettingsError(f"a stage without a part to train; name at least one of {', '.join(PARTS)}")
+    if "actions" in learning:
+        raise SettingsError(
+            "no stage has a loss for the facial actions, which are fitted to the vision transformer by a recipe; take "
+            "`actions` from `trains`"
+        )
     if idle := sorted(set(learning) & LEFT_OUT[chosen.gate]):
         raise SettingsError(
             f"part(s) {', '.join(idle)} cannot learn while the gate mode is {chosen.gate!r}, which leaves them out; "
