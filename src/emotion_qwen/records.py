@@ -153,11 +153,11 @@ class FacialMovement:
     word: str
     """what is claimed of it, a key of `faces.face_claims.PHRASES`."""
     start: Seconds
-    """of the first crop in which the claim holds."""
+    """seconds, of the first crop in which the claim holds."""
     end: Seconds
-    """of the last crop in which it holds."""
+    """seconds, of the last crop in which it holds."""
     peak: Seconds
-    """of the crop in which it is clearest."""
+    """seconds, of the crop in which it is clearest."""
     value: float
     """what was measured there: 0 to 1, or degrees for `HEAD_ANGLES`."""
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 from tests.views.reports import KINDS, two_people
 
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 from emotion_qwen.views.render import as_json
 from emotion_qwen.views.schema import VERSION, report_schema, write_schema
 
@@ -108,7 +108,8 @@ def test_everything_is_closed_named_and_described():
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
     for record in (schema, *schema["$defs"].values()):
         assert record["additionalProperties"] is False and record["description"]
-        assert record["required"] == list(record["properties"])
+        optional = OMITTED_IF_EMPTY.get(record["title"])
+        assert record["required"] == [name for name in record["properties"] if name != optional]
     told = schema["properties"]
     assert told["gate"]["description"] == 'mean fusion weights, "general" and "emotion".'
     assert schema["$defs"]["Moment"]["properties"]["distribution"]["description"] == "Smoothed."

@@ -17,8 +17,6 @@ from emotion_qwen.faces.face_claims import SCALES, SHAPES, FaceClaim, face_claim
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import HEAD_ANGLES, FacialMovement
 
-PLAIN = ("no smile", "mouth closed", "eyes open", "head forward")
-"""Words that hold for most faces most of the time; views do not mention them."""
 RELIABLE = 0.3
 """Smallest coefficient of determination (R2) of an action, on people unseen in training, from which words claim it."""
 BRIDGED = 1
@@ -32,34 +30,39 @@ def action_names(reading: ClipReading) -> tuple[str, ...]:
     return tuple(reading.engine.model.config.facial_actions or ())
 
 
-def glimpse_actions(reading: ClipReading) -> np.ndarray:
-    """Return (G, A) facial actions and angles of the glimpses; NaN for those that are not crops of a person.
+def crop_actions(
+    reading: ClipReading, person: PersonPictures, channels: Collection[str] = PICTURE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the crops of a person.
 
     Roll is relative to the picture also for a face whose crop was rotated upright; yaw and pitch are relative to the
     crop.
+
+    Args:
+        reading: of a clip, by a model that measures facial actions.
+        person: of that clip.
+        channels: of the views that were scored already; the measurements are the same for all that have the picture.
+
+    Returns:
+        (R,) rows of the glimpses that show the person, and (R, A) actions and angles.
     """
     names = action_names(reading)
-    values = np.full((len(reading.glimpses), len(names)), np.nan)
-    if not names:
-        return values
-    for person in reading.prepared.people:
-        rows = np.flatnonzero(reading.rows_of(person.track.person))
-        answers = reading.answers([reading.glimpses[row].view(PICTURE, reading.language) for row in rows])
-        for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            assert answer is not None and answer.actions is not None  # crops have a picture, and there is a head
-            measured = answer.actions.double().numpy()
-            # The pictures of a crop follow each other: as it is, then mirrored.
-            is_mirrored = reading.engine.processor.settings.person_mirrored and place % 2 == 1
-            values[row] = unmirrored(names, measured) if is_mirrored else measured
-            values[row, names.index("roll")] += _righting(reading, person, reading.glimpses[row].time)
-    return values
+    rows = np.flatnonzero(reading.rows_of(person.track.person))
+    answers = reading.answers([reading.glimpses[row].view(channels, reading.language) for row in rows])
+    measured = np.stack(
+        [answer.actions.double().numpy() for answer in answers if answer and answer.actions is not None]
+    )
+    if reading.engine.processor.settings.person_mirrored:  # the pictures of a crop: as it is, then mirrored
+        measured[1::2] = unmirrored(names, measured[1::2])
+    measured[:, names.index("roll")] += [_righting(reading, person, reading.glimpses[row].time) for row in rows]
+    return rows, measured
 
 
 def unmirrored(names: Sequence[str], values: np.ndarray) -> np.ndarray:
-    """Return the (A,) values of a picture, given those of its mirrored copy in the order of `names`."""
+    """Return the (..., A) values of pictures, given those of their mirrored copies in the order of `names`."""
     places = [names.index(other_side(name)) for name in names]
     signs = np.array([-1.0 if name in _TURNED else 1.0 for name in names])
-    return values[places] * signs
+    return values[..., places] * signs
 
 
 def _righting(reading: ClipReading, person: PersonPictures, time: float) -> float:
@@ -69,19 +72,15 @@ def _righting(reading: ClipReading, person: PersonPictures, time: float) -> floa
     return float(track.rolls[near]) if track.rolls is not None and is_righted(track, near) else 0.0
 
 
-def person_actions(reading: ClipReading, number: int) -> dict[float, dict[str, float]]:
+def person_actions(reading: ClipReading, person: PersonPictures) -> dict[float, dict[str, float]]:
     """Return time -> facial actions and angles of a person's crops, in order of time; empty if none are measured."""
     names = action_names(reading)
     if not names:
         return {}
-    values = glimpse_actions(reading)
-    rows = np.flatnonzero(reading.rows_of(number))
+    rows, values = crop_actions(reading, person)
     times = np.array([reading.glimpses[row].time for row in rows])
-    means = {float(time): values[rows[times == time]].mean(0) for time in np.unique(times)}
-    return {
-        time: {name: round(float(value), 3) for name, value in zip(names, mean, strict=True)}
-        for time, mean in means.items()
-    }
+    means = {time: values[times == time].mean(0).tolist() for time in np.unique(times).tolist()}
+    return {time: {name: round(v, 3) for name, v in zip(names, mean, strict=True)} for time, mean in means.items()}
 
 
 def movements(actions: Mapping[float, Mapping[str, float]], facts: Mapping[str, Any]) -> tuple[FacialMovement, ...]:

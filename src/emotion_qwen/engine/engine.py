@@ -154,14 +154,23 @@ class Engine:
             )
 
     def provenance(self) -> dict[str, Any]:
-        """Return the model's name, dtype, and a hash of its configuration and of a sample of every weight."""
+        """Return the model's name, dtype, and a hash of its configuration and of a sample of every weight.
+
+        A model that measures facial actions also has `facial_actions`: the name of each, in order -> its measured error
+        (`r2` and `mean_absolute_error`), by the training facts; {} where it is unknown.
+        """
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
         for key, value in sorted(self.model.state_dict().items()):
             sample = (
                 value.reshape(-1)[:: max(1, value.numel() // SAMPLED)].float().cpu()
             )  # hashing all weights of 72B would take minutes
             digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
-        return {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": str(self.model.dtype).split(".")[1]}
+        dtype = str(self.model.dtype).split(".")[1]
+        facts: dict[str, Any] = {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": dtype}
+        if (names := self.model.config.facial_actions) is not None:
+            errors = self.training_facts().get("facial_actions", {})
+            facts["facial_actions"] = {name: errors.get(name, {}) for name in names}
+        return facts
 
     def training_facts(self) -> dict[str, Any]:
         """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""

@@ -97,6 +97,8 @@ PHRASES: dict[str, Phrases] = {
 """Word -> its phrases in English and in Chinese; no phrase stands within that of another measurement."""
 NAMES = {word: name for name, scale in SCALES.items() for _, word in scale if word is not None}
 """Word -> the measurement that it is about."""
+PLAIN = ("no smile", "mouth closed", "eyes open", "head forward")
+"""Words that are true of most faces most of the time, which readers need not be told."""
 
 
 def other_side(action: str) -> str:

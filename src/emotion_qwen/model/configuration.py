@@ -94,7 +94,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
 
     Raises:
         SettingsError: an unknown gate mode or pool, heads that do not divide the width, or names of facial actions that
-            do not end with the head angles or occur twice.
+            do not end with the head angles, occur twice, or have only one side of the face.
     """
 
     model_type = "emotion_qwen"
@@ -130,6 +130,11 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
             raise SettingsError(
                 f"facial_actions ends with {', '.join(names[-3:])} and has {len(set(names))} different names of "
                 f"{len(names)}; expected different names, the last three {', '.join(HEAD_ANGLES)}"
+            )
+        sides = [{n.removesuffix(side) for n in names or () if n.endswith(side)} for side in ("Left", "Right")]
+        if unpaired := sorted(sides[0] ^ sides[1]):
+            raise SettingsError(
+                f"facial_actions has {unpaired[0]} on one side of the face only; give Left and Right of each"
             )
 
     @property
