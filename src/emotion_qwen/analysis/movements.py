@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from emotion_qwen.analysis.cues import is_righted
 from emotion_qwen.analysis.reading import PICTURE, ClipReading
@@ -49,9 +50,9 @@ def crop_actions(
     names = action_names(reading)
     rows = np.flatnonzero(reading.rows_of(person.track.person))
     answers = reading.answers([reading.glimpses[row].view(channels, reading.language) for row in rows])
-    measured = np.stack(
-        [answer.actions.double().numpy() for answer in answers if answer and answer.actions is not None]
-    )
+    actions = [answer.actions for answer in answers if answer is not None and answer.actions is not None]
+    assert len(actions) == len(rows)  # crops have a picture, and the model measures it
+    measured = torch.stack(actions).double().numpy()
     if reading.engine.processor.settings.person_mirrored:  # the pictures of a crop: as it is, then mirrored
         measured[1::2] = unmirrored(names, measured[1::2])
     measured[:, names.index("roll")] += [_righting(reading, person, reading.glimpses[row].time) for row in rows]

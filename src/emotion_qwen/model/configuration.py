@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
@@ -89,8 +91,8 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         gate_threshold: in inference a fusion weight below this becomes exactly 0 and the other 1.
         audio_config: of the audio side; None is a model that does not hear, exactly as it is without this field.
         audio_token_id: id of the placeholder that audio tokens replace.
-        facial_actions: names of the outputs of the head for facial actions, in order, the last three `HEAD_ANGLES`; None
-            is a model without that head, exactly as it is without this field.
+        facial_actions: outputs of the head for facial actions, in order, the last three `HEAD_ANGLES`; None is a model
+            without that head, exactly as it is without this field.
 
     Raises:
         SettingsError: an unknown gate mode or pool, heads that do not divide the width, or names of facial actions that
@@ -136,6 +138,13 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
             raise SettingsError(
                 f"facial_actions has {unpaired[0]} on one side of the face only; give Left and Right of each"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields; `facial_actions` only if there are any, so that digests of other models do not change."""
+        values = super().to_dict()
+        if self.facial_actions is None:
+            values.pop("facial_actions", None)
+        return values
 
     @property
     def hearing(self) -> EmotionQwenAudioConfig | None:
