@@ -1,8 +1,8 @@
 """Facial actions: a small head that measures, from a visual's patch features, what a face does and where it is turned.
 
 It reads the vision transformer alone: no token passes through it, and no answer of the language model depends on it.
-`EmotionQwenConfig.facial_actions` names its outputs: ARKit's blendshapes, 0 to 1 (values slightly outside are possible),
-then the head angles yaw, pitch and roll in degrees. They mean something for crops of one face only.
+`EmotionQwenConfig.facial_actions` names its outputs: blendshapes of ARKit, about 0 to 1, and the head angles
+yaw, pitch and roll in degrees. They mean something for crops of one face only.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from emotion_qwen.views.sections import (
     channel_cells,
     cue_place,
     leading,
-    movements,
+    movement_lines,
     time_span,
 )
 
@@ -146,7 +146,7 @@ def _faces(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = [
         f"- **{_person(person, say)}** {_sentence(text, MEASURED, say)} <sub>{escape(figure)}</sub>"
         for person in report.people
-        for text, figure in movements(report, person, say)
+        for text, figure in movement_lines(report, person, say)
     ]
     if lines:
         yield f"### {_head('face', say)}"

@@ -46,7 +46,7 @@ def cue_place(report: EmotionReport, cue: Cue, say: Phrases) -> tuple[str, str]:
     return "" if is_still(report) else time_span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
 
 
-def movements(report: EmotionReport, person: Person, say: Phrases) -> list[tuple[str, str]]:
+def movement_lines(report: EmotionReport, person: Person, say: Phrases) -> list[tuple[str, str]]:
     """Format the clearest movements of a person's face, in order of time.
 
     Movements with words of `PLAIN` are left out. Of equally clear ones, the longest come first.

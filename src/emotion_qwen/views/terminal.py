@@ -35,7 +35,7 @@ from emotion_qwen.views.sections import (
     channel_cells,
     cue_place,
     leading,
-    movements,
+    movement_lines,
     time_span,
 )
 
@@ -191,7 +191,7 @@ def faces(report: EmotionReport, say: Phrases) -> RenderableType | None:
     table = Table.grid(padding=(0, 2, 0, 0))
     for person in report.people:
         name = f"{say['person']} {person.person + 1}"
-        for text, figure in movements(report, person, say):
+        for text, figure in movement_lines(report, person, say):
             table.add_row(Text(name, "bold"), sentence(text, MEASURED, say), Text(figure, "dim"))
             name = ""
     return Group(Text(say["face"], "bold"), table) if table.row_count else None
