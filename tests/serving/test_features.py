@@ -10,6 +10,7 @@ from tests.conftest import write_clip
 from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.serving.http.protocol import Features, Gate
 from emotion_qwen.taxonomy import label_set
 
 WHERE = "/v1/emotion/features"
@@ -51,6 +52,15 @@ def test_parts_with_words_give_those_of_the_context(server, nano, astronaut, tmp
     assert np.allclose(found["pooled"], own.pooled, atol=1e-3)
     plain = server.http.post(WHERE, json={"content": asked["content"][:1]}).json()
     assert not np.allclose(found["pooled"], plain["pooled"], atol=1e-3), "the words are read, too"
+
+
+def test_actions_are_there_only_if_they_were_measured():
+    facts = {"model": "m", "source": "s", "visual": None, "audio": None, "pooled": [0.5], "provenance": {}}
+    plain = Features(**facts, gate=Gate(general=0, emotion=0))
+    assert "actions" not in plain.model_dump() and plain.model_dump()["visual"] is None
+    measured = Features(**facts, gate=Gate(general=0, emotion=0), actions={"jawOpen": 0.25})
+    assert json.loads(measured.model_dump_json())["actions"] == {"jawOpen": 0.25}
+    assert "actions" in Features.model_json_schema(mode="serialization")["properties"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from tests.views.reports import HOSTILE, KINDS, moving, nobody_seen, picture_only, two, two_people
+from tests.views.reports import HOSTILE, KINDS, face, moving, nobody_seen, picture_only, two, two_people
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Cue, EmotionReport
@@ -129,7 +129,8 @@ def test_every_view_says_what_the_face_does(language):
 
 
 def test_a_picture_has_movements_without_times_and_other_models_have_none():
-    shown = view(replace(picture_only(), people=moving().people), 120)
+    still = picture_only()
+    shown = view(replace(still, people=(replace(still.people[0], face=face()),)), 120)
     assert "The smile is broad  " in shown and "The smile is broad (" not in shown
     assert "what the face does" not in view(two_people()) and "<h2>what the face" not in compose_page(
         two_people(), None, None
