@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+import pydantic
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from emotion_qwen.analysis.report import ABSTAIN_BELOW
 from emotion_qwen.engine.sampling import COLDEST
@@ -322,7 +314,7 @@ class Features(BaseModel):
     actions: dict[str, float] | None = None
     """Facial action -> mean over the crops of people; absent without a person, or if the model has no such head."""
 
-    @model_serializer(mode="wrap")
+    @pydantic.model_serializer(mode="wrap")
     def _without_unmeasured(self, serialize: Any) -> Any:
         values = serialize(self)
         return values if self.actions is not None else {key: values[key] for key in values if key != "actions"}
