@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-import torch
 from tests.conftest import write_clip
+from tests.facial_heads import ERRORS, NAMES, detector, with_head
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.features import FeatureFile, action_errors, read_features
@@ -16,16 +16,8 @@ from emotion_qwen.analysis.movements import movements, unmirrored
 from emotion_qwen.batch.folder import Request
 from emotion_qwen.engine.encoding import Encoder
 from emotion_qwen.engine.engine import Engine
-from emotion_qwen.faces import Detections, ScriptedDetector
-from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.records import FacialMovement
 from emotion_qwen.views.render import as_json
-
-NAMES = ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "yaw", "pitch", "roll")
-ERRORS = {
-    "mouthSmileLeft": {"r2": 0.8, "mean_absolute_error": 0.05}, "jawOpen": {"r2": 0.3, "mean_absolute_error": 0.04},
-    "yaw": {"r2": 0.29, "mean_absolute_error": 9.0},
-}  # fmt: skip
 
 
 def crops(**series: list[float]) -> dict[float, dict[str, float]]:
@@ -83,29 +75,6 @@ def test_a_mirrored_copy_is_turned_back():
 # --- in a report -----------------------------------------------------------------------------------------------------
 
 
-def with_head(engine: Engine, folder, **settings) -> Engine:
-    """Return an engine with the same weights and a head whose numbers are all different."""
-    config = copy.deepcopy(engine.model.config)
-    config.facial_actions = list(NAMES)
-    model = EmotionQwenForConditionalGeneration(config)
-    generator = torch.Generator().manual_seed(5)
-    width = 2 * config.vision_config.hidden_size
-    weight = torch.randn(len(NAMES), width, generator=generator) * torch.tensor([[0.02]] * 3 + [[2.0]] * 3)
-    head = {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width), "linear.weight": weight,
-            "linear.bias": torch.tensor([0.9, 0.8, 0.5, 1.0, 2.0, 3.0])}  # fmt: skip
-    model.load_state_dict(engine.model.state_dict() | {f"model.actions.{name}": v for name, v in head.items()})
-    processor = copy.copy(engine.processor)
-    processor.clip_settings = {**processor.clip_settings, **settings}
-    (folder / "training_facts.json").write_text(json.dumps({"facial_actions": ERRORS}))
-    return Engine(model, processor, "with head", folder)
-
-
-def detector() -> ScriptedDetector:
-    """Return a detector that finds one moving face in the four frames of a clip."""
-    boxes = ([4, 8, 20, 30], [5, 8, 21, 30], [6, 8, 22, 30], [7, 8, 23, 30])
-    return ScriptedDetector([Detections(np.array([box], np.float32), np.array([0.9], np.float32)) for box in boxes])
-
-
 @pytest.fixture
 def moving_clip(tmp_path):
     frames = np.random.default_rng(3).integers(0, 255, (10, 48, 64, 3), dtype=np.uint8)
@@ -143,6 +112,21 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
     assert person.distribution == pytest.approx(before.people[0].distribution, abs=1e-6)
     values = json.loads(as_json(report))
     assert set(values["people"][0]["seen"][0]["actions"]) == set(NAMES) and values["people"][0]["face"]
+
+
+def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, moving_clip, tmp_path):
+    analyzer = EmotionQwen(with_head(shallow, tmp_path), detector())
+    prepared = analyzer.prepare(moving_clip)
+    (person,) = prepared.people
+    turned = dataclasses.replace(person.track, rolls=np.array([0, 25, -40, 10], np.float32))
+    clips = [prepared, dataclasses.replace(prepared, people=(dataclasses.replace(person, track=turned),))]
+    upright, rotated = (
+        np.array([list(seen.actions.values()) for seen in analysis.report.people[0].seen])
+        for analysis in analyzer.read(analyzer.reader("dfew7", "en"), clips, "dfew7", "en")
+    )
+    expected = np.zeros((4, 6))
+    expected[:, NAMES.index("roll")] = [0, 25, -40, 0]  # a face that is turned by 10 degrees is cut out as it is
+    np.testing.assert_allclose(rotated - upright, expected, atol=2e-3)
 
 
 def test_without_a_head_nothing_is_added(shallow, moving_clip):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from emotion_qwen.analysis.report import ABSTAIN_BELOW
@@ -313,11 +312,6 @@ class Features(BaseModel):
     """What determines the features, as in a report: weights, label set, prompt, budgets, and the input read."""
     actions: dict[str, float] | None = None
     """Facial action -> mean over the crops of people; absent without a person, or if the model has no such head."""
-
-    @pydantic.model_serializer(mode="wrap")
-    def _without_unmeasured(self, serialize: Any) -> Any:
-        values = serialize(self)
-        return values if self.actions is not None else {key: values[key] for key in values if key != "actions"}
 
 
 class TopLogprob(BaseModel):
