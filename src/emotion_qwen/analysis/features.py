@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emotion_qwen.analysis.movements import action_names, crop_actions
+from emotion_qwen.analysis.movements import crop_actions
 from emotion_qwen.analysis.report import weights
 from emotion_qwen.errors import DataError, printable
 from emotion_qwen.files import write_whole
@@ -75,7 +75,7 @@ def clip_features(reading: ClipReading) -> ClipFeatures:
 
 
 def _actions(reading: ClipReading) -> np.ndarray | None:
-    names = action_names(reading)
+    names = reading.engine.facial_actions
     if not names:
         return None
     values = np.full((len(reading.glimpses), len(names)), np.nan)

@@ -26,11 +26,6 @@ _TURNED = ("yaw", "roll")
 """Angles that change their sign when a picture is mirrored."""
 
 
-def action_names(reading: ClipReading) -> tuple[str, ...]:
-    """Return the names of the facial actions and angles that the model measures, in order; empty if it does not."""
-    return tuple(reading.engine.model.config.facial_actions or ())
-
-
 def crop_actions(
     reading: ClipReading, person: PersonPictures, channels: Collection[str] = PICTURE
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +42,7 @@ def crop_actions(
     Returns:
         (R,) rows of the glimpses that show the person, and (R, A) actions and angles.
     """
-    names = action_names(reading)
+    names = reading.engine.facial_actions
     rows = np.flatnonzero(reading.rows_of(person.track.person))
     answers = reading.answers([reading.glimpses[row].view(channels, reading.language) for row in rows])
     actions = [answer.actions for answer in answers if answer is not None and answer.actions is not None]
@@ -75,7 +70,7 @@ def _righting(reading: ClipReading, person: PersonPictures, time: float) -> floa
 
 def person_actions(reading: ClipReading, person: PersonPictures) -> dict[float, dict[str, float]]:
     """Return time -> facial actions and angles of a person's crops, in order of time; empty if none are measured."""
-    names = action_names(reading)
+    names = reading.engine.facial_actions
     if not names:
         return {}
     rows, values = crop_actions(reading, person)

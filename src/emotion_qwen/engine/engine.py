@@ -141,6 +141,11 @@ class Engine:
         """Maximum number of tokens of question and answer together."""
         return int(self.model.config.text_config.max_position_embeddings)
 
+    @property
+    def facial_actions(self) -> tuple[str, ...]:
+        """Names of the facial actions and head angles that the model measures, in order; empty if it does not."""
+        return tuple(self.model.config.facial_actions or ())
+
     def _check_length(self, tokens: int) -> None:
         """Check the length of a prompt.
 
@@ -167,9 +172,9 @@ class Engine:
             digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
         dtype = str(self.model.dtype).split(".")[1]
         facts: dict[str, Any] = {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": dtype}
-        if (names := self.model.config.facial_actions) is not None:
+        if self.facial_actions:
             errors = self.training_facts().get("facial_actions", {})
-            facts["facial_actions"] = {name: errors.get(name, {}) for name in names}
+            facts["facial_actions"] = {name: errors.get(name, {}) for name in self.facial_actions}
         return facts
 
     def training_facts(self) -> dict[str, Any]:

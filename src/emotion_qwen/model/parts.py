@@ -15,4 +15,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "actions": (ACTIONS,),
 }
 """Part -> prefixes of its parameters' names. A model that does not hear has no part `audio`, and one that does not
-measure facial actions no part `actions`; the latter is fitted to the vision transformer by a recipe, not by a stage."""
+measure facial actions no part `actions`."""
+TRAINED = tuple(part for part in PARTS if part != "actions")
+"""Parts that a stage can train. The head for facial actions is fitted to the vision transformer by a recipe."""
