@@ -88,7 +88,7 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
     monkeypatch.setattr(
         Encoder, "_encode", lambda self, kind, media: encoded.append(len(media)) or encode(self, kind, media)
     )
-    engine = with_head(shallow, tmp_path, person_mirrored=is_mirrored)
+    engine = with_head(shallow, tmp_path)
     plain = Engine(shallow.model, engine.processor, engine.name, tmp_path)
     before = EmotionQwen(plain, detector()).analyze(moving_clip)
     media, encoded[:] = list(encoded), []
@@ -97,12 +97,11 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
     assert encoded == media  # nothing is encoded for it
     (person,) = report.people
     (pictures,) = EmotionQwen(engine, detector()).prepare(moving_clip).people
-    assert len(pictures.crops) == (8 if is_mirrored else 4)
+    assert len(pictures.crops) == 8  # each as it is, then mirrored
     views = engine.encoder().views([[{"type": "image", "image": crop}] for crop in pictures.crops])
     measured = np.stack([parts[0]["image"].actions.numpy() for parts in views])
-    if is_mirrored:
-        back = measured[1::2][:, [1, 0, 2, 3, 4, 5]] * [1, 1, 1, -1, 1, -1]
-        measured = (measured[::2] + back) / 2
+    back = measured[1::2][:, [1, 0, 2, 3, 4, 5]] * [1, 1, 1, -1, 1, -1]
+    measured = (measured[::2] + back) / 2
     assert len(np.unique(measured.round(3))) > 20  # every number differs
     for seen, expected in zip(person.seen, measured, strict=True):
         assert list(seen.actions) == list(NAMES) and list(seen.actions.values()) == pytest.approx(expected, abs=2e-3)
@@ -110,12 +109,15 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
     assert {type(m) for m in person.face} == {FacialMovement} and "yaw" not in {m.name for m in person.face}
     assert report.provenance["facial_actions"] == {name: ERRORS.get(name, {}) for name in NAMES}
     assert person.distribution == pytest.approx(before.people[0].distribution, abs=1e-6)
+    (unmeasured,) = json.loads(as_json(before))["people"]  # of a model without a head
+    assert "face" not in unmeasured and all("actions" not in seen for seen in unmeasured["seen"])
+    assert "facial_actions" not in before.provenance
     values = json.loads(as_json(report))
     assert set(values["people"][0]["seen"][0]["actions"]) == set(NAMES) and values["people"][0]["face"]
 
 
 def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, moving_clip, tmp_path):
-    analyzer = EmotionQwen(with_head(shallow, tmp_path), detector())
+    analyzer = EmotionQwen(with_head(shallow, tmp_path, person_mirrored=False), detector())
     prepared = analyzer.prepare(moving_clip)
     (person,) = prepared.people
     turned = dataclasses.replace(person.track, rolls=np.array([0, 25, -40, 10], np.float32))
@@ -127,13 +129,6 @@ def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, m
     expected = np.zeros((4, 6))
     expected[:, NAMES.index("roll")] = [0, 25, -40, 0]  # a face that is turned by 10 degrees is cut out as it is
     np.testing.assert_allclose(rotated - upright, expected, atol=2e-3)
-
-
-def test_without_a_head_nothing_is_added(shallow, moving_clip):
-    report = EmotionQwen(shallow, detector()).analyze(moving_clip)
-    (person,) = json.loads(as_json(report))["people"]
-    assert "face" not in person and all("actions" not in seen for seen in person["seen"])
-    assert "facial_actions" not in report.provenance
 
 
 def test_features_have_a_column_per_action(shallow, moving_clip, gray_clip, tmp_path):
