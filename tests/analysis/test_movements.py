@@ -81,8 +81,7 @@ def moving_clip(tmp_path):
     return write_clip(tmp_path / "moving.mp4", frames)
 
 
-@pytest.mark.parametrize("is_mirrored", [False, True])
-def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip, tmp_path, monkeypatch, is_mirrored):
+def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip, tmp_path, monkeypatch):
     encoded: list[int] = []
     encode = Encoder._encode
     monkeypatch.setattr(
