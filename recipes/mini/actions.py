@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from emotion_qwen.faces.face_claims import other_side
+
 ACTIONS = (
     "browDownLeft",
     "browDownRight",
@@ -54,14 +56,7 @@ ACTIONS = (
 """ARKit's names without cheekPuff, cheekSquint, jawForward and noseSneer, which MediaPipe leaves near zero."""
 
 
-def _other_side(name: str) -> str:
-    for side, other in (("Left", "Right"), ("Right", "Left")):
-        if name.endswith(side):
-            return name.removesuffix(side) + other
-    return name
-
-
-MIRROR = tuple(ACTIONS.index(_other_side(name)) for name in ACTIONS)
+MIRROR = tuple(ACTIONS.index(other_side(name)) for name in ACTIONS)
 """Place of each action's counterpart on the other side of the face; its own place if it has none."""
 
 

@@ -20,8 +20,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from emotion_qwen.model import preset
+from emotion_qwen.model.actions import FacialActionHead
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing.patches import normalize, patchify
+from emotion_qwen.records import HEAD_ANGLES
 from emotion_qwen.training.optimizer import MuonWithAdamW, split_parameters
 from recipes.mini.actions import ACTIONS
 from recipes.mini.averaged import Averaged, train_averaged
@@ -43,32 +45,12 @@ TILT = dict(zip(EMOTIONS, (0.0, 0.05, 0.25, 0.25, 0.25, 0.8, 0.5, 0.0), strict=T
 
 On half of the validation faces a tilt of this size brought the recall of fear from 25 to 30 to 40 % at a cost of 1.6 to
 3 points of FER+ and none of FER2013 and RAF-DB."""
-MEASURES = len(ACTIONS) + 3
+MEASURES = len(ACTIONS) + len(HEAD_ANGLES)
 """Outputs of the head: the actions, then yaw, pitch and roll in degrees."""
 GUIDES = tuple(zip(MAPS.values(), (2, 2, 1), strict=False))
 """Channels of the teacher's three finer maps, and places of a map per patch along one side."""
 SIDES = (48, 48, 48, 64)
 """The student's picture side of every fourth batch in turn."""
-
-
-class ActionsHead(nn.Module):
-    """Facial actions and head angles from patch features: mean and maximum over patches, layer norm, linear."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(2 * width)
-        self.linear = nn.Linear(2 * width, MEASURES)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (B, 48) for the features (B, patches, width) of one picture each; patches in any order."""
-        pooled = torch.cat([features.mean(1), features.amax(1)], dim=1)
-        return self.linear(self.norm(pooled))
-
-    @torch.no_grad()
-    def rescale(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        """Change the linear layer so that outputs x become x * deviation + mean."""
-        self.linear.weight.mul_(deviation[:, None])
-        self.linear.bias.mul_(deviation).add_(mean)
 
 
 class EyesStudent(nn.Module):
@@ -83,7 +65,7 @@ class EyesStudent(nn.Module):
         width, depth = vision.config.hidden_size, vision.config.depth
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, len(EMOTIONS) + len(OBJECTS))
-        self.actions = ActionsHead(width)
+        self.actions = FacialActionHead(width, MEASURES)
         self.guides = nn.ModuleList(nn.Linear(width, channels * places**2) for channels, places in GUIDES)
         self.layers = [depth * (i + 1) // len(GUIDES) - 1 for i in range(len(GUIDES))]
         self.register_buffer("mean", torch.zeros(MEASURES))

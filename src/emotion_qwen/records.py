@@ -90,6 +90,8 @@ class Sample:
     """the terms it stands under."""
 
 
+HEAD_ANGLES = ("yaw", "pitch", "roll")
+"""How a head is turned, degrees: yaw is positive to the right of the picture, pitch upwards, roll clockwise."""
 MEASURED, GENERATED = "measured", "generated"
 CHANNELS = ("picture", "sound", "words", "context")
 """What a model can be told of a clip, in the order in which it is told."""
@@ -143,6 +145,24 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class FacialMovement:
+    """Something that a face does for a while, measured from crops of it."""
+
+    name: str
+    """the measurement, a key of `faces.face_claims.SCALES`."""
+    word: str
+    """what is claimed of it, a key of `faces.face_claims.PHRASES`."""
+    start: Seconds
+    """seconds, of the first crop in which the claim holds."""
+    end: Seconds
+    """seconds, of the last crop in which it holds."""
+    peak: Seconds
+    """seconds, of the crop in which it is clearest."""
+    value: float
+    """what was measured there: 0 to 1, or degrees for `HEAD_ANGLES`."""
+
+
+@dataclass(frozen=True)
 class Seen:
     """Where a face was at one time, and what it shows in that frame alone."""
 
@@ -154,6 +174,9 @@ class Seen:
     """of the detector, 0 to 1."""
     distribution: Shares = field(default_factory=dict)
     """label -> share in this frame, by picture alone, not smoothed; empty where no crop of it was read."""
+    actions: dict[str, float] = field(default_factory=dict)
+    """facial action -> 0 to 1, then `HEAD_ANGLES` in degrees; JSON leaves it out where no crop was read, or where the
+    model does not measure it."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +197,13 @@ class Person:
     """The track, in order of time."""
     timeline: tuple[Moment, ...] = ()
     episodes: tuple[Episode, ...] = ()
+    face: tuple[FacialMovement, ...] = ()
+    """What the face does, in order of time; JSON leaves it out where it is empty, as for a model that does not measure
+    it."""
+
+
+OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions"}
+"""Record -> its field that JSON leaves out where it is empty, because only some models measure it."""
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,9 @@ PHRASES: Strings = {
     "peak": ("peak", "峰值"),
     "smoothed": ("smoothed", "平滑后"),
     "more": ("{count} more", "另有 {count} 条"),
+    # what a face does
+    "face": ("what the face does", "面部动作"),
+    "movement": ("{what} ({when})", "{what}（{when}）"),
     # where sentences come from
     "measured": ("measured", "测得"),
     "generated": ("generated", "生成"),

@@ -40,7 +40,9 @@ class Script:
         self.rows = rows
         settings = SimpleNamespace(person_weight=1.0)
         self.engine = SimpleNamespace(
-            calibration=Calibration(), processor=SimpleNamespace(settings=settings, hearing=object())
+            calibration=Calibration(),
+            processor=SimpleNamespace(settings=settings, hearing=object()),
+            facial_actions=(),
         )
 
     def answers(self, views):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.convert.conftest import HEAD, NAMES, add_head
 from tests.model.conftest import VISION
 from tests.tiny_llama import make_text_model, make_tokenizer, save_text_folder
 
@@ -18,7 +19,7 @@ from emotion_qwen.convert.text_model import convert_text_model
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model import PRESETS, EmotionQwenForConditionalGeneration
-from emotion_qwen.model.parts import LANGUAGE
+from emotion_qwen.model.parts import ACTIONS, LANGUAGE
 
 EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
 Q_PROJ = f"{LANGUAGE}layers.0.self_attn.q_proj.weight"
@@ -193,3 +194,15 @@ def test_an_interruption_leaves_nothing(story, overlay):
     with pytest.raises(KeyboardInterrupt):
         assemble(story[0] / "base", overlay, overlay.parent / "target", progress=stop)
     assert sorted(path.name for path in overlay.parent.iterdir()) == ["overlay"]
+
+
+def test_a_head_for_facial_actions_is_part_of_the_overlay(story, tmp_path):
+    folder, trained, _ = story
+    shutil.copytree(folder / "trained", tmp_path / "trained")
+    add_head(tmp_path / "trained")
+    write_overlay(folder / "base", tmp_path / "trained", tmp_path / "overlay", name="tiny", rank=RANK, stored="float32")
+    assemble(folder / "base", tmp_path / "overlay", tmp_path / "made")
+    made, head = (load_file(tmp_path / place / "model.safetensors") for place in ("made", "trained"))
+    assert made.keys() - trained.keys() == {f"{ACTIONS}{name}" for name in HEAD}
+    assert all(torch.equal(made[ACTIONS + name], head[ACTIONS + name]) for name in HEAD)
+    assert EmotionQwenForConditionalGeneration.from_pretrained(tmp_path / "made").config.facial_actions == NAMES

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.convert.conftest import HEAD, NAMES, add_head
 from tests.mixed_prompts import contents, generated, prepare, scheduled
 from tests.model.conftest import VISION
 from tests.tiny_llama import CHATML, RESERVED, make_text_model, make_tokenizer, save_text_folder, write_gguf
@@ -21,6 +23,7 @@ from emotion_qwen.convert.text_sources import read_language
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import CheckpointError, DataError
 from emotion_qwen.model import PRESETS, EmotionQwenForConditionalGeneration
+from emotion_qwen.model.parts import ACTIONS
 from emotion_qwen.processing.chat import CHAT_TEMPLATE, SPECIAL_TOKENS
 from emotion_qwen.processing.folder import load_processor
 
@@ -256,6 +259,17 @@ def test_the_vision_transformer_of_another_folder_is_copied(text_folder, tmp_pat
     equal = [name for name in made if ".emotion." in name]
     assert equal and all(torch.equal(made[name], made[name.replace("emotion", "general")]) for name in equal)
     assert load_processor(tmp_path / "ours").clip_settings == load_processor(deaf_folder).clip_settings
+
+
+def test_the_head_for_facial_actions_comes_with_the_vision_transformer(text_folder, tmp_path, deaf_folder):
+    source, _ = text_folder()
+    shutil.copytree(deaf_folder, tmp_path / "seeing")
+    add_head(tmp_path / "seeing")
+    report = convert_text_model(source, tmp_path / "ours", vision=tmp_path / "seeing")
+    seeing, made = (load_file(tmp_path / place / "model.safetensors") for place in ("seeing", "ours"))
+    assert all(torch.equal(made[ACTIONS + name], seeing[ACTIONS + name]) for name in HEAD)
+    assert load(tmp_path / "ours").config.facial_actions == NAMES
+    assert report.parts["facial actions"][0] == 4 and not any(name.startswith(ACTIONS) for name in report.fresh)
 
 
 def test_experts_of_the_right_width_come_along(text_folder, tmp_path, qwen, deaf_folder, monkeypatch):

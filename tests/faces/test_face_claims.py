@@ -82,3 +82,6 @@ def test_every_word_has_a_measurement_phrases_and_an_interval():
 
 def test_clearer_claims_are_stronger():
     assert FaceClaim("smile", "smile", 0.5).strength > FaceClaim("smile", "smile", 0.31).strength
+    assert FaceClaim("jaw", "mouth closed", 0.0).strength > FaceClaim("jaw", "mouth closed", 0.029).strength
+    sides = FaceClaim("yaw", "head left", -40.0), FaceClaim("yaw", "head right", 40.0)
+    assert [claim.strength for claim in sides] == [1.0, 1.0] and FaceClaim("yaw", "head left", -21.0).strength < 0.1

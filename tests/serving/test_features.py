@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tests.conftest import write_clip
+from tests.facial_heads import NAMES, with_head
 from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
 from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.reading import ClipReading
+from emotion_qwen.serving.http.protocol import AnalyzeOptions
+from emotion_qwen.serving.http.reports import ReportJob
 from emotion_qwen.taxonomy import label_set
 
 WHERE = "/v1/emotion/features"
@@ -38,6 +44,7 @@ def test_an_uploaded_clip_gives_the_features_of_the_command(server, nano, film):
     for name in ("visual", "pooled"):
         assert np.allclose(found[name], getattr(own, name), atol=1e-3), name
     assert list(found["gate"].values()) == pytest.approx(own.gate.tolist(), abs=1e-4)
+    assert set(found) == {"object", "model", "source", "visual", "audio", "pooled", "gate", "provenance"}
     assert found["audio"] is None and found["provenance"]["label_set"] == "dfew7"
     assert found["provenance"]["weights"] == nano.provenance()["weights"] and found["provenance"]["frames"] > 1
 
@@ -51,6 +58,21 @@ def test_parts_with_words_give_those_of_the_context(server, nano, astronaut, tmp
     assert np.allclose(found["pooled"], own.pooled, atol=1e-3)
     plain = server.http.post(WHERE, json={"content": asked["content"][:1]}).json()
     assert not np.allclose(found["pooled"], plain["pooled"], atol=1e-3), "the words are read, too"
+
+
+def test_a_model_that_measures_facial_actions_returns_their_means(shallow, film, tmp_path):
+    analyzer = EmotionQwen(with_head(shallow, tmp_path))
+
+    async def in_thread(work):
+        return work()
+
+    service = SimpleNamespace(analyzer=analyzer, name="m", in_thread=in_thread)
+    prepared = analyzer.prepare(film)
+    reading = ClipReading(analyzer.reader("dfew7", "en"), prepared, label_set("dfew7"), "en")
+    job = SimpleNamespace(service=service, options=AnalyzeOptions())
+    answer = asyncio.run(ReportJob.features(job, reading)).model_dump(exclude_unset=True)
+    own = own_features(analyzer.engine, film).actions
+    assert list(answer["actions"]) == list(NAMES) and np.allclose(list(answer["actions"].values()), own, atol=1e-4)
 
 
 @pytest.mark.parametrize(

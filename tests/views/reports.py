@@ -13,6 +13,7 @@ from emotion_qwen.records import (
     Cue,
     EmotionReport,
     Episode,
+    FacialMovement,
     Gap,
     Moment,
     Person,
@@ -79,6 +80,22 @@ def sightings(
             box = (left, top, left + side, top + side * 16 / 9)
             found.append(Seen(time, box, 0.9, frame_shares(time)))
     return tuple(found)
+
+
+def face() -> tuple[FacialMovement, ...]:
+    """Return what a face does: more than views show, with plain and with brief movements."""
+    return (
+        FacialMovement("jaw", "mouth closed", 0.0, 9.0, 4.0, 0.01),
+        FacialMovement("eyelids", "eyes open", 0.0, SECONDS, 3.0, 0.02),
+        FacialMovement("inner brows", "inner brows raised", 1.0, 8.0, 2.5, 0.57),
+        FacialMovement("roll", "head tilted right", 3.0, 3.0, 3.0, 12.2),
+        FacialMovement("yaw", "head left", 3.5, 3.5, 3.5, -32.4),
+        FacialMovement("pressed lips", "lips pressed", 4.0, 6.5, 5.0, 0.31),
+        FacialMovement("smile", "smile", 9.0, 9.5, 9.0, 0.53),
+        FacialMovement("smile", "broad smile", 10.0, 19.5, 17.0, 0.93),
+        FacialMovement("jaw", "mouth open", 10.0, 12.0, 11.0, 0.27),
+        FacialMovement("outer brows", "brows raised", 11.0, 11.5, 11.0, 0.36),
+    )
 
 
 def two() -> tuple[Person, ...]:
@@ -283,6 +300,12 @@ def hostile() -> EmotionReport:
     )  # fmt: skip
 
 
+def moving() -> EmotionReport:
+    """Return the full report by a model that measures facial actions; of the second person nothing can be claimed."""
+    first, second = two()
+    return replace(two_people(), people=(replace(first, face=face()), second))
+
+
 KINDS = {
     "two_people": two_people,
     "abstaining": abstaining,
@@ -295,4 +318,5 @@ KINDS = {
     "unanswered_clip": unanswered_clip,
     "evoked": evoked,
     "hostile": hostile,
+    "moving": moving,
 }

@@ -1,16 +1,21 @@
 import io
 import json
+import re
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from tests.views.reports import HOSTILE, KINDS, nobody_seen, picture_only, two_people
+from tests.views.reports import HOSTILE, KINDS, face, moving, nobody_seen, picture_only, two, two_people
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.records import Cue, EmotionReport
+from emotion_qwen.strings import PHRASES, in_language
+from emotion_qwen.views.html import compose_page
+from emotion_qwen.views.markdown import as_markdown, escape
 from emotion_qwen.views.render import as_json, save_picture, show_report
+from emotion_qwen.views.sections import movement_lines
 
 
 def view(report: EmotionReport, width: int = 80) -> str:
@@ -30,6 +35,14 @@ def line_of(text: str, start: str) -> str:
 def test_json_is_one_line_with_every_field():
     line = as_json(two_people())
     assert "\n" not in line and list(json.loads(line)) == [field.name for field in fields(EmotionReport)]
+
+
+def test_json_leaves_out_what_was_not_measured():
+    first, second = json.loads(as_json(moving()))["people"]
+    assert len(first["face"]) == 10 and "face" not in second and "actions" not in first["seen"][0]
+    measured = replace(two()[1], seen=(replace(two()[1].seen[0], actions={"jawOpen": 0.25}),))
+    (seen,) = json.loads(as_json(replace(two_people(), people=(measured,))))["people"][0]["seen"]
+    assert seen["actions"] == {"jawOpen": 0.25}
 
 
 def test_json_keeps_four_decimals_and_of_measurements_six_digits():
@@ -88,6 +101,41 @@ def test_measured_and_generated_sentences_never_look_alike():
     assert "[measured] The words alone say sad, not happy." in text
     assert "[generated] “The tears at the start" in text and "[generated] “Two people hear good news" in text
     assert text.count("[measured]") == 6 and text.count("[generated]") == 6
+
+
+FACE = {
+    "en": ["The inner brows are raised (1.0–8.0 s)", "The head is turned to the left of the picture (3.5 s)",
+           "The lips are pressed together (4.0–6.5 s)", "The corners of the mouth are raised (9.0–9.5 s)",
+           "The smile is broad (10.0–19.5 s)", "The mouth is open (10.0–12.0 s)"],
+    "zh": ["眉头内侧抬起（1.0–8.0 秒）", "头转向画面左侧（3.5 秒）", "双唇紧抿（4.0–6.5 秒）", "嘴角上扬（9.0–9.5 秒）",
+           "笑得很开（10.0–19.5 秒）", "嘴张开（10.0–12.0 秒）"],
+}  # fmt: skip
+"""The clearest movements of the first person's face, in order of time, without plain and barely measured ones."""
+
+
+@pytest.mark.parametrize("language", FACE)
+def test_every_view_says_what_the_face_does(language):
+    report = replace(moving(), language=language)
+    say = in_language(PHRASES, report.language)
+    lines = movement_lines(report, report.people[0], say)
+    assert [text for text, _ in lines] == FACE[language] and not movement_lines(report, report.people[1], say)
+    assert [figure for _, figure in lines][:2] == ["inner brows 0.57", "yaw −32.4°"]
+    shown, markdown, page = view(report, 120), as_markdown(report), compose_page(report, None, None)
+    for text, figure in lines:
+        assert re.search(rf"\[{say['measured']}\] {re.escape(text)} +{re.escape(figure)}", shown), text
+        assert f"`{say['measured']}` {escape(text)} <sub>{escape(figure)}</sub>" in markdown
+        assert f'<span class="measured">{text}</span> <span class="soft">{figure}</span>' in page
+    assert say["face"] in shown and f"### {say['face'].capitalize()}" in markdown and f"<h2>{say['face']}</h2>" in page
+
+
+def test_a_picture_has_movements_without_times_and_other_models_have_none():
+    still = picture_only()
+    shown = view(replace(still, people=(replace(still.people[0], face=face()),)), 120)
+    assert "The smile is broad  " in shown and "The smile is broad (" not in shown
+    assert "what the face does" not in view(two_people()) and "<h2>what the face" not in compose_page(
+        two_people(), None, None
+    )
+    assert "### What the face does" not in as_markdown(two_people())
 
 
 def test_the_strip_turns_where_the_clip_does():

@@ -8,10 +8,11 @@ import pytest
 from pydantic import TypeAdapter
 from tests.views.reports import KINDS, two_people
 
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 from emotion_qwen.views.render import as_json
 from emotion_qwen.views.schema import VERSION, report_schema, write_schema
 
+MOVEMENT = {"name": "jaw", "word": "mouth open", "start": 1.0, "end": 2.0, "peak": 1.5, "value": 0.3}
 COMMITTED = Path(__file__).parents[2] / "docs" / "schema" / "emotion_report.schema.json"
 TYPES = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -93,6 +94,7 @@ def test_every_report_fits_after_rounding(kind):
         (lambda r: r["people"][0]["seen"][0].update(box=[0, 0, 1]), "$.people[0].seen[0].box: 3 items"),
         (lambda r: r["timeline"][3].update(valence_arousal=[0, -2]), "$.timeline[3].valence_arousal[1]: below minimum"),
         (lambda r: r["uncertainty"].update(sure=True), "$.uncertainty: none fits"),
+        (lambda r: r["people"][0].update(face=[{**MOVEMENT, "end": -1.0}]), "$.people[0].face[0].end: below minimum"),
         (lambda r: r["utterances"][0].update(start="now"), "$.utterances[0].start: not number"),
     ],
 )
@@ -108,7 +110,8 @@ def test_everything_is_closed_named_and_described():
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
     for record in (schema, *schema["$defs"].values()):
         assert record["additionalProperties"] is False and record["description"]
-        assert record["required"] == list(record["properties"])
+        optional = OMITTED_IF_EMPTY.get(record["title"])
+        assert record["required"] == [name for name in record["properties"] if name != optional]
     told = schema["properties"]
     assert told["gate"]["description"] == 'mean fusion weights, "general" and "emotion".'
     assert schema["$defs"]["Moment"]["properties"]["distribution"]["description"] == "Smoothed."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emotion_qwen.analysis.movements import crop_actions
 from emotion_qwen.analysis.report import weights
 from emotion_qwen.errors import DataError, printable
 from emotion_qwen.files import write_whole
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 FORMAT = "emotion-qwen clip features"
-NAMES = ("visual", "audio", "pooled", "gate")
+NAMES = ("visual", "audio", "pooled", "gate", "actions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +36,15 @@ class ClipFeatures:
         pooled: (H,) float32 hidden state of the language model after its final norm, at the last token of the prompt,
             which predicts the first word of the label.
         gate: (2,) float32 fusion weights, general and emotion, as in the report; zeros without a picture.
+        actions: (A,) float32 facial actions, then head angles, mean over the crops of people; NaN if nobody is seen,
+            None if the model does not measure them. Their names are the model's `facial_actions`.
     """
 
     visual: np.ndarray
     audio: np.ndarray | None
     pooled: np.ndarray
     gate: np.ndarray
+    actions: np.ndarray | None = None
 
 
 def clip_features(reading: ClipReading) -> ClipFeatures:
@@ -62,8 +66,23 @@ def clip_features(reading: ClipReading) -> ClipFeatures:
     reading.shares(reading.channels)  # these also have gate weights
     gate = weights(reading.gates if whole is None or each else whole.gate.double().numpy()[None])
     return ClipFeatures(
-        pooled("visual"), audio, pooled("hidden"), np.array([gate["general"], gate["emotion"]], np.float32)
+        pooled("visual"),
+        audio,
+        pooled("hidden"),
+        np.array([gate["general"], gate["emotion"]], np.float32),
+        _actions(reading),
     )
+
+
+def _actions(reading: ClipReading) -> np.ndarray | None:
+    names = reading.engine.facial_actions
+    if not names:
+        return None
+    values = np.full((len(reading.glimpses), len(names)), np.nan)
+    for person in reading.prepared.people:
+        rows, values_of_person = crop_actions(reading, person, reading.channels)
+        values[rows] = values_of_person
+    return (reading.pool(values, None) if len(values) else np.full(len(names), np.nan)).astype(np.float32)
 
 
 def _or_nan(values: np.ndarray | None, width: int) -> np.ndarray:
@@ -131,14 +150,27 @@ def read_features(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """Read a features file.
 
     Returns:
-        The N sources; and "visual", "audio" (for models with audio input) and "pooled", each (N, H), and "gate" (N, 2),
-        all float32.
+        The N sources; and "visual", "audio" (for models with audio input) and "pooled", each (N, H), "gate" (N, 2), and
+        "actions" (N, A) (for models that measure facial actions; their names are in `action_errors`), all float32.
 
     Raises:
         DataError: the file is not a features file.
     """
     facts, tensors = _read(path)
     return [file["source"] for file in facts["clips"]], tensors
+
+
+def action_errors(path: Path) -> dict[str, dict[str, float]]:
+    """Return the names of the columns of "actions" in a features file, in order, each with its measured error.
+
+    Returns:
+        Name -> `r2` and `mean_absolute_error` (of 0 to 1, or degrees) on people unseen in training; {} where it is
+        unknown. Empty if the model did not measure facial actions.
+
+    Raises:
+        DataError: the file is not a features file.
+    """
+    return _read(path)[0]["made"].get("facial_actions", {})
 
 
 def differing(wanted: dict[str, Any], earlier: dict[str, Any]) -> str:

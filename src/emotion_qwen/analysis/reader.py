@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from emotion_qwen.engine.encoding import VISUALS, Part, View, mean_tokens, medium_of, parts_of, size_of
+from emotion_qwen.engine.encoding import VISUALS, Part, View, actions_of, mean_tokens, medium_of, parts_of, size_of
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.processing.patches import IMAGE_MEAN
 from emotion_qwen.questions import label_question
@@ -37,6 +37,7 @@ class ViewAnswer:
         hidden: (H,) fp32 last hidden state of the last token before the answer.
         visual: (H,) fp32 mean of the visual's fused tokens; None without a visual.
         audio: (H,) fp32 mean of the sounds' tokens; None without a sound.
+        actions: (A,) fp32 facial actions of the visual; None without one, or if the model does not measure them.
     """
 
     scores: torch.Tensor
@@ -44,6 +45,7 @@ class ViewAnswer:
     hidden: torch.Tensor
     visual: torch.Tensor | None
     audio: torch.Tensor | None
+    actions: torch.Tensor | None = None
 
 
 class ViewReader:
@@ -98,7 +100,9 @@ class ViewReader:
         for place, row in enumerate(order):
             scores = (output.log_likelihood[place] - self._blanks[_kind(views[row])]) / output.tokens
             visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
-            answers[row] = ViewAnswer(scores, output.gate[place], output.hidden[place], visual, audio)
+            answers[row] = ViewAnswer(
+                scores, output.gate[place], output.hidden[place], visual, audio, actions_of(encoded[row])
+            )
         return [answers[row] for row in range(len(views))]
 
     def _ask_blanks(self, views: list[View]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues
 from emotion_qwen.analysis.moments import find_episodes, smooth, windows
+from emotion_qwen.analysis.movements import movements, person_actions
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
 from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
@@ -215,6 +216,7 @@ def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
     moments, episodes = timeline(reading, reading.shares(PICTURE), rows, merged(appearances(clip, track), SHORTEST))
     in_frame = {time: named(labels, reading.frame(track.person, time)) for time in set(person.times.tolist())}
     boxes = np.round(track.boxes / scale, 4)
+    actions = person_actions(reading, person)
     return Person(
         person=track.person,
         label=labels.labels[int(shares.argmax())],
@@ -226,11 +228,12 @@ def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
         gate=weights(reading.gates[rows]),
         valence_arousal=valence_arousal(named(labels, shares)),
         seen=tuple(
-            Seen(time, tuple(box.tolist()), round(float(score), 3), in_frame.get(time, {}))
+            Seen(time, tuple(box.tolist()), round(float(score), 3), in_frame.get(time, {}), actions.get(time, {}))
             for time, box, score in zip(clip.times[track.frames].tolist(), boxes, track.scores, strict=True)
         ),
         timeline=moments,
         episodes=episodes,
+        face=movements(actions, reading.engine.training_facts()) if actions else (),
     )
 
 

@@ -34,7 +34,7 @@ from emotion_qwen.convert.whisper import WhisperSource
 from emotion_qwen.errors import CheckpointError, SettingsError, unknown_choice
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenVisionConfig
 from emotion_qwen.model.folder import read_json, staged_folder
-from emotion_qwen.model.parts import AUDIO_COMPRESSOR, AUDIO_ENCODER, GATE, GENERAL, VISION
+from emotion_qwen.model.parts import ACTIONS, AUDIO_COMPRESSOR, AUDIO_ENCODER, GATE, GENERAL, VISION
 from emotion_qwen.model.source import missing_processor_files
 
 ARCHITECTURE = "EmotionQwenForConditionalGeneration"
@@ -317,9 +317,9 @@ def _report(
     folders: tuple[Path, Path], mapping: KeyMap, tensors: list[OutputTensor], weights: list[str], **facts: Any
 ) -> KeyReport:
     parts = {}
-    hears = mapping.config.hearing is not None
+    hears, measures = mapping.config.hearing is not None, mapping.config.facial_actions is not None
     for part, prefix in PART_NAMES.items():
-        if part.startswith("audio") and not hears:
+        if (part.startswith("audio") and not hears) or (prefix == ACTIONS and not measures):
             continue
         counts = [torch.Size(shape).numel() for name, shape in mapping.shapes.items() if name.startswith(prefix)]
         parts[part] = (len(counts), sum(counts))

@@ -19,6 +19,7 @@ from emotion_qwen.model.configuration import EmotionQwenConfig
 from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.modeling import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.parts import (
+    ACTIONS,
     AUDIO,
     AUDIO_COMPRESSOR,
     AUDIO_ENCODER,
@@ -42,6 +43,7 @@ PART_NAMES = {
     "gate": GATE,
     "audio encoder": AUDIO_ENCODER,
     "audio compressor": AUDIO_COMPRESSOR,
+    "facial actions": ACTIONS,
 }
 """What the report calls a part -> prefix of its tensors."""
 MERGER = "merger "  # stands for both experts; a blank cannot occur in a key

@@ -25,7 +25,7 @@ from emotion_qwen.convert.special_tokens import GrownTensor, PlacedTokens, place
 from emotion_qwen.convert.text_sources import read_language
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.configuration import EmotionQwenConfig
-from emotion_qwen.model.parts import EMOTION, GATE, GENERAL, VISION
+from emotion_qwen.model.parts import ACTIONS, EMOTION, GATE, GENERAL, VISION
 from emotion_qwen.model.presets import PRESETS
 from emotion_qwen.model.source import NANO
 from emotion_qwen.processing.folder import load_processor, save_over
@@ -124,15 +124,15 @@ def _vision(
     stored = read_tensors(folder)
     mapping = key_map({key: tensor.shape for key, tensor in stored.items()}, other, fresh_gate=fresh_gate)
     seen = {key: value for key, value in other.vision_config.to_dict().items() if key not in ("model_type", "dtype")}
-    taken = [VISION, GATE]
+    taken = [VISION, GATE, ACTIONS]
     if seen["out_hidden_size"] == width:
         taken += [GENERAL, EMOTION]
     keys = {name: key for name, key in mapping.sources.items() if name.startswith(tuple(taken))}
     if not any(name.startswith(VISION) for name in keys):
         raise CheckpointError(f"{folder}: no vision transformer; give a folder of ours or of Qwen2.5-VL")
-    gate = {name: getattr(other, name) for name in GATE_FIELDS}
+    kept = {name: getattr(other, name) for name in (*GATE_FIELDS, "facial_actions")}
     seen["out_hidden_size"] = width
-    whole = EmotionQwenConfig(text_config=text, vision_config=seen, tie_word_embeddings=language.tied, **gate)
+    whole = EmotionQwenConfig(text_config=text, vision_config=seen, tie_word_embeddings=language.tied, **kept)
     return whole, {name: stored[key] for name, key in keys.items()}, keys
 
 

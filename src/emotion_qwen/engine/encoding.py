@@ -103,12 +103,13 @@ class Encoder:
         encoded = self._pass(inputs)[kind]
         counts = (inputs["mm_token_type_ids"] == number).sum(1).tolist()
         tokens = torch.cat(encoded.pooler_output).split(counts)
-        grids, gates, seconds = [None] * len(media), [None] * len(media), [0.0] * len(media)
+        grids, gates, actions, seconds = *([[None] * len(media)] * 3), [0.0] * len(media)
         if kind in VISUALS:
             grids, gates = inputs[f"{kind}_grid_thw"].cpu().unbind(), encoded.gate_weights.float().cpu().unbind()
+            actions = actions if encoded.actions is None else encoded.actions.cpu().unbind()
         if kind == "video":
             seconds = inputs["second_per_grid_ts"].tolist()
-        for medium, *parts in zip(media, tokens, grids, seconds, gates, strict=True):
+        for medium, *parts in zip(media, tokens, grids, seconds, gates, actions, strict=True):
             self._known[kind, id(medium)] = medium, MediumTokens(*parts)
 
 
@@ -135,6 +136,11 @@ def gate_of(parts: Sequence[Part]) -> torch.Tensor:
     """Return the (2,) fusion weights of an encoded view's visual; zeros if it has none."""
     gates = [medium_of(part).gate for part in parts if part["type"] in VISUALS]
     return gates[0] if gates else torch.zeros(2)
+
+
+def actions_of(parts: Sequence[Part]) -> torch.Tensor | None:
+    """Return the (A,) facial actions of an encoded view's visual; None if it has none or they are not measured."""
+    return next((medium_of(part).actions for part in parts if part["type"] in VISUALS), None)
 
 
 def mean_tokens(parts: Sequence[Part], kinds: Sequence[str]) -> torch.Tensor | None:

@@ -141,6 +141,11 @@ class Engine:
         """Maximum number of tokens of question and answer together."""
         return int(self.model.config.text_config.max_position_embeddings)
 
+    @property
+    def facial_actions(self) -> tuple[str, ...]:
+        """Names of the facial actions and head angles that the model measures, in order; empty if it does not."""
+        return tuple(self.model.config.facial_actions or ())
+
     def _check_length(self, tokens: int) -> None:
         """Check the length of a prompt.
 
@@ -154,14 +159,23 @@ class Engine:
             )
 
     def provenance(self) -> dict[str, Any]:
-        """Return the model's name, dtype, and a hash of its configuration and of a sample of every weight."""
+        """Return the model's name, dtype, and a hash of its configuration and of a sample of every weight.
+
+        A model that measures facial actions also has `facial_actions`: the name of each, in order -> its measured error
+        (`r2` and `mean_absolute_error`), by the training facts; {} where it is unknown.
+        """
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
         for key, value in sorted(self.model.state_dict().items()):
             sample = (
                 value.reshape(-1)[:: max(1, value.numel() // SAMPLED)].float().cpu()
             )  # hashing all weights of 72B would take minutes
             digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
-        return {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": str(self.model.dtype).split(".")[1]}
+        dtype = str(self.model.dtype).split(".")[1]
+        facts: dict[str, Any] = {"model": self.name, "weights": digest.hexdigest()[:16], "dtype": dtype}
+        if self.facial_actions:
+            errors = self.training_facts().get("facial_actions", {})
+            facts["facial_actions"] = {name: errors.get(name, {}) for name in self.facial_actions}
+        return facts
 
     def training_facts(self) -> dict[str, Any]:
         """Read `training_facts.json` beside the weights (label sets trained for, figures); empty if there is none."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emotion_qwen.matching.phrases import PhraseFinder, Phrases
+from emotion_qwen.records import HEAD_ANGLES
 
 SHAPES: dict[str, tuple[str, ...]] = {
     "smile": ("mouthSmileLeft", "mouthSmileRight"),
@@ -32,8 +33,6 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "raised gaze": ("eyeLookUpLeft", "eyeLookUpRight"),
 }
 """Measurement -> the blendshapes whose mean it is."""
-ANGLES = ("yaw", "pitch", "roll")
-"""Degrees: yaw is positive to the right of the picture, pitch upwards, roll clockwise."""
 Scale = tuple[tuple[float, str | None], ...]
 SCALES: dict[str, Scale] = {
     "smile": ((0.08, "no smile"), (0.3, None), (0.75, "smile"), (math.inf, "broad smile")),
@@ -98,6 +97,16 @@ PHRASES: dict[str, Phrases] = {
 """Word -> its phrases in English and in Chinese; no phrase stands within that of another measurement."""
 NAMES = {word: name for name, scale in SCALES.items() for _, word in scale if word is not None}
 """Word -> the measurement that it is about."""
+PLAIN = ("no smile", "mouth closed", "eyes open", "head forward")
+"""Words that are true of most faces most of the time, which readers need not be told."""
+
+
+def other_side(action: str) -> str:
+    """Return the action of the other half of the face; one that has no side is its own."""
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if action.endswith(side):
+            return action.removesuffix(side) + other
+    return action
 
 
 @dataclass(frozen=True)
@@ -118,8 +127,8 @@ class FaceClaim:
     def strength(self) -> float:
         """How far the value lies within the word's interval: 0 at the bound, larger is clearer."""
         low, high = bounds_of(self.word)
-        width = abs(low) if math.isinf(high) else high - low
-        return min(self.value - low, high - self.value) / max(width, 1e-9) if not math.isinf(low) else abs(self.value)
+        width = abs(high) if math.isinf(low) else abs(low) if math.isinf(high) else high - low
+        return min(self.value - low, high - self.value) / max(width, 1e-9)
 
 
 def measurements(actions: Mapping[str, float], angles: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -127,14 +136,14 @@ def measurements(actions: Mapping[str, float], angles: Mapping[str, float] | Non
 
     Args:
         actions: blendshape -> 0 to 1; names of ARKit. Measurements whose blendshapes are missing are left out.
-        angles: of `ANGLES`, in degrees.
+        angles: of `HEAD_ANGLES`, in degrees.
     """
     values = {
         name: sum(actions[shape] for shape in shapes) / len(shapes)
         for name, shapes in SHAPES.items()
         if all(shape in actions for shape in shapes)
     }
-    return values | {name: angles[name] for name in ANGLES if angles is not None and name in angles}
+    return values | {name: angles[name] for name in HEAD_ANGLES if angles is not None and name in angles}
 
 
 def face_word(name: str, value: float) -> str | None:
@@ -168,7 +177,7 @@ def is_true(word: str, values: Mapping[str, float]) -> bool | None:
     if name not in values:
         return None
     low, high = bounds_of(word)
-    scale, most = SCALES[name], 5.0 if name in ANGLES else 0.1
+    scale, most = SCALES[name], 5.0 if name in HEAD_ANGLES else 0.1
     place = next(number for number, (_, each) in enumerate(scale) if each == word)
     if place and scale[place - 1][1] is None:
         floor = scale[place - 2][0] if place > 1 else 0.0

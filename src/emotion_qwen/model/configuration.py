@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
@@ -12,6 +14,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
 from transformers.models.whisper.configuration_whisper import WhisperConfig
 
 from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.records import HEAD_ANGLES
 
 GATE_MODES = ("learned", "general", "emotion")
 GATE_POOLS = ("after", "before")
@@ -88,9 +91,12 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         gate_threshold: in inference a fusion weight below this becomes exactly 0 and the other 1.
         audio_config: of the audio side; None is a model that does not hear, exactly as it is without this field.
         audio_token_id: id of the placeholder that audio tokens replace.
+        facial_actions: outputs of the head for facial actions, in order, the last three `HEAD_ANGLES`; None is a model
+            without that head, exactly as it is without this field.
 
     Raises:
-        SettingsError: an unknown gate mode or pool, or heads that do not divide the width.
+        SettingsError: an unknown gate mode or pool, heads that do not divide the width, or names of facial actions that
+            do not end with the head angles, occur twice, or have only one side of the face.
     """
 
     model_type = "emotion_qwen"
@@ -106,6 +112,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     gate_threshold: float = 1e-3
     audio_config: dict | EmotionQwenAudioConfig | None = None
     audio_token_id: int | None = None
+    facial_actions: list[str] | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -120,6 +127,24 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
             raise SettingsError(
                 f"gate_num_heads {self.gate_num_heads} does not divide the vision width {width}; choose a divisor"
             )
+        names = self.facial_actions
+        if names is not None and (tuple(names[-3:]) != HEAD_ANGLES or len(set(names)) < len(names)):
+            raise SettingsError(
+                f"facial_actions ends with {', '.join(names[-3:])} and has {len(set(names))} different names of "
+                f"{len(names)}; expected different names, the last three {', '.join(HEAD_ANGLES)}"
+            )
+        sides = [{n.removesuffix(side) for n in names or () if n.endswith(side)} for side in ("Left", "Right")]
+        if unpaired := sorted(sides[0] ^ sides[1]):
+            raise SettingsError(
+                f"facial_actions has {unpaired[0]} on one side of the face only; give Left and Right of each"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields; `facial_actions` only if there are any, so that digests of other models do not change."""
+        values = super().to_dict()
+        if self.facial_actions is None:
+            values.pop("facial_actions", None)
+        return values
 
     @property
     def hearing(self) -> EmotionQwenAudioConfig | None:

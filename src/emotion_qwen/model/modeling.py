@@ -3,6 +3,7 @@
 
     pixels --vision transformer--> patch features --Hybrid Compressor--> visual tokens + fusion weights
     log-mel --Whisper's encoder, compressor--> audio tokens (in models that hear)
+    patch features --head--> facial actions (in models that measure them)
     visual, audio and text tokens --language model with multimodal rotary positions--> answer
 """
 
@@ -26,6 +27,7 @@ from transformers.vision_utils import get_vision_window_index
 
 from emotion_qwen.errors import CheckpointError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import positions
+from emotion_qwen.model.actions import FacialActionHead
 from emotion_qwen.model.audio import AudioFeatures, EmotionQwenAudioTower
 from emotion_qwen.model.compressor import HybridCompressor
 from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
@@ -45,9 +47,12 @@ class VisualFeatures(BaseModelOutputWithPooling):
         last_hidden_state: (N, vision hidden) patch features in window order.
         pooler_output: one (tokens, hidden) tensor per visual.
         gate_weights: (V, 2) fusion weights, general and emotion, fp32.
+        actions: (V, A) facial actions, fp32, as `EmotionQwenConfig.facial_actions` names them; None in training, which
+            needs none, and of a model without that head.
     """
 
     gate_weights: torch.Tensor | None = None
+    actions: torch.Tensor | None = None
 
 
 @dataclass
@@ -74,6 +79,8 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         self.compressor = HybridCompressor(config)
         if config.hearing is not None:
             self.audio = EmotionQwenAudioTower(config.hearing, config.text_config.hidden_size)
+        if config.facial_actions is not None:
+            self.actions = FacialActionHead(config.vision_config.hidden_size, len(config.facial_actions))
         self.post_init()
 
     @functools.wraps(Qwen2_5_VLModel.forward)
@@ -243,11 +250,14 @@ class EmotionQwenModel(Qwen2_5_VLModel):
     def _compress(self, encoded: BaseModelOutputWithPooling, grid_thw: torch.Tensor | None) -> VisualFeatures:
         per_visual = encoded.pooler_output  # our vision transformer's window index, split by transformers
         assert grid_thw is not None  # the parent needed it to encode
-        tokens, weights = self.compressor(encoded.last_hidden_state, torch.cat(per_visual), grid_thw)
+        features = encoded.last_hidden_state
+        tokens, weights = self.compressor(features, torch.cat(per_visual), grid_thw)
+        measures = self.config.facial_actions is not None and not self.training
         return VisualFeatures(
-            last_hidden_state=encoded.last_hidden_state,
+            last_hidden_state=features,
             pooler_output=torch.split(tokens, [len(part) for part in per_visual]),
             gate_weights=weights,
+            actions=self.actions(features, grid_thw) if measures else None,
         )
 
 
@@ -259,7 +269,9 @@ def _split(encoded: VisualFeatures, grids: list[torch.Tensor]) -> list[VisualFea
     ends = itertools.accumulate(visuals)
     tokens = [encoded.pooler_output[end - count : end] for end, count in zip(ends, visuals, strict=True)]
     gates = encoded.gate_weights.split(visuals)
-    return [VisualFeatures(f, t, gate_weights=g) for f, t, g in zip(features, tokens, gates, strict=True)]
+    actions = [None] * len(visuals) if encoded.actions is None else encoded.actions.split(visuals)
+    parts = zip(features, tokens, gates, actions, strict=True)
+    return [VisualFeatures(f, t, gate_weights=g, actions=a) for f, t, g, a in parts]
 
 
 def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ VISION, LANGUAGE, HEAD = "model.visual.", "model.language_model.", "lm_head."
 GENERAL, EMOTION, GATE = "model.compressor.general.", "model.compressor.emotion.", "model.compressor.gate."
 AUDIO = "model.audio."
 AUDIO_ENCODER, AUDIO_COMPRESSOR = f"{AUDIO}encoder.", f"{AUDIO}compressor."
+ACTIONS = "model.actions."
 PARTS: dict[str, tuple[str, ...]] = {
     "vision": (VISION,),
     "general": (GENERAL,),
@@ -11,5 +12,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "gate": (GATE,),
     "audio": (AUDIO,),
     "language": (LANGUAGE, HEAD),
+    "actions": (ACTIONS,),
 }
-"""Part that can be trained -> prefixes of its parameters' names. A model that does not hear has no part `audio`."""
+"""Part -> prefixes of its parameters' names. A model that does not hear has no part `audio`, and one that does not
+measure facial actions no part `actions`."""
+TRAINED = tuple(part for part in PARTS if part != "actions")
+"""Parts that a stage can train. The head for facial actions is fitted to the vision transformer by a recipe."""

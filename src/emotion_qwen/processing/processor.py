@@ -71,12 +71,15 @@ class MediumTokens:
         grid_thw: (3,) int64 of a visual, as in `EncodedVisual`; None for a sound.
         seconds: per temporal patch; 0 for a picture or a sound.
         gate: (2,) fp32 fusion weights of a visual, general and emotion; None for a sound.
+        actions: (A,) fp32 facial actions of a visual, of a video the mean over its frames; None for a sound, and of a
+            model that does not measure them.
     """
 
     tokens: torch.Tensor
     grid_thw: torch.Tensor | None = None
     seconds: float = 0.0
     gate: torch.Tensor | None = None
+    actions: torch.Tensor | None = None
 
 
 class EmotionQwenProcessor(ProcessorMixin):

@@ -86,7 +86,7 @@ def added_rows(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) -> EmotionQwenForConditionalGeneration:
     """Load a model whose language model is quantised to "nf4" or "int8" by bitsandbytes.
 
-    Vision transformer, compressor, audio encoder and output projection remain float32.
+    Vision transformer, compressor, audio encoder, head for facial actions and output projection remain float32.
 
     Args:
         source: model folder.
@@ -99,7 +99,7 @@ def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) 
     optional("bitsandbytes", "quantize")
     from transformers import BitsAndBytesConfig
 
-    kept = ["model.visual", "model.compressor", "model.audio", "lm_head"]
+    kept = ["model.visual", "model.compressor", "model.audio", "model.actions", "lm_head"]
     config = (
         BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept

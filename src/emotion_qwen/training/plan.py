@@ -16,7 +16,7 @@ from emotion_qwen.data.parts import part_reader, read_part
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.extensions import beside
 from emotion_qwen.model import EmotionQwenConfig, EmotionQwenForConditionalGeneration, preset
-from emotion_qwen.model.parts import PARTS
+from emotion_qwen.model.parts import TRAINED
 from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
@@ -184,8 +184,8 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
     for kind in dict.fromkeys(part.kind for part in (*settings.data, *settings.validation)):
         part_reader(kind)
     for part in (*settings.plan.trains, *settings.optim.rates):
-        if part not in PARTS:
-            raise SettingsError(f"{path}: unknown part {part!r}; expected one of {', '.join(PARTS)}")
+        if part not in TRAINED:
+            raise SettingsError(f"{path}: unknown part {part!r}; expected one of {', '.join(TRAINED)}")
     if settings.features is not None and "vision" in settings.plan.trains:
         raise SettingsError(
             f"{path}: features are cached while the vision transformer learns; cached features would be stale, "

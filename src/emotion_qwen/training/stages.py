@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 
 from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.parts import PARTS
+from emotion_qwen.model.parts import PARTS, TRAINED
 
 LEFT_OUT: dict[str, set[str]] = {"learned": set(), "general": {"emotion", "gate"}, "emotion": {"general", "gate"}}
 """Gate mode -> parts that are bypassed."""
@@ -32,7 +32,7 @@ class Stage:
     Attributes:
         number: its position; tuning has 4.
         sees: description of its data.
-        trains: names of trained `PARTS`; all others are frozen.
+        trains: names of parts, of `TRAINED`; all others are frozen.
         gate: gate mode during the stage.
         replay: share of general samples in the mixture.
         copies: (from, to) parts copied before the first step.
@@ -81,7 +81,7 @@ def parameters_of(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
         SettingsError: unknown part, or the model has none of its parameters.
     """
     if part not in PARTS:
-        raise SettingsError(unknown_choice("part", part, PARTS))
+        raise SettingsError(unknown_choice("part", part, TRAINED))
     parameters = {name: p for name, p in model.named_parameters() if name.startswith(PARTS[part])}
     if not parameters:
         raise SettingsError(
@@ -118,11 +118,13 @@ def enter_stage(
         The trained parts.
 
     Raises:
-        SettingsError: a part does not exist or is bypassed by the gate mode, or there is no part to train.
+        SettingsError: a part does not exist, is bypassed by the gate mode or has no loss, or there is none to train.
     """
     learning = tuple(chosen.trains if trains is None else trains)
     if not learning:
-        raise SettingsError(f"a stage without a part to train; name at least one of {', '.join(PARTS)}")
+        raise SettingsError(f"a stage without a part to train; name at least one of {', '.join(TRAINED)}")
+    if "actions" in learning:
+        raise SettingsError("no stage has a loss for the facial actions, which a recipe fits; take `actions` out")
     if idle := sorted(set(learning) & LEFT_OUT[chosen.gate]):
         raise SettingsError(
             f"part(s) {', '.join(idle)} cannot learn while the gate mode is {chosen.gate!r}, which leaves them out; "

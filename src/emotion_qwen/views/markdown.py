@@ -24,7 +24,16 @@ from emotion_qwen.views.phrases import (
     step_name,
 )
 from emotion_qwen.views.playhead import has_picture, is_still
-from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
+from emotion_qwen.views.sections import (
+    Phrases,
+    abstention,
+    certainty,
+    channel_cells,
+    cue_place,
+    leading,
+    movement_lines,
+    time_span,
+)
 
 BAR = 20
 """Characters of a full bar."""
@@ -40,6 +49,7 @@ def as_markdown(report: EmotionReport) -> str:
         *_distribution(report, say),
         *_episodes(report, say),
         *_people(report, say),
+        *_faces(report, say),
         *_channels(report, say),
         *_cues(report, say),
         *_reasons(report, say),
@@ -130,6 +140,17 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
     yield f"### {_head('people', say)}"
     heads = f"| {say['person']} | {say['feels']} | {say['seen']} | {say['valence']} / {say['arousal']} |"
     yield "\n".join([heads, "|---|---|---|---|", *rows])
+
+
+def _faces(report: EmotionReport, say: Phrases) -> Iterator[str]:
+    lines = [
+        f"- **{_person(person, say)}** {_sentence(text, MEASURED, say)} <sub>{escape(figure)}</sub>"
+        for person in report.people
+        for text, figure in movement_lines(report, person, say)
+    ]
+    if lines:
+        yield f"### {_head('face', say)}"
+        yield "\n".join(lines)
 
 
 def _channels(report: EmotionReport, say: Phrases) -> Iterator[str]:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
-from emotion_qwen.records import EmotionReport
+from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views import terminal
 from emotion_qwen.views.phrases import one_line
@@ -36,9 +36,19 @@ def as_json(report: EmotionReport) -> str:
         DataError: a number is not finite, which JSON cannot represent.
     """
     try:
-        return json.dumps(rounded(dataclasses.asdict(report)), ensure_ascii=False, allow_nan=False)
+        return json.dumps(rounded(_without_unmeasured(report)), ensure_ascii=False, allow_nan=False)
     except DataError as error:
         raise DataError(f"report of {report.source!r}: {error}") from error
+
+
+def _without_unmeasured(report: EmotionReport) -> dict[str, Any]:
+    """Return the values of a report without the fields of `OMITTED_IF_EMPTY` that are empty."""
+    values = dataclasses.asdict(report)
+    for person in values["people"]:
+        for name, record in (("Person", person), *(("Seen", seen) for seen in person["seen"])):
+            if not record[OMITTED_IF_EMPTY[name]]:
+                del record[OMITTED_IF_EMPTY[name]]
+    return values
 
 
 def rounded(value: Any) -> Any:
@@ -78,6 +88,7 @@ def show_report(report: EmotionReport, console: Console) -> None:
         terminal.bars(report, width),
         terminal.people(report, say, width),
         terminal.strips(report, say, width),
+        terminal.faces(report, say),
         terminal.channels(report, say),
         terminal.cues(report, say),
         terminal.reasons(report, say),

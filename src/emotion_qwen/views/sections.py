@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from emotion_qwen.records import Channel, Cue, EmotionReport
-from emotion_qwen.views.phrases import label_name, ranked, times
+from emotion_qwen.faces.face_claims import PHRASES, PLAIN, FaceClaim
+from emotion_qwen.records import HEAD_ANGLES, Channel, Cue, EmotionReport, FacialMovement, Person
+from emotion_qwen.views.phrases import label_name, measurement, ranked, times
 from emotion_qwen.views.playhead import is_still
 
 Phrases = dict[str, str]
+MOVEMENTS = 6
+"""Maximum number of movements of a face that are shown."""
+CLEAR = 0.5
+"""Strength of a claim from which it counts as clear: the middle of an interval has this one."""
 
 
 def abstention(report: EmotionReport) -> str | None:
@@ -39,6 +44,37 @@ def cue_place(report: EmotionReport, cue: Cue, say: Phrases) -> tuple[str, str]:
     """Format the time of a cue ("" in a picture), and its channel and person."""
     whose = "" if cue.person is None else f", {say['person']} {cue.person + 1}"
     return "" if is_still(report) else time_span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
+
+
+def movement_lines(report: EmotionReport, person: Person, say: Phrases) -> list[tuple[str, str]]:
+    """Format the clearest movements of a person's face, in order of time.
+
+    Movements with words of `PLAIN` are left out. Of equally clear ones, the longest come first.
+
+    Returns:
+        Per movement a sentence and the measurement behind it.
+    """
+    telling = [movement for movement in person.face if movement.word not in PLAIN]
+    clearest = sorted(telling, key=lambda movement: (-_clearness(movement), movement.start - movement.end))[:MOVEMENTS]
+    return [(_movement(report, movement, say), _figure(movement)) for movement in person.face if movement in clearest]
+
+
+def _clearness(movement: FacialMovement) -> float:
+    return min(FaceClaim(movement.name, movement.word, movement.value).strength, CLEAR)
+
+
+def _movement(report: EmotionReport, movement: FacialMovement, say: Phrases) -> str:
+    phrase = PHRASES[movement.word][report.language == "zh"][0]
+    what = phrase[:1].upper() + phrase[1:]
+    if is_still(report):
+        return what
+    brief = movement.end == movement.start
+    when = f"{movement.start:.1f} {say['second']}" if brief else time_span(movement.start, movement.end, say)
+    return say["movement"].format(what=what, when=when)
+
+
+def _figure(movement: FacialMovement) -> str:
+    return f"{movement.name} {measurement(movement.value)}{'°' if movement.name in HEAD_ANGLES else ''}"
 
 
 def certainty(report: EmotionReport, say: Phrases) -> Iterator[str]:

@@ -28,7 +28,16 @@ from emotion_qwen.views.phrases import (
     step_name,
 )
 from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
-from emotion_qwen.views.sections import Phrases, abstention, certainty, channel_cells, cue_place, leading, time_span
+from emotion_qwen.views.sections import (
+    Phrases,
+    abstention,
+    certainty,
+    channel_cells,
+    cue_place,
+    leading,
+    movement_lines,
+    time_span,
+)
 
 LONGEST_BAR = 40
 LINES = 12
@@ -175,6 +184,17 @@ def _heights(moments: Sequence[Moment | None]) -> Text:
 def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
     text = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
     return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {text}")
+
+
+def faces(report: EmotionReport, say: Phrases) -> RenderableType | None:
+    """Return the clearest movements of each person's face, each with its measurement."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for person in report.people:
+        name = f"{say['person']} {person.person + 1}"
+        for text, figure in movement_lines(report, person, say):
+            table.add_row(Text(name, "bold"), sentence(text, MEASURED, say), Text(figure, "dim"))
+            name = ""
+    return Group(Text(say["face"], "bold"), table) if table.row_count else None
 
 
 def channels(report: EmotionReport, say: Phrases) -> RenderableType | None:

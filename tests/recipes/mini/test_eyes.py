@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from emotion_qwen.model import preset
+from emotion_qwen.model.actions import FacialActionHead
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from recipes.mini.actions import ACTIONS
 from recipes.mini.averaged import Averaged
 from recipes.mini.eyes import (
     GUIDES,
+    MEASURES,
     SIDES,
-    ActionsHead,
     EyesStudent,
     StudentBatches,
     StudentLoss,
@@ -108,7 +109,7 @@ def test_maps_are_cut_into_the_places_of_patches():
 
 def test_the_head_reads_patches_in_any_order_and_can_be_rescaled():
     torch.manual_seed(4)
-    head, features = ActionsHead(6), torch.rand(2, 5, 6)
+    head, features = FacialActionHead(6, MEASURES), torch.rand(2, 5, 6)
     before = head(features)
     assert before.shape == (2, 48)
     torch.testing.assert_close(head(features[:, [3, 1, 0, 4, 2]]), before)

@@ -209,7 +209,10 @@ def _add_report_routes(app: FastAPI, service: Service) -> None:
             report = await while_listening(request, job.whole(job.report))
         return Response(as_json(report), media_type="application/json")
 
-    @app.post("/v1/emotion/features", tags=["emotion"], openapi_extra=FEATURES_BODY, responses=MEDIUM_ERRORS)
+    @app.post(
+        "/v1/emotion/features", tags=["emotion"], openapi_extra=FEATURES_BODY, responses=MEDIUM_ERRORS,
+        response_model_exclude_unset=True,  # `actions` is set only where it was measured
+    )  # fmt: skip
     async def features(request: Request) -> Features:
         """Return features for training your own head: mean tokens, a hidden state, the gate."""
         service.check_open()

@@ -310,6 +310,8 @@ class Features(BaseModel):
     gate: Gate
     provenance: dict[str, Any]
     """What determines the features, as in a report: weights, label set, prompt, budgets, and the input read."""
+    actions: dict[str, float] | None = None
+    """Facial action -> mean over the crops of people; absent without a person, or if the model has no such head."""
 
 
 class TopLogprob(BaseModel):

@@ -146,10 +146,13 @@ class ReportJob:
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip
         general, emotion = _numbers(features.gate) or (0.0, 0.0)
+        actions = _numbers(features.actions)
+        measured = {} if actions is None else {"actions": dict(zip(provenance["facial_actions"], actions, strict=True))}
         return Features(
             model=self.service.name, source=clip.source, visual=_numbers(features.visual),
             audio=_numbers(features.audio), pooled=_numbers(features.pooled) or [],
             gate=Gate(general=general, emotion=emotion), provenance=provenance,
+            object="emotion.features", **measured,
         )  # fmt: skip
 
     async def whole(self, wanted: Callable[[ClipReading], Awaitable[Found]], clip: Clip | None = None) -> Found:

@@ -29,8 +29,8 @@ from emotion_qwen.serving.vllm.processing import (
     EmotionQwenProcessingInfo,
 )
 
-OURS = {"model.compressor.": "visual.merger.", "model.audio.": "audio."}
-"""Prefixes to match before vLLM's own, which contain "model."."""
+OURS = {"model.compressor.": "visual.merger.", "model.audio.": "audio.", "model.actions.": None}
+"""Prefixes to match before vLLM's own, which contain "model."; None drops what no answer depends on."""
 KINDS = {"image": IMAGE, "video": VIDEO, "audio": AUDIO}
 FACTS = {"image": ("image_grid_thw",), "video": ("video_grid_thw", "second_per_grid_ts")}
 """Inputs of the position rule per visual."""
