@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
-from emotion_qwen.faces.face_claims import face_claims
+from emotion_qwen.faces.face_claims import PLAIN, face_claims
 from emotion_qwen.media.voice_claims import MEASURED
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, feeling_word
-from recipes.mini.face_texts import PLAIN, FaceFacts, likeliest, mentioned
+from recipes.mini.face_texts import FaceFacts, likeliest, mentioned
 
 RELATIVE = ("relative level", "relative pitch", "relative rate")
 """Measurements that compare a stretch of a voice with how the same speaker usually sounds."""

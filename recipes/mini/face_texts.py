@@ -12,15 +12,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emotion_qwen.faces.face_claims import NAMES, PHRASES, SCALES, FaceClaim, face_claims, face_word
+from emotion_qwen.faces.face_claims import NAMES, PHRASES, PLAIN, SCALES, FaceClaim, face_claims, face_word
 from emotion_qwen.questions import LANGUAGES
 from recipes.nano.questions import FEELINGS, Exchange
 
 MOUTH = ("smile", "mouth corners", "jaw", "upper lip", "lower lip", "pressed lips", "pucker", "stretched mouth")
 EYES = ("lowered brows", "inner brows", "outer brows", "eyelids", "narrowed eyes", "wide eyes")
 GAZE = ("lowered gaze", "raised gaze", "yaw", "pitch", "roll")
-PLAIN = ("eyes open", "head forward", "mouth closed", "no smile")
-"""Words that are true of most faces: mentioned seldom, and never alone."""
 CLEAR, MOST = 0.7, 0.5
 """Shares of the likeliest emotion above which it is stated, and above which it is called the likeliest."""
 

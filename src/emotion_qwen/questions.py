@@ -44,3 +44,8 @@ def label_question(labels: LabelSet, language: str, about: str = PEOPLE) -> str:
 def describe_question(language: str, about: str = PEOPLE) -> str:
     """Return the question for a sentence about a clip, in "en" or "zh"; see `label_question`."""
     return QUESTIONS["describe_evoked" if about == EVOKED else "describe"][language]
+
+
+def account_question(language: str) -> str:
+    """Return the question for several sentences about a clip whose facts the model knows, in "en" or "zh"."""
+    return QUESTIONS["account"][language]

@@ -202,7 +202,7 @@ class Person:
     it."""
 
 
-OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions"}
+OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions", "Sentence": "contradicted"}
 """Record -> its field that JSON leaves out where it is empty, because only some models measure it."""
 
 
@@ -234,6 +234,9 @@ class Sentence:
 
     text: str
     kind: SentenceKind
+    contradicted: tuple[str, ...] = ()
+    """what of a generated sentence the measurements do not confirm, one clause each; JSON leaves it out where it is
+    empty."""
 
 
 @dataclass(frozen=True)

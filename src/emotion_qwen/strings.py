@@ -37,6 +37,7 @@ PHRASES: Strings = {
     "channel": ("channel", "通道"),
     "cues": ("cues", "线索"),
     "why": ("why", "依据"),
+    "contradicted": ("not confirmed by the measurements: {what}", "与测量结果不符：{what}"),
     "words_open": ("open words", "开放词汇"),
     "reasoning": ("reasoning, step by step", "逐步推理"),
     "step_seen": ("what is seen", "所见"),

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from emotion_qwen.analysis.clip_facts import facts_of
+from emotion_qwen.analysis.facts import facts_text
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
-from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.analysis.reader import ViewReader, label_reader
 from emotion_qwen.analysis.reading import ClipReading
-from emotion_qwen.analysis.reasoning import Reasoning, difference, think
+from emotion_qwen.analysis.reasoning import Reasoning, difference
 from emotion_qwen.analysis.report import (
     ABSTAIN_BELOW,
     UNTRAINED,
@@ -24,7 +23,6 @@ from emotion_qwen.analysis.report import (
     Outline,
     conclude,
     cue_views,
-    denies_person,
     doubt,
     explain,
     find_cues,
@@ -34,6 +32,15 @@ from emotion_qwen.analysis.report import (
     outline,
     valence_arousal,
 )
+from emotion_qwen.analysis.writing import (
+    ANSWER_TOKENS,
+    Written,
+    asked_view,
+    language_of,
+    reads_facts,
+    trained_about,
+    write,
+)
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
@@ -41,7 +48,7 @@ from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.questions import LANGUAGES, describe_question, label_question
-from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, WHOLE, EmotionReport
+from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, EmotionReport
 from emotion_qwen.taxonomy import label_set
 
 
@@ -51,16 +58,6 @@ class Analysis:
 
     report: EmotionReport
     features: ClipFeatures
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """What the model wrote about a clip; `unread` if it denies the presence of a person whose face was detected."""
-
-    text: str = ""
-    steps: dict[str, str] = field(default_factory=dict)
-    reasoning: Reasoning | None = None
-    unread: bool = False
 
 
 class EmotionQwen:
@@ -230,7 +227,7 @@ class EmotionQwen:
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, facts in zip(able, outlines, strict=True) for v in cue_views(reading, facts)])
-        written = self._write(reader, able, outlines, thinking)
+        written = write(reader, able, outlines, thinking)
         analyses = iter(
             [
                 Analysis(self._report(*parts, abstain_below), clip_features(parts[0]))
@@ -244,33 +241,6 @@ class EmotionQwen:
             if isinstance(result, Analysis):
                 result.report.provenance["took"] = round(took + reading.prepared.took, 3)
         return results
-
-    def _write(
-        self,
-        reader: ViewReader,
-        readings: Sequence[ClipReading],
-        outlines: Sequence[Outline],
-        thinking: Reasoning | None,
-    ) -> list[Written]:
-        """Generate a sentence about every clip with an answer, and reasoning steps if requested."""
-        shown = [self._telling(reading, facts) for reading, facts in zip(readings, outlines, strict=True)]
-        wanted = [(reading, glimpse) for reading, glimpse in zip(readings, shown, strict=True) if glimpse is not None]
-        views = [glimpse.view(reading.channels, reading.language) or [] for reading, glimpse in wanted]
-        questions = {describe_question(reading.language, reading.about) for reading, _ in wanted}
-        texts = iter(zip(views, reader.write(views, *questions), strict=True) if wanted else ())
-        written = []
-        for reading, glimpse in zip(readings, shown, strict=True):
-            if glimpse is None:
-                written.append(Written())
-                continue
-            view, text = next(texts)
-            unread = glimpse.person is not None and denies_person(text)
-            steps = {}
-            if thinking is not None:
-                labels, language = reading.labels, reading.language
-                steps = think(self.engine, view, glimpse.channels, labels, language, thinking.sampling)
-            written.append(Written("" if unread else text, steps, thinking, unread))
-        return written
 
     def features(self, reading: ClipReading) -> ClipFeatures:
         """Return the features of a clip as `tell` does, without the cost of a report.
@@ -305,8 +275,23 @@ class EmotionQwen:
         Raises:
             MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
-        prepared = self.prepare(path, start=start, end=end, sources=sources)
-        return self.engine.write([self.asked_view(prepared, context)], question)[0]
+        return self.answer(self.prepare(path, start=start, end=end, sources=sources), question, context)
+
+    def answer(self, prepared: PreparedClip, question: str, context: str = "") -> str:
+        """Answer a free question about a prepared clip as `ask` does.
+
+        Raises:
+            MediaError: the clip contains nothing that can be seen or heard.
+        """
+        view = self.asked_view(prepared, context)
+        facts = self.facts(prepared, language_of(question), context) if reads_facts(self.engine) else ""
+        return self.engine.write([view], question, ANSWER_TOKENS, system=facts)[0]
+
+    def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
+        """Return what was measured in a clip as text, in "en" or "zh"; see `analysis.facts`."""
+        labels = "dfew7"
+        reading = ClipReading(self.reader(labels, language), prepared, label_set(labels), language, context)
+        return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
         """Return the message parts with which `ask` asks a question about a clip.
@@ -314,17 +299,7 @@ class EmotionQwen:
         Raises:
             MediaError: the clip contains nothing that can be seen or heard.
         """
-        shown = glimpses(prepared, context, hears=self.hears, about=WHOLE)
-        if not shown:
-            raise MediaError(
-                f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
-            )
-        if prepared.people:
-            most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
-            shown = [glimpse for glimpse in shown if glimpse.person == most]
-        elif len(prepared.shown.frames):
-            shown = [whole(prepared, context, hears=self.hears, about=WHOLE)]
-        return shown[len(shown) // 2].view(CHANNELS, "en") or []
+        return asked_view(prepared, context, hears=self.hears)
 
     @property
     def hears(self) -> bool:
@@ -379,7 +354,7 @@ class EmotionQwen:
             about=reading.about,
             cues=find_cues(reading, facts),
             words=open_words([written.text], language),
-            rationale=explain(reading, facts, influences, written.text),
+            rationale=explain(reading, facts, influences, written.sentences),
             channels=influences,
             uncertainty=doubt(conclusion, reading.calibrated, threshold, language, unread=written.unread),
             utterances=reading.prepared.clip.utterances,
@@ -387,20 +362,6 @@ class EmotionQwen:
             reasoning=written.steps,
             provenance=self._provenance(reading, written, conclusion.label),
         )
-
-    def _telling(self, reading: ClipReading, facts: Outline) -> Glimpse | None:
-        """Return the glimpse that the model's sentences describe, which shows the answer best, or None."""
-        if facts.conclusion.label is None or not self._trained_about(reading.about):
-            return None
-        if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
-            return reading.whole
-        leading = reading.labels.labels.index(facts.conclusion.label)
-        return reading.glimpses[int(np.nanargmax(facts.shares[:, leading]))]
-
-    def _trained_about(self, about: str) -> bool:
-        """Whether the model was trained for the question, by its training facts; all models were for "people"."""
-        facts = self.engine.training_facts()
-        return about != EVOKED or not facts or EVOKED in facts.get("about", ())
 
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
@@ -432,7 +393,7 @@ class EmotionQwen:
         }
         untrained = {
             "label set": [labels.name] if facts["label_set_trained"] is False else [],
-            "evoked": [] if self._trained_about(reading.about) else [reading.about],
+            "evoked": [] if trained_about(self.engine, reading.about) else [reading.about],
             "channel": [channel for channel in reading.channels if channel not in self.trained_channels],
         }
         facts["warnings"] += [UNTRAINED[kind].format(name) for kind, names in untrained.items() for name in names]
@@ -440,9 +401,11 @@ class EmotionQwen:
         if heard is not None and "sound" not in reading.channels:
             facts["warnings"].append("no voice was heard in the sound; it was ignored")
         if written.reasoning is not None and label is not None:
-            facts["reasoning"] = written.reasoning.provenance(reading.language, written.steps)
+            begun = () if reads_facts(self.engine) else written.steps
+            facts["reasoning"] = written.reasoning.provenance(reading.language, begun)
             differs = difference(written.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
+            facts["warnings"] += [f"reasoning: {doubt}" for doubt in written.doubts]
         return facts
 
     @cached_property

@@ -15,7 +15,7 @@ from emotion_qwen.faces.face_claims import claims_in
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
 from emotion_qwen.strings import CHECKS, in_language
-from emotion_qwen.taxonomy import concept
+from emotion_qwen.taxonomy import concept, feeling_word
 
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
@@ -77,7 +77,7 @@ def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]
     known |= {concept(name) for person in facts.people for name, _ in person.likeliest}
     known |= {concept(name) for name, _ in facts.likeliest}
     for emotion in sorted(stated_concepts(unquoted, language)):
-        yield "emotion", emotion, emotion in known
+        yield "emotion", feeling_word(emotion, language), emotion in known
 
 
 def _within(time: float, facts: ClipFacts) -> bool:

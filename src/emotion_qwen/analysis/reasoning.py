@@ -50,7 +50,7 @@ class Reasoning:
             raise SettingsError(unknown_choice("form of reasoning", self.form, FORMS))
 
     def provenance(self, language: str, steps: Collection[str]) -> dict[str, object]:
-        """Return how the steps were generated, and which of their words are fixed by the schema."""
+        """Return how the steps were generated, and which words of the given steps are fixed by the schema."""
         begun = {step: text for step, text in in_language(BEGINNINGS, language).items() if step in steps}
         return {
             "form": self.form,
@@ -61,7 +61,13 @@ class Reasoning:
 
 
 def think(
-    engine: Engine, view: View, channels: Collection[str], labels: LabelSet, language: str, sampling: Sampling
+    engine: Engine,
+    view: View,
+    channels: Collection[str],
+    labels: LabelSet,
+    language: str,
+    sampling: Sampling,
+    facts: str = "",
 ) -> dict[str, str]:
     """Generate reasoning steps about a view.
 
@@ -72,6 +78,7 @@ def think(
         labels: the label set from which the conclusion is chosen.
         language: "en" or "zh", for question, fixed beginnings and conclusion.
         sampling: how tokens are sampled.
+        facts: text of the clip's measured facts, for a model that was trained to read them; its steps begin freely.
 
     Returns:
         Step -> text, in the order of `STEPS`.
@@ -79,7 +86,7 @@ def think(
     steps = steps_of(channels)
     (text,) = engine.write(
         [view], steps_question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
-        schema=schema_of(steps, labels, language),
+        system=facts, schema=schema_of(steps, labels, language, begun=not facts),
     )  # fmt: skip
     return {step: written.strip() for step, written in json.loads(text).items()}
 
@@ -89,12 +96,12 @@ def steps_of(channels: Collection[str]) -> tuple[str, ...]:
     return tuple(step for step, channel in STEPS.items() if not channel or channel in channels)
 
 
-def schema_of(steps: Collection[str], labels: LabelSet, language: str) -> dict[str, Any]:
-    """Return the JSON Schema of the steps: each a fixed beginning and free text, and a label as conclusion."""
+def schema_of(steps: Collection[str], labels: LabelSet, language: str, *, begun: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema of the steps: each a fixed beginning if `begun`, and free text; a label as conclusion."""
     blank = " " if language == "en" else ""  # English words are separated by a space
     free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[language] - 1}}}"
     described: dict[str, Any] = {
-        step: {"type": "string", "pattern": f"^{text}{blank}{free}$"}
+        step: {"type": "string", "pattern": f"^{text + blank if begun else ''}{free}$"}
         for step, text in in_language(BEGINNINGS, language).items()
     }
     described["conclusion"] = {"enum": list(labels.names(language))}

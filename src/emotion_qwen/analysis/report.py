@@ -21,7 +21,6 @@ from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import (
     CHANNELS,
-    GENERATED,
     MEASURED,
     PEOPLE,
     Channel,
@@ -333,8 +332,10 @@ def _throughout(reading: ClipReading, label: str) -> Episode:
     return Episode(label, start, end, (start + end) / 2, 0.0)
 
 
-def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], summary: str) -> tuple[Sentence, ...]:
-    """Compose the rationale: the model's sentence, then the measurements; empty if there is no answer."""
+def explain(
+    reading: ClipReading, facts: Outline, channels: Sequence[Channel], written: Sequence[Sentence]
+) -> tuple[Sentence, ...]:
+    """Compose the rationale: the model's sentences, then the measurements; empty if there is no answer."""
     if facts.conclusion.label is None:
         return ()
     labels, texts = reading.labels, in_language(SENTENCES, reading.language)
@@ -353,7 +354,6 @@ def explain(reading: ClipReading, facts: Outline, channels: Sequence[Channel], s
             after = before * math.exp(-channel.moved)
             sentences.append(texts["moves"].format(channel=name, label=label, before=before, after=after))
     sentences = [text[:1].upper() + text[1:] for text in sentences]
-    written = (Sentence(summary, GENERATED),) if summary else ()
     return (*written, *(Sentence(text, MEASURED) for text in sentences))
 
 

@@ -230,7 +230,7 @@ class Engine:
         question: str | Sequence[str],
         max_new_tokens: int = 64,
         *,
-        system: str = "",
+        system: str | Sequence[str] = "",
         sampling: Sampling | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> list[str]:
@@ -240,7 +240,7 @@ class Engine:
             views: V views.
             question: one question for all views, or V questions.
             max_new_tokens: maximum length of an answer in tokens.
-            system: system message; empty uses that of the chat template.
+            system: one system message for all views, or V of them; an empty one uses that of the chat template.
             sampling: how tokens are sampled; greedy by default.
             schema: JSON Schema that constrains every answer; None allows free text. An answer longer than
                 `max_new_tokens` is truncated, so bound the strings and lists of the schema.

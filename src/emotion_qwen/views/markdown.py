@@ -32,6 +32,7 @@ from emotion_qwen.views.sections import (
     cue_place,
     leading,
     movement_lines,
+    rationale_lines,
     time_span,
 )
 
@@ -182,9 +183,13 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 
 def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
-    if report.rationale:
+    lines = [
+        f"- {_sentence(reason.text, reason.kind, say)}" + (f" — ✗ {escape(note)}" if note else "")
+        for reason, note in rationale_lines(report, say)
+    ]
+    if lines:
         yield f"### {_head('why', say)}"
-        yield "\n".join(f"- {_sentence(reason.text, reason.kind, say)}" for reason in report.rationale)
+        yield "\n".join(lines)
     if report.words:
         yield f"{_head('words_open', say)}: {_sentence(', '.join(report.words), GENERATED, say)}"
     if report.reasoning:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from emotion_qwen.faces.face_claims import PHRASES, PLAIN, FaceClaim
-from emotion_qwen.records import HEAD_ANGLES, Channel, Cue, EmotionReport, FacialMovement, Person
+from emotion_qwen.records import GENERATED, HEAD_ANGLES, Channel, Cue, EmotionReport, FacialMovement, Person, Sentence
 from emotion_qwen.views.phrases import label_name, measurement, ranked, times
 from emotion_qwen.views.playhead import is_still
 
@@ -75,6 +75,19 @@ def _movement(report: EmotionReport, movement: FacialMovement, say: Phrases) -> 
 
 def _figure(movement: FacialMovement) -> str:
     return f"{movement.name} {measurement(movement.value)}{'°' if movement.name in HEAD_ANGLES else ''}"
+
+
+def rationale_lines(report: EmotionReport, say: Phrases) -> Iterator[tuple[Sentence, str]]:
+    """Yield the sentences of the rationale, each with a note of what contradicts it, or "".
+
+    Of an account of several sentences, which is the summary, only those that the measurements contradict are repeated.
+    """
+    for sentence in report.rationale:
+        repeats = sentence.kind == GENERATED and sentence.text != report.summary
+        if sentence.contradicted:
+            yield sentence, say["contradicted"].format(what="; ".join(sentence.contradicted))
+        elif not repeats:
+            yield sentence, ""
 
 
 def certainty(report: EmotionReport, say: Phrases) -> Iterator[str]:

@@ -36,6 +36,7 @@ from emotion_qwen.views.sections import (
     cue_place,
     leading,
     movement_lines,
+    rationale_lines,
     time_span,
 )
 
@@ -236,7 +237,10 @@ def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
 
 def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return the rationale, the open words, and the reasoning steps."""
-    lines = [sentence(reason.text, reason.kind, say) for reason in report.rationale]
+    lines = []
+    for reason, note in rationale_lines(report, say):
+        lines.append(sentence(reason.text, reason.kind, say))
+        lines += [Text(f"  ✗ {one_line(note)}", "red")] if note else []
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:

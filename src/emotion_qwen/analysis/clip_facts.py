@@ -1,0 +1,89 @@
+"""The facts of a clip that was read: what `facts_text` tells a model about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
+from emotion_qwen.analysis.reading import ClipReading
+from emotion_qwen.analysis.report import Outline
+from emotion_qwen.faces.face_claims import PLAIN
+from emotion_qwen.media.prosody import prosody_of
+from emotion_qwen.media.voice_claims import voice_claims
+from emotion_qwen.records import Clip, Person
+from emotion_qwen.taxonomy import feeling_word
+
+MOVEMENTS, CHANGES, WORDS = 6, 3, 4
+"""Most movements of a face, changes of the voice, and utterances that the facts list: a prompt stays short."""
+SPOKEN = 0.8
+"""Shortest stretch of voice that is compared with the whole voice, seconds."""
+
+
+def facts_of(reading: ClipReading, outline: Outline) -> ClipFacts:
+    """Return the facts of a clip, in the language of its reading.
+
+    Args:
+        reading: of the clip.
+        outline: its people and conclusion.
+    """
+    clip, language = reading.prepared.clip, reading.language
+    seconds = 0.0 if clip.still else round(clip.duration, 1)
+    return ClipFacts(
+        language,
+        seconds,
+        tuple(_person(person, seconds, language) for person in outline.people),
+        tuple(_voice(reading, seconds)),
+        clip.utterances[:WORDS],
+        two_likeliest(outline.conclusion.distribution, language),
+        reading.context.strip(),
+    )
+
+
+def two_likeliest(distribution: Mapping[str, float], language: str) -> Shares:
+    """Return the two likeliest labels of a distribution, said of a person, with their shares."""
+    ranked = sorted(distribution.items(), key=lambda pair: -pair[1])[:2]
+    return tuple((feeling_word(label, language), share) for label, share in ranked)
+
+
+def _person(person: Person, seconds: float, language: str) -> PersonFacts:
+    feelings = [
+        Stretch(feeling_word(episode.label, language), round(episode.onset, 1), round(episode.offset, 1))
+        for episode in person.episodes
+    ]
+    if not feelings:
+        feelings = [Stretch(feeling_word(person.label, language), *_span(person.start, person.end, seconds))]
+    moves = [movement for movement in person.face if movement.word not in PLAIN]
+    longest = sorted(moves, key=lambda movement: movement.start - movement.end)[:MOVEMENTS]
+    face = [Stretch(m.word, *_span(m.start, m.end, seconds)) for m in moves if m in longest]
+    return PersonFacts(person.person, tuple(feelings), two_likeliest(person.distribution, language), tuple(face))
+
+
+def _span(start: float, end: float, seconds: float) -> tuple[float, float]:
+    return (round(start, 1), round(end, 1)) if seconds else (0.0, 0.0)
+
+
+def _voice(reading: ClipReading, seconds: float) -> list[Stretch]:
+    """Return what may be claimed of the voice as a whole, and where it changes most."""
+    clip, spans = reading.prepared.clip, reading.prepared.voice
+    if clip.wave is None or not spans or "sound" not in reading.channels:
+        return []
+    rate = clip.sample_rate
+    pieces = [clip.wave[_sample(start, clip) : _sample(end, clip)] for start, end in spans]
+    usual = prosody_of(np.concatenate(pieces), rate)
+    voice = [Stretch(claim.word, 0.0, seconds) for claim in voice_claims(usual)]
+    changes: list[tuple[float, Stretch]] = []
+    for (start, end), piece in zip(spans, pieces, strict=True):
+        if end - start < SPOKEN or len(spans) < 2:
+            continue
+        for claim in voice_claims(prosody_of(piece, rate), usual):
+            if claim.name.startswith("relative") and not claim.word.startswith("usual"):
+                size = abs(claim.value - 1) * 5 if claim.unit == "ratio" else abs(claim.value)
+                changes.append((size, Stretch(claim.word, round(start, 1), round(end, 1))))
+    largest = sorted(changes, key=lambda pair: -pair[0])[:CHANGES]
+    return voice + sorted((stretch for _, stretch in largest), key=lambda stretch: stretch.start)
+
+
+def _sample(time: float, clip: Clip) -> int:
+    return max(round((time - clip.wave_start) * clip.sample_rate), 0)

@@ -1,0 +1,164 @@
+"""What a model writes about clips: one sentence about the person, or an account from measured facts, and reasoning.
+
+A model whose training facts say `reads_facts` gets the facts of the clip as its system message (`facts`). What it
+writes is checked against them, sentence by sentence (`checking`). Any other model gets the view that shows the answer
+best and writes one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emotion_qwen.analysis.checking import Checked, check_text
+from emotion_qwen.analysis.clip_facts import facts_of
+from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
+from emotion_qwen.analysis.reader import ViewReader
+from emotion_qwen.analysis.reading import ClipReading
+from emotion_qwen.analysis.reasoning import Reasoning, think
+from emotion_qwen.analysis.report import Outline, denies_person
+from emotion_qwen.engine.engine import Engine, View
+from emotion_qwen.errors import MediaError
+from emotion_qwen.prepare import PreparedClip
+from emotion_qwen.questions import account_question, describe_question
+from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence
+
+ACCOUNT_TOKENS, ANSWER_TOKENS = 192, 96
+"""Maximum lengths of an account and of an answer to a question, tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What the model wrote about a clip; `unread` if it denies the presence of a person whose face was detected.
+
+    Attributes:
+        text: the summary.
+        steps: of reasoning, step -> text.
+        reasoning: how the steps were requested.
+        unread: see above.
+        checked: the sentences of an account, each with what contradicts it; empty if the text was not checked.
+        doubts: what of the steps contradicts the measurements, one clause each.
+    """
+
+    text: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+    reasoning: Reasoning | None = None
+    unread: bool = False
+    checked: tuple[Checked, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """The summary as generated sentences."""
+        if self.checked:
+            return tuple(Sentence(each.text, GENERATED, each.contradictions) for each in self.checked)
+        return (Sentence(self.text, GENERATED),) if self.text else ()
+
+
+def write(
+    reader: ViewReader,
+    readings: Sequence[ClipReading],
+    outlines: Sequence[Outline],
+    thinking: Reasoning | None,
+) -> list[Written]:
+    """Write about every clip that has an answer, with reasoning steps if requested."""
+    engine = reader.engine
+    shown = [_telling(reading, outline) for reading, outline in zip(readings, outlines, strict=True)]
+    wanted = [row for row, glimpse in enumerate(shown) if glimpse is not None]
+    if reads_facts(engine) and all(readings[row].about == PEOPLE for row in wanted):
+        facts = {row: facts_of(readings[row], outlines[row]) for row in wanted}
+        texts = engine.write(
+            [[] for _ in wanted],
+            [account_question(readings[row].language) for row in wanted],
+            ACCOUNT_TOKENS,
+            system=[facts_text(facts[row]) for row in wanted],
+        )
+    else:
+        facts = {}
+        views = [_view(readings[row], shown[row]) for row in wanted]
+        questions = {describe_question(readings[row].language, readings[row].about) for row in wanted}
+        texts = reader.write(views, *questions) if wanted else []
+    written = [Written() for _ in readings]
+    for row, text in zip(wanted, texts, strict=True):
+        written[row] = _about(engine, readings[row], shown[row], text, facts.get(row), thinking)
+    return written
+
+
+def _about(
+    engine: Engine,
+    reading: ClipReading,
+    glimpse: Glimpse | None,
+    text: str,
+    facts: ClipFacts | None,
+    thinking: Reasoning | None,
+) -> Written:
+    """Check a text about a clip, and let the model reason about it."""
+    assert glimpse is not None  # only clips with a glimpse are written about
+    unread = facts is None and glimpse.person is not None and denies_person(text)
+    steps: dict[str, str] = {}
+    doubts: list[str] = []
+    if thinking is not None:
+        system, channels = ("", glimpse.channels) if facts is None else (facts_text(facts), _channels(facts))
+        view = _view(reading, glimpse) if facts is None else []
+        steps = think(engine, view, channels, reading.labels, reading.language, thinking.sampling, facts=system)
+        for step in ("seen", "heard", "meaning") if facts is not None else ():
+            doubts += [clause for each in check_text(steps.get(step, ""), facts) for clause in each.contradictions]
+    checked = () if facts is None else tuple(check_text(text, facts))
+    return Written("" if unread else text, steps, thinking, unread, checked, tuple(dict.fromkeys(doubts)))
+
+
+def _channels(facts: ClipFacts) -> tuple[str, ...]:
+    present = {"picture": bool(facts.people), "sound": bool(facts.voice), "words": bool(facts.words)}
+    return tuple(channel for channel in CHANNELS if present.get(channel))
+
+
+def _view(reading: ClipReading, glimpse: Glimpse | None) -> View:
+    return [] if glimpse is None else glimpse.view(reading.channels, reading.language) or []
+
+
+def _telling(reading: ClipReading, outline: Outline) -> Glimpse | None:
+    """Return the glimpse that the model's sentences describe, which shows the answer best, or None."""
+    if outline.conclusion.label is None or not trained_about(reading.engine, reading.about):
+        return None
+    if not reading.people and reading.about != PEOPLE and len(reading.prepared.shown.frames):
+        return reading.whole
+    leading = reading.labels.labels.index(outline.conclusion.label)
+    return reading.glimpses[int(np.nanargmax(outline.shares[:, leading]))]
+
+
+def trained_about(engine: Engine, about: str) -> bool:
+    """Whether a model was trained for the question, by its training facts; all models were for "people"."""
+    facts = engine.training_facts()
+    return about != EVOKED or not facts or EVOKED in facts.get("about", ())
+
+
+def reads_facts(engine: Engine) -> bool:
+    """Whether a model was trained to write from measured facts, by its training facts."""
+    return bool(engine.training_facts().get("reads_facts"))
+
+
+def language_of(text: str) -> str:
+    """Return "zh" for a text with Chinese characters, else "en"."""
+    return "zh" if any("\u3400" <= letter <= "\u9fff" for letter in text) else "en"
+
+
+def asked_view(prepared: PreparedClip, context: str = "", *, hears: bool) -> View:
+    """Return the message parts with which a free question about a clip is asked.
+
+    Raises:
+        MediaError: the clip contains nothing that can be seen or heard.
+    """
+    shown = glimpses(prepared, context, hears=hears, about=WHOLE)
+    if not shown:
+        raise MediaError(
+            f"{prepared.clip.source!r} has no picture, and no sound that is not silence; give another clip"
+        )
+    if prepared.people:
+        most = max(prepared.people, key=lambda person: len(person.track.frames)).track.person
+        shown = [glimpse for glimpse in shown if glimpse.person == most]
+    elif len(prepared.shown.frames):
+        shown = [whole(prepared, context, hears=hears, about=WHOLE)]
+    return shown[len(shown) // 2].view(CHANNELS, "en") or []

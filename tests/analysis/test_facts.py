@@ -1,0 +1,108 @@
+import pytest
+
+from emotion_qwen.analysis.checking import check_sentence, check_text, split_sentences
+from emotion_qwen.analysis.evidence import SPEAKS_FOR, emotions_of, speaking_against, speaking_for
+from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
+from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
+from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
+from emotion_qwen.records import Utterance
+from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, feeling_word
+
+CLIP = ClipFacts(
+    "en",
+    20.0,
+    (
+        PersonFacts(
+            1,
+            (Stretch("sad", 0.5, 6.2), Stretch("happy", 9.1, 20.0)),
+            (("happy", 0.62), ("neutral", 0.2)),
+            (Stretch("mouth corners down", 0.5, 5.8), Stretch("broad smile", 9.5, 20.0)),
+        ),
+    ),
+    (Stretch("high", 0.0, 20.0), Stretch("louder", 12.0, 14.5)),
+    (Utterance(12.3, 13.0, "I got it!"),),
+    (("happy", 0.7), ("sad", 0.15)),
+    "She waits for a letter.",
+)
+PICTURE = ClipFacts(
+    "zh", 0.0, (PersonFacts(1, (Stretch("愤怒"),), (), (Stretch("lips pressed"),)),), likeliest=(("愤怒", 0.8), ("厌恶", 0.1))
+)
+
+
+def test_facts_are_one_line_each_with_times_where_they_do_not_hold_throughout():
+    assert facts_text(CLIP).splitlines() == [
+        "Measured in a clip of 20.0 s:",
+        "Person 1: sad 0.5-6.2 s; happy 9.1-20.0 s.",
+        "Face of person 1: the corners of the mouth are turned down 0.5-5.8 s; the smile is broad 9.5-20.0 s.",
+        "Voice: the voice is high; the voice is louder than usual 12.0-14.5 s.",
+        "Said at 12.3 s: “I got it!”",
+        "Known: She waits for a letter.",
+        "Together: happy (70%), sad (15%).",
+    ]
+    assert facts_text(PICTURE).splitlines() == [
+        "在图片中测得：",
+        "人物1：愤怒。",
+        "人物1的面部：双唇紧抿。",
+        "综合：愤怒（80%）、厌恶（10%）。",
+    ]
+    assert facts_text(ClipFacts("en", 3.0)).splitlines()[1:] == ["Nobody is seen.", "No voice is heard."]
+
+
+def test_stretches_during_a_span_lie_in_it_by_half():
+    face = CLIP.people[0].face
+    assert CLIP.during(face, 0.0, 4.0) == face[:1]
+    assert CLIP.during(face, 4.0, 12.0) == ()
+    assert PICTURE.during(PICTURE.people[0].face, 0.0, 0.0) == PICTURE.people[0].face
+
+
+@pytest.mark.parametrize(
+    ("sentence", "claims", "contradictions"),
+    [
+        ("The smile is broad from 9.5 to 20.0 s.", 3, 0),
+        ("The mouth smiles broadly from 9.5 s on.", 2, 0),
+        ("The eyes are wide from 9.5 to 20.0 s.", 3, 1),
+        ("The smile is broad from 3.0 to 4.0 s.", 3, 2),
+        ("The voice is louder than usual, and the voice is low.", 2, 1),
+        ("The words are “I got it!”.", 1, 0),
+        ("The words are “I lost it!”.", 1, 1),
+        ("The person is happy, perhaps sad.", 2, 0),
+        ("The person is angry.", 1, 1),
+        ("A letter lies on the table.", 0, 0),
+    ],
+)
+def test_claims_that_the_facts_do_not_confirm_are_contradictions(sentence, claims, contradictions):
+    checked = check_sentence(sentence, CLIP)
+    assert (checked.claims, len(checked.contradictions)) == (claims, contradictions)
+
+
+def test_contradictions_name_the_claim_in_the_language_of_the_facts():
+    assert check_sentence("The eyes are wide.", CLIP).contradictions == ("it was not measured that the eyes are wide",)
+    (checked,) = check_text("这个人很高兴，双唇紧抿。", PICTURE)
+    assert checked.contradictions == ("测得的情绪中没有高兴",) and checked.claims == 2
+
+
+def test_sentences_are_split_at_their_ends_but_not_within_quotes_or_numbers():
+    assert split_sentences("From 9.5 s on. The words are “No. Stop!”. Really?") == [
+        "From 9.5 s on.",
+        "The words are “No. Stop!”.",
+        "Really?",
+    ]
+    assert split_sentences("嘴闭着。语速较快。") == ["嘴闭着。", "语速较快。"]
+
+
+def test_evidence_is_about_known_observations_and_concepts():
+    known = {*FACE_PHRASES, *VOICE_PHRASES}
+    assert set(SPEAKS_FOR) <= set(CONCEPTS)
+    assert all(word in known for words in SPEAKS_FOR.values() for word in words)
+    assert emotions_of("lips pressed") == {"anger", "contempt"}
+    words = ["broad smile", "lips pressed", "mouth closed"]
+    assert speaking_for("happiness", words) == ["broad smile"]
+    assert speaking_against("happiness", words) == ["lips pressed", "mouth closed"]
+    assert speaking_against("neutral", words) == ["broad smile", "lips pressed"]
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_label_has_a_word_for_a_person_who_feels_it(name, language):
+    assert all(feeling_word(label, language) for label in LABEL_SETS[name].labels)
+    assert feeling_word("surprise", "en") == "surprised" and feeling_word("joy", "zh") == "高兴"
