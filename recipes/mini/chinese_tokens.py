@@ -1,6 +1,6 @@
 """The Chinese tokens that mini's tokenizer gets: SmolLM2's writes most characters as two or three bytes.
 
-    python -m recipes.mini.chinese_tokens --data DATA --model FOLDER > tokens.txt
+    python -m recipes.mini.chinese_tokens --data DATA --source SMOLLM2.gguf > tokens.txt
 
 First the names of the labels as whole words, then the characters of our own Chinese sentences, then the characters that
 are most frequent in the training texts. Whatever is one token already is left out.
@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from emotion_qwen import questions, strings
 from emotion_qwen.console import run_command
+from emotion_qwen.convert.text_sources import read_language
 from emotion_qwen.faces import face_claims
 from emotion_qwen.media import voice_claims
-from emotion_qwen.processing.folder import load_processor
 from recipes.mini import clip_texts, face_texts
 from recipes.mini.label_choices import SETS
 from recipes.nano import questions as asked
@@ -34,11 +34,11 @@ def is_chinese(letter: str) -> bool:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="folder with the tokenizer")
+@click.option("--source", type=click.Path(path_type=Path), required=True, help="text-only folder or GGUF file")
 @click.option("--count", default=COUNT, show_default=True, help="tokens in all")
-def main(data: Path, model: Path, count: int) -> None:
+def main(data: Path, source: Path, count: int) -> None:
     """Print one token per line."""
-    tokenizer = load_processor(model).tokenizer
+    tokenizer = read_language(source).tokenizer
     labels = dict.fromkeys(name for labels in SETS.values() for name in labels.chinese)
     own = "".join(
         str(vars(module)) for module in (questions, strings, face_claims, voice_claims, clip_texts, face_texts)
