@@ -169,7 +169,7 @@ def suite_item(row: Row) -> Item:
     """Make the item of a row of `skills.parquet`.
 
     Raises:
-        DataError: the row has no right answer, two equal choices, or an instruction without a rule.
+        DataError: the row has no right answer, or an instruction without a rule.
     """
     suite, name = SUITES[row["suite"]], row["suite"]
     meta = json.loads(row["meta"]) if row["meta"] else {}
@@ -183,9 +183,9 @@ def suite_item(row: Row) -> Item:
         question = words.format(question=before.strip())
         choices = tuple(f"{choice}{after}".strip() for choice in choices)
     if suite.answered == "likelihood":
-        if not 0 <= row["answer"] < len(choices) or len(set(choices)) < len(choices):
-            raise DataError(f"answer {row['answer']} of the choices {choices}; expected the place of one among different")
-        answer = choices[row["answer"]]
+        if not 0 <= row["answer"] < len(choices):
+            raise DataError(f"answer {row['answer']} of {len(choices)} choices; expected the place of one of them")
+        answer, choices = choices[row["answer"]], tuple(dict.fromkeys(choices))  # equal choices are one
     else:
         answer = _reference(name, row, meta)
     number = re.sub(r"^.*?(\d+)$", r"\1", row["id"])
