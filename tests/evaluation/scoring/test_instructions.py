@@ -26,7 +26,12 @@ CASES = [
     ("length_constraints:number_words", {"num_words": 4, "relation": "at least"}, "It's one, two, three", "one two"),
     ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, "don't stop", "one two three"),
     ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}, "A b. C d! E?", "A b. C d."),
-    ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "less than"}, "Pi is 3.14 or so.", "Ab. Bc."),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 2, "relation": "less than"},
+        "Pi is 3.14 or so.",
+        "Ab. Bc.",
+    ),
     (
         "length_constraints:nth_paragraph_first_word",
         {"num_paragraphs": 3, "nth_paragraph": 2, "first_word": "it"},

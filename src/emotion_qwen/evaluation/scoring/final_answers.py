@@ -1,4 +1,4 @@
-"""Reading the final answer out of a reply: numbers (GSM8K), options and words (BIG-Bench Hard), short answers, ratings."""
+"""Reading the final answer out of a reply: numbers (GSM8K), options and words (BIG-Bench Hard), ratings (EQ-Bench)."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def plain_number(text: str) -> str:
 def final_answer(text: str, reference: str) -> Read:
     """Read the final answer of a reply as an answer of the kind of the reference.
 
-    It stands behind the last "answer is"; without that it is the first line. A reference such as "(B)" is an option: then
-    the first option letter counts, in brackets or alone. For a reference of one deciding word (yes, true, invalid) the
+    It stands behind the last "answer is"; without that it is the first line. A reference such as "(B)" is an option:
+    then the first option letter counts, in brackets or alone. For a reference of one deciding word (yes, true, invalid) the
     first such word counts. Other answers must be equal but for case, outer punctuation and repeated blanks.
     """
     marks = list(_ANSWER.finditer(text))
@@ -77,7 +77,8 @@ def plain_answer(text: str) -> str:
 def short_answer_right(text: str, reference: str) -> bool | None:
     """Tell whether a free answer gives a short reference; None where the reference is too long to tell.
 
-    Yes, no and single letters must be the first or the last word. Other references must stand in the reply as whole words.
+    Yes, no and single letters must be the first or the last word. Other references must stand in the reply as whole
+    words.
     """
     wanted = _words(reference)
     if not wanted or len(wanted) > SHORT:
@@ -111,8 +112,8 @@ def emotion_ratings(text: str, emotions: tuple[str, ...]) -> Read:
 def emotion_rating_points(ratings: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Return the points of one question by EQ-Bench's second version; at most 10, around 0 for random ratings.
 
-    Every rating is compared with the reference on the full scale. A difference up to 5 counts by a sigmoid, so that small
-    ones hardly count, a larger one by itself (Paech 2023, arXiv:2312.06281, and the scoring of version 2).
+    Every rating is compared with the reference on the full scale. A difference up to 5 counts by a sigmoid, so that
+    small ones hardly count, a larger one by itself (Paech 2023, arXiv:2312.06281, and the scoring of version 2).
 
     Raises:
         DataError: the emotions are not the same.

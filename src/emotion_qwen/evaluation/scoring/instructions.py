@@ -1,8 +1,8 @@
 """Checks of instructions whose observance can be verified by rule: IFEval (Zhou et al. 2023, arXiv:2311.07911).
 
 Written from the paper's table of instructions; every instruction of IFEval is here. A reply follows an instruction
-strictly as it stands, and loosely if it or one of seven variants of it does: without its first line, its last line, both,
-and each of these without asterisks (section 2.2). An empty reply follows nothing.
+strictly as it stands, and loosely if it or one of seven variants of it does: without its first line, its last line,
+both, and each of these without asterisks (section 2.2). An empty reply follows nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ SCRIPTS = {
 }  # fmt: skip
 """Language -> beginning of the Unicode names of its letters. Languages of one script are not told apart."""
 SCRIPT_SHARE = {"HIRAGANA": 0.2}
-"""Share of a reply's letters that the script must have, where it is not half of them: Japanese is written in several."""
+"""Share of a reply's letters that the script must have, where it is not half: Japanese is written in several."""
 _SENTENCE_END = re.compile(
-    r"(?<!\b[A-Z]\.)(?<!\b[a-z]\.[a-z]\.)(?<!\b(?:Mr|Ms|Dr|St)\.)(?<!\bMrs\.)(?<=[.!?])[\"'”’)\]*]*\s+|(?<=[。！？])[”’」]*|\n+"
+    r"(?<!\b[A-Z]\.)(?<!\b[a-z]\.[a-z]\.)(?<!\b(?:Mr|Ms|Dr|St)\.)(?<!\bMrs\.)"
+    r"(?<=[.!?])[\"'”’)\]*]*\s+|(?<=[。！？])[”’」]*|\n+"
 )
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
@@ -232,6 +233,6 @@ RULES: dict[str, Rule] = {
 
 
 def _in_english(text: str) -> bool:
-    """Written in Latin letters: what IFEval's prompts ask in English is hardly ever answered in another such language."""
+    """Whether a text is in Latin letters: prompts in English are hardly ever answered in another language of these."""
     letters = [unicodedata.name(sign, "") for sign in text if sign.isalpha()]
     return 2 * sum(name.startswith("LATIN") for name in letters) >= len(letters) > 0

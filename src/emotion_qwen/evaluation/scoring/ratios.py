@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion_qwen.evaluation.scoring.records import Judged, Result, ScoreTable, Tally, bootstrap_scores, clusters_of, ratio
+from emotion_qwen.evaluation.scoring.records import (
+    Judged,
+    Result,
+    ScoreTable,
+    Tally,
+    bootstrap_scores,
+    clusters_of,
+    ratio,
+)
 
 Finish = Callable[[np.ndarray], np.ndarray]
 

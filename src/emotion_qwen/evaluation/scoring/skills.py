@@ -220,11 +220,15 @@ def score_general_prompts(items: Sequence[ScoredItem], answers: Iterable[Respons
     if checkable.any():
         scores.append(Ratio(RIGHT, correct, checkable))
         named = [kind for kind in dict.fromkeys(kinds.tolist()) if checkable[kinds == kind].any()]
-        scores += [Ratio(f"{RIGHT} of {kind}", correct & (kinds == kind), checkable & (kinds == kind)) for kind in named]
+        scores += [
+            Ratio(f"{RIGHT} of {kind}", correct & (kinds == kind), checkable & (kinds == kind)) for kind in named
+        ]
     examples = {form: answer.item.id for form, answer, bad in zip(forms, judged, trained, strict=True) if bad}
     notes = tuple(f"trained form {form!r}, for example {name}" for form, name in examples.items())
     unchecked = int(np.sum(~checkable & np.array([bool(answer.item.references[0]) for answer in judged])))
-    notes += (f"{unchecked} items have a reference that is too long to be looked for in a free answer",) * bool(unchecked)
+    notes += (f"{unchecked} items have a reference that is too long to be looked for in a free answer",) * bool(
+        unchecked
+    )
     return score_ratios(judged, tally, scores, notes=notes, seed=seed)
 
 
@@ -234,5 +238,3 @@ def _right(item: ScoredItem, text: str) -> bool | None:
     if item.group.startswith("maths"):
         return final_number(text).value == plain_number(reference)
     return short_answer_right(text, reference)
-
-

@@ -4,7 +4,8 @@
 same in every run. Log-likelihoods of choices are divided by their number of characters where SmolLM's evaluation by
 lighteval does so (`loglikelihood_acc_norm_nospace`, tasks of github.com/huggingface/smollm): choices of unequal length
 would otherwise be judged by their length. Exceptions: BoolQ's two words, which lighteval compares as they are, and
-TruthfulQA's single choice, which its authors define by the whole likelihood (MC1, Lin et al. 2022).
+TruthfulQA's single choice, which its authors define by the whole likelihood (MC1, Lin et al. 2022). lighteval writes
+"Question:" and "Answer:" around questions; here the chat template says who asks and who answers.
 """
 
 from __future__ import annotations
@@ -58,12 +59,11 @@ class Suite:
     max_new_tokens: int = 0
 
 
-_QA = Suite("Question: {question}\nAnswer:")  # lighteval's words for ARC and PIQA
 SUITES: dict[str, Suite] = {
-    "arc_easy": _QA,
-    "arc_challenge": _QA,
+    "arc_easy": Suite(),
+    "arc_challenge": Suite(),
     "openbookqa": Suite(),
-    "piqa_valid": _QA,
+    "piqa_valid": Suite(),
     "social_iqa_dev": Suite(),
     "winogrande_dev": Suite("Complete the sentence: {question}"),
     "boolq_no_passage": Suite("{question}\nAnswer with true or false.", by_length=False),
