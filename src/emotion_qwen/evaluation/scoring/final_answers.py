@@ -52,8 +52,8 @@ def final_answer(text: str, reference: str) -> Read:
     """Read the final answer of a reply as an answer of the kind of the reference.
 
     It stands behind the last "answer is"; without that it is the first line. A reference such as "(B)" is an option:
-    then the first option letter counts, in brackets or alone. For a reference of one deciding word (yes, true, invalid) the
-    first such word counts. Other answers must be equal but for case, outer punctuation and repeated blanks.
+    then the first option letter counts, in brackets or alone. For a reference of one deciding word (yes, true, invalid)
+    the first such word counts. Other answers must be equal but for case, outer punctuation and repeated blanks.
     """
     marks = list(_ANSWER.finditer(text))
     part = text[marks[-1].end() :] if marks else text

@@ -1,7 +1,8 @@
 """General skill of a language model: suites of different kinds, plain text, and prompts without a single right answer.
 
-What an item earns depends on its suite, the item's group: the likeliest choice, the greedy last word (LAMBADA), the final
-answer of a reply (GSM8K, BIG-Bench Hard), all instructions followed strictly (IFEval), or a tenth of EQ-Bench's points.
+What an item earns depends on its suite, the item's group: the likeliest choice, the greedy last word (LAMBADA), the
+final answer of a reply (GSM8K, BIG-Bench Hard), all instructions followed strictly (IFEval), or a tenth of EQ-Bench's
+points.
 All scores of a run are in one table, so that paired comparison draws the same items for all of them.
 """
 
@@ -40,8 +41,8 @@ def score_skills(items: Sequence[ScoredItem], answers: Iterable[Response], *, se
     """Score suites of general skill.
 
     Args:
-        items: `group` names the suite. The reference is the right choice, word, number or answer; for IFEval the JSON of
-            `instruction_id_list` and `kwargs`, for EQ-Bench the JSON of emotion -> rating.
+        items: `group` names the suite. The reference is the right choice, word, number or answer; for IFEval the JSON
+            of `instruction_id_list` and `kwargs`, for EQ-Bench the JSON of emotion -> rating.
         answers: scores for items with choices, a continuation for LAMBADA, replies for the others.
         seed: of the draws.
 
@@ -194,8 +195,8 @@ def score_general_prompts(items: Sequence[ScoredItem], answers: Iterable[Respons
         seed: of the draws.
 
     Returns:
-        "trained form", the share of replies that are answers about an emotion, a face or a voice, which nobody asked for
-        (`trained_forms`); a right answer is none. "empty", the share of empty replies. "right", of the items with a
+        "trained form", the share of replies that are answers about an emotion, a face or a voice, which nobody asked
+        for (`trained_forms`); a right answer is none. "empty", the share of empty replies. "right", of the items with a
         number or a short reference, and the same by kind.
 
     Raises:
@@ -226,9 +227,8 @@ def score_general_prompts(items: Sequence[ScoredItem], answers: Iterable[Respons
     examples = {form: answer.item.id for form, answer, bad in zip(forms, judged, trained, strict=True) if bad}
     notes = tuple(f"trained form {form!r}, for example {name}" for form, name in examples.items())
     unchecked = int(np.sum(~checkable & np.array([bool(answer.item.references[0]) for answer in judged])))
-    notes += (f"{unchecked} items have a reference that is too long to be looked for in a free answer",) * bool(
-        unchecked
-    )
+    if unchecked:
+        notes += (f"{unchecked} items have a reference that is too long to be looked for in a free answer",)
     return score_ratios(judged, tally, scores, notes=notes, seed=seed)
 
 

@@ -1,7 +1,7 @@
 """General skill of the language model, without pictures: suites of questions, plain text, and general prompts.
 
-`SUITES` says of every suite how it is asked and answered; nothing else decides over a question, so that a score means the
-same in every run. Log-likelihoods of choices are divided by their number of characters where SmolLM's evaluation by
+`SUITES` says of every suite how it is asked and answered; nothing else decides over a question, so that a score means
+the same in every run. Log-likelihoods of choices are divided by their number of characters where SmolLM's evaluation by
 lighteval does so (`loglikelihood_acc_norm_nospace`, tasks of github.com/huggingface/smollm): choices of unequal length
 would otherwise be judged by their length. Exceptions: BoolQ's two words, which lighteval compares as they are, and
 TruthfulQA's single choice, which its authors define by the whole likelihood (MC1, Lin et al. 2022). lighteval writes
