@@ -86,7 +86,6 @@ def test_every_view_is_scored_for_its_own_answers(engine, passed):
     questions = [QUESTION, "Emotion?", QUESTION, "Why is the man in the picture so unhappy about it?"]
     answers = [["happy", "deeply worried about it"], ANSWERS, ["sad"], ["deeply", "悲伤", "he lost"]]
     scores = engine.score_each(views, questions, answers)
-    tokenizer = engine.processor.tokenizer
     for view, question, texts, score in zip(views, questions, answers, scores, strict=True):
         wanted = [slow_score(engine, view, question, text) for text in texts]
         assert score.log_likelihood == pytest.approx(wanted, abs=1e-4)

@@ -1,6 +1,7 @@
 """Ways of training are compared with the untouched model item by item, and a stopped comparison goes on."""
 
 import json
+import random
 
 import pytest
 from click.testing import CliRunner
@@ -9,9 +10,14 @@ from tests.evaluation.skill_files import write_skill_files
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.predictions import prediction
+from emotion_qwen.evaluation.scoring.trained_forms import trained_form
+from emotion_qwen.faces.face_claims import ANGLES, SCALES
 from recipes.mini import forgetting as recipe
+from recipes.mini.face_texts import FaceFacts
+from recipes.mini.face_texts import ask_face as ask_described
 from recipes.mini.forgetting import forgetting, read_model
 from recipes.mini.forgetting_page import page
+from recipes.nano.questions import FEELINGS, ask_face, ask_voice
 
 
 def figure(value: float, difference: float = 0.0, low: float = 0.0, high: float = 0.0) -> dict:
@@ -106,3 +112,17 @@ def test_an_item_that_fails_stops_the_comparison(shallow, tmp_path, monkeypatch)
     model = recipe.TrainedModel("ours", 0, "after")
     with pytest.raises(DataError, match=r"ours-0, skills: 14 failed, 0 without answer, 0 rejected; see the lines in"):
         recipe.answer_all(model, tasks, data, tmp_path / "runs", None)
+
+
+def test_answers_that_the_recipes_teach_are_recognised_as_trained():
+    """All of them but yes and no, which are answers to general questions too."""
+    rng, answers = random.Random(0), []
+    for number in range(60):
+        first, second = rng.sample(list(FEELINGS), 2)
+        votes = {first: 0.9, second: 0.05} if number % 2 else {first: 0.5, second: 0.4}
+        values = {name: rng.uniform(-25, 25) if name in ANGLES else 0.9 * rng.random() for name in SCALES}
+        exchanges = [ask_described(FaceFacts(values, votes), rng), ask_voice(first, rng, False)]
+        exchanges += [ask_face(first, rng, closed) for closed in (True, False)]
+        answers += [exchange.answer for exchange in exchanges]
+    missed = {answer for answer in answers if not trained_form(answer)}
+    assert missed <= {"Yes.", "No.", "是的。", "不是。", "不对。"} and len(set(answers)) > 100
