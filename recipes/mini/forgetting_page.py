@@ -54,7 +54,9 @@ def page(record: Mapping[str, Any], folder: Path) -> str:
         blocks += [Heading("Bounds for ours"), _bounds(rows)]
     blocks += [Heading("The untouched model beside its card"), _card(rows[0]), Bullets(_differences_of_prompt())]
     notes = [f"{key}: {note}" for key, each in record["notes"].items() for note in each]
-    return markdown_of_blocks([*blocks, *([Heading("Notes"), Bullets(notes)] if notes else [])], folder)
+    if notes:
+        blocks += [Heading("Notes"), Bullets(notes)]
+    return markdown_of_blocks(blocks, folder)
 
 
 def _items(record: Mapping[str, Any]) -> str:

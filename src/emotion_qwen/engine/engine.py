@@ -46,8 +46,8 @@ from emotion_qwen.processing.folder import load_processor
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
 """Approximate maximum number of tokens per batch of the language model, including padding."""
-TOGETHER = 16
-"""Maximum number of views with answers of their own per batch."""
+TOGETHER = 8
+"""Maximum number of views with answers of their own per batch; more would mostly add padding."""
 SAMPLED = 64
 TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids")
 

@@ -49,6 +49,8 @@ def test_what_cannot_be_asked_is_reported(data):
     assert ("fault", "rows of unknown suites: hellaswag; left out") in findings
     assert any(kind == "note" and "boolq_no_passage has no passages" in text for kind, text in findings)
     drawn = TASKS["skills"].with_options(each="2", seed="3").check(data)
+    few = TASKS["skills"].with_options(suites="bbh").check(data)
+    assert not any("boolq" in finding.text for finding in few)
     assert any("2 items per group, drawn with seed 3; all are 14" in finding.text for finding in drawn)
 
 

@@ -14,7 +14,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class TextRows:
         suites: values of the column `suite` that are asked; empty for rows without that column.
         each: number of items per group; None for all.
         seed: of the draw.
+        notes: suites and what a reader of their scores must know.
     """
 
     file: str
@@ -105,7 +106,7 @@ class TextRows:
     suites: tuple[str, ...] = ()
     each: int | None = None
     seed: int = SEED
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[tuple[str, str], ...] = ()
 
     def check(self, data: Path | None) -> None:
         """See `Source`."""
@@ -120,7 +121,7 @@ class TextRows:
         if self.each is not None:
             drawn = f"{self.each} items per group, drawn with seed {self.seed}; all are {len(items)}"
             lines.append(TaskFinding("note", drawn))
-        return (*lines, *(TaskFinding("note", note) for note in self.notes))
+        return (*lines, *(TaskFinding("note", note) for suite, note in self.notes if suite in self.suites))
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -255,7 +256,7 @@ def _task(name: str, title: str, source: TextRows, score: Scorer, more: Mapping[
 
 _SKILL_COLUMNS = ("id", "suite", "question", "choices", "answer", "answer_text", "meta", "split")
 _PROMPT_COLUMNS = ("id", "kind", "prompt", "response", "split")
-_NO_PASSAGE = "boolq_no_passage has no passages, so only changes of its accuracy mean anything"
+_NO_PASSAGE = ("boolq_no_passage", "boolq_no_passage has no passages, so only changes of its accuracy mean anything")
 _SKILL_TERMS = {"licence": "that of each suite, in the column licence", "access": "the suites' own repositories"}
 TASKS = (
     _task(

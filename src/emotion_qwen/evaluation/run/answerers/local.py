@@ -103,7 +103,7 @@ class LocalModel:
             text = f"text, greedy, at most {task.max_new_tokens} tokens"
             scoring = f"{scoring}; other questions: {text}" if emotion and not self.replies else text
         if task.answered == "item":
-            scoring = f"likelihood, likelihood of plain text, or {text}; as each item says"
+            scoring = f"as each item says: likelihood of choices or of plain text, or {text} unless it says otherwise"
         return {"task": task.column, "split": split, "scoring": scoring, **shared}
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
@@ -112,9 +112,10 @@ class LocalModel:
             return _in_buckets(items, min(self.batch, TEXTS))
         if task.answered == "item":
             kinds: dict[tuple, list[Item]] = {}
-            for item in items:
+            for item in sorted(items, key=_text_length):
                 kinds.setdefault((item.answered, item.group, item.max_new_tokens), []).append(item)
-            return [batch for same in kinds.values() for batch in _in_buckets(same, min(self.batch, TEXTS))]
+            size = min(self.batch, TEXTS)
+            return [same[start : start + size] for same in kinds.values() for start in range(0, len(same), size)]
         alike: dict[tuple[str, ...], list[Item]] = {}
         for item in items:
             key = (item.question, *item.choices) if task.less_blank else (item.language, item.group)
@@ -349,6 +350,12 @@ def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
             buckets.append([])
         buckets[-1].append(item)
     return buckets
+
+
+def _text_length(item: Item) -> int:
+    """Return the characters of an item without pictures; what is alike passes the model with little padding."""
+    scored = item.answer if item.answered == "continuation" else "".join(item.choices)
+    return len(item.question) + len(scored)
 
 
 def labels_of(item: Item) -> LabelSet:
