@@ -36,10 +36,12 @@ ROWS = [
 
 
 def write_skill_files(folder: Path) -> Path:
-    """Write `skills.parquet` (14 items that can be asked) and `text_instructions.parquet` (2); return the folder."""
+    """Write `skills.parquet` (14 items that can be asked) and `text_instructions.parquet` (3); return the folder."""
     pq.write_table(pa.Table.from_pylist(ROWS), folder / "skills.parquet")
     prompts = [
         {"id": "m/1", "kind": "maths word problem", "prompt": "2 and 3?", "response": "2+3=5\n#### 5"},
+        {"id": "m/2", "kind": "maths word problem", "prompt": "None?", "response": "There is none."},
+        {"id": "m/3", "kind": "maths word problem", "prompt": "1 and 2?", "response": "1+2=3\nThe answer is $3.00."},
         {"id": "w/1", "kind": "prompt only: users", "prompt": "Say hello.", "response": None},
     ]
     table = pa.Table.from_pylist([{**one, "split": "validation"} for one in prompts])

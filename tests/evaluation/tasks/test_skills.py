@@ -76,7 +76,9 @@ def test_a_file_without_texts_of_a_split_is_an_error(data):
 
 def test_prompts_keep_the_number_of_a_maths_problem_alone(data):
     items = items_by_id(TASKS["general_prompts"], data)
-    assert items["m/1"].answer == "5" and items["w/1"].answer == ""
+    assert items["m/1"].answer == "5" and items["w/1"].answer == "" and items["m/3"].answer == "3"
+    (fault,) = TASKS["general_prompts"].check(data)
+    assert fault.text == "m/2: the answer of a maths problem has no number; left out"
 
 
 @pytest.mark.parametrize("name", ["skills", "text_perplexity", "general_prompts"])
@@ -88,7 +90,7 @@ def test_a_model_answers_every_item_as_it_says(shallow, data, tmp_path, name, mo
     )
     folder = tmp_path / "out" / name
     done = answer_task(LocalModel(shallow), TASKS[name], folder, data=data)
-    assert done.whole and len(done.items) == {"skills": 14, "text_perplexity": 1, "general_prompts": 2}[name]
+    assert done.whole and len(done.items) == {"skills": 14, "text_perplexity": 1, "general_prompts": 3}[name]
     for item, line in zip(done.items, done.predictions, strict=True):
         assert bool(line.scores) == bool(item.choices) and (line.text is not None) == (item.answered == "text")
         assert (line.continuation is not None) == (item.answered == "continuation")

@@ -91,7 +91,7 @@ def test_two_models_are_compared_and_a_stopped_run_goes_on(shallow, tmp_path, mo
     before, after = written["rows"]
     assert before["way"] == "untouched" and after["figures"]["accuracy"] == before["figures"]["accuracy"]
     assert after["figures"]["pictures"]["difference"] == 0 and "emotion" not in after["figures"]
-    assert written["items"] == {"skills": 11, "text_perplexity": 1, "general_prompts": 2, "shapes": 3}
+    assert written["items"] == {"skills": 11, "text_perplexity": 1, "general_prompts": 3, "shapes": 3}
     texts.clear()
     lines = tmp_path / "runs" / "ours-0" / "skills" / "predictions.jsonl"
     kept = lines.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.errors import DataError, SettingsError, unknown_choice
+from emotion_qwen.evaluation.scoring.final_answers import final_number
 from emotion_qwen.evaluation.scoring.instructions import RULES
 from emotion_qwen.evaluation.scoring.skills import (
     BBH,
@@ -218,10 +219,17 @@ def passage_item(row: Row) -> Item:
 
 
 def prompt_item(row: Row) -> Item:
-    """Make the item of a row of `text_instructions.parquet`; of a maths problem the reference is the number alone."""
+    """Make the item of a row of `text_instructions.parquet`; of a maths problem the reference is the number alone.
+
+    Raises:
+        DataError: the answer of a maths problem has no number.
+    """
     response = row["response"] or ""
-    if row["kind"].startswith("maths") and "####" in response:
-        response = response.rpartition("####")[2].strip()
+    if row["kind"].startswith("maths"):
+        number = final_number(response)
+        if number.value is None:
+            raise DataError(f"the answer of a maths problem has {number.why}")
+        response = number.value
     return Item(row["id"], "en", (), row["prompt"], (), response, row["kind"], answered="text")
 
 
