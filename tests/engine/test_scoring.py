@@ -6,6 +6,7 @@ import torch
 from tests.engine.test_engine import parts, slow_score
 
 from emotion_qwen.engine.scoring import LEAST
+from emotion_qwen.errors import RequestError, ShapeError
 
 QUESTION = "How does this person feel?"
 ANSWERS = ["happy", "deeply worried about it", "deeply", "悲伤"]
@@ -76,3 +77,55 @@ def test_scores_are_those_of_whole_passes(engine, attention, monkeypatch):
     found = engine.score(views, questions, ANSWERS)
     wanted = [[slow_score(engine, v, q, a) for a in ANSWERS] for v, q in zip(views, questions, strict=True)]
     assert torch.allclose(found.log_likelihood, torch.tensor(wanted), atol=1e-4)
+
+
+def test_every_view_is_scored_for_its_own_answers(engine, passed):
+    """Rows differ in length, in the number of answers and in their lengths; some have a picture."""
+    first, second = parts(2)
+    views = [[first], [], [second, {"type": "text", "text": "They have won. "}], []]
+    questions = [QUESTION, "Emotion?", QUESTION, "Why is the man in the picture so unhappy about it?"]
+    answers = [["happy", "deeply worried about it"], ANSWERS, ["sad"], ["deeply", "悲伤", "he lost"]]
+    scores = engine.score_each(views, questions, answers)
+    for view, question, texts, score in zip(views, questions, answers, scores, strict=True):
+        wanted = [slow_score(engine, view, question, text) for text in texts]
+        assert score.log_likelihood == pytest.approx(wanted, abs=1e-4)
+        assert score.tokens == [
+            len(engine.processor.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts
+        ]
+    assert [rows for rows, _ in passed[:3]] == [1, 4, 4], "the beginning once, then prompts and answers together"
+    assert sum(scores[0].gate) == pytest.approx(1) and scores[1].gate == [0, 0]
+    with pytest.raises(ShapeError, match="2 lists of answers for 4 views; give one for each"):
+        engine.score_each(views, questions, answers[:2])
+
+
+def test_greedy_is_told_by_the_likeliest_tokens(engine):
+    """Answers of one and of several tokens; that of greedy decoding is made token by token with whole passes."""
+    tokenizer, question = engine.processor.tokenizer, "How does this person feel?"
+    text = engine.write([[]], question, 3)[0]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    single = tokenizer.decode(ids[:1])
+    (score,) = engine.score_each([[]], [question], [[single, text, f"{text} afraid", "afraid"]])
+    assert score.tokens[:2] == [1, len(ids)] and len(ids) > 1
+    assert score.greedy[0] is True and score.greedy[1] is True and score.greedy[2:] == [False, False]
+
+
+@pytest.mark.parametrize("most", [16, 1])
+def test_plain_text_is_scored_as_by_a_whole_pass_whatever_is_beside_it(engine, monkeypatch, most):
+    monkeypatch.setattr("emotion_qwen.engine.engine.TOGETHER", most)
+    monkeypatch.setattr("emotion_qwen.engine.scoring.POSITIONS", 3)
+    beginnings = ["The person", "", "It was said that the"]
+    continuations = [" shows", "The person looks happy today.", " cat looks at the picture"]
+    scores = engine.score_texts(beginnings, continuations)
+    for beginning, continuation, score in zip(beginnings, continuations, scores, strict=True):
+        words = [
+            engine.processor.tokenizer(t, add_special_tokens=False)["input_ids"] for t in (beginning, continuation)
+        ]
+        ids, count = torch.tensor([words[0] + words[1]]), len(words[1]) - (not words[0])
+        with torch.no_grad():
+            logits = engine.model(input_ids=ids, mm_token_type_ids=torch.zeros_like(ids)).logits[0, -count - 1 : -1]
+        targets = ids[0, -count:]
+        wanted = logits.log_softmax(-1).gather(1, targets[:, None]).sum().item()
+        assert score.log_likelihood == pytest.approx([wanted], abs=1e-4) and score.tokens == [count]
+        assert score.greedy == [bool((logits.argmax(-1) == targets).all())]
+    with pytest.raises(RequestError, match="'' has no token to score; give a longer text"):
+        engine.score_texts(["The"], [""])

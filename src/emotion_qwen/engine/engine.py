@@ -28,11 +28,12 @@ from emotion_qwen.engine.encoding import (
     View,
     encoder_outputs,
     gate_of,
+    parts_of,
     size_of,
 )
 from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
-from emotion_qwen.engine.scoring import AnswerScorer
+from emotion_qwen.engine.scoring import AnswerScorer, BatchScores, Tokens
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -45,7 +46,10 @@ from emotion_qwen.processing.folder import load_processor
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENS = 16_384
 """Approximate maximum number of tokens per batch of the language model, including padding."""
+TOGETHER = 8
+"""Maximum number of views with answers of their own per batch; more would mostly add padding."""
 SAMPLED = 64
+TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,23 @@ class WordScores:
     tokens: torch.Tensor
     gate: torch.Tensor
     hidden: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerScores:
+    """Scores of one view for answers of its own.
+
+    Attributes:
+        log_likelihood: per answer, the sum over its tokens.
+        tokens: per answer, their number.
+        greedy: per answer, whether greedy decoding would begin with it.
+        gate: fusion weights, general and emotion; zeros for a view without a visual.
+    """
+
+    log_likelihood: list[float]
+    tokens: list[int]
+    greedy: list[bool]
+    gate: list[float]
 
 
 class Engine:
@@ -208,20 +229,92 @@ class Engine:
             ShapeError: the number of questions differs from that of the views, or a view has several visuals.
             RequestError: a view is longer than the model's context.
         """
-        words = [self.processor.tokenizer(a, add_special_tokens=False)["input_ids"] for a in answers]
-        scorer = AnswerScorer(self.model, words)
+        words = self._tokens(answers)
+        scorer = AnswerScorer(self.model)
         scores, gates, hidden = [], [], []
         for batch, inputs in self._batches(views, question):
             gates.append(torch.stack([gate_of(parts) for parts in batch]))
-            batch_scores, states = self._score_batch(scorer, inputs)
-            scores.append(batch_scores)
-            hidden.append(states)
+            output = self._score_batch(scorer, inputs, [words] * len(batch))
+            scores.append(output.log_likelihood.cpu())
+            hidden.append(output.hidden.float().cpu())
         lengths = torch.tensor([len(w) for w in words])
         return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
 
-    def _score_batch(self, scorer: AnswerScorer, inputs: BatchFeature) -> tuple[torch.Tensor, torch.Tensor]:
-        scores, states = scorer(_without_media(inputs), self.model.encode_media(inputs))
-        return scores.cpu(), states.float().cpu()
+    @torch.inference_mode()
+    def score_each(
+        self, views: Sequence[View], questions: Sequence[str], answers: Sequence[Sequence[str]]
+    ) -> list[AnswerScores]:
+        """Score answers that differ from view to view; views of similar length are scored together.
+
+        Args:
+            views: V views.
+            questions: V questions.
+            answers: per view at least one text.
+
+        Raises:
+            ShapeError: the numbers of views, questions and lists of answers differ, or a view has several visuals.
+            RequestError: a view is longer than the model's context.
+        """
+        if len(answers) != len(views):
+            raise ShapeError(f"{len(answers)} lists of answers for {len(views)} views; give one for each")
+        words = [self._tokens(texts) for texts in answers]
+        sizes = [
+            size_of([part for part in parts_of(view) if part["type"] == "text"]) + len(question)
+            for view, question in zip(views, questions, strict=True)
+        ]
+        order = sorted(range(len(views)), key=lambda row: (sizes[row], sum(map(len, words[row])), row))
+        scorer = AnswerScorer(self.model)
+        scores: dict[int, AnswerScores] = {}
+        waiting = iter(order)
+        batches = self._batches([views[row] for row in order], [questions[row] for row in order], together=TOGETHER)
+        for batch, inputs in batches:
+            rows = [row for _, row in zip(batch, waiting, strict=False)]
+            output = self._score_batch(scorer, inputs, [words[row] for row in rows], True)
+            gates = [gate_of(parts).tolist() for parts in batch]
+            scores |= _by_row(rows, output, [words[row] for row in rows], gates)
+        return [scores[row] for row in range(len(views))]
+
+    @torch.inference_mode()
+    def score_texts(self, beginnings: Sequence[str], continuations: Sequence[str]) -> list[AnswerScores]:
+        """Score plain texts as continuations of others, without chat template and media.
+
+        Args:
+            beginnings: V texts. Where one is empty, the first token of the continuation stands for it and is not
+                scored, because nothing precedes it.
+            continuations: V texts, each with the blank that separates it from its beginning.
+
+        Raises:
+            RequestError: a text has no token to score, or is longer than the model's context.
+        """
+        prompts, answers = self._tokens(beginnings), self._tokens(continuations)
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            if not prompt:
+                prompts[row], answers[row] = answer[:1], answer[1:]
+            if not answers[row]:
+                raise RequestError(f"{continuations[row]!r} has no token to score; give a longer text")
+            self._check_length(len(prompts[row]) + len(answers[row]))
+        order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), len(answers[row]), row))
+        sizes = [len(prompts[row]) + len(answers[row]) for row in order]
+        scorer = AnswerScorer(self.model)
+        scores: dict[int, AnswerScores] = {}
+        for part in _fitting(sizes, TOGETHER, self.tokens_together):
+            rows = order[part]
+            inputs = self.processor.tokenizer.pad(
+                {"input_ids": [prompts[row] for row in rows]}, padding_side="left", return_tensors="pt"
+            )
+            inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+            batch = BatchFeature({name: inputs[name] for name in TEXT_INPUTS}).to(self.device)
+            wanted = [[answers[row]] for row in rows]
+            scores |= _by_row(rows, self._score_batch(scorer, batch, wanted, True), wanted, [[0.0, 0.0]] * len(rows))
+        return [scores[row] for row in range(len(prompts))]
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+
+    def _score_batch(
+        self, scorer: AnswerScorer, inputs: BatchFeature, answers: Sequence[Sequence[Tokens]], greedy: bool = False
+    ) -> BatchScores:
+        return scorer(_without_media(inputs), self.model.encode_media(inputs), answers, greedy)
 
     @torch.inference_mode()
     def write(
@@ -326,6 +419,18 @@ def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> I
             start, longest = row, size
     if sizes:
         yield slice(start, len(sizes))
+
+
+def _by_row(
+    rows: Sequence[int], output: BatchScores, words: Sequence[Sequence[Tokens]], gates: Sequence[list[float]]
+) -> dict[int, AnswerScores]:
+    """Return the scores of a batch by row, without what fills up the rows with fewer answers."""
+    assert output.greedy is not None
+    likelihoods, greedy = output.log_likelihood.tolist(), output.greedy.tolist()
+    return {
+        row: AnswerScores(likelihoods[place][: len(answers)], [*map(len, answers)], greedy[place][: len(answers)], gate)
+        for place, (row, answers, gate) in enumerate(zip(rows, words, gates, strict=True))
+    }
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:

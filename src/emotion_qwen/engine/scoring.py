@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,29 +25,51 @@ from emotion_qwen.model.positions import TEXT
 
 LEAST = 4
 """Minimum length in tokens of a shared prefix that is computed separately."""
+POSITIONS = 1024
+"""Maximum number of positions whose logits over the whole vocabulary are held in memory together."""
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchScores:
+    """Scores of B prompts with at most L answers each.
+
+    Attributes:
+        log_likelihood: (B, L) fp32 sums; meaningless beyond a prompt's own answers.
+        greedy: (B, L) whether greedy decoding would give the answer; None where that was not asked for.
+        hidden: (B, H) last hidden states of the last token of each prompt.
+    """
+
+    log_likelihood: torch.Tensor
+    greedy: torch.Tensor | None
+    hidden: torch.Tensor
 
 
 class AnswerScorer:
-    """Scores L answers after prompts; prompts of several batches may share a prefix.
+    """Scores answers after prompts; prompts of several batches may share a prefix.
 
     Args:
         model: in evaluation mode.
-        answers: L token sequences.
     """
 
-    def __init__(self, model: EmotionQwenForConditionalGeneration, answers: Sequence[Sequence[int]]) -> None:
-        self.model, self.answers = model, [list(answer) for answer in answers]
+    def __init__(self, model: EmotionQwenForConditionalGeneration) -> None:
+        self.model = model
         self._beginning: tuple[list[int], Cache] | None = None
 
-    def __call__(self, inputs: dict[str, Any], encoded: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self,
+        inputs: dict[str, Any],
+        encoded: dict[str, Any],
+        answers: Sequence[Sequence[Tokens]],
+        greedy: bool = False,
+    ) -> BatchScores:
         """Score the answers after B prompts.
 
         Args:
             inputs: from the processor, padded on the left, without media.
             encoded: the media as `mm_encoder_outputs`.
-
-        Returns:
-            (B, L) fp32 sums of log-likelihoods, and (B, H) last hidden states of the last token of each prompt.
+            answers: per prompt its answers as token sequences; numbers may differ from prompt to prompt.
+            greedy: also compare every answer with what greedy decoding would give.
         """
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         positions, offsets = self.model.model.get_rope_index(**inputs)
@@ -55,18 +78,22 @@ class AnswerScorer:
         begins = (mask == 0).sum(1, keepdim=True) + shared  # first column of each row that the cache does not hold
         fresh = (torch.arange(ids.shape[1], device=ids.device) >= begins).to(mask.dtype)[:, shared:]
         visible = torch.cat([mask.new_ones(len(ids), shared), fresh], dim=1)
-        continues = any(len(answer) > 1 for answer in self.answers)
+        continues = any(len(answer) > 1 for row in answers for answer in row)
         prompt = self.model.model(
             input_ids=ids[:, shared:], attention_mask=visible, position_ids=positions[:, :, shared:],
             past_key_values=cache, mm_encoder_outputs=encoded, use_cache=continues,
         )  # fmt: skip
         states = prompt.last_hidden_state[:, -1]
         first = self.model.lm_head(states).float().log_softmax(-1)
-        scores = torch.stack([first[:, answer[0]] for answer in self.answers], dim=1)
+        beginnings = _padded([[answer[0] for answer in row] for row in answers], ids.device)
+        scores = first.gather(1, beginnings)
+        same = beginnings == first.argmax(-1, keepdim=True) if greedy else None
         if continues:
             following = mask.sum(1, keepdim=True) + offsets  # (B, 1) position of the first token after the prompt
-            scores += self._rest(prompt.past_key_values, visible, following)
-        return scores, states
+            sums, differing = self._rest(prompt.past_key_values, visible, following, answers, greedy)
+            scores += sums
+            same = same & (differing == 0) if same is not None else None
+        return BatchScores(scores, same, states)
 
     def _shared(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> int:
         """Return the length of the text prefix shared by all prompts; 0 if sharing would save too little."""
@@ -96,37 +123,62 @@ class AnswerScorer:
         cache.batch_repeat_interleave(len(ids))
         return cache
 
-    def _rest(self, cache: Cache, visible: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    def _rest(
+        self,
+        cache: Cache,
+        visible: torch.Tensor,
+        following: torch.Tensor,
+        answers: Sequence[Sequence[Tokens]],
+        greedy: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Score the second and later tokens of all answers in one pass after the prompts.
 
         Args:
             cache: of the prompts.
             visible: (B, T) mask of the cached tokens.
             following: (B, 1) position of an answer's first token.
+            answers: see `__call__`.
+            greedy: see `__call__`.
 
         Returns:
-            (B, L) fp32 sums; 0 for answers of one token.
+            (B, L) fp32 sums, 0 for answers of one token, and (B, L) numbers of tokens that greedy decoding would not
+            give, 0 unless they were asked for.
         """
-        device, rows = visible.device, len(visible)
-        inputs = [answer[:-1] for answer in self.answers]
-        flat = torch.tensor([token for tokens in inputs for token in tokens], device=device)
-        owner = torch.tensor([number for number, tokens in enumerate(inputs) for _ in tokens], device=device)
-        depth = torch.tensor([place for tokens in inputs for place in range(len(tokens))], device=device)
-        targets = torch.tensor([token for answer in self.answers for token in answer[1:]], device=device)
-        branch = (owner[:, None] == owner[None]) & (depth[:, None] >= depth[None])
-        allowed = torch.cat(
-            [visible.bool()[:, None].expand(-1, len(flat), -1), branch[None].expand(rows, -1, -1)], dim=2
-        )[:, None]
+        device, rows, most = visible.device, len(visible), max(map(len, answers))
+        flat = _padded([[token for answer in row for token in answer[:-1]] for row in answers], device)
+        targets = _padded([[token for answer in row for token in answer[1:]] for row in answers], device)
+        depth = _padded([[place for answer in row for place in range(len(answer) - 1)] for row in answers], device)
+        # What only fills a row up belongs to an answer behind the last, whose sum is thrown away.
+        owners = [[number for number, answer in enumerate(row) for _ in answer[1:]] for row in answers]
+        owner = _padded(owners, device, most)
+        branch = (owner[:, :, None] == owner[:, None]) & (depth[:, :, None] >= depth[:, None])
+        allowed = torch.cat([visible.bool()[:, None].expand(-1, flat.shape[1], -1), branch], dim=2)[:, None]
         number = self.model.dtype
         mask = torch.zeros(allowed.shape, dtype=number, device=device).masked_fill(~allowed, torch.finfo(number).min)
         with _arbitrary_masks(self.model.config.text_config):
             output = self.model.model.language_model(
-                input_ids=flat.expand(rows, -1), attention_mask={"full_attention": mask},
+                input_ids=flat, attention_mask={"full_attention": mask},
                 position_ids=(following + depth).expand(3, -1, -1), past_key_values=cache, use_cache=True,
             )  # fmt: skip
-        logits = self.model.lm_head(output.last_hidden_state).float()  # (B, N, vocabulary)
-        chosen = logits.gather(2, targets.expand(rows, -1)[..., None])[..., 0] - logits.logsumexp(-1)
-        return torch.zeros(rows, len(self.answers), device=device).index_add_(1, owner, chosen)
+        real = owner < most
+        chosen, differing = torch.zeros(2, *owner.shape, device=device)
+        chosen[real], differing[real] = self._chosen(output.last_hidden_state[real], targets[real], greedy)
+        sums = torch.zeros(2, rows, most + 1, device=device)
+        return sums[0].scatter_add(1, owner, chosen)[:, :most], sums[1].scatter_add(1, owner, differing)[:, :most]
+
+    def _chosen(self, states: torch.Tensor, targets: torch.Tensor, greedy: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (M,) log-likelihoods of the tokens after M states, and (M,) 1 where another token is likelier."""
+        likelihoods, others = [], []
+        for part, wanted in zip(states.split(POSITIONS), targets.split(POSITIONS), strict=True):
+            logits = self.model.lm_head(part).float()
+            likelihoods.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1))
+            others.append((logits.argmax(-1) != wanted).float() if greedy else torch.zeros(len(part)).to(logits))
+        return torch.cat(likelihoods), torch.cat(others)
+
+
+def _padded(rows: Sequence[Sequence[int]], device: torch.device, value: int = 0) -> torch.Tensor:
+    """Return rows of unequal lengths as one tensor, filled up on the right."""
+    return pad_sequence([torch.tensor(row, dtype=torch.long, device=device) for row in rows], True, value)
 
 
 @contextmanager

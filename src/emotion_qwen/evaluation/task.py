@@ -49,6 +49,10 @@ class Item:
         options: what a reader of replies needs in place of the choices, place by place (English labels for Chinese
             choices, the texts behind option letters); empty for the choices.
         label_set: name of the label set that the choices are; empty if they are none.
+        answered: how, where the items of a task differ in that; empty for the way of the task. "continuation" scores
+            the answer as a continuation of the question, both as plain text without chat template.
+        by_length: divide the log-likelihood of every choice by its number of characters.
+        max_new_tokens: of the reply; 0 for the task's.
     """
 
     id: str
@@ -63,6 +67,9 @@ class Item:
     cluster: str = ""
     options: tuple[str, ...] = ()
     label_set: str = ""
+    answered: str = ""
+    by_length: bool = False
+    max_new_tokens: int = 0
 
     def __str__(self) -> str:
         return self.id
@@ -123,8 +130,8 @@ class Task:
         about: for tasks of emotion, whom models of ours are asked about, one of `records.ABOUT`: "people" as `analyze`
             is by default, or "evoked".
         less_blank: compare likelihoods less those for an empty picture (`analysis.reader`), not the plain ones.
-        answered: how the task wants to be answered: by the likelihood of the choices or by text. Items with choices
-            can be answered by likelihood in either case.
+        answered: how the task wants to be answered: by the likelihood of the choices or by text, or as its items say.
+            Items with choices can be answered by likelihood in either case.
         score: of the answers in one language; None if only `predict` and `forgetting` know the task.
         also: further results by name, from the same answers.
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
@@ -149,7 +156,7 @@ class Task:
     source: Source
     about: str = PEOPLE
     less_blank: bool = True
-    answered: Literal["likelihood", "text"] = "likelihood"
+    answered: Literal["likelihood", "text", "item"] = "likelihood"
     score: Scorer | None = None
     also: Mapping[str, Scorer] = field(default_factory=dict)
     as_released: Released | None = None

@@ -14,6 +14,7 @@ from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.predictions import read_all, read_run_header
 from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.task import Item
 
 from ..scripted import asked, emotion_item, said, scripted_server, toy
 
@@ -181,3 +182,13 @@ def test_a_missing_picture_is_the_error_of_its_item(tmp_path):
 def test_an_address_that_is_none(name):
     with pytest.raises(SettingsError, match="is not a valid model address; .*; write openai:http"):
         make_answerer(name)
+
+
+def test_a_likelihood_of_text_cannot_be_had_and_items_may_fix_the_length_of_a_reply(tmp_path):
+    items = [Item("w", "en", (), "The end of the", (), " day", "a", answered="continuation")]
+    items.append(Item("t", "en", (), "Say it.", (), "it", "a", answered="text", max_new_tokens=11))
+    task = toy(items, max_new_tokens=7)
+    with scripted_server(lambda body: said("it")) as (address, requests):
+        word, text = answer_task(at(address), task, tmp_path / "toy").predictions
+    assert word.error.startswith("an endpoint gives no likelihoods of texts; give a model folder") and text.text == "it"
+    assert [body["max_tokens"] for body, _ in requests] == [11]

@@ -53,7 +53,7 @@ def test_a_line_says_everything(shallow, data):
     found = predict(shallow, TASKS["cifar"], data / "out", data=data)
     assert [one.answer for one in found] == OBJECT_LABELS
     fields = json.loads((data / "out" / "cifar" / LINES).read_text(encoding="utf-8").splitlines()[0])
-    said = ["text", "frames", "seconds", "error", "unanswered", "answerer"]
+    said = ["text", "frames", "seconds", "error", "unanswered", "answerer", "continuation"]
     assert list(fields) == [
         "id",
         "language",

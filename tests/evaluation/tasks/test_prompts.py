@@ -8,8 +8,10 @@ from pathlib import Path
 from emotion_qwen.evaluation.tasks import TASKS
 from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
+from emotion_qwen.evaluation.tasks.skills import SUITES, TextRows
 
 from .. import benchmark_files as files
+from ..skill_files import write_skill_files
 
 FROZEN = Path(__file__).with_name("prompts.txt")
 
@@ -40,11 +42,27 @@ def _of_own(task):
         yield f"{task.name}, ours, {language}", told + ask(source.labels, language)
 
 
+def _of_text(task, home: Path):
+    """Yield how every suite is asked and answered, and the first item of tasks without suites of their own."""
+    home.mkdir()
+    if task.name == "skills":
+        for name, suite in SUITES.items():
+            per = ", per character" if suite.by_length and suite.answered == "likelihood" else ""
+            way = suite.answered + per + (f", {suite.max_new_tokens} tokens" if suite.max_new_tokens else "")
+            yield f"skills, ours, suite {name}: {way}", f"{suite.prompt}\n{suite.chinese}".strip()
+    else:
+        item = task.items(write_skill_files(home), side=None)[0]
+        yield f"{task.name}, ours, item {item.id}: {item.answered}", item.question or item.answer
+
+
 def all_prompts(folder: Path) -> str:
     """Return every task's prompts, one below the other; line ends and blanks at the end of a line are shown as ¶."""
     pieces = []
     for name, task in TASKS.items():
-        told = _of_files(task, files.WRITERS[name](folder / name)) if name in files.WRITERS else _of_own(task)
+        if isinstance(task.source, TextRows):
+            told = _of_text(task, folder / name)
+        else:
+            told = _of_files(task, files.WRITERS[name](folder / name)) if name in files.WRITERS else _of_own(task)
         pieces += [f"## {heading}\n{text.replace(chr(10), '¶' + chr(10))}¶\n" for heading, text in told]
     return "\n".join(pieces)
 

@@ -171,7 +171,7 @@ def check_domains(tasks: Sequence[Task]) -> None:
         SettingsError: no general task, or one that is answered in words.
     """
     # Replies in words have no likeliest choice: both models would be wrong everywhere, and nothing lost.
-    words = [task.name for task in tasks if task.answered == "text"]
+    words = [task.name for task in tasks if task.answered != "likelihood"]
     if words:
         raise SettingsError(
             f"{', '.join(words)}: answered in words, and forgetting compares likelihoods; let both models answer with "

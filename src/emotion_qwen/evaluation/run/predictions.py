@@ -44,6 +44,8 @@ class Prediction:
         error: what went wrong, if there is no answer; such an item is asked again.
         unanswered: why there is no answer although nothing went wrong, such as that nobody is seen or heard.
         answerer: who answered.
+        continuation: log-likelihood of the right answer as a continuation of the question, its number of tokens, and
+            whether greedy decoding gives it; None where that was not asked for.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Prediction:
     error: str = ""
     unanswered: str = ""
     answerer: str = ""
+    continuation: tuple[float, int, bool] | None = None
 
     @property
     def key(self) -> Key:
@@ -171,8 +174,9 @@ def read_lines(path: Path, *, repair: bool = False) -> list[Prediction]:
     for number, (_, line) in enumerate(read_journal(path), 1):
         try:
             fields = json.loads(line)
-            gate = fields["gate"]
-            predictions.append(Prediction(**{**fields, "gate": None if gate is None else tuple(gate)}))
+            for name in ("gate", "continuation"):  # lines of older versions have no continuation
+                fields[name] = None if fields.get(name) is None else tuple(fields[name])
+            predictions.append(Prediction(**fields))
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}, line {number}: no prediction ({error}); remove the line or the file") from error
     return predictions

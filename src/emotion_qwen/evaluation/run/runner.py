@@ -167,7 +167,7 @@ def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, 
         key = item.id, item.language
         if key in keys:
             rejected[item.id] = f"comes {times[key]} times; the first is asked"
-        elif answered == "likelihood" and item.answer not in (item.allowed or item.choices):
+        elif (item.answered or answered) == "likelihood" and item.answer not in (item.allowed or item.choices):
             rejected[item.id] = f"the right answer {item.answer!r} is none of {', '.join(item.allowed or item.choices)}"
         else:
             kept.append(item)

@@ -27,7 +27,7 @@ from emotion_qwen.evaluation.run.predictions import (
 )
 from emotion_qwen.evaluation.run.runner import read_items
 from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, read_judgements, score_judgements
-from emotion_qwen.evaluation.scoring.records import Judged, Response, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Continuation, Judged, Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, load_installed_tasks
@@ -192,7 +192,8 @@ def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Respo
     for line in lines:
         if line.id in by_id:
             scores = None if line.scores is None else by_id[line.id].scores(line.scores)
-            answers.append(Response(line.id, line.text or "", scores, line.error, line.unanswered))
+            continuation = None if line.continuation is None else Continuation(*line.continuation)
+            answers.append(Response(line.id, line.text or "", scores, line.error, line.unanswered, continuation))
     return answers
 
 

@@ -40,6 +40,21 @@ class ScoredItem:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """How likely a model finds a given text after its beginning.
+
+    Attributes:
+        log_likelihood: natural logarithm, summed over the tokens.
+        tokens: how many were scored.
+        greedy: whether greedy decoding gives the text.
+    """
+
+    log_likelihood: float
+    tokens: int
+    greedy: bool
+
+
+@dataclass(frozen=True)
 class Response:
     """One line of predictions.
 
@@ -49,6 +64,7 @@ class Response:
         scores: choice -> likelihood or share; the largest of the allowed ones is the answer.
         error: what went wrong, if there is no answer.
         unanswered: why there is no answer although nothing went wrong; the item counts as wrong.
+        continuation: where the likelihood of a text was asked for.
     """
 
     id: str
@@ -56,6 +72,7 @@ class Response:
     scores: Mapping[str, float] | None = None
     error: str = ""
     unanswered: str = ""
+    continuation: Continuation | None = None
 
 
 @dataclass(frozen=True)

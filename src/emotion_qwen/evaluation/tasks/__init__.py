@@ -23,6 +23,7 @@ from emotion_qwen.evaluation.tasks import (
     ravdess,
     scienceqa,
     seedbench,
+    skills,
     textvqa,
     ver,
     vqav2,
@@ -220,5 +221,6 @@ _BENCHMARKS: tuple[Task, ...] = (
     seedbench.TASK,
     textvqa.TASK,
     vqav2.TASK,
+    *skills.TASKS,
 )
 TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}

@@ -116,12 +116,15 @@ class Endpoint:
         """Return the line of an item, and whether the endpoint was asked in vain."""
         begun, frames, lost = time.perf_counter(), 0, False
         fields: dict[str, Any]
+        if item.answered == "continuation":
+            fault = "an endpoint gives no likelihoods of texts; give a model folder, or leave this suite out"
+            return prediction(item, error=fault, answerer=self.name), False
         try:
             content, frames = self._content(task, item)
             before = [{"role": "system", "content": task.system}] if task.system else []
             messages: list[dict[str, Any]] = [*before, {"role": "user", "content": content}]
             request = {**self._extra, "messages": messages, "temperature": 0}
-            fields = {"text": self.client.ask(request, task.max_new_tokens).text.strip()}
+            fields = {"text": self.client.ask(request, item.max_new_tokens or task.max_new_tokens).text.strip()}
         except (MediaError, RemoteError) as error:
             fields, lost = {"error": str(error)}, isinstance(error, RemoteError)
         seconds = round(time.perf_counter() - begun, 4)

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from emotion_qwen.analysis.analyzer import EmotionQwen
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading
@@ -96,16 +98,24 @@ class LocalModel:
         if emotion:
             shared |= {"about": task.about, "reads": "as analyze", "calibration": text_digest(repr(engine.calibration))}
             scoring = "as analyze: likelihood less blank per token, pooled"
-        if task.answered == "text":
+        if task.answered != "likelihood":
             shared["system"] = text_digest(task.system)
             text = f"text, greedy, at most {task.max_new_tokens} tokens"
             scoring = f"{scoring}; other questions: {text}" if emotion and not self.replies else text
+        if task.answered == "item":
+            scoring = f"as each item says: likelihood of choices or of plain text, or {text} unless it says otherwise"
         return {"task": task.column, "split": split, "scoring": scoring, **shared}
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
         """Put together what is scored together: one question and its choices, or one group; texts by length."""
         if task.answered == "text":
             return _in_buckets(items, min(self.batch, TEXTS))
+        if task.answered == "item":
+            kinds: dict[tuple, list[Item]] = {}
+            for item in sorted(items, key=_text_length):
+                kinds.setdefault((item.answered, item.group, item.max_new_tokens), []).append(item)
+            size = min(self.batch, TEXTS)
+            return [same[start : start + size] for same in kinds.values() for start in range(0, len(same), size)]
         alike: dict[tuple[str, ...], list[Item]] = {}
         for item in items:
             key = (item.question, *item.choices) if task.less_blank else (item.language, item.group)
@@ -137,7 +147,9 @@ class LocalModel:
             opened = [self._open(item, task) for item in items]
             ready = [result for result in opened if isinstance(result, Item)]
             with _budgets_of(self.engine.processor, task):
-                answers = iter((self._write if task.answered == "text" else self._score)(task, ready) if ready else [])
+                way = (items[0].answered or task.answered) if items else ""
+                answer = {"text": self._write, "continuation": self._continue}.get(way, self._score)
+                answers = iter(answer(task, ready) if ready else [])
             fields = [
                 {"error": result} if isinstance(result, str) else {**next(answers), "frames": item_frame_count(result)}
                 for result in opened
@@ -236,24 +248,33 @@ class LocalModel:
             return str(error)
 
     def _write(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
-        questions = [item.question for item in items]
-        texts = self.engine.write([item.parts for item in items], questions, task.max_new_tokens, system=task.system)
+        questions, length = [item.question for item in items], items[0].max_new_tokens or task.max_new_tokens
+        texts = self.engine.write([item.parts for item in items], questions, length, system=task.system)
         return [{"text": text} for text in texts]
 
     def _score(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
-        engine, views = self.engine, [item.parts for item in items]
-        # Choices may differ within a batch: all of them are scored for every visual, and each item looks at its own.
-        words = list(dict.fromkeys(word for item in items for word in item.choices))
+        views = [item.parts for item in items]
         if task.less_blank:
-            scores, gates = ViewReader(engine, items[0].question, words).scores(views)
-        else:
-            output = engine.score(views, [item.question for item in items], words)
-            scores, gates = output.log_likelihood, output.gate
+            words = list(items[0].choices)
+            scores, gates = ViewReader(self.engine, items[0].question, words).scores(views)
+            shares = [row.double().softmax(-1).tolist() for row in scores]
+            return [_closed(*row) for row in zip(items, shares, gates.tolist(), strict=True)]
+        outputs = self.engine.score_each(views, [item.question for item in items], [item.choices for item in items])
         fields = []
-        for item, row, gate in zip(items, scores, gates, strict=True):
-            shares = row[[words.index(choice) for choice in item.choices]].double().softmax(-1)
-            fields.append(_closed(item, shares.tolist(), gate.tolist()))
+        for item, output in zip(items, outputs, strict=True):
+            lengths = [len(choice) if item.by_length else 1 for choice in item.choices]
+            likelihoods = torch.tensor(output.log_likelihood, dtype=torch.double) / torch.tensor(lengths)
+            # Divided by their length, long choices that differ in one word are close to each other.
+            digits = 2 * DIGITS if item.by_length else DIGITS
+            fields.append(_closed(item, likelihoods.softmax(-1).tolist(), output.gate, digits))
         return fields
+
+    def _continue(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+        outputs = self.engine.score_texts([item.question for item in items], [item.answer for item in items])
+        return [
+            {"continuation": (round(output.log_likelihood[0], DIGITS), output.tokens[0], output.greedy[0])}
+            for output in outputs
+        ]
 
     def _opened(self, part: dict[str, Any], task: Task) -> dict[str, Any]:
         """Return a part with its medium decoded; arrays and clips are taken as they are."""
@@ -331,6 +352,12 @@ def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
     return buckets
 
 
+def _text_length(item: Item) -> int:
+    """Return the characters of an item without pictures; what is alike passes the model with little padding."""
+    scored = item.answer if item.answered == "continuation" else "".join(item.choices)
+    return len(item.question) + len(scored)
+
+
 def labels_of(item: Item) -> LabelSet:
     """Return the label set of an item's choices; where they are none of `taxonomy`, a set of these."""
     if item.label_set:
@@ -350,11 +377,11 @@ def _concluded(item: Item, conclusion: Conclusion | MediaError) -> dict[str, Any
     )
 
 
-def _closed(item: Item, shares: Sequence[float], gate: Sequence[float]) -> dict[str, Any]:
+def _closed(item: Item, shares: Sequence[float], gate: Sequence[float], digits: int = DIGITS) -> dict[str, Any]:
     allowed = item.allowed or item.choices
     return {
         "predicted": max(allowed, key=lambda name: shares[item.choices.index(name)]),
-        "scores": {name: round(float(share), DIGITS) for name, share in zip(item.choices, shares, strict=True)},
+        "scores": {name: round(float(share), digits) for name, share in zip(item.choices, shares, strict=True)},
         "gate": (round(float(gate[0]), DIGITS), round(float(gate[1]), DIGITS)),
     }
 
