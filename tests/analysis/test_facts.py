@@ -25,7 +25,10 @@ CLIP = ClipFacts(
     "She waits for a letter.",
 )
 PICTURE = ClipFacts(
-    "zh", 0.0, (PersonFacts(1, (Stretch("愤怒"),), (), (Stretch("lips pressed"),)),), likeliest=(("愤怒", 0.8), ("厌恶", 0.1))
+    "zh",
+    0.0,
+    (PersonFacts(1, (Stretch("愤怒"),), (), (Stretch("lips pressed"),)),),
+    likeliest=(("愤怒", 0.8), ("厌恶", 0.1)),
 )
 
 

@@ -40,7 +40,7 @@ class PersonFacts:
     """What was measured of one person.
 
     Attributes:
-        person: number.
+        person: number as reports show it, from 1.
         feelings: emotions over time, names in the facts' language; one for a picture.
         likeliest: the two likeliest emotions by the picture of the person, with their shares, larger first.
         face: movements of the face.

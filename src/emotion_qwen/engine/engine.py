@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from emotion_qwen.engine.encoding import (
 )
 from emotion_qwen.engine.products import widen
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
-from emotion_qwen.engine.scoring import AnswerScorer, BatchScores, Tokens
+from emotion_qwen.engine.scoring import AnswerScorer, AnswerScores, BatchScores, Tokens, WordScores, by_row
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -50,40 +49,6 @@ TOGETHER = 8
 """Maximum number of views with answers of their own per batch; more would mostly add padding."""
 SAMPLED = 64
 TEXT_INPUTS = ("input_ids", "attention_mask", "mm_token_type_ids")
-
-
-@dataclass(frozen=True, eq=False)
-class WordScores:
-    """Scores of V views for L word sequences.
-
-    Attributes:
-        log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
-        tokens: (L,) number of tokens of each sequence.
-        gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
-        hidden: (V, H) fp32 last hidden states, after the final norm, of the last token before the answer.
-    """
-
-    log_likelihood: torch.Tensor
-    tokens: torch.Tensor
-    gate: torch.Tensor
-    hidden: torch.Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class AnswerScores:
-    """Scores of one view for answers of its own.
-
-    Attributes:
-        log_likelihood: per answer, the sum over its tokens.
-        tokens: per answer, their number.
-        greedy: per answer, whether greedy decoding would begin with it.
-        gate: fusion weights, general and emotion; zeros for a view without a visual.
-    """
-
-    log_likelihood: list[float]
-    tokens: list[int]
-    greedy: list[bool]
-    gate: list[float]
 
 
 class Engine:
@@ -271,7 +236,7 @@ class Engine:
             rows = [row for _, row in zip(batch, waiting, strict=False)]
             output = self._score_batch(scorer, inputs, [words[row] for row in rows], True)
             gates = [gate_of(parts).tolist() for parts in batch]
-            scores |= _by_row(rows, output, [words[row] for row in rows], gates)
+            scores |= by_row(rows, output, [words[row] for row in rows], gates)
         return [scores[row] for row in range(len(views))]
 
     @torch.inference_mode()
@@ -305,7 +270,7 @@ class Engine:
             inputs["mm_token_type_ids"] = torch.zeros_like(inputs["input_ids"])
             batch = BatchFeature({name: inputs[name] for name in TEXT_INPUTS}).to(self.device)
             wanted = [[answers[row]] for row in rows]
-            scores |= _by_row(rows, self._score_batch(scorer, batch, wanted, True), wanted, [[0.0, 0.0]] * len(rows))
+            scores |= by_row(rows, self._score_batch(scorer, batch, wanted, True), wanted, [[0.0, 0.0]] * len(rows))
         return [scores[row] for row in range(len(prompts))]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -385,21 +350,30 @@ class Engine:
         return ends if isinstance(ends, list) else [self.processor.tokenizer.eos_token_id if ends is None else ends]
 
     def _batches(
-        self, views: Sequence[View], question: str | Sequence[str], system: str = "", together: int = BATCH
+        self,
+        views: Sequence[View],
+        question: str | Sequence[str],
+        system: str | Sequence[str] = "",
+        together: int = BATCH,
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
         questions = [question] * len(views) if isinstance(question, str) else list(question)
         if len(questions) != len(views):
             raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
+        systems = [system] * len(views) if isinstance(system, str) else list(system)
+        if len(systems) != len(views):
+            raise ShapeError(
+                f"{len(systems)} system messages for {len(views)} views; give one for all, or one for each"
+            )
         encoded = self.encoder().views(views)
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
-        before = [{"role": "system", "content": system}] if system else []
-        sizes = [size_of(parts) + len(text) for parts, text in zip(encoded, questions, strict=True)]
+        sizes = [size_of(p) + len(q) + len(s) for p, q, s in zip(encoded, questions, systems, strict=True)]
         for rows in _fitting(sizes, together, self.tokens_together):
             batch = encoded[rows]
             chats = [
-                [*before, {"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
-                for parts, text in zip(batch, questions[rows], strict=True)
+                ([{"role": "system", "content": before}] if before else [])
+                + [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+                for parts, text, before in zip(batch, questions[rows], systems[rows], strict=True)
             ]
             prepared = self.processor.apply_chat_template(
                 chats, tokenize=True, add_generation_prompt=True, padding_side="left"
@@ -419,18 +393,6 @@ def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> I
             start, longest = row, size
     if sizes:
         yield slice(start, len(sizes))
-
-
-def _by_row(
-    rows: Sequence[int], output: BatchScores, words: Sequence[Sequence[Tokens]], gates: Sequence[list[float]]
-) -> dict[int, AnswerScores]:
-    """Return the scores of a batch by row, without what fills up the rows with fewer answers."""
-    assert output.greedy is not None
-    likelihoods, greedy = output.log_likelihood.tolist(), output.greedy.tolist()
-    return {
-        row: AnswerScores(likelihoods[place][: len(answers)], [*map(len, answers)], greedy[place][: len(answers)], gate)
-        for place, (row, answers, gate) in enumerate(zip(rows, words, gates, strict=True))
-    }
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:

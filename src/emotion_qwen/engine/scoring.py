@@ -31,6 +31,40 @@ Tokens = Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
+class WordScores:
+    """Scores of V views for L word sequences.
+
+    Attributes:
+        log_likelihood: (V, L) fp32, sum over the tokens of each sequence.
+        tokens: (L,) number of tokens of each sequence.
+        gate: (V, 2) fusion weights, general and emotion; zeros for a view without a visual.
+        hidden: (V, H) fp32 last hidden states, after the final norm, of the last token before the answer.
+    """
+
+    log_likelihood: torch.Tensor
+    tokens: torch.Tensor
+    gate: torch.Tensor
+    hidden: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerScores:
+    """Scores of one view for answers of its own.
+
+    Attributes:
+        log_likelihood: per answer, the sum over its tokens.
+        tokens: per answer, their number.
+        greedy: per answer, whether greedy decoding would begin with it.
+        gate: fusion weights, general and emotion; zeros for a view without a visual.
+    """
+
+    log_likelihood: list[float]
+    tokens: list[int]
+    greedy: list[bool]
+    gate: list[float]
+
+
+@dataclass(frozen=True, eq=False)
 class BatchScores:
     """Scores of B prompts with at most L answers each.
 
@@ -174,6 +208,18 @@ class AnswerScorer:
             likelihoods.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1))
             others.append((logits.argmax(-1) != wanted).float() if greedy else torch.zeros(len(part)).to(logits))
         return torch.cat(likelihoods), torch.cat(others)
+
+
+def by_row(
+    rows: Sequence[int], output: BatchScores, words: Sequence[Sequence[Tokens]], gates: Sequence[list[float]]
+) -> dict[int, AnswerScores]:
+    """Return the scores of a batch by row, without what fills up the rows with fewer answers."""
+    assert output.greedy is not None
+    likelihoods, greedy = output.log_likelihood.tolist(), output.greedy.tolist()
+    return {
+        row: AnswerScores(likelihoods[place][: len(answers)], [*map(len, answers)], greedy[place][: len(answers)], gate)
+        for place, (row, answers, gate) in enumerate(zip(rows, words, gates, strict=True))
+    }
 
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device, value: int = 0) -> torch.Tensor:

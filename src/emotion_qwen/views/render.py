@@ -44,8 +44,9 @@ def as_json(report: EmotionReport) -> str:
 def _without_unmeasured(report: EmotionReport) -> dict[str, Any]:
     """Return the values of a report without the fields of `OMITTED_IF_EMPTY` that are empty."""
     values = dataclasses.asdict(report)
-    for person in values["people"]:
-        for name, record in (("Person", person), *(("Seen", seen) for seen in person["seen"])):
+    seen = [seen for person in values["people"] for seen in person["seen"]]
+    for name, records in (("Person", values["people"]), ("Seen", seen), ("Sentence", values["rationale"])):
+        for record in records:
             if not record[OMITTED_IF_EMPTY[name]]:
                 del record[OMITTED_IF_EMPTY[name]]
     return values
