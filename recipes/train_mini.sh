@@ -46,7 +46,7 @@ once words .venv/bin/emotion-qwen convert "$wheels/SmolLM2-135M-Instruct.Q4_1.gg
   --vision nano --tokens "$runs/tokens.txt" --dtype float32
 once base .venv/bin/emotion-qwen convert "$runs/words" "$runs/base" --whisper "$wheels/tiny.en" --whisper-layers 2 \
   --whisper-seconds 2 --frames-per-token 20 --group-features statistics
-language start
+language start --data "$data" --landmarks runs/blendshapes
 language answers --data "$data"
 stage general
 stage emotion

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from emotion_qwen.data.voices import decode_voice
-from emotion_qwen.faces.face_claims import ANGLES, measurements
+from emotion_qwen.faces.face_claims import measurements
 from emotion_qwen.files import write_whole
 from emotion_qwen.media.prosody import Prosody, prosody_of
 from emotion_qwen.media.sound import SAMPLE_RATE
 from emotion_qwen.media.voice_claims import voice_claims
+from emotion_qwen.records import HEAD_ANGLES
 from emotion_qwen.taxonomy import concept, concept_of_word
 from recipes.mini.actions import ACTIONS
 from recipes.mini.clip_facts import FactBank
@@ -73,7 +75,7 @@ def facts_of_row(faces: LabelledFaces, row: int) -> FaceFacts:
     if not np.isfinite(faces.actions[row]).all():
         return FaceFacts({}, shares)
     actions = dict(zip(ACTIONS, faces.actions[row].tolist(), strict=True))
-    angles = dict(zip(ANGLES, faces.angles[row].tolist(), strict=True))
+    angles = dict(zip(HEAD_ANGLES, faces.angles[row].tolist(), strict=True))
     return FaceFacts(measurements(actions, angles), shares)
 
 
@@ -98,7 +100,7 @@ def _measured(path: Path, corpus: str, split: str) -> list[tuple[str, list[str]]
     for speaker in {row["speaker"] for row in rows}:
         same = [p for p, row in zip(prosodies, rows, strict=True) if p and p.pitch and row["speaker"] == speaker]
         if same:
-            middle = {name: statistics.median(getattr(p, name) for p in same) for name in Prosody.__dataclass_fields__}
+            middle = {field.name: statistics.median(getattr(p, field.name) for p in same) for field in fields(Prosody)}
             usual[speaker] = Prosody(**middle)
     measured = []
     for row, prosody in zip(rows, prosodies, strict=True):

@@ -3,8 +3,8 @@
     emotion-qwen convert SMOLLM2.gguf RUNS/words --vision nano --dtype float32
     emotion-qwen convert RUNS/words RUNS/base --whisper WHISPER --whisper-layers 2 \\
         --whisper-seconds 2 --frames-per-token 20 --group-features statistics
-    python -m recipes.mini.language_steps start --runs RUNS     eyes and ears put into RUNS/base -> RUNS/start
-    python -m recipes.mini.language_steps answers --runs RUNS --data DATA   what the untouched model answers
+    python -m recipes.mini.language_steps start --runs RUNS --data DATA --landmarks LANDMARKS    RUNS/base -> RUNS/start
+    python -m recipes.mini.language_steps answers --runs RUNS --data DATA    what the untouched model answers
 
 RUNS/eyes and RUNS/ears hold what `steps` and `ears_steps` made.
 """
@@ -18,15 +18,35 @@ from pathlib import Path
 import click
 import pyarrow.parquet as pq
 import torch
-from rich.progress import track
+from rich.progress import Progress, track
 from safetensors.torch import load_file
+from torch import nn
+from transformers import set_seed
 
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
+from emotion_qwen.files import write_whole
+from emotion_qwen.model.actions import FacialActionHead
 from emotion_qwen.model.folder import staged_folder
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.chat import QUESTION_FIRST_TEMPLATE
+from emotion_qwen.records import HEAD_ANGLES
+from recipes.mini.actions import ACTIONS
+from recipes.mini.ears_voices import LABELS
+from recipes.mini.eyes_data import ALIGNED, CIFAR10, FERPLUS, LFW, EyesStream, read_faces
+from recipes.mini.word_start import (
+    WORDS,
+    all_anchors,
+    joined,
+    nearest_words,
+    point_to_words,
+    shown_faces,
+    train_expert,
+    word_anchors,
+)
 from recipes.options import folder_options
+
+SEED = 7
 
 CLIP_SETTINGS = {"person_gray": False, "person_frames": 24, "person_mirrored": False}
 """What differs from nano's: the eyes saw colours, and a mirrored copy of each crop would double the cost."""
@@ -40,21 +60,63 @@ def language() -> None:
 
 
 @language.command()
-@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of checkpoints and logs")
-def start(runs: Path) -> None:
-    """Put the trained eyes and ears beside the language model."""
+@folder_options
+@click.option("--landmarks", type=click.Path(path_type=Path), required=True, help="folder written by landmarker.py")
+@click.option("--passes", default=8, show_default=True, help="over the pictures, for each expert")
+def start(runs: Path, data: Path, landmarks: Path, passes: int) -> None:
+    """Put the trained eyes and ears beside the language model, and start their tokens as words."""
+    set_seed(SEED)
     engine = Engine.load(runs / "base")
     model, processor = engine.model, engine.processor
+    model.config.facial_actions = [*ACTIONS, *HEAD_ANGLES]
+    model.model.actions = FacialActionHead(model.config.vision_config.hidden_size, len(model.config.facial_actions))
     model.model.visual.load_state_dict(load_file(runs / "eyes/vision.safetensors"))
-    tower = json.loads((runs / "ears/tower.json").read_text(encoding="utf-8"))
+    model.model.actions.load_state_dict(load_file(runs / "eyes/head.safetensors"))
     model.model.audio.load_state_dict(load_file(runs / "ears/model.safetensors"))
+    hearing = json.loads((runs / "ears/tower.json").read_text(encoding="utf-8"))["hearing_settings"]
+    figures = _start_experts(engine, data, runs / "eyes/arrays", landmarks, passes)
+    _start_ears(engine, runs)
     settings = {**processor.clip_settings, **CLIP_SETTINGS}
     chat = EmotionQwenProcessor(
-        processor.image_processor, processor.tokenizer, QUESTION_FIRST_TEMPLATE, settings, tower["hearing_settings"]
+        processor.image_processor, processor.tokenizer, QUESTION_FIRST_TEMPLATE, settings, hearing
     )
     with staged_folder(runs / "start") as folder:
         model.save_pretrained(folder)
         chat.save_pretrained(folder)
+    write_whole(runs / "start.json", json.dumps(figures) + "\n")
+    click.echo(json.dumps(figures))
+
+
+def _start_experts(engine: Engine, data: Path, arrays: Path, landmarks: Path, passes: int) -> dict[str, float]:
+    """Train the general expert on objects and the emotion expert on faces; return what the nearest words say."""
+    anchors, vision = all_anchors(engine), engine.model.model.visual
+    compressor = engine.model.model.compressor
+    figures = {}
+    for name, expert, sources in (
+        ("general", compressor.general, (CIFAR10,)),
+        ("emotion", compressor.emotion, (FERPLUS, ALIGNED, LFW)),
+    ):
+        parts = [read_faces(data, arrays, source, "train", landmarks) for source in sources]
+        stream = EyesStream(list(zip(sources, parts, strict=True)), passes=1, seed=SEED).order
+        shown = joined([shown_faces(vision, part, stream[stream[:, 0] == n, 1], SEED) for n, part in enumerate(parts)])
+        with Progress() as bar:
+            task = bar.add_task(name, total=None)
+            train_expert(
+                expert, shown, anchors, passes=passes, merge=compressor.merge_unit,
+                watch=lambda step, loss, task=task, bar=bar: bar.update(task, completed=step),
+            )  # fmt: skip
+        held_out = read_faces(data, arrays, sources[0], "validation")
+        figures[name] = nearest_words(vision, expert, held_out, anchors, compressor.merge_unit)
+    return figures
+
+
+def _start_ears(engine: Engine, runs: Path) -> None:
+    """Turn the ears' last layer so that the directions of their linear reader are those of words."""
+    heads = load_file(runs / "ears/heads.safetensors")
+    common = heads["reader.weight"][: len(LABELS)] * heads["norm.weight"]
+    layer = engine.model.model.audio.compressor.mlp[2]
+    assert isinstance(layer, nn.Linear)
+    point_to_words(layer, common, word_anchors(engine, {label: WORDS[label] for label in LABELS}))
 
 
 @language.command()
