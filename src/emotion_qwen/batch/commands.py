@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import track as progress
 
-from emotion_qwen.batch.outputs import check_outputs, view_names, view_path
+from emotion_qwen.views.outputs import check_outputs, view_names, view_path
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
 from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.media.clip import find_media, read_clip
