@@ -30,6 +30,7 @@ class Layout:
         shape: `WIDE`: one column per label; `LONG`: one row per label.
         names: given by the user; None without.
         baseline: seconds at the beginning of a person's track whose mean is subtracted; None without.
+        sources: the clips, in order; a clip with two reports stands twice.
     """
 
     labels: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Layout:
     shape: str = WIDE
     names: PersonNames | None = None
     baseline: float | None = None
+    sources: tuple[str, ...] = ()
 
     def share_columns(self, suffixes: Mapping[str, str], nouns: bool = False) -> tuple[TableColumn, ...]:
         """Return the columns of a distribution.
@@ -137,8 +139,9 @@ class Layout:
         return [{name: value - means[name] for name, value in row.items() if name in means} for row in values]
 
 
-def survey(entries: Iterable[Entry], shape: str = WIDE, names: PersonNames | None = None, baseline: float | None = None
-) -> Layout:  # fmt: skip
+def survey(
+    entries: Iterable[Entry], shape: str = WIDE, names: PersonNames | None = None, baseline: float | None = None
+) -> Layout:
     """Read all reports once to learn which columns their tables need.
 
     Args:
@@ -152,9 +155,9 @@ def survey(entries: Iterable[Entry], shape: str = WIDE, names: PersonNames | Non
     """
     labels: dict[str, None] = {}
     actions: dict[str, None] = {}
-    sources: dict[str, None] = {}
+    sources: list[str] = []
     for entry in entries:
-        sources[entry.source] = None
+        sources.append(entry.source)
         if isinstance(entry, EmotionReport):
             for distribution in (entry.distribution, *(person.distribution for person in entry.people)):
                 labels.update(dict.fromkeys(distribution))
@@ -163,9 +166,9 @@ def survey(entries: Iterable[Entry], shape: str = WIDE, names: PersonNames | Non
                 labels.update(dict.fromkeys(name for seen in person.seen for name in seen.distribution))
             labels.update(dict.fromkeys(name for moment in entry.timeline for name in moment.distribution))
     if names is not None:
-        names.check(sources)
+        names.check(dict.fromkeys(sources))
     shapes = tuple(name for name in actions if name not in HEAD_ANGLES)
-    return Layout(tuple(labels), shapes, len(shapes) < len(actions), shape, names, baseline)
+    return Layout(tuple(labels), shapes, len(shapes) < len(actions), shape, names, baseline, tuple(sources))
 
 
 def affect(distribution: Mapping[str, float]) -> dict[str, float]:

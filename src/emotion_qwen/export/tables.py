@@ -12,18 +12,24 @@ from functools import partial
 
 from emotion_qwen.export.columns import BOOLEAN, INTEGER, NUMBER, TEXT, Entry, Row, Table, TableColumn
 from emotion_qwen.export.layout import CHANGE, Layout, PictureScale, affect, suffixed
-from emotion_qwen.export.reports import FailedClip
 from emotion_qwen.records import EmotionReport, Moment
 
 SECONDS, SHARE, SIGNED = "s", "share, 0 to 1", "-1 to 1"
 FILE = TableColumn("file", TEXT, "", "the clip: its path as it was given to `analyze`")
 PERSON = TableColumn("person", INTEGER, "", "number of the person in the clip, from 1, as on the pages")
-PERSON_OR_CLIP = TableColumn("person", INTEGER, "", "number of the person, from 1; missing in rows about the whole clip")
+PERSON_OR_CLIP = TableColumn(
+    "person", INTEGER, "", "number of the person, from 1; missing in rows about the whole clip"
+)
 AFFECT = (
     TableColumn("valence", NUMBER, SIGNED, "unpleasant to pleasant, expected over the shares"),
     TableColumn("arousal", NUMBER, SIGNED, "calm to excited, expected over the shares"),
 )
-_RECT = (("FaceRectX", "left edge"), ("FaceRectY", "upper edge"), ("FaceRectWidth", "width"), ("FaceRectHeight", "height"))
+_RECT = (
+    ("FaceRectX", "left edge"),
+    ("FaceRectY", "upper edge"),
+    ("FaceRectWidth", "width"),
+    ("FaceRectHeight", "height"),
+)
 
 
 def _box_columns(of: str) -> tuple[TableColumn, ...]:
@@ -355,8 +361,12 @@ def _channel_columns(layout: Layout) -> tuple[TableColumn, ...]:
     return (
         FILE,
         TableColumn("channel", TEXT, "", "picture, sound, words or context"),
-        TableColumn("label", TEXT, "", "likeliest label by the channel alone; missing where the clip has nothing of it"),
-        TableColumn("moved", NUMBER, "natural logarithm", "share of the clip's label over its share without the channel"),
+        TableColumn(
+            "label", TEXT, "", "likeliest label by the channel alone; missing where the clip has nothing of it"
+        ),
+        TableColumn(
+            "moved", NUMBER, "natural logarithm", "share of the clip's label over its share without the channel"
+        ),
         TableColumn("agrees", BOOLEAN, "", "whether its label is the clip's, or it says next to nothing"),
         TableColumn("weight", NUMBER, SHARE, "how much the channel counts; missing where that is unknown"),
         *layout.share_columns({"": " by the channel alone"}),

@@ -31,7 +31,7 @@ from emotion_qwen.serving.http.protocol import (
 )
 from emotion_qwen.serving.intake.media_input import to_file
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set
+from emotion_qwen.taxonomy import label_set, valence_arousal
 from emotion_qwen.views.html import EMBED_LIMIT, compose_page
 from emotion_qwen.views.render import as_json
 
