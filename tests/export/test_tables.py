@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.views import reports
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.export.columns import TEXT, dictionary_rows
@@ -13,7 +14,6 @@ from emotion_qwen.export.names import PersonNames, read_names
 from emotion_qwen.export.reports import FailedClip
 from emotion_qwen.export.tables import TABLE_NAMES, frame_numbers, report_tables
 from emotion_qwen.records import EmotionReport, Seen, Utterance
-from tests.views import reports
 
 DFEW = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
 NOUNS = ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"]

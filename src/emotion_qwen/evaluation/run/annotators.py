@@ -147,13 +147,21 @@ def _clip_ratings(
         for name in chosen.labels:
             labels, others = labelled_spans(named[name], _label_set(report))
             unknown.update(others)
-            ratings["label"][name] = _at([(span.start, span.end, span.text) for span in labels], times)
+            ratings["label"][_rater(name)] = _at([(span.start, span.end, span.text) for span in labels], times)
     moments = person.timeline if person else report.timeline if chosen.person is None else ()
     for what, name in chosen.numbers().items():
         place = NUMBERS.index(what)
         windows = [(m.start * 1000, m.end * 1000, m.valence_arousal[place]) for m in moments]
-        ratings[what] = {MODEL: [_nearest(windows, time) for time in times], name: _at(rated_spans(named[name]), times)}
+        ratings[what] = {
+            MODEL: [_nearest(windows, time) for time in times],
+            _rater(name): _at(rated_spans(named[name]), times),
+        }
     return ratings
+
+
+def _rater(tier: str) -> str:
+    """Return the name of the rater of a tier, which is never that of the model."""
+    return f"tier {tier}"
 
 
 def _person(report: EmotionReport, number: int | None) -> Person | None:
