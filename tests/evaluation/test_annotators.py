@@ -37,7 +37,8 @@ def report(source: str = "clips/a.mp4"):
     made = reports.two_people()
     first = replace(made.people[0], episodes=(Episode("happy", 0.0, 10.0, 1.0, 0.9),), timeline=())
     return replace(
-        made, source=source, people=(first,), episodes=(Episode("sad", 0.0, 6.0, 3.0, 0.9), Episode("happy", 6.0, 10.0, 8.0, 0.9)),
+        made, source=source, people=(first,),
+        episodes=(Episode("sad", 0.0, 6.0, 3.0, 0.9), Episode("happy", 6.0, 10.0, 8.0, 0.9)),
         timeline=(moment(0, 2, -0.5), moment(1, 3, 0.0), moment(3, 5, 0.5)),
         provenance=reports.provenance(seconds=[0.0, 10.0]),
     )  # fmt: skip
@@ -78,7 +79,7 @@ def test_kappa_over_the_steps_at_which_both_say_something(annotated):
 
 def test_numbers_against_the_window_whose_middle_is_nearest(annotated):
     done = compare_annotators([report()], annotated, AnnotatorTiers(valence="V", step=1.0))
-    # Steps at .5 to 4.5 s: the model -.5, -.5, 0, .5, .5; at 1.5 s two windows are as near, the smaller value counts.
+    # Steps at .5 to 4.5 s: the model -.5, -.5, 0, .5, .5; at 1.5 s two windows are as near, the earlier counts.
     (pair,) = done.pairs
     assert (pair.what, pair.steps) == ("valence", 5)
     # hers: -.5, .25, -.5, -.5, -.5: means 0 and -.35, variances .2 and .09, covariance -.075.

@@ -91,15 +91,16 @@ def _xlsx_file(path: Path, tables: Sequence[Table]) -> Iterator[dict[str, WriteR
     """Write a workbook with a sheet per table and the sheet `dictionary`; yields how to write a row of each table."""
     workbook = optional("openpyxl", EXTRA).Workbook(write_only=True)
     writers = {table.name: _sheet(workbook, table.name, table.columns) for table in tables}
-    with staged(path) as draft, ExitStack() as sheets:
+    try:
+        with staged(path) as draft:
+            yield writers
+            columns, rows = dictionary_rows(tables)
+            _write_all(rows, _sheet(workbook, "dictionary", columns))
+            workbook.save(draft)
+    except BaseException:
         for sheet in workbook.worksheets:
-            sheets.callback(sheet.close)  # its temporary file, also after an error
-        yield writers
-        columns, rows = dictionary_rows(tables)
-        write = _sheet(workbook, "dictionary", columns)
-        for row in rows:
-            write(row)
-        workbook.save(draft)
+            sheet.close()  # its temporary file
+        raise
 
 
 def _sheet(workbook: Any, name: str, columns: Sequence[TableColumn]) -> WriteRow:

@@ -15,10 +15,10 @@ JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 
 
 def test_kappa_by_hand():
     # Of ten, seven agree; the first says a six times, the second five: chance is .6 * .5 + .4 * .5 = .5.
-    first, second = "aaaaaabbbb", "aaaabbabbb"
+    first, second = list("aaaaaabbbb"), list("aaaabbabbb")
     assert cohen_kappa(first, second) == pytest.approx((0.7 - 0.5) / 0.5)
-    assert cohen_kappa("ab", "ba") == pytest.approx(-1)
-    assert math.isnan(cohen_kappa("aa", "aa")) and math.isnan(cohen_kappa("", ""))
+    assert cohen_kappa(["a", "b"], ["b", "a"]) == pytest.approx(-1)
+    assert math.isnan(cohen_kappa(["a", "a"], ["a", "a"])) and math.isnan(cohen_kappa([], []))
 
 
 def test_icc_of_shrout_and_fleiss():
@@ -31,7 +31,8 @@ def test_icc_of_shrout_and_fleiss():
         ([1.0, 2.0, 3.0], 1.0),
         # Off by 1 throughout: between rows 2, between raters 1.5, error 0: 2 / (2 + 2 * 1.5 / 3) = 2/3.
         ([2.0, 3.0, 4.0], 2 / 3),
-        ([3.0, 2.0, 1.0], -2.0),
+        # Reversed: between rows 0, between raters 0, error 4 / 2 = 2: -2 / (2 - 2 * 2 / 3) = -3.
+        ([3.0, 2.0, 1.0], -3.0),
     ],
 )
 def test_icc_by_hand(second, icc):

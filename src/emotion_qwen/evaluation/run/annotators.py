@@ -85,10 +85,11 @@ class AnnotatorComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content for JSON; measures that are not defined are None."""
-        values = asdict(self)
-        for pair in values["pairs"]:
-            pair["figures"] = {name: None if math.isnan(v) else round(v, 6) for name, v in pair["figures"].items()}
-        return values
+        pairs = []
+        for pair in self.pairs:
+            figures = {name: None if math.isnan(v) else round(v, 6) for name, v in pair.figures.items()}
+            pairs.append({**asdict(pair), "figures": figures})
+        return {"pairs": pairs, "clips": self.clips, "without": self.without, "unknown": dict(self.unknown)}
 
 
 def compare_annotators(entries: Iterable[Entry], annotations: Path, chosen: AnnotatorTiers) -> AnnotatorComparison:
@@ -182,9 +183,12 @@ def _at(spans: Sequence[tuple[float, float, Any]], times: Sequence[float]) -> li
 
 
 def _nearest(windows: Sequence[tuple[float, float, float]], time: float) -> float | None:
-    """Return the value of that window holding a time whose middle is nearest to it; None if no window holds it."""
+    """Return the value of that window holding a time whose middle is nearest to it, the earlier of two.
+
+    None if no window holds it.
+    """
     holding = [(abs((start + end) / 2 - time), value) for start, end, value in windows if start <= time <= end]
-    return min(holding)[1] if holding else None
+    return min(holding, key=lambda pair: pair[0])[1] if holding else None
 
 
 def _pair(what: str, first: str, second: str, ours: Sequence[Any], theirs: Sequence[Any]) -> PairFigures:
