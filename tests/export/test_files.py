@@ -261,6 +261,8 @@ def test_elan_files_are_read_back_by_pympi(stored, tmp_path):
     assert {entry[0][0][0] for entry in document.get_cv_entries("emotions").values()} == set(reports.LABELS)
     root = ElementTree.parse(tmp_path / "out" / "采访.eaf").getroot()
     assert [child.tag for child in root][:2] == ["HEADER", "TIME_ORDER"] and root.attrib["AUTHOR"] == "emotion-qwen"
+    times = [int(slot.attrib["TIME_VALUE"]) for slot in root.iter("TIME_SLOT")]
+    assert times == sorted(times) and len(times) == 18
     types = {entry.attrib["LINGUISTIC_TYPE_ID"] for entry in root.iter("LINGUISTIC_TYPE")}
     assert {tier.attrib["LINGUISTIC_TYPE_REF"] for tier in root.iter("TIER")} <= types
 

@@ -105,8 +105,8 @@ def analyze(
 ) -> int:
     """Report what people in clips, pictures or sounds show. PATH: files, folders or patterns."""
     label_set(labels)
-    output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
-    output, table = _lines_and_table(output)
+    features, workers = options.pop("features"), options.pop("workers")
+    output, table = _lines_and_table(options.pop("output"))
     if picture and (as_lines or output):
         message = "--json" if as_lines else "--output"
         raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
@@ -132,11 +132,8 @@ def analyze(
         files = find_media(paths)  # sounds in folders are only for models with audio input
     named = view_names(files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
-    places = {
-        **{view: [view_path(target, VIEWS[view], file, named) for file in files] for view, target in views.items()},
-        **{name: [path] for name, path in single.items() if path},
-    }
-    check_outputs(places, files)
+    places = {view: [view_path(target, VIEWS[view], f, named) for f in files] for view, target in views.items()}
+    check_outputs({**places, **{name: [path] for name, path in single.items() if path}}, files)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
@@ -158,8 +155,8 @@ def analyze(
                 _tell(result.report, as_lines, console)
     except KeyboardInterrupt:
         if output:
-            message = f"{str(output)!r} has {_count(output)} complete lines; run the same command again to continue"
-            print(message, file=sys.stderr, flush=True)
+            counted = f"{str(output)!r} has {_count(output)} complete lines"
+            print(f"{counted}; run the same command again to continue", file=sys.stderr, flush=True)
         raise
     finally:
         clips.close()
@@ -168,9 +165,8 @@ def analyze(
         save_picture(console, picture)
     if output:
         place = _write_table(output, table, files) if table else output
-        before = len(files) - len(waiting)
-        message = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {place}"
-        print(message, file=sys.stderr, flush=True)
+        counts = f"{len(waiting) - len(failures)} clips analyzed, {len(files) - len(waiting)} before"
+        print(f"{counts}, {len(failures)} failed: {place}", file=sys.stderr, flush=True)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 

@@ -48,7 +48,7 @@ def write_captions(
 def _cut(tiers: Sequence[Tier]) -> list[tuple[int, int, list[str]]]:
     """Return (start, end, lines) between all changes at which anything is shown, milliseconds."""
     times = sorted({time for tier in tiers for span in tier.spans for time in (span.start, span.end)})
-    cues = []
+    cues: list[tuple[int, int, list[str]]] = []
     for start, end in itertools.pairwise(times):
         shown = [(tier, span) for tier in tiers for span in tier.spans if span.start <= start and end <= span.end]
         lines = [span.text if tier.kind == WORDS else f"{tier.name}: {span.text}" for tier, span in shown]

@@ -6,6 +6,7 @@ import mimetypes
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -52,6 +53,7 @@ def write_eaf(path: Path, tiers: Sequence[Tier], media: str, labels: Sequence[st
         document.add_tier(_legal(tier.name), ling=tier.kind, part=_legal(tier.person) or None)
         for span in tier.spans:
             document.add_annotation(_legal(tier.name), span.start, span.end, _legal(span.text))
+    _sort_times(document)
     with staged(path) as draft:
         draft.unlink()  # pympi would keep the empty draft as a backup
         document.to_file(str(draft))
@@ -83,6 +85,16 @@ def read_eaf(path: Path) -> list[Tier]:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(f"{str(path)!r} cannot be read ({reason}); expected an ELAN file (.eaf)") from error
     return tiers
+
+
+def _sort_times(document: Any) -> None:
+    """Number the time slots in order of time, as the format describes `TIME_ORDER`; pympi numbers them by tier."""
+    slots = sorted(document.timeslots, key=lambda slot: document.timeslots[slot])
+    names = {slot: f"ts{number}" for number, slot in enumerate(slots, 1)}
+    document.timeslots = {names[slot]: document.timeslots[slot] for slot in slots}
+    for annotations, *_ in document.tiers.values():
+        for key, (start, end, *rest) in annotations.items():
+            annotations[key] = (names[start], names[end], *rest)
 
 
 def _legal(text: str) -> str:

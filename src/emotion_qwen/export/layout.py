@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.export.columns import NUMBER, TEXT, Entry, Row, TableColumn
@@ -205,12 +206,12 @@ class PictureScale:
 
     width: float = 1.0
     height: float = 1.0
-    unit: str = field(default="share")
+    unit: str = "share"
 
     @classmethod
     def of(cls, report: EmotionReport) -> PictureScale:
         """Return the scale of a report."""
-        size = report.provenance.get("size") or ()
+        size: Any = report.provenance.get("size") or ()
         if len(size) == 2 and all(isinstance(side, int | float) and side > 0 for side in size):
             return cls(float(size[1]), float(size[0]), "pixels")
         return cls()

@@ -16,7 +16,9 @@ from emotion_qwen.records import EmotionReport, Moment
 
 SECONDS, SHARE, SIGNED = "s", "share, 0 to 1", "-1 to 1"
 FILE = TableColumn("file", TEXT, "", "the clip: its path as it was given to `analyze`")
-PERSON = TableColumn("person", INTEGER, "", "number of the person in the clip, from 1, as on the pages")
+PERSON = TableColumn(
+    "person", INTEGER, "", "number of the person in the clip, from 1 as on the pages; JSON counts from 0"
+)
 PERSON_OR_CLIP = TableColumn(
     "person", INTEGER, "", "number of the person, from 1; missing in rows about the whole clip"
 )
