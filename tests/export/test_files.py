@@ -286,6 +286,33 @@ def test_tiers_return_from_elan_and_praat_to_the_millisecond(kind, tmp_path):
     assert not list(tmp_path.glob("*.bak"))
 
 
+def test_annotations_without_times_and_dependent_tiers(tmp_path):
+    """As ELAN writes them: a time subdivision shares a slot without a time, a symbolic tier has none of its own."""
+    pytest.importorskip("pympi")
+    value = "<ANNOTATION_VALUE>{}</ANNOTATION_VALUE>"
+    spans = {"ts1": "ts2", "ts2": "ts3"}
+    parts = "".join(
+        f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="b{slot}" TIME_SLOT_REF1="{slot}" TIME_SLOT_REF2="{end}">'
+        f"{value.format(slot)}</ALIGNABLE_ANNOTATION></ANNOTATION>"
+        for slot, end in spans.items()
+    )
+    (tmp_path / "a.eaf").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><ANNOTATION_DOCUMENT AUTHOR="" DATE="2026-01-01T00:00:00+00:00" '
+        'FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd"><HEADER MEDIA_FILE="" '
+        'TIME_UNITS="milliseconds"/><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="ts1" TIME_VALUE="100"/>'
+        '<TIME_SLOT TIME_SLOT_ID="ts2"/><TIME_SLOT TIME_SLOT_ID="ts3" TIME_VALUE="900"/></TIME_ORDER>'
+        '<TIER LINGUISTIC_TYPE_REF="t" TIER_ID="whole"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" '
+        f'TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="ts3">{value.format("sad ")}</ALIGNABLE_ANNOTATION></ANNOTATION></TIER>'
+        f'<TIER LINGUISTIC_TYPE_REF="t" TIER_ID="parts" PARENT_REF="whole">{parts}</TIER>'
+        '<TIER LINGUISTIC_TYPE_REF="t" TIER_ID="note" PARENT_REF="whole"><ANNOTATION><REF_ANNOTATION '
+        f'ANNOTATION_ID="c1" ANNOTATION_REF="a1">{value.format("why")}</REF_ANNOTATION></ANNOTATION></TIER>'
+        '<LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="t"/></ANNOTATION_DOCUMENT>'
+    )
+    spans_of = {name: tier.spans for name, tier in read_tiers(tmp_path / "a.eaf").items()}
+    assert spans_of == {"whole": (TierSpan(100, 900, "sad"),), "parts": (), "note": (TierSpan(100, 900, "why"),)}
+
+
 def test_textgrids_are_read_back_by_praatio(stored, tmp_path):
     textgrid = pytest.importorskip("praatio.textgrid")
     assert export(stored, "--to", tmp_path / "out", "--format", "textgrid") == 0

@@ -92,7 +92,8 @@ def _sort_times(document: Any) -> None:
     slots = sorted(document.timeslots, key=lambda slot: document.timeslots[slot])
     names = {slot: f"ts{number}" for number, slot in enumerate(slots, 1)}
     document.timeslots = {names[slot]: document.timeslots[slot] for slot in slots}
-    for annotations, *_ in document.tiers.values():
+    for tier in document.tiers.values():
+        annotations = tier[0]
         for key, (start, end, *rest) in annotations.items():
             annotations[key] = (names[start], names[end], *rest)
 
