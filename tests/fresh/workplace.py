@@ -61,13 +61,14 @@ def _with_sound(silent: Path, target: Path, slower: int = 1) -> None:
 
 
 def _annotations(folder: Path) -> None:
-    """Write names of people, and a TextGrid for the clip `one`."""
+    """Write names of people, and a TextGrid beside the clip `one`."""
     names = "file,person,name\nclips/monday.mp4,1,mother\nclips/tuesday.mp4,2,mother\n"
     (folder / "names.csv").write_text(names, encoding="utf-8")
     tiers = {"Ann": "happy", "Bea": "sad", "Ann valence": "0.5"}
     head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n3\n<exists>\n{len(tiers)}\n'
     body = "".join(f'"IntervalTier"\n"{name}"\n0\n3\n1\n0\n3\n"{text}"\n' for name, text in tiers.items())
     (folder / "annotated").mkdir()
+    shutil.copy(folder / "clips" / "one.mp4", folder / "annotated" / "one.mp4")
     (folder / "annotated" / "one.TextGrid").write_text(head + body, encoding="utf-8")
 
 

@@ -92,7 +92,7 @@ def _keep(folder: Path, item: Item) -> None:
     _write(_place(folder, item), [_frames(part[part["type"]], part_span(part)) for part in visuals[:FRAMES]])
 
 
-def _frames(medium: Any, span: Mapping[str, float]) -> list[np.ndarray]:
+def _frames(medium: Any, span: Mapping[str, Any]) -> list[np.ndarray]:
     """Return up to `FRAMES` frames; none where the medium cannot be read, which its prediction says already."""
     from emotion_qwen.media.clip import read_clip
     from emotion_qwen.settings import ClipSettings

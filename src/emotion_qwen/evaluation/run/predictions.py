@@ -104,7 +104,7 @@ def medium_name(part: Mapping[str, Any]) -> str:
     return getattr(medium, "key", "")  # `stored.Stored`
 
 
-def part_span(part: Mapping[str, Any]) -> dict[str, float]:
+def part_span(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return "start" and "end", seconds, of a message part that is a part of a video; empty for all of it."""
     return {name: part[name] for name in ("start", "end") if name in part}
 

@@ -292,7 +292,7 @@ class LocalModel:
         self._clips.move_to_end(key)
         return {"type": kind, kind: self._clips[key]}
 
-    def _read(self, medium: str | Path | Stored, kind: str, task: Task, span: Mapping[str, float]) -> Any:
+    def _read(self, medium: str | Path | Stored, kind: str, task: Task, span: Mapping[str, Any]) -> Any:
         settings = budgets(self.engine.processor.settings, task)
         if isinstance(medium, Stored):
             return still(medium.load(), medium.name)

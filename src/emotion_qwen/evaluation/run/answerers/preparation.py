@@ -52,7 +52,7 @@ class ItemPreparation(Preparation):
 
     def _read(self, name: str, visual: Mapping[str, Any] | None, sound: Any) -> Clip:
         """Read what is seen and heard; a sound of its own takes the place of the video's."""
-        medium = visual and visual[visual["type"]]
+        medium: Any = visual and visual[visual["type"]]
         beside = isinstance(sound, str | Path)
         if isinstance(medium, str | Path):
             sources = replace(self.sources, audio=Path(sound)) if beside else self.sources
