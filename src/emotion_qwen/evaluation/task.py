@@ -34,7 +34,8 @@ class Item:
         id: the same for every language and every model; unique within its task.
         language: "en" or "zh".
         parts: the message parts that come before the question, in order: `{"type": "image", "image": ...}` with a path,
-            an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path;
+            an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path,
+            of which "start" and "end" (seconds) may name a part;
             `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for context, such as
             subtitles; what a person says has the bare words as "words". Models of ours take at most one picture or
             video.

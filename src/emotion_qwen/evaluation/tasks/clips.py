@@ -15,12 +15,16 @@ from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class Labelled(NamedTuple):
-    """One file: where it is or should be, its English label, what scores are broken down by, and whom it shows."""
+    """One file: where it is or should be, its English label, what scores are broken down by, and whom it shows.
+
+    `span` is the part of a video that is asked about: start and end in seconds; empty for all of it.
+    """
 
     path: Path
     label: str
     group: str
     person: str = ""
+    span: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class LabelledFiles(BenchmarkReader):
     def item(self, name: str, row: Labelled, language: str) -> Item:
         """See `BenchmarkReader`; a file that is not there is asked about by the path where it should be."""
         kind = "image" if row.path.suffix.lower() in PICTURES else "video"
-        part: dict[str, Any] = {"type": kind, kind: row.path}
+        part: dict[str, Any] = {"type": kind, kind: row.path, **dict(zip(("start", "end"), row.span, strict=False))}
         more = {"group": row.group or row.label, "cluster": row.person}
         return labelled(name, language, (part,), self.ask(language), self.labels, row.label, **more)
 
