@@ -99,7 +99,7 @@ def test_an_incomplete_last_line_is_left_out_and_named(stored, tmp_path, capsys)
     assert export(stored, "--to", tmp_path / "out") == 0
     err = capsys.readouterr().err
     assert "reports.jsonl': the last line is incomplete and was left out" in err
-    assert "12 reports exported, 1 clips had failed: 10 files in" in err
+    assert "12 report(s) exported (1 clip(s) without a report): 10 files in" in err
 
 
 @pytest.mark.parametrize(

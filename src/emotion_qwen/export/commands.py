@@ -58,4 +58,5 @@ def export(
     written = (
         str(done.files[0]) if len(done.files) == 1 else f"{len(done.files)} files in {to if to.is_dir() else to.parent}"
     )
-    print(f"{done.clips} reports exported, {done.failed} clips had failed: {written}", file=sys.stderr)
+    failed = f" ({done.failed} clip(s) without a report)" if done.failed else ""
+    print(f"{done.clips} report(s) exported{failed}: {written}", file=sys.stderr)
