@@ -19,7 +19,7 @@ class LabelledFolder(LabelledFiles):
     """All pictures and clips of a folder; `set_name` is the label set."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `BenchmarkReader`; hidden files and folders are passed over."""
+        """See `BenchmarkReader`; hidden files and folders are skipped."""
         table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:
@@ -27,12 +27,12 @@ class LabelledFolder(LabelledFiles):
             label = name if name in labels.labels else match_label(name.replace("_", " ").replace("-", " "), labels)
             files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
             if label is None:
-                table.fault(f"folder {folder.name!r} is no label of {labels.name}", f"{len(files)} files")
+                table.fault(f"folder {folder.name!r} is not a label of {labels.name}", f"{len(files)} files")
                 continue
             for path in files:
                 place = path.relative_to(home).as_posix()
                 if path.suffix.lower() not in PICTURES | VIDEOS:
-                    table.fault("no picture or clip by its suffix", place)
+                    table.fault("suffix is not that of a picture or clip", place)
                 elif not path.stat().st_size:
                     table.fault("empty file", place)
                 else:
@@ -46,10 +46,10 @@ class LabelledFolder(LabelledFiles):
 
 
 def folder_task(labels: str = "fer7") -> Task:
-    """Make the task over a label set.
+    """Make the task for a label set.
 
     Raises:
-        SettingsError: an unknown label set.
+        SettingsError: the label set is unknown.
     """
     return Task(
         "folder",

@@ -19,25 +19,25 @@ def file_in(data: Path | None, file: str) -> Path:
     """Return the path of a file in the data folder.
 
     Raises:
-        DataError: no data folder came, or the file is not in it.
+        DataError: no data folder was given, or the file is not in it.
     """
     if data is None:
-        raise DataError(f"{file} is needed but no data folder came; give the folder that holds it with --data")
+        raise DataError(f"{file} is needed but no data folder was given; pass the folder that holds it with --data")
     if not (data / file).is_file():
-        raise DataError(f"{str(data / file)!r} does not exist; give the folder that holds it with --data")
+        raise DataError(f"{str(data / file)!r} does not exist; pass the folder that holds it with --data")
     return data / file
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """Labelled pictures of one Parquet file, all asked the same closed question.
+    """Labelled pictures of one Parquet file, all with the same closed question.
 
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
         question: composes the closed question from the labels in a language.
-        crop: share of the side kept around the centre, where pictures are brought to a side.
-        kept: classes whose pictures are asked about, and which may be chosen; empty for all.
+        crop: share of the side kept around the centre when pictures are resized.
+        kept: classes whose pictures are used and that may be chosen; empty for all.
     """
 
     file: str
@@ -70,7 +70,7 @@ class PictureFile:
         return items
 
     def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
-        """Return ids, labels and pictures of one split: arrays brought to a side, or as they are stored."""
+        """Return ids, labels and pictures of one split: as resized arrays, or as stored."""
         if side is not None:
             pictures = optional("emotion_qwen.data.pictures", "eval").read_pictures(path, split, side, crop=self.crop)
             return pictures.ids, pictures.labels, pictures.pixels
@@ -78,7 +78,7 @@ class PictureFile:
 
 
 def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[Stored]]:
-    """Return ids, labels and places of the pictures of one split of a Parquet file; none is decoded.
+    """Return ids, labels and storage locations of the pictures of one split of a Parquet file; none is decoded.
 
     Raises:
         DataError: a column is missing, or no picture has that split.
@@ -103,15 +103,15 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
 
 @dataclass(frozen=True)
 class VoiceFile:
-    """Labelled voices of one Parquet file, heard without picture or words.
+    """Labelled voices of one Parquet file, without picture or words.
 
-    Voices are drawn one by one: two held-out speakers are too few to be drawn, and drawing them made intervals of a
-    tenth of the width. What the interval says holds for these speakers only.
+    The bootstrap draws voices one by one: two held-out speakers are too few to be drawn, and drawing them made
+    intervals of a tenth of the width. The interval holds for these speakers only.
 
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
-        corpus: rows whose column `corpus` begins so; "" takes all.
+        corpus: prefix of the column `corpus` of the rows to take; "" takes all.
     """
 
     file: str
@@ -141,13 +141,13 @@ class VoiceFile:
 
 @dataclass(frozen=True)
 class TextFile:
-    """Comments of one Parquet file that have exactly one label, told as what somebody says.
+    """Texts of one Parquet file that have exactly one label, presented as what a person says.
 
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
-        source: rows whose column `source` begins so; "" takes all.
-        language: of the texts where they are asked about in their own language alone; "" asks in every one.
+        source: prefix of the column `source` of the rows to take; "" takes all.
+        language: of the texts, if questions are asked in that language alone; "" asks in every language.
     """
 
     file: str
