@@ -316,7 +316,9 @@ def test_an_interrupted_conversion_leaves_nothing(qwen, tmp_path, fault):
     with pytest.raises((KeyboardInterrupt, CheckpointError)) as caught:
         convert(source, tmp_path / "ours", progress=stop)
     if isinstance(fault, OSError):
-        assert "could not be written ([Errno 28] No space left on device); nothing was left" in str(caught.value)
+        assert "could not be written ([Errno 28] No space left on device); the incomplete folder was removed" in str(
+            caught.value
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["qwen"]
 
 
@@ -329,7 +331,7 @@ def test_a_disk_that_is_too_small_is_refused_before_writing(qwen, monkeypatch):
 def test_a_disk_that_becomes_full_leaves_nothing(qwen):
     source = qwen()
     with room(10_000):
-        refused(source, "could not be written (", "nothing was left under that name. Check space and permissions")
+        refused(source, "could not be written (", "the incomplete folder was removed. Check space and permissions")
 
 
 def test_a_dry_run_writes_nothing(qwen, tmp_path):

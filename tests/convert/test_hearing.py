@@ -223,7 +223,7 @@ def test_pickles_are_refused_unread_and_other_parts_are_named(whisper, tmp_path)
     report = convert_with_whisper(NANO, tmp_path / "ours", folder, dry_run=True)
     assert report.dropped["classifier.weight"] == "no part of Whisper's encoder" and not report.written
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(folder, "only pickled weights (pytorch_model.bin); reading a pickle can run code, so it is refused")
+    refused(folder, "only pickled weights (pytorch_model.bin); they are refused, because reading a pickle can run code")
 
 
 def test_the_command_says_what_is_new_and_what_is_left_out(whisper, tmp_path, capsys):

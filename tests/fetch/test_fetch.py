@@ -295,7 +295,7 @@ def test_a_part_that_is_not_there_is_refused(capsys):
 
 
 def test_the_recogniser_is_found_by_its_name(whisper, index, capsys, monkeypatch):
-    with pytest.raises(CheckpointError, match="has not been fetched; get it once: emotion-qwen fetch whisper"):
+    with pytest.raises(CheckpointError, match="has not been fetched; run once: emotion-qwen fetch whisper"):
         Recognizer.load("whisper")
     assert call(capsys, "whisper", "--from", index)[0] == 0
     loaded = []
@@ -359,17 +359,17 @@ def test_a_build_without_an_overlay_says_so(index, capsys, monkeypatch, tmp_path
 def test_mini_is_assembled_and_becomes_the_default(mini, index, capsys, tmp_path):
     from emotion_qwen.engine.engine import Engine
 
-    with pytest.raises(CheckpointError, match="'mini' has not been fetched; get it once: emotion-qwen fetch mini"):
+    with pytest.raises(CheckpointError, match="'mini' has not been fetched; run once: emotion-qwen fetch mini"):
         resolver.find_model("mini")
     assert resolver.find_model(None).name == "nano"
     assert capsys.readouterr().err == (
-        "model: nano, because 'mini' has not been fetched; get it once: emotion-qwen fetch mini\n"
+        "model: nano, because 'mini' has not been fetched; run once: emotion-qwen fetch mini\n"
     )
     code, out, _ = call(capsys, "mini", "--from", tmp_path / "base.gguf")
     assert code == 0 and out == f"{tmp_path / 'cache' / 'mini'}\n" and (tmp_path / "base.gguf").is_file()
     assert json.loads(whole()["mini/fetched.json"])["licence"] == "Apache-2.0 AND LicenseRef-research-weights"
     assert resolver.find_model(None).name == resolver.find_model("mini").name == "mini"
-    assert capsys.readouterr().err == "model: mini (the smaller and faster model is --model nano)\n"
+    assert capsys.readouterr().err == "model: mini (--model nano is smaller and faster)\n"
     engine = Engine.load("mini", device="cpu")
     assert engine.name == "mini" and isinstance(engine.chat([{"role": "user", "content": "the person"}], 4), str)
     adapter = tmp_path / "adapter"
@@ -382,7 +382,9 @@ def test_a_mini_of_another_version_is_not_used(mini, index, capsys):
     assert call(capsys, "mini", "--from", index)[0] == 0
     overlay = mini / "overlay.json"
     overlay.write_text(overlay.read_text() + "\n")
-    with pytest.raises(CheckpointError, match="'mini' in the cache was made by another version of this package; get"):
+    with pytest.raises(
+        CheckpointError, match="'mini' in the cache was made by another version of this package; run again"
+    ):
         resolver.locate("mini")
     assert resolver.default_model() == "nano"
     assert "model: nano, because 'mini' in the cache was made by another version" in capsys.readouterr().err

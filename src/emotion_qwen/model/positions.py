@@ -86,7 +86,7 @@ def _place_row(types: list[int], visuals: dict[int, Iterator[Visual]], config: E
                 stop = begin + visual.shape[1]
                 if stop > end:
                     raise ShapeError(
-                        f"{end - begin} visual tokens stand where a grid has {stop - begin}; pass the grids of exactly "
+                        f"{end - begin} visual tokens for a grid of {stop - begin}; pass the grids of exactly "
                         "the visuals that input_ids name"
                     )
                 positions[:, begin:stop] = following + visual

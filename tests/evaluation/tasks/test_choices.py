@@ -1,9 +1,9 @@
 """Readers of questions with lettered options: MMBench, ScienceQA, SEED-Bench."""
 
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.evaluation.tasks import TASKS

@@ -35,7 +35,7 @@ def test_emer_says_what_differs(tmp_path):
     lines = told(TASKS["emer"], tmp_path)
     assert lines[0] == "differs: rows of gt-eng.csv: 3, published 100"
     assert lines[1].startswith("differs: gt-eng.csv: MD5 ") and lines[1].endswith("starts with eece3ebf")
-    assert lines[2].startswith("note: 2 clips have no subtitles")
+    assert lines[2].startswith("note: 2 clips without subtitles")
     assert lines[3] == "missing: 2 of 3 clips are missing: sample_00000002, sample_00000003"
     assert lines[4] == "fault: 1 row(s) left out, no reference text: sample_00000004"
     chinese = TASKS["emer"].check(tmp_path, languages=("zh",))
@@ -105,7 +105,9 @@ def test_ver_reads_the_held_out_part_in_each_language(tmp_path):
     lines = told(TASKS["ver"], tmp_path)
     assert lines[0] == "missing: 1 of 2 media files are missing: clips/v2.mp4"
     assert lines[1] == "fault: 1 row(s) left out, emotion 'nostalgia' is not a label of fer7: line 4"
-    assert lines[2].startswith("fault: 2 row(s) left out, not a sample of a manifest: line 5 (KeyError: 'labels'), line 6")
+    assert lines[2].startswith(
+        "fault: 2 row(s) left out, not a sample of a manifest: line 5 (KeyError: 'labels'), line 6"
+    )
     with pytest.raises(DataError, match="no usable sample of split 'validation' in 'en'"):
         items("ver", tmp_path, split="validation")
 

@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.evaluation.run import stored
-from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.tasks import TASKS
 

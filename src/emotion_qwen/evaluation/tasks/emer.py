@@ -57,7 +57,7 @@ class Emer(BenchmarkReader):
         if silent:
             table.say(
                 "note",
-                f"{len(silent)} clips have no subtitles and are asked about without words: {', '.join(silent[:5])}",
+                f"{len(silent)} clips without subtitles, asked about without words: {', '.join(silent[:5])}",
             )
         put_clips(table, home)
         return table

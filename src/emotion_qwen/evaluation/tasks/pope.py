@@ -77,9 +77,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
                 fields = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
                 yield {**fields, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
             except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{path}, line {number}: not a question of POPE ({error!r}); fetch the file again"
-                ) from error
+                raise DataError(f"{path}, line {number}: not a question of POPE ({error!r}); fetch it again") from error
 
 
 TASK = Task(

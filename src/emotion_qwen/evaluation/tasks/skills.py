@@ -256,8 +256,8 @@ def _make(task: Task, source: TextRows, suites: str = "", each: str = "", seed: 
 def _task(name: str, title: str, source: TextRows, score: Scorer, more: Mapping[str, str], **terms: Any) -> Task:
     options = {
         **more,
-        "each": "number of items drawn per group; default: all",
-        "seed": f"seed of the sample drawn by each; default: {SEED}",
+        "each": "items drawn per group; default: all",
+        "seed": f"seed of that draw, {SEED}",
     }
     task = Task(
         name, title, "general", source, answered="item", less_blank=False, score=score, splits=("validation", "test"),
