@@ -230,16 +230,16 @@ def test_an_index_that_promises_more_than_its_shards_hold(qwen):
     values = json.loads(index.read_text())
     values["weight_map"]["visual.phantom"] = next(iter(values["weight_map"].values()))
     index.write_text(json.dumps(values))
-    refused(source, "its shards do not hold visual.phantom")
+    refused(source, "its shards lack visual.phantom")
 
 
 def test_a_truncated_file_is_noticed(qwen):
     path = qwen() / "model.safetensors"
     size = path.stat().st_size
     os.truncate(path, size - 10)
-    refused(path.parent, f"{size - 10} bytes that are no complete safetensors file", "copy it again")
+    refused(path.parent, f"{size - 10} bytes that are not a complete safetensors file", "copy it again")
     path.write_bytes(b"no safetensors file at all")
-    refused(path.parent, "26 bytes that are no complete safetensors file")
+    refused(path.parent, "26 bytes that are not a complete safetensors file")
 
 
 def test_pickles_are_refused_unread(qwen):
@@ -299,7 +299,7 @@ def test_a_target_that_holds_something_is_left_alone(qwen, tmp_path):
     target.mkdir()
     convert(source, target)  # empty: allowed
     before = sorted(path.name for path in target.iterdir())
-    with pytest.raises(CheckpointError, match="already holds something; choose another name or remove it first"):
+    with pytest.raises(CheckpointError, match="is not empty; choose another name or remove it first"):
         convert(source, target)
     assert sorted(path.name for path in target.iterdir()) == before
 
@@ -360,7 +360,7 @@ def test_the_command_converts_and_reports(qwen, tmp_path, capsys):
 def test_the_command_shows_what_was_left_out(model, tmp_path, capsys):
     model().save_pretrained(tmp_path / "one")
     assert main(["convert", str(tmp_path / "one"), str(tmp_path / "two"), "--fresh-gate"]) == 0
-    assert f"left out: {GATE}head.bias (a fresh gate was asked for)" in capsys.readouterr().out
+    assert f"left out: {GATE}head.bias (a new gate was requested)" in capsys.readouterr().out
 
 
 def test_the_gate_is_drawn_alike_every_time(config):

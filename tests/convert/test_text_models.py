@@ -205,9 +205,7 @@ def test_rows_that_no_token_has_are_used_first(text_folder, tmp_path):
     source, _ = text_folder(rows=304)
     report = convert_text_model(source, tmp_path / "ours")
     taken = {name: text.partition(", ")[2] for name, text in report.tokens.items()}
-    assert sorted(taken.values()) == sorted(
-        ["a row that no token had"] * 4 + [f"which was {name}" for name in RESERVED[:4]]
-    )
+    assert sorted(taken.values()) == sorted(["an unused row"] * 4 + [f"which was {name}" for name in RESERVED[:4]])
     assert load(tmp_path / "ours").config.text_config.vocab_size == 304
 
 
@@ -290,7 +288,7 @@ def test_the_command_says_where_every_part_comes_from(text_folder, tmp_path, cap
     report = tmp_path / "report.json"
     assert main(["convert", str(source), str(tmp_path / "ours"), "--report", str(report)]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "tokens that the source lacks: <|vision_start|>: id 3, which was <repo_name>," in out
+    assert "tokens missing in the source: <|vision_start|>: id 3, which was <repo_name>," in out
     assert "is text-only and has no vision transformer; this one is new: train it, or give --vision" in out
     assert json.loads(report.read_text())["vision"] is None
     assert main(["convert", str(source), str(tmp_path / "seeing"), "--vision", str(deaf_folder), "--dry-run"]) == 0
@@ -413,11 +411,11 @@ def test_half_a_gguf_file_is_refused(gguf_file):
     source, _ = gguf_file()
     content = source.read_bytes()
     source.write_bytes(content[: len(content) - 2000])
-    refused(source, "no complete GGUF file")
+    refused(source, "not a complete GGUF file")
     source.write_bytes(content[:300])
-    refused(source, "no complete GGUF file")
+    refused(source, "not a complete GGUF file")
     source.write_bytes(b"GGML" + content[4:])
-    refused(source, "no complete GGUF file (GGUF magic invalid)")
+    refused(source, "not a complete GGUF file (GGUF magic invalid)")
 
 
 def test_without_gguf_the_extra_is_named(tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
-"""Turn a Qwen2.5-VL checkpoint into a folder of ours, without loading a model.
+"""Convert a Qwen2.5-VL checkpoint to a folder of this package, without loading a model.
 
-Tensors go from the source's shards into new ones, a shard at a time; the merger is written twice, as general and as
-emotion expert; the gate is new, and so is the compressor of an audio encoder that is added. Because both experts start
-equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
-target appears under its name only when it is complete.
+Tensors are copied from the source's shards into new ones, one shard at a time; the merger is written twice, as general
+and as emotion expert; the gate is new, and so is the compressor of an added audio encoder. Because both experts start
+equal and the gate's weights sum to 1, the converted model answers like its source, whatever the gate's output. The
+target gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OWN_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version")
 
 @dataclass(frozen=True)
 class KeyReport:
-    """What a conversion did, or with `dry_run` would do, with every key.
+    """Report of a conversion (or with `dry_run`, of what it would do) for every key.
 
     Attributes:
         source: the source folder.
@@ -116,7 +116,7 @@ class WriteOptions:
         if self.dtype is not None and self.dtype not in DTYPE_NAMES:
             raise SettingsError(unknown_choice("dtype", self.dtype, DTYPE_NAMES))
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
+            raise CheckpointError(f"target {target} is not empty; choose another name or remove it first")
 
 
 def convert(
@@ -141,18 +141,18 @@ def convert(
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
-        whisper: the encoder of a Whisper checkpoint, for a model that is to hear.
+        whisper: the encoder of a Whisper checkpoint, to add audio input.
         finish: called with the folder when all is written and before it gets its name; adds files or changes them.
         progress: called with (tensors written, all tensors).
 
     Returns:
-        What became of every key.
+        The report for every key.
 
     Raises:
-        CheckpointError: a source that is incomplete, damaged (NaN or infinite values, too), pickled, quantised or does
-            not fit its config.json; a target that holds something; a disk that is full. Nothing is left under the
+        CheckpointError: the source is incomplete, damaged (including NaN or infinite values), pickled, quantised or
+            does not fit its config.json; the target is not empty; or the disk is full. Nothing is left under the
             target's name then.
-        SettingsError: an unknown dtype.
+        SettingsError: the dtype is unknown.
     """
     source, target = Path(source), Path(target)
     options = WriteOptions(dtype, max_shard_size, dry_run, finish, progress)
@@ -224,7 +224,7 @@ def read_config(source: Path) -> dict[str, Any]:
     try:
         values = read_json(source / "config.json")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{source}: no config.json; give the folder that holds it beside the weights") from error
+        raise CheckpointError(f"{source}: no config.json; give the folder that contains it and the weights") from error
     if values.get("quantization_config"):
         method = values["quantization_config"].get("quant_method", "unknown method")
         raise CheckpointError(

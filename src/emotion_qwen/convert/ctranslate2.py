@@ -158,7 +158,7 @@ def read_variables(path: Path) -> dict[str, PackedTensor]:
             variables.update({alias: variables[name] for alias, name in pairs})
         except (struct.error, UnicodeDecodeError, KeyError) as error:
             raise CheckpointError(
-                f"{path}: {size} bytes that are no complete model ({error}); copy it again"
+                f"{path}: {size} bytes that are not a complete model ({error}); copy it again"
             ) from error
     for name, scale in list(variables.items()):
         owner = name.removesuffix("_scale")

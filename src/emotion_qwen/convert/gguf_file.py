@@ -141,7 +141,7 @@ def _open(path: Path) -> Any:
         end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
     except (OSError, ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, MemoryError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: no complete GGUF file ({reason}); copy or download it again") from error
+        raise CheckpointError(f"{path}: not a complete GGUF file ({reason}); copy or download it again") from error
     if end > path.stat().st_size:
         raise CheckpointError(
             f"{path}: {path.stat().st_size} bytes, but its tensors end at {end}; copy or download it again"
@@ -228,7 +228,7 @@ def _tokenizer(path: Path, metadata: Mapping[str, Any]) -> PreTrainedTokenizerBa
     differing = [token for number, token in enumerate(tokens) if known.get(token) != number]
     if differing or len(known) != len(tokens):
         raise CheckpointError(
-            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have another id "
+            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have a different id "
             "after conversion; convert the safetensors checkpoint instead"
         )
     for text in PROBES:

@@ -97,7 +97,7 @@ def text_fields(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], 
     if hidden % heads or (getattr(config, "head_dim", None) or hidden // heads) != hidden // heads:
         raise CheckpointError(
             f"{place}: head_dim is {config.head_dim}, but Qwen2.5-VL's attention needs hidden_size / "
-            f"num_attention_heads, {hidden} / {heads}; this checkpoint cannot be carried over"
+            f"num_attention_heads, {hidden} / {heads}; this checkpoint cannot be converted"
         )
     for field in ("attention_bias", "mlp_bias", "use_sliding_window"):
         if getattr(config, field, False):

@@ -1,4 +1,4 @@
-"""Which key of a foreign checkpoint becomes which key of ours: names and shapes only, no weights.
+"""Mapping from the keys of other checkpoints to ours: names and shapes only, no weights.
 
 Three layouts are read: "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
 memory, "ours" what `save_pretrained` of this package writes.
@@ -60,7 +60,7 @@ EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
 
 @dataclass(frozen=True)
 class KeyMap:
-    """Where every tensor of our model comes from.
+    """The source of every tensor of our model.
 
     Attributes:
         layout: a key of `PREFIXES`.
@@ -129,7 +129,7 @@ def key_map(
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
     if whisper is not None:
-        replaced = {key: "another audio encoder was given" for key in shapes if key.startswith(AUDIO)}
+        replaced = {key: "replaced by another audio encoder" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
         config.audio_config = config.audio_token_id = None
@@ -149,7 +149,7 @@ def key_map(
 
 
 def _with_audio(mapping: KeyMap, whisper: WhisperSource) -> KeyMap:
-    """Add the audio side to the map of a model that does not hear."""
+    """Add the audio tower to the map of a model without audio input."""
     config = copy.deepcopy(mapping.config)
     config.audio_config, config.audio_token_id = whisper.config, whisper.token_id
     shapes = expected_shapes(config)
@@ -178,11 +178,11 @@ def _place(
         elif name is None:
             unexpected.append(key)
         elif name.startswith(GATE) and fresh_gate:
-            dropped[key] = "a fresh gate was asked for"
+            dropped[key] = "a new gate was requested"
         elif name == TIED_HEAD and config.tie_word_embeddings:
             dropped[key] = "tied to the embedding"
         elif name in sources:
-            raise CheckpointError(f"{key} and {sources[name]} both stand for {name}; keep one of them")
+            raise CheckpointError(f"{key} and {sources[name]} both map to {name}; keep one of them")
         else:
             sources[name] = key
     return sources, dropped, unexpected

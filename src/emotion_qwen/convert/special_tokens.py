@@ -31,7 +31,7 @@ UNUSED = re.compile(
 
 @dataclass(frozen=True)
 class PlacedTokens:
-    """A tokenizer that knows our tokens.
+    """A tokenizer that contains our tokens.
 
     Attributes:
         tokenizer: with `<|im_end|>` as end and `<|endoftext|>` as padding.
@@ -89,7 +89,9 @@ def place_tokens(
     ids = placed.get_vocab()
     for token in further:
         if placed.decode([ids[token]]) != token:
-            raise DataError(f"the token {token!r} cannot be added: it would be read back as another text; leave it out")
+            raise DataError(
+                f"the token {token!r} cannot be added: it would be decoded as a different text; leave it out"
+            )
     pieces = tuple(
         (ids[token], tuple(backend.encode(token, add_special_tokens=False).ids)) for token in (*missing, *plain)
     )

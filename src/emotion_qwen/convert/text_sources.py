@@ -21,7 +21,7 @@ GGUF_SUFFIX = ".gguf"
 
 
 def is_text_source(source: Path) -> bool:
-    """Tell whether a path is a GGUF file or a folder whose config.json is a text model's that is read here."""
+    """Return whether a path is a GGUF file, or a folder whose config.json is that of a supported text model."""
     if source.is_file():
         return source.suffix.lower() == GGUF_SUFFIX
     path = source / "config.json"

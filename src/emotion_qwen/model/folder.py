@@ -80,7 +80,7 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
         pickled = sorted(path.name for suffix in ("bin", "pt", "pth") for path in folder.glob(f"*.{suffix}"))
         if pickled:
             raise CheckpointError(
-                f"{folder}: only pickled weights ({', '.join(pickled[:4])}); they are refused, because reading a pickle can "
+                f"{folder}: only pickled weights ({', '.join(pickled[:4])}); they are refused, as reading a pickle can "
                 "run code. Convert to safetensors first (save_pretrained of a transformers that you trust with that "
                 "file)"
             )

@@ -155,7 +155,7 @@ def fetched_mini() -> Path:
     """
     wanted, present = mini_digest(), fetched_digest(MINI_NAME)
     if wanted is None:
-        raise CheckpointError(f"this build ships no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
+        raise CheckpointError(f"this build has no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
     if present is None:
         raise CheckpointError(f"{MINI_NAME!r} has not been fetched; run once: {FETCH_MINI}")
     if present != wanted:
