@@ -228,7 +228,7 @@ def _tokenizer(path: Path, metadata: Mapping[str, Any]) -> PreTrainedTokenizerBa
     differing = [token for number, token in enumerate(tokens) if known.get(token) != number]
     if differing or len(known) != len(tokens):
         raise CheckpointError(
-            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have a different id "
+            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have other ids "
             "after conversion; convert the safetensors checkpoint instead"
         )
     for text in PROBES:

@@ -133,7 +133,7 @@ class FetchedPart:
     Attributes:
         folder: its name in the cache.
         artefact: what is downloaded for it.
-        digest: digest of its ingredients, None if this build lacks them; a fetched part with another digest is outdated.
+        digest: digest of its ingredients, None if this build lacks them; a part with another digest is outdated.
         licence: SPDX expression of the folder.
     """
 

@@ -247,5 +247,5 @@ def _download(name: str, weights: bool) -> Path:
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"model {name!r} is neither a folder nor in the cache nor on the hub ({reason}); {EXPECTED}"
+            f"model {name!r} is neither a folder nor in the cache, and cannot be downloaded ({reason}); {EXPECTED}"
         ) from error
