@@ -120,10 +120,7 @@ def check_devices() -> list[Diagnosis]:
     """List the devices that torch can compute on; a torch that cannot be loaded is itself a finding."""
     try:
         import torch
-    except (
-        ImportError,
-        OSError,
-    ) as error:  # OSError: the wheel is installed, but one of its libraries cannot be loaded
+    except (ImportError, OSError) as error:  # OSError: torch is installed, but one of its libraries cannot be loaded
         version = version_of("torch")
         remedy = f'pip install --force-reinstall --no-deps "torch=={version}"' if version else ""
         return [Diagnosis("device", f"torch cannot be loaded: {error}", "torch", False, True, remedy)]

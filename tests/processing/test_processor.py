@@ -209,9 +209,7 @@ def test_media_parts_take_paths_of_every_kind(processor, tmp_path, gray_clip, fo
 )
 def test_an_address_is_refused_and_not_fetched(processor, url):
     for part in ({"type": "image", "url": url}, {"type": "video", "video": url}, {"type": "audio", "path": url}):
-        with pytest.raises(
-            DataError, match="is a URL, and files are not downloaded here; download it and give its path"
-        ):
+        with pytest.raises(DataError, match="is a URL; files are not downloaded here, give a local path"):
             processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True)
 
 

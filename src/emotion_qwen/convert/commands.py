@@ -34,13 +34,9 @@ SEEING = (VISION, GENERAL, EMOTION, GATE)
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--fresh-gate", is_flag=True, help="Initialise a new gate even if SOURCE has one.")
-@click.option(
-    "--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Number type of the stored weights; default: unchanged."
-)
+@click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Type of the stored weights; default: unchanged.")
 @click.option("--dry-run", is_flag=True, help="Check every key and shape without writing.")
-@click.option(
-    "--vision", help="For a text-only SOURCE: folder or hub name of the model that provides the vision transformer."
-)
+@click.option("--vision", help="For a text-only SOURCE: folder or hub name with the vision transformer.")
 @click.option(
     "--tokens",
     type=click.Path(exists=True, path_type=Path, dir_okay=False),

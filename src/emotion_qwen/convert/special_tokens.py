@@ -89,9 +89,7 @@ def place_tokens(
     ids = placed.get_vocab()
     for token in further:
         if placed.decode([ids[token]]) != token:
-            raise DataError(
-                f"the token {token!r} cannot be added: it would be decoded as a different text; leave it out"
-            )
+            raise DataError(f"the token {token!r} cannot be added: it would be decoded differently; leave it out")
     pieces = tuple(
         (ids[token], tuple(backend.encode(token, add_special_tokens=False).ids)) for token in (*missing, *plain)
     )

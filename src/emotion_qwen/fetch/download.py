@@ -117,9 +117,7 @@ def check(path: Path, wanted: PinnedFile) -> None:
     """
     size = path.stat().st_size
     if size < wanted.size:
-        raise CheckpointError(
-            f"{path}: {size:,} bytes of {wanted.size:,}, an incomplete download; get {wanted.name} again"
-        )
+        raise CheckpointError(f"{path}: {size:,} bytes of {wanted.size:,}, incomplete; get {wanted.name} again")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

@@ -389,9 +389,7 @@ def _source(part: dict) -> Any:
     for key in (part["type"], "path", "url"):
         medium = part.get(key)
         if isinstance(medium, str) and REMOTE.match(medium):
-            raise DataError(
-                f"{medium[:80]!r} is a URL, and files are not downloaded here; download it and give its path"
-            )
+            raise DataError(f"{medium[:80]!r} is a URL; files are not downloaded here, give a local path")
         if medium is not None:
             return medium.removeprefix("file://") if isinstance(medium, str) else medium
     raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")

@@ -181,9 +181,7 @@ def check_domains(tasks: Sequence[Task]) -> None:
     if not any(task.domain == "general" for task in tasks):
         general = ", ".join(name for name, task in TASKS.items() if task.domain == "general")
         given = ", ".join(task.name for task in tasks)
-        raise SettingsError(
-            f"no general task among {given}; the loss of general skill needs at least one of: {general}"
-        )
+        raise SettingsError(f"no general task among {given}; the loss needs at least one of: {general}")
 
 
 def _item_points(name: str, before: Sequence[Column], after: Sequence[Column]) -> _ItemPoints:

@@ -55,10 +55,7 @@ class Emer(BenchmarkReader):
         if not hash_found.startswith(digest):
             table.say("differs", f"{file}: MD5 {hash_found}, that of EMER-v1 starts with {digest}")
         if silent:
-            table.say(
-                "note",
-                f"{len(silent)} clips without subtitles, asked about without words: {', '.join(silent[:5])}",
-            )
+            table.say("note", f"{len(silent)} clips without subtitles, asked without words: {', '.join(silent[:5])}")
         put_clips(table, home)
         return table
 

@@ -254,11 +254,7 @@ def _make(task: Task, source: TextRows, suites: str = "", each: str = "", seed: 
 
 
 def _task(name: str, title: str, source: TextRows, score: Scorer, more: Mapping[str, str], **terms: Any) -> Task:
-    options = {
-        **more,
-        "each": "items drawn per group; default: all",
-        "seed": f"seed of that draw, {SEED}",
-    }
+    options = {**more, "each": "items drawn per group; default: all", "seed": f"seed of that draw; default: {SEED}"}
     task = Task(
         name, title, "general", source, answered="item", less_blank=False, score=score, splits=("validation", "test"),
         prompts={OURS: ("en",)}, needs=source.file, options=options, **terms,
