@@ -52,9 +52,8 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
         return answer.points, answer.read is None, -sure
 
     wrong.sort(key=order)
-    if wrong and not any(
-        order(answer)[2] for answer in wrong
-    ):  # texts have no confidence: do not take them all from the first class
+    # texts have no confidence: do not take them all from the first class
+    if wrong and not any(order(answer)[2] for answer in wrong):
         readable = [answer for answer in wrong if answer.points == wrong[0].points and answer.read is not None] or wrong
         wrong = [readable[place * len(readable) // count] for place in range(count)] if len(readable) > count else wrong
     examples = []
