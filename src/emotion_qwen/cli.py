@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Fit the weights of a model's channels on validation data.",
     ),
     "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
-    "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
+    "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional and missing parts."),
 }
 
 

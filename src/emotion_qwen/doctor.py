@@ -187,7 +187,7 @@ def print_diagnoses(findings: list[Diagnosis]) -> None:
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Print versions, devices, optional parts and what is missing; exit 2 if something needed is missing."""
+    """Print versions, devices, optional and missing parts; exit code 2 if a required part is missing."""
     findings = examine()
     print_diagnoses(findings)
     click.echo(f"licence of program and shipped weights: {LICENCES}, see LICENSE and LICENSE-WEIGHTS")

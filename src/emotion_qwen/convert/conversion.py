@@ -45,7 +45,7 @@ COMPANIONS = (
     "chat_template.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
     "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "LICENSE", "NOTICE",
 )  # fmt: skip
-# Of the source's config.json these are set anew, everything else is kept.
+# These fields of the source's config.json are replaced, everything else is kept.
 OWN_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version")
 
 
@@ -61,16 +61,16 @@ class KeyReport:
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
         fresh: tensors that are new: of the gate, of the audio side's compressor, of experts and vision transformer.
-        gate_seed: of the new gate; None if the gate came from the source.
+        gate_seed: seed of the new gate; None if the gate is the source's.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
         weights: names of the weight files.
         companions: files copied byte for byte.
         missing: files of tokenizer and image processor that the source lacks; the result cannot be used without them.
-        whisper: the folder that the audio encoder came from, if one was given.
-        vision: of a text-only source, the folder that the vision transformer came from; None if it is new.
-        tokens: special token of ours that a text-only source lacks -> where its embedding row comes from.
+        whisper: the folder of the audio encoder, if one was given.
+        vision: for a text-only source, the folder of the vision transformer; None if it is new.
+        tokens: special token that a text-only source lacks -> source of its embedding row.
     """
 
     source: str
@@ -134,8 +134,8 @@ def convert(
     """Convert a checkpoint folder.
 
     Args:
-        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder
-            of ours (then a checked copy).
+        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder of
+            this package (which is checked and copied).
         target: folder to make; it must not exist or be empty.
         fresh_gate: start a new gate although the source has one.
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
@@ -270,7 +270,7 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
     embedding = mapping.sources[EMBEDDING]
     if not same_bytes(stored[TIED_HEAD], stored[embedding]):
         raise CheckpointError(
-            f"{TIED_HEAD} differs from {embedding} although config.json says tie_word_embeddings; "
+            f"{TIED_HEAD} differs from {embedding} although config.json sets tie_word_embeddings; "
             "set it to false there to keep both"
         )
 

@@ -39,7 +39,7 @@ def convert_with_whisper(
     Raises:
         CheckpointError: as of `convert`; a Whisper folder that cannot be read or does not fit its config.json; a source
             without processor, or without free rows for the audio tokens.
-        SettingsError: `cut` asks for more than the encoder has, or `frames_per_token` does not divide a window.
+        SettingsError: `cut` exceeds the encoder, or `frames_per_token` does not divide a window.
     """
     source, whisper = Path(source), Path(whisper)
     stored: Mapping[str, StoredTensor | PackedTensor]
@@ -54,7 +54,7 @@ def convert_with_whisper(
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
-    """Load a folder's processor and add what a model with this audio side needs.
+    """Load a folder's processor and add the settings and tokens for this audio tower.
 
     Raises:
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
@@ -73,7 +73,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
 
 
 def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:
-    """Give the processor's `hearing_settings` that belong to an audio side."""
+    """Return the processor's `hearing_settings` for an audio tower."""
     return {
         "mels": config.num_mel_bins,
         "window_seconds": config.max_source_positions * ENCODER_FRAME_SECONDS,

@@ -1,7 +1,7 @@
 """Mapping from the keys of other checkpoints to ours: names and shapes only, no weights.
 
-Three layouts are read: "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
-memory, "ours" what `save_pretrained` of this package writes.
+Three layouts are read: "hub", that of the published Qwen2.5-VL folders; "nested", that of newer transformers in memory;
+and "ours", written by `save_pretrained` of this package.
 """
 
 from __future__ import annotations
@@ -45,15 +45,17 @@ PART_NAMES = {
     "audio compressor": AUDIO_COMPRESSOR,
     "facial actions": ACTIONS,
 }
-"""What the report calls a part -> prefix of its tensors."""
-MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
+"""Name of a part in the report -> prefix of its tensors."""
+MERGER = "merger "  # represents both experts; a space cannot occur in a key
 # Source prefix -> our prefix; the first that fits counts.
 PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "hub": (("visual.merger.", MERGER), ("visual.", VISION), ("model.", LANGUAGE), (HEAD, HEAD)),
     "nested": (("model.visual.merger.", MERGER), (VISION, VISION), (LANGUAGE, LANGUAGE), (HEAD, HEAD)),
     "ours": tuple((prefix, prefix) for prefix in PART_NAMES.values()),
 }
-COMPUTED = re.compile(r"rotary(_pos)?_emb\.inv_freq$")  # old checkpoints store what the configuration gives
+COMPUTED = re.compile(
+    r"rotary(_pos)?_emb\.inv_freq$"
+)  # old checkpoints store a value that follows from the configuration
 TIED_HEAD = "lm_head.weight"
 EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
 
@@ -82,7 +84,7 @@ class KeyMap:
 
 
 def expected_shapes(config: EmotionQwenConfig) -> dict[str, Shape]:
-    """Build the model without memory and return the name and shape of every tensor that a folder of ours holds."""
+    """Build the model without memory and return the name and shape of every tensor in a folder of this package."""
     with torch.device("meta"):
         model = EmotionQwenForConditionalGeneration(config)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
@@ -92,7 +94,7 @@ def expected_shapes(config: EmotionQwenConfig) -> dict[str, Shape]:
 
 
 def detect_layout(keys: Iterable[str]) -> str:
-    """Tell the layout from key names.
+    """Return the layout, recognised by key names.
 
     Raises:
         CheckpointError: none of the known layouts.
@@ -104,7 +106,7 @@ def detect_layout(keys: Iterable[str]) -> str:
             return layout
     raise CheckpointError(
         f"keys of no known layout: {listed(sorted(keys), 12)}; expected a Qwen2.5-VL checkpoint (visual.* with "
-        "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder of ours "
+        "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder "
         "(model.compressor.*)"
     )
 
@@ -118,7 +120,7 @@ def key_map(
         shapes: name and shape of every source tensor.
         config: our configuration of that model.
         fresh_gate: start a new gate although the source has one.
-        whisper: encoder of a Whisper checkpoint; it takes the place of an audio side that the source may have.
+        whisper: encoder of a Whisper checkpoint; it replaces the source's audio tower, if any.
 
     Returns:
         The complete map; nothing is missing and nothing left over.
@@ -167,7 +169,7 @@ def _with_audio(mapping: KeyMap, whisper: WhisperSource) -> KeyMap:
 def _place(
     shapes: Shapes, config: EmotionQwenConfig, layout: str, fresh_gate: bool
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Sort source keys into those with a name of ours (or `MERGER` + name), those left out and those unknown."""
+    """Divide source keys into those that map to our names (or `MERGER` + name), those left out and unknown ones."""
     sources: dict[str, str] = {}
     dropped: dict[str, str] = {}
     unexpected = []

@@ -177,7 +177,7 @@ def assemble(
     Raises:
         CheckpointError: another base than the overlay's, an overlay that does not fit it, or a disk that is full;
             nothing is left under the target's name then.
-        MissingPackage: a GGUF file came and gguf is not installed.
+        MissingPackage: the source is a GGUF file and gguf is not installed.
     """
     manifest = read_overlay(overlay)
     digest = source_digest(base)

@@ -52,7 +52,7 @@ def write_overlay(
 
     Args:
         base: the text-only folder or GGUF file that the trained model began with.
-        trained: folder of ours, adapters merged.
+        trained: folder of this package with merged adapters.
         target: folder to make; it must not exist or be empty.
         name: of the model.
         rank: of every pair; at least the ranks of all adapters that were merged, added up.

@@ -1,7 +1,7 @@
 """Convert a text-only checkpoint to a folder of this package: its language model, with another vision transformer.
 
-The vision transformer is copied from another folder, or new in the size of the preset `mini`. The experts behind it are
-copied, too, where they lead into a language model of this width; otherwise they are new. So the result cannot use
+The vision transformer is copied from another folder, or new in the size of the preset `mini`. The experts after it are
+copied, too, if their output has the width of this language model; otherwise they are new. So the result cannot use
 pictures until it is trained, while text has the same logits as in the source.
 """
 
@@ -50,19 +50,19 @@ def convert_text_model(
     Args:
         source: a folder of a Llama or Qwen2 model with safetensors weights and tokenizer, or a GGUF file of one.
         target: folder to make; it must not exist or be empty.
-        vision: folder of ours or of Qwen2.5-VL whose vision transformer and image processor are taken; None makes a new
-            vision transformer of the preset `mini`.
+        vision: folder of this package or of Qwen2.5-VL with the vision transformer and image processor to use; None
+            makes a new vision transformer of the preset `mini`.
         further_tokens: plain tokens to add to the tokenizer; each row starts at the mean of what it was made of.
         fresh_gate: start a new gate although `vision` has one.
         options: of `WriteOptions`, without `finish`.
 
     Returns:
-        What became of every key, and which token of ours took which row.
+        The report for every key, and the embedding row of each of our tokens.
 
     Raises:
         CheckpointError: as of `conversion.convert` and `read_language`.
         SettingsError: an unknown dtype.
-        MissingPackage: a GGUF file came and gguf is not installed.
+        MissingPackage: the source is a GGUF file and gguf is not installed.
     """
     source, target = Path(source), Path(target)
     WriteOptions(**options).check(target)

@@ -30,7 +30,7 @@ from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.parts import AUDIO_ENCODER
 
 PREFIXES = ("model.encoder.", "encoder.", "")
-"""Where the encoder's keys stand in a checkpoint; the first that fits counts."""
+"""Prefixes of the encoder's keys in a checkpoint; the first that matches is used."""
 # The fields of the encoder. The other fields of a Whisper configuration describe its decoder and its tokens.
 REQUIRED = (
     "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins", "max_source_positions",
@@ -46,13 +46,13 @@ LISTED = 6
 
 @dataclass(frozen=True)
 class EncoderCut:
-    """How much of an encoder is taken, and how its frames become tokens.
+    """The part of an encoder to use, and how its frames become tokens.
 
     Attributes:
         frames_per_token: encoder frames (20 ms each) that become one audio token.
         layers: the first so many; None takes all.
         seconds: length of a window; None takes the encoder's own, 30 s in every published Whisper.
-        group_features: what the compressor reads of the frames of a token: "frames" or "statistics".
+        group_features: input of the compressor from the frames of a token: "frames" or "statistics".
     """
 
     frames_per_token: int = 4
@@ -63,7 +63,7 @@ class EncoderCut:
 
 @dataclass(frozen=True)
 class WhisperSource:
-    """The encoder of a Whisper checkpoint, ready to be written into a model of ours.
+    """The encoder of a Whisper checkpoint, ready to be written into a model of this package.
 
     Attributes:
         folder: the checkpoint.
@@ -96,12 +96,12 @@ def read_whisper(
         values: its parsed config.json.
         stored: its tensors by their names in transformers.
         cut: how much of the encoder is taken.
-        token_id: id of the audio placeholder in the tokenizer of the model that is to hear.
+        token_id: id of the audio placeholder in the tokenizer of the resulting model.
 
     Raises:
         CheckpointError: another model than Whisper, or keys or shapes that are not what config.json says; all of them
             are named.
-        SettingsError: `cut` asks for more than the encoder has, or its groups do not divide a window.
+        SettingsError: `cut` exceeds the encoder, or its groups do not divide a window.
     """
     whole = audio_config(values, EncoderCut(1), str(folder))
     config = audio_config(values, cut, str(folder))
@@ -177,7 +177,7 @@ def _cut(values: dict[str, Any], cut: EncoderCut) -> dict[str, int]:
     frames = round(wanted / ENCODER_FRAME_SECONDS)
     if not 1 <= frames <= positions or abs(frames * ENCODER_FRAME_SECONDS - wanted) > 1e-6:
         raise SettingsError(
-            f"a window of {wanted:g} s was asked for; expected a multiple of {ENCODER_FRAME_SECONDS} s up to "
+            f"a window of {wanted:g} s was requested; expected a multiple of {ENCODER_FRAME_SECONDS} s up to "
             f"{seconds:g} s, the encoder's maximum"
         )
     return {"encoder_layers": cut.layers or layers, "max_source_positions": frames}

@@ -125,7 +125,7 @@ def check(path: Path, wanted: PinnedFile) -> None:
     if size != wanted.size or digest.hexdigest() != wanted.sha256:
         raise CheckpointError(
             f"{path}: SHA-256 {digest.hexdigest()[:16]}..., expected {wanted.sha256[:16]}... ({wanted.size:,} bytes); "
-            f"it is not the {wanted.name} that this package knows, so it is not used"
+            f"it is not the expected {wanted.name}, so it is not used"
         )
 
 

@@ -1,7 +1,7 @@
 """The model. Importing this package registers it, and its processor, with transformers' Auto classes.
 
-`AutoConfig`, `AutoModel`, `AutoModelForImageTextToText` and `AutoProcessor` know Emotion-Qwen only after this import
-(or after using a public name of `emotion_qwen`); nothing is ever loaded as remote code.
+`AutoConfig`, `AutoModel`, `AutoModelForImageTextToText` and `AutoProcessor` recognise Emotion-Qwen only after this
+import (or after using a public name of `emotion_qwen`); nothing is ever loaded as remote code.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText

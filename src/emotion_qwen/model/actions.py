@@ -38,7 +38,7 @@ class FacialActionHead(nn.Module):
             grid_thw: (V, 3) times, rows and columns of patches of every visual.
 
         Returns:
-            (V, A) fp32. Each temporal patch of a video is measured by itself; the mean over them is returned.
+            (V, A) fp32. Each temporal patch of a video is measured separately; the mean over them is returned.
 
         Raises:
             ShapeError: the grids do not add up to the number of features.

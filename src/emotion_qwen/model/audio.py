@@ -84,7 +84,7 @@ class EmotionQwenAudioTower(nn.Module):
             feature_lengths: (W,) frames of each window that hold sound, at least 1.
 
         Raises:
-            ShapeError: the windows have another size than the encoder's, or a length lies outside its window.
+            ShapeError: the windows have another size than the encoder's, or a length is outside its window.
         """
         expected = (self.config.num_mel_bins, self.config.mel_frames)
         if tuple(input_features.shape[1:]) != expected or len(feature_lengths) != len(input_features):

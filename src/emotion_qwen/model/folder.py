@@ -68,7 +68,7 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Find the safetensors files of a folder, all shards of them.
 
     Returns:
-        The files, and tensor -> file name as the index of shards says; without an index that is empty.
+        The files, and tensor -> file name from the index of shards, empty without an index.
 
     Raises:
         CheckpointError: only pickled weights, no weights, a missing shard, or a damaged index.
@@ -98,11 +98,11 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def key_faults(kinds: Mapping[str, Iterable[str]], limit: int = 12) -> str:
-    """Compose what is wrong with the keys of a checkpoint.
+    """Describe the faults in the keys of a checkpoint.
 
     Args:
-        kinds: what is wrong, such as "missing keys" -> the keys.
-        limit: keys listed of each kind.
+        kinds: kind of fault, such as "missing keys" -> the keys.
+        limit: number of listed keys per kind.
 
     Returns:
         "missing keys: a, b; unexpected keys: c", without the kinds that have no key; empty if none has.
@@ -112,7 +112,7 @@ def key_faults(kinds: Mapping[str, Iterable[str]], limit: int = 12) -> str:
 
 @contextmanager
 def staged_folder(target: Path, size: int = 0) -> Iterator[Path]:
-    """Yield an empty hidden folder beside `target`; it gets the name `target` when the block ends without an error.
+    """Yield an empty hidden folder next to `target`; it gets the name `target` when the block ends without an error.
 
     Args:
         target: folder that must appear complete or not at all; it must not exist or be empty.

@@ -25,7 +25,7 @@ def load_model(source: ModelSource, **options: Any) -> EmotionQwenForConditional
 
     Raises:
         CheckpointError: weights that do not fit, or an adapter that does not belong to its base.
-        MissingPackage: an adapter came and peft is not installed.
+        MissingPackage: the model is an adapter and peft is not installed.
     """
     if source.adapter is not None:
         optional("peft", "train")  # fail before the weights are read rather than after

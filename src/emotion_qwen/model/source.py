@@ -27,7 +27,7 @@ FETCH_MINI = f"emotion-qwen fetch {MINI_NAME}"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 LORA = "LORA"
-STAGE_PROOF = "stage.json"  # written beside the weights at the end of a training
+STAGE_PROOF = "stage.json"  # written next to the weights at the end of training
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_SECONDS = 10.0  # for the one question whether the hub can be reached and has the model
 WEIGHTS = "*.safetensors"
@@ -55,7 +55,7 @@ class ModelSource:
 
     @property
     def folder(self) -> Path:
-        """The folder that was named: where calibration and training facts stand."""
+        """The named folder, with calibration and training facts."""
         return self.adapter or self.base
 
     @property
@@ -121,7 +121,7 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
     cached = _cached(str(name), weights) if on_hub else None
     if cached is not None:
         return cached
-    if not on_hub or folder.parent.is_dir():  # org/name beside a folder org is a misspelt path
+    if not on_hub or folder.parent.is_dir():  # org/name with an existing folder org is a misspelt path
         raise CheckpointError(f"model folder {str(name)!r} does not exist; {EXPECTED}")
     return _download(str(name), weights)
 

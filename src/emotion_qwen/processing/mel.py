@@ -18,7 +18,7 @@ from emotion_qwen.settings import HearingSettings
 
 FFT_SIZE = 400  # samples, 25 ms
 HOP = 160  # samples from frame to frame, 10 ms
-WINDOW = 30 * SAMPLE_RATE  # samples, what Whisper's encoder takes at once
+WINDOW = 30 * SAMPLE_RATE  # samples, the window of Whisper's encoder
 LEVEL_SAMPLES = SAMPLE_RATE // 10
 FAINTEST_LEVEL = -70.0
 """Minimum level in decibels of full scale, so that silence is not amplified to the level of speech."""

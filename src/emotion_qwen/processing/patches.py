@@ -177,7 +177,7 @@ def _bands(length: int, size: int) -> tuple[tuple[slice, slice, torch.Tensor], .
 def _cubic_weights(length: int, size: int) -> np.ndarray:
     """Give the (size, length) float64 weights of Keys' cubic with a = -0.5, widened when reducing, rows summing to 1.
 
-    Written as PIL and torch apply it: a pixel counts when its centre lies within the kernel's support.
+    Written as PIL and torch apply it: a pixel counts if its centre is within the kernel's support.
     """
     scale = length / size
     widen = max(scale, 1.0)
