@@ -194,13 +194,13 @@ def ears(data: Path, runs: Path, model: Path) -> None:
     weights = runs / "hearing" / "model.safetensors"
     if not weights.is_file():
         raise DataError(f"{weights} does not exist; run the step `hearing` first")
-    deaf = EmotionQwenForConditionalGeneration.from_pretrained(model)
+    source = EmotionQwenForConditionalGeneration.from_pretrained(model)
     processor = EmotionQwenProcessor.from_pretrained(model)
     processor.hearing_settings = hearing_settings(NANO_HEARING).model_dump()
     processor.chat_template = CHAT_TEMPLATE  # the folder's own may predate audio input
-    config = processor.name_tokens(EmotionQwenConfig(**{**deaf.config.to_dict(), "audio_config": dict(NANO_HEARING)}))
+    config = processor.name_tokens(EmotionQwenConfig(**{**source.config.to_dict(), "audio_config": dict(NANO_HEARING)}))
     whole = EmotionQwenForConditionalGeneration(config)
-    left = whole.load_state_dict(deaf.state_dict(), strict=False)
+    left = whole.load_state_dict(source.state_dict(), strict=False)
     assert not left.unexpected_keys and all(key.startswith("model.audio.") for key in left.missing_keys)
     whole.model.audio.load_state_dict(load_file(weights))
     whole.save_pretrained(runs / "ears")

@@ -60,7 +60,7 @@ class KeyReport:
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
-        fresh: tensors that are new: of the gate, of the audio side's compressor, of experts and vision transformer.
+        fresh: tensors that are new: of the gate, of the audio tower's compressor, of experts and vision transformer.
         gate_seed: seed of the new gate; None if the gate is the source's.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.

@@ -70,7 +70,7 @@ class KeyMap:
         shapes: every tensor to write and its shape.
         sources: tensor to write -> source key; absent for `fresh` ones.
         cloned: tensors of the emotion expert that are second copies of the merger.
-        fresh: tensors of the gate and of the audio side's compressor that have no source.
+        fresh: tensors of the gate and of the audio tower's compressor that have no source.
         dropped: source keys that are not carried over, each with the reason.
     """
 

@@ -67,7 +67,7 @@ class WhisperSource:
 
     Attributes:
         folder: the checkpoint.
-        config: of the audio side.
+        config: configuration of the audio tower.
         token_id: of the placeholder that audio tokens replace.
         stored: source key -> tensor, of the encoder alone.
         sources: name in our model -> source key.
@@ -136,7 +136,7 @@ def _layer(name: str) -> int:
 
 
 def audio_config(values: dict[str, Any], cut: EncoderCut, place: str) -> EmotionQwenAudioConfig:
-    """Build the audio side's configuration from a Whisper config.json.
+    """Build the audio tower's configuration from a Whisper config.json.
 
     Raises:
         CheckpointError: another model than Whisper, or sizes that are missing or impossible.

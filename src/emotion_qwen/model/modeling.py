@@ -83,7 +83,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             self.actions = FacialActionHead(config.vision_config.hidden_size, len(config.facial_actions))
         self.post_init()
 
-    @functools.wraps(Qwen2_5_VLModel.forward)
+    @functools.wraps(Qwen2_5_VLModel.forward, assigned=())  # its parameters, but our docstring
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -294,6 +294,16 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     Load it with `from_pretrained` and prepare inputs with `EmotionQwenProcessor`. `get_image_features`,
     `get_video_features` and `encode_media` return the `gate_weights`. Encoded media can be passed to `forward` and
     `generate` as `mm_encoder_outputs`, so that several questions about them need only one pass of the encoders.
+
+    Example:
+        model = EmotionQwenForConditionalGeneration.from_pretrained(FOLDER)
+        processor = EmotionQwenProcessor.from_pretrained(FOLDER)
+        content = [{"type": "image", "image": "face.jpg"}, {"type": "text", "text": "How does this person feel?"}]
+        inputs = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True
+        )
+        tokens = model.generate(**inputs, max_new_tokens=40)[:, inputs["input_ids"].shape[1] :]
+        print(processor.post_process_image_text_to_text(tokens)[0])
     """
 
     config_class = EmotionQwenConfig
@@ -330,7 +340,8 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         """Allow the two audio inputs of `generate`, which the parent's forward does not name."""
         super()._validate_model_kwargs({name: value for name, value in model_kwargs.items() if name not in SOUND})
 
-    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
+    # `generate` reads the parent's parameter names; the docstring is ours
+    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward, assigned=())
     def forward(self, *args: Any, supervised_only: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
         """Run as in transformers, or with `supervised_only` compute loss and logits of the supervised tokens alone."""
         return self._supervised_loss(inputs) if supervised_only else super().forward(*args, **inputs)
