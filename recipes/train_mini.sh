@@ -35,6 +35,7 @@ once landmarks "${MEDIAPIPE_PYTHON:?"give the Python of an environment with medi
 eyes teacher --imagenet "$wheels/efficientnet-lite0-57934424.pth"
 eyes student --landmarks runs/blendshapes --start src/emotion_qwen/nano
 eyes results --landmarks runs/blendshapes --peer "$wheels/emotion_model.hdf5" --results docs/results
+cp docs/results/eyes.json "$runs/eyes/"
 ears frames "${heard[@]}"
 ears validate "${heard[@]}"
 ears train "${heard[@]}"

@@ -16,6 +16,7 @@ PACKAGES = {
     "eval": ["pyarrow", "matplotlib", "sklearn"],
     "asr": ["faster_whisper"],
     "ver": ["pyarrow", "scenedetect", "matplotlib", "starlette", "uvicorn"],
+    "tables": ["openpyxl", "pyarrow", "pympi", "praatio"],
     "quantize": ["bitsandbytes"],
     "serve": ["fastapi", "uvicorn", "multipart", "python_multipart", "prometheus_client"],
 }
@@ -46,6 +47,7 @@ CASES = {
     "forgetting": (["forgetting", "nano", "nano", "--tasks", TASK, "--output", "out"], "eval"),
     "ver": (["ver", "build", "ver.yaml"], "ver"),
     "serve": (["serve"], "serve"),
+    "export": (["export", "reports.jsonl", "--to", "study.xlsx"], "tables"),
     "data import": (["data", "import", "parquet", "table.parquet", "out.jsonl"], "train"),
 }
 

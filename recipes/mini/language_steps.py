@@ -5,6 +5,7 @@
         --whisper-seconds 2 --frames-per-token 20 --group-features statistics
     python -m recipes.mini.language_steps start --runs RUNS --data DATA --landmarks LANDMARKS    RUNS/base -> RUNS/start
     python -m recipes.mini.language_steps answers --runs RUNS --data DATA    what the untouched model answers
+    python -m recipes.mini.language_steps pack --runs RUNS --base SMOLLM2.gguf --target src/emotion_qwen/mini
 
 RUNS/eyes and RUNS/ears hold what `steps` and `ears_steps` made.
 """
@@ -12,18 +13,21 @@ RUNS/eyes and RUNS/ears hold what `steps` and `ears_steps` made.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 import pyarrow.parquet as pq
 import torch
-from rich.progress import Progress, track
+from rich.progress import Progress, TaskID, track
 from safetensors.torch import load_file
 from torch import nn
 from transformers import set_seed
 
 from emotion_qwen.console import run_command
+from emotion_qwen.convert.overlay_making import write_overlay
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.files import write_whole
 from emotion_qwen.model.actions import FacialActionHead
@@ -47,6 +51,14 @@ from recipes.mini.word_start import (
 from recipes.options import folder_options
 
 SEED = 7
+RANK = 32
+"""Rank of what is kept of a changed matrix: the ranks of both lessons of tuning together."""
+TRAINING_FACTS = {
+    "label_sets": ["dfew7", "fer7", "ekman", "ferplus8", "emodb7", "ravdess8"],
+    "channels": ["picture", "sound", "words", "context"],
+    "reads_facts": True,
+}
+"""What reports and commands need to know of the training."""
 
 CLIP_SETTINGS = {"person_gray": False, "person_frames": 24, "person_mirrored": False}
 """What differs from nano's: the eyes saw colours, and a mirrored copy of each crop would double the cost."""
@@ -103,11 +115,15 @@ def _start_experts(engine: Engine, data: Path, arrays: Path, landmarks: Path, pa
             task = bar.add_task(name, total=None)
             train_expert(
                 expert, shown, anchors, passes=passes, merge=compressor.merge_unit,
-                watch=lambda step, loss, task=task, bar=bar: bar.update(task, completed=step),
+                watch=partial(_advance, bar, task),
             )  # fmt: skip
         held_out = read_faces(data, arrays, sources[0], "validation")
         figures[name] = nearest_words(vision, expert, held_out, anchors, compressor.merge_unit)
     return figures
+
+
+def _advance(bar: Progress, task: TaskID, step: int, loss: float) -> None:
+    bar.update(task, completed=step, description=f"loss {loss:.2f}")
 
 
 def _start_ears(engine: Engine, runs: Path) -> None:
@@ -142,6 +158,27 @@ def answers(runs: Path, data: Path, count: int) -> None:
                 whole = text if len(engine.processor.tokenizer(text)["input_ids"]) < ANSWERED - 1 else _cut(text)
                 if whole:
                     file.write(json.dumps({"id": row["id"], "response": whole}, ensure_ascii=False) + "\n")
+
+
+@language.command()
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of checkpoints and logs")
+@click.option("--base", type=click.Path(path_type=Path), required=True, help="file of the language model")
+@click.option("--trained", type=click.Path(path_type=Path), help="default: RUNS/accounts/merged")
+@click.option("--target", type=click.Path(path_type=Path), required=True, help="folder of what ships")
+def pack(runs: Path, base: Path, trained: Path | None, target: Path) -> None:
+    """Write what training added to the language model as an overlay, with what the model was trained for."""
+    folder = trained or runs / "accounts/merged"
+    errors = json.loads((runs / "eyes/eyes.json").read_text(encoding="utf-8"))["actions"]
+    write_whole(
+        folder / "training_facts.json", json.dumps(TRAINING_FACTS | {"facial_actions": errors}, indent=1) + "\n"
+    )
+    draft = runs / "overlay"
+    shutil.rmtree(draft, ignore_errors=True)
+    left_out = write_overlay(base, folder, draft, name="mini", rank=RANK)
+    for file in draft.iterdir():
+        shutil.copyfile(file, target / file.name)
+    size = sum(file.stat().st_size for file in draft.iterdir())
+    click.echo(f"{size / 1e6:.1f} MB; a pair leaves out at most {max(left_out.values(), default=0):.2%} of a change")
 
 
 def _cut(text: str) -> str:

@@ -133,6 +133,7 @@ def train_expert(
         watch: called with (step, loss).
         seed: of the order.
     """
+    _set_length(expert, shown.features[:256].float().view(-1, merge, shown.features.shape[-1]))
     batch, generator = 256, torch.Generator().manual_seed(seed)
     steps = passes * (len(shown.features) // batch)
     optimizer = torch.optim.AdamW(expert.parameters(), lr=1e-3, weight_decay=0.01)
@@ -150,6 +151,15 @@ def train_expert(
         schedule.step()
         watch(step, loss.item())
     expert.eval()
+
+
+@torch.no_grad()
+def _set_length(expert: nn.Module, groups: torch.Tensor) -> None:
+    """Scale an expert's last layer so that its tokens are as long as words before it learns."""
+    last = [module for module in expert.modules() if isinstance(module, nn.Linear)][-1]
+    factor = EMBEDDING_NORM / expert(groups).norm(dim=-1).mean()
+    last.weight.mul_(factor)
+    last.bias.mul_(factor)
 
 
 def word_loss(

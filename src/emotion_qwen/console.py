@@ -8,7 +8,14 @@ import click
 
 from emotion_qwen.errors import EmotionQwenError
 
-EXTRA_OF_COMMAND = {"train": "train", "merge": "train", "eval": "eval", "forgetting": "eval", "ver": "ver"}
+EXTRA_OF_COMMAND = {
+    "train": "train",
+    "merge": "train",
+    "eval": "eval",
+    "forgetting": "eval",
+    "ver": "ver",
+    "export": "tables",
+}
 """Command -> the extra to name for a package that several extras bring."""
 
 

@@ -15,7 +15,13 @@ from emotion_qwen.errors import MissingPackage
 
 DISTRIBUTION = "emotion-qwen"
 DEVELOPMENT = "dev"
-IMPORTED_AS = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+IMPORTED_AS = {
+    "scikit-learn": "sklearn",
+    "opencv-python": "cv2",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "pympi-ling": "pympi",
+}
 """Distributions whose import name is not their own with underscores."""
 
 

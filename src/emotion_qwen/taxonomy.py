@@ -7,6 +7,7 @@ are not translated into each other: `worried` is no label of a set that has only
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -366,3 +367,15 @@ def concept(label: str) -> str:
 def concept_of_word() -> dict[str, str]:
     """Return the table from every name and alias, lower case, to the name of its concept."""
     return {word: c.name for c in _CONCEPTS for word in (c.name, *c.english, *c.chinese)}
+
+
+def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
+    """Return the expected valence and arousal, each -1..1, of a distribution; see `COORDINATES_SOURCE`.
+
+    Raises:
+        SettingsError: a label is not a known emotion.
+    """
+    weighted = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
+    total = sum(share for _, share in weighted) or 1.0
+    valence, arousal = (sum(getattr(c, name) * share for c, share in weighted) for name in ("valence", "arousal"))
+    return valence / total, arousal / total

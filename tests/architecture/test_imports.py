@@ -22,6 +22,7 @@ ROWS = (
     ("data", "engine"),
     ("analysis",),
     ("views",),
+    ("export",),
     ("batch",),
     ("training", "ver"),
     ("evaluation", "serving"),

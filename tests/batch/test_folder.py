@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -376,3 +377,24 @@ def test_features_have_the_permissions_of_other_files(analyzer, clips, tmp_path)
     go_on(analyzer, clips[:1], None, features=path)
     (tmp_path / "plain").touch()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_an_output_with_the_suffix_of_a_table_is_a_table(clips, tmp_path, capsys):
+    folder = str(clips[0].parent)
+    assert main(["analyze", folder, "--output", str(tmp_path / "study.csv"), "--workers", "0"]) == 0
+    assert f"4 clips analyzed, 0 before, 1 failed: {tmp_path / 'study.csv'}" in capsys.readouterr().err
+    with (tmp_path / "study.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    stored = lines(tmp_path / "study.jsonl")
+    assert [row["file"] for row in table] == [line["source"] for line in stored] and len(table) == 5
+    assert [row["label"] or None for row in table] == [line.get("label") for line in stored]
+    assert [bool(row["error"]) for row in table] == ["error" in line for line in stored]
+    assert main(["analyze", folder, "--output", str(tmp_path / "study.csv"), "--workers", "0"]) == 0
+    assert "0 clips analyzed, 4 before, 1 failed" in capsys.readouterr().err
+
+
+def test_an_output_with_another_suffix_is_refused(clips, tmp_path, capsys):
+    assert main(["analyze", str(clips[0]), "--output", str(tmp_path / "study.txt")]) == 2
+    err = capsys.readouterr().err
+    assert "study.txt': unknown suffix '.txt'; expected .jsonl for a report per line, or .csv .xlsx .parquet" in err
+    assert err.count("\n") == 1 and not list(tmp_path.glob("study*"))

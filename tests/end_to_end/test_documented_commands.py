@@ -15,6 +15,7 @@ from emotion_qwen.cli import main
 QUICK = (
     "data check", "data import llava", "data import sharegpt", "data import folder", "doctor", "eval --list", "ask",
     "faces", "convert Qwen2.5-VL-7B-Instruct my-model --whisper", "analyze interview.mp4 --start",
+    "analyze clips/ --output reports.jsonl", "export", "eval agree", "eval --tasks folder --option folder.tier",
 )  # fmt: skip
 CALLS = [call for call in documented_calls() if shlex.join(call).startswith(QUICK) or "--dry-run" in call]
 

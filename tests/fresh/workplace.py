@@ -31,6 +31,7 @@ def lay_out(folder: Path, data: Path | None) -> None:
         (folder / place).mkdir()
         _with_sound(demo, folder / place / "one.mp4")
     (folder / "interview.srt").write_text(SUBTITLES, encoding="utf-8")
+    _annotations(folder)
     _pictures(folder)
     _manifests(folder)
     _models(folder)
@@ -57,6 +58,18 @@ def _with_sound(silent: Path, target: Path, slower: int = 1) -> None:
         frame.sample_rate = RATE
         container.mux(sound.encode(frame))
         container.mux(sound.encode())
+
+
+def _annotations(folder: Path) -> None:
+    """Write names of people, and a TextGrid beside the clip `one`."""
+    names = "file,person,name\nclips/monday.mp4,1,mother\nclips/tuesday.mp4,2,mother\n"
+    (folder / "names.csv").write_text(names, encoding="utf-8")
+    tiers = {"Ann": "happy", "Bea": "sad", "Ann valence": "0.5"}
+    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n3\n<exists>\n{len(tiers)}\n'
+    body = "".join(f'"IntervalTier"\n"{name}"\n0\n3\n1\n0\n3\n"{text}"\n' for name, text in tiers.items())
+    (folder / "annotated").mkdir()
+    shutil.copy(folder / "clips" / "one.mp4", folder / "annotated" / "one.mp4")
+    (folder / "annotated" / "one.TextGrid").write_text(head + body, encoding="utf-8")
 
 
 def _pictures(folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.ver.films import colours, write
 from tests.ver.teachers import GOOD, ServedTeacher
 
-from emotion_qwen.records import MEASURED, Cue, EmotionReport, Episode, Person, Uncertainty
+from emotion_qwen.records import MEASURED, Cue, EmotionReport, Episode, FacialMovement, Person, Uncertainty
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.settings import CallSettings, DescribeSettings, TeacherSettings
 from emotion_qwen.ver.steps.describe import DescribeClip
@@ -170,6 +171,17 @@ def test_our_own_model_tells_what_was_measured_in_plain_sentences():
     )
     for found in (english, chinese):
         assert not re.search("cover|%|shows (?:sad|happy|angry)\\b", found.texts), "no figures of covered pictures"
+
+
+def test_movements_of_a_face_follow_the_person_who_makes_them():
+    smile = FacialMovement("smile", "broad smile", 3.0, 8.5, 6.0, 0.91)
+    plain = FacialMovement("eyelids", "eyes open", 0.0, 9.0, 2.0, 0.05)
+    one = replace(person(0, LEFT, []), face=(plain, smile))
+    english = compose(report([one, person(1, RIGHT, [])], "happy", "en"), {**ITEM, "people": 2}, "en")
+    assert english.facial_cues[1] == "Movements of this face: the smile is broad (3.0–8.5 s)."
+    assert english.facial_cues[2].startswith("From 0.0 to 9.0 s, the face of person 2")
+    chinese = compose(report([one], "happy", "zh"), ITEM, "zh")
+    assert chinese.facial_cues[1] == "这张脸的动作：笑得很开（3.0–8.5 秒）。"
 
 
 def test_a_report_without_an_answer_is_no_description():

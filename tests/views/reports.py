@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from emotion_qwen.analysis.report import valence_arousal
 from emotion_qwen.records import (
     GENERATED,
     MEASURED,
@@ -22,7 +21,7 @@ from emotion_qwen.records import (
     Uncertainty,
     Utterance,
 )
-from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.taxonomy import LABEL_SETS, valence_arousal
 
 SECONDS, TURN, STEP = 20.0, 9.0, 0.5
 LABELS = LABEL_SETS["dfew7"].labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ from emotion_qwen.records import (
     Utterance,
 )
 from emotion_qwen.strings import SENTENCES, in_language
-from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
+from emotion_qwen.taxonomy import LabelSet, valence_arousal
 
 ABSTAIN_BELOW = 0.4
 """Default confidence below which a report abstains."""
@@ -130,18 +130,6 @@ def answered_spans(reading: ClipReading) -> list[Span]:
 def named(labels: LabelSet, shares: Sequence[float] | np.ndarray) -> dict[str, float]:
     """Pair the labels with their shares."""
     return {name: float(share) for name, share in zip(labels.labels, shares, strict=True)}
-
-
-def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
-    """Return the expected valence and arousal, each -1..1, of a distribution; see `taxonomy.COORDINATES_SOURCE`.
-
-    Raises:
-        SettingsError: a label is not a known emotion.
-    """
-    weighted = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
-    total = sum(share for _, share in weighted) or 1.0
-    valence, arousal = (sum(getattr(c, name) * share for c, share in weighted) for name in ("valence", "arousal"))
-    return valence / total, arousal / total
 
 
 def weights(gates: np.ndarray) -> dict[str, float]:

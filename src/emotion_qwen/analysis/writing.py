@@ -104,8 +104,9 @@ def _about(
         system, channels = ("", glimpse.channels) if facts is None else (facts_text(facts), _channels(facts))
         view = _view(reading, glimpse) if facts is None else []
         steps = think(engine, view, channels, reading.labels, reading.language, thinking.sampling, facts=system)
-        for step in ("seen", "heard", "meaning") if facts is not None else ():
-            doubts += [clause for each in check_text(steps.get(step, ""), facts) for clause in each.contradictions]
+        if facts is not None:
+            observed = [steps.get(step, "") for step in ("seen", "heard", "meaning")]
+            doubts = [clause for text in observed for each in check_text(text, facts) for clause in each.contradictions]
     checked = () if facts is None else tuple(check_text(text, facts))
     return Written("" if unread else text, steps, thinking, unread, checked, tuple(dict.fromkeys(doubts)))
 

@@ -13,17 +13,23 @@ import click
 from rich.console import Console
 from rich.progress import track as progress
 
-from emotion_qwen.batch.outputs import check_outputs, view_names, view_path
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
+from emotion_qwen.export.layout import survey
+from emotion_qwen.export.reports import ReportFiles
+from emotion_qwen.export.run import ExportTarget, export_reports
 from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.media.clip import find_media, read_clip
 from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, label_set
+from emotion_qwen.views.outputs import check_outputs, view_names, view_path
 
 FAILED = 2
 SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
+LINES = (".jsonl", ".ndjson", ".json", "")
+"""Suffixes of files with one report per line."""
+TABLES = (".csv", ".xlsx", ".parquet")
 VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
 """Option -> suffix of the file that it writes per input, if the option names a folder."""
 
@@ -63,7 +69,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
-@click.option("--output", type=PATH, default=None, help="Append a line of JSON per clip; a second run continues.")
+@click.option(
+    "--output", type=PATH, default=None, help="File of reports (.jsonl), continued by a second run, or table."
+)
 @click.option("--features", type=PATH, default=None, help="Save each clip's features to this safetensors file.")
 @click.option(
     "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
@@ -97,7 +105,8 @@ def analyze(
 ) -> int:
     """Report what people in clips, pictures or sounds show. PATH: files, folders or patterns."""
     label_set(labels)
-    output, features, workers = (options.pop(name) for name in ("output", "features", "workers"))
+    features, workers = options.pop("features"), options.pop("workers")
+    output, table = _lines_and_table(options.pop("output"))
     if picture and (as_lines or output):
         message = "--json" if as_lines else "--output"
         raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
@@ -122,11 +131,9 @@ def analyze(
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are only for models with audio input
     named = view_names(files)
-    places = {
-        **{view: [view_path(target, VIEWS[view], file, named) for file in files] for view, target in views.items()},
-        **{name: [path] for name, path in (("output", output), ("features", features), ("picture", picture)) if path},
-    }
-    check_outputs(places, files)
+    single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
+    places = {view: [view_path(target, VIEWS[view], f, named) for f in files] for view, target in views.items()}
+    check_outputs({**places, **{name: [path] for name, path in single.items() if path}}, files)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(request.made_by(analyzer), output, features)
     waiting = results.waiting(files)
@@ -148,8 +155,8 @@ def analyze(
                 _tell(result.report, as_lines, console)
     except KeyboardInterrupt:
         if output:
-            message = f"{str(output)!r} has {_count(output)} complete lines; run the same command again to continue"
-            print(message, file=sys.stderr, flush=True)
+            counted = f"{str(output)!r} has {_count(output)} complete lines"
+            print(f"{counted}; run the same command again to continue", file=sys.stderr, flush=True)
         raise
     finally:
         clips.close()
@@ -157,11 +164,35 @@ def analyze(
     if picture:
         save_picture(console, picture)
     if output:
-        before = len(files) - len(waiting)
-        message = f"{len(waiting) - len(failures)} clips analyzed, {before} before, {len(failures)} failed: {output}"
-        print(message, file=sys.stderr, flush=True)
+        place = _write_table(output, table, files) if table else output
+        counts = f"{len(waiting) - len(failures)} clips analyzed, {len(files) - len(waiting)} before"
+        print(f"{counts}, {len(failures)} failed: {place}", file=sys.stderr, flush=True)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
+
+
+def _lines_and_table(output: Path | None) -> tuple[Path | None, ExportTarget | None]:
+    """Return the file of reports, one per line, that a second run continues, and the table made of it, if any.
+
+    Raises:
+        MissingPackage: for the table.
+        SettingsError: neither is stored under that suffix.
+    """
+    if output is None or output.is_dir() or output.suffix.lower() in LINES:
+        return output, None
+    if output.suffix.lower() not in TABLES:
+        raise SettingsError(
+            f"--output {str(output)!r}: unknown suffix {output.suffix!r}; expected .jsonl for a report per line, or "
+            f"{' '.join(TABLES)} for a table"
+        )
+    return output.with_suffix(".jsonl"), ExportTarget.of(output)
+
+
+def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Path:
+    """Write the table of the reports in `output`; return its path."""
+    entries = ReportFiles([output])
+    export_reports(entries, survey(entries), table, files)
+    return table.path
 
 
 def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:

@@ -111,8 +111,9 @@ def shared_prefixes(batch: BatchFeature, lengths: Sequence[int], capacity: int) 
     bundles = []
     for prefix, members in _common(heads):
         together = fill_rows([lengths[sample] - prefix for sample in members], capacity - prefix)
-        for row in together:
-            bundles.append(Bundle(prefix if len(row) > 1 else 0, tuple(members[number] for number in row)))
+        for numbers in together:
+            shared = prefix if len(numbers) > 1 else 0
+            bundles.append(Bundle(shared, tuple(members[number] for number in numbers)))
     return bundles
 
 
@@ -123,7 +124,7 @@ def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     tokens are shared.
     """
     groups: list[tuple[int, list[int]]] = []
-    for number in sorted(range(len(heads)), key=lambda n: heads[n]):
+    for number in sorted(range(len(heads)), key=lambda n: list(heads[n])):
         if groups:
             prefix, members = groups[-1]
             same = sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from emotion_qwen.errors import SettingsError, unknown_choice
+from emotion_qwen.errors import SettingsError, listed, unknown_choice
 
 if TYPE_CHECKING:
     from emotion_qwen.evaluation.run.score import Scored
@@ -112,6 +113,43 @@ def compare(first: Path, second: Path, output: Path | None, tasks: str | None) -
     print_comparison(compared, Console())
     print(f"read {' or '.join(map(str, pages))}")
     return FINISHED_WITH_FAULTS if compared.left_out else 0
+
+
+@evaluate.command("agree")
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="REPORTS...")
+@click.option(
+    "--annotations", type=click.Path(path_type=Path), required=True, help="ELAN file or TextGrid, or a folder of them."
+)
+@click.option("--tier", "labels", multiple=True, help="Name of a tier with labels; several times, once per annotator.")
+@click.option("--valence", default=None, help="Name of a tier with numbers.")
+@click.option("--arousal", default=None, help="Name of a tier with numbers.")
+@click.option("--person", type=click.IntRange(min=1), default=None, help="Number of the person; default: the clip.")
+@click.option(
+    "--step", type=click.FloatRange(0.001), default=0.1, show_default=True, help="Seconds between comparisons."
+)
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Write the figures to this JSON file.")
+def agree(reports: tuple[Path, ...], annotations: Path, output: Path | None, **tiers: Any) -> None:
+    """Compare annotators' tiers with stored reports, and with each other.
+
+    REPORTS: files that `analyze --json` or `--output` wrote, or folders with such files. Labels are compared by Cohen's
+    kappa, numbers by ICC(2,1) and the concordance correlation (CCC), over all steps of all clips at which both say
+    something.
+    """
+    from emotion_qwen.evaluation.run.annotators import AnnotatorTiers, compare_annotators
+    from emotion_qwen.export.reports import ReportFiles
+    from emotion_qwen.files import json_line, write_whole
+
+    done = compare_annotators(ReportFiles(reports), annotations, AnnotatorTiers(**tiers))
+    for pair in done.pairs:
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in pair.figures.items())
+        print(f"{pair.what}: {pair.first} and {pair.second}: {figures} ({pair.steps} steps of {tiers['step']:g} s)")
+    notes = [f"{count} spans {text!r} are no label and were left out" for text, count in done.unknown.most_common()]
+    if done.without:
+        notes.append(f"no tiers for {listed(map(repr, done.without), 3)}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if output:
+        write_whole(output, json_line(done.to_dict()))
 
 
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:

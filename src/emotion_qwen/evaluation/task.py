@@ -34,9 +34,10 @@ class Item:
         id: the same for every language and every model; unique within its task.
         language: "en" or "zh".
         parts: the message parts before the question, in order: `{"type": "image", "image": ...}` with a path, an array
-            (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path; `{"type": "audio",
-            "audio": ...}` with an array; `{"type": "text", "text": ...}` for context, such as subtitles; a part with a
-            person's words also has the bare words as "words". Local models take at most one picture or video.
+            (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path, "start" and "end" in
+            seconds for a part of it; `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}`
+            for context, such as subtitles; a part with a person's words also has the bare words as "words". Local
+            models take at most one picture or video.
         question: text of the question.
         choices: the answers whose likelihood is compared, in the item's language; empty for a free answer.
         answer: the correct choice, or the first reference.

@@ -20,7 +20,7 @@ COLOURS: dict[str, str] = {
     "fear": "#965487",
     "worry": "#8A99FD",
     "calm": "#80C86E",
-    "contempt": "#8C6239",
+    "contempt": "#7A2BE0",
     "helplessness": "#7B8496",
     "amusement": "#E1AF08",
     "awe": "#0DC9D9",

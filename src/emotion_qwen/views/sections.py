@@ -83,7 +83,7 @@ def rationale_lines(report: EmotionReport, say: Phrases) -> Iterator[tuple[Sente
     Of an account of several sentences, which is the summary, only those that the measurements contradict are repeated.
     """
     for sentence in report.rationale:
-        repeats = sentence.kind == GENERATED and sentence.text != report.summary
+        repeats = sentence.kind == GENERATED and sentence.text in report.summary and sentence.text != report.summary
         if sentence.contradicted:
             yield sentence, say["contradicted"].format(what="; ".join(sentence.contradicted))
         elif not repeats:

@@ -58,6 +58,18 @@ def test_a_video_is_sent_as_the_frames_of_the_task(tmp_path):
     assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
 
+def test_a_part_of_a_video_is_sent_alone(tmp_path):
+    frames = np.zeros((40, 48, 64, 3), np.uint8)
+    frames[20:] = 255
+    part = {"type": "video", "video": write_clip(tmp_path / "c.mp4", frames), "start": 2.2, "end": 3.8}
+    task = toy([emotion_item(1, parts=(part,))], frames={"min_frames": 2, "max_frames": 2})
+    with scripted_server(lambda body: said("happy")) as (address, requests):
+        answer_task(at(address), task, tmp_path / "toy")
+    for sent in requests[0][0]["messages"][0]["content"][:2]:
+        picture = base64.b64decode(sent["image_url"]["url"].partition(",")[2])
+        assert np.asarray(Image.open(io.BytesIO(picture))).mean() > 250
+
+
 def test_no_more_frames_are_sent_than_the_settings_allow(tmp_path):
     clip = write_clip(tmp_path / "c.mp4", np.full((20, 48, 64, 3), 90, np.uint8))
     task = toy([emotion_item(1, parts=({"type": "video", "video": clip},))], frames={"fps": 100.0, "max_frames": 8})

@@ -3,12 +3,13 @@ import pytest
 from tests.conftest import write_clip
 
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
-from emotion_qwen.evaluation.run.answerers.preparation import still
-from emotion_qwen.evaluation.run.runner import answer_task
+from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, still
+from emotion_qwen.evaluation.run.runner import answer_task, read_items
 from emotion_qwen.evaluation.run.score import as_answers
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.tasks.prompts import spoken_part
-from emotion_qwen.media.clip import read_clip
+from emotion_qwen.media.clip import Sources, read_clip
+from emotion_qwen.prepare import ClipBudget
 from emotion_qwen.questions import label_question
 
 from ..scripted import FER7, emotion_item, everywhere, nobody, toy
@@ -143,3 +144,34 @@ def test_what_a_picture_evokes_is_asked_of_the_whole_picture(nano, tmp_path):
 
 def labelled_item(number: int, **changed):
     return emotion_item(number, label_set="fer7", **{"question": label_question(FER7, "en"), **changed})
+
+
+def half_dark(tmp_path):
+    """Return a clip of 4 s, black in the first half and white in the second."""
+    frames = np.zeros((40, 48, 64, 3), np.uint8)
+    frames[20:] = 255
+    return write_clip(tmp_path / "c.mp4", frames)
+
+
+def test_a_part_of_a_video_is_read_alone(nano, tmp_path, monkeypatch):
+    clip, read = half_dark(tmp_path), []
+    monkeypatch.setattr(
+        "emotion_qwen.evaluation.run.answerers.local.read_clip",
+        lambda *a, **k: read.append(read_clip(*a, **k)) or read[-1],
+    )
+    spans = ((0.0, 1.8), (2.2, 3.8), (2.2, 3.8))
+    items = [
+        emotion_item(number, parts=({"type": "video", "video": clip, "start": start, "end": end},))
+        for number, (start, end) in enumerate(spans)
+    ]
+    answer_task(LocalModel(nano, batch=3), toy(items, "general"), tmp_path / "toy")
+    assert len(read) == 2 and [round(part.frames.mean()) for part in read] == [0, 255]
+    (stored, *_) = read_items(tmp_path / "toy")
+    assert stored.parts[0] == {"type": "video", "file": str(clip), "start": 0.0, "end": 1.8}
+
+
+def test_a_part_of_a_video_is_prepared_alone(nano, tmp_path):
+    prepare = ItemPreparation(everywhere, ClipBudget.of(nano.processor), Sources())
+    item = emotion_item(1, parts=({"type": "video", "video": half_dark(tmp_path), "start": 2.2, "end": 3.8},))
+    clip = prepare(item).clip
+    assert round(clip.frames.mean()) == 255 and clip.times[0] > 2.0 and clip.times[-1] < 4.0

@@ -6,6 +6,8 @@ import pytest
 
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.export.elan import write_eaf
+from emotion_qwen.export.tiers import Tier, TierSpan
 
 from .. import benchmark_files as files
 from .test_clips import items, told
@@ -70,3 +72,28 @@ def test_the_labels_of_a_folder_are_an_option(tmp_path):
         DataError, match="holds no labelled picture or clip; expected one folder per label of fer7: anger"
     ):
         items("folder", tmp_path / "none")
+
+
+def test_the_spans_of_a_tier_are_items(tmp_path):
+    pytest.importorskip("pympi")
+    spans = (TierSpan(0, 1500, "Happiness"), TierSpan(1500, 2250, "悲伤"), TierSpan(2250, 2500, "chewing"))
+    (tmp_path / "day").mkdir()
+    for name in ("day/a.mp4", "b.mp4", "notes.txt", "c.jpg"):
+        (tmp_path / name).write_bytes(b"0")
+    write_eaf(tmp_path / "day" / "a.eaf", [Tier("Ann", "emotion", spans), Tier("Bea", "emotion", spans[:1])], "a.mp4")
+    task = TASKS["folder"].with_options(tier="Ann", labels="dfew7")
+    read = list(task.items(tmp_path, side=48))
+    assert [(item.id, item.answer, item.group, item.cluster) for item in read] == [
+        ("day/a.mp4 0.000-1.500", "happy", "happy", "day/a.mp4"),
+        ("day/a.mp4 1.500-2.250", "sad", "sad", "day/a.mp4"),
+    ]
+    assert read[1].parts == ({"type": "video", "video": tmp_path / "day" / "a.mp4", "start": 1.5, "end": 2.25},)
+    assert told(task, tmp_path) == [
+        "fault: 1 row(s) left out, no ELAN file or TextGrid next to it: b.mp4",
+        "fault: 1 row(s) left out, not a label of dfew7: chewing in day/a.mp4",
+    ]
+    with pytest.raises(DataError, match=r"a\.eaf' has no tier 'Cleo'; it has 'Ann', 'Bea'"):
+        list(task.with_options(tier="Cleo").items(tmp_path, side=48))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match=r"contains no labelled span; expected clips, each with a file"):
+        list(task.items(tmp_path / "none", side=48))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.run.predictions import text_digest
+from emotion_qwen.evaluation.run.predictions import part_span, text_digest
 from emotion_qwen.evaluation.run.score import Column
 from emotion_qwen.evaluation.scoring.records import Judged
 from emotion_qwen.evaluation.task import Item
@@ -83,16 +83,16 @@ def _kept(folder: Path, item: Item) -> Path | None:
     if not path.is_file():
         files = [part for part in item.parts if part["type"] in ("image", "video") and Path(part["file"]).is_file()]
         if files:
-            _write(path, [_frames(files[0]["file"])])
+            _write(path, [_frames(files[0]["file"], part_span(files[0]))])
     return path if path.is_file() else None
 
 
 def _keep(folder: Path, item: Item) -> None:
-    visuals = [part[part["type"]] for part in item.parts if part["type"] in ("image", "video")]
-    _write(_place(folder, item), [_frames(visual) for visual in visuals[:FRAMES]])
+    visuals = [part for part in item.parts if part["type"] in ("image", "video")]
+    _write(_place(folder, item), [_frames(part[part["type"]], part_span(part)) for part in visuals[:FRAMES]])
 
 
-def _frames(medium: Any) -> list[np.ndarray]:
+def _frames(medium: Any, span: Mapping[str, Any]) -> list[np.ndarray]:
     """Return up to `FRAMES` frames; none if the medium cannot be read, which its prediction already reports."""
     from emotion_qwen.media.clip import read_clip
     from emotion_qwen.settings import ClipSettings
@@ -100,7 +100,7 @@ def _frames(medium: Any) -> list[np.ndarray]:
     try:
         if isinstance(medium, str | Path):
             settings = ClipSettings.of({"min_frames": FRAMES, "max_frames": FRAMES})
-            return list(read_clip(medium, settings).frames)
+            return list(read_clip(medium, settings, **span).frames)
         if hasattr(medium, "load"):
             return [medium.load()]
     except MediaError:

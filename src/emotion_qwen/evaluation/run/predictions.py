@@ -107,6 +107,11 @@ def medium_name(part: Mapping[str, Any]) -> str:
     return getattr(medium, "key", "")  # `stored.Stored`
 
 
+def part_span(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return "start" and "end", seconds, of a message part that is a part of a video; empty for all of it."""
+    return {name: part[name] for name in ("start", "end") if name in part}
+
+
 def text_digest(text: str) -> str:
     """Return 16 hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

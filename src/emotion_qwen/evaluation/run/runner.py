@@ -34,6 +34,7 @@ from emotion_qwen.evaluation.run.predictions import (
     claim,
     keep_options,
     medium_name,
+    part_span,
     read_all,
     read_lines,
     text_digest,
@@ -198,7 +199,8 @@ def read_items(folder: Path) -> list[Item]:
 def _described(item: Item) -> str:
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     fields["parts"] = [
-        part if part["type"] == "text" else {"type": part["type"], "file": medium_name(part)} for part in item.parts
+        part if part["type"] == "text" else {"type": part["type"], "file": medium_name(part), **part_span(part)}
+        for part in item.parts
     ]
     return json_line(fields)
 

@@ -15,12 +15,16 @@ from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class Labelled(NamedTuple):
-    """One file: its actual or expected path, English label, group for breaking down scores, and the person shown."""
+    """One file: its actual or expected path, English label, group for breaking down scores, and the person shown.
+
+    `span` is the part of a video that is asked about, as start and end in seconds; empty for the whole video.
+    """
 
     path: Path
     label: str
     group: str
     person: str = ""
+    span: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class LabelledFiles(BenchmarkReader):
     def item(self, name: str, row: Labelled, language: str) -> Item:
         """See `BenchmarkReader`; the item of a missing file has the path where the file is expected."""
         kind = "image" if row.path.suffix.lower() in PICTURES else "video"
-        part: dict[str, Any] = {"type": kind, kind: row.path}
+        part: dict[str, Any] = {"type": kind, kind: row.path, **dict(zip(("start", "end"), row.span, strict=False))}
         more = {"group": row.group or row.label, "cluster": row.person}
         return labelled(name, language, (part,), self.ask(language), self.labels, row.label, **more)
 

@@ -1,4 +1,4 @@
-"""A folder of labelled faces, pictures or clips: one subfolder per label, under any of its names."""
+"""Labelled faces, pictures or clips of anyone: one subfolder per label, or clips with tiers of an annotator."""
 
 from __future__ import annotations
 
@@ -10,16 +10,57 @@ from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
 from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, ReadRows
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
+from emotion_qwen.export.annotations import READERS, chosen_tier, labelled_spans, read_tiers
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import label_set
 
 
 @dataclass(frozen=True)
 class LabelledFolder(LabelledFiles):
-    """All pictures and clips of a folder; `set_name` is the label set."""
+    """All pictures and clips of a folder; `set_name` is the label set.
+
+    Attributes:
+        tier: name of the tier with labels in the ELAN file or TextGrid beside each clip, of the same name; each of its
+            spans is an item. Empty for one subfolder per label.
+    """
+
+    tier: str = ""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`; hidden files and folders are skipped."""
+        return self._read_tiers(home) if self.tier else self._read_folders(home)
+
+    def _read_tiers(self, home: Path) -> ReadRows:
+        """Read the labelled spans of all clips.
+
+        Raises:
+            DataError: there are none, or a tier file cannot be read or lacks the tier.
+        """
+        table = ReadRows()
+        clips = sorted(path for path in home.rglob("*") if path.suffix.lower() in VIDEOS and path.name[0] != ".")
+        for clip in clips:
+            name = clip.relative_to(home).as_posix()
+            files = [path for path in sorted(clip.parent.glob("*")) if path.stem == clip.stem]
+            annotations = [path for path in files if path.suffix.lower() in READERS]
+            if not annotations:
+                table.fault("no ELAN file or TextGrid next to it", name)
+                continue
+            spans, unknown = labelled_spans(
+                chosen_tier(read_tiers(annotations[0]), self.tier, annotations[0]), self.labels
+            )
+            for text in unknown:
+                table.fault(f"not a label of {self.labels.name}", f"{text} in {name}")
+            for span in spans:
+                seconds = (span.start / 1000, span.end / 1000)
+                table.add(f"{name} {seconds[0]:.3f}-{seconds[1]:.3f}", Labelled(clip, span.text, "", name, seconds))
+        if not table.rows:
+            raise DataError(
+                f"{str(home)!r} contains no labelled span; expected clips, each with a file of the same name (.eaf, "
+                f".TextGrid) whose tier {self.tier!r} has labels of {self.labels.name}"
+            )
+        return table
+
+    def _read_folders(self, home: Path) -> ReadRows:
         table, labels = ReadRows(), self.labels
         folders = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
         for folder in folders:
@@ -45,8 +86,8 @@ class LabelledFolder(LabelledFiles):
         return table
 
 
-def folder_task(labels: str = "fer7") -> Task:
-    """Make the task for a label set.
+def folder_task(labels: str = "fer7", tier: str = "") -> Task:
+    """Make the task for a label set, with labels from subfolders or a tier; see `LabelledFolder`.
 
     Raises:
         SettingsError: the label set is unknown.
@@ -55,13 +96,16 @@ def folder_task(labels: str = "fer7") -> Task:
         "folder",
         "A folder of labelled faces or clips",
         "emotion",
-        LabelledFolder((), set_name=label_set(labels).name),
+        LabelledFolder((), set_name=label_set(labels).name, tier=tier),
         score=LabelScores(label_set(labels)),
         splits=("test",),
-        needs="a folder with one subfolder per label",
+        needs="a folder with one subfolder per label, or with clips and their ELAN files or TextGrids",
         licence="yours",
         access="your own files",
-        options={"labels": "label set, such as fer7, dfew7 or mer6"},
+        options={
+            "labels": "label set, such as fer7, dfew7 or mer6",
+            "tier": "name of the tier with labels in the ELAN file or TextGrid beside each clip",
+        },
         make=folder_task,
     )
 

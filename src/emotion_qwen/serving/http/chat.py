@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from emotion_qwen.analysis.writing import language_of, reads_facts
 from emotion_qwen.engine.constrained import ANY_OBJECT, Constraint, SchemaGuide
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
@@ -79,6 +80,8 @@ async def decode_part(service: Service, part: TurnPart, folder: Path, place: str
 async def model_messages(service: Service, messages: Sequence[Message], focus: str = "auto") -> list[dict[str, Any]]:
     """Convert messages of the protocol to those of the processor, with decoded media.
 
+    A model that reads facts gets those of every medium that shows a person as, or behind, the system message.
+
     Args:
         service: the server.
         messages: of the request.
@@ -101,18 +104,42 @@ async def model_messages(service: Service, messages: Sequence[Message], focus: s
             f"{settings.parts}", "too_many_parts", param="messages",
         )  # fmt: skip
     with service.decoders.temporary_folder() as folder:
-        converted = []
+        converted: list[dict[str, Any]] = []
+        facts: list[str] = []
+        language = language_of(_last_text(messages))
         for number, message in enumerate(messages):
             content: Any = message.content
             if not isinstance(content, str):
                 parts, content = content, []
                 for place, part in enumerate(parts):
-                    content += await _model_parts(service, part, folder, f"messages[{number}].content[{place}]", focus)
+                    where = f"messages[{number}].content[{place}]"
+                    content += await _model_parts(service, part, folder, where, focus, language, facts)
             converted.append({"role": "system" if message.role == "developer" else message.role, "content": content})
-        return converted
+        return with_facts(converted, facts)
 
 
-async def _model_parts(service: Service, part: TurnPart, folder: Path, place: str, focus: str) -> list[dict[str, Any]]:
+def with_facts(messages: list[dict[str, Any]], facts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return messages whose system message ends with measured facts; without facts, the messages as they are."""
+    if not facts:
+        return messages
+    text = "\n\n".join(facts)
+    first, rest = (messages[0], messages[1:]) if messages[0]["role"] == "system" else (None, messages)
+    if first is None:
+        return [{"role": "system", "content": text}, *rest]
+    content = first["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    return [{"role": "system", "content": [*parts, {"type": "text", "text": f"\n\n{text}"}]}, *rest]
+
+
+def _last_text(messages: Sequence[Message]) -> str:
+    content = messages[-1].content if messages else ""
+    return content if isinstance(content, str) else " ".join(p.text for p in content if isinstance(p, TextPart))
+
+
+async def _model_parts(
+    service: Service, part: TurnPart, folder: Path, place: str, focus: str, language: str, facts: list[str]
+) -> list[dict[str, Any]]:
+    """Return the processor's parts for one part of a message; what was measured of a person is added to `facts`."""
     if isinstance(part, TextPart | RefusalPart):
         return [{"type": "text", "text": part.text if isinstance(part, TextPart) else part.refusal}]
     hears = service.analyzer.hears
@@ -125,6 +152,8 @@ async def _model_parts(service: Service, part: TurnPart, folder: Path, place: st
         prepared = await service.prepare(clip)
         if focus == "person" or prepared.people:
             view = service.analyzer.asked_view(prepared)
+            if reads_facts(service.analyzer.engine):
+                facts.append(await service.in_thread(lambda: service.analyzer.facts(prepared, language)))
             return [view] if isinstance(view, dict) else list(view)
     if clip.still or isinstance(part, ImagePart):
         return [{"type": "image", "image": clip.frames[0]}]

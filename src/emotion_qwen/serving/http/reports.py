@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 
 from emotion_qwen.analysis.presence import whole_span
 from emotion_qwen.analysis.reading import ClipReading
-from emotion_qwen.analysis.report import answered_spans, named, valence_arousal, window_rows
+from emotion_qwen.analysis.report import answered_spans, named, window_rows
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
@@ -31,7 +31,7 @@ from emotion_qwen.serving.http.protocol import (
 )
 from emotion_qwen.serving.intake.media_input import to_file
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set
+from emotion_qwen.taxonomy import label_set, valence_arousal
 from emotion_qwen.views.html import EMBED_LIMIT, compose_page
 from emotion_qwen.views.render import as_json
 

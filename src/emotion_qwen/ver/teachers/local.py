@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from emotion_qwen.records import EmotionReport, Person
+from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.taxonomy import concept_of_word, label_set
 from emotion_qwen.ver.settings import DescribeSettings
 from emotion_qwen.ver.store.columns import Row, speaker_of
 from emotion_qwen.ver.teachers.description import Description, Unusable
 from emotion_qwen.views.phrases import label_name
+from emotion_qwen.views.sections import movement_lines
 
 _ALONE = threading.Lock()  # held while a model runs: if an endpoint is called, too, many threads work on clips
 
@@ -70,6 +72,8 @@ _COMPOSED: dict[str, dict[str, Any]] = {
         "still": "The face of person {number}, {place}, shows {shown}",
         "then": ", then {shown} until {end:.1f} s",
         "stop": ".",
+        "face": "Movements of this face: {movements}.",
+        "next": "; ",
         "neutral": "a neutral expression",
         "place": ("on the left", "in the middle", "on the right"),
         "moves": "The mouth of person {number} moves with the sound.",
@@ -84,6 +88,8 @@ _COMPOSED: dict[str, dict[str, Any]] = {
         "still": "{place}人物 {number} 的面部表现出{shown}",
         "then": "，随后转为{shown}，直到 {end:.1f} 秒",
         "stop": "。",
+        "face": "这张脸的动作：{movements}。",
+        "next": "；",
         "neutral": "中性表情",
         "place": ("画面左侧", "画面中间", "画面右侧"),
         "moves": "人物 {number} 的嘴部随声音活动。",
@@ -108,7 +114,14 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
     texts = _COMPOSED[language]
     if report.label is None or report.valence_arousal is None or (report.uncertainty and report.uncertainty.abstains):
         raise Unusable("the model gives no answer for this clip")
-    seen = [_person_sentence(report, person, number, texts) for number, person in enumerate(report.people, 1)]
+    seen = []
+    for number, person in enumerate(report.people, 1):
+        seen.append(_person_sentence(report, person, number, texts))
+        lines = [line for line, _ in movement_lines(report, person, in_language(PHRASES, language))]
+        if lines:
+            seen.append(
+                texts["face"].format(movements=texts["next"].join(line[:1].lower() + line[1:] for line in lines))
+            )
     speaker = speaker_of(item)
     moves = [texts["moves"].format(number=speaker + 1)] if 0 <= speaker < len(report.people) else []
     words = " ".join(text for _, _, text in json.loads(item["words"] or "[]"))

@@ -20,7 +20,7 @@ from PIL import Image
 from emotion_qwen.client import ChatClient, ChatService
 from emotion_qwen.errors import MediaError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
-from emotion_qwen.evaluation.run.predictions import Prediction, prediction, text_digest
+from emotion_qwen.evaluation.run.predictions import Prediction, part_span, prediction, text_digest
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.media.clip import read_clip
@@ -140,7 +140,7 @@ class Endpoint:
             elif part["type"] == "audio":
                 raise MediaError("audio is not sent to endpoints; leave the audio parts out")
             else:
-                frames = self._frames(part[part["type"]], task)
+                frames = self._frames(part, task)
                 shown += len(frames)
                 content += [_as_url(frame, self.settings.side, still=len(frames) == 1) for frame in frames]
         return [*content, {"type": "text", "text": item.question}], shown
@@ -149,12 +149,13 @@ class Endpoint:
         most = self.settings.frames
         return {**task.frames, "max_frames": min(most, task.frames.get("max_frames", most))}
 
-    def _frames(self, medium: Any, task: Task) -> list[Any]:
+    def _frames(self, part: dict[str, Any], task: Task) -> list[Any]:
+        medium = part[part["type"]]
         if isinstance(medium, Stored):
             return [medium.load()]
         if isinstance(medium, str | Path):
             settings = ClipSettings.of(self._frame_settings(task), f"frames of task {task.name}")
-            return list(read_clip(medium, settings).frames)
+            return list(read_clip(medium, settings, **part_span(part)).frames)
         return list(medium.frames) if isinstance(medium, Clip) else [medium]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.run.answerers.preparation import ItemPreparation, context_of, still
-from emotion_qwen.evaluation.run.predictions import Prediction, medium_name, prediction, text_digest
+from emotion_qwen.evaluation.run.predictions import Prediction, medium_name, part_span, prediction, text_digest
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.faces import FaceDetector
@@ -283,15 +283,16 @@ class LocalModel:
         if kind == "text" or not isinstance(medium, str | Path | Stored):
             return part
         name = medium.key if isinstance(medium, Stored) else str(medium)
-        key = (kind, name, task.name, task.prompt)
+        span = part_span(part)
+        key = (kind, name, task.name, task.prompt, *span.values())
         if key not in self._clips:
-            self._clips[key] = self._read(medium, kind, task)
+            self._clips[key] = self._read(medium, kind, task, span)
             if len(self._clips) > KEPT:
                 self._clips.popitem(last=False)
         self._clips.move_to_end(key)
         return {"type": kind, kind: self._clips[key]}
 
-    def _read(self, medium: str | Path | Stored, kind: str, task: Task) -> Any:
+    def _read(self, medium: str | Path | Stored, kind: str, task: Task, span: Mapping[str, Any]) -> Any:
         settings = budgets(self.engine.processor.settings, task)
         if isinstance(medium, Stored):
             return still(medium.load(), medium.name)
@@ -301,7 +302,7 @@ class LocalModel:
             if clip.wave is None:
                 raise MediaError(f"{str(path)!r} has no sound; expected an audio track, leave the audio part out")
             return clip.wave
-        return read_clip(path, settings)
+        return read_clip(path, settings, **span)
 
 
 def picture_side(engine: Engine) -> int:

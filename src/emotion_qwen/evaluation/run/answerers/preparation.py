@@ -6,6 +6,7 @@ A picture, clip or sound of an item becomes a `Clip` with its context; faces, ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from emotion_qwen.batch.preparation import Preparation
 from emotion_qwen.errors import MediaError
+from emotion_qwen.evaluation.run.predictions import part_span
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.media.clip import read_clip
@@ -44,17 +46,17 @@ class ItemPreparation(Preparation):
             )
         if sounds and not self.sources.sound:
             raise MediaError("the model has no audio input; leave the audio parts out or give a model with audio input")
-        medium = visuals[0][visuals[0]["type"]] if visuals else None
         utterances = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
-        clip = self._read(item.id, medium, sounds[0] if sounds else None)
+        clip = self._read(item.id, visuals[0] if visuals else None, sounds[0] if sounds else None)
         return replace(clip, utterances=utterances, words_from=item.id) if utterances else clip
 
-    def _read(self, name: str, medium: Any, sound: Any) -> Clip:
+    def _read(self, name: str, visual: Mapping[str, Any] | None, sound: Any) -> Clip:
         """Read picture and sound; a separate sound replaces that of the video."""
+        medium: Any = visual and visual[visual["type"]]
         beside = isinstance(sound, str | Path)
         if isinstance(medium, str | Path):
             sources = replace(self.sources, audio=Path(sound)) if beside else self.sources
-            clip = read_clip(medium, self.budget.settings, sources=sources)
+            clip = read_clip(medium, self.budget.settings, sources=sources, **part_span(visual or {}))
         elif isinstance(medium, Clip):
             clip = medium
         elif medium is not None:

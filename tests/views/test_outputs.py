@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emotion_qwen.batch.outputs import check_outputs, view_names, view_path
 from emotion_qwen.cli import main
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.views.outputs import check_outputs, view_names, view_path
 
 
 def targets(*names: str) -> list[str]:

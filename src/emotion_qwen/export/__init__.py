@@ -1,0 +1,1 @@
+"""Reports as tables and as tiers: files for Excel, R, SPSS, ELAN, Praat and players."""

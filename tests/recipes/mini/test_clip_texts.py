@@ -1,0 +1,132 @@
+import json
+import random
+import re
+
+import pytest
+
+from emotion_qwen.analysis.checking import check_text
+from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
+from emotion_qwen.records import Utterance
+from emotion_qwen.taxonomy import concept, label_set
+from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
+from recipes.mini.clip_texts import KINDS, account, ask_clip, kinds_for, noun, think_steps
+from recipes.mini.face_texts import FaceFacts
+
+EMOTIONS = ("happiness", "sadness", "anger", "surprise", "fear", "neutral", "disgust")
+
+
+def face(smile: float, brows: float, leading: str, share: float) -> FaceFacts:
+    other = "neutral" if leading != "neutral" else "sadness"
+    values = {"smile": smile, "lowered brows": brows, "jaw": 0.5, "wide eyes": 0.2, "yaw": 25.0, "mouth corners": 0.3}
+    return FaceFacts(values, {leading: share, other: 1 - share})
+
+
+BANK = FactBank(
+    {e: [face(0.1 * n, 0.7 - 0.1 * n, e, 0.5 + 0.05 * n) for n in range(8)] for e in EMOTIONS},
+    {e: [["high", "lively", "fast", "louder"], ["low", "flat", "slow", "one pause", "quieter"]] for e in EMOTIONS},
+    {"en": {e: ["I did not expect that."] for e in EMOTIONS}, "zh": {e: ["真没想到"] for e in EMOTIONS}},
+)
+TWO = ClipFacts(
+    "en",
+    20.0,
+    (
+        PersonFacts(1, (Stretch("sad", 0.0, 6.2), Stretch("happy", 6.2, 20.0)), (("happy", 0.6), ("sad", 0.3)),
+                    (Stretch("broad smile", 7.0, 19.0), Stretch("lips pressed", 8.0, 15.0))),
+        PersonFacts(2, (Stretch("angry", 2.0, 20.0),), (("angry", 0.8), ("fear", 0.1)), ()),
+    ),
+    (Stretch("high", 0.0, 20.0),),
+    (Utterance(3.0, 4.0, "I got it!"),),
+    (("happy", 0.55), ("sad", 0.3)),
+)  # fmt: skip
+
+
+def clips(count: int, language: str):
+    rng = random.Random(language)
+    for _ in range(count):
+        yield draw_clip(BANK, language, rng), rng
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_accounts_claim_nothing_but_their_facts(language):
+    claims = 0
+    for facts, rng in clips(150, language):
+        for sentence in check_text(account(facts, rng), facts):
+            assert not sentence.contradictions, (facts_text(facts), sentence)
+            claims += sentence.claims
+    assert claims > 600
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_kind_of_question_is_answered_from_the_facts(language):
+    seen = set()
+    for facts, rng in clips(200, language):
+        for kind in kinds_for(facts):
+            exchange = ask_clip(facts, kind, rng)
+            seen.add(kind)
+            assert exchange.question and exchange.answer and "{" not in exchange.question + exchange.answer
+            contradictions = [c for each in check_text(exchange.answer, facts) for c in each.contradictions]
+            assert not contradictions, (facts_text(facts), exchange)
+            if kind == "choice" and ("Choose one: " in exchange.question or "请选择一个：" in exchange.question):
+                offered = re.split("Choose one: |请选择一个：", exchange.question)[1].rstrip(".。")
+                options = re.split(", |、", offered)
+                assert exchange.answer.lower() in [option.lower() for option in options]
+    assert seen == set(KINDS)
+
+
+def answers(kind: str, tries: int = 60) -> set[tuple[str, str]]:
+    rng = random.Random(0)
+    return {(e.question, e.answer) for e in (ask_clip(TWO, kind, rng) for _ in range(tries))}
+
+
+@pytest.mark.parametrize(
+    ("kind", "question", "answer"),
+    [
+        ("when", "When does person 1 look happy?", "From 6.2 to 20.0 s."),
+        ("who", "Who looks angry?", "Person 2."),
+        ("direction", "Do the feelings of person 1 become better or worse?", "Better: from sad to happy."),
+        ("direction", "Do the feelings of person 2 become better or worse?", "Neither: it stays angry."),
+        ("first", "What comes first, happy or sad?", "Sad."),
+        ("first", "Is person 1 happy before or after being sad?", "After."),
+        ("count", "How many people are seen?", "Two."),
+        ("words", "What is said?", "“I got it!”"),
+        ("when_claim", "From when to when: the smile is broad?", "From 7.0 to 19.0 s."),
+        ("sure", "Could it be something else?", "This speaks for happiness rather than sadness."),
+    ],
+)
+def test_answers_are_those_of_the_facts(kind, question, answer):
+    given = answers(kind)
+    assert (question, answer) in given
+    if kind not in ("sure", "count"):
+        assert {a for q, a in given if q == question} == {answer}
+
+
+def test_evidence_for_and_against_is_told_apart():
+    for_happy = {a for q, a in answers("why", 200) if "person 1" in q and "happy" in q}
+    against = {a for q, a in answers("against", 200) if "happiness" in q}
+    assert for_happy and all("smile" in a or "corners" in a for a in for_happy)
+    assert against and all("lips" in a and "smile" not in a for a in against)
+
+
+def test_steps_observe_before_they_conclude():
+    rng = random.Random(4)
+    for facts, _ in clips(40, "en"):
+        if not facts.people:
+            continue
+        steps = json.loads(think_steps(facts, label_set("fer7"), rng).answer)
+        assert list(steps)[-2:] == ["meaning", "conclusion"] and next(iter(steps)) == "seen"
+        assert concept(steps["conclusion"]) == concept(facts.likeliest[0][0])
+        assert steps["conclusion"] not in steps["seen"] and ("heard" in steps) == bool(facts.voice)
+
+
+def test_pictures_have_no_times_and_nobody_is_said_to_be_seen_where_nobody_is():
+    rng = random.Random(1)
+    pictures = [draw_picture(BANK, "en", rng) for _ in range(120)]
+    texts = [facts_text(facts) for facts in pictures]
+    assert not any(re.search(r"\d s", text) for text in texts)
+    empty = [facts for facts in pictures if not facts.people]
+    assert empty and all("No" in account(facts, rng) for facts in empty)
+    assert (
+        noun("happy", "en") == "happiness"
+        and noun("neutral", "en") == "a neutral mood"
+        and noun("高兴", "zh") == "高兴"
+    )
