@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What keeps general skill? Six ways of training emotion in, three seeds, one table: docs/results/ablation.md.
-# Needs the general model of recipes/train_nano.sh (its stage 1). Every finished piece is kept; run it again to go on.
+# Which method preserves general skill? Six methods of emotion training, three seeds, one table: docs/results/ablation.md.
+# Needs the general model of recipes/train_nano.sh (its stage 1). Every finished piece is kept; run it again to resume.
 #
 #   recipes/ablation.sh DATA [BASE] [RUNS]
 set -euo pipefail

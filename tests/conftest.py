@@ -230,3 +230,20 @@ def tasks_as_before():
     TASKS.clear()
     TASKS.update(tasks)
     sys.path[:] = path
+
+
+@pytest.fixture
+def comment_file(tmp_path) -> Path:
+    """A Parquet file of four comments: two of one label in training, one of two labels, one held out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        ("a", "what a day", ["joy"], "train"),
+        ("b", "oh no", ["fear"], "train"),
+        ("c", "both", ["joy", "fear"], "train"),
+        ("d", "held out", ["anger"], "validation"),
+    ]
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(("id", "text", "ekman", "split"))}
+    pq.write_table(pa.table(columns), tmp_path / "texts.parquet")
+    return tmp_path / "texts.parquet"

@@ -25,13 +25,13 @@ def test_all_there_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
     code, output = run(monkeypatch, Diagnosis("numpy", "2.4.6", ">=2.0"))
     assert code == 0
     assert "numpy" in output and "2.4.6" in output
-    assert output.splitlines()[-1] == "everything needed is here"
+    assert output.splitlines()[-1] == "all required parts are installed"
 
 
 def test_a_missing_need_exits_2_and_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     code, output = run(monkeypatch, Diagnosis("av", "missing", ">=14", False, True, 'pip install "av>=14"'))
     assert code == 2
-    assert 'missing or unfit:\n  av: pip install "av>=14"\n' in output
+    assert 'missing or unsuitable:\n  av: pip install "av>=14"\n' in output
     assert "everything needed" not in output
 
 
@@ -154,7 +154,7 @@ def test_fetched_parts_are_listed_with_their_licence_and_command(
     assert before["whisper"].found == "missing" and before["whisper"].remedy == "emotion-qwen fetch whisper"
     assert "MIT" in before["whisper"].wanted and not before["whisper"].required
     assert ("mini" in before) == (mini_digest() is not None)  # only where this build has a mini
-    for digest, state in ((PARTS["whisper"].digest(), "in the cache"), ("0" * 64, "of another version")):
+    for digest, state in ((PARTS["whisper"].digest(), "in the cache"), ("0" * 64, "other version")):
         folder = tmp_path / "whisper-tiny.en"
         folder.mkdir(exist_ok=True)
         (folder / "fetched.json").write_text(f'{{"digest": "{digest}"}}')

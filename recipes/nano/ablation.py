@@ -1,8 +1,8 @@
-"""Compare six ways of emotion training by how much general skill they preserve, under equal conditions.
+"""Compare six methods of emotion training by how much general skill they preserve, under equal conditions.
 
-Every way starts from the same general model (stage 1), makes the same number of steps with the same batches of the same
-data, and never trains more parameters at once than one expert has; the learning rate is the best of the same search.
-The ways differ in the trained parts, the gate mode, and the share of general replay.
+Every method starts from the same general model (stage 1), makes the same number of steps with the same batches of the
+same data, and never trains more parameters at once than one expert has; the learning rate is the best of the same
+search. The methods differ in the trained parts, the gate mode, and the share of general replay.
 
 python -m recipes.nano.ablation --base MODEL --data DATA --runs RUNS --results docs/results
 """
@@ -50,7 +50,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training; `task` is the emotion task it is for, `data` the emotional part it sees."""
+    """One training method; `task` is its emotion task, `data` its emotional training part."""
 
     name: str
     title: str
@@ -88,13 +88,13 @@ DATA: dict[str, dict[str, Any]] = {
 
 
 NOTES = (
-    "Without a gate every picture goes through the emotion expert: (d) is (b) by another name, with the same figures.",
-    "The language model is frozen in every way. What is compared is where emotion goes and what it pushes out in few "
-    "steps; how far nano comes in the end is told in [forgetting](forgetting.md).",
-    "Faces in scenes are another task than cropped faces: compare (e) and (f) there with each other only.",
+    "Without a gate, every picture goes through the emotion expert: (d) is the same as (b), with the same figures.",
+    "The language model is frozen in every method. The comparison shows which parts learn emotion and what they lose "
+    "in a few steps; for the final figures of nano, see [forgetting](forgetting.md).",
+    "Faces in scenes are a different task from cropped faces: compare (e) and (f) there only with each other.",
     "Questions are asked in English.",
 )
-"""What a reader of the table should know."""
+"""Notes for readers of the table."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ class Budget:
     steps: int = 100
     samples: int = 32
     limit: int | None = None
-    """Items of each task; None asks all."""
+    """Number of items of each task; None uses all."""
     search: int = 800
-    """Emotional items that decide over the learning rate."""
+    """Number of emotion items by which the learning rate is chosen."""
     jobs: int = 1
-    """Processes, of one thread each if there are several."""
+    """Number of processes, with one thread each if there are several."""
 
 
 def phase_settings(
@@ -160,7 +160,7 @@ def train_arm(arm: Arm, base: str, folder: Path, rate: float, seed: int, budget:
 def answers(
     model: str | None, folder: Path, tasks: Sequence[str], data: Path, limit: int | None
 ) -> dict[str, np.ndarray]:
-    """Let a model answer tasks; return per task (N,) 1 where it is right."""
+    """Have a model answer tasks; return for each task (N,) 1 where the answer is correct."""
     engine = Engine.load(model)
     right = {}
     for name in tasks:
@@ -170,12 +170,12 @@ def answers(
 
 
 def mean_over_seeds(runs: Sequence[Mapping[str, np.ndarray]], tasks: Sequence[str]) -> list[np.ndarray]:
-    """Average the hits of every item over the seeds, per task."""
+    """Average the correctness of every item over the seeds, for each task."""
     return [np.mean([run[name] for run in runs], axis=0) for name in tasks]
 
 
 def compare_arm(arm: Arm, base: Mapping[str, np.ndarray], runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """Compare an arm with the model before: emotion, and the paired loss of general skill, in points."""
+    """Compare an arm with the base model: emotion skill, and the paired loss of general skill, in points."""
     before = [base[name] for name in GENERAL]
     lost = mean_over_tasks([b - a for b, a in zip(before, mean_over_seeds(runs, GENERAL), strict=True)])
     emotion = mean_over_tasks(mean_over_seeds(runs, (arm.task,)))
@@ -196,14 +196,14 @@ def _points(estimate: IntervalEstimate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Piece:
-    """One arm with one rate and one seed: what a process of the comparison does at a time.
+    """One arm with one rate and one seed: the unit of work of a process.
 
     Attributes:
-        arm: its name.
+        arm: name of the arm.
         rate: learning rate.
         seed: of data order, augmentation and fresh weights.
-        tasks: that the trained model answers.
-        limit: items of each task; None asks all.
+        tasks: tasks that the trained model answers.
+        limit: number of items of each task; None uses all.
     """
 
     arm: str
@@ -214,7 +214,7 @@ class Piece:
 
 
 def run_piece(piece: Piece, base: str, data: Path, runs: Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Run the missing training and evaluation of a piece; return per task (N,) 1 for right answers."""
+    """Run the missing training and evaluation of a piece; return for each task (N,) 1 for correct answers."""
     arm = next(arm for arm in ARMS if arm.name == piece.arm)
     folder = runs / arm.name / f"{piece.rate:g}" / str(piece.seed)
     model = train_arm(arm, base, folder, piece.rate, piece.seed, budget, data)
@@ -237,7 +237,7 @@ def run_pieces(
         for number, piece in enumerate(pieces):
             note(number, run_piece(piece, base, data, runs, budget))
     else:
-        # Small matrices keep two cores busier as two processes than as two threads of one.
+        # With small matrices, two processes use two cores better than two threads of one process.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(budget.jobs, context, torch.set_num_threads, (1,)) as pool:
             waiting = {pool.submit(run_piece, piece, base, data, runs, budget): n for n, piece in enumerate(pieces)}
@@ -247,7 +247,7 @@ def run_pieces(
 
 
 def run_ablation(base: str, data: Path, runs: Path, budget: Budget, console: Console) -> dict[str, Any]:
-    """Search rates, train all arms with all seeds, and compare; every finished piece is kept in `runs`."""
+    """Search learning rates, train all arms with all seeds, and compare; every finished piece is kept in `runs`."""
     first = answers(base, runs / "base" / "answers", (*GENERAL, "fer", "scenes", "captured"), data, budget.limit)
     few = min(budget.search, budget.limit or budget.search)
     search = [Piece(arm.name, rate, SEEDS[0], (arm.task,), few) for arm in ARMS for rate in RATES]
@@ -275,13 +275,13 @@ def write_table(results: Mapping[str, Any], folder: Path) -> None:
     write_whole(folder / "ablation.json", json.dumps(results, indent=2) + "\n")
     before, budget = results["before"], results["budget"]
     lines = [
-        "# What keeps general skill?",
+        "# Which method preserves general skill?",
         "",
         f"Made by `recipes/ablation.sh`: {len(results['seeds'])} seeds, {budget['steps']} steps of {budget['samples']} "
-        "samples, the better of the same two learning rates for every way. Validation parts; 95 % paired bootstrap "
-        "over items, hits averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
+        "samples, the better of the same two learning rates for every method. Validation parts; 95 % paired bootstrap "
+        "over items, correctness averaged over seeds. General is the mean of CIFAR-10 and drawn shapes.",
         "",
-        "| way | emotion, % | general lost, points | by seed | CIFAR-10, % | shapes, % |",
+        "| method | emotion, % | general lost, points | by seed | CIFAR-10, % | shapes, % |",
         "| --- | --- | --- | --- | --- | --- |",
         f"| (a) before | {before['fer']} | | | {before['cifar']} | {before['shapes']} |",
     ]
@@ -302,10 +302,10 @@ def write_table(results: Mapping[str, Any], folder: Path) -> None:
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of models and answers")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
 @click.option("--steps", default=Budget.steps, show_default=True)
-@click.option("--limit", type=int, default=None, help="so many items of each task")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="processes side by side")
+@click.option("--limit", type=int, default=None, help="number of items of each task")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="number of parallel processes")
 def ablation(base: str, data: Path, runs: Path, results: Path, steps: int, limit: int | None, jobs: int) -> None:
-    """Compare ways of emotion training; an interrupted comparison is continued."""
+    """Compare methods of emotion training; an interrupted comparison is continued."""
     budget = Budget(steps=steps, limit=limit, jobs=jobs)
     write_table(run_ablation(base, data, runs, budget, Console(stderr=True)), results)
 

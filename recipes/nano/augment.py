@@ -1,7 +1,7 @@
 """Picture augmentation on whole batches, a pure function of its generator.
 
-Geometry is one bilinear resampling (flip, shift, zoom, turn), light is one affine map per picture, and an erased
-rectangle hides a part. `strength` scales all of it: 0 returns the pictures unchanged except for the flip. Training
+Geometry (flip, shift, zoom, rotation) is one bilinear resampling, light is one affine map per picture, and an erased
+rectangle hides a part. `strength` scales everything: 0 leaves the pictures unchanged except for the flip. Training
 starts with weak augmentation and increases it, because a small transformer does not learn under strong augmentation.
 """
 
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """How each picture of a batch is resampled; all fields are (B,) except `shift` (B, 2), in half sides.
+    """Resampling of each picture of a batch; all fields are (B,) except `shift` (B, 2), in half sides.
 
-    `turn` is in radians: the content turns counterclockwise by it, then is mirrored where `flip` is -1.
+    `turn` is in radians: the content is rotated counterclockwise by it, then mirrored where `flip` is -1.
     """
 
     turn: torch.Tensor
@@ -28,7 +28,7 @@ class Geometry:
 
 
 def draw_geometry(batch: int, strength: float, generator: torch.Generator) -> Geometry:
-    """Draw flips, and turns, zooms and shifts whose size follows `strength` (0 to 1)."""
+    """Draw flips, and rotations, zooms and shifts whose size is scaled by `strength` (0 to 1)."""
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator)
@@ -41,7 +41,7 @@ def draw_geometry(batch: int, strength: float, generator: torch.Generator) -> Ge
 
 
 def resample(pixels: torch.Tensor, geometry: Geometry, side: int | None = None) -> torch.Tensor:
-    """Move pictures (B, C, S, S) as `geometry` says; the result has `side` pixels, S by default."""
+    """Resample pictures (B, C, S, S) according to `geometry`; the result has `side` pixels, S by default."""
     batch, channels, height, _ = pixels.shape
     cos, sin = torch.cos(geometry.turn) * geometry.zoom, torch.sin(geometry.turn) * geometry.zoom
     flip, shift = geometry.flip, geometry.shift
@@ -66,7 +66,7 @@ def augment(pixels: torch.Tensor, strength: float, generator: torch.Generator) -
 
 
 def relight(pixels: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
-    """Change contrast, brightness and tint of pictures (B, 3, S, S) and hide a rectangle of some."""
+    """Change contrast, brightness and tint of pictures (B, 3, S, S), and erase a rectangle in some."""
     batch = len(pixels)
 
     def draw(*shape: int) -> torch.Tensor:

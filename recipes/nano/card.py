@@ -1,7 +1,7 @@
 """Measure nano on validation pictures and drawn scenes, by likelihood in both languages and by generated text.
 
-The figures go to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card quote them
-from there. Only validation parts are read.
+The figures are written to `docs/results/nano.json` and, as a page, to `docs/results/nano.md`; README and model card
+quote them. Only validation parts are read.
 
 python -m recipes.nano.card --data DATA --predictions RUNS/predictions --results docs/results
 """
@@ -41,12 +41,12 @@ def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = N
     Args:
         engine: the model.
         data: folder of the Parquet files.
-        predictions: folder of this model's predictions, by which an interrupted run goes on.
-        limit: look at so many items of each task.
+        predictions: folder of this model's predictions, from which an interrupted run continues.
+        limit: number of items of each task.
 
     Returns:
-        Per title of a task: items, accuracy by language with a 95 % bootstrap interval, recall by class, and for faces
-        the share of freely written sentences that name the likeliest label. All shares in percent.
+        For each task title: items, accuracy by language with a 95 % bootstrap interval, recall by class, and for faces
+        the share of generated sentences that name the likeliest label. All shares in percent.
     """
     return {task.title: _measure_one(engine, task, data, predictions, limit) for task in MEASURED}
 
@@ -77,7 +77,7 @@ def _measure_one(engine: Engine, task: Task, data: Path, predictions: Path, limi
 def _read_back(
     engine: Engine, task: Task, data: Path, answered: Sequence[Prediction], limit: int | None
 ) -> dict[str, float]:
-    """Let the model write about every face, and compare what it names with the likeliest label."""
+    """Have the model write about every face, and compare the named emotion with the likeliest label."""
     model, language = LocalModel(engine, workers=0), answered[0].language
     items = task.items(data, side=model.side_of(task), languages=(language,), limit=limit)
     given = [(item, answer.predicted) for item, answer in zip(items, answered, strict=True) if answer.predicted]
@@ -85,7 +85,7 @@ def _read_back(
     for reader in {
         id(reading.reader): reading.reader for reading in readings if isinstance(reading, ClipReading)
     }.values():
-        reader.answers(  # all at once; the shares below find them answered
+        reader.answers(  # all at once; the shares below reuse these answers
             [
                 v
                 for reading in readings
@@ -96,7 +96,7 @@ def _read_back(
     shown, likely = [], []
     for reading, (item, predicted) in zip(readings, given, strict=True):
         if isinstance(reading, ClipReading) and predicted:
-            # The glimpse that speaks most for the likeliest label, as `analyze` writes about a person.
+            # The glimpse with the highest share of the likeliest label, about which `analyze` writes, too.
             best = int(reading.shares(reading.channels)[:, item.choices.index(predicted)].argmax())
             shown.append(reading.glimpses[best].view(reading.channels, language) or [])
             likely.append(item.options[item.choices.index(predicted)])
@@ -115,18 +115,18 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "nano.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     lines = [
-        "# What nano measures",
+        "# Accuracy of nano",
         "",
         "Made by the last step of `recipes/train_nano.sh`; validation parts only, label likelihood, "
         "95 % bootstrap intervals.",
         "",
-        "| question | items | EN | interval | ZH | interval | written text names the likeliest label, EN / ZH |",
+        "| question | items | EN | interval | ZH | interval | generated text names the likeliest label, EN / ZH |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in figures.items():
         (low_en, high_en), (low_zh, high_zh) = row["interval"]["en"], row["interval"]["zh"]
         agrees = row.get("written_agrees")
-        agreement = f"{agrees['en']} % / {agrees['zh']} %" if agrees else "not asked"
+        agreement = f"{agrees['en']} % / {agrees['zh']} %" if agrees else "not measured"
         lines.append(
             f"| {name} | {row['items']} | {row['accuracy']['en']} % | {low_en}–{high_en} "
             f"| {row['accuracy']['zh']} % | {low_zh}–{high_zh} | {agreement} |"
@@ -141,9 +141,11 @@ def write_results(figures: dict[str, Any], folder: Path) -> None:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
 @click.option("--model", default=None, help="model folder; the shipped nano if not given")
-@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers, to go on")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), required=True, help="folder of the answers, for resuming"
+)
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--limit", type=int, default=None, help="so many items of each task")
+@click.option("--limit", type=int, default=None, help="number of items of each task")
 def card(data: Path, model: str | None, predictions: Path, results: Path, limit: int | None) -> None:
     """Measure a model on the validation pictures and write the page."""
     write_results(measure(Engine.load(model), data, predictions, limit), results)

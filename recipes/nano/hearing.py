@@ -3,8 +3,8 @@
 With so few voices, a network learns to recognise speakers rather than emotions. Three measures help. The encoder is
 initialised to pass on the bands of the spectrogram and their changes, instead of noise (`listen_plainly`). A linear
 classifier of band statistics, which generalises well from few data, is fitted first and serves as teacher for every
-augmented voice, like the teacher of the vision transformer (Touvron et al. 2021, DeiT). And voices are augmented in
-speed, shift, level, masks, and mixtures of two (Zhang et al. 2018, mixup).
+augmented voice, like the teacher of the vision transformer (Touvron et al. 2021, DeiT). Voices are augmented by speed,
+shift, level, masks, and mixing of two voices (Zhang et al. 2018, mixup).
 
 Generalisation to new speakers is measured by leaving out one speaker at a time:
 
@@ -42,7 +42,7 @@ from emotion_qwen.training.plan import native_dtype
 VOICES = "speech_emodb.parquet"
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
 LOUD = 1.0
-"""Frames whose loudest band is at most so far under the loudest of all count as speech: 40 dB."""
+"""Maximum distance of a speech frame's loudest band from the loudest of all: 40 dB."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class HearingRun:
     """Settings of one training of the audio encoder.
 
     Attributes:
-        passes: over the voices.
-        learning_rate: at its highest; a cosine leads down from there.
-        batch_size: voices of a step.
-        follow: share of the teacher's opinion in the targets.
-        mixed: parameter of the Beta distribution that mixes two voices; 0 leaves them alone.
-        strength: of masks, noise and level, 0 to 1.
-        weight_decay: of matrices.
-        seed: of everything that is drawn.
+        passes: number of passes over the voices.
+        learning_rate: maximum, followed by cosine decay.
+        batch_size: number of voices per step.
+        follow: share of the teacher's prediction in the targets.
+        mixed: parameter of the Beta distribution for mixing two voices; 0 disables mixing.
+        strength: strength of masks, noise and level, 0 to 1.
+        weight_decay: weight decay of matrices.
+        seed: seed of all random draws.
     """
 
     passes: int = 20
@@ -71,7 +71,7 @@ class HearingRun:
 
 
 def hearing_settings(audio: dict[str, Any]) -> HearingSettings:
-    """Return how sound must be prepared for an audio configuration."""
+    """Return the settings for preparing sound for an audio configuration."""
     return HearingSettings(
         mels=audio["num_mel_bins"],
         window_seconds=audio["max_source_positions"] * ENCODER_FRAME_SECONDS,
@@ -80,7 +80,7 @@ def hearing_settings(audio: dict[str, Any]) -> HearingSettings:
 
 
 class VoiceStudent(nn.Module):
-    """The audio side with a throw-away head: an emotion from the mean of its tokens."""
+    """The audio tower with a temporary head that predicts an emotion from the mean of its tokens."""
 
     def __init__(self, config: EmotionQwenAudioConfig, width: int, classes: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class VoiceStudent(nn.Module):
         self.norm, self.drop, self.head = nn.LayerNorm(width), nn.Dropout(0.3), nn.Linear(width, classes)
 
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
-        """Return logits (B, classes) of one window each, (B, mels, frames)."""
+        """Return logits (B, classes) for one window each, (B, mels, frames)."""
         with torch.autocast(mels.device.type, torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
             tokens = self.tower.compressor(self.tower.encoder(mels).last_hidden_state)
         return self.head(self.drop(self.norm(tokens.float().mean(1))))
@@ -96,15 +96,15 @@ class VoiceStudent(nn.Module):
 
 @torch.no_grad()
 def listen_plainly(tower: EmotionQwenAudioTower, loudness: float = 2.0, noise: float = 0.1) -> None:
-    """Let the encoder start by passing on the bands of the spectrogram and how they change; training may move it all.
+    """Initialise the encoder to pass on the bands of the spectrogram and their changes; all of it stays trainable.
 
-    The first channels copy one band each, lifted to where GELU is nearly linear; the rest take the change over time of
-    groups of bands. The compressor starts by looking at the mean of its frames.
+    The first channels copy one band each, shifted to where GELU is nearly linear; the others hold the change over time
+    of groups of bands. The compressor starts with the mean of its frames.
 
     Args:
-        tower: with at least as many channels as bands.
-        loudness: scale of the copies; positions are added to them, so it must not be small.
-        noise: share of the usual random start that is kept.
+        tower: audio tower with at least as many channels as bands.
+        loudness: scale of the copies; it must not be small, because positions are added to them.
+        noise: share of the usual random initialisation that is kept.
     """
     first, second, compressor = tower.encoder.conv1, tower.encoder.conv2, tower.compressor
     width, bands, _ = first.weight.shape
@@ -127,7 +127,7 @@ def listen_plainly(tower: EmotionQwenAudioTower, loudness: float = 2.0, noise: f
 
 
 class BandReader:
-    """A linear reader of band statistics: regularised logistic regression, the teacher.
+    """The teacher: a linear classifier of band statistics, by regularised logistic regression.
 
     Args:
         mels: (N, mels, frames).
@@ -142,7 +142,7 @@ class BandReader:
         self.mean, self.spread = features.mean(0), features.std(0) + 1e-6
         fitted = LogisticRegression(C=strength, max_iter=300).fit(self._scaled(features).numpy(), labels.numpy())
         weight, bias = torch.from_numpy(fitted.coef_).float(), torch.from_numpy(fitted.intercept_).float()
-        # Of two classes, scikit-learn keeps the difference alone.
+        # For two classes, scikit-learn stores only the difference.
         self.weight = torch.cat([-weight, weight]) / 2 if len(weight) == 1 else weight
         self.bias = torch.cat([-bias, bias]) / 2 if len(bias) == 1 else bias
 
@@ -155,9 +155,10 @@ class BandReader:
 
 
 def band_statistics(mels: torch.Tensor) -> torch.Tensor:
-    """Return (B, 5 mels + 1): mean, spread, low and high tenth and mean change of each band, and the share of speech.
+    """Return (B, 5 mels + 1): mean, spread, lowest and highest decile and mean change of each band, and the share of
+    speech.
 
-    Only frames of speech count, those not much fainter than the loudest.
+    Only speech frames count, which are not much fainter than the loudest frame.
     """
     loudest = mels.amax(1)
     speech = loudest > loudest.amax(1, keepdim=True) - LOUD
@@ -183,7 +184,7 @@ def _at_speed(wave: np.ndarray, speed: float, mels: int, length: int) -> torch.T
 
 
 def vary_mels(mels: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
-    """Draw other renderings of (B, mels, frames): shifted in time, with masked bands and moments, noise and level."""
+    """Draw random variants of (B, mels, frames): shifted in time, with masked bands and times, noise and level."""
     batch, bands, frames = mels.shape
 
     def draw(*shape: int) -> torch.Tensor:
@@ -204,12 +205,12 @@ def vary_mels(mels: torch.Tensor, strength: float, generator: torch.Generator) -
 
 
 def train_hearing(voices: Voices, run: HearingRun, audio: dict[str, Any] | None = None) -> VoiceStudent:
-    """Train an audio side on labelled voices.
+    """Train an audio tower on labelled voices.
 
     Args:
-        voices: all to learn from.
-        run: how.
-        audio: configuration of the audio side; None is nano's.
+        voices: training voices.
+        run: settings of the training.
+        audio: configuration of the audio tower; None is nano's.
 
     Returns:
         The trained student, in evaluation mode; its classes are the sorted labels.
@@ -262,7 +263,7 @@ def _drawn(mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def _mix(
     heard: torch.Tensor, targets: torch.Tensor, mixed: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix every voice of a batch with another one, and their targets alike."""
+    """Mix every voice of a batch with another one, and their targets in the same way."""
     if not mixed:
         return heard, targets
     seed = int(torch.randint(2**31, (1,), generator=generator))
@@ -273,7 +274,7 @@ def _mix(
 
 @torch.no_grad()
 def share_right(student: VoiceStudent, voices: Voices) -> float:
-    """Return the share of voices whose emotion the student names; both must have the same labels."""
+    """Return the share of voices whose emotion the student predicts; both must have the same labels."""
     settings, classes = hearing_settings(student.tower.config.to_dict()), sorted(set(voices.labels))
     mels = renderings(voices, settings)[:, len(SPEEDS) // 2]
     labels = torch.tensor([classes.index(label) for label in voices.labels])
@@ -281,15 +282,15 @@ def share_right(student: VoiceStudent, voices: Voices) -> float:
 
 
 def leave_speakers_out(path: Path, output: Path, seeds: int, console: Console | None = None) -> list[dict[str, Any]]:
-    """Train once per speaker and seed on all other speakers, with one line each, so that runs can be continued.
+    """Train once per speaker and seed on all other speakers, and write one line for each, so that runs can be resumed.
 
     Args:
         path: voice file.
-        output: file of the lines; what stands there is not done again.
-        seeds: trainings per speaker.
+        output: file of the lines; finished trainings are not repeated.
+        seeds: number of trainings per speaker.
 
     Returns:
-        The lines: speaker, seed, voices of the speaker, percent right.
+        The lines: speaker, seed, voices of the speaker, accuracy in percent.
     """
     voices, settings = read_voices(path), hearing_settings(NANO_HEARING)
     mels, classes = renderings(voices, settings), sorted(set(voices.labels))
@@ -318,9 +319,9 @@ def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
     seeds, speakers = sorted({line["seed"] for line in lines}), sorted({line["speaker"] for line in lines})
     right = {(line["speaker"], line["seed"]): line for line in lines}
     table = [
-        "# What the audio side hears alone",
+        "# Accuracy of the audio encoder alone",
         "",
-        "EmoDB, seven emotions, percent right on a speaker whose voice was never heard in training: one training per "
+        "EmoDB, seven emotions, accuracy in percent on a speaker who does not occur in training: one training per "
         "speaker and seed, made by `python -m recipes.nano.hearing`. Chance is 14.3 %.",
         "",
         f"| speaker | voices | {' | '.join(f'seed {seed}' for seed in seeds)} |",
@@ -340,9 +341,9 @@ def write_page(lines: list[dict[str, Any]], folder: Path) -> None:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
-@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of logs, to go on")
+@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of logs, for resuming")
 @click.option("--results", type=click.Path(path_type=Path), required=True, help="folder of the page")
-@click.option("--seeds", default=3, show_default=True, help="trainings per speaker")
+@click.option("--seeds", default=3, show_default=True, help="number of trainings per speaker")
 def hearing(data: Path, runs: Path, results: Path, seeds: int) -> None:
     """Measure the audio encoder alone on held-out speakers."""
     write_page(leave_speakers_out(data / VOICES, runs / "hearing" / "speakers.jsonl", seeds), results)

@@ -1,4 +1,4 @@
-"""Initialise some heads of nano's language model to attend to the previous one, two or three tokens.
+"""Initialise some heads of nano's language model to attend one, two or three tokens back.
 
 A language model learns to copy, and so to find a letter among options, once a head attends to previous tokens. Learning
 this takes hundreds of steps; with rotary positions, it can be initialised.
@@ -12,22 +12,23 @@ import torch
 from transformers import Qwen2_5_VLTextModel
 
 REACHES = ((1, 2, 3, 0), (1, 2, 0, 0))
-"""By layer and head, how many words back a head looks at first; 0 leaves it free."""
+"""By layer and head, how many tokens back a head attends at first; 0 leaves it unchanged."""
 
 
 @torch.no_grad()
 def look_back(
     language_model: Qwen2_5_VLTextModel, reaches: Sequence[Sequence[int]] = REACHES, sharpness: float = 5.0
 ) -> None:
-    """Set the attention biases of the first layers so that a head starts by looking a few words back.
+    """Set the attention biases of the first layers so that a head initially attends a few tokens back.
 
-    Rotary positions turn a constant query and a constant key into a function of the distance alone; queries turned by
-    a distance make it largest there. Only the pairs that turn by place in the text are used, so that all tokens of one
-    picture look alike to such a head. Training may move all of it; there is no new parameter.
+    Rotary positions make the product of a constant query and a constant key a function of the distance alone; rotating
+    the query by a distance puts the maximum there. Only the pairs that rotate with the text position are used, so that
+    such a head does not distinguish the tokens of one picture. All of it stays trainable, and there is no new
+    parameter.
 
     Args:
         language_model: a Qwen2.5 text model with attention biases.
-        reaches: per layer, per head, how many tokens back; layers without an entry stay as they are.
+        reaches: how many tokens back, per layer and head; layers without an entry stay unchanged.
         sharpness: size of the constant query and key; 5 puts nearly nine tenths of the attention on one token.
     """
     config = language_model.config

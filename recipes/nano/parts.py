@@ -1,6 +1,6 @@
-"""The kinds of parts that nano is trained on: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
+"""The kinds of parts in nano's training data: `kind: recipes/nano/parts.py:NAME` in the settings of a training run.
 
-Each reader opens one part; its keyword-only parameters are the options that the settings may give.
+Each function reads one part; its keyword-only parameters are the options that the settings may give.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from recipes.nano.texts import TextsPart, balanced
 from recipes.nano.voices import VoicesPart
 
 FACE_SIDE = 48
-"""Side of a face picture, pixels."""
+"""Side of a face picture, in pixels."""
 
 
 def pictures(
@@ -66,7 +66,7 @@ def pictures(
 def scenes(
     name: str, domain: str, split: str, path: Path, *, backgrounds: str, captured: bool = False, seed: int = 0
 ) -> ScenesPart:
-    """Read faces, and the pictures around them from the file `backgrounds` beside theirs; see `ScenesPart`."""
+    """Read faces, and background pictures from the file `backgrounds` in the same folder; see `ScenesPart`."""
     around = read_pictures(path.parent / backgrounds, split, SIDE)
     return ScenesPart(name, domain, read_pictures(path, split, FACE_SIDE), around, captured, seed)
 
@@ -87,7 +87,7 @@ def senses(
     closed: float = 0.6,
     moved: float = 0.15,
 ) -> SensesPart:
-    """Read faces, and voices and comments from files beside theirs; see `SensesPart`."""
+    """Read faces, and voices and comments from files in the same folder; see `SensesPart`."""
     return SensesPart(
         name,
         domain,
@@ -119,7 +119,7 @@ def shapes(
     """Describe drawn shapes, which have no file; see `ShapesPart`.
 
     Raises:
-        DataError: an unknown kind of question.
+        DataError: a kind of question is unknown.
     """
     for chosen, allowed in ((kinds, KINDS_TRAINED if drawn else COPYING), (scenes, KINDS_ASKED)):
         for kind in chosen:
@@ -131,7 +131,7 @@ def shapes(
 def texts(
     name: str, domain: str, split: str, path: Path, *, seed: int = 0, balance: float = 0.0, turns: int = 1
 ) -> TextsPart:
-    """Read comments, those of rarer labels repeated as `balanced` says; see `TextsPart`."""
+    """Read comments, repeating those with rarer labels by `balanced`; see `TextsPart`."""
     rows = _labelled_texts(path, split, balance)
     return TextsPart(name, domain, tuple(text for text, _ in rows), tuple(label for _, label in rows), seed, turns)
 
@@ -144,6 +144,6 @@ def voices(
 
 
 def _labelled_texts(path: Path, split: str, balance: float) -> list[tuple[str, str]]:
-    """Read the (text, label) pairs of a split, the rarer labels repeated."""
+    """Read the (text, label) pairs of a split, with the rarer labels repeated."""
     texts = read_texts(path, split)
     return balanced(list(zip(texts.texts, texts.labels, strict=True)), balance)

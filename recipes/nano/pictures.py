@@ -19,10 +19,10 @@ from emotion_qwen.records import Clip, Sample
 from recipes.nano.augment import augment
 from recipes.nano.questions import FEELINGS, Exchange, ask_blank, ask_face, ask_object
 
-BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zeros after normalising
-SPEED = 4.0  # frames a second of a moving clip
+BLANK = tuple(round(255 * mean) for mean in IMAGE_MEAN)  # zero after normalisation
+SPEED = 4.0  # frames per second of a moving clip
 FRAMES = (4, 6, 8)
-DRIFT, ZOOM = 0.10, 0.12  # shares of the side, at most, over a whole clip
+DRIFT, ZOOM = 0.10, 0.12  # maximum shares of the side, over a whole clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +33,11 @@ class PicturesPart:
         name: of the part.
         domain: "emotion" or "general".
         pictures: all of one kind.
-        seed: of questions and augmentation.
-        strength: of augmentation, 0 to 1; None leaves pictures exactly as they are.
+        seed: seed of questions and augmentation.
+        strength: strength of augmentation, 0 to 1; None leaves pictures unchanged.
         closed: share of questions that name the choices.
         blank: share of closed questions asked about an empty picture, whose answer is any label.
-        variants: different augmentations of a picture; None draws a new one every turn. A cache of features needs few.
+        variants: number of augmentations of a picture; None draws a new one every turn. A cache of features needs few.
         moved: share of the pictures that become short moving clips.
     """
 
@@ -53,9 +53,9 @@ class PicturesPart:
 
     @property
     def identity(self) -> str:
-        """A hash of ids and of what is done to the pictures."""
+        """A hash of the ids and of the processing of the pictures."""
         done = f"{self.seed} {self.strength} {self.closed} {self.blank} {self.variants}"
-        done += f" {self.moved}" if self.moved else ""  # runs from before there were moving clips go on
+        done += f" {self.moved}" if self.moved else ""  # keeps the identity of runs from before moving clips
         return hashlib.sha256("\n".join((*self.pictures.ids, done)).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class PicturesPart:
 
 
 def as_sample(name: str, picture: np.ndarray | Clip, exchange: Exchange, labels: dict[str, str]) -> Sample:
-    """Put a (S, S, 3) uint8 picture or a clip and an exchange into a conversation."""
+    """Compose a conversation from a (S, S, 3) uint8 picture or a clip and an exchange."""
     kind = "video" if isinstance(picture, Clip) else "image"
     content = [{"type": kind, kind: picture}, {"type": "text", "text": exchange.question}]
     messages = ({"role": "user", "content": content}, {"role": "assistant", "content": exchange.answer})

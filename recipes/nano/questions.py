@@ -1,8 +1,8 @@
-"""Questions and answers about labelled pictures, in English and Chinese, paraphrased.
+"""Paraphrased questions and answers about labelled pictures, in English and Chinese.
 
 Many phrasings of questions about the same labels teach a model to answer with text. Question, phrasing and language are
-drawn from the given generator, so the same seed gives the same conversation. The
-closed question is asked in the very words that inference uses (`questions.label_question`) and in paraphrases.
+drawn from the given generator, so the same seed gives the same conversation. The closed question is asked in the exact
+wording of inference (`questions.label_question`) and in paraphrases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from emotion_qwen.questions import LANGUAGES, QUESTIONS, TOLD, label_question
 from emotion_qwen.taxonomy import LabelSet, concept, label_set
 
 TRAINED_SETS = ("dfew7", "fer7", "ekman")
-"""Label sets all of whose labels have training pictures here."""
+"""Label sets of which every label has training pictures here."""
 
 # Adjectives and their Chinese counterparts, for sentences.
 FEELINGS = {
@@ -132,7 +132,7 @@ def ask_face(label: str, rng: random.Random, closed: bool) -> Exchange:
 
 
 def ask_object(name: str, rng: random.Random, closed: bool) -> Exchange:
-    """Ask about a picture of an object of `OBJECTS`; sometimes about the feelings of a person who is not there."""
+    """Ask about a picture of an object of `OBJECTS`; sometimes about the emotion of a person who is not there."""
     language = rng.choice(LANGUAGES)
     kind = "object_closed" if closed else rng.choices(("object", "describe"), weights=(0.8, 0.2))[0]
     if kind == "object_closed":
@@ -159,7 +159,7 @@ def ask_text(text: str, label: str, rng: random.Random) -> Exchange:
 
 
 def ask_texts(rows: Sequence[tuple[str, str]], rng: random.Random) -> list[Exchange]:
-    """Ask about several (text, label) in turn: the closed question comes once, with the first one."""
+    """Ask about several (text, label) pairs in turn: the closed question is asked once, with the first pair."""
     language, labels = rng.choice(LANGUAGES), label_set(rng.choice(TRAINED_SETS))
     joined = (", " if language == "en" else "、").join(labels.names(language))
     spoken, question = (("{text}", rng.choice(TEXT_CLOSED[language])), (TOLD["words"][language], None))[
@@ -189,8 +189,8 @@ def ask_voice(label: str, rng: random.Random, closed: bool) -> Exchange:
 def ask_blank(rng: random.Random) -> Exchange:
     """Ask a closed question about an empty picture; every label is an equally good answer.
 
-    That makes the likelihood of the labels with a blank visual flat, so that subtracting it (see `analysis.reader`)
-    takes away the wording's preferences and nothing else.
+    This makes the likelihoods of the labels with a blank visual equal, so that subtracting them (see `analysis.reader`)
+    removes only the preferences of the wording.
     """
     language = rng.choice(LANGUAGES)
     ways: Mapping[str, tuple[str, ...]] = OBJECT_CLOSED if rng.random() < 0.3 else CLOSED
@@ -199,7 +199,7 @@ def ask_blank(rng: random.Random) -> Exchange:
 
 
 def ask_bare(rng: random.Random) -> Exchange:
-    """Ask a closed question about nothing at all; every label is an equally good answer, as in `ask_blank`."""
+    """Ask a closed question without any medium; every label is an equally good answer, as in `ask_blank`."""
     language, labels = rng.choice(LANGUAGES), label_set(rng.choice((*TRAINED_SETS, VOICE_SET)))
     return Exchange(_closed(labels, language, CLOSED, rng), rng.choice(labels.names(language)), language, "blank")
 
@@ -224,6 +224,6 @@ def _sentence(
     feelings: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = FEELINGS,
 ) -> str:
     words = feelings[meaning][LANGUAGES.index(language)]
-    # The same share for the first word of every feeling: otherwise a greedy reader prefers feelings with few synonyms.
+    # The first word of every emotion has the same share: otherwise greedy decoding prefers emotions with few synonyms.
     word = words[0] if rng.random() < FIRST_WORD else rng.choice(words[1:])
     return rng.choice(ways[language]).format(word=word)

@@ -1,7 +1,7 @@
 """Faces pasted into pictures of objects: scenes in which a small model must find the face first.
 
-Where the face stands is known, so a scene can be shown plain, or with its face captured exactly as `faces.capture` does
-with a tracked one. Used only to measure the effect of Facial Emotion Capture.
+The position of the face is known, so a scene can be shown unchanged, or with its face captured exactly as by
+`faces.capture` for a tracked face. Used only to measure the effect of Facial Emotion Capture.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from recipes.nano.questions import ask_face
 
 SIDE = 64
 FACE_SIDES = (26, 36)
-"""Smallest and largest side of a pasted face, pixels: readable, yet less than a third of the scene."""
+"""Smallest and largest side of a pasted face, in pixels: readable, but less than a third of the scene."""
 STRENGTH = 0.5  # of capture, the default of the processor's settings
 
 
 def paste_face(face: np.ndarray, background: np.ndarray, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a face somewhere into a picture.
+    """Paste a face at a random position into a picture.
 
     Args:
         face: (S, S, 3) uint8.
-        background: (H, W, 3) uint8, brought to `SIDE`.
-        rng: draws size and place.
+        background: (H, W, 3) uint8, resized to `SIDE`.
+        rng: draws size and position.
 
     Returns:
         The (SIDE, SIDE, 3) uint8 scene, and the face's (4,) float32 box x1, y1, x2, y2 in pixels.
@@ -44,7 +44,7 @@ def paste_face(face: np.ndarray, background: np.ndarray, rng: random.Random) -> 
 
 
 def capture_face(scene: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Wash out everything but the face in `box`, as capture does with a track of one frame."""
+    """Fade out everything but the face in `box`, as capture does for a track of one frame."""
     track = FaceTrack(0, np.array([0]), box[None], np.array([1.0], dtype=np.float32))
     return capture(scene[None], [track], STRENGTH, margin=0.1)[0]
 
@@ -57,9 +57,9 @@ class ScenesPart:
         name: of the part.
         domain: "emotion" or "general".
         faces: labelled faces.
-        backgrounds: pictures of things.
-        captured: wash out all but the face.
-        seed: of backgrounds, places and questions.
+        backgrounds: pictures of objects.
+        captured: fade out all but the face.
+        seed: seed of backgrounds, positions and questions.
     """
 
     name: str

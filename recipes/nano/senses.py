@@ -1,12 +1,12 @@
 """Artificial moments that combine faces, voices and sentences with the same emotion.
 
-No available data set has all three of the same person, so each moment is artificial: a face, a voice and a sentence
+No available data set has all three for the same person, so each moment is artificial: a face, a voice and a sentence
 with the same label, drawn independently. They teach the model to combine channels, any of which may be missing
-(modality dropout): every moment shows one of the seven choices of channels, in the shares of `CHOICES`. Now and then
-nothing is left but the question, and every label is an equally good answer; that makes the likelihood which
-`analysis.reader` subtracts flat.
+(modality dropout): every moment has one of the seven combinations of channels, in the shares of `CHOICES`. Occasionally
+there is only the question, and every label is an equally good answer; this makes the likelihoods that `analysis.reader`
+subtracts equal.
 
-A still face becomes a short moving clip in a share of the moments: a slow drift and zoom over it, frame by frame.
+In a share of the moments, a still face becomes a short moving clip with a slow drift and zoom.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ CHOICES: dict[tuple[str, ...], float] = {
     ("picture",): 0.06,
     (): 0.04,
 }
-"""Channels of a moment -> how often they are what is there."""
+"""Channels of a moment -> share of moments with exactly these channels."""
 AS_CONTEXT = 0.25
-"""How often a sentence is told as context and not as words."""
+"""Share of sentences given as context instead of spoken words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +53,13 @@ class SensesPart:
         faces: labelled faces.
         voices: labelled voices.
         texts: (text, label) pairs.
-        size: moments of one turn.
-        seed: of everything that is drawn.
-        strength: of the faces' augmentation, 0 to 1; None leaves them as they are.
-        varied: whether voices come in another rendering every time.
+        size: number of moments per turn.
+        seed: seed of all random draws.
+        strength: strength of the faces' augmentation, 0 to 1; None leaves them unchanged.
+        varied: whether voices are varied every time.
         closed: share of questions that name the choices.
         moved: share of the pictures that become moving clips.
-        choices: channels -> share, as `CHOICES`.
+        choices: channels -> share, like `CHOICES`.
     """
 
     name: str
@@ -77,7 +77,7 @@ class SensesPart:
 
     @property
     def identity(self) -> str:
-        """A hash of ids and of what is done to them."""
+        """A hash of the ids and of the processing."""
         done = f"{self.size} {self.seed} {self.strength} {self.varied} {self.closed} {self.moved} {self.choices}"
         identity = (*self.faces.ids, *self.voices.ids, *(text for text, _ in self.texts), done)
         return hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
@@ -97,7 +97,7 @@ class SensesPart:
         object.__setattr__(self, "_rows", rows)
 
     def sample(self, index: int, turn: int) -> Sample:
-        """Return a moment with its question: every index and turn is another one."""
+        """Return a moment with its question; every index and turn gives a different one."""
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
         wanted = rng.choices(list(self.choices), weights=list(self.choices.values()))[0]
         name = f"{self.name}/{index}/{turn}"
@@ -114,7 +114,7 @@ class SensesPart:
     _rows: dict[str, dict[str, list[int]]] = field(init=False, repr=False, default_factory=dict)
 
     def _label(self, wanted: tuple[str, ...], rng: random.Random) -> str:
-        """Draw a label: of one channel as often as its rows have it, of several all alike, so that none is favoured."""
+        """Draw a label: with its frequency for a single channel, uniformly for several, so that none is favoured."""
         if len(wanted) == 1:
             rows = self._rows[wanted[0]]
             known = [label for label in rows if label in VOICE_FEELINGS]

@@ -1,8 +1,8 @@
 """Measure single and combined channels of a model, and write the page.
 
-Voices of speakers and comments that were never trained on, each alone; then artificial moments (a face, a voice and a
-sentence of one emotion) under every choice of channels; then moments of which one channel says something else, and
-whether the report's channel influence names it.
+First held-out voices and comments, each alone; then artificial moments (a face, a voice and a sentence with one
+emotion) with every combination of channels; then moments in which one channel has another emotion, to see whether the
+report's channel influence names that channel.
 
 python -m recipes.nano.senses_page --data DATA --predictions RUNS/predictions --results docs/results
 """
@@ -46,14 +46,15 @@ from recipes.nano.tasks import BY_NAME, CHANNELS, CHOICES, moments_name
 ALONE = ("emodb", "goemotions")
 LABELS = label_set("fer7")
 SHARED = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-"""Labels that all three channels have; chance is one in six, although seven may be chosen."""
+"""Labels that all three channels have; chance is one in six, although seven labels may be chosen."""
 
 
 def measure(engine: Engine, data: Path, predictions: Path, limit: int | None = None) -> dict[str, Any]:
     """Measure the tasks of single channels and of moments in both languages.
 
     Returns:
-        Per task: items, and per language accuracy with its 95 % bootstrap interval, macro F1 and UAR, all in percent.
+        For each task: items, and for each language accuracy with its 95 % bootstrap interval, macro F1 and UAR, all in
+        percent.
     """
     figures = {}
     for name in (*ALONE, *map(moments_name, CHOICES)):
@@ -87,18 +88,19 @@ def _percent(share: Any) -> float:
 
 
 def conflicts(engine: Engine, data: Path, count: int, console: Console | None = None) -> dict[str, Any]:
-    """Put together moments of which one channel says another emotion, and ask the report which channels disagree.
+    """Build moments in which one channel has another emotion, and count which channels the report names as disagreeing.
 
-    The moments go the way of a report: face crops, sound and words of a clip, pooled, each channel left out in turn.
+    The moments are processed as for a report: face crops, sound and words of a clip, pooled, with each channel left out
+    in turn.
 
     Args:
         engine: the model.
         data: folder of the Parquet files.
-        count: of moments; the odd channel goes round.
+        count: number of moments; the odd channel alternates.
 
     Returns:
-        How many there were; in how many the odd channel was named; the same among those in which every channel alone
-        was read as it was meant, the only ones in which naming can be asked for.
+        The number of moments; in how many the odd channel was named; and the same among those in which every channel
+        alone was read as intended, because only there naming it can be expected.
     """
     validation = (
         read_pictures(data / "faces_fer_aligned.parquet", "validation", picture_side(engine)),
@@ -153,7 +155,7 @@ def _moment(
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:
-    """Draw accuracy by choice of channels, both languages, as one PNG."""
+    """Draw accuracy by combination of channels, in both languages, as one PNG."""
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.subplots()
     names = [" + ".join(channels) for channels in CHOICES]
@@ -165,7 +167,7 @@ def draw(figures: dict[str, Any], path: Path) -> None:
         axes.bar(places, values, 0.36, yerr=errors, color=colour, label=language.upper(), capsize=2)
     axes.axhline(100 / len(LABELS.labels), color="0.5", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-    axes.set_ylabel("right, %")
+    axes.set_ylabel("accuracy, %")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
 
@@ -177,11 +179,11 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
     write_whole(folder / "senses.json", json.dumps(results, indent=2) + "\n")
     draw(figures, folder / "senses.png")
     lines = [
-        "# What nano hears and reads",
+        "# Accuracy of nano on voices and texts",
         "",
         "Made by `python -m recipes.nano.senses_page`; validation parts only, label likelihood, "
-        "95 % bootstrap intervals over items. Voices are of two speakers that no training heard, so the interval of "
-        "EmoDB says nothing about other speakers. [The audio side alone](hearing.md).",
+        "95 % bootstrap intervals over items. The voices are of two speakers who do not occur in training, so the "
+        "interval of EmoDB does not extend to other speakers. [The audio encoder alone](hearing.md).",
         "",
         "| question | items | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",
@@ -190,12 +192,12 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
         lines.append(_row(figures[name], figures[name]["title"]))
     lines += [
         "",
-        "## Two channels against one",
+        "## Combinations of channels",
         "",
         "Artificial moments: a face (FER2013), a voice (EmoDB) and a comment (GoEmotions) of one of six emotions, "
-        "drawn independently; nobody was seen, heard and quoted at once. The same moments stand in every row. "
-        "Channels are weighed by how reliable each is on voices and lines from sources that the model was not trained "
-        "on. Voices of EmoDB are like those it learned, so here the sound is worth more than its weight.",
+        "drawn independently; they never belong to the same person. Every row uses the same moments. "
+        "Channels are weighted by their reliability on voices and lines from sources that the model was not trained "
+        "on. EmoDB's voices resemble its training voices, so here the sound is more reliable than its weight suggests.",
         "",
         "| channels | moments | EN | interval | macro F1 | ZH | macro F1 |",
         "|---|---|---|---|---|---|---|",
@@ -203,11 +205,11 @@ def write_results(figures: dict[str, Any], conflict: dict[str, Any], folder: Pat
     lines += [_row(figures[moments_name(channels)], " + ".join(channels)) for channels in CHOICES]
     lines += ["", "![Accuracy by channels](senses.png)", "", *_gains(figures), "", "## Channels that disagree", ""]
     lines.append(
-        f"{conflict['moments']} moments of which one channel says another emotion. The report named that channel as "
-        f"disagreeing in {conflict['named']}. In {conflict['read_as_meant']} every channel alone was read as it was "
-        f"meant and the clip's label was that of the two; of these it named that channel and no other in "
-        f"{conflict['named_of_these']}. In {conflict['others_named']} it named another one, too, because the model had "
-        "misread it."
+        f"{conflict['moments']} moments in which one channel has another emotion. The report named that channel as "
+        f"disagreeing in {conflict['named']}. In {conflict['read_as_meant']}, every channel alone was read as "
+        f"intended and the clip's label was that of the two; of these, it named that channel and no other in "
+        f"{conflict['named_of_these']}. In {conflict['others_named']}, it also named another one, because the model "
+        "had misread it."
     )
     write_whole(folder / "senses.md", "\n".join(lines) + "\n")
 
@@ -222,7 +224,7 @@ def _row(row: dict[str, Any], title: str) -> str:
 
 
 def _gains(figures: dict[str, Any]) -> list[str]:
-    """Say what all channels gain over the best one, and what each costs when it is left out."""
+    """Describe the gain of all channels over the best one, and the loss when each is left out."""
     right = {channels: figures[moments_name(channels)]["en"]["accuracy"] for channels in CHOICES}
     best = max(((channel,) for channel in CHANNELS), key=right.__getitem__)
     chance = 100 / len(LABELS.labels)
@@ -232,7 +234,7 @@ def _gains(figures: dict[str, Any]) -> list[str]:
     for channel in CHANNELS:
         rest = tuple(name for name in CHANNELS if name != channel)
         sentences.append(
-            f"Without {channel}: {right[rest] - right[CHANNELS]:+.1f} points; alone it carries "
+            f"Without {channel}: {right[rest] - right[CHANNELS]:+.1f} points; alone, it is "
             f"{right[channel,] - chance:.1f} above chance."
         )
     return sentences

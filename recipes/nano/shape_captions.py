@@ -1,8 +1,8 @@
 """Conversations about drawn scenes for training: several questions about one scene, often with a description of it.
 
-A question teaches one or two words, a description every shape with its size, colour and place, and a scene that is
-seen once can be asked about many times. Measured on nano, lone questions are learned many times more slowly. Held-out
-questions are asked alone.
+A question teaches one or two words, a description every shape with its size, colour and position, and many questions
+can be asked about one scene. Measured on nano, single questions are learned many times more slowly. Held-out questions
+are asked alone.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ DESCRIBE = {
     "zh": ("描述这张图片。", "列出所有物体。", "图中有什么，在哪里？"),
 }
 DESCRIBED = 0.5
-"""Share of the conversations that end with a description, if nothing else is said. It has more words than all the short
-answers together: good for learning to see, in the way of everything after that."""
+"""Default share of the conversations that end with a description. It has more words than all short answers together,
+which helps at first and hinders all later learning.
+"""
 
 
 def describe(scene: Scene, language: str) -> str:
-    """Describe a scene: how many shapes, then each from left to right with size, colour, kind and place."""
+    """Describe a scene: the number of shapes, then each from left to right with size, colour, kind and position."""
     ordered = sorted(scene.shapes, key=lambda shape: (shape.x, shape.y))
     descriptions = [_describe_shape(shape, language) for shape in ordered]
     return (
@@ -54,20 +55,20 @@ def shapes_conversation(
     seed: int = 0,
     described: float = DESCRIBED,
 ) -> Sample:
-    """Make one item in one language as a conversation: its own question among others, perhaps a description.
+    """Make one item in one language as a conversation: its own question among others, and sometimes a description.
 
     Args:
         index: of the item, as for `shapes_item`.
         split: "train", "validation" or "test".
         language: "en" or "zh".
-        questions: the most that are asked, the item's own included.
-        kinds: of the questions beside the item's own.
-        side: of the picture, pixels.
-        seed: of the world.
+        questions: maximum number of questions, including the item's own.
+        kinds: kinds of the questions besides the item's own.
+        side: side of the picture, in pixels.
+        seed: seed of the scenes.
         described: share of the conversations that end with a description.
 
     Raises:
-        DataError: an unknown split or language, a negative index, or a side too small for shapes.
+        DataError: the split or language is unknown, the index is negative, or the side is too small for shapes.
     """
     if language not in DESCRIBE:
         raise DataError(unknown_choice("language", language, DESCRIBE))
@@ -77,7 +78,7 @@ def shapes_conversation(
     more = interview(item.scene, language, questions - 1, rng, kinds)
     turns = [(drawn_question.text, drawn_question.answer), *more]
     rng.shuffle(turns)
-    if rng.random() < described:  # last: what follows a description could be answered without looking
+    if rng.random() < described:  # last: a question after a description could be answered without the picture
         turns.append((rng.choice(DESCRIBE[language]), describe(item.scene, language)))
     messages: list[dict] = []
     for question, answer in turns:
@@ -96,11 +97,11 @@ def copying_conversation(
     """Make a conversation without a picture, about words, lists and letters.
 
     Args:
-        index: what is asked is drawn from it.
+        index: seed of the questions.
         split: "train", "validation" or "test".
         language: "en" or "zh".
-        questions: how many.
-        kinds: of `COPYING`, evenly often.
+        questions: number of questions.
+        kinds: kinds of `COPYING`, with equal shares.
     """
     rng = random.Random(f"copying/{split}/{index}/{language}")
     scene = Scene((), Background((0, 0, 0), (0, 0, 0), 0.0))

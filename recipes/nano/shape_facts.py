@@ -1,8 +1,8 @@
-"""What can be asked about a scene that is given: the facts of `shape_questions`, found instead of planned.
+"""Questions about a given scene: the facts of `shape_questions`, found instead of planned.
 
-`shape_questions` plans an answer and paints a scene that fits, so that held-out questions are balanced; here the scene
-is there already, and whatever can be asked about it without doubt may be asked. The rules of what is clear enough are
-the same. Every function returns None where the drawn question does not fit the scene.
+`shape_questions` plans an answer and paints a scene that fits, so that held-out questions are balanced. Here the scene
+is given, and any question with a clear answer may be asked. The criteria for clear answers are the same. Every function
+returns None if the drawn question does not fit the scene.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _MANNERS = ("kind", "colour", "both")
 
 
 def name_shape(scene: Scene, shape: Shape, manner: str) -> Reference | None:
-    """Name a shape by kind, colour or both, if the name fits no other."""
+    """Name a shape by kind, colour or both, if the name fits no other shape."""
     name = Reference(shape.kind if manner != "colour" else "", shape.colour if manner != "kind" else "")
     return name if sum(map(name.fits, scene.shapes)) == 1 else None
 
 
 def point_out(scene: Scene, rng: random.Random, manner: str) -> tuple[Shape, Reference] | None:
-    """Choose a shape and a name for it, by its size where that is plain and drawn, else in the given manner."""
+    """Choose a shape and a name for it: sometimes by its size if that is clear, else in the given manner."""
     shape = rng.choice(scene.shapes)
     if rng.random() < RANKED_SHARE and len(scene.shapes) > 1:
         others = [other for other in scene.shapes if other is not shape]
@@ -59,7 +59,7 @@ def _ask_kind(scene: Scene, rng: random.Random) -> Fact | None:
 
 
 def _group(scene: Scene, manner: str, rng: random.Random) -> tuple[Reference, int]:
-    """Choose a group of shapes that are alike, and count it."""
+    """Choose a group of shapes with a common property, and count it."""
     shape = rng.choice(scene.shapes)
     group = Reference() if manner == "all" else Reference(**{manner: getattr(shape, manner)})
     return group, sum(map(group.fits, scene.shapes))
@@ -115,7 +115,7 @@ def _ask_comparison(scene: Scene, rng: random.Random) -> Fact | None:
 
 
 def _ask_existence(scene: Scene, rng: random.Random) -> Fact:
-    """Ask for what is there, or for something that has half of what is there."""
+    """Ask about an existing shape, or about one that shares only kind or colour with an existing shape."""
     shape, manner, there = rng.choice(scene.shapes), rng.choice((*_MANNERS, "both")), rng.random() < 0.5
     named = {"kind": shape.kind, "colour": shape.colour}
     if manner != "both":
@@ -158,4 +158,4 @@ FACTS: dict[str, Callable[[Scene, random.Random], Fact | None]] = {
     "yes_no": _ask_yes_no,
     "choice": _ask_choice,
 }
-"""Kind of question, of `KINDS_ASKED` -> what finds a fact of it."""
+"""Kind of question of `KINDS_ASKED` -> function that finds a fact of that kind."""

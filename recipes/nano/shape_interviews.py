@@ -1,8 +1,10 @@
-"""Many questions about one drawn scene, for training: a picture is seen once and teaches as often as it is asked about.
+"""Many questions about one drawn scene, for training: every question about a picture teaches, but the picture is
+encoded once.
 
-Beside the kinds that are asked when skill is measured stand others, `BRIDGES`, whose answers say more than one word of
-two: where a shape lies, what is red, which letter stands for a word, what is right instead. Measured on nano, yes, no,
-left, right and letters alone are guessed for a thousand steps; the longer answers teach the way to them.
+Besides the kinds used for measuring skill there are others, `BRIDGES`, with answers that hold more information than a
+choice of two words: where a shape is, what is red, which letter stands for a word, what is correct instead. Measured on
+nano, answers such as yes, no, left, right and letters stay at chance for a thousand steps; the longer answers lead to
+them.
 """
 
 from __future__ import annotations
@@ -72,21 +74,21 @@ Exchange = tuple[str, str]
 def interview(
     scene: Scene, language: str, count: int, rng: random.Random, kinds: Sequence[str] = KINDS_ASKED
 ) -> list[Exchange]:
-    """Ask about a scene, every question once.
+    """Ask different questions about a scene.
 
     Args:
-        scene: what is asked about.
+        scene: the scene.
         language: "en" or "zh".
-        count: the most questions; a scene of one shape gives rise to fewer.
-        rng: draws what is asked, and how.
-        kinds: of `KINDS_ASKED` and `BRIDGES`, evenly often.
+        count: maximum number of questions; a scene with one shape allows fewer.
+        rng: draws questions and wordings.
+        kinds: kinds of `KINDS_ASKED` and `BRIDGES`, with equal shares.
     """
     questions: dict[str, str] = {}
     for _ in range(2 * count):
         if len(questions) == count:
             break
         kind = rng.choice(kinds)
-        # Some kinds fit few scenes or pairs; asking once would leave them out more often than others.
+        # Some kinds fit few scenes or pairs; a single try would leave them out more often than others.
         drawn = (ask(kind, scene, language, rng) for _ in range(TRIES))
         pair = next((candidate for candidate in drawn if candidate is not None and candidate[0] not in questions), None)
         if pair is not None:
@@ -95,7 +97,7 @@ def interview(
 
 
 def ask(kind: str, scene: Scene, language: str, rng: random.Random) -> Exchange | None:
-    """Draw one question of a kind; None where what was drawn does not fit the scene."""
+    """Draw one question of a kind; return None if it does not fit the scene."""
     if kind in BRIDGES:
         return BRIDGES[kind](scene, language, rng)
     fact = FACTS[kind](scene, rng)
@@ -142,7 +144,7 @@ def _ask_size(scene: Scene, language: str, rng: random.Random) -> Exchange | Non
 
 
 def _listed(scene: Scene, language: str, fits: Callable[[Shape], bool], wording: str) -> str:
-    """List `told` ("kind" or "colour") of the shapes that fit, from left to right."""
+    """List the `wording` ("kind" or "colour") of the matching shapes, from left to right."""
     matching = [s for s in sorted(scene.shapes, key=lambda shape: shape.x) if fits(s)]
     return JOINT[language].join(translated(getattr(s, wording), language) for s in matching) or _NONE[language]
 
@@ -160,7 +162,7 @@ def _ask_colours(scene: Scene, language: str, rng: random.Random) -> Exchange:
 
 
 def _ask_direction(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
-    """Ask for both axes at once, each as far as it is clear."""
+    """Ask for the direction along both axes, leaving out an unclear one."""
     if len(scene.shapes) < 2:
         return None
     manner, (first, other) = rng.choice(("kind", "colour", "both")), rng.sample(scene.shapes, 2)
@@ -174,7 +176,7 @@ def _ask_direction(scene: Scene, language: str, rng: random.Random) -> Exchange 
 
 
 def _options(language: str, rng: random.Random) -> tuple[list[str], str]:
-    """Draw four words and write them down under their letters; the picture does not matter."""
+    """Draw four words and list them with their letters; the picture is not used."""
     words = rng.sample(rng.choice((COLOUR_NAMES, KINDS, ("1", "2", "3", "4", "5"))), len(LETTERS))
     words = [translated(word, language) for word in words]
     return words, "".join(f" {letter}. {word}" for letter, word in zip(LETTERS, words, strict=True))
@@ -191,14 +193,14 @@ def _ask_word(scene: Scene, language: str, rng: random.Random) -> Exchange:
 
 
 def _ask_repeat(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    """Want words said again; the picture does not matter. Copying comes before looking up."""
+    """Ask to repeat words; the picture is not used. Copying has to be learned before looking up."""
     words = [translated(word, language) for word in rng.sample((*COLOUR_NAMES, *KINDS), rng.randint(3, 6))]
     letters = JOINT[language].join([*words, *rng.sample(LETTERS, 2)])
     return _ASKED[language]["repeat"].format(value=letters), letters
 
 
 def _ask_recite(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    """Want a long list said again, word after word without a mark between them: the plainest copying there is."""
+    """Ask to repeat a long list of words without separators: the simplest form of copying."""
     known = (*map(str, range(1, 6)), *LETTERS, *DOWN[language], *ACROSS[language], *SIZES[language])
     known += tuple(translated(word, language) for word in (*COLOUR_NAMES, *KINDS))
     text = " ".join(rng.sample(known, rng.randint(6, 24)))
@@ -206,7 +208,7 @@ def _ask_recite(scene: Scene, language: str, rng: random.Random) -> Exchange:
 
 
 def _ask_legend(scene: Scene, language: str, rng: random.Random) -> Exchange:
-    """Want the letters of several words, each after its word, so that the word stands right before what is wanted."""
+    """Ask for the letters of several words, each after its word, so that the word immediately precedes its letter."""
     pool = [translated(word, language) for word in (*COLOUR_NAMES, *KINDS, *map(str, range(1, 6)))]
     words = rng.sample(pool, rng.randint(3, 6))
     letters = dict(zip(words, "ABCDEF", strict=False))
@@ -225,7 +227,7 @@ def _ask_tally(scene: Scene, language: str, rng: random.Random) -> Exchange:
 
 
 def _ask_correct(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
-    """Claim something, true or false, and want to hear what is right."""
+    """Make a true or false claim, and ask for the correct value."""
     fact = FACTS[rng.choice(("colour", "kind", "count", "position"))](scene, rng)
     if fact is None:
         return None
@@ -236,7 +238,7 @@ def _ask_correct(scene: Scene, language: str, rng: random.Random) -> Exchange | 
 
 
 def _ask_choose(scene: Scene, language: str, rng: random.Random) -> Exchange | None:
-    """Want the letter and the word it stands for."""
+    """Ask for the letter and for the word that it stands for."""
     fact = FACTS["choice"](scene, rng)
     if fact is None:
         return None
@@ -260,8 +262,8 @@ BRIDGES: dict[str, Callable[[Scene, str, random.Random], Exchange | None]] = {
     "correct": _ask_correct,
     "choose": _ask_choose,
 }
-"""Kind of question that is only asked in training -> what draws one."""
+"""Kind of question that is asked only in training -> function that draws one."""
 KINDS_TRAINED = (*KINDS_ASKED, *(kind for kind in BRIDGES if kind not in ("recite", "legend")))
-"""What is asked about a drawn scene; long lists have lessons of their own."""
+"""Kinds of questions about a drawn scene; long lists are trained separately."""
 COPYING = ("letter", "word", "repeat", "recite", "legend")
 """Kinds that need no picture."""

@@ -1,4 +1,4 @@
-"""The drawn shapes world as a part of a mixture."""
+"""Drawn shapes as a part of a mixture."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from recipes.nano.shape_captions import copying_conversation, shapes_conversatio
 from recipes.nano.shape_interviews import COPYING, KINDS_TRAINED
 from recipes.nano.shape_questions import KINDS_ASKED, shapes_sample
 
-DRAWN = 1 << 30  # turns never repeat a scene before this index
+DRAWN = 1 << 30  # no scene is repeated before this index
 
 
 @dataclass(frozen=True)
 class ShapesPart:
-    """The drawn shapes world; every turn shows scenes that were never shown before."""
+    """Drawn shapes; every turn has new scenes."""
 
     name: str
     domain: str
@@ -23,19 +23,20 @@ class ShapesPart:
     size: int
     side: int = 64
     questions: int = 1
-    """Asked about a scene; more than one come with descriptions now and then, see `shape_captions`."""
+    """Number of questions about a scene; with more than one, some scenes are also described, see `shape_captions`."""
     kinds: tuple[str, ...] = ()
-    """Of the questions beside a scene's own; none is all of them."""
+    """Kinds of the questions besides a scene's own; empty for all."""
     drawn: bool = True
-    """False asks without a picture, `kinds` alone."""
+    """False asks only the questions of `kinds`, without a picture."""
     described: float = 0.5
-    """Share of the scenes with several questions that are described, too."""
+    """Share of the scenes with several questions that are also described."""
     scenes: tuple[str, ...] = ()
-    """Kinds of question whose scenes are drawn: only those of counting hold groups of every size; none is all kinds."""
+    """Kinds of questions for which scenes are drawn (only those for counting have groups of every size); empty for all.
+    """
 
     @property
     def identity(self) -> str:
-        """What decides the samples."""
+        """The settings that determine the samples."""
         settings = str(self.described) if self.drawn else "undrawn"
         scenes = ("scenes", *self.scenes) if self.scenes else ()
         return " ".join(("shapes", self.split, str(self.side), str(self.questions), settings, *self.kinds, *scenes))
@@ -44,7 +45,7 @@ class ShapesPart:
         return self.size
 
     def sample(self, index: int, turn: int) -> Sample:
-        """Return a scene with its question, in English and Chinese by turns."""
+        """Return a scene with its question, in English or Chinese at random."""
         place = turn * self.size + index
         language = ("en", "zh")[random.Random(place).randrange(2)]
         if not self.drawn:

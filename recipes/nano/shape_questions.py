@@ -1,20 +1,17 @@
-"""Questions about the drawn shapes of `shapes`, in English and Chinese, each with exactly one right short answer.
+"""Questions about the drawn shapes of `shapes`, in English and Chinese, each with exactly one correct short answer.
 
-An item plans its answer before its scene: answers of a kind come round in shuffled order, every one equally often, and
-the scene is drawn and painted so that the planned one is right. So no constant answer does better than chance. Both
-languages ask the same `Fact`; the wording is drawn from paraphrases. A question whose shapes could be mistaken, or
-whose answer is a matter of taste (nearly the middle, nearly the same size), is never asked.
+An item plans its answer before its scene: the answers of a kind follow in shuffled order, each equally often, and the
+scene is drawn so that the planned one is correct. Hence no constant answer is better than chance. Both languages ask
+about the same `Fact`; the wording is drawn from paraphrases. A question whose shapes could be confused, or whose answer
+is debatable (nearly the middle, nearly the same size), is never asked.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from pathlib import Path
-
-from PIL import Image, ImageDraw, ImageFont
 
 from emotion_qwen.errors import DataError, unknown_choice
 from emotion_qwen.questions import LANGUAGES
@@ -45,7 +42,7 @@ _CHINESE = {
     "blue": "蓝色", "purple": "紫色", "pink": "粉色", "white": "白色",
     "circle": "圆形", "square": "方形", "triangle": "三角形", "star": "星形", "cross": "十字形", "ring": "圆环",
     "left": "左", "right": "右", "top": "上", "bottom": "下", "above": "上", "below": "下",
-    "yes": "是的", "no": "不是",  # not 是 and 否, which stand side by side in every question of that sort
+    "yes": "是的", "no": "不是",  # not 是 and 否, which are adjacent in every question of that kind
 }  # fmt: skip
 _RANKS = {"largest": "最大的", "smallest": "最小的"}
 RANKED_SHARE = 0.3
@@ -57,7 +54,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "en": (*_CHINESE, *COUNTS, *LETTERS),
     "zh": (*dict.fromkeys(_CHINESE.values()), *COUNTS, *LETTERS),
 }
-"""Every word that can be an answer, by language; a tokenizer for this world keeps them whole."""
+"""Every word that can be an answer, by language; the tokenizer must not split them."""
 
 _FORMS = {
     "en": {
@@ -136,20 +133,20 @@ CHANCE: dict[str, float] = {
     **dict.fromkeys(("position", "comparison", "existence", "yes_no"), 50.0),
     "choice": 100 / len(LETTERS),
 }
-"""Accuracy in percent that guessing among the choices of a question reaches, by kind."""
+"""Accuracy in percent of guessing among the choices of a question, by kind."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What an item asks and what is right, in no language yet; words are the English ones of `WORDS`.
+    """The content of a question and its correct answer, independent of language; words are the English ones of `WORDS`.
 
     Attributes:
-        form: which table row words it.
-        references: the shapes it speaks of, first and second.
+        form: row of the table of wordings.
+        references: the shapes it refers to, first and second.
         answer: one of `choices`.
         choices: every possible answer.
         value: what a statement claims; empty for an open question.
-        options: what the letters stand for, in order; empty unless letters are the choices.
+        options: meanings of the letters, in order; empty unless letters are the choices.
     """
 
     form: str
@@ -162,7 +159,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class ShapesQuestion:
-    """A fact put into words of one language. `kind` is of `KINDS_ASKED`; `answer` is the right one of `choices`."""
+    """A fact worded in one language. `kind` is one of `KINDS_ASKED`; `answer` is the correct one of `choices`."""
 
     kind: str
     language: str
@@ -173,7 +170,7 @@ class ShapesQuestion:
 
 @dataclass(frozen=True)
 class ShapesItem:
-    """A scene and what is asked about it: the same `fact` in every language."""
+    """A scene and the question about it: the same `fact` in every language."""
 
     scene: Scene
     fact: Fact
@@ -181,15 +178,15 @@ class ShapesItem:
 
 
 def shapes_item(index: int, split: str, seed: int = 0) -> ShapesItem:
-    """Make one item: a pure function of seed, split and index, without end.
+    """Make one item, a pure function of seed, split and index; any index is valid.
 
     Args:
-        index: 0 or more; the kinds of `KINDS_ASKED` follow each other with it.
+        index: 0 or more; the kinds of `KINDS_ASKED` alternate with it.
         split: one of `SPLITS`; no two share a random stream.
-        seed: another one makes another world.
+        seed: seed of all items.
 
     Raises:
-        DataError: an unknown split or a negative index.
+        DataError: the split is unknown or the index is negative.
     """
     if split not in SPLITS:
         raise DataError(unknown_choice("split", split, SPLITS))
@@ -198,7 +195,7 @@ def shapes_item(index: int, split: str, seed: int = 0) -> ShapesItem:
     turn, place = divmod(index, len(KINDS_ASKED))
     kind = KINDS_ASKED[place]
     make, answers = _MAKERS[kind]
-    # Answers come round in shuffled order: evenly in any run of items, yet not in step with the index.
+    # Answers follow in shuffled order: evenly distributed over the items, but not periodic in the index.
     order = list(range(answers))
     random.Random(f"shapes answers/{seed}/{split}/{kind}/{turn // answers}").shuffle(order)
     rng = random.Random(f"shapes/{seed}/{split}/{index}")
@@ -210,7 +207,7 @@ def shapes_sample(index: int, split: str, language: str, side: int = 64, seed: i
     """Make one item in one language as a conversation about its picture, (side, side, 3) uint8.
 
     Raises:
-        DataError: an unknown split or language, a negative index, or a side too small for shapes.
+        DataError: the split or language is unknown, the index is negative, or the side is too small for shapes.
     """
     if language not in LANGUAGES:
         raise DataError(unknown_choice("language", language, LANGUAGES))
@@ -227,48 +224,8 @@ def shapes_sample(index: int, split: str, language: str, side: int = 64, seed: i
     )
 
 
-def contact_sheet(indices: Iterable[int], split: str, path: Path, *, side: int = 64, seed: int = 0) -> None:
-    """Write a PNG of items as the model sees them, enlarged, with English question and answer beneath, to look at.
-
-    Args:
-        indices: of the items, shown in this order, six in a row.
-        split: one of `SPLITS`.
-        path: file to write.
-        side: of the pictures before they are enlarged to 224 pixels.
-        seed: of the world.
-
-    Raises:
-        DataError: an unknown split, a negative index, a side too small for shapes, or no index at all.
-    """
-    items = [(index, shapes_item(index, split, seed)) for index in indices]
-    if not items:
-        raise DataError("a contact sheet of no items was asked for; give at least one index")
-    shown, width, height, columns = 224, 240, 306, 6
-    sheet = Image.new("RGB", (width * min(columns, len(items)), height * -(-len(items) // columns)), (255, 255, 255))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for number, (index, item) in enumerate(items):
-        left, top = number % columns * width + 8, number // columns * height + 8
-        picture = Image.fromarray(render(item.scene, side)).resize((shown, shown), Image.Resampling.NEAREST)
-        sheet.paste(picture, (left, top))
-        question = item.questions["en"]
-        text = _wrap(f"{index} {question.kind}: {question.text}", draw, font, shown)
-        draw.multiline_text((left, top + shown + 4), f"{text}\n> {question.answer}", (0, 0, 0), font, spacing=2)
-    sheet.save(path, format="PNG")
-
-
-def _wrap(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return "\n".join(lines)
-
-
 def word_fact(fact: Fact, kind: str, language: str, rng: random.Random) -> ShapesQuestion:
-    """Put a fact into words, drawing the paraphrase."""
+    """Word a fact with a random paraphrase."""
     table = _STATEMENTS if fact.value else _FORMS
     fields = {"value": translated(fact.value, language), "a_value": _with_article(fact.value, language)}
     for name, reference in zip(("first", "second"), fact.references, strict=False):
@@ -290,7 +247,7 @@ def translated(word: str, language: str) -> str:
 
 
 def phrase(reference: Reference, language: str) -> str:
-    """Name what a reference means, without an article."""
+    """Name the shape or group of a reference, without an article."""
     if language == "en":
         return " ".join(filter(None, (reference.rank, reference.colour, reference.kind or "object")))
     colour = f"{_CHINESE[reference.colour]}的" if reference.colour else ""
@@ -305,7 +262,7 @@ def _with_article(phrase: str, language: str) -> str:
 
 
 def _point_out(rng: random.Random, manner: str) -> tuple[Scene, int, Reference]:
-    """Draw a scene and one of its shapes, named by its size if that is plain, else in the given manner."""
+    """Draw a scene and one of its shapes: sometimes named by its size if that is clear, else in the given manner."""
     scene = draw_scene(rng)
     if rng.random() < RANKED_SHARE:
         for rank, order in (
@@ -342,7 +299,7 @@ def _ask_count(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
 
 
 def _ask_position(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
-    """Plan left, right, top or bottom; for half of them the place of one shape as another sees it."""
+    """Plan left, right, top or bottom; half of the questions ask for the position relative to another shape."""
     axis, towards = ("x", "y")[planned // 2], planned % 2
     between = rng.random() < 0.5
     while True:
@@ -370,7 +327,7 @@ def _ask_comparison(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
     else:
         scene, pair = _unlike_in_size(rng)
         scene, references = tell_apart(rng, scene, pair if form == "larger" else pair[::-1], manner)
-    if planned:  # what is right was named first until here
+    if planned:  # until here, the correct answer was named first
         references = references[::-1]
     words = tuple(getattr(reference, manner) for reference in references)
     choices = YES_NO if form == "outnumber" else words
@@ -387,7 +344,7 @@ def _unlike_in_size(rng: random.Random) -> tuple[Scene, list[int]]:
 
 
 def _ask_existence(rng: random.Random, planned: int) -> tuple[Scene, Fact]:
-    """Ask for what is there, or for something that has half of what is there."""
+    """Ask about an existing shape, or about one that shares only kind or colour with an existing shape."""
     scene = draw_scene(rng)
     shape = rng.choice(scene.shapes)
     kind, colour = shape.kind, shape.colour
@@ -424,7 +381,7 @@ def _ask_any(rng: random.Random, kinds: Sequence[str]) -> tuple[Scene, Fact]:
 
 
 def wrong_answers(rng: random.Random, scene: Scene, fact: Fact) -> list[str]:
-    """Shuffle the wrong answers; half of the time what the picture also shows comes first, to be a real temptation."""
+    """Shuffle the wrong answers; half of the time those that the picture also shows come first, as hard negatives."""
     wrong = [choice for choice in fact.choices if choice != fact.answer]
     rng.shuffle(wrong)
     if rng.random() < 0.5:
@@ -449,4 +406,4 @@ _MAKERS: dict[str, tuple[Callable[[random.Random, int], tuple[Scene, Fact]], int
     "yes_no": (_ask_yes_no, 2),
     "choice": (_ask_choice, len(LETTERS)),
 }
-"""What makes an item of each kind, and among how many answers its plan goes round."""
+"""Kind -> function that makes an item, and the number of answers to plan for."""

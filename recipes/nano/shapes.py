@@ -1,9 +1,9 @@
-"""A generated world of drawn shapes: scenes of one to five shapes on a calm background, and how they are painted.
+"""Drawn shapes: scenes of one to five shapes on a calm background, and their rendering.
 
-Everything about a scene is known exactly, so whatever is asked about it (see `shape_questions`) has one right answer.
-Shapes are few, large and far apart on purpose: at 64 pixels a small model sees a picture through patches of 8 pixels.
-Size is carried by the radius alone: every kind fills its disc well enough that `CLEARLY_LARGER` in radius is larger in
-area too, whatever the two kinds are.
+Everything about a scene is known exactly, so every question about it (see `shape_questions`) has one correct answer.
+Shapes are deliberately few, large and far apart: at 64 pixels, a small model processes a picture in patches of 8
+pixels. Size means the radius alone: every kind fills its disc well enough that `CLEARLY_LARGER` in radius is also
+larger in area, whatever the two kinds are.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ BACKGROUNDS: tuple[RGB, ...] = (
     (154, 170, 182), (172, 167, 154), (152, 172, 160), (164, 161, 178),
     (40, 46, 58), (50, 42, 52), (34, 50, 48), (46, 46, 46),
 )  # fmt: skip
-"""Calm tones, four light and four dark; light stops at middle grey, so that white still stands out."""
+"""Calm tones, four light and four dark; the light ones end at middle grey, so that white stands out."""
 
 GRADIENT = 10
-"""How far, in levels of 255, the two ends of a background lie above and below its tone."""
+"""Difference between the two ends of a background and its tone, in levels of 255."""
 
 SMALL, LARGE = (0.112, 0.132), (0.212, 0.245)
 """Lowest and highest radius of the two sizes, as shares of the picture's side."""
 
 CLEARLY_LARGER = 1.6
-"""Ratio of radii from which one shape counts as larger than another: every large shape against every small one."""
+"""Minimum ratio of radii for one shape to count as larger than another: true for every large and every small shape."""
 
 MOST_SHAPES = 5
 SMALLEST_SIDE = 32
@@ -57,7 +57,7 @@ _SHADOW_LEVELS = [round(0.3 * level) for level in range(256)]
 
 
 def _polygon(radii: tuple[float, ...], turn: float = 0.0) -> tuple[tuple[float, float], ...]:
-    """Place corners evenly around the centre, the first one at the top; y points down."""
+    """Distribute corners evenly around the centre, the first one at the top; y points down."""
     angles = [math.tau * place / len(radii) + turn for place in range(len(radii))]
     return tuple((radius * math.sin(a), -radius * math.cos(a)) for radius, a in zip(radii, angles, strict=True))
 
@@ -78,15 +78,18 @@ _OUTLINES = {
     "star": _polygon((1.0, 0.47) * 5),
     "cross": _cross(0.31),
 }
-"""Corners in a disc of radius 1, upright."""
+"""Corners of the upright shape in a disc of radius 1."""
 
 _DISCS = {"circle": (0.92, 0.0), "ring": (0.96, 0.52)}
-"""Radius of the disc and of its hole; a little less than 1, or round shapes would look larger than the others."""
+"""Radius of the disc and of its hole; a little less than 1, because round shapes would look larger than the others
+otherwise.
+"""
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "ring")
 
 _TURNS = {"square": 18.0, "cross": 18.0, "triangle": 180.0, "star": 180.0}
-"""How far a kind may turn either way, degrees: a square on its corner would be called a diamond, a cross an X."""
+"""Maximum rotation of a kind in either direction, in degrees: a square on its corner would be a diamond, a cross an X.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Shape:
         x: of the centre, to the right.
         y: of the centre, downwards.
         radius: of the disc that holds the whole shape.
-        turn: of how far its kind may be turned, -1 (counter-clockwise) to 1 (clockwise); 0 is upright.
+        turn: rotation as a share of the maximum of its kind, -1 (counter-clockwise) to 1 (clockwise); 0 is upright.
     """
 
     kind: str
@@ -111,13 +114,15 @@ class Shape:
 
     @property
     def angle(self) -> float:
-        """Return how far the shape is turned clockwise from upright, degrees."""
+        """Clockwise rotation of the shape from upright, in degrees."""
         return self.turn * _TURNS.get(self.kind, 0.0)
 
 
 @dataclass(frozen=True)
 class Background:
-    """A soft gradient from `first` to `second` (RGB) in the direction of `angle`, degrees; equal ends make it flat."""
+    """A soft gradient from `first` to `second` (RGB) in the direction of `angle` (degrees); equal ends give a plain
+    colour.
+    """
 
     first: RGB
     second: RGB
@@ -126,7 +131,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """One to five shapes that neither touch each other nor leave the picture."""
+    """One to five shapes that do not touch each other and lie within the picture."""
 
     shapes: tuple[Shape, ...]
     background: Background
@@ -134,14 +139,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Reference:
-    """How a question names a shape, or a group of them: by what it says and nothing else; empty means any shape."""
+    """The name of a shape or a group of shapes in a question; an empty field matches any shape."""
 
     kind: str = ""
     colour: str = ""
     rank: str = ""
 
     def fits(self, shape: Shape) -> bool:
-        """Say whether a shape has the kind and the colour that are named; the rank is not looked at."""
+        """Return whether a shape has the named kind and colour; the rank is ignored."""
         return self.kind in ("", shape.kind) and self.colour in ("", shape.colour)
 
 
@@ -152,7 +157,7 @@ VALUES = {"kind": KINDS, "colour": COLOUR_NAMES}
 def draw_scene(rng: random.Random, count: int | None = None) -> Scene:
     """Draw a scene.
 
-    Kinds and colours come from a few of each, so that shapes often share one and a question has to look at both.
+    Kinds and colours are drawn from a few of each, so that shapes often share one and a question requires both.
 
     Args:
         rng: source of all randomness; the same state gives the same scene.
@@ -180,13 +185,13 @@ def paint(scene: Scene, place: int, **changes: str) -> Scene:
 
 
 def tell_apart(rng: random.Random, scene: Scene, places: Sequence[int], manner: str) -> tuple[Scene, References]:
-    """Repaint a scene until each of some shapes can be named, and a name fits no other shape.
+    """Repaint a scene so that each of some shapes has a name that fits no other shape.
 
     Args:
         rng: source of all randomness.
-        scene: what to repaint.
-        places: of the shapes to be named.
-        manner: what names them: "kind", "colour" or "both".
+        scene: scene to repaint.
+        places: indices of the shapes to be named.
+        manner: property for naming them: "kind", "colour" or "both".
 
     Returns:
         The scene and one reference for each of `places`.
@@ -212,10 +217,10 @@ def tell_apart(rng: random.Random, scene: Scene, places: Sequence[int], manner: 
 
 
 def group(rng: random.Random, scene: Scene, manner: str, sizes: Sequence[int]) -> tuple[Scene, References]:
-    """Repaint a scene so that it holds groups of exactly these sizes, each alike in "kind" or "colour" (`manner`).
+    """Repaint a scene so that it has groups of exactly these sizes, each with a common "kind" or "colour" (`manner`).
 
     Returns:
-        The scene and one reference for each group; the shapes that are left over belong to none.
+        The scene and one reference for each group; the remaining shapes belong to no group.
     """
     places = rng.sample(range(len(scene.shapes)), len(scene.shapes))
     values = rng.sample(VALUES[manner], len(VALUES[manner]))
@@ -230,24 +235,24 @@ def group(rng: random.Random, scene: Scene, manner: str, sizes: Sequence[int]) -
 
 
 def render(scene: Scene, side: int) -> np.ndarray:
-    """Paint a scene, antialiased, with a soft shadow that lies on the background only.
+    """Paint an antialiased scene with soft shadows on the background only.
 
     Args:
-        scene: what to paint.
-        side: of the square picture, pixels.
+        scene: scene to paint.
+        side: side of the square picture, in pixels.
 
     Returns:
         (side, side, 3) uint8 RGB.
 
     Raises:
-        DataError: `side` is too small for the shapes to be told apart.
+        DataError: `side` is too small for the shapes to be distinguishable.
     """
     if side < SMALLEST_SIDE:
         raise DataError(f"a side of {side} pixels is too small for shapes; use {SMALLEST_SIDE} or more")
     image = Image.fromarray(_paint_background(scene.background, side))
     masks = [_mask(shape, side) for shape in scene.shapes]
     shift, blur = max(1, round(_SHADOW_SHIFT * side)), ImageFilter.GaussianBlur(_SHADOW_BLUR * side)
-    for mask, (left, top) in masks:  # all shadows first: none may fall on a neighbour
+    for mask, (left, top) in masks:  # all shadows first, so that none falls on a neighbour
         shadow = mask.filter(blur).point(_SHADOW_LEVELS)
         image.paste((0, 0, 0), (left + shift, top + shift), shadow)
     for shape, (mask, corner) in zip(scene.shapes, masks, strict=True):
@@ -256,12 +261,14 @@ def render(scene: Scene, side: int) -> np.ndarray:
 
 
 def clearly_larger(shape: Shape, other: Shape) -> bool:
-    """Say whether anybody would call `shape` the larger of the two."""
+    """Return whether `shape` is clearly larger than `other`."""
     return shape.radius >= CLEARLY_LARGER * other.radius
 
 
 def _places(rng: random.Random, count: int) -> list[tuple[float, float, float]]:
-    """Find (x, y, radius) for every shape, free of each other and of the border; large ones first, they need luck."""
+    """Find (x, y, radius) for every shape, away from each other and from the border; large ones first, being harder to
+    place.
+    """
     while True:
         large = rng.randint(0, min(count, 1 if count == MOST_SHAPES else 2))
         placed: list[tuple[float, float, float]] = []
@@ -292,19 +299,19 @@ def _paint_background(background: Background, side: int) -> np.ndarray:
     first, second = (np.array(end, np.float32) for end in (background.first, background.second))
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
     angle = math.radians(background.angle)
-    # Divided by the diagonal, the way along the gradient stays within -0.5..0.5 at every angle.
+    # Divided by the diagonal, the distance along the gradient stays within -0.5 to 0.5 at every angle.
     way = (axis[None, :] * math.cos(angle) + axis[:, None] * math.sin(angle)) / math.sqrt(2) + 0.5
     return (first + way[..., None] * (second - first) + 0.5).astype(np.uint8)
 
 
 def _mask(shape: Shape, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Draw the coverage of a shape, with room for its shadow; return it with its top left corner in the picture."""
+    """Draw the coverage mask of a shape, with margin for its shadow; return it with its top left corner."""
     room = math.ceil(3 * _SHADOW_BLUR * side)
     left, top = (math.floor((place - shape.radius) * side) - room for place in (shape.x, shape.y))
     extent = math.ceil(2 * shape.radius * side) + 2 * room + 1
     fine = Image.new("L", (extent * _SUPERSAMPLING, extent * _SUPERSAMPLING))
     draw = ImageDraw.Draw(fine)
-    # Pixel centres lie half a pixel in, so the fine grid starts half a fine pixel earlier.
+    # Pixel centres are offset by half a pixel, so the fine grid starts half a fine pixel earlier.
     x, y = (shape.x * side - left) * _SUPERSAMPLING - 0.5, (shape.y * side - top) * _SUPERSAMPLING - 0.5
     radius = shape.radius * side * _SUPERSAMPLING
     if shape.kind in _DISCS:

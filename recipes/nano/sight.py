@@ -1,10 +1,10 @@
-"""Teach a trained vision transformer to see drawn scenes, patch by patch, without forgetting pictures.
+"""Train a vision transformer on drawn scenes, patch by patch, without forgetting pictures.
 
-Questions about a scene teach a word at a time; what stands under every patch is known, and teaches sixty-four. Every
-step shows scenes, whose patches are to say kind and colour of the shape that covers them, where its centre lies, how
-large it is, and whether the centre is theirs (so that a shape is counted once); and pictures, on which the transformer
-is held to the features it had before. Rotary positions are relative: without being asked, no feature says where in the
-picture it stands, and a language model cannot find out. The heads are thrown away.
+A question about a scene supervises one word; the known content of every patch gives sixty-four targets. Every step has
+scenes, in which each patch predicts kind and colour of the shape that covers it, the position of its centre, its size,
+and whether the patch contains the centre (so that a shape is counted once); and pictures, on which the features must
+stay close to those before. Rotary positions are relative: without this training, no feature holds its absolute position
+in the picture, and the language model cannot infer it. The heads are discarded.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from torch.utils.data import Dataset
 
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 from emotion_qwen.processing.patches import normalize, patchify
@@ -28,15 +25,15 @@ from emotion_qwen.training.optimizer import MuonWithAdamW, split_parameters
 from emotion_qwen.training.plan import native_dtype
 from recipes.nano.shape_questions import shapes_item
 from recipes.nano.shapes import COLOUR_NAMES, KINDS, LARGE, SMALL, Scene, render
-from recipes.nano.vision_start import PictureBatches, PictureStream
+from recipes.nano.vision_start import OrderedTrainer, PictureBatches, PictureStream, resume, training_arguments
 
 SCENE_SIDE = 64
 NOTHING = len(KINDS) * len(COLOUR_NAMES)
-"""The class of a patch that no shape covers; the others are kind x colour."""
+"""Class of a patch that no shape covers; the others are kind x colour."""
 MEASURE = 3.0
-"""Weight of the squared error of place and size."""
+"""Weight of the squared error of position and size."""
 HOLD = 3.0
-"""Weight of the distance from the features the pictures had before; these are brought to variance 1."""
+"""Weight of the distance from the earlier features of the pictures, which are scaled to variance 1."""
 _MIDDLE_RADIUS, _RADIUS_SPREAD = (SMALL[1] + LARGE[0]) / 2, (LARGE[1] - SMALL[0]) / 2
 
 
@@ -55,18 +52,18 @@ class SightRun:
 
 
 def scene_classes(scene: Scene, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tell what stands under every patch of a scene.
+    """Return the content of every patch of a scene.
 
-    A patch belongs to a shape whose disc holds its centre. Discs do not touch, so there is one answer; the hole of a
-    ring and the notches of a star count as theirs.
+    A patch belongs to the shape whose disc contains the patch's centre. Discs do not touch, so this is unique; the hole
+    of a ring and the notches of a star count as part of the shape.
 
     Args:
         scene: the scene.
-        side: patches along one side.
+        side: number of patches along one side.
 
     Returns:
-        (side, side) int64, rows from the top: kind x colour, or `NOTHING`; and (side, side, 4) float32: 1 for the
-        patch that holds its shape's centre, then x, y and radius of the shape, brought to about -1..1; 0 elsewhere.
+        (side, side) int64, rows from the top: kind x colour, or `NOTHING`; and (side, side, 4) float32: 1 for the patch
+        that contains its shape's centre, then x, y and radius of the shape, scaled to about -1..1; 0 elsewhere.
     """
     centres = (np.arange(side) + 0.5) / side
     classes = np.full((side, side), NOTHING)
@@ -80,7 +77,7 @@ def scene_classes(scene: Scene, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class SightStream(Dataset):
-    """One item a step: pictures in line, and scenes by their number."""
+    """One item per step: pictures in order, and scenes by their index."""
 
     def __init__(self, run: SightRun, pictures: PictureStream, patch: int, merge: int) -> None:
         self.run, self.pictures, self.patch, self.merge = run, pictures, patch, merge
@@ -99,7 +96,7 @@ class SightStream(Dataset):
 def draw_scenes(indices: range, split: str, patch: int, merge: int) -> dict[str, torch.Tensor]:
     """Draw scenes: `scenes` (B, 3, S, S) normalised; `classes` (B * patches,) and `geometry` (B * patches, 4).
 
-    The last two stand in the order of `patchify`; see `scene_classes`.
+    The last two are in the order of `patchify`; see `scene_classes`.
     """
     drawn = [shapes_item(index, split).scene for index in indices]
     pixels = torch.from_numpy(np.stack([render(scene, SCENE_SIDE) for scene in drawn])).permute(0, 3, 1, 2).float()
@@ -124,7 +121,7 @@ def patch_features(vision: EmotionQwenVisionTransformer, pixels: torch.Tensor) -
 
 
 class SightStudent(nn.Module):
-    """The vision transformer, heads for what stands under a patch, and the transformer as it was."""
+    """The vision transformer, heads for the content of a patch, and a copy of the transformer before training."""
 
     def __init__(self, vision: EmotionQwenVisionTransformer) -> None:
         super().__init__()
@@ -143,7 +140,7 @@ class SightStudent(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Return `loss`, `logits` (B * patches, classes) and `geometry` (B * patches, 4), the first a logit.
 
-        Without `pixels` nothing is held.
+        Without `pixels`, the loss has no term for the earlier features.
         """
         seen = self.norm(patch_features(self.vision, scenes))
         logits, predicted = self.head(seen).float(), self.geometry(seen).float()
@@ -158,57 +155,41 @@ class SightStudent(nn.Module):
         return {"loss": loss, "logits": logits, "geometry": predicted}
 
 
-class SightTrainer(Trainer):
-    """transformers' Trainer over steps that are batches already."""
-
-    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
-
-
 def _only(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return items[0]
 
 
 def run_sight(run: SightRun, vision: EmotionQwenVisionTransformer, pictures: PictureStream) -> SightStudent:
-    """Train the transformer in place, going on from the last checkpoint in `run.output` if there is one."""
+    """Train the transformer in place, continuing from the last checkpoint in `run.output` if there is one."""
     student = SightStudent(vision)
     shape = vision.config
-    arguments = TrainingArguments(
-        output_dir=str(run.output),
+    arguments = training_arguments(
+        run,
         max_steps=run.steps,
         per_device_train_batch_size=1,
-        learning_rate=run.learning_rate,
-        lr_scheduler_type="cosine",
         warmup_steps=max(run.steps // 20, 1),
-        max_grad_norm=1.0,
         bf16=native_dtype() == torch.bfloat16,
-        use_cpu=not torch.cuda.is_available(),
         logging_steps=20,
-        save_strategy="steps",
         save_steps=100,
-        save_total_limit=2,
-        report_to=[],
-        remove_unused_columns=False,
-        seed=run.seed,
     )
-    trainer = SightTrainer(
+    trainer = OrderedTrainer(
         model=student,
         args=arguments,
         train_dataset=SightStream(run, pictures, shape.patch_size, shape.spatial_merge_size),
         data_collator=_only,
         optimizers=(MuonWithAdamW(split_parameters(student, {}, run.learning_rate, run.weight_decay)), None),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
+    resume(trainer)
     return student
 
 
 @torch.no_grad()
 def patch_accuracy(student: SightStudent, scenes: int = 200) -> dict[str, float]:
-    """Measure validation scenes.
+    """Measure the accuracy on validation scenes.
 
     Returns:
-        Percent of patches named right, of all (`every`) and of those with a shape (`shown`); percent of scenes whose
-        centres are exactly found (`centres`); mean absolute error of a shape's `x`, `y` and `radius` in sides.
+        Percentage of correct patches, among all (`every`) and those with a shape (`shown`); percentage of scenes with
+        all centres correct (`centres`); mean absolute error of a shape's `x`, `y` and `radius`, as shares of the side.
     """
     shape = student.vision.config
     drawn = draw_scenes(range(scenes), "validation", shape.patch_size, shape.spatial_merge_size)

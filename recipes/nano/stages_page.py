@@ -1,4 +1,4 @@
-"""What every stage of a pipeline did: its settings, its losses and its validation, from the proofs beside its weights.
+"""The page of all stages of a pipeline: settings, losses and validation, from the proofs stored with the weights.
 
 python -m recipes.nano.stages_page --runs RUNS --results docs/results
 """
@@ -39,8 +39,8 @@ STAGE_FOLDERS = (
     "senses",
 )
 SHOWN = {
-    "eval_general_exact": ("general, exactly right, %", AFTER),
-    "eval_emotion_exact": ("emotion, exactly right, %", BEFORE),
+    "eval_general_exact": ("general, exact match, %", AFTER),
+    "eval_emotion_exact": ("emotion, exact match, %", BEFORE),
 }
 
 
@@ -56,12 +56,12 @@ def read_stages(runs: Path, folders: Sequence[str] = STAGE_FOLDERS) -> dict[str,
         try:
             points[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}); train the stage {name!r} to its end first") from error
+            raise DataError(f"{path}: cannot be read ({error}); complete the stage {name!r} first") from error
     return points
 
 
 def draw_stages(stages: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw all stages one after another over their steps: training loss, and beneath it validation, as one PNG."""
+    """Draw all stages in sequence over their steps, with training loss above validation, as one PNG."""
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(11, 6.5), layout="constrained")
     loss, kept = figure.subplots(2, 1, sharex=True)
     begin = 0
@@ -102,11 +102,11 @@ def write_stages(stages: dict[str, dict[str, Any]], folder: Path) -> None:
         "# nano through the stages",
         "",
         "Made by `recipes/train_nano.sh`; the whole logs are in `stages.json`. Validation during training: of 400 "
-        "samples of either domain, the share whose answers greedy decoding would give word for word.",
+        "samples per domain, the share whose answers greedy decoding reproduces exactly.",
         "",
         "![Loss and validation of every stage](stages.png)",
         "",
-        "| stage | steps | learned | bit-equal before and after | gate | last loss | general, % | emotion, % |",
+        "| stage | steps | trained | unchanged (bit-equal) | gate | last loss | general, % | emotion, % |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, proof in stages.items():

@@ -62,12 +62,13 @@ CLIP_SETTINGS = {
     "person_mirrored": True,
     "person_weight": 1.0,
 }
-"""What nano sees: 36 to 64 patches per picture, at most 64 frames (two per second for half a minute), grey face crops
-framed as its training pictures are.
+"""Visual input of nano: 36 to 64 patches per picture, at most 64 frames (two per second for half a minute), grey face
+crops framed like its training pictures.
 
-The margin was chosen on LFW validation photographs with the detector's own boxes: of 320 happy and neutral faces 89.4 %
-are named right among seven emotions at margin -0.05 and 88.1 % at 0; an earlier nano had 86, 83, 68 and 63 % at -0.05,
-0, 0.04 and 0.08."""
+The margin was chosen on LFW validation photographs with the detector's own boxes: of 320 happy and neutral faces, 89.4
+% are classified correctly among seven emotions at margin -0.05 and 88.1 % at 0; an earlier nano had 86, 83, 68 and 63 %
+at -0.05, 0, 0.04 and 0.08.
+"""
 
 
 @click.group()
@@ -80,7 +81,7 @@ def nano() -> None:
 @folder_options
 @click.option("--passes", default=20, show_default=True)
 def teacher(data: Path, runs: Path, passes: int) -> None:
-    """Train the convolutional network that the vision transformer will follow."""
+    """Train the convolutional network that serves as teacher of the vision transformer."""
     run_vision(VisionRun(data, runs / "teacher", passes, learning_rate=2e-3), ConvTeacher())
 
 
@@ -88,7 +89,7 @@ def teacher(data: Path, runs: Path, passes: int) -> None:
 @folder_options
 @click.option("--passes", default=10, show_default=True)
 def vision(data: Path, runs: Path, passes: int) -> None:
-    """Train the vision transformer on labels and on the teacher's opinion."""
+    """Train the vision transformer on labels and on the teacher's predictions."""
     weights = runs / "teacher" / "model.safetensors"
     if not weights.is_file():
         raise DataError(f"{weights} does not exist; run the step `teacher` first")
@@ -138,7 +139,7 @@ def words(data: Path, runs: Path) -> None:
 @folder_options
 @click.option("--steps", default=700, show_default=True)
 def sight(data: Path, runs: Path, steps: int) -> None:
-    """Teach the vision transformer drawn scenes, patch by patch; on pictures it keeps the features it had."""
+    """Train the vision transformer on drawn scenes, patch by patch; its features of pictures are preserved."""
     vision = _seen(runs / "vision")
     vision.config._attn_implementation = ATTENTION
     student = run_sight(
@@ -150,7 +151,7 @@ def sight(data: Path, runs: Path, steps: int) -> None:
 
 
 def _seen(folder: Path) -> EmotionQwenVisionTransformer:
-    """Load the vision transformer that a step left in its folder."""
+    """Load the vision transformer from the folder of a step."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise DataError(f"{weights} does not exist; run the step `{folder.name}` first")
@@ -163,7 +164,7 @@ def _seen(folder: Path) -> EmotionQwenVisionTransformer:
 @nano.command()
 @folder_options
 def start(data: Path, runs: Path) -> None:
-    """Put vision transformer and processor into a model folder; all else is random, but for heads that look back."""
+    """Write a model folder with vision transformer and processor; the rest is random, except heads that look back."""
     if not (runs / "processor").is_dir():
         raise DataError(f"{runs}: no processor; run the step `words` first")
     processor = EmotionQwenProcessor.from_pretrained(runs / "processor")
@@ -177,7 +178,7 @@ def start(data: Path, runs: Path) -> None:
 @nano.command()
 @folder_options
 def hearing(data: Path, runs: Path) -> None:
-    """Train the audio side alone, with a throw-away head, on the voices of the training speakers."""
+    """Train the audio tower alone, with a temporary head, on the voices of the training speakers."""
     (runs / "hearing").mkdir(parents=True, exist_ok=True)
     trained = train_hearing(read_voices(data / VOICES, "train"), HearingRun(seed=SEED))
     validation = read_voices(data / VOICES, "validation")
@@ -187,19 +188,19 @@ def hearing(data: Path, runs: Path) -> None:
 
 @nano.command()
 @folder_options
-@click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the model that is to hear")
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="folder of the model without audio input")
 def ears(data: Path, runs: Path, model: Path) -> None:
-    """Give a model the audio side that the step `hearing` left."""
+    """Add the audio tower from the step `hearing` to a model."""
     weights = runs / "hearing" / "model.safetensors"
     if not weights.is_file():
         raise DataError(f"{weights} does not exist; run the step `hearing` first")
-    deaf = EmotionQwenForConditionalGeneration.from_pretrained(model)
+    source = EmotionQwenForConditionalGeneration.from_pretrained(model)
     processor = EmotionQwenProcessor.from_pretrained(model)
     processor.hearing_settings = hearing_settings(NANO_HEARING).model_dump()
-    processor.chat_template = CHAT_TEMPLATE  # the folder's own may be older than sound
-    config = processor.name_tokens(EmotionQwenConfig(**{**deaf.config.to_dict(), "audio_config": dict(NANO_HEARING)}))
+    processor.chat_template = CHAT_TEMPLATE  # the folder's own may predate audio input
+    config = processor.name_tokens(EmotionQwenConfig(**{**source.config.to_dict(), "audio_config": dict(NANO_HEARING)}))
     whole = EmotionQwenForConditionalGeneration(config)
-    left = whole.load_state_dict(deaf.state_dict(), strict=False)
+    left = whole.load_state_dict(source.state_dict(), strict=False)
     assert not left.unexpected_keys and all(key.startswith("model.audio.") for key in left.missing_keys)
     whole.model.audio.load_state_dict(load_file(weights))
     whole.save_pretrained(runs / "ears")

@@ -1,4 +1,4 @@
-"""The tasks that only nano is measured by: `emotion-qwen eval --tasks recipes/nano/tasks.py`."""
+"""The tasks that are used for nano only: `emotion-qwen eval --tasks recipes/nano/tasks.py`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SHAPES_ITEMS = 5000
 
 @dataclass(frozen=True)
 class PastedFaces:
-    """Labelled faces pasted into pictures of things (`recipes.nano.scenes`), plain or captured.
+    """Labelled faces pasted into pictures of objects (`recipes.nano.scenes`), unchanged or captured.
 
     Attributes:
         faces: file of the faces.
-        things: file of the pictures around them.
+        things: file of the background pictures.
         labels: the classes, which are the choices.
-        captured: wash out everything but the face.
+        captured: fade out everything but the face.
     """
 
     faces: str
@@ -65,7 +65,9 @@ class PastedFaces:
 
 @dataclass(frozen=True)
 class DrawnShapes:
-    """Questions about drawn scenes, each with its own words and choices; drawn anew from their number every time."""
+    """Questions about drawn scenes, each with its own wording and choices; scenes are drawn again from their index
+    every time.
+    """
 
     count: int = SHAPES_ITEMS
     side: int = SHAPES_SIDE
@@ -76,9 +78,10 @@ class DrawnShapes:
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
-        """See `Source`; scenes keep their own side, on which the smallest shape is still to be seen.
+        """See `Source`; scenes keep their own side, at which the smallest shape is still visible.
 
-        A limit takes the first ones: kinds of question follow each other with the number, so steps could skip some.
+        A limit takes the first ones: kinds of questions alternate with the index, so evenly spaced items could skip
+        some.
         """
         items = []
         for index in range(self.count if limit is None else min(limit, self.count)):
@@ -95,15 +98,15 @@ class DrawnShapes:
 
 @dataclass(frozen=True)
 class Moments:
-    """Artificial people: a face, a voice and a sentence of one emotion, drawn from their held-out parts.
+    """Artificial moments: a face, a voice and a sentence with one emotion, drawn from the held-out parts.
 
     Attributes:
         faces: file of the faces.
         voices: file of the voices.
         texts: file of the comments.
         labels: the choices.
-        channels: of "picture", "sound" and "words", those that are given; the moments are the same for all choices.
-        count: how many.
+        channels: the given ones of "picture", "sound" and "words"; the moments are the same for all combinations.
+        count: number of moments.
     """
 
     faces: str
@@ -121,7 +124,7 @@ class Moments:
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
-        """See `Source`; a limit takes the first ones, whose labels are drawn anyway."""
+        """See `Source`; a limit takes the first ones, whose labels alternate."""
         faces = PictureFile(self.faces, self.labels, emotion_question)
         _, face_labels, pixels = faces.read(file_in(data, self.faces), split, side)
         voices = read_voices(file_in(data, self.voices), split)
@@ -148,7 +151,7 @@ class Moments:
                 given = tuple(parts[channel] for channel in self.channels)
                 question, label = emotion_question(self.labels, language), by_concept[meant]
                 name = f"moments/{split}/{index}"
-                # A few voices speak in many moments, which are not independent then.
+                # A voice occurs in several moments, which are then not independent.
                 heard = f"voice {voices.ids[voice]}" if "sound" in self.channels else ""
                 items.append(labelled(name, language, given, question, self.labels, label, cluster=heard))
         return items
@@ -160,7 +163,7 @@ CHANNELS = ("picture", "sound", "words")
 CHOICES: tuple[tuple[str, ...], ...] = (
     CHANNELS, ("picture", "sound"), ("picture", "words"), ("sound", "words"), ("picture",), ("sound",), ("words",),
 )  # fmt: skip
-"""Choices of channels under which the same moments are asked about."""
+"""Combinations of channels with which the same moments are asked about."""
 
 
 def moments_name(channels: Sequence[str]) -> str:
@@ -169,7 +172,7 @@ def moments_name(channels: Sequence[str]) -> str:
 
 
 def _with_terms(task: Task, *sources: Task) -> Task:
-    """Return a task that needs the files of other tasks, on their terms."""
+    """Return a task with the files and terms of other tasks."""
     needs, licence, access = (
         mark.join(getattr(source, key) for source in sources)
         for key, mark in (("needs", ", "), ("licence", "; "), ("access", "; "))
@@ -207,9 +210,9 @@ TASKS: tuple[Task, ...] = (
         DrawnShapes(),
         less_blank=False,
         score=score_closed,
-        needs="nothing, it is drawn",
+        needs="no files, the shapes are drawn",
         licence="Apache-2.0, as this package",
-        access="drawn when asked for",
+        access="drawn on demand",
     ),
     *(
         _with_terms(
@@ -227,6 +230,6 @@ TASKS: tuple[Task, ...] = (
         for channels in CHOICES
     ),
 )
-"""By name: `recipes/nano/tasks.py:shapes` is one of them."""
+"""Selected by name, for example `recipes/nano/tasks.py:shapes`."""
 BY_NAME = {**PACKAGE_TASKS, **{task.name: task for task in TASKS}}
 """Name -> task, of the package and of this file."""

@@ -1,4 +1,4 @@
-"""Labelled comments as a part of a mixture: which emotion the writer shows."""
+"""Labelled comments as a part of a mixture, with questions about the emotion of the writer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from recipes.nano.questions import ask_text, ask_texts
 
 @dataclass(frozen=True, eq=False)
 class TextsPart:
-    """Labelled comments without a picture: which emotion the writer shows.
+    """Labelled comments without a picture, with questions about the emotion of the writer.
 
     Args:
         name: of the part.
         domain: "emotion" or "general".
         texts: the comments.
-        labels: one a comment.
-        seed: of the questions.
-        turns: comments of one conversation; with several, the first is asked about and the others follow bare, which
-            teaches more for as many tokens.
+        labels: one per comment.
+        seed: seed of the questions.
+        turns: number of comments per conversation; with several, only the first has a question, which teaches more per
+            token.
     """
 
     name: str
@@ -59,17 +59,17 @@ class TextsPart:
 
 
 def balanced(rows: Sequence[tuple[Any, str]], power: float) -> list[tuple[Any, str]]:
-    """Repeat the rows of rarer labels: 0 leaves the rows as they are, 1 gives every label as many as the commonest.
+    """Repeat the rows of rarer labels: 0 leaves the rows unchanged, 1 gives every label as many as the commonest.
 
     Args:
-        rows: (what, label).
-        power: a label with n rows gets n (N / n)^power of them, N being those of the commonest.
+        rows: (content, label) pairs.
+        power: a label with n rows gets n (N / n)^power rows, where N is the number of the commonest.
 
     Raises:
-        DataError: the power lies outside 0..1.
+        DataError: the power is not between 0 and 1.
     """
     if not 0 <= power <= 1:
-        raise DataError(f"balance {power}; expected 0 (labels as often as they come) to 1 (all equally often)")
+        raise DataError(f"balance {power}; expected 0 (original frequencies) to 1 (equal frequencies)")
     by_label: dict[str, list[tuple[Any, str]]] = {}
     for row in rows:
         by_label.setdefault(row[1], []).append(row)

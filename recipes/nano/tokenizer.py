@@ -1,6 +1,6 @@
 """Train nano's byte-level BPE tokenizer, with Qwen's special tokens, for English and Chinese.
 
-Chinese has no blanks, so label words are kept whole and every other character stands alone before merging; otherwise
+Chinese has no spaces, so label words are kept whole and every other character is separate before merging; otherwise
 whole questions would become tokens.
 """
 
@@ -18,9 +18,9 @@ def train_tokenizer(texts: Iterable[str], whole: Iterable[str], vocabulary: int)
     """Train a tokenizer.
 
     Args:
-        texts: what to learn merges from.
-        whole: Chinese words that must not be cut before merging.
-        vocabulary: number of tokens, special ones included.
+        texts: texts from which merges are learned.
+        whole: Chinese words that must not be split before merging.
+        vocabulary: number of tokens, including special ones.
     """
     tokenizer = Tokenizer(models.BPE())
     words = "|".join(sorted(whole, key=len, reverse=True))

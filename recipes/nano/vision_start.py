@@ -1,13 +1,13 @@
-"""Start a vision transformer from nothing: faces and objects by name, taught by a small convolutional network.
+"""Train a vision transformer from random weights to classify faces and objects, with a small convolutional teacher.
 
 A transformer of nano's size learns slowly from 40 thousand small pictures; a convolutional network of the same cost
-learns the same pictures faster, because neighbourhood is built into it. So the network is trained first (`teacher`)
-and the transformer then follows the labels, the teacher's opinion of the very same augmented picture (Touvron et al.
-2021, DeiT) and, patch by patch, its feature maps (Li et al. 2022, locality guidance); it starts by looking at
-neighbours. Only the transformer goes on; teacher and heads are thrown away.
+learns faster from them, because locality is built into it. So this network is trained first (`teacher`), and the
+transformer then learns from the labels, the teacher's prediction for the same augmented picture (Touvron et al. 2021,
+DeiT) and, patch by patch, its feature maps (Li et al. 2022, locality guidance); it is initialised to attend to
+neighbours. Only the transformer is kept; teacher and heads are discarded.
 
-Which picture stands at which place of the run, and how it is augmented, are functions of the place alone, so an
-interrupted run goes on exactly where it stopped.
+The picture at each position of the run and its augmentation are functions of the position alone, so an interrupted run
+continues exactly.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 CLASSES = EMOTIONS + OBJECTS
 SIDE = 48
 WIDTHS = (64, 128, 256)
-"""Channels of the teacher's three scales."""
+"""Number of channels of the teacher's three scales."""
 GUIDED = (4 * WIDTHS[0], 4 * WIDTHS[1], WIDTHS[2])
-"""What a patch of the student tells of each scale: four places of the finer two, one of the coarsest."""
+"""Outputs of a student's patch for each scale: four positions of the finer two, one of the coarsest."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture file of the mixture: how much of it one pass shows, and the cap for each of its classes."""
+    """A picture file of the mixture: the share of it per pass, and the maximum for each of its classes."""
 
     file: str
     share: float = 1.0
@@ -60,7 +60,7 @@ SOURCES = (
 
 
 class PictureStream(Dataset):
-    """All pictures of a run in one line: place i names a picture, and the order is a function of the seed alone."""
+    """All pictures of a run in sequence: position i selects a picture; the order is a function of the seed alone."""
 
     def __init__(self, folder: Path, split: str, sources: Sequence[Source], *, passes: int, seed: int) -> None:
         parts = [(s, read_pictures(folder / s.file, split, SIDE, crop=s.crop)) for s in sources]
@@ -93,7 +93,7 @@ class PictureStream(Dataset):
 
 
 class HeldPictures(Dataset):
-    """The validation pictures of one source, in file order, never augmented (their place is None)."""
+    """The validation pictures of one source, in file order, never augmented (their position is None)."""
 
     def __init__(self, folder: Path, source: Source) -> None:
         pictures = read_pictures(folder / source.file, "validation", SIDE, crop=source.crop)
@@ -110,7 +110,7 @@ class HeldPictures(Dataset):
 
 @dataclass(frozen=True)
 class PictureBatches:
-    """Collate pictures; training ones are augmented, with a strength that rises over the first `ramp` places."""
+    """Collate pictures; training pictures are augmented, with a strength that rises over the first `ramp` positions."""
 
     ramp: int
     seed: int
@@ -172,10 +172,10 @@ class ConvBlock(nn.Module):
 
 
 class VisionStudent(nn.Module):
-    """The vision transformer with throw-away heads: a class from the mean patch, the teacher's maps from every patch.
+    """The vision transformer with temporary heads: a class from the mean patch, the teacher's maps from every patch.
 
-    The heads for maps look at the layers at one, two and three thirds of the depth, one for each of the teacher's
-    scales (after Li et al. 2022, locality guidance).
+    The heads for maps read the layers at one, two and three thirds of the depth, one for each of the teacher's scales
+    (following Li et al. 2022, locality guidance).
     """
 
     def __init__(self, vision: EmotionQwenVisionTransformer, guided: Sequence[int] = GUIDED) -> None:
@@ -191,7 +191,7 @@ class VisionStudent(nn.Module):
             vision.blocks[layer].register_forward_hook(lambda _, __, out, at=layer: self.seen.update({at: out}))
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
-        """Return `logits` (B, classes) for `pixels` (B, 3, S, S); in training `guesses` too, one tensor per scale."""
+        """Return `logits` (B, classes) for `pixels` (B, 3, S, S); in training, also `guesses`, one tensor per scale."""
         config = self.vision.config
         frames = pixels.unsqueeze(1).expand(-1, config.temporal_patch_size, -1, -1, -1)
         patches = patchify(frames, config.patch_size, config.temporal_patch_size, config.spatial_merge_size)
@@ -205,14 +205,14 @@ class VisionStudent(nn.Module):
         return answer
 
     def map_distance(self, guesses: Sequence[torch.Tensor], maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the mean squared distance of guesses to the teacher's maps, which are brought to variance 1."""
+        """Return the mean squared distance of guesses to the teacher's maps, which are scaled to variance 1."""
         merge = self.vision.config.spatial_merge_size
         targets = [maps_by_patch(m, SIDE // self.vision.config.patch_size, merge) for m in maps]
         return torch.stack([F.mse_loss(g.float(), t) for g, t in zip(guesses, targets, strict=True)]).mean()
 
 
 def maps_by_patch(maps: torch.Tensor, side: int, merge: int) -> torch.Tensor:
-    """Cut feature maps (B, C, S, S), normalised by channel, into the patches' places: (B * side^2, C * k^2), k <= 2."""
+    """Divide feature maps (B, C, S, S), normalised per channel, among the patches: (B * side^2, C * k^2), k <= 2."""
     maps = F.batch_norm(maps.float(), None, None, training=True)
     if maps.shape[-1] > 2 * side:
         maps = F.adaptive_avg_pool2d(maps, 2 * side)
@@ -221,20 +221,20 @@ def maps_by_patch(maps: torch.Tensor, side: int, merge: int) -> torch.Tensor:
 
 @torch.no_grad()
 def look_nearby(vision: EmotionQwenVisionTransformer, sharpness: float = 5.0) -> None:
-    """Set the attention biases so that a head starts by looking at one neighbour of its patch, as a convolution does.
+    """Set the attention biases so that a head initially attends to one neighbour of its patch, like a convolution.
 
-    Rotary positions turn a constant query and a constant key into a function of the offset alone; keys turned back by
-    an offset make it largest there. Of six heads, four take the direct neighbours in even layers and the diagonal ones
-    in odd layers, one its own patch, and one is left to look everywhere. Training may move all of it (after
-    d'Ascoli et al. 2021, ConViT; here without a new parameter).
+    Rotary positions make the product of a constant query and a constant key a function of the offset alone; rotating
+    the key back by an offset puts the maximum there. Of six heads, four attend to the direct neighbours in even layers
+    and the diagonal ones in odd layers, one to its own patch, and one is unchanged. All of it stays trainable
+    (following d'Ascoli et al. 2021, ConViT; here without a new parameter).
 
     Args:
-        vision: the transformer; its rotary positions turn half of a head's pairs by row, half by column.
+        vision: the transformer; its rotary positions rotate half of a head's pairs by row, half by column.
         sharpness: size of the constant query and key in the two fastest pairs.
     """
     config = vision.config
     size = config.hidden_size // config.num_heads
-    pairs = size // 4  # of a direction
+    pairs = size // 4  # per direction
     speeds = 10000.0 ** (-torch.arange(pairs) / pairs)
     direct, diagonal = ((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
     for layer, block in enumerate(vision.blocks):
@@ -250,19 +250,23 @@ def look_nearby(vision: EmotionQwenVisionTransformer, sharpness: float = 5.0) ->
                     key[head, at + size // 2] = -sharpness * torch.sin(turn)
 
 
-class VisionTrainer(Trainer):
-    """Cross-entropy with smoothing; with a teacher, its softened opinion of the same pictures and its maps too."""
+class OrderedTrainer(Trainer):
+    """transformers' Trainer for a data set in the order of training."""
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+class VisionTrainer(OrderedTrainer):
+    """Trainer with smoothed cross-entropy; with a teacher, also its softened predictions and feature maps."""
 
     teacher: ConvTeacher | None = None
     temperature = 2.0
     follow = 0.9
     guidance = 10.0
 
-    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the loss of a batch, and with `return_outputs` the outputs too."""
+        """Return the loss of a batch, and with `return_outputs` also the outputs."""
         outputs = model(**inputs)
         logits = outputs["logits"].float()
         loss = F.cross_entropy(logits, inputs["labels"], label_smoothing=0.1 if self.teacher is None else 0.0)
@@ -278,7 +282,7 @@ class VisionTrainer(Trainer):
 
 
 def accuracy(prediction: Any) -> dict[str, float]:
-    """Score emotions among the seven and objects among the ten, in percent."""
+    """Compute accuracy in percent, of emotions among the seven and of objects among the ten."""
     logits, labels = torch.tensor(prediction.predictions), torch.tensor(prediction.label_ids)
     if labels[0] < len(EMOTIONS):
         right = logits[:, : len(EMOTIONS)].argmax(-1) == labels
@@ -289,7 +293,7 @@ def accuracy(prediction: Any) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class VisionRun:
-    """One run over the pictures. `ramp_passes`: passes until augmentation has its full strength."""
+    """Settings of one training run. `ramp_passes` is the number of passes until augmentation has full strength."""
 
     data: Path
     output: Path
@@ -301,8 +305,31 @@ class VisionRun:
     seed: int = 7
 
 
+def training_arguments(run: Any, **more: Any) -> TrainingArguments:
+    """Return the arguments that the training runs of nano's vision transformer share, with those of one run."""
+    return TrainingArguments(
+        output_dir=str(run.output),
+        learning_rate=run.learning_rate,
+        lr_scheduler_type="cosine",
+        max_grad_norm=1.0,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="steps",
+        save_total_limit=2,
+        report_to=[],
+        remove_unused_columns=False,
+        seed=run.seed,
+        **more,
+    )
+
+
+def resume(trainer: Trainer) -> None:
+    """Train, continuing from the last checkpoint in the output folder if there is one."""
+    folder = trainer.args.output_dir
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if Path(folder).is_dir() else None)
+
+
 def run_vision(run: VisionRun, model: nn.Module, teacher: ConvTeacher | None = None) -> Path:
-    """Train `model` on the pictures, going on from the last checkpoint in `run.output` if there is one.
+    """Train `model` on the pictures, continuing from the last checkpoint in `run.output` if there is one.
 
     Returns:
         The file of the trained weights, `run.output/model.safetensors`.
@@ -310,27 +337,18 @@ def run_vision(run: VisionRun, model: nn.Module, teacher: ConvTeacher | None = N
     stream = PictureStream(run.data, "train", SOURCES, passes=run.passes, seed=run.seed)
     one_pass = len(stream) // run.passes
     steps_per_pass = one_pass // run.batch_size
-    arguments = TrainingArguments(
-        output_dir=str(run.output),
+    arguments = training_arguments(
+        run,
         max_steps=len(stream) // run.batch_size,
         per_device_train_batch_size=run.batch_size,
         per_device_eval_batch_size=256,
-        learning_rate=run.learning_rate,
-        lr_scheduler_type="cosine",
         warmup_steps=steps_per_pass // 2,
-        max_grad_norm=1.0,
         bf16=True,
-        use_cpu=not torch.cuda.is_available(),
         logging_steps=max(steps_per_pass // 5, 1),
         eval_strategy="steps",
         eval_steps=steps_per_pass,
-        save_strategy="steps",
         save_steps=max(steps_per_pass // 4, 1),
-        save_total_limit=2,
-        report_to=[],
-        remove_unused_columns=False,
         label_names=["labels"],
-        seed=run.seed,
     )
     validation = {source.file.split("_")[1].split(".")[0]: HeldPictures(run.data, source) for source in SOURCES}
     trainer = VisionTrainer(
@@ -343,6 +361,6 @@ def run_vision(run: VisionRun, model: nn.Module, teacher: ConvTeacher | None = N
         optimizers=(MuonWithAdamW(split_parameters(model, {}, run.learning_rate, run.weight_decay)), None),
     )
     trainer.teacher = teacher
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.output)) if run.output.is_dir() else None)
+    resume(trainer)
     trainer.save_model(str(run.output))
     return run.output / "model.safetensors"

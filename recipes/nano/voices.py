@@ -1,4 +1,4 @@
-"""Labelled voices as a part of a mixture, and what is drawn over them so that few suffice."""
+"""Labelled voices as a part of a mixture, and their augmentation, because there are few."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from emotion_qwen.records import Sample
 from recipes.nano.questions import ask_voice
 
 SPEEDS = (0.88, 1.12)
-"""Slowest and fastest; the pitch moves along, which is another voice saying the same."""
+"""Lowest and highest speed; the pitch changes with it, as if another person spoke."""
 GAINS = (-9.0, 6.0)  # dB
-NOISES = (20.0, 45.0)  # dB under the voice
-SHIFT = 0.15  # of the length, either way
+NOISES = (20.0, 45.0)  # dB below the voice
+SHIFT = 0.15  # share of the length, in either direction
 
 
 def vary(wave: np.ndarray, rng: random.Random) -> np.ndarray:
-    """Draw another rendering of a voice: speed and pitch, loudness, noise, and when it begins; the length stays."""
+    """Draw a random variant of a voice: speed and pitch, loudness, noise, and start; the length is unchanged."""
     speed = rng.uniform(*SPEEDS)
     count = int(len(wave) / speed)
     moved = np.interp(np.arange(count) * speed, np.arange(len(wave)), wave)
@@ -42,8 +42,8 @@ class VoicesPart:
         name: of the part.
         domain: "emotion" or "general".
         voices: the sounds.
-        seed: of questions and of what is drawn over the sounds.
-        varied: whether a sound comes in another rendering every turn.
+        seed: seed of questions and augmentation.
+        varied: whether a sound is varied every turn.
         closed: share of questions that name the choices.
     """
 
@@ -56,7 +56,7 @@ class VoicesPart:
 
     @property
     def identity(self) -> str:
-        """A hash of ids and of what is done to the sounds."""
+        """A hash of the ids and of the processing of the sounds."""
         done = f"{self.seed} {self.varied} {self.closed}"
         return hashlib.sha256("\n".join((*self.voices.ids, done)).encode()).hexdigest()[:16]
 

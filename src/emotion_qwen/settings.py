@@ -132,7 +132,7 @@ class ClipSettings(Settings):
 
 
 class HearingSettings(Settings):
-    """How sound becomes model input, for a model that hears. Saved with it, like `ClipSettings`.
+    """How sound becomes model input, for a model with audio input. Saved with it, like `ClipSettings`.
 
     The defaults are Whisper large's, with four encoder frames of 20 ms to a token.
     """
@@ -140,7 +140,7 @@ class HearingSettings(Settings):
     mels: int = Field(128, ge=1)
     """Bands of the log-mel spectrogram."""
     window_seconds: float = Field(30.0, gt=0)
-    """Length of what the encoder hears at once; longer sound is heard window by window."""
+    """Length of the window of the encoder; longer sound is divided into windows."""
     frames_per_token: int = Field(4, ge=1)
     """Encoder frames of 20 ms that become one token."""
     level: float | None = Field(default=None, ge=-60, le=0)

@@ -230,16 +230,16 @@ def test_an_index_that_promises_more_than_its_shards_hold(qwen):
     values = json.loads(index.read_text())
     values["weight_map"]["visual.phantom"] = next(iter(values["weight_map"].values()))
     index.write_text(json.dumps(values))
-    refused(source, "its shards do not hold visual.phantom")
+    refused(source, "its shards lack visual.phantom")
 
 
 def test_a_truncated_file_is_noticed(qwen):
     path = qwen() / "model.safetensors"
     size = path.stat().st_size
     os.truncate(path, size - 10)
-    refused(path.parent, f"{size - 10} bytes that are no complete safetensors file", "copy it again")
+    refused(path.parent, f"{size - 10} bytes that are not a complete safetensors file", "copy it again")
     path.write_bytes(b"no safetensors file at all")
-    refused(path.parent, "26 bytes that are no complete safetensors file")
+    refused(path.parent, "26 bytes that are not a complete safetensors file")
 
 
 def test_pickles_are_refused_unread(qwen):
@@ -287,7 +287,7 @@ def test_a_tied_head_that_is_stored_must_equal_the_embedding(qwen, rewrite, tmp_
     assert report.dropped == {"lm_head.weight": "tied to the embedding"}
     rewrite(source, lambda t: {**t, "lm_head.weight": t["lm_head.weight"] + 1})
     refused(
-        source, "lm_head.weight differs from model.embed_tokens.weight although config.json says tie_word_embeddings"
+        source, "lm_head.weight differs from model.embed_tokens.weight although config.json sets tie_word_embeddings"
     )
 
 
@@ -299,7 +299,7 @@ def test_a_target_that_holds_something_is_left_alone(qwen, tmp_path):
     target.mkdir()
     convert(source, target)  # empty: allowed
     before = sorted(path.name for path in target.iterdir())
-    with pytest.raises(CheckpointError, match="already holds something; choose another name or remove it first"):
+    with pytest.raises(CheckpointError, match="is not empty; choose another name or remove it first"):
         convert(source, target)
     assert sorted(path.name for path in target.iterdir()) == before
 
@@ -316,7 +316,9 @@ def test_an_interrupted_conversion_leaves_nothing(qwen, tmp_path, fault):
     with pytest.raises((KeyboardInterrupt, CheckpointError)) as caught:
         convert(source, tmp_path / "ours", progress=stop)
     if isinstance(fault, OSError):
-        assert "could not be written ([Errno 28] No space left on device); nothing was left" in str(caught.value)
+        assert "could not be written ([Errno 28] No space left on device); the incomplete folder was removed" in str(
+            caught.value
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["qwen"]
 
 
@@ -329,7 +331,7 @@ def test_a_disk_that_is_too_small_is_refused_before_writing(qwen, monkeypatch):
 def test_a_disk_that_becomes_full_leaves_nothing(qwen):
     source = qwen()
     with room(10_000):
-        refused(source, "could not be written (", "nothing was left under that name. Check space and permissions")
+        refused(source, "could not be written (", "the incomplete folder was removed. Check space and permissions")
 
 
 def test_a_dry_run_writes_nothing(qwen, tmp_path):
@@ -358,7 +360,7 @@ def test_the_command_converts_and_reports(qwen, tmp_path, capsys):
 def test_the_command_shows_what_was_left_out(model, tmp_path, capsys):
     model().save_pretrained(tmp_path / "one")
     assert main(["convert", str(tmp_path / "one"), str(tmp_path / "two"), "--fresh-gate"]) == 0
-    assert f"left out: {GATE}head.bias (a fresh gate was asked for)" in capsys.readouterr().out
+    assert f"left out: {GATE}head.bias (a new gate was requested)" in capsys.readouterr().out
 
 
 def test_the_gate_is_drawn_alike_every_time(config):

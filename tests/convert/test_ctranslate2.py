@@ -169,7 +169,7 @@ def test_a_cut_encoder_is_the_first_layers_on_a_shorter_window(encoder, tmp_path
     folder = write(tmp_path / "ct2" / "model.bin", variables(encoder))
     cut = ["--whisper-layers", "2", "--whisper-seconds", "0.8", "--frames-per-token", "20"]
     assert main(["convert", str(deaf_folder), str(tmp_path / "ours"), "--whisper", str(folder), *cut]) == 0
-    assert "behind the first 2 layers" in capsys.readouterr().out
+    assert "after the first 2 layers" in capsys.readouterr().out
     engine = Engine.load(tmp_path / "ours", device="cpu")
     assert engine.processor.hearing == HearingSettings(mels=16, window_seconds=0.8, frames_per_token=20)
     short = WhisperEncoder._from_config(WhisperConfig(**{**SHAPE, "encoder_layers": 2, "max_source_positions": 40}))
@@ -184,9 +184,9 @@ def test_a_cut_encoder_is_the_first_layers_on_a_shorter_window(encoder, tmp_path
 def test_a_cut_that_the_encoder_does_not_have_is_refused(encoder, tmp_path, deaf_folder):
     folder = write(tmp_path / "ct2" / "model.bin", variables(encoder))
     for cut, text in (
-        (EncoderCut(4, layers=4), "the first 4 encoder layers were asked for; expected 1 to 3"),
+        (EncoderCut(4, layers=4), "the first 4 encoder layers were requested; expected 1 to 3"),
         (EncoderCut(4, layers=0), "the first 0 encoder layers"),
-        (EncoderCut(4, seconds=2.5), "a window of 2.5 s was asked for; expected a multiple of 0.02 s up to 2 s"),
+        (EncoderCut(4, seconds=2.5), "a window of 2.5 s was requested; expected a multiple of 0.02 s up to 2 s"),
         (EncoderCut(4, seconds=0.41), "a window of 0.41 s"),
         (EncoderCut(3, seconds=0.8), "frames_per_token 3 does not divide the 40"),
     ):
@@ -208,7 +208,7 @@ def test_files_that_are_wrong_are_refused_in_one_line(encoder, tmp_path):
     write(path, good)
     whole = path.read_bytes()
     for end in (2, 40, len(whole) // 2, len(whole) - 5):
-        refused("that are no complete model", whole[:end])
+        refused("that are not a complete model", whole[:end])
     refused("version 7 of the format, or another format; expected", b"\7" + whole[1:])
     refused("float32", whole.replace(b"conv1/bias\0\1\x20", b"conv1/bias\0\1\x21"))
     refused("unknown type 9", whole.replace(b"conv1/bias\0\1\x20\0\0\0\0", b"conv1/bias\0\1\x20\0\0\0\x09"))

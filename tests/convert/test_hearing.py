@@ -136,7 +136,7 @@ def test_a_model_with_ears_converts_and_can_be_given_others(whisper, tmp_path):
     assert all(torch.equal(one[key], two[key]) for key in one)
     other, theirs = whisper("encoder", encoder_layers=1, num_mel_bins=8)
     report = convert_with_whisper(tmp_path / "one", tmp_path / "three", other, cut=EncoderCut(10))
-    assert {reason for reason in report.dropped.values()} == {"another audio encoder was given"} and len(
+    assert {reason for reason in report.dropped.values()} == {"replaced by another audio encoder"} and len(
         report.dropped
     ) == 43
     three = Engine.load(tmp_path / "three", device="cpu")
@@ -221,9 +221,9 @@ def test_pickles_are_refused_unread_and_other_parts_are_named(whisper, tmp_path)
     folder, _ = whisper()
     rewrite(folder, lambda tensors: {**tensors, "classifier.weight": torch.zeros(2, 2)})
     report = convert_with_whisper(NANO, tmp_path / "ours", folder, dry_run=True)
-    assert report.dropped["classifier.weight"] == "no part of Whisper's encoder" and not report.written
+    assert report.dropped["classifier.weight"] == "not part of Whisper's encoder" and not report.written
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refused(folder, "only pickled weights (pytorch_model.bin); reading a pickle can run code, so it is refused")
+    refused(folder, "only pickled weights (pytorch_model.bin); they are refused, as reading a pickle can run code")
 
 
 def test_the_command_says_what_is_new_and_what_is_left_out(whisper, tmp_path, capsys):
@@ -233,7 +233,7 @@ def test_the_command_says_what_is_new_and_what_is_left_out(whisper, tmp_path, ca
     assert main([*call, "--frames-per-token", "10"]) == 0
     out = capsys.readouterr().out
     assert "left out: 28 tensors, model.decoder.embed_positions.weight" in out and "only its encoder is used" in out
-    assert f"the encoder of {folder} is copied as it is; the compressor behind it is new: train it" in out
+    assert f"the encoder of {folder} is copied unchanged; the compressor after it is new: train it" in out
     values = json.loads(report.read_text())
     assert len(values["dropped"]) == 28 and values["parts"]["audio compressor"][0] == 6 and values["gate_seed"] is None
     assert main(["convert", str(NANO), str(tmp_path / "x"), "--whisper", str(tmp_path)]) == 2

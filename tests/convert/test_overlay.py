@@ -146,7 +146,7 @@ def test_another_base_is_refused(story, overlay, tmp_path):
     shutil.copytree(story[0] / "base", other)
     tensors = load_file(other / "model.safetensors")
     save_file({name: values + 1 for name, values in tensors.items()}, other / "model.safetensors")
-    refused(other, overlay, "but the overlay of 'tiny' was trained on", "give that very file")
+    refused(other, overlay, "but the overlay of 'tiny' was trained on", "give exactly that file")
     shutil.rmtree(other)
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_overlay_is_refused(story, overlay):
     base = story[0] / "base"
     content = (overlay / TENSORS).read_bytes()
     (overlay / TENSORS).write_bytes(content[:-4] + b"\0\0\0\1")
-    refused(base, overlay, "not the file that overlay.json names")
+    refused(base, overlay, "not the file named in overlay.json")
     (overlay / TENSORS).unlink()
     refused(base, overlay, "cannot be read (No such file or directory)")
     edit(overlay, format=2)
@@ -178,7 +178,7 @@ def test_a_damaged_overlay_is_refused(story, overlay):
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_named(change, text, story, overlay):
     rewrite(overlay, change)
-    refused(story[0] / "base", overlay, "overlay 'tiny' and its base do not fit together", text)
+    refused(story[0] / "base", overlay, "overlay 'tiny' and its base are incompatible", text)
 
 
 def test_tokens_that_the_configuration_does_not_expect_are_refused(story, overlay):

@@ -131,7 +131,7 @@ def test_a_configuration_as_older_folders_have_it(text_folder, tmp_path):
     assert model.config.rope_parameters["rope_theta"] == 2000.0
     assert (ours(load(tmp_path / "ours"), ids) - logits(model, ids)).abs().max() < 1e-4
     save_file({**tensors, "lm_head.weight": head["lm_head.weight"] + 1}, source / "model.safetensors")
-    refused(source, "lm_head.weight differs from the embedding although config.json says tie_word_embeddings")
+    refused(source, "lm_head.weight differs from the embedding although config.json sets tie_word_embeddings")
 
 
 def test_greedy_tokens_with_left_padding_are_those_of_the_source(text_folder, tmp_path):
@@ -205,9 +205,7 @@ def test_rows_that_no_token_has_are_used_first(text_folder, tmp_path):
     source, _ = text_folder(rows=304)
     report = convert_text_model(source, tmp_path / "ours")
     taken = {name: text.partition(", ")[2] for name, text in report.tokens.items()}
-    assert sorted(taken.values()) == sorted(
-        ["a row that no token had"] * 4 + [f"which was {name}" for name in RESERVED[:4]]
-    )
+    assert sorted(taken.values()) == sorted(["an unused row"] * 4 + [f"which was {name}" for name in RESERVED[:4]])
     assert load(tmp_path / "ours").config.text_config.vocab_size == 304
 
 
@@ -290,14 +288,14 @@ def test_the_command_says_where_every_part_comes_from(text_folder, tmp_path, cap
     report = tmp_path / "report.json"
     assert main(["convert", str(source), str(tmp_path / "ours"), "--report", str(report)]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "tokens that the source lacks: <|vision_start|>: id 3, which was <repo_name>," in out
+    assert "tokens missing in the source: <|vision_start|>: id 3, which was <repo_name>," in out
     assert "is text-only and has no vision transformer; this one is new: train it, or give --vision" in out
     assert json.loads(report.read_text())["vision"] is None
     assert main(["convert", str(source), str(tmp_path / "seeing"), "--vision", str(deaf_folder), "--dry-run"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "text-only" not in out and "dry run; nothing written to" in out
     assert main(["convert", str(source), str(tmp_path / "x"), "--whisper", str(tmp_path)]) == 2
-    assert "gets its audio side in a second step" in capsys.readouterr().err
+    assert "gets its audio input in a second step" in capsys.readouterr().err
     assert main(["convert", str(deaf_folder), str(tmp_path / "x"), "--vision", str(tmp_path)]) == 2
     assert "--vision and --tokens are for a text-only SOURCE" in capsys.readouterr().err
     assert not (tmp_path / "x").exists() and not (tmp_path / "seeing").exists()
@@ -413,11 +411,11 @@ def test_half_a_gguf_file_is_refused(gguf_file):
     source, _ = gguf_file()
     content = source.read_bytes()
     source.write_bytes(content[: len(content) - 2000])
-    refused(source, "no complete GGUF file")
+    refused(source, "not a complete GGUF file")
     source.write_bytes(content[:300])
-    refused(source, "no complete GGUF file")
+    refused(source, "not a complete GGUF file")
     source.write_bytes(b"GGML" + content[4:])
-    refused(source, "no complete GGUF file (GGUF magic invalid)")
+    refused(source, "not a complete GGUF file (GGUF magic invalid)")
 
 
 def test_without_gguf_the_extra_is_named(tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def test_c2_visuals_and_placeholders_must_agree(processor):
 
 
 def test_c3_a_row_without_anything_to_learn_is_refused(tmp_path, processor):
-    with pytest.raises(DataError, match="without an assistant turn; nothing could be learned"):
+    with pytest.raises(DataError, match="without an assistant turn; add one"):
         processor.apply_chat_template(turns("How?"), tokenize=True, return_labels=True)
     told = [found(tmp_path, turns("How?")), found(tmp_path, turns("How?", " "))]
     assert "the last turn, is user; expected assistant" in told[0].reason

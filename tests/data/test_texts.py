@@ -10,30 +10,17 @@ from emotion_qwen.data.texts import read_texts
 from emotion_qwen.errors import DataError
 
 
-@pytest.fixture
-def file(tmp_path):
-    rows = [
-        ("a", "what a day", ["joy"], "train"),
-        ("b", "oh no", ["fear"], "train"),
-        ("c", "both", ["joy", "fear"], "train"),
-        ("d", "held out", ["anger"], "validation"),
-    ]
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(("id", "text", "ekman", "split"))}
-    pq.write_table(pa.table(columns), tmp_path / "texts.parquet")
-    return tmp_path / "texts.parquet"
-
-
-def test_one_label_and_one_split(file):
-    texts = read_texts(file, "train")
+def test_one_label_and_one_split(comment_file):
+    texts = read_texts(comment_file, "train")
     assert (texts.texts, texts.labels, texts.ids) == (("what a day", "oh no"), ("happiness", "fear"), ("a", "b"))
-    assert len(read_texts(file, "validation")) == 1
+    assert len(read_texts(comment_file, "validation")) == 1
 
 
-def test_faults_are_named(file, tmp_path):
+def test_faults_are_named(comment_file, tmp_path):
     with pytest.raises(DataError, match="does not exist; give a Parquet file with id, text, ekman, split"):
         read_texts(tmp_path / "none.parquet", "train")
     with pytest.raises(DataError, match="no text has split 'test'"):
-        read_texts(file, "test")
+        read_texts(comment_file, "test")
     pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), tmp_path / "bare.parquet")
     with pytest.raises(DataError, match=r"missing column\(s\) \['ekman', 'split'\]"):
         read_texts(tmp_path / "bare.parquet", "train")

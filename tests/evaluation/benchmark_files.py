@@ -13,8 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from emotion_qwen.evaluation.run.stored import Stored
+
 DFEW_FOLDER = "EmoLabel_DataSplit/test(single-labeled)"
 MAFW_FOLDER = "Train & Test Set/single/no_caption"
+
+
+def loaded(parts):
+    """Return message parts with stored pictures decoded; all others unchanged."""
+    return [
+        {**part, "image": part["image"].load()} if isinstance(part.get("image"), Stored) else part for part in parts
+    ]
 
 
 @cache

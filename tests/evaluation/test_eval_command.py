@@ -73,7 +73,7 @@ def test_a_fault_of_the_files_is_told_once_and_strange_ids_are_named(task, tmp_p
         capsys, "--tasks", "toy,dfew", "--data", tmp_path, "--model", model, "--output", tmp_path / "run"
     )
     assert code == 1 and err.count("holds no **/test(single-labeled)/set_*.csv") == 1
-    assert f"{model}: 2 ids are of no item that was asked, first 'toy/4'" in err
+    assert f"{model}: 2 ids belong to no item, first 'toy/4'" in err
 
 
 def rows_of(page: str, start: str) -> list[list[str]]:
@@ -97,9 +97,9 @@ def test_a_page_says_what_is_independent_and_shows_no_empty_columns(tmp_path, ca
         ["toy", "words", "en", "WAR", "50.0 %"],
     ]
     assert rows_of(overview, "| toy ")[0][5] == "0.0 to 84.2", "two films are two observations: 1 - 0.025 ** (1 / 2)"
-    note = "Note: 4 items in 2 groups of one picture, person or question, drawn together; with so few, intervals"
+    note = "Note: 4 items in 2 groups with one picture, person or question, drawn together; with so few, intervals"
     assert page.count(f"{note} are rough and may be too narrow.") == 2
-    assert 'Worst answers. All were asked: "Which?"' in page and "| item | right | said |" in page
+    assert 'Worst answers. All were asked: "Which?"' in page and "| item | correct | answer |" in page
     assert "anger (75%)" in page, "how sure the model was of what is wrong"
     assert "always happiness, the commonest label: WAR 50.0%" in page
 
@@ -114,7 +114,7 @@ def test_the_column_of_the_release_says_in_which_wording_it_is_to_be_read(tmp_pa
     model = replies(tmp_path / "a.jsonl", "happy")
     assert run(capsys, "--tasks", "toy", "--model", model, "--output", tmp_path / "run")[0] == 0
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert "These were made with the wording of the release, which is the column toy.release." in page
+    assert "The published numbers use the release's wording, which is the column toy.release." in page
 
 
 def test_a_page_without_frames(task, tmp_path, capsys):
@@ -235,7 +235,7 @@ def test_runs_that_cannot_be_compared(task, tmp_path, capsys):
     model = replies(tmp_path / "c.jsonl", *["happy"] * 4)
     assert run(capsys, "--tasks", "toy", "--model", model, "--output", tmp_path / "few", "--limit", "2")[0] == 0
     code, _, err = run(capsys, "compare", tmp_path / "few", tmp_path / "run" / "a")
-    assert code == 2 and "nothing that can be compared (toy, en: 2 items" in err
+    assert code == 2 and "nothing to compare (toy, en: 2 items" in err
 
 
 def test_a_model_of_ours_in_both_languages(tmp_path, capsys):

@@ -121,7 +121,7 @@ def test_the_verdict_says_how_sure_it_is(folders):
     )
     assert "points, 1.5 allowed). Emotion skill: +25.0 points (+1" in verdict(lost) and warnings(lost) == []
     unsure = compare(*folders, ["cifar", "shapes"], allow=5.5)
-    assert not unsure.failed and "more items would settle it" in warnings(unsure)[0]
+    assert not unsure.failed and "more items are needed" in warnings(unsure)[0]
     gained = compare(folders[1], folders[0], ["cifar"], allow=1.5)
     assert "on the one general task the second model scores 10.0 points higher" in verdict(gained)
     assert gained.loss.high < 0 and gained.sure

@@ -80,4 +80,4 @@ def test_a_folder_without_a_model_and_a_folder_of_another_model(capsys, data):
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
     (other / "config.json").write_text(json.dumps({**config, "gate_mode": "general"}), encoding="utf-8")
     code, _, err = run(capsys, data, other, "nano", "--tasks", "cifar", "--limit", "1")
-    assert code == 2 and "holds predictions made otherwise (weights" in err
+    assert code == 2 and "holds predictions made with other settings (weights" in err

@@ -47,7 +47,7 @@ def test_every_model_has_a_folder_of_its_own():
     ("changed", "told"),
     [
         ({"tasks": []}, "tasks"),
-        ({"tasks": ["fer"], "options": {"dfew": {"x": "1"}}}, "options for dfew, which is no chosen task"),
+        ({"tasks": ["fer"], "options": {"dfew": {"x": "1"}}}, "options for dfew, not a chosen task"),
         ({"tasks": ["fer"], "limits": 3}, "unknown key 'limits'.*Did you mean 'limit'"),
         ({"tasks": ["fer"], "languages": ["de"]}, "languages.0"),
     ],

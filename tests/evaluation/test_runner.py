@@ -75,8 +75,8 @@ def test_items_that_cannot_be_scored_are_named_and_the_rest_is_asked(tmp_path):
     strange = [*items(3), emotion_item(1), emotion_item(5, "boredom")]
     kept, rejected = usable(strange, "likelihood")
     assert [item.id for item in kept] == ["toy/0", "toy/1", "toy/2"]
-    assert rejected["toy/1"] == "comes 2 times; the first is asked"
-    assert rejected["toy/5"].startswith("the right answer 'boredom' is none of anger, disgust")
+    assert rejected["toy/1"] == "occurs 2 times; the first is used"
+    assert rejected["toy/5"].startswith("the answer 'boredom' is not one of anger, disgust")
     assert usable(strange, "text")[1].keys() == {"toy/1"}, "who answers in words may know other words"
     done = answer_task(Echo(), toy(strange, answered="likelihood"), tmp_path / "toy")
     assert len(done.predictions) == 3 and not done.whole
@@ -98,7 +98,7 @@ def test_what_was_asked_is_kept_without_media(tmp_path):
 def test_what_is_told_in_words_belongs_to_the_prompt(tmp_path):
     told = [emotion_item(1, parts=({"type": "text", "text": text},)) for text in ("I won.", "I lost.")]
     answer_task(Echo(), toy(told[:1]), tmp_path / "toy")
-    with pytest.raises(DataError, match="item 'toy/1' was asked in other words"):
+    with pytest.raises(DataError, match="the question or the answer of item 'toy/1' has changed"):
         answer_task(Echo(), toy(told[1:]), tmp_path / "toy")
 
 

@@ -188,4 +188,4 @@ def test_repeated_and_unknown_ids_of_a_file_stand_in_the_record_and_on_the_page(
     record = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))["columns"][0]
     assert record["duplicates"] == ["toy/0"] and record["strays"] == ["toy/9"] and record["groups"] == 5
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert "answered more than once" in page and "answers to no item that was asked" in page
+    assert "answered more than once" in page and "answers to unknown items" in page

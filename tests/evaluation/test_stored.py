@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
 from emotion_qwen.errors import MediaError
-from emotion_qwen.evaluation.run.stored import Stored, loaded
+from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.media.picture import decode_picture
 
 from . import benchmark_files as files
@@ -42,7 +43,7 @@ def test_what_is_no_picture_is_named_with_its_file(tmp_path):
         Stored(path, "p1").load()
     with pytest.raises(MediaError, match=r"a\.parquet, picture p2: holds no bytes"):
         Stored(path, "p2", row=1).load()
-    with pytest.raises(MediaError, match=r"b\.tsv, picture p3: no base64"):
+    with pytest.raises(MediaError, match=r"b\.tsv, picture p3: not base64"):
         Stored(Path("b.tsv"), "p3", text="?").load()
 
 

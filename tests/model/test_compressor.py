@@ -217,9 +217,7 @@ def test_weights_sum_to_one_in_fp32_although_the_model_is_bf16(compressor):
 def test_grids_that_do_not_add_up_are_refused(compressor):
     with pytest.raises(ShapeError) as caught:
         compressor()(torch.randn(16, 32), torch.arange(4), torch.tensor([[1, 4, 6]]))
-    assert str(caught.value) == (
-        "16 patch features came for grids of 24 patches; pass grid_thw of exactly these visuals"
-    )
+    assert str(caught.value) == ("16 patch features for grids of 24 patches; pass grid_thw of exactly these visuals")
 
 
 def test_heads_must_divide_the_width(config):

@@ -123,7 +123,7 @@ def test_visuals_side_by_side_are_told_apart_by_their_grids(config):
 def test_grids_of_other_visuals_are_refused(config):
     with pytest.raises(ShapeError, match="more visual tokens than grids; pass the grid of every visual"):
         place(config(), [(0, 1), (1, 6), (0, 1), (1, 6)], image_grid_thw=torch.tensor([[1, 4, 6]]))
-    with pytest.raises(ShapeError, match="5 visual tokens stand where a grid has 6; pass the grids of exactly"):
+    with pytest.raises(ShapeError, match="5 visual tokens for a grid of 6; pass the grids of exactly"):
         place(config(), [(0, 1), (1, 5)], image_grid_thw=torch.tensor([[1, 4, 6]]))
 
 

@@ -84,7 +84,7 @@ def test_windows_follow_each_other_and_tell_how_much_of_them_is_sound():
     assert torch.equal(mel[1], log_mel(wave[SAMPLE_RATE : 2 * SAMPLE_RATE], 8))
     assert torch.equal(mel[2], log_mel(wave[2 * SAMPLE_RATE :], 8, SAMPLE_RATE))
     assert mel_windows(wave[:1], hearing)[1].tolist() == [1]
-    with pytest.raises(DataError, match="a sound without a sample came; leave its audio part out"):
+    with pytest.raises(DataError, match="the sound has no samples; leave its audio part out"):
         mel_windows(wave[:0], hearing)
 
 

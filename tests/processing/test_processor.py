@@ -161,11 +161,11 @@ def test_sound_becomes_windows_and_as_many_tokens_as_it_lasts(processor, tmp_pat
 def test_a_deaf_models_processor_refuses_sound(processor):
     chat = [{"role": "user", "content": [{"type": "audio", "audio": wave(1.0)}]}]
     deaf = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings)
-    with pytest.raises(DataError, match=r"1 sound\(s\) came for a model that does not hear; leave the audio parts out"):
+    with pytest.raises(DataError, match=r"1 sound\(s\) for a model without audio input; leave the audio parts out"):
         deaf.apply_chat_template(chat, tokenize=True)
     ours = EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, processor.clip_settings, {})
     silent = [{"role": "user", "content": [{"type": "audio", "audio": clip(2, 1.0)}]}]
-    with pytest.raises(DataError, match="'made' has no sound that can be read; leave its audio part out"):
+    with pytest.raises(DataError, match="'made' has no readable sound; leave its audio part out"):
         ours.apply_chat_template(silent, tokenize=True)
     with pytest.raises(SettingsError, match="hearing_settings: unknown key 'mel'.*Did you mean 'mels'"):
         EmotionQwenProcessor(processor.image_processor, processor.tokenizer, None, {}, {"mel": 80})
@@ -209,7 +209,7 @@ def test_media_parts_take_paths_of_every_kind(processor, tmp_path, gray_clip, fo
 )
 def test_an_address_is_refused_and_not_fetched(processor, url):
     for part in ({"type": "image", "url": url}, {"type": "video", "video": url}, {"type": "audio", "path": url}):
-        with pytest.raises(DataError, match="is an address; nothing is fetched here, download it and give its path"):
+        with pytest.raises(DataError, match="is a URL; files are not downloaded here, give a local path"):
             processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True)
 
 
@@ -217,7 +217,7 @@ def test_a_file_without_sound_is_named(processor, tmp_path, gray_clip):
     for path in (gray_clip, tmp_path / "picture.png"):
         Image.fromarray(picture(5)).save(tmp_path / "picture.png")
         part = {"type": "audio", "audio": str(path)}
-        with pytest.raises(DataError, match=rf"{path.name}' has no sound that can be read.*; leave its audio part out"):
+        with pytest.raises(DataError, match=rf"{path.name}' has no readable sound.*; leave its audio part out"):
             processor.apply_chat_template([{"role": "user", "content": [part]}], tokenize=True)
 
 

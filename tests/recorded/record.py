@@ -47,7 +47,7 @@ MASKS: tuple[tuple[str, str, str], ...] = (
     (r'("frames": \d+, "seconds": )[\d.e-]+', r"\1<TIME>", "duration of an answer of a benchmark"),
     (r'("items": \d+, "seconds": )[\d.e-]+', r"\1<TIME>", "duration of a step of `ver build`"),
     (r"[\d.]+(?= hours of decoding)", "<TIME>", "what `ver estimate` makes of these"),
-    (r"[\d.]+(?= s of answering)", "<TIME>", "the sum of these on a page"),
+    (r"(?<=answering took )[\d.]+(?= s)", "<TIME>", "the sum of these on a page"),
     (r"""(train_(?:runtime|samples_per_second|steps_per_second)['"]: '?)[\d.e-]+""", r"\1<TIME>", "pace of training"),
     (r"(tfevents)\.\S+", r"\1.<RANDOM>", "time, machine and process in the name of a log"),
     (r'("created": ?)\d+', r"\1<TIME>", "time of an answer or a model card"),

@@ -68,14 +68,14 @@ def test_an_invented_person_is_mended_in_one_more_round(checked):
 
     row, server, _ = checked(script)
     assert row["status"] == "kept" and row["rounds"] == 1 and "another woman" not in row["en"]
-    assert rounds(row) == [["en: people: 2 told of, 1 measured"], []]
+    assert rounds(row) == [["en: people: 2 described, 1 measured"], []]
     assert sum(one.kind == "describe" for one in server.requests) == 3  # the Chinese one was not asked again
 
 
 @pytest.mark.parametrize(
     "fault, changes",
     [
-        ("people: 2 told of, 1 measured", {"people": 2}),
+        ("people: 2 described, 1 measured", {"people": 2}),
         ("label: 'sad', but the description says happiness", {"emotions": ["sad"], "valence": -0.5}),
     ],
 )

@@ -101,8 +101,8 @@ def test_a_clip_without_a_usable_answer_is_rejected_with_the_reason(folder):
 
 def test_objections_are_put_to_the_teacher(folder):
     with ServedTeacher() as teacher:
-        endpoint(teacher, folder).describe(ITEM, "zh", ["people: 2 told of, 1 measured"])
-        assert "审核者" in teacher.requests[0].texts and "people: 2 told of" in teacher.requests[0].texts
+        endpoint(teacher, folder).describe(ITEM, "zh", ["people: 2 described, 1 measured"])
+        assert "审核者" in teacher.requests[0].texts and "people: 2 described" in teacher.requests[0].texts
 
 
 def test_the_same_clip_gives_the_same_request(folder):
@@ -186,5 +186,5 @@ def test_movements_of_a_face_follow_the_person_who_makes_them():
 
 def test_a_report_without_an_answer_is_no_description():
     for changes in ({"label": None}, {"label": "sad", "uncertainty": Uncertainty(0.3, 0.9, 1.0, True, 0.4, True)}):
-        with pytest.raises(Unusable, match="the model gives no answer about this clip"):
+        with pytest.raises(Unusable, match="the model gives no answer for this clip"):
             compose(report([], language="en", **changes), ITEM, "en")

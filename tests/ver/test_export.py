@@ -156,7 +156,7 @@ def test_what_is_no_set_is_named(tmp_path):
     [
         ("no face in 40% of the frames, at most 40%", "no face"),
         ("near duplicate of a-0", "near duplicate"),
-        ("en: people: 2 told of, 1 measured; zh: length: x", "people"),
+        ("en: people: 2 described, 1 measured; zh: length: x", "people"),
         ("unreadable: 'x'", "unreadable"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_description_that_fits_passes(language):
 @pytest.mark.parametrize(
     "language, changes, begins",
     [
-        ("en", {"people": 2}, "people: 2 told of, 1 measured"),
+        ("en", {"people": 2}, "people: 2 described, 1 measured"),
         ("en", {"body": "She turns to another person beside her."}, "people: 'another person', but one face"),
         ("en", {"scene": "Two women sit at a table."}, "people: 'Two women'"),
         ("zh", {"body": "旁边还有另一个男人。"}, "people: '另一个男人'"),
@@ -113,7 +113,7 @@ def test_the_speaker_is_the_one_whose_mouth_moves():
 
 def test_a_track_that_broke_off_is_not_a_second_person_at_once():
     assert against(item=measured(people=2, most_people=1)) == []
-    assert "people: 3 told of, 1 to 2 measured" in against(item=measured(people=2, most_people=1), people=3)
+    assert "people: 3 described, 1 to 2 measured" in against(item=measured(people=2, most_people=1), people=3)
 
 
 def test_the_languages_must_agree():

@@ -31,7 +31,7 @@ def measured(**changes):
         ({"people": 0}, "no face"),
         ({"coverage": 0.4}, "no face in 60% of the frames, at most 40%"),
         ({"face_size": 0.03}, "small face: 0.030 of the frame, at least 0.07"),
-        ({"step": 0.9}, "unsteady face: 0.90 of its side a step, at most 0.6"),
+        ({"step": 0.9}, "unsteady face: 0.90 of its side per step, at most 0.6"),
         ({"sharpness": 3.0}, "blurred face: sharpness 3.0, at least 15"),
         ({"status": "rejected", "reason": "unreadable: x"}, "unreadable: x"),
     ],
@@ -41,7 +41,7 @@ def test_every_rejection_has_its_reason(changes, reason):
 
 
 @pytest.mark.parametrize(
-    "speaker, reason", [(0, ""), (NOBODY, "nobody likely speaks"), (UNKNOWN, "nobody likely speaks")]
+    "speaker, reason", [(0, ""), (NOBODY, "likely no visible speaker"), (UNKNOWN, "likely no visible speaker")]
 )
 def test_a_speaker_can_be_asked_for(speaker, reason):
     assert fault_of(measured(speaker=speaker), PLAIN.model_copy(update={"speaking": True})) == reason
@@ -100,7 +100,7 @@ def test_benchmark_pictures_do_not_come_into_the_set(tmp_path):
     row = measured(clip="b-0", hashes=json.dumps([f"{picture_hashes(frames[:1])[0]:016x}"] * 4))
     settings = PLAIN.model_copy(update={"benchmarks": (str(tmp_path),)})
     (found,) = select(lambda: iter([row]), settings)
-    assert found["reason"] == "shows what benchmark file 'test_001.mp4' shows"
+    assert found["reason"] == "shows the same as benchmark file 'test_001.mp4'"
     with pytest.raises(DataError, match=r"select.benchmarks: .*nowhere.* does not exist"):
         list(select(lambda: iter([]), PLAIN.model_copy(update={"benchmarks": ("nowhere",)})))
 

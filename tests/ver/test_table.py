@@ -70,9 +70,9 @@ def test_a_damaged_line_and_a_missing_table_are_named(tmp_path):
     made.open()
     with made.journal.open("ab") as file:
         file.write(b"nonsense\n")
-    with pytest.raises(DataError, match=r"look.jsonl', line 2: no item"):
+    with pytest.raises(DataError, match=r"look.jsonl', line 2: not an item"):
         table(tmp_path).open()
-    with pytest.raises(DataError, match="does not exist; run emotion-qwen ver build"):
+    with pytest.raises(DataError, match="does not exist; complete emotion-qwen ver build"):
         list(read_rows(tmp_path / "none.parquet"))
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints of others as folders of ours."""
+"""Conversion of other checkpoints to folders of this package."""

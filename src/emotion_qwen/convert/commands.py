@@ -33,30 +33,30 @@ SEEING = (VISION, GENERAL, EMOTION, GATE)
 @click.command()
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--fresh-gate", is_flag=True, help="Start a new gate although SOURCE has one.")
-@click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Store all weights so; default: as they are.")
-@click.option("--dry-run", is_flag=True, help="Check every key and shape, write nothing.")
-@click.option("--vision", help="Of a text-only SOURCE: folder or hub name whose vision transformer is taken.")
+@click.option("--fresh-gate", is_flag=True, help="Initialise a new gate even if SOURCE has one.")
+@click.option("--dtype", type=click.Choice(list(DTYPE_NAMES)), help="Type of the stored weights; default: unchanged.")
+@click.option("--dry-run", is_flag=True, help="Check every key and shape without writing.")
+@click.option("--vision", help="For a text-only SOURCE: folder or hub name with the vision transformer.")
 @click.option(
     "--tokens",
     type=click.Path(exists=True, path_type=Path, dir_okay=False),
-    help="Of a text-only SOURCE: UTF-8 file of further tokens to add, one per line.",
+    help="For a text-only SOURCE: UTF-8 file with further tokens to add, one per line.",
 )
 @click.option(
     "--whisper",
-    help="Whisper checkpoint whose encoder is added: a hub name, or a folder of transformers or CTranslate2.",
+    help="Whisper checkpoint that provides the audio encoder: a hub name, or a folder of transformers or CTranslate2.",
 )
-@click.option("--whisper-layers", type=int, help="Take only the first N layers of the encoder; default: all.")
-@click.option("--whisper-seconds", type=float, help="Length of a window of sound; default: the encoder's, 30 s.")
+@click.option("--whisper-layers", type=int, help="Use only the first N layers of the encoder; default: all.")
+@click.option("--whisper-seconds", type=float, help="Length of an audio window; default: the encoder's, 30 s.")
 @click.option(
-    "--frames-per-token", type=int, default=4, show_default=True, help="20 ms encoder frames per audio token."
+    "--frames-per-token", type=int, default=4, show_default=True, help="Encoder frames (20 ms) per audio token."
 )
 @click.option(
     "--group-features",
     type=click.Choice(GROUP_FEATURES),
     default=GROUP_FEATURES[0],
     show_default=True,
-    help="What makes an audio token: all its encoder frames, or their mean and deviation.",
+    help="Input of an audio token: all its encoder frames, or their mean and deviation.",
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the key report as JSON.")
 def convert(
@@ -72,15 +72,15 @@ def convert(
     report: Path | None,
     **options: Any,
 ) -> None:
-    """Turn the checkpoint SOURCE into the Emotion-Qwen folder TARGET.
+    """Convert the checkpoint SOURCE to the Emotion-Qwen folder TARGET.
 
     SOURCE is a hub name, or a folder with config.json and safetensors weights: a Qwen2.5-VL checkpoint, or a folder of
-    this package (then a checked copy). The merger becomes both experts and the gate is new, so the result answers as
-    SOURCE does until it is trained. With --whisper it also gets an audio side: the encoder's weights are copied, the
-    compressor behind it is new and must be trained before sound means anything to the model.
+    this package (which is checked and copied). The merger becomes both experts and the gate is new, so the result
+    answers like SOURCE until it is trained. With --whisper it also gets audio input: the encoder's weights are copied;
+    the compressor after it is new and must be trained before audio is useful.
 
     SOURCE can also be a text-only model, a Llama or Qwen2 folder or a GGUF file of one. It becomes the language model;
-    the vision transformer comes from --vision, or is new and must be trained before a picture means anything.
+    the vision transformer is that of --vision, or new, in which case it must be trained before pictures are useful.
     """
     console = Console(stderr=True)
     folder = Path(source) if Path(source).suffix.lower() == GGUF_SUFFIX and Path(source).is_file() else locate(source)
@@ -111,7 +111,7 @@ def convert(
 def _check_options(text_only: bool, vision: str | None, tokens: Path | None, whisper: str | None) -> None:
     if text_only and whisper is not None:
         raise SettingsError(
-            "a text-only SOURCE gets its audio side in a second step: "
+            "a text-only SOURCE gets its audio input in a second step: "
             "emotion-qwen convert TARGET TARGET2 --whisper NAME"
         )
     if not text_only and (vision is not None or tokens is not None):
@@ -119,7 +119,7 @@ def _check_options(text_only: bool, vision: str | None, tokens: Path | None, whi
 
 
 def print_report(report: KeyReport, console: Console) -> None:
-    """Print the counts per part, then what was cloned, is new or left out."""
+    """Print the counts per part, then what was cloned, is new or was left out."""
     say = partial(console.print, markup=False, highlight=False)
     table = Table("part", "tensors", "parameters", "from")
     for part, (tensors, parameters) in report.parts.items():
@@ -129,11 +129,11 @@ def print_report(report: KeyReport, console: Console) -> None:
         say(line)
     if report.whisper:
         say(
-            f"the encoder of {report.whisper} is copied as it is; the compressor behind it is new: train it before "
+            f"the encoder of {report.whisper} is copied unchanged; the compressor after it is new: train it before "
             "sound is used"
         )
     if report.tokens:
-        say(f"tokens that the source lacks: {listed(map(': '.join, report.tokens.items()), LISTED)}")
+        say(f"tokens missing in the source: {listed(map(': '.join, report.tokens.items()), LISTED)}")
     if _new(report, VISION):
         say(
             f"{report.source} is text-only and has no vision transformer; this one is new: train it, or give --vision",
@@ -151,7 +151,7 @@ def print_report(report: KeyReport, console: Console) -> None:
 
 
 def _dropped(report: KeyReport) -> Iterator[str]:
-    """Name what was left out, by reason; of many keys with one reason the first few and their count."""
+    """List what was left out, by reason; for many keys with one reason, the first few and their number."""
     reasons: dict[str, list[str]] = {}
     for key, reason in report.dropped.items():
         reasons.setdefault(reason, []).append(key)

@@ -1,9 +1,9 @@
-"""Turn a Qwen2.5-VL checkpoint into a folder of ours, without loading a model.
+"""Convert a Qwen2.5-VL checkpoint to a folder of this package, without loading a model.
 
-Tensors go from the source's shards into new ones, a shard at a time; the merger is written twice, as general and as
-emotion expert; the gate is new, and so is the compressor of an audio encoder that is added. Because both experts start
-equal and the gate's weights sum to 1, the converted model answers as its source does, whatever the gate says. The
-target appears under its name only when it is complete.
+Tensors are copied from the source's shards into new ones, one shard at a time; the merger is written twice, as general
+and as emotion expert; the gate is new, and so is the compressor of an added audio encoder. Because both experts start
+equal and the gate's weights sum to 1, the converted model answers like its source, whatever the gate's output. The
+target gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ COMPANIONS = (
     "chat_template.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
     "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "LICENSE", "NOTICE",
 )  # fmt: skip
-# Of the source's config.json these are set anew, everything else is kept.
+# These fields of the source's config.json are replaced, everything else is kept.
 OWN_FIELDS = ("model_type", "architectures", "auto_map", "transformers_version")
 
 
 @dataclass(frozen=True)
 class KeyReport:
-    """What a conversion did, or with `dry_run` would do, with every key.
+    """Report of a conversion (or with `dry_run`, of what it would do) for every key.
 
     Attributes:
         source: the source folder.
@@ -60,17 +60,17 @@ class KeyReport:
         written: False after a dry run.
         parts: part of the model -> (tensors, parameters).
         cloned: tensors of the emotion expert that are copies of the source's merger, with that source.
-        fresh: tensors that are new: of the gate, of the audio side's compressor, of experts and vision transformer.
-        gate_seed: of the new gate; None if the gate came from the source.
+        fresh: tensors that are new: of the gate, of the audio tower's compressor, of experts and vision transformer.
+        gate_seed: seed of the new gate; None if the gate is the source's.
         dropped: source keys not carried over, with the reason.
         dtypes: dtype -> number of tensors as written.
         size: bytes of all tensors.
         weights: names of the weight files.
         companions: files copied byte for byte.
         missing: files of tokenizer and image processor that the source lacks; the result cannot be used without them.
-        whisper: the folder that the audio encoder came from, if one was given.
-        vision: of a text-only source, the folder that the vision transformer came from; None if it is new.
-        tokens: special token of ours that a text-only source lacks -> where its embedding row comes from.
+        whisper: the folder of the audio encoder, if one was given.
+        vision: for a text-only source, the folder of the vision transformer; None if it is new.
+        tokens: special token that a text-only source lacks -> source of its embedding row.
     """
 
     source: str
@@ -116,7 +116,7 @@ class WriteOptions:
         if self.dtype is not None and self.dtype not in DTYPE_NAMES:
             raise SettingsError(unknown_choice("dtype", self.dtype, DTYPE_NAMES))
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise CheckpointError(f"target {target} already holds something; choose another name or remove it first")
+            raise CheckpointError(f"target {target} is not empty; choose another name or remove it first")
 
 
 def convert(
@@ -134,25 +134,25 @@ def convert(
     """Convert a checkpoint folder.
 
     Args:
-        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder
-            of ours (then a checked copy).
+        source: folder with config.json and safetensors weights: Qwen2.5-VL in either of its key layouts, or a folder of
+            this package (which is checked and copied).
         target: folder to make; it must not exist or be empty.
         fresh_gate: start a new gate although the source has one.
         dtype: "bfloat16", "float16" or "float32"; None keeps every tensor's own.
         max_shard_size: bytes at which an output shard is full.
         dry_run: check everything and report, but write nothing.
-        whisper: the encoder of a Whisper checkpoint, for a model that is to hear.
+        whisper: the encoder of a Whisper checkpoint, to add audio input.
         finish: called with the folder when all is written and before it gets its name; adds files or changes them.
         progress: called with (tensors written, all tensors).
 
     Returns:
-        What became of every key.
+        The report for every key.
 
     Raises:
-        CheckpointError: a source that is incomplete, damaged (NaN or infinite values, too), pickled, quantised or does
-            not fit its config.json; a target that holds something; a disk that is full. Nothing is left under the
+        CheckpointError: the source is incomplete, damaged (including NaN or infinite values), pickled, quantised or
+            does not fit its config.json; the target is not empty; or the disk is full. Nothing is left under the
             target's name then.
-        SettingsError: an unknown dtype.
+        SettingsError: the dtype is unknown.
     """
     source, target = Path(source), Path(target)
     options = WriteOptions(dtype, max_shard_size, dry_run, finish, progress)
@@ -224,7 +224,7 @@ def read_config(source: Path) -> dict[str, Any]:
     try:
         values = read_json(source / "config.json")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{source}: no config.json; give the folder that holds it beside the weights") from error
+        raise CheckpointError(f"{source}: no config.json; give the folder that contains it and the weights") from error
     if values.get("quantization_config"):
         method = values["quantization_config"].get("quant_method", "unknown method")
         raise CheckpointError(
@@ -270,7 +270,7 @@ def _check_tied(mapping: KeyMap, stored: dict[str, StoredTensor]) -> None:
     embedding = mapping.sources[EMBEDDING]
     if not same_bytes(stored[TIED_HEAD], stored[embedding]):
         raise CheckpointError(
-            f"{TIED_HEAD} differs from {embedding} although config.json says tie_word_embeddings; "
+            f"{TIED_HEAD} differs from {embedding} although config.json sets tie_word_embeddings; "
             "set it to false there to keep both"
         )
 

@@ -1,10 +1,9 @@
 """Whisper in CTranslate2's format, as faster-whisper uses it: the encoder of `model.bin` under transformers' names.
 
 The file is a flat list, little-endian: a version, the name and revision of the model's specification, the number of
-variables, then for each variable its name, rank, sizes, type, number of bytes and values; at the end come aliases,
-names that stand for a variable of equal values. Self-attention stores query, key and value as one matrix; query and
-key are not scaled beforehand. Source: `python/ctranslate2/specs/model_spec.py` of OpenNMT/CTranslate2, versions 2 to 6
-of the format.
+variables, then for each variable its name, rank, sizes, type, number of bytes and values; at the end are aliases,
+further names of a variable. Self-attention stores query, key and value as one matrix; query and key are not scaled
+beforehand. Source: `python/ctranslate2/specs/model_spec.py` of OpenNMT/CTranslate2, versions 2 to 6 of the format.
 
 Only headers are read here. Weights are mapped from the file when they are written, and 8-bit and 16-bit integers are
 de-quantised to fp32 then: a value divided by the scale of its row.
@@ -158,7 +157,7 @@ def read_variables(path: Path) -> dict[str, PackedTensor]:
             variables.update({alias: variables[name] for alias, name in pairs})
         except (struct.error, UnicodeDecodeError, KeyError) as error:
             raise CheckpointError(
-                f"{path}: {size} bytes that are no complete model ({error}); copy it again"
+                f"{path}: {size} bytes that are not a complete model ({error}); copy it again"
             ) from error
     for name, scale in list(variables.items()):
         owner = name.removesuffix("_scale")
@@ -182,7 +181,7 @@ def _variable(file: BinaryIO, path: Path, version: int) -> PackedTensor:
     if math.prod(shape) * known[code].itemsize != size:
         raise CheckpointError(f"{path}: {name} has {size} bytes for {shape} of {known[code]}; copy the file again")
     tensor = PackedTensor(path, name, known[code], shape, file.tell())
-    if size:  # what lies behind the end is noticed at its last byte
+    if size:  # an end beyond that of the file is noticed at its last byte
         file.seek(size - 1, 1)
         if not file.read(1):
             raise struct.error(f"{name} ends early")

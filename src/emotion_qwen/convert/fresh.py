@@ -30,7 +30,7 @@ def new_compressor(config: EmotionQwenAudioConfig, hidden: int, seed: int = SEED
     """Draw the tensors (fp32) of an audio compressor, with weights of `init_std`.
 
     Args:
-        config: of the audio side.
+        config: configuration of the audio tower.
         hidden: width of the language model.
         seed: two compressors of one seed are equal.
     """

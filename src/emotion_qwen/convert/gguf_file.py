@@ -36,7 +36,7 @@ FIELDS = {
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "rope.freq_base": "rope_theta",
 }
-"""Metadata behind the architecture's name -> field of a Hugging Face configuration."""
+"""Metadata key after the architecture's name -> field of a Hugging Face configuration."""
 REQUIRED = tuple(FIELDS)[:5]
 EPSILON = "attention.layer_norm_rms_epsilon"
 MODULES = {
@@ -63,7 +63,7 @@ SPLITS: dict[str, str] = {
     "qwen2": _WORDS % "", "llama-bpe": _WORDS % "{1,3}", "llama-v3": _WORDS % "{1,3}", "llama3": _WORDS % "{1,3}",
 }  # fmt: skip
 PROBES = ("Hello, world!", "\n\n1. In 2024 it's  12:30 (x_1 = 10).", "你好，世界", "naïve café 😀")
-"""Texts that every tokenizer must give back unchanged."""
+"""Texts that every tokenizer must reproduce."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ def _open(path: Path) -> Any:
         end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
     except (OSError, ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, MemoryError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: no complete GGUF file ({reason}); copy or download it again") from error
+        raise CheckpointError(f"{path}: not a complete GGUF file ({reason}); copy or download it again") from error
     if end > path.stat().st_size:
         raise CheckpointError(
             f"{path}: {path.stat().st_size} bytes, but its tensors end at {end}; copy or download it again"
@@ -159,7 +159,7 @@ def _value(field: Any) -> Any:
 def _configuration(
     architecture: str, metadata: Mapping[str, Any], stored: Mapping[str, Any], path: Path
 ) -> dict[str, Any]:
-    """Say in the terms of config.json what a file's metadata says."""
+    """Convert a file's metadata to the fields of config.json."""
     absent = [f"{architecture}.{name}" for name in (*REQUIRED, EPSILON) if f"{architecture}.{name}" not in metadata]
     if absent or "token_embd.weight" not in stored:
         lacking = ", ".join(absent) or "token_embd.weight"
@@ -228,7 +228,7 @@ def _tokenizer(path: Path, metadata: Mapping[str, Any]) -> PreTrainedTokenizerBa
     differing = [token for number, token in enumerate(tokens) if known.get(token) != number]
     if differing or len(known) != len(tokens):
         raise CheckpointError(
-            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have another id "
+            f"{path}: {len(differing) or abs(len(known) - len(tokens))} of its {len(tokens)} tokens have other ids "
             "after conversion; convert the safetensors checkpoint instead"
         )
     for text in PROBES:

@@ -1,4 +1,4 @@
-"""Adding an audio side: Whisper's encoder to the weights, audio tokens and `hearing_settings` to the processor."""
+"""Add audio input: Whisper's encoder to the weights, audio tokens and `hearing_settings` to the processor."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def convert_with_whisper(
 ) -> KeyReport:
     """Convert a checkpoint folder as `conversion.convert` does, and add the encoder of a Whisper checkpoint.
 
-    The encoder's weights are copied as they are, integers de-quantised. The compressor that turns its frames into
-    tokens is new, so sound means nothing to the model until it is trained; without a sound it answers as it would
-    without an audio side. The folder also gets the processor, with `hearing_settings` and this package's chat template.
+    The encoder's weights are copied unchanged, with integers de-quantised. The compressor that turns its frames into
+    tokens is new, so the model cannot use audio until it is trained; without audio it answers like the source. The
+    folder also gets the processor, with `hearing_settings` and this package's chat template.
 
     Args:
         source: as of `convert`, with tokenizer and image processor.
@@ -39,7 +39,7 @@ def convert_with_whisper(
     Raises:
         CheckpointError: as of `convert`; a Whisper folder that cannot be read or does not fit its config.json; a source
             without processor, or without free rows for the audio tokens.
-        SettingsError: `cut` asks for more than the encoder has, or `frames_per_token` does not divide a window.
+        SettingsError: `cut` exceeds the encoder, or `frames_per_token` does not divide a window.
     """
     source, whisper = Path(source), Path(whisper)
     stored: Mapping[str, StoredTensor | PackedTensor]
@@ -54,7 +54,7 @@ def convert_with_whisper(
 
 
 def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQwenProcessor:
-    """Load a folder's processor and add what a model with this audio side needs.
+    """Load a folder's processor and add the settings and tokens for this audio tower.
 
     Raises:
         CheckpointError: the folder has no processor, or its model has no rows for the audio tokens.
@@ -62,7 +62,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
     values = read_config(source)
     processor = load_processor(source)
     tokenizer = processor.tokenizer
-    tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # those it knows stay as they are
+    tokenizer.add_tokens(list(AUDIO_TOKENS), special_tokens=True)  # known tokens stay unchanged
     rows = (values.get("text_config") or values).get("vocab_size", 0)
     if len(tokenizer) > rows:
         raise CheckpointError(
@@ -73,7 +73,7 @@ def hearing_processor(source: Path, config: EmotionQwenAudioConfig) -> EmotionQw
 
 
 def hearing_settings(config: EmotionQwenAudioConfig) -> dict[str, Any]:
-    """Give the processor's `hearing_settings` that belong to an audio side."""
+    """Return the processor's `hearing_settings` for an audio tower."""
     return {
         "mels": config.num_mel_bins,
         "window_seconds": config.max_source_positions * ENCODER_FRAME_SECONDS,

@@ -35,7 +35,7 @@ BIASES = tuple(f"self_attn.{name}_proj.bias" for name in "qkv")
 
 @dataclass(frozen=True)
 class LanguageSource:
-    """The language model of a text-only checkpoint, ready to be written into a model of ours.
+    """The language model of a text-only checkpoint, ready to be written into a model of this package.
 
     Attributes:
         source: the folder or file.
@@ -74,7 +74,7 @@ def text_fields(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], 
     """Turn a text model's configuration into the fields of our text configuration.
 
     Args:
-        values: the parsed config.json, or what a GGUF file says in its terms.
+        values: the parsed config.json, or a GGUF file's metadata in its form.
         place: what messages call the source.
 
     Returns:
@@ -97,7 +97,7 @@ def text_fields(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], 
     if hidden % heads or (getattr(config, "head_dim", None) or hidden // heads) != hidden // heads:
         raise CheckpointError(
             f"{place}: head_dim is {config.head_dim}, but Qwen2.5-VL's attention needs hidden_size / "
-            f"num_attention_heads, {hidden} / {heads}; this checkpoint cannot be carried over"
+            f"num_attention_heads, {hidden} / {heads}; this checkpoint cannot be converted"
         )
     for field in ("attention_bias", "mlp_bias", "use_sliding_window"):
         if getattr(config, field, False):
@@ -145,7 +145,7 @@ def check_tensors(
     unexpected: list[str],
     place: str,
 ) -> dict[str, ReadableTensor]:
-    """Compare tensors with what the configuration asks for, and add zero biases where the source has none.
+    """Compare tensors with the configuration, and add zero biases where the source has none.
 
     Raises:
         CheckpointError: unexpected, missing or wrongly shaped tensors; all of them are named.

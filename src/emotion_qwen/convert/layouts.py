@@ -1,7 +1,7 @@
-"""Which key of a foreign checkpoint becomes which key of ours: names and shapes only, no weights.
+"""Mapping from the keys of other checkpoints to ours: names and shapes only, no weights.
 
-Three layouts are read: "hub" is what the published Qwen2.5-VL folders hold, "nested" what newer transformers keep in
-memory, "ours" what `save_pretrained` of this package writes.
+Three layouts are read: "hub", that of the published Qwen2.5-VL folders; "nested", that of newer transformers in memory;
+and "ours", written by `save_pretrained` of this package.
 """
 
 from __future__ import annotations
@@ -45,22 +45,24 @@ PART_NAMES = {
     "audio compressor": AUDIO_COMPRESSOR,
     "facial actions": ACTIONS,
 }
-"""What the report calls a part -> prefix of its tensors."""
-MERGER = "merger "  # stands for both experts; a blank cannot occur in a key
+"""Name of a part in the report -> prefix of its tensors."""
+MERGER = "merger "  # represents both experts; a space cannot occur in a key
 # Source prefix -> our prefix; the first that fits counts.
 PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
     "hub": (("visual.merger.", MERGER), ("visual.", VISION), ("model.", LANGUAGE), (HEAD, HEAD)),
     "nested": (("model.visual.merger.", MERGER), (VISION, VISION), (LANGUAGE, LANGUAGE), (HEAD, HEAD)),
     "ours": tuple((prefix, prefix) for prefix in PART_NAMES.values()),
 }
-COMPUTED = re.compile(r"rotary(_pos)?_emb\.inv_freq$")  # old checkpoints store what the configuration gives
+COMPUTED = re.compile(
+    r"rotary(_pos)?_emb\.inv_freq$"
+)  # old checkpoints store a value that follows from the configuration
 TIED_HEAD = "lm_head.weight"
 EMBEDDING = f"{LANGUAGE}embed_tokens.weight"
 
 
 @dataclass(frozen=True)
 class KeyMap:
-    """Where every tensor of our model comes from.
+    """The source of every tensor of our model.
 
     Attributes:
         layout: a key of `PREFIXES`.
@@ -68,7 +70,7 @@ class KeyMap:
         shapes: every tensor to write and its shape.
         sources: tensor to write -> source key; absent for `fresh` ones.
         cloned: tensors of the emotion expert that are second copies of the merger.
-        fresh: tensors of the gate and of the audio side's compressor that have no source.
+        fresh: tensors of the gate and of the audio tower's compressor that have no source.
         dropped: source keys that are not carried over, each with the reason.
     """
 
@@ -82,7 +84,7 @@ class KeyMap:
 
 
 def expected_shapes(config: EmotionQwenConfig) -> dict[str, Shape]:
-    """Build the model without memory and return the name and shape of every tensor that a folder of ours holds."""
+    """Build the model without memory and return the name and shape of every tensor in a folder of this package."""
     with torch.device("meta"):
         model = EmotionQwenForConditionalGeneration(config)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
@@ -92,7 +94,7 @@ def expected_shapes(config: EmotionQwenConfig) -> dict[str, Shape]:
 
 
 def detect_layout(keys: Iterable[str]) -> str:
-    """Tell the layout from key names.
+    """Return the layout, recognised by key names.
 
     Raises:
         CheckpointError: none of the known layouts.
@@ -104,7 +106,7 @@ def detect_layout(keys: Iterable[str]) -> str:
             return layout
     raise CheckpointError(
         f"keys of no known layout: {listed(sorted(keys), 12)}; expected a Qwen2.5-VL checkpoint (visual.* with "
-        "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder of ours "
+        "model.layers.*, or model.visual.* with model.language_model.*) or an Emotion-Qwen folder "
         "(model.compressor.*)"
     )
 
@@ -118,7 +120,7 @@ def key_map(
         shapes: name and shape of every source tensor.
         config: our configuration of that model.
         fresh_gate: start a new gate although the source has one.
-        whisper: encoder of a Whisper checkpoint; it takes the place of an audio side that the source may have.
+        whisper: encoder of a Whisper checkpoint; it replaces the source's audio tower, if any.
 
     Returns:
         The complete map; nothing is missing and nothing left over.
@@ -129,7 +131,7 @@ def key_map(
     layout = detect_layout(shapes)
     replaced: dict[str, str] = {}
     if whisper is not None:
-        replaced = {key: "another audio encoder was given" for key in shapes if key.startswith(AUDIO)}
+        replaced = {key: "replaced by another audio encoder" for key in shapes if key.startswith(AUDIO)}
         shapes = {key: shape for key, shape in shapes.items() if key not in replaced}
         config = copy.deepcopy(config)
         config.audio_config = config.audio_token_id = None
@@ -149,7 +151,7 @@ def key_map(
 
 
 def _with_audio(mapping: KeyMap, whisper: WhisperSource) -> KeyMap:
-    """Add the audio side to the map of a model that does not hear."""
+    """Add the audio tower to the map of a model without audio input."""
     config = copy.deepcopy(mapping.config)
     config.audio_config, config.audio_token_id = whisper.config, whisper.token_id
     shapes = expected_shapes(config)
@@ -167,7 +169,7 @@ def _with_audio(mapping: KeyMap, whisper: WhisperSource) -> KeyMap:
 def _place(
     shapes: Shapes, config: EmotionQwenConfig, layout: str, fresh_gate: bool
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Sort source keys into those with a name of ours (or `MERGER` + name), those left out and those unknown."""
+    """Divide source keys into those that map to our names (or `MERGER` + name), those left out and unknown ones."""
     sources: dict[str, str] = {}
     dropped: dict[str, str] = {}
     unexpected = []
@@ -178,11 +180,11 @@ def _place(
         elif name is None:
             unexpected.append(key)
         elif name.startswith(GATE) and fresh_gate:
-            dropped[key] = "a fresh gate was asked for"
+            dropped[key] = "a new gate was requested"
         elif name == TIED_HEAD and config.tie_word_embeddings:
             dropped[key] = "tied to the embedding"
         elif name in sources:
-            raise CheckpointError(f"{key} and {sources[name]} both stand for {name}; keep one of them")
+            raise CheckpointError(f"{key} and {sources[name]} both map to {name}; keep one of them")
         else:
             sources[name] = key
     return sources, dropped, unexpected

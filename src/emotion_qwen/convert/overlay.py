@@ -1,4 +1,4 @@
-"""Overlays: what training made of a model whose language model is somebody else's, without a byte of the latter.
+"""Overlays: the trained changes to a model whose language model belongs to others, without a byte of the latter.
 
 An overlay is a folder with `overlay.json`, one safetensors file, and the small files of a model folder. Its tensors are
 of three kinds: whole tensors of our model; pairs `NAME:lora_A` (rank, in) and `NAME:lora_B` (out, rank), whose product
@@ -41,7 +41,7 @@ BLOCK = 2**20  # bytes hashed together
 
 
 class OverlayManifest(Settings):
-    """What `overlay.json` says.
+    """The content of `overlay.json`.
 
     Attributes:
         format: of the overlay, `FORMAT`.
@@ -136,7 +136,7 @@ def source_digest(source: Path) -> str:
 
 
 def read_overlay(overlay: Path) -> OverlayManifest:
-    """Read and check what an overlay says of itself.
+    """Read and check the manifest of an overlay.
 
     Raises:
         CheckpointError: no overlay, one of another format, or one whose weights are not those that it names.
@@ -149,11 +149,11 @@ def read_overlay(overlay: Path) -> OverlayManifest:
     except SettingsError as error:
         raise CheckpointError(str(error)) from error
     if manifest.format != FORMAT:
-        raise CheckpointError(f"{path}: format {manifest.format}, expected {FORMAT}; take this package's own version")
+        raise CheckpointError(f"{path}: format {manifest.format}, expected {FORMAT}; use the version for this package")
     if manifest.dtype not in DTYPE_NAMES:
         raise CheckpointError(f"{path}: {unknown_choice('dtype', manifest.dtype, DTYPE_NAMES)}")
     if file_digest(overlay / TENSORS) != manifest.weights:
-        raise CheckpointError(f"{overlay / TENSORS}: not the file that {MANIFEST} names; copy both again")
+        raise CheckpointError(f"{overlay / TENSORS}: not the file named in {MANIFEST}; copy both again")
     return manifest
 
 
@@ -177,14 +177,14 @@ def assemble(
     Raises:
         CheckpointError: another base than the overlay's, an overlay that does not fit it, or a disk that is full;
             nothing is left under the target's name then.
-        MissingPackage: a GGUF file came and gguf is not installed.
+        MissingPackage: the source is a GGUF file and gguf is not installed.
     """
     manifest = read_overlay(overlay)
     digest = source_digest(base)
     if digest != manifest.base:
         raise CheckpointError(
             f"{base}: SHA-256 {digest[:16]}..., but the overlay of {manifest.name!r} was trained on "
-            f"{manifest.base[:16]}...; give that very file"
+            f"{manifest.base[:16]}...; give exactly that file"
         )
     config = EmotionQwenConfig(**read_json(overlay / "config.json"))
     language = read_language(base)
@@ -261,7 +261,7 @@ def overlaid(
         "unfit tensors": wrong,
     }
     if faults := key_faults(kinds, 6):
-        raise CheckpointError(f"overlay {manifest.name!r} and its base do not fit together: {faults}")
+        raise CheckpointError(f"overlay {manifest.name!r} and its base are incompatible: {faults}")
     return tensors
 
 

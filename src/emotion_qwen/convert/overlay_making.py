@@ -1,7 +1,7 @@
-"""Making an overlay of a trained model folder and the base that its language model was converted from.
+"""Make an overlay from a trained model folder and the base from which its language model was converted.
 
-Whatever adapters were merged in which order, what they changed in a matrix has a low rank. So the pairs are computed
-from the difference itself: its singular vectors with the largest singular values. What that leaves out is returned.
+Whatever adapters were merged in whatever order, the change to a matrix has a low rank. So the pairs are computed from
+the difference itself: its singular vectors with the largest singular values. The remainder is returned.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def write_overlay(
     dtype: str = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
-    """Write what a trained folder has and its base has not.
+    """Write the difference between a trained folder and its base.
 
     Args:
         base: the text-only folder or GGUF file that the trained model began with.
-        trained: folder of ours, adapters merged.
+        trained: folder of this package with merged adapters.
         target: folder to make; it must not exist or be empty.
         name: of the model.
         rank: of every pair; at least the ranks of all adapters that were merged, added up.

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import INDEX, weight_files
 
-CHUNK = 2**22  # values looked at together: a whole embedding would take several times its size
+CHUNK = 2**22  # values checked at a time: a whole embedding would take several times its size
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -79,7 +79,7 @@ class OutputTensor:
 
     @property
     def nbytes(self) -> int:
-        """Give the number of bytes it will take."""
+        """Return the number of bytes of the tensor."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> torch.Tensor:
@@ -121,7 +121,7 @@ def read_tensors(folder: Path) -> dict[str, StoredTensor]:
     stored = {key: tensor for file in files for key, tensor in read_header(file).items()}
     lost = sorted(key for key, name in weight_map.items() if key not in stored or stored[key].file.name != name)
     if lost:
-        raise CheckpointError(f"{folder / INDEX}: its shards do not hold {', '.join(lost[:12])}; copy the folder again")
+        raise CheckpointError(f"{folder / INDEX}: its shards lack {', '.join(lost[:12])}; copy the folder again")
     return stored
 
 
@@ -144,13 +144,13 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
                 stored[key] = StoredTensor(path, key, DTYPES[part.get_dtype()], tuple(part.get_shape()))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: {path.stat().st_size} bytes that are no complete safetensors file ({error}); copy it again"
+            f"{path}: {path.stat().st_size} bytes that are not a complete safetensors file ({error}); copy it again"
         ) from error
     return stored
 
 
 def same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
-    """Tell whether two stored tensors have the same dtype, shape and bytes."""
+    """Return whether two stored tensors have the same dtype, shape and bytes."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
     one, other = (tensor.read().flatten().view(torch.uint8) for tensor in (first, second))

@@ -1,7 +1,7 @@
 """Our special tokens in the tokenizer of a text-only model, and the embedding rows that they take.
 
-A token of ours that the tokenizer lacks takes, in this order: a row of the embedding that no token has, the id of a
-special token that is reserved or marks source code, or a new row at the end.
+A token that the tokenizer lacks gets, in this order: an unused row of the embedding, the id of a special token that is
+reserved or marks source code, or a new row at the end.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ UNUSED = re.compile(
 
 @dataclass(frozen=True)
 class PlacedTokens:
-    """A tokenizer that knows our tokens.
+    """A tokenizer that contains our tokens.
 
     Attributes:
         tokenizer: with `<|im_end|>` as end and `<|endoftext|>` as padding.
         rows: embedding rows that it needs.
-        reused: token of ours -> name that its id had before.
+        reused: our token -> name that its id had before.
         pieces: (token id, ids that the token was made of before), for every token with a new meaning.
     """
 
@@ -49,7 +49,7 @@ class PlacedTokens:
 def place_tokens(
     tokenizer: PreTrainedTokenizerBase, rows: int, context: int, further: Sequence[str] = ()
 ) -> PlacedTokens:
-    """Give every token of ours an id.
+    """Assign an id to every token of this package.
 
     Args:
         tokenizer: of the source; it stays as it is.
@@ -59,7 +59,7 @@ def place_tokens(
 
     Raises:
         CheckpointError: the tokenizer has more tokens than the embedding has rows.
-        DataError: a further token that the tokenizer would not give back.
+        DataError: the tokenizer would not reproduce a further token.
     """
     if len(tokenizer) > rows:
         raise CheckpointError(
@@ -89,7 +89,7 @@ def place_tokens(
     ids = placed.get_vocab()
     for token in further:
         if placed.decode([ids[token]]) != token:
-            raise DataError(f"the token {token!r} cannot be added: it would be read back as another text; leave it out")
+            raise DataError(f"the token {token!r} cannot be added: it would be decoded differently; leave it out")
     pieces = tuple(
         (ids[token], tuple(backend.encode(token, add_special_tokens=False).ids)) for token in (*missing, *plain)
     )

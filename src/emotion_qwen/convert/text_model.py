@@ -1,8 +1,8 @@
-"""Turn a text-only checkpoint into a folder of ours: its language model, with a vision transformer from elsewhere.
+"""Convert a text-only checkpoint to a folder of this package: its language model, with another vision transformer.
 
-The vision transformer is copied from another folder, or new in the size of the preset `mini`. The experts behind it are
-copied, too, where they lead into a language model of this width; otherwise they are new. So a picture means nothing to
-the result until it is trained, while a text has the logits that it has in the source.
+The vision transformer is copied from another folder, or new in the size of the preset `mini`. The experts after it are
+copied, too, if their output has the width of this language model; otherwise they are new. So the result cannot use
+pictures until it is trained, while text has the same logits as in the source.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def convert_text_model(
     Args:
         source: a folder of a Llama or Qwen2 model with safetensors weights and tokenizer, or a GGUF file of one.
         target: folder to make; it must not exist or be empty.
-        vision: folder of ours or of Qwen2.5-VL whose vision transformer and image processor are taken; None makes a new
-            vision transformer of the preset `mini`.
+        vision: folder of this package or of Qwen2.5-VL with the vision transformer and image processor to use; None
+            makes a new vision transformer of the preset `mini`.
         further_tokens: plain tokens to add to the tokenizer; each row starts at the mean of what it was made of.
         fresh_gate: start a new gate although `vision` has one.
         options: of `WriteOptions`, without `finish`.
 
     Returns:
-        What became of every key, and which token of ours took which row.
+        The report for every key, and the embedding row of each of our tokens.
 
     Raises:
         CheckpointError: as of `conversion.convert` and `read_language`.
         SettingsError: an unknown dtype.
-        MissingPackage: a GGUF file came and gguf is not installed.
+        MissingPackage: the source is a GGUF file and gguf is not installed.
     """
     source, target = Path(source), Path(target)
     WriteOptions(**options).check(target)
@@ -129,7 +129,7 @@ def _vision(
         taken += [GENERAL, EMOTION]
     keys = {name: key for name, key in mapping.sources.items() if name.startswith(tuple(taken))}
     if not any(name.startswith(VISION) for name in keys):
-        raise CheckpointError(f"{folder}: no vision transformer; give a folder of ours or of Qwen2.5-VL")
+        raise CheckpointError(f"{folder}: no vision transformer; give a folder of this package or of Qwen2.5-VL")
     kept = {name: getattr(other, name) for name in (*GATE_FIELDS, "facial_actions")}
     seen["out_hidden_size"] = width
     whole = EmotionQwenConfig(text_config=text, vision_config=seen, tie_word_embeddings=language.tied, **kept)
@@ -137,7 +137,7 @@ def _vision(
 
 
 def _origins(placed: PlacedTokens, rows: int) -> dict[str, str]:
-    """Say for every token with a new meaning where its embedding row comes from."""
+    """Describe the source of the embedding row of every token with a new meaning."""
     names = {number: placed.tokenizer.convert_ids_to_tokens(number) for number, _ in placed.pieces}
     return {name: f"id {number}, {_origin(name, number, placed, rows)}" for number, name in names.items()}
 
@@ -145,4 +145,4 @@ def _origins(placed: PlacedTokens, rows: int) -> dict[str, str]:
 def _origin(name: str, number: int, placed: PlacedTokens, rows: int) -> str:
     if name in placed.reused:
         return f"which was {placed.reused[name]}"
-    return "a row that no token had" if number < rows else "a new row, the mean of its pieces"
+    return "an unused row" if number < rows else "a new row, the mean of its pieces"

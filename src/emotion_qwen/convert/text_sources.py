@@ -21,7 +21,7 @@ GGUF_SUFFIX = ".gguf"
 
 
 def is_text_source(source: Path) -> bool:
-    """Tell whether a path is a GGUF file or a folder whose config.json is a text model's that is read here."""
+    """Return whether a path is a GGUF file, or a folder whose config.json is that of a supported text model."""
     if source.is_file():
         return source.suffix.lower() == GGUF_SUFFIX
     path = source / "config.json"
@@ -37,7 +37,7 @@ def read_language(source: Path) -> LanguageSource:
     Raises:
         CheckpointError: a source that is incomplete or damaged, another architecture, or one that Qwen2.5-VL's language
             model cannot express, such as scaled rotary positions of a kind that depends on the text's length.
-        MissingPackage: a GGUF file came and gguf is not installed.
+        MissingPackage: the source is a GGUF file and gguf is not installed.
     """
     if source.is_file():
         return read_gguf(source)
@@ -67,7 +67,7 @@ def _check_tied_head(stored: Mapping[str, StoredTensor]) -> None:
     embedding = stored.get("model.embed_tokens.weight")
     if embedding is not None and not same_bytes(stored[TIED_HEAD], embedding):
         raise CheckpointError(
-            f"{TIED_HEAD} differs from the embedding although config.json says tie_word_embeddings; "
+            f"{TIED_HEAD} differs from the embedding although config.json sets tie_word_embeddings; "
             "set it to false there to keep both"
         )
 

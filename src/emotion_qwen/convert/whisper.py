@@ -1,13 +1,13 @@
-"""The encoder of a Whisper checkpoint folder: names and shapes, before any weight is read.
+"""The encoder of a Whisper checkpoint folder: names and shapes, read before any weights.
 
 Folders as transformers saves them, whole (`model.encoder.*` or `encoder.*`) or the encoder alone (bare names), and
-folders in CTranslate2's format (`ctranslate2.py`) are read. The decoder is left out: here the language model makes
-words. Weights keep their values; only the compressor behind the encoder is new.
+folders in CTranslate2's format (`ctranslate2.py`) are read. The decoder is left out, because the language model
+generates the words. Weights keep their values; only the compressor after the encoder is new.
 
-An encoder can be cut. Its first layers carry more of how something is said than its last ones, which turn to words, and
-cost less. Its position vectors are sinusoids that depend on the position alone, so their beginning serves a shorter
-window. The norm behind the last layer is kept: it brings the frames to the size that the compressor expects, whichever
-layer they come from, and a model cut here still is a Whisper encoder.
+An encoder can be cut. Its first layers hold more of how something is said than the last ones, which represent words,
+and they cost less. Its position vectors are sinusoids that depend on the position alone, so their beginning suits a
+shorter window. The norm after the last layer is kept: it scales the frames as the compressor expects, whichever layer
+they come from, and the cut model is still a Whisper encoder.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from emotion_qwen.model.folder import key_faults
 from emotion_qwen.model.parts import AUDIO_ENCODER
 
 PREFIXES = ("model.encoder.", "encoder.", "")
-"""Where the encoder's keys stand in a checkpoint; the first that fits counts."""
-# What the encoder is made of. The other fields of a Whisper configuration speak of its decoder and its tokens.
+"""Prefixes of the encoder's keys in a checkpoint; the first that matches is used."""
+# The fields of the encoder. The other fields of a Whisper configuration describe its decoder and its tokens.
 REQUIRED = (
     "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins", "max_source_positions",
 )  # fmt: skip
@@ -46,13 +46,13 @@ LISTED = 6
 
 @dataclass(frozen=True)
 class EncoderCut:
-    """How much of an encoder is taken, and how its frames become tokens.
+    """The part of an encoder to use, and how its frames become tokens.
 
     Attributes:
         frames_per_token: encoder frames (20 ms each) that become one audio token.
         layers: the first so many; None takes all.
         seconds: length of a window; None takes the encoder's own, 30 s in every published Whisper.
-        group_features: what the compressor reads of the frames of a token: "frames" or "statistics".
+        group_features: input of the compressor from the frames of a token: "frames" or "statistics".
     """
 
     frames_per_token: int = 4
@@ -63,11 +63,11 @@ class EncoderCut:
 
 @dataclass(frozen=True)
 class WhisperSource:
-    """The encoder of a Whisper checkpoint, ready to be written into a model of ours.
+    """The encoder of a Whisper checkpoint, ready to be written into a model of this package.
 
     Attributes:
         folder: the checkpoint.
-        config: of the audio side.
+        config: configuration of the audio tower.
         token_id: of the placeholder that audio tokens replace.
         stored: source key -> tensor, of the encoder alone.
         sources: name in our model -> source key.
@@ -96,12 +96,12 @@ def read_whisper(
         values: its parsed config.json.
         stored: its tensors by their names in transformers.
         cut: how much of the encoder is taken.
-        token_id: id of the audio placeholder in the tokenizer of the model that is to hear.
+        token_id: id of the audio placeholder in the tokenizer of the resulting model.
 
     Raises:
         CheckpointError: another model than Whisper, or keys or shapes that are not what config.json says; all of them
             are named.
-        SettingsError: `cut` asks for more than the encoder has, or its groups do not divide a window.
+        SettingsError: `cut` exceeds the encoder, or its groups do not divide a window.
     """
     whole = audio_config(values, EncoderCut(1), str(folder))
     config = audio_config(values, cut, str(folder))
@@ -125,7 +125,7 @@ def read_whisper(
     encoder[prefix + POSITIONS] = encoder[prefix + POSITIONS].rows(0, config.max_source_positions)
     sources = {AUDIO_ENCODER + key.removeprefix(prefix): key for key in taken}
     dropped = {key: _why_left(key) for key in stored if key not in encoder}
-    dropped.update({key: f"behind the first {config.encoder_layers} layers" for key in expected if key not in taken})
+    dropped.update({key: f"after the first {config.encoder_layers} layers" for key in expected if key not in taken})
     return WhisperSource(str(folder), config, token_id, encoder, sources, dropped)
 
 
@@ -136,7 +136,7 @@ def _layer(name: str) -> int:
 
 
 def audio_config(values: dict[str, Any], cut: EncoderCut, place: str) -> EmotionQwenAudioConfig:
-    """Build the audio side's configuration from a Whisper config.json.
+    """Build the audio tower's configuration from a Whisper config.json.
 
     Raises:
         CheckpointError: another model than Whisper, or sizes that are missing or impossible.
@@ -151,7 +151,7 @@ def audio_config(values: dict[str, Any], cut: EncoderCut, place: str) -> Emotion
     missing = [name for name in REQUIRED if not isinstance(values.get(name), int) or values[name] < 1]
     if missing:
         raise CheckpointError(
-            f"{place}: config.json gives no positive whole number for {', '.join(missing)}; take the original file"
+            f"{place}: config.json has no positive whole number for {', '.join(missing)}; take the original file"
         )
     fields = {name: values[name] for name in (*REQUIRED, *OPTIONAL) if name in values} | _cut(values, cut)
     try:
@@ -171,14 +171,14 @@ def _cut(values: dict[str, Any], cut: EncoderCut) -> dict[str, int]:
     """Return the fields of a configuration that a cut changes."""
     layers, positions = values["encoder_layers"], values["max_source_positions"]
     if cut.layers is not None and not 1 <= cut.layers <= layers:
-        raise SettingsError(f"the first {cut.layers} encoder layers were asked for; expected 1 to {layers}")
+        raise SettingsError(f"the first {cut.layers} encoder layers were requested; expected 1 to {layers}")
     seconds = positions * ENCODER_FRAME_SECONDS
     wanted = seconds if cut.seconds is None else cut.seconds
     frames = round(wanted / ENCODER_FRAME_SECONDS)
     if not 1 <= frames <= positions or abs(frames * ENCODER_FRAME_SECONDS - wanted) > 1e-6:
         raise SettingsError(
-            f"a window of {wanted:g} s was asked for; expected a multiple of {ENCODER_FRAME_SECONDS} s up to "
-            f"{seconds:g} s, what the encoder takes"
+            f"a window of {wanted:g} s was requested; expected a multiple of {ENCODER_FRAME_SECONDS} s up to "
+            f"{seconds:g} s, the encoder's maximum"
         )
     return {"encoder_layers": cut.layers or layers, "max_source_positions": frames}
 
@@ -201,4 +201,4 @@ def encoder_shapes(config: EmotionQwenAudioConfig) -> dict[str, tuple[int, ...]]
 def _why_left(key: str) -> str:
     if "decoder." in key or key.startswith(("decoder/", "proj_out.")):
         return "Whisper's decoder; only its encoder is used"
-    return "no part of Whisper's encoder"
+    return "not part of Whisper's encoder"

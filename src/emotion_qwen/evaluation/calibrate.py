@@ -1,10 +1,11 @@
-"""`emotion-qwen calibrate`: fit a temperature for each channel of a model, stored beside the weights.
+"""`emotion-qwen calibrate`: fit a temperature for each channel of a model, stored with the weights.
 
 Temperature scaling (Guo et al., ICML 2017) divides the scores before the softmax by one number; the order of the labels
-stays. Here every channel has its own: it is fitted by likelihood on validation items of several tasks that have this
-channel alone, each task with the same weight. A temperature is worth what its tasks are: recordings like those of the
-training make a channel look better than it is, so the default tasks of sound and words come from sources that nano was
-not trained on. The calibration error is that of either half of the items under a temperature fitted on the other half.
+is unchanged. Here every channel has its own temperature, fitted by likelihood on validation items of several tasks that
+have this channel alone, each task with the same weight. A temperature is only as good as its tasks: recordings like
+those in training make a channel look better than it is, so the default tasks for sound and words are from sources that
+nano was not trained on. The calibration error is that of either half of the items under a temperature fitted on the
+other half.
 """
 
 from __future__ import annotations
@@ -149,16 +150,16 @@ def calibrate(
     split: str = "validation",
     limit: int | None = None,
 ) -> dict[str, ChannelFit]:
-    """Let a model answer tasks of single channels as if it had no calibration, and fit every channel.
+    """Have a model answer tasks with single channels without calibration, and fit every channel.
 
     Args:
-        engine: the model; its own calibration is put aside.
-        tasks: by channel, names of tasks whose items have this channel alone.
+        engine: the model; its own calibration is ignored.
+        tasks: channel -> names of tasks whose items have this channel alone.
         data: folder of the tasks' data.
         predictions: folder of the answers; an interrupted run continues from them.
         languages: of the questions.
         split: "validation" or "test".
-        limit: answer so many items of each task.
+        limit: number of items of each task.
 
     Raises:
         SettingsError: an unknown task.
@@ -239,7 +240,7 @@ def command(
 def _kept(model: Path) -> Calibration:
     try:
         return Calibration.read(model)
-    except CheckpointError:  # of another version; it is replaced
+    except CheckpointError:  # from another version; it is replaced
         return Calibration()
 
 

@@ -24,7 +24,7 @@ _KEYS = ("tasks", "models", "data", "output", "languages", "split", "limit", "pr
 
 
 class WithDefault(click.Group):
-    """A group whose command `run` is meant where none of its commands is named."""
+    """A group whose default command is `run`."""
 
     default = "run"
 
@@ -153,7 +153,7 @@ def agree(reports: tuple[Path, ...], annotations: Path, output: Path | None, **t
 
 
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:
-    """Score, write the pages, print the table; return what was scored."""
+    """Score, write the pages, print the table; return the scores."""
     from emotion_qwen.evaluation.pages.examples import keep_pictures
     from emotion_qwen.evaluation.pages.score_page import print_scores, write_report
     from emotion_qwen.evaluation.run.score import score_run
@@ -279,7 +279,7 @@ def forgetting(
 
 
 def _answer_all(model: str, folder: Path, tasks: Sequence[Task], device: str, wanted: dict[str, Any]) -> None:
-    """Let one model answer every task; existing answers are kept."""
+    """Have one model answer every task; existing answers are kept."""
     from emotion_qwen.evaluation.run.plan import make_answerer
     from emotion_qwen.evaluation.run.runner import answer_task
 

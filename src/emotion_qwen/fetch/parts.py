@@ -1,4 +1,4 @@
-"""The parts by name: what each is made of, and how it gets into the cache, whole or not at all."""
+"""The parts by name: their ingredients, and their atomic installation into the cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emotion_qwen.fetch.download import obtain
 from emotion_qwen.files import locked, storage_error
 
 Watch = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the current step, the amount done, and the total."""
 Record = Callable[[Path], None]
 
 
@@ -53,19 +53,19 @@ BUILDERS: dict[str, Callable[[dict[str, Path], Path, Watch, Record], None]] = {
 def fetch_part(
     name: str, given: Path | None = None, *, again: bool = False, watch: Watch = lambda what, done, total: None
 ) -> tuple[Path, bool]:
-    """Get a part into the cache, unless it is there already.
+    """Install a part into the cache, unless it is already there.
 
     Args:
         name: a key of `PARTS`.
         given: as of `obtain`.
-        again: also where it is there already, as with `given`.
+        again: replace it if it is already there, as with `given`.
         watch: see `Watch`.
 
     Returns:
         The folder, and whether it was made now.
 
     Raises:
-        CheckpointError: no such part, one that this build does not have, or files that are not what they must be.
+        CheckpointError: the part is unknown or not supported by this build, or files differ from those expected.
         RemoteError, StorageError, MissingPackage: as of `obtain` and `assemble`.
     """
     if name not in PARTS:
@@ -74,10 +74,10 @@ def fetch_part(
     digest, target = part.digest(), fetched_folder(part.folder)
     if digest is None:
         raise CheckpointError(
-            f"this build ships no trained weights for {name!r} yet, so there is nothing to fetch; use nano"
+            f"this build has no trained weights for {name!r} yet, so there is nothing to fetch; use nano"
         )
     if name == MINI:
-        optional("gguf", "gguf")  # better missed now than after the download
+        optional("gguf", "gguf")  # fail before the download rather than after it
         if given is None and fetched_digest(SMOLLM2) == PARTS[SMOLLM2].digest():
             given = fetched_folder(SMOLLM2)
     with locked(target, wait=True):
@@ -109,7 +109,7 @@ def _record(folder: Path, name: str, part: FetchedPart, digest: str) -> None:
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
-    """Make a hidden folder beside the target, on the same file system, that is removed in the end."""
+    """Make a hidden folder next to the target, on the same file system, that is removed at the end."""
     try:
         scratch = TemporaryDirectory(prefix=_hidden(target), dir=target.parent, ignore_cleanup_errors=True)
     except OSError as error:
@@ -123,13 +123,13 @@ def _hidden(target: Path) -> str:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what killed runs have left; the lock says that no other run is using it."""
+    """Remove files left by killed runs; the lock ensures that no other run uses them."""
     for path in target.parent.glob(_hidden(target) + "*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _replace(made: Path, target: Path) -> None:
-    """Give a finished folder its name, in place of an older one."""
+    """Move a finished folder to its final name, replacing an older one."""
     if target.exists():
         os.replace(target, made.with_name("old"))
     os.replace(made, target)

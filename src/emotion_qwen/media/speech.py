@@ -55,7 +55,7 @@ class Recognizer:
         if str(folder) == WHISPER:
             if fetched_digest(WHISPER_FOLDER) is None:
                 raise CheckpointError(
-                    f"the speech model {WHISPER!r} has not been fetched; get it once: emotion-qwen fetch {WHISPER}"
+                    f"the speech model {WHISPER!r} has not been fetched; run once: emotion-qwen fetch {WHISPER}"
                 )
             folder = fetched_folder(WHISPER_FOLDER)
         if not folder.is_dir():

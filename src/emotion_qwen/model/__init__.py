@@ -1,7 +1,7 @@
 """The model. Importing this package registers it, and its processor, with transformers' Auto classes.
 
-`AutoConfig`, `AutoModel`, `AutoModelForImageTextToText` and `AutoProcessor` know Emotion-Qwen only after this import
-(or after touching a public name of `emotion_qwen`); nothing is ever loaded as remote code.
+`AutoConfig`, `AutoModel`, `AutoModelForImageTextToText` and `AutoProcessor` recognise Emotion-Qwen only after this
+import (or after using a public name of `emotion_qwen`); nothing is ever loaded as remote code.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
@@ -25,5 +25,5 @@ __all__ = [
     "preset",
 ]
 
-# Without our processor `AutoProcessor` would return the tokenizer alone, and pictures would be dropped without a word.
+# Without our processor, `AutoProcessor` would return the tokenizer alone and silently drop pictures.
 import emotion_qwen.processing  # noqa: E402, F401

@@ -1,8 +1,8 @@
-"""Facial actions: a small head that measures, from a visual's patch features, what a face does and where it is turned.
+"""Facial actions: a small head that measures facial movements and head angles from a visual's patch features.
 
-It reads the vision transformer alone: no token passes through it, and no answer of the language model depends on it.
-`EmotionQwenConfig.facial_actions` names its outputs: blendshapes of ARKit, about 0 to 1, and the head angles
-yaw, pitch and roll in degrees. They mean something for crops of one face only.
+It uses the vision transformer alone: no token passes through it, and no answer of the language model depends on it.
+`EmotionQwenConfig.facial_actions` names its outputs: blendshapes of ARKit, about 0 to 1, and the head angles yaw, pitch
+and roll in degrees. They are meaningful only for crops of one face.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FacialActionHead(nn.Module):
             grid_thw: (V, 3) times, rows and columns of patches of every visual.
 
         Returns:
-            (V, A) fp32. Each temporal patch of a video is measured by itself; the mean over them is returned.
+            (V, A) fp32. Each temporal patch of a video is measured separately; the mean over them is returned.
 
         Raises:
             ShapeError: the grids do not add up to the number of features.
@@ -51,7 +51,7 @@ class FacialActionHead(nn.Module):
         sizes = torch.repeat_interleave(grid_thw[:, 1] * grid_thw[:, 2], times)  # patches of every frame
         if int(sizes.sum()) != len(features):
             raise ShapeError(
-                f"{len(features)} patch features came for grids of {int(sizes.sum())} patches; "
+                f"{len(features)} patch features for grids of {int(sizes.sum())} patches; "
                 "pass grid_thw of exactly these visuals"
             )
         frames = features.new_empty(len(sizes), self.linear.out_features, dtype=torch.float32)

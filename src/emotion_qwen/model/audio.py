@@ -1,8 +1,8 @@
-"""The audio side: Whisper's encoder over windows of log-mel, and a compressor that turns its frames into tokens.
+"""The audio tower: Whisper's encoder for windows of log-mel, and a compressor that turns its frames into tokens.
 
-A sound of any length comes as windows of equal length, the last one padded with silence, as Whisper pads. Tokens are
-made only of frames that hold sound, so a short sound costs few tokens and silence behind it is never read by the
-language model.
+A sound of any length is divided into windows of equal length, the last one padded with silence as in Whisper. Tokens
+are made only from frames that hold sound, so a short sound costs few tokens and the padding never reaches the language
+model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emotion_qwen.errors import ShapeError
 from emotion_qwen.model.configuration import STATISTICS, EmotionQwenAudioConfig
 
 VARIANCE_FLOOR = 1e-5
-"""Added to a variance before the root, whose slope at 0 has no bound."""
+"""Added to a variance before the square root, whose slope at 0 is unbounded."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ class AudioFeatures(BaseModelOutputWithPooling):
 class AudioCompressor(nn.Module):
     """Turn groups of neighbouring encoder frames into language-model tokens: Linear, GELU, Linear on each group.
 
-    `config.group_features` says what is read of a group. "frames": all its frames, normalised and joined; the first
-    layer grows with the group. "statistics": mean and standard deviation over its frames, normalised. They are what
-    tells emotion in speech (attentive statistics pooling, Okabe et al. 2018, without the attention), and a group may
-    last half a second at no cost.
+    `config.group_features` selects the features of a group. "frames": all its frames, normalised and joined; the first
+    layer grows with the group. "statistics": mean and standard deviation over its frames, normalised. They carry the
+    emotion in speech (attentive statistics pooling, Okabe et al. 2018, without the attention), and their size does not
+    grow with the group, which may last half a second.
     """
 
     def __init__(self, config: EmotionQwenAudioConfig, out_hidden_size: int) -> None:
@@ -84,7 +84,7 @@ class EmotionQwenAudioTower(nn.Module):
             feature_lengths: (W,) frames of each window that hold sound, at least 1.
 
         Raises:
-            ShapeError: the windows have another size than the encoder's, or a length lies outside its window.
+            ShapeError: the windows have another size than the encoder's, or a length is outside its window.
         """
         expected = (self.config.num_mel_bins, self.config.mel_frames)
         if tuple(input_features.shape[1:]) != expected or len(feature_lengths) != len(input_features):
@@ -104,5 +104,5 @@ class EmotionQwenAudioTower(nn.Module):
 
 
 def audio_token_counts(feature_lengths: torch.Tensor, frames_per_token: int) -> torch.Tensor:
-    """Tell how many tokens windows become, from their (W,) mel frames: two of these are one encoder frame."""
+    """Return the numbers of tokens of windows from their (W,) mel frames; two mel frames are one encoder frame."""
     return -(-feature_lengths // (2 * frames_per_token))

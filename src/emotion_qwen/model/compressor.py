@@ -1,9 +1,8 @@
 """The Hybrid Compressor: a general expert, an emotion expert, and a gate that weighs them for every visual.
 
-It stands where Qwen2.5-VL has its patch merger. Each expert has the merger's shape, so that a converted checkpoint
-starts with two copies of it. The gate is the published one (multi-head self-attention, then twice Linear-ReLU-
-LayerNorm) with a softmax head, and it looks at one visual at a time: pictures packed side by side do not see each
-other.
+It replaces the patch merger of Qwen2.5-VL. Each expert has the merger's shape, so that a converted checkpoint starts
+with two copies of it. The gate is the published one (multi-head self-attention, then twice Linear-ReLU- LayerNorm) with
+a softmax head, and it attends within one visual at a time: pictures packed into one batch do not affect each other.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class HybridCompressor(nn.Module):
         sizes = grid_thw.to(features.device).prod(dim=-1)
         if int(sizes.sum()) != len(features):
             raise ShapeError(
-                f"{len(features)} patch features came for grids of {int(sizes.sum())} patches; "
+                f"{len(features)} patch features for grids of {int(sizes.sum())} patches; "
                 "pass grid_thw of exactly these visuals"
             )
         bounds = F.pad((sizes // self.merge_unit).cumsum(0), (1, 0))
@@ -145,5 +144,5 @@ class HybridCompressor(nn.Module):
                 part = tokens.new_zeros(len(grouped), tokens.shape[-1])
                 part = part.index_copy(0, rows, scale[rows].to(tokens.dtype) * tokens)
             fused = part if fused is None else fused + part
-        assert fused is not None  # the weights of a visual sum to 1, so an expert always speaks
+        assert fused is not None  # the weights of a visual sum to 1, so at least one expert is used
         return fused

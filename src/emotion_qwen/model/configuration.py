@@ -40,16 +40,15 @@ class EmotionQwenTextConfig(Qwen2_5_VLTextConfig):
 
 @strict
 class EmotionQwenAudioConfig(WhisperConfig):
-    """The audio side: Whisper's encoder, whose fields are read here, and how its frames become tokens.
+    """The audio tower: the fields of Whisper's encoder, and how its frames become tokens.
 
     Args:
         frames_per_token: encoder frames (20 ms each) that become one token; divides `max_source_positions`, the encoder
             frames of one window.
-        group_features: what is read of the frames that become one token: "frames" or "statistics"; see
-            `AudioCompressor`.
+        group_features: features of the frames that become one token: "frames" or "statistics"; see `AudioCompressor`.
 
     Raises:
-        SettingsError: a window does not hold a whole number of tokens, or unknown group features.
+        SettingsError: a window does not hold a whole number of tokens, or the group features are unknown.
     """
 
     model_type = "emotion_qwen_audio"
@@ -83,16 +82,17 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
     """Configuration of the whole model.
 
     Args:
-        gate_mode: "learned" (the gate weighs both experts), "general" or "emotion" (that expert alone).
+        gate_mode: "learned" (the gate weights both experts), "general" or "emotion" (that expert alone).
         gate_pool: "after" takes the mean over a visual after the gate's attention; "before" feeds the gate one
             pooled vector per visual, as the published release does.
         gate_num_heads: attention heads of the gate; must divide the width of the vision transformer.
         gate_hidden_size: width of the gate's two layers.
         gate_threshold: in inference a fusion weight below this becomes exactly 0 and the other 1.
-        audio_config: of the audio side; None is a model that does not hear, exactly as it is without this field.
+        audio_config: configuration of the audio tower; None is a model without audio input, as if the field were
+            absent.
         audio_token_id: id of the placeholder that audio tokens replace.
         facial_actions: outputs of the head for facial actions, in order, the last three `HEAD_ANGLES`; None is a model
-            without that head, exactly as it is without this field.
+            without that head, as if the field were absent.
 
     Raises:
         SettingsError: an unknown gate mode or pool, heads that do not divide the width, or names of facial actions that
@@ -136,7 +136,7 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         sides = [{n.removesuffix(side) for n in names or () if n.endswith(side)} for side in ("Left", "Right")]
         if unpaired := sorted(sides[0] ^ sides[1]):
             raise SettingsError(
-                f"facial_actions has {unpaired[0]} on one side of the face only; give Left and Right of each"
+                f"facial_actions has {unpaired[0]} on one side of the face only; give both Left and Right"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,5 +148,5 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
 
     @property
     def hearing(self) -> EmotionQwenAudioConfig | None:
-        """The audio side's configuration, typed; None for a model that does not hear."""
+        """The typed configuration of the audio tower; None for a model without audio input."""
         return self.audio_config  # type: ignore[return-value]  # a dict became a configuration when this was made

@@ -31,7 +31,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}); copy the file again") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: a {type(values).__name__}, no object; copy the file again")
+        raise CheckpointError(f"{path}: a {type(values).__name__}, not an object; copy the file again")
     return values
 
 
@@ -49,7 +49,7 @@ def check_folder(path: str | Path, weights: bool = True) -> None:
     if not folder.is_dir():
         on_hub = str(path).count("/") == 1 and not folder.parent.is_dir()
         if folder.is_absolute() or str(path).startswith(".") or folder.exists() or not on_hub:
-            raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that holds config.json")
+            raise CheckpointError(f"model folder {str(path)!r} does not exist; give a folder that contains config.json")
         return
     try:
         kind = read_json(folder / "config.json").get("model_type")
@@ -58,7 +58,7 @@ def check_folder(path: str | Path, weights: bool = True) -> None:
     if kind != EmotionQwenConfig.model_type:
         raise CheckpointError(
             f"{folder}: model_type is {kind!r}, expected {EmotionQwenConfig.model_type!r}; "
-            f"turn it into one with `emotion-qwen convert {folder} OUTPUT`"
+            f"convert it with `emotion-qwen convert {folder} OUTPUT`"
         )
     if weights:
         weight_files(folder)
@@ -68,7 +68,7 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Find the safetensors files of a folder, all shards of them.
 
     Returns:
-        The files, and tensor -> file name as the index of shards says; without an index that is empty.
+        The files, and tensor -> file name from the index of shards, empty without an index.
 
     Raises:
         CheckpointError: only pickled weights, no weights, a missing shard, or a damaged index.
@@ -80,11 +80,11 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
         pickled = sorted(path.name for suffix in ("bin", "pt", "pth") for path in folder.glob(f"*.{suffix}"))
         if pickled:
             raise CheckpointError(
-                f"{folder}: only pickled weights ({', '.join(pickled[:4])}); reading a pickle can run code, so it is "
-                "refused. Convert to safetensors first (save_pretrained of a transformers that you trust with that "
+                f"{folder}: only pickled weights ({', '.join(pickled[:4])}); they are refused, as reading a pickle can "
+                "run code. Convert to safetensors first (save_pretrained of a transformers that you trust with that "
                 "file)"
             )
-        raise CheckpointError(f"{folder}: neither {SINGLE} nor {INDEX}; give a folder that holds safetensors weights")
+        raise CheckpointError(f"{folder}: neither {SINGLE} nor {INDEX}; give a folder with safetensors weights")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
         raise CheckpointError(f"{index}: no 'weight_map'; copy the file again")
@@ -98,11 +98,11 @@ def weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def key_faults(kinds: Mapping[str, Iterable[str]], limit: int = 12) -> str:
-    """Compose what is wrong with the keys of a checkpoint.
+    """Describe the faults in the keys of a checkpoint.
 
     Args:
-        kinds: what is wrong, such as "missing keys" -> the keys.
-        limit: keys listed of each kind.
+        kinds: kind of fault, such as "missing keys" -> the keys.
+        limit: number of listed keys per kind.
 
     Returns:
         "missing keys: a, b; unexpected keys: c", without the kinds that have no key; empty if none has.
@@ -112,7 +112,7 @@ def key_faults(kinds: Mapping[str, Iterable[str]], limit: int = 12) -> str:
 
 @contextmanager
 def staged_folder(target: Path, size: int = 0) -> Iterator[Path]:
-    """Yield an empty hidden folder beside `target`; it gets the name `target` when the block ends without an error.
+    """Yield an empty hidden folder next to `target`; it gets the name `target` when the block ends without an error.
 
     Args:
         target: folder that must appear complete or not at all; it must not exist or be empty.
@@ -137,5 +137,5 @@ def staged_folder(target: Path, size: int = 0) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)  # gone already if it was renamed
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{target} could not be written ({error}); nothing was left under that name. Check space and permissions"
+            f"{target} could not be written ({error}); the incomplete folder was removed. Check space and permissions"
         ) from error

@@ -25,10 +25,10 @@ def load_model(source: ModelSource, **options: Any) -> EmotionQwenForConditional
 
     Raises:
         CheckpointError: weights that do not fit, or an adapter that does not belong to its base.
-        MissingPackage: an adapter came and peft is not installed.
+        MissingPackage: the model is an adapter and peft is not installed.
     """
     if source.adapter is not None:
-        optional("peft", "train")  # better missed now than after the weights are read
+        optional("peft", "train")  # fail before the weights are read rather than after
     model = EmotionQwenForConditionalGeneration.from_pretrained(source.base, **options)
     _check_numbers(model, source.base)
     return model if source.adapter is None else merge_into_base(add_trained_adapter(model, source), source)
@@ -86,7 +86,7 @@ def add_trained_adapter(model: EmotionQwenForConditionalGeneration, source: Mode
         raise CheckpointError(_misfit(source, reason)) from error
     if stored != expected:
         different = sorted(stored ^ expected)
-        raise CheckpointError(_misfit(source, f"{len(different)} keys are in one of them only, first {different[0]}"))
+        raise CheckpointError(_misfit(source, f"{len(different)} keys are in only one of them, first {different[0]}"))
     gate = _stage_gate(source.adapter)
     if gate is not None:
         adapted.get_base_model().set_gate_mode(gate)

@@ -1,10 +1,10 @@
-"""The whole model: Qwen2.5-VL with the Hybrid Compressor in place of its merger. The only code beside `vision.py` and
-`compressor.py` that touches transformers' classes.
+"""The whole model: Qwen2.5-VL with the Hybrid Compressor in place of its merger. The only code besides `vision.py` and
+`compressor.py` that extends transformers' classes.
 
-    pixels --vision transformer--> patch features --Hybrid Compressor--> visual tokens + fusion weights
-    log-mel --Whisper's encoder, compressor--> audio tokens (in models that hear)
-    patch features --head--> facial actions (in models that measure them)
-    visual, audio and text tokens --language model with multimodal rotary positions--> answer
+    pixels --vision transformer--> patch features --Hybrid Compressor--> visual tokens + fusion weights log-mel
+    --Whisper's encoder, compressor--> audio tokens (in models with audio input) patch features --head--> facial actions
+    (in models that measure them) visual, audio and text tokens --language model with multimodal rotary positions-->
+    answer
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from emotion_qwen.model.configuration import GATE_MODES, EmotionQwenConfig
 from emotion_qwen.model.folder import check_folder, key_faults
 from emotion_qwen.model.vision import EmotionQwenVisionTransformer
 
-IGNORE = -100  # a label that is not taught
+IGNORE = -100  # label of a token without supervision
 SOUND = ("input_features", "feature_lengths")
 MEDIA = ("pixel_values", "pixel_values_videos", "input_features")
 
@@ -47,8 +47,8 @@ class VisualFeatures(BaseModelOutputWithPooling):
         last_hidden_state: (N, vision hidden) patch features in window order.
         pooler_output: one (tokens, hidden) tensor per visual.
         gate_weights: (V, 2) fusion weights, general and emotion, fp32.
-        actions: (V, A) facial actions, fp32, as `EmotionQwenConfig.facial_actions` names them; None in training, which
-            needs none, and of a model without that head.
+        actions: (V, A) facial actions in fp32, in the order of `EmotionQwenConfig.facial_actions`; None in training,
+            and for a model without that head.
     """
 
     gate_weights: torch.Tensor | None = None
@@ -57,11 +57,11 @@ class VisualFeatures(BaseModelOutputWithPooling):
 
 @dataclass
 class SupervisedOutput(CausalLMOutputWithPast):
-    """What a training step needs.
+    """Output of a training step.
 
     Attributes:
-        loss: summed over the taught tokens, divided by their number in the whole accumulated batch.
-        logits: (M, vocabulary) fp32 of the M taught tokens, row by row.
+        loss: sum over the supervised tokens, divided by their number in the whole accumulated batch.
+        logits: (M, vocabulary) fp32 logits of the M supervised tokens, row by row.
         gate_weights: (V, 2) fusion weights of all visuals, images first, fp32; None without visuals.
     """
 
@@ -69,7 +69,7 @@ class SupervisedOutput(CausalLMOutputWithPast):
 
 
 class EmotionQwenModel(Qwen2_5_VLModel):
-    """Vision transformer, Hybrid Compressor and language model, without the output projection."""
+    """Vision transformer, Hybrid Compressor, audio tower if configured, and language model; no output projection."""
 
     config_class = EmotionQwenConfig
 
@@ -83,7 +83,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             self.actions = FacialActionHead(config.vision_config.hidden_size, len(config.facial_actions))
         self.post_init()
 
-    @functools.wraps(Qwen2_5_VLModel.forward)
+    @functools.wraps(Qwen2_5_VLModel.forward, assigned=())  # its parameters, but our docstring
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -92,17 +92,17 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         feature_lengths: torch.Tensor | None = None,
         **inputs: Any,
     ) -> Any:
-        """Run as in transformers, after audio tokens have taken the place of their placeholders.
+        """Run as in transformers, after replacing placeholders by audio tokens.
 
         Args:
-            input_ids: (B, L).
-            input_features: (W, mels, frames) log-mel windows of all sounds in reading order; None without sound, or
-                where `mm_encoder_outputs` holds "audio".
-            feature_lengths: (W,) frames of each window that hold sound.
-            inputs: everything that transformers' model takes.
+            input_ids: (B, L) token ids.
+            input_features: (W, mels, frames) log-mel windows of all sounds in reading order; None without sound, or if
+                `mm_encoder_outputs` contains "audio".
+            feature_lengths: (W,) number of frames with sound in each window.
+            inputs: all other arguments of transformers' model.
 
         Raises:
-            ShapeError: more or fewer audio tokens than placeholders.
+            ShapeError: the numbers of audio tokens and placeholders differ.
         """
         encoded = (inputs.get("mm_encoder_outputs") or {}).get("audio")
         if encoded is None and input_features is not None:
@@ -112,13 +112,13 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return super().forward(input_ids=input_ids, **inputs)
 
     def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:
-        """Encode (W, mels, frames) log-mel windows, of which (W,) frames hold sound; None is all of them.
+        """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames that hold sound; None means all frames.
 
         Raises:
-            ShapeError: the model does not hear, or the windows have another size than its own.
+            ShapeError: the model has no audio input, or the windows have a different size from the model's.
         """
         if self.config.hearing is None:
-            raise ShapeError("log-mel came for a model without an audio side; use a model that hears, or leave it out")
+            raise ShapeError("log-mel for a model without audio input; use a model with audio input, or leave it out")
         if feature_lengths is None:
             feature_lengths = torch.full((len(input_features),), input_features.shape[-1], device=input_features.device)
         return self.audio(input_features, feature_lengths)
@@ -127,15 +127,15 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         self, input_ids: torch.Tensor | None, embeds: torch.Tensor | None, encoded: AudioFeatures
     ) -> torch.Tensor:
         if input_ids is None:
-            raise ShapeError("sound came without input_ids, which tell its place; pass the processor's input_ids")
+            raise ShapeError("sound without input_ids, which give its position; pass the processor's input_ids")
         if embeds is None:
             embeds = self.get_input_embeddings()(input_ids)
         tokens = torch.cat(encoded.pooler_output).to(embeds.device, embeds.dtype)
         places = input_ids == self.config.audio_token_id
         if int(places.sum()) != len(tokens):
             raise ShapeError(
-                f"{len(tokens)} audio tokens came for {int(places.sum())} placeholders; pass the log-mel of exactly "
-                "the sounds that input_ids name"
+                f"{len(tokens)} audio tokens for {int(places.sum())} placeholders; pass the log-mel of exactly "
+                "the sounds in input_ids"
             )
         return embeds.masked_scatter(places[..., None], tokens)
 
@@ -154,7 +154,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
         return positions.get_rope_index(self.config, input_ids, mm_token_type_ids, *facts)
 
     def compute_3d_position_ids(self, *args: Any, **inputs: Any) -> torch.Tensor | None:
-        """Compute positions as in transformers, also where no visual comes."""
+        """Compute positions as in transformers, also without visuals."""
         return super().compute_3d_position_ids(*args, **_with_grid(inputs))
 
     def get_image_features(
@@ -174,18 +174,20 @@ class EmotionQwenModel(Qwen2_5_VLModel):
     def encode(
         self, inputs: Mapping[str, Any], *, dummy_forward: bool = False
     ) -> tuple[dict[str, Any], torch.Tensor | float]:
-        """Encode all visuals in one call of the vision transformer and the compressor, and all sounds in another.
+        """Encode all visuals in one call of the vision transformer and the compressor, and all sounds in one call of
+        the audio encoder.
 
         Args:
-            inputs: what the processor returns. Where `image_features` or `video_features` (N, vision hidden), in window
-                order as `VisualFeatures.last_hidden_state`, come instead of pixels, only the compressor reads them.
-            dummy_forward: call every encoder, on a blank visual or silence if the inputs hold none for it. Ranks that
-                share a sharded model wait for each other in every module, so each must call the same modules in the
-                same order, whatever its batch holds.
+            inputs: the output of the processor. If it has `image_features` or `video_features` (N, vision hidden)
+                instead of pixels, in window order like `VisualFeatures.last_hidden_state`, only the compressor is run
+                on them.
+            dummy_forward: call every encoder, on a blank visual or silence if there is no input for it. Ranks of a
+                sharded model wait for each other in every module, so all must call the same modules in the same order,
+                whatever their batches contain.
 
         Returns:
-            The keys "image", "video" and "audio", as far as present; and a zero that depends on what blank inputs
-            became, so that the parameters of every encoder have a gradient.
+            A dictionary with the keys "image", "video" and "audio", as far as present; and a zero that depends on the
+            encoded blank inputs, so that the parameters of every encoder have a gradient.
         """
         visual, unused = self._encode_visuals(inputs, dummy_forward)
         sounds, lengths = inputs.get("input_features"), inputs.get("feature_lengths")
@@ -227,7 +229,7 @@ class EmotionQwenModel(Qwen2_5_VLModel):
     def _encode_together(
         self, pixels: list[torch.Tensor], cached: list[torch.Tensor], grids: list[torch.Tensor]
     ) -> VisualFeatures:
-        """Encode visuals given as pixels, then compress all, cached features last; grids come in that order."""
+        """Encode the visuals given as pixels, then compress all, cached features last; grids are in that order."""
         shape = self.config.vision_config
         features, orders, tokens = list(cached), [], 0
         if pixels:
@@ -275,9 +277,9 @@ def _split(encoded: VisualFeatures, grids: list[torch.Tensor]) -> list[VisualFea
 
 
 def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Add an empty image grid where no visual comes: transformers counts positions anew only if there is a grid.
+    """Add an empty image grid if there is no visual: transformers recomputes positions only if there is a grid.
 
-    Without it, sound alone would have no clock, and text alone would go on from where an earlier call ended.
+    Without it, audio alone would get no time positions, and text alone would continue the positions of an earlier call.
     """
     kinds = inputs.get("mm_token_type_ids")
     visual = inputs.get("image_grid_thw") is not None or inputs.get("video_grid_thw") is not None
@@ -287,11 +289,21 @@ def _with_grid(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
-    """Emotion-Qwen with its output projection: training loss and `generate`.
+    """Emotion-Qwen with output projection: `generate` and the training loss.
 
-    `gate_weights` are fields of what `get_image_features`, `get_video_features` and `encode_media` return; the
-    encoded media can be handed to `forward` and `generate` as `mm_encoder_outputs`, so that many questions cost one
-    pass of the encoders.
+    Load it with `from_pretrained` and prepare inputs with `EmotionQwenProcessor`. `get_image_features`,
+    `get_video_features` and `encode_media` return the `gate_weights`. Encoded media can be passed to `forward` and
+    `generate` as `mm_encoder_outputs`, so that several questions about them need only one pass of the encoders.
+
+    Example:
+        model = EmotionQwenForConditionalGeneration.from_pretrained(FOLDER)
+        processor = EmotionQwenProcessor.from_pretrained(FOLDER)
+        content = [{"type": "image", "image": "face.jpg"}, {"type": "text", "text": "How does this person feel?"}]
+        inputs = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True
+        )
+        tokens = model.generate(**inputs, max_new_tokens=40)[:, inputs["input_ids"].shape[1] :]
+        print(processor.post_process_image_text_to_text(tokens)[0])
     """
 
     config_class = EmotionQwenConfig
@@ -299,23 +311,23 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     accepts_loss_kwargs = True
 
     def __init__(self, config: EmotionQwenConfig) -> None:
-        # The parent's constructor would build a second language model only to drop it.
+        # The parent's constructor would build a second language model and discard it.
         super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
         self.model = EmotionQwenModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
     def encode_media(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """Encode all visuals and sounds of prepared inputs once.
+        """Encode all visuals and sounds of prepared inputs.
 
         Args:
-            inputs: what the processor returns; `pixel_values` with `image_grid_thw`, `pixel_values_videos` with
-                `video_grid_thw` and `input_features` with `feature_lengths` are read, the rest is ignored.
+            inputs: the output of the processor; `pixel_values` with `image_grid_thw`, `pixel_values_videos` with
+                `video_grid_thw` and `input_features` with `feature_lengths` are used, the rest is ignored.
 
         Returns:
             `mm_encoder_outputs` for `forward` and `generate`: the keys "image", "video" and "audio", as far as present.
-            Where `image_features` or `video_features` (N, vision hidden) come instead of pixels, they are compressed;
-            where `mm_encoder_outputs` are among the inputs, they are returned.
+            If there are `image_features` or `video_features` (N, vision hidden) instead of pixels, they are compressed;
+            if the inputs contain `mm_encoder_outputs`, these are returned.
         """
         if "mm_encoder_outputs" in inputs:
             return inputs["mm_encoder_outputs"]  # type: ignore[return-value]
@@ -325,26 +337,27 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         return super()._prepare_position_ids_for_generation(inputs_tensor, _with_grid(model_kwargs))
 
     def _validate_model_kwargs(self, model_kwargs: dict[str, Any]) -> None:
-        """Let `generate` take the two inputs of sound, which the parent's forward does not name."""
+        """Allow the two audio inputs of `generate`, which the parent's forward does not name."""
         super()._validate_model_kwargs({name: value for name, value in model_kwargs.items() if name not in SOUND})
 
-    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)  # `generate` reads the parent's parameter names
+    # `generate` reads the parent's parameter names; the docstring is ours
+    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward, assigned=())
     def forward(self, *args: Any, supervised_only: bool = False, **inputs: Any) -> CausalLMOutputWithPast:
-        """Run as in transformers, or with `supervised_only` as a training step wants it; see `_supervised_loss`."""
+        """Run as in transformers, or with `supervised_only` compute loss and logits of the supervised tokens alone."""
         return self._supervised_loss(inputs) if supervised_only else super().forward(*args, **inputs)
 
     def _supervised_loss(self, inputs: dict[str, Any]) -> SupervisedOutput:
-        """Compute the loss; only taught tokens are projected onto the vocabulary.
+        """Compute the loss; only supervised tokens are projected onto the vocabulary.
 
-        An answer is a small part of a conversation; projecting the rest onto 150 thousand words would cost more
-        memory than the language model. Visuals may come as pixels or as cached patch features.
+        The answer is a small part of a conversation; projecting the rest onto a vocabulary of 150 thousand would need
+        more memory than the language model. Visuals may be given as pixels or as cached patch features.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
         encoded, unused = self.model.encode(inputs, dummy_forward=True)
         left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
         language_inputs = {key: value for key, value in inputs.items() if key not in left_out}
         embeds = self.get_input_embeddings()(inputs["input_ids"])
-        # added before the language model, so that the backward pass, too, leaves the encoders to the last everywhere
+        # added before the language model, so that the backward pass also reaches the encoders last on all ranks
         language_inputs["inputs_embeds"] = embeds if isinstance(unused, float) else embeds + unused.to(embeds.dtype)
         outputs = self.model(**language_inputs, mm_encoder_outputs=encoded or None, use_cache=False)
         taught = labels != IGNORE
@@ -355,10 +368,10 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         return SupervisedOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 
     def set_gate_mode(self, mode: str) -> None:
-        """Choose "learned", "general" or "emotion" from now on, in the running model and in its configuration.
+        """Set the gate mode to "learned", "general" or "emotion", in the running model and in its configuration.
 
         Raises:
-            SettingsError: an unknown gate mode; the model keeps its own.
+            SettingsError: the gate mode is unknown; the model keeps its mode.
         """
         if mode not in GATE_MODES:
             raise SettingsError(unknown_choice("gate_mode", mode, GATE_MODES))
@@ -367,21 +380,21 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
-        """Load a model folder or hub name, as in transformers, and refuse a folder that does not fit exactly.
+        """Load a model folder or hub name as in transformers, but refuse weights that do not fit exactly.
 
         Raises:
-            CheckpointError: no model there, a missing shard, missing or unexpected keys, a shape that differs.
+            CheckpointError: there is no model, a shard is missing, keys are missing or unexpected, or a shape differs.
         """
         check_folder(pretrained_model_name_or_path)
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
-        # transformers' own refusal names no key; so it loads on, and the fault is raised below.
+        # transformers' own error names no key; so loading continues, and the error is raised below.
         tolerant = kwargs.pop("ignore_mismatched_sizes", False)
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
         )
         kinds = ("missing_keys", "unexpected_keys", *(() if tolerant else ("mismatched_keys",)))
-        # A mismatched key comes as (name, shape in the file, shape in the model).
+        # A mismatched key is (name, shape in the file, shape in the model).
         keys = {
             kind.replace("_", " "): sorted(
                 f"{k[0]} {tuple(k[1])} instead of {tuple(k[2])}" if isinstance(k, tuple) else str(k)
@@ -392,6 +405,6 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         if faults := key_faults(keys):
             raise CheckpointError(
                 f"{pretrained_model_name_or_path}: the weights do not fit the model: {faults}. "
-                "Expected a folder saved by Emotion-Qwen; turn other checkpoints into one with `emotion-qwen convert`"
+                "Expected a folder saved by Emotion-Qwen; convert other checkpoints with `emotion-qwen convert`"
             )
         return (model, info) if wants_info else model

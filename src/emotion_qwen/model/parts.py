@@ -14,7 +14,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "language": (LANGUAGE, HEAD),
     "actions": (ACTIONS,),
 }
-"""Part -> prefixes of its parameters' names. A model that does not hear has no part `audio`, and one that does not
-measure facial actions no part `actions`."""
+"""Part -> prefixes of its parameters' names. A model without audio input has no part `audio`, and one without facial
+actions has no part `actions`.
+"""
 TRAINED = tuple(part for part in PARTS if part != "actions")
 """Parts that a stage can train. The head for facial actions is fitted to the vision transformer by a recipe."""

@@ -1,11 +1,11 @@
 """Positions of tokens in time, height and width, by the rule with which Qwen2.5-VL was trained.
 
-Text counts on in all three. A visual spans its grid from the next free position, its time in units of
-`tokens_per_second`. Whatever follows begins behind the largest position so far, time included, so that it stands after
-the last moment of a video.
+Text advances in all three. A visual spans its grid from the next free position, with time in units of
+`tokens_per_second`. Whatever follows begins after the largest position so far, including time, and thus after the last
+moment of a video.
 
 Source: Qwen2-VL (https://arxiv.org/abs/2409.12191, section 2.1), Qwen2.5-VL (https://arxiv.org/abs/2502.13923, section
-2.1.2). transformers 5.3 and later go on behind the height and width alone, while their `rope_deltas` still follow the
+2.1.2). transformers 5.3 and later continue after the height and width alone, while their `rope_deltas` still follow the
 published rule; the positions are therefore computed here, whatever version is installed.
 """
 
@@ -34,11 +34,11 @@ def get_rope_index(
     second_per_grid_ts: torch.Tensor | None = None,
     attention_mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the positions of a padded batch, and what its next tokens count on from.
+    """Compute the positions of a padded batch, and the offsets for its next tokens.
 
-    A sound counts on in height and width like text, so that order is kept. Its times are those that its tokens cover,
-    from where its clock begins: with the video, if the sound stands directly behind one, for then it is that video's
-    sound; else with the sound itself. What follows a sound that outlasts its video begins behind the sound's last time.
+    Audio advances in height and width like text, so that order is kept. Its times are those that its tokens cover,
+    counted from the start of the video if the audio directly follows one (and is thus its sound), else from its own
+    start. Whatever follows audio that outlasts its video begins after the audio's last time.
 
     Args:
         config: of the model.
@@ -50,10 +50,10 @@ def get_rope_index(
         attention_mask: (B, L), 0 at padding, whose positions are 0; None is no padding.
 
     Returns:
-        (3, B, L) positions, and (B, 1) offsets: token n of a row that has ended its prompt stands at n + offset.
+        (3, B, L) positions, and (B, 1) offsets: token n of a row after its prompt has position n + offset.
 
     Raises:
-        ShapeError: the grids are not those of the visual tokens.
+        ShapeError: the grids do not match the visual tokens.
     """
     images = [] if image_grid_thw is None else image_grid_thw.tolist()
     videos = [] if video_grid_thw is None else video_grid_thw.tolist()
@@ -86,7 +86,7 @@ def _place_row(types: list[int], visuals: dict[int, Iterator[Visual]], config: E
                 stop = begin + visual.shape[1]
                 if stop > end:
                     raise ShapeError(
-                        f"{end - begin} visual tokens stand where a grid has {stop - begin}; pass the grids of exactly "
+                        f"{end - begin} visual tokens for a grid of {stop - begin}; pass the grids of exactly "
                         "the visuals that input_ids name"
                     )
                 positions[:, begin:stop] = following + visual

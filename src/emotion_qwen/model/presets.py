@@ -106,7 +106,7 @@ NANO_HEARING: dict[str, Any] = {
     "max_source_positions": 100,
     "frames_per_token": 10,
 }
-"""nano's audio side: windows of 2 s, ten tokens each; `preset("nano", audio_config=NANO_HEARING)` hears."""
+"""nano's audio tower: windows of 2 s, ten tokens each; `preset("nano", audio_config=NANO_HEARING)` has audio input."""
 
 
 def preset(name: str, **changes: Any) -> EmotionQwenConfig:

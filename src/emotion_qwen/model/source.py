@@ -1,4 +1,4 @@
-"""From the name of a model to its files: the one resolver of every command.
+"""From the name of a model to its files: the resolver used by every command.
 
 A name is `nano`, `mini` once it has been fetched, a folder of a whole model, a folder of an adapter (its base is found
 by the name that it was trained on), or `org/name` on the hub, taken from the cache or downloaded once.
@@ -27,7 +27,7 @@ FETCH_MINI = f"emotion-qwen fetch {MINI_NAME}"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 LORA = "LORA"
-STAGE_PROOF = "stage.json"  # written beside the weights at the end of a training
+STAGE_PROOF = "stage.json"  # written next to the weights at the end of training
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_SECONDS = 10.0  # for the one question whether the hub can be reached and has the model
 WEIGHTS = "*.safetensors"
@@ -41,7 +41,7 @@ EXPECTED = "give `nano`, a model folder, an adapter folder, or a hub name like o
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where the files of a model are.
+    """The locations of a model's files.
 
     Attributes:
         name: as it was given; "nano" for the shipped model, "mini" for the fetched one.
@@ -55,7 +55,7 @@ class ModelSource:
 
     @property
     def folder(self) -> Path:
-        """The folder that was named: where calibration and training facts stand."""
+        """The named folder, with calibration and training facts."""
         return self.adapter or self.base
 
     @property
@@ -66,14 +66,14 @@ class ModelSource:
 
 
 def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:
-    """Find the files of a model of ours and check that they are complete; nothing is loaded.
+    """Find the files of a model of this package and check that they are complete; nothing is loaded.
 
     Args:
-        name: see the module; None is mini where it has been fetched, else the shipped nano.
+        name: see the module; None is mini if it has been fetched, else the shipped nano.
         weights: look for the weights, too; otherwise for the configuration alone.
 
     Raises:
-        CheckpointError: nothing is there, or it is no model of ours.
+        CheckpointError: there is no such model, or it is not a model of this package.
     """
     folder = locate(name, weights)
     named = {NANO: NANO_NAME, fetched_folder(MINI_NAME): MINI_NAME}.get(folder, str(name))
@@ -88,14 +88,14 @@ def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:
         check_folder(base, weights)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder}: the adapter's base {base_name!r} cannot be used ({error}); name the base where it is now as "
+            f"{folder}: the adapter's base {base_name!r} cannot be used ({error}); set its present location as "
             f"base_model_name_or_path in {ADAPTER_CONFIG}, or merge with `emotion-qwen merge ADAPTER BASE TARGET`"
         ) from error
     return ModelSource(named, base, folder)
 
 
 def locate(name: str | Path | None, weights: bool = True) -> Path:
-    """Return the folder of a model, of whatever kind; a hub name is downloaded where it is not cached.
+    """Return the folder of a model of any kind; a hub model is downloaded if it is not cached.
 
     Args:
         name: see the module; None is mini where it has been fetched, else the shipped nano.
@@ -116,20 +116,20 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
         if folder.exists():
             raise CheckpointError(f"model {str(name)!r} is a file; {EXPECTED}")
     except (OSError, RuntimeError, ValueError) as error:  # no permission, too long, ~ of an unknown user
-        raise CheckpointError(f"model {str(name)[:80]!r} cannot be looked for ({error}); {EXPECTED}") from error
+        raise CheckpointError(f"model {str(name)[:80]!r} cannot be accessed ({error}); {EXPECTED}") from error
     on_hub = HUB_NAME.fullmatch(str(name)) is not None
     cached = _cached(str(name), weights) if on_hub else None
     if cached is not None:
         return cached
-    if not on_hub or folder.parent.is_dir():  # org/name beside a folder org is a misspelt path
+    if not on_hub or folder.parent.is_dir():  # org/name with an existing folder org is a misspelt path
         raise CheckpointError(f"model folder {str(name)!r} does not exist; {EXPECTED}")
     return _download(str(name), weights)
 
 
 def default_model() -> str:
-    """Return the name of the model that is used where none is given: mini if it has been fetched, else nano.
+    """Return the name of the default model: mini if it has been fetched, else nano.
 
-    Where this build has a mini, one line on standard error says which of the two it is.
+    If this build has a mini, one line on standard error names the chosen one.
     """
     if mini_digest() is None:
         return NANO_NAME
@@ -138,7 +138,7 @@ def default_model() -> str:
     except CheckpointError as error:
         _say_once(f"model: nano, because {error}")
         return NANO_NAME
-    _say_once("model: mini (the smaller and faster model is --model nano)")
+    _say_once("model: mini (--model nano is smaller and faster)")
     return MINI_NAME
 
 
@@ -155,12 +155,12 @@ def fetched_mini() -> Path:
     """
     wanted, present = mini_digest(), fetched_digest(MINI_NAME)
     if wanted is None:
-        raise CheckpointError(f"this build ships no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
+        raise CheckpointError(f"this build has no trained weights for {MINI_NAME!r} yet; {EXPECTED}")
     if present is None:
-        raise CheckpointError(f"{MINI_NAME!r} has not been fetched; get it once: {FETCH_MINI}")
+        raise CheckpointError(f"{MINI_NAME!r} has not been fetched; run once: {FETCH_MINI}")
     if present != wanted:
         raise CheckpointError(
-            f"{MINI_NAME!r} in the cache was made by another version of this package; get this one: {FETCH_MINI}"
+            f"{MINI_NAME!r} in the cache was made by another version of this package; run again: {FETCH_MINI}"
         )
     return fetched_folder(MINI_NAME)
 
@@ -180,7 +180,7 @@ def adapter_base(folder: Path) -> str:
     if kind != LORA:
         raise CheckpointError(f"{path}: an adapter of type {kind!r}; only {LORA} adapters can be used")
     if not base:
-        raise CheckpointError(f"{path}: names no base_model_name_or_path; write the name of its base model there")
+        raise CheckpointError(f"{path}: has no base_model_name_or_path; add the name of its base model")
     # The folders of nano and mini are others on every machine.
     places = {NANO.parts[-2:]: NANO_NAME, fetched_folder(MINI_NAME).parts[-2:]: MINI_NAME}
     return places.get(Path(base).parts[-2:], str(base))
@@ -193,7 +193,7 @@ def check_adapter(folder: Path, weights: bool = True) -> None:
         CheckpointError: they are not.
     """
     if weights and not (folder / ADAPTER_WEIGHTS).is_file():
-        raise CheckpointError(f"{folder}: no {ADAPTER_WEIGHTS}; give the folder that a run with `adapter` saved")
+        raise CheckpointError(f"{folder}: no {ADAPTER_WEIGHTS}; give the folder saved by a run with `adapter`")
 
 
 def missing_processor_files(folder: Path) -> list[str]:
@@ -207,12 +207,12 @@ def missing_processor_files(folder: Path) -> list[str]:
 
 
 def _check_nested(folder: Path) -> None:
-    """Say where the model is if the folder of a run or of checkpoints was given instead."""
+    """Point to the model if the folder of a run or of checkpoints was given instead."""
     if (folder / "config.json").is_file():
         return
     inner = [path.parent for path in (*folder.glob("*/config.json"), *folder.glob(f"*/{ADAPTER_CONFIG}"))]
     if inner:
-        raise CheckpointError(f"{folder}: no config.json; a model stands in {sorted(inner)[-1]}, give that folder")
+        raise CheckpointError(f"{folder}: no config.json; there is a model in {sorted(inner)[-1]}, give that folder")
 
 
 def _cached(name: str, weights: bool) -> Path | None:
@@ -236,7 +236,7 @@ def _patterns(weights: bool) -> list[str]:
 
 
 def _download(name: str, weights: bool) -> Path:
-    """Download a hub model; a hub that cannot be reached is said after one try."""
+    """Download a hub model; an unreachable hub is reported after one try."""
     if constants.HF_HUB_OFFLINE:
         raise CheckpointError(
             f"model {name!r} is neither a folder nor in the cache, and HF_HUB_OFFLINE is set; {EXPECTED}"
@@ -247,5 +247,5 @@ def _download(name: str, weights: bool) -> Path:
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"model {name!r} is neither a folder nor in the cache, and the hub did not give it ({reason}); {EXPECTED}"
+            f"model {name!r} is neither a folder nor in the cache, and cannot be downloaded ({reason}); {EXPECTED}"
         ) from error

@@ -1,7 +1,7 @@
 """The one chat template, its placeholders, and the label mask that follows from it.
 
-The layout is Qwen2.5-VL's. What the assistant says stands inside a `generation` block, `<|im_end|>` included, so that
-the label mask comes from the template itself and the model learns to stop.
+The layout is Qwen2.5-VL's. The assistant's turns, including `<|im_end|>`, are inside a `generation` block, so that the
+label mask follows from the template and the model learns to stop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPECIAL_TOKENS = (
     IMAGE_PAD, VIDEO_PAD, "<|audio_start|>", "<|audio_end|>", AUDIO_PAD,
 )  # fmt: skip
 AUDIO_TOKENS = SPECIAL_TOKENS[-3:]
-"""Those that Qwen2.5-VL's tokenizer does not know."""
+"""Special tokens that Qwen2.5-VL's tokenizer does not have."""
 
 _IN_ORDER = "{%- for part in content -%}"
 _QUESTION_FIRST = (
@@ -49,19 +49,19 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
 )
 QUESTION_FIRST_TEMPLATE = CHAT_TEMPLATE.replace(_IN_ORDER, _QUESTION_FIRST)
-"""As `CHAT_TEMPLATE`, but in a message of media and texts behind them, the last text, the question, comes first.
-
-Views under one question then share its tokens, which pass the language model once. Messages in which a medium stands
-behind a text keep their order."""
+"""Like `CHAT_TEMPLATE`, but in a message of media followed by texts, the last text (the question) comes first. Views
+with the same question then share its tokens, which the language model processes once. Messages in which a medium
+follows a text keep their order.
+"""
 
 
 def harmless(text: str) -> str:
-    """Take the meaning out of special tokens that stand in a user's text."""
+    """Neutralise special tokens in a user's text."""
     return text.replace("<|", "< |")
 
 
 def expand(text: str, tokens: Mapping[str, Sequence[int]]) -> tuple[str, list[tuple[int, int]]]:
-    """Repeat every placeholder as often as its medium has tokens.
+    """Repeat every placeholder by the number of tokens of its medium.
 
     Args:
         text: the rendered chat, one pad token per medium.
@@ -71,7 +71,7 @@ def expand(text: str, tokens: Mapping[str, Sequence[int]]) -> tuple[str, list[tu
         The expanded text, and for every placeholder (place in the unexpanded text, characters added there).
 
     Raises:
-        DataError: the text names more or fewer media than came.
+        DataError: the numbers of placeholders and media differ.
     """
     left = {pad: list(tokens.get(pad, ())) for pad in PADS}
     for pad, counts in left.items():
@@ -90,10 +90,10 @@ def expand(text: str, tokens: Mapping[str, Sequence[int]]) -> tuple[str, list[tu
 
 
 def moved(place: int, added: Sequence[tuple[int, int]]) -> int:
-    """Return where a character of the unexpanded text stands in the expanded one."""
+    """Return the position in the expanded text of a character of the unexpanded text."""
     return place + sum(more for where, more in added if where <= place)
 
 
 def inside(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Mark the tokens whose characters lie in one of the spans: 1 inside, 0 outside."""
+    """Mark the tokens whose characters are in one of the spans: 1 inside, 0 outside."""
     return [int(any(s <= start and stop <= e and start < stop for s, e in spans)) for start, stop in offsets]

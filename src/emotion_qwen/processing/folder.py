@@ -1,4 +1,4 @@
-"""The processor of a model folder: loaded, or what it lacks said in one line; and saved over another model's."""
+"""Load the processor of a model folder, with one-line errors, and save it over that of another model."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def load_processor(folder: Path) -> EmotionQwenProcessor:
 
 
 def _check_object(path: Path) -> None:
-    """Refuse a file that is there and is no JSON object: the tokenizer's own error for it has no type to catch."""
+    """Refuse a file that exists but is not a JSON object: the tokenizer's own error for it has no type to catch."""
     if not path.is_file():
         return
     values = read_json(path)
     if path.name == "tokenizer.json" and not {"model", "added_tokens"} <= values.keys():
-        raise CheckpointError(f"{path}: not the content that was expected; copy the file again")
+        raise CheckpointError(f"{path}: unexpected content; copy the file again")
 
 
 def takes_ours(folder: Path) -> bool:
-    """Tell whether a folder has all files of a processor and they are another model's, for example Qwen2.5-VL's."""
+    """Return whether a folder has all files of a processor of another model, for example Qwen2.5-VL's."""
     path = folder / "processor_config.json"
     kind = read_json(path).get("processor_class") if path.is_file() else None
     return kind != EmotionQwenProcessor.__name__ and not missing_processor_files(folder)
 
 
 def ours_from(other: EmotionQwenProcessor, hearing: dict[str, Any] | None = None) -> EmotionQwenProcessor:
-    """Make our processor of a tokenizer and an image processor, with our chat template.
+    """Make this package's processor from a tokenizer and an image processor, with its chat template.
 
-    The template writes the same text as Qwen2.5-VL's, and marks what the assistant says, which training needs.
+    The template gives the same text as Qwen2.5-VL's, and marks the assistant's turns, which training needs.
 
     Args:
-        other: loaded from any model's folder.
-        hearing: other `hearing_settings` than its own.
+        other: a processor loaded from any model's folder.
+        hearing: `hearing_settings` that replace its own.
     """
     settings = other.hearing_settings if hearing is None else hearing
     return EmotionQwenProcessor(
@@ -66,7 +66,7 @@ def ours_from(other: EmotionQwenProcessor, hearing: dict[str, Any] | None = None
 
 
 def save_over(processor: EmotionQwenProcessor, folder: Path) -> None:
-    """Save a processor over the files copied from its source; theirs in older forms would contradict it."""
+    """Save a processor over the files copied from its source, because older forms of these would contradict it."""
     for name in ("chat_template.json", "preprocessor_config.json", "vocab.json", "merges.txt", "added_tokens.json"):
         (folder / name).unlink(missing_ok=True)
     processor.save_pretrained(folder)

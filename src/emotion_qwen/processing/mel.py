@@ -1,8 +1,8 @@
 """Wave to log-mel spectrogram, equal to what Whisper's feature extractor in `transformers` gives.
 
-That one pads every wave to 30 seconds; an encoder then spends as much on a word as on a speech. Here a wave of any
-length is taken, and padding is a choice. What is fainter than the loudest point of the whole wave by more than 80 dB is
-raised to that level, as in Whisper; so a part of a wave does not always give that part of its spectrogram.
+Whisper's extractor pads every wave to 30 seconds, so a short sound costs as much as a long one. This function takes a
+wave of any length, and padding is optional. As in Whisper, values more than 80 dB below the maximum of the whole wave
+are raised to that level; so the spectrogram of a part can differ from that part of the spectrogram.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from emotion_qwen.settings import HearingSettings
 
 FFT_SIZE = 400  # samples, 25 ms
 HOP = 160  # samples from frame to frame, 10 ms
-WINDOW = 30 * SAMPLE_RATE  # samples, what Whisper's encoder takes at once
+WINDOW = 30 * SAMPLE_RATE  # samples, the window of Whisper's encoder
 LEVEL_SAMPLES = SAMPLE_RATE // 10
 FAINTEST_LEVEL = -70.0
-"""Decibels of full scale; what is fainter counts as so loud, lest silence be raised to speech."""
+"""Minimum level in decibels of full scale, so that silence is not amplified to the level of speech."""
 _FAINTEST = 1e-10  # power, before the logarithm
 _RANGE = 8.0  # powers of ten kept below the loudest point
 
@@ -32,11 +32,11 @@ def log_mel(wave: torch.Tensor, mels: int = 80, length: int | None = None) -> to
     Args:
         wave: (S,) float mono at 16 kHz, full scale -1..1.
         mels: bands from 0 to 8000 Hz; 80, or 128 as in Whisper large-v3.
-        length: samples that the wave is padded with zeros or cut to; None takes it as it is. `WINDOW` gives what
-            Whisper's feature extractor gives by default.
+        length: number of samples to which the wave is zero-padded or cut; None leaves it unchanged. `WINDOW` gives the
+            default output of Whisper's feature extractor.
 
     Returns:
-        (mels, S // 160) float32 on the wave's device, about -1.5..1.5. What is left of the last 10 ms gives no frame.
+        (mels, S // 160) float32 on the wave's device, about -1.5..1.5. An incomplete last 10 ms gives no frame.
 
     Raises:
         ShapeError: the wave has other than one dimension.
@@ -61,10 +61,10 @@ def log_mel(wave: torch.Tensor, mels: int = 80, length: int | None = None) -> to
 
 
 def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut a wave into the windows that the encoder takes, one after another, the last one filled up with silence.
+    """Cut a wave into consecutive windows for the encoder, the last one padded with silence.
 
-    Windows do not overlap, so that a token's number tells its time. Where the settings name a level, the whole sound
-    is brought to it, so that its windows stay as loud beside each other as they are.
+    Windows do not overlap, so that a token's index determines its time. If the settings name a level, the whole sound
+    is scaled to it, so that the relative loudness of its windows is kept.
 
     Args:
         wave: (S,) float mono at 16 kHz.
@@ -77,7 +77,7 @@ def mel_windows(wave: torch.Tensor, hearing: HearingSettings) -> tuple[torch.Ten
         DataError: the wave has no sample.
     """
     if not len(wave):
-        raise DataError("a sound without a sample came; leave its audio part out")
+        raise DataError("the sound has no samples; leave its audio part out")
     length = round(hearing.window_seconds * SAMPLE_RATE)
     if hearing.level is not None:
         wave = wave.float() * 10 ** ((hearing.level - loudest(wave)) / 20)

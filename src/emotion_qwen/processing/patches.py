@@ -1,4 +1,4 @@
-"""Pixels to patches: how large a visual may be, resizing, normalising, and the order the vision transformer wants.
+"""Pixels to patches: size limits, resizing, normalisation, and the patch order of the vision transformer.
 
 Sizes follow `smart_resize` of the published release (`qwen-vl-utils` 0.0.10 style): both sides become multiples of
 patch x merge, the area stays within the budget. The arithmetic of patches and their order is Qwen2.5-VL's.
@@ -51,7 +51,7 @@ def patchify(frames: torch.Tensor, patch: int, temporal: int, merge: int) -> tor
 
 
 def smart_resize(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """Choose the size a visual is brought to: multiples of `factor`, area within the budget, aspect kept.
+    """Choose the size for resizing a visual: multiples of `factor`, area within the budget, aspect ratio kept.
 
     Each side is rounded to the nearest multiple; too large an area is scaled down with floor, too small a one scaled
     up with ceiling. A side is never below `factor`, even where the area then exceeds the budget.
@@ -85,7 +85,7 @@ def smart_resize(height: int, width: int, factor: int, min_pixels: int, max_pixe
 
 
 def video_frame_budget(frames: int, settings: ClipSettings) -> int:
-    """Tell the largest area of one frame of a video, pixels.
+    """Return the maximum area of one frame of a video, in pixels.
 
     The total is divided among pairs of frames; a frame gets at most `video_max_pixels`, and at least 1.05 times
     `video_min_pixels` even where the total is then exceeded.
@@ -101,7 +101,7 @@ def video_frame_budget(frames: int, settings: ClipSettings) -> int:
 def video_patches(
     frames: np.ndarray, settings: ClipSettings, patch: int, temporal: int, merge: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn sampled frames into what the vision transformer takes.
+    """Turn sampled frames into the input of the vision transformer.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB. The last frame is repeated until T is a multiple of `temporal`.
@@ -177,7 +177,7 @@ def _bands(length: int, size: int) -> tuple[tuple[slice, slice, torch.Tensor], .
 def _cubic_weights(length: int, size: int) -> np.ndarray:
     """Give the (size, length) float64 weights of Keys' cubic with a = -0.5, widened when reducing, rows summing to 1.
 
-    Written as PIL and torch apply it: a pixel counts when its centre lies within the kernel's support.
+    Written as PIL and torch apply it: a pixel counts if its centre is within the kernel's support.
     """
     scale = length / size
     widen = max(scale, 1.0)

@@ -1,8 +1,8 @@
-"""`EmotionQwenProcessor`: chat and media to the tensors that the model takes.
+"""`EmotionQwenProcessor`: converts chats and media to the input tensors of the model.
 
-It saves and loads with the model, and carries the model's `clip_settings` (frames, budgets, capture and crops) and, if
-the model hears, its `hearing_settings`. Pictures go through transformers' own `Qwen2VLImageProcessorPil`; videos
-through `patches.py`, because transformers' video processor needs torchvision.
+It is saved and loaded with the model, and holds the model's `clip_settings` (frames, budgets, capture and crops) and,
+if the model has audio input, its `hearing_settings`. Pictures are processed by transformers' own
+`Qwen2VLImageProcessorPil`; videos by `patches.py`, because transformers' video processor needs torchvision.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ REMOTE = re.compile(r"(https?|ftp|s3|gs|hf|data):", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class EncodedVisual:
-    """A picture or video whose patch features are known; it stands in a message where the medium would.
+    """A picture or video whose patch features are known; it replaces the medium in a message.
 
     Attributes:
-        features: (N, vision hidden) of the vision transformer, in window order.
-        grid_thw: (3,) int64 times, rows and columns of patches.
-        seconds: per temporal patch; 0 for a picture.
+        features: (N, vision hidden) features of the vision transformer, in window order.
+        grid_thw: (3,) int64 numbers of temporal patches, rows and columns.
+        seconds: seconds per temporal patch; 0 for a picture.
     """
 
     features: torch.Tensor
@@ -62,16 +62,16 @@ class EncodedVisual:
 
 @dataclass(frozen=True, eq=False)
 class MediumTokens:
-    """A visual or sound whose language-model tokens are known; it stands in a message where the medium would.
+    """A visual or sound whose language-model tokens are known; it replaces the medium in a message.
 
-    The processor makes room for it; the tokens themselves go to the model as `mm_encoder_outputs`.
+    The processor only inserts its placeholders; the tokens are passed to the model as `mm_encoder_outputs`.
 
     Attributes:
-        tokens: (n, hidden) of the language model's width.
-        grid_thw: (3,) int64 of a visual, as in `EncodedVisual`; None for a sound.
-        seconds: per temporal patch; 0 for a picture or a sound.
-        gate: (2,) fp32 fusion weights of a visual, general and emotion; None for a sound.
-        actions: (A,) fp32 facial actions of a visual, of a video the mean over its frames; None for a sound, and of a
+        tokens: (n, hidden) tokens of the language model's width.
+        grid_thw: (3,) int64 for a visual, as in `EncodedVisual`; None for a sound.
+        seconds: seconds per temporal patch; 0 for a picture or a sound.
+        gate: (2,) fp32 fusion weights (general, emotion) of a visual; None for a sound.
+        actions: (A,) fp32 facial actions of a visual, averaged over the frames of a video; None for a sound, and for a
             model that does not measure them.
     """
 
@@ -83,14 +83,14 @@ class MediumTokens:
 
 
 class EmotionQwenProcessor(ProcessorMixin):
-    """Prepare text, pictures and videos for Emotion-Qwen.
+    """Prepare text, pictures, videos and audio for Emotion-Qwen.
 
     Args:
-        image_processor: `Qwen2VLImageProcessorPil`.
-        tokenizer: a fast tokenizer that knows `SPECIAL_TOKENS`.
-        chat_template: Jinja template; ours if None.
+        image_processor: a `Qwen2VLImageProcessorPil`.
+        tokenizer: a fast tokenizer that contains `SPECIAL_TOKENS`.
+        chat_template: Jinja template; None uses this package's template.
         clip_settings: values of `ClipSettings` that differ from its defaults.
-        hearing_settings: values of `HearingSettings` that differ from its defaults; None without an audio side.
+        hearing_settings: values of `HearingSettings` that differ from its defaults; None without audio input.
     """
 
     image_token, video_token, audio_token = PADS
@@ -101,16 +101,16 @@ class EmotionQwenProcessor(ProcessorMixin):
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
         self.clip_settings = dict(clip_settings or {})
         self.hearing_settings = None if hearing_settings is None else dict(hearing_settings)
-        self.settings, self.hearing  # noqa: B018  wrong settings fail here, not at the first clip
+        self.settings, self.hearing  # noqa: B018  invalid settings fail here, not at the first clip
 
     @property
     def settings(self) -> ClipSettings:
-        """The clip settings, checked."""
+        """The validated clip settings."""
         return ClipSettings.of(self.clip_settings, "clip_settings")
 
     @property
     def hearing(self) -> HearingSettings | None:
-        """The hearing settings, checked; None where the model does not hear."""
+        """The validated hearing settings; None if the model has no audio input."""
         if self.hearing_settings is None:
             return None
         return HearingSettings.of(self.hearing_settings, "hearing_settings")
@@ -128,24 +128,27 @@ class EmotionQwenProcessor(ProcessorMixin):
         return_tensors: str = "pt",
         **ignored: Any,
     ) -> BatchFeature:
-        """Tokenize chats whose visuals and sounds are given in reading order.
+        """Tokenize rendered chats and prepare their media, given in reading order.
 
         Args:
             images: pictures of all texts in order: paths, PIL images, (H, W, 3) uint8 arrays or still `Clip`s.
-            text: one rendered chat or several, one pad token per visual or sound; None prepares the media alone.
+            text: one rendered chat or several, with one pad token per visual or sound; None prepares the media alone.
             videos: paths or `Clip`s.
             audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
-            spans: per text, character spans of what the assistant says; asks for `labels`.
+            spans: for each text, the character spans of the assistant's turns; if given, `labels` are returned.
+            padding: ignored; texts are always padded to the longest one.
+            padding_side: "left" or "right"; None uses the tokenizer's.
+            return_tensors: type of the returned tensors, as in transformers.
 
         Returns:
-            input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video, 3 audio), each (B, L);
-            pixel_values (N, D) and image_grid_thw (V, 3); pixel_values_videos, video_grid_thw and
-            second_per_grid_ts (V,) seconds per temporal patch (image_features or video_features instead of pixels
-            where `EncodedVisual`s came); input_features (W, mels, frames) and feature_lengths (W,) of the sounds'
-            windows; labels (B, L) with -100 outside the spans.
+            input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video, 3 audio), each (B, L); pixel_values
+            (N, D) and image_grid_thw (V, 3); pixel_values_videos, video_grid_thw and second_per_grid_ts (V,), the
+            seconds per temporal patch (image_features or video_features instead of pixels for `EncodedVisual`s);
+            input_features (W, mels, frames) and feature_lengths (W,) of the windows of audio; labels (B, L) with -100
+            outside the spans.
 
         Raises:
-            DataError: placeholders and media do not match, or sound came for a model that does not hear.
+            DataError: placeholders and media do not match, or audio was given for a model without audio input.
         """
         texts = [text] if isinstance(text, str) else list(text or [])
         sounds, audio_tokens = self._sounds(_flat(audio))
@@ -168,7 +171,7 @@ class EmotionQwenProcessor(ProcessorMixin):
                 take = len(remaining[pad]) if last else text.count(pad)
                 counts[pad], remaining[pad] = remaining[pad][:take], remaining[pad][take:]
             expanded, added = expand(text, counts)
-            if expanded not in tokenized:  # many pictures of one size under one question are one text
+            if expanded not in tokenized:  # many pictures of one size with one question give the same text
                 tokenized[expanded] = self.tokenizer(
                     expanded, add_special_tokens=False, return_offsets_mapping=spans is not None
                 )
@@ -228,18 +231,18 @@ class EmotionQwenProcessor(ProcessorMixin):
         }
 
     def seconds_per_grid(self, clip: Clip) -> float:
-        """Tell the seconds that one temporal patch of a clip covers."""
+        """Return the number of seconds that one temporal patch of a clip covers."""
         return self.image_processor.temporal_patch_size / (clip.fps or self.settings.fps)
 
     def _sounds(self, sounds: list[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
-        """Return windows of log-mel with their lengths, and the tokens of each sound."""
+        """Return log-mel windows with their lengths, and the number of tokens of each sound."""
         if not sounds:
             return {}, []
         hearing = self.hearing
         if encoded := _encoded(sounds):
             return {}, [len(medium.tokens) for medium in encoded]
         if hearing is None:
-            raise DataError(f"{len(sounds)} sound(s) came for a model that does not hear; leave the audio parts out")
+            raise DataError(f"{len(sounds)} sound(s) for a model without audio input; leave the audio parts out")
         windows, lengths, counts = [], [], []
         for sound in sounds:
             mel, frames = mel_windows(self._wave(sound), hearing)
@@ -254,7 +257,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         clip = sound if isinstance(sound, Clip) else read_clip(Path(sound), self.settings, sources=SOUND)
         if clip.wave is None:
             why = f" ({'; '.join(clip.warnings)})" if clip.warnings else ""
-            raise DataError(f"{clip.source!r} has no sound that can be read{why}; leave its audio part out")
+            raise DataError(f"{clip.source!r} has no readable sound{why}; leave its audio part out")
         return torch.from_numpy(clip.wave)
 
     def apply_chat_template(
@@ -274,24 +277,28 @@ class EmotionQwenProcessor(ProcessorMixin):
         Args:
             conversation: messages with `role` and `content`; a content is a text or a list of parts
                 `{"type": "text", "text": ...}`, `{"type": "image", "image": ...}`, `{"type": "video", "video": ...}`,
-                `{"type": "audio", "audio": ...}`; a video's own sound stands directly behind it. Special tokens inside
-                texts lose their meaning.
-            add_generation_prompt: end with the opening of an assistant's turn.
-            continue_final_message: leave the last turn open, so that it is continued.
-            return_labels: add `labels`, -100 everywhere but in what the assistant says, `<|im_end|>` included.
+                `{"type": "audio", "audio": ...}`; a video's own sound directly follows the video. Special tokens inside
+                texts are neutralised.
+            chat_template: Jinja template; None uses the processor's.
+            add_generation_prompt: end with the beginning of an assistant's turn.
+            continue_final_message: leave the last turn open, so that the model continues it.
+            tokenize: also tokenize the text and prepare the media.
+            return_dict: with `tokenize`, return everything that `__call__` returns instead of input_ids alone.
+            return_labels: add `labels`: -100 everywhere except in the assistant's turns, including `<|im_end|>`.
+            kwargs: passed to `__call__`.
 
         Returns:
-            The rendered text (or a list of them), or with `tokenize` what `__call__` returns (only its input_ids
-            without `return_dict`).
+            The rendered text (or a list of texts), or with `tokenize` the output of `__call__` (without `return_dict`,
+            only its input_ids).
 
         Raises:
-            DataError: labels are asked for and the template has no generation block, or no turn is the assistant's.
+            DataError: labels are requested and the template has no generation block, or there is no assistant turn.
         """
         single = bool(conversation) and isinstance(conversation[0], dict)
         chats = [_harmless(chat) for chat in ([conversation] if single else conversation)]
         template = chat_template or self.chat_template
         if return_labels and "generation" not in template:
-            raise DataError("labels were asked for, but the chat template has no {% generation %} block; use ours")
+            raise DataError("labels were requested, but the chat template has no {% generation %} block; use ours")
         texts, spans = render_jinja_template(
             conversations=chats,
             chat_template=template,
@@ -302,7 +309,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         if not tokenize:
             return texts[0] if single else texts
         if return_labels and not all(spans):
-            raise DataError("labels were asked for a conversation without an assistant turn; nothing could be learned")
+            raise DataError("labels were requested for a conversation without an assistant turn; add one")
         media: dict[str, list[Any]] = {"image": [], "video": [], "audio": []}
         for chat in chats:
             for message in chat:
@@ -329,10 +336,10 @@ class EmotionQwenProcessor(ProcessorMixin):
         return self.tokenizer.convert_tokens_to_ids(AUDIO_PAD)
 
     def name_tokens(self, config: EmotionQwenConfig) -> EmotionQwenConfig:
-        """Write the ids of this tokenizer's special tokens into a configuration, and return it.
+        """Set the ids of this tokenizer's special tokens in a configuration, and return it.
 
         Raises:
-            ShapeError: the tokenizer knows more tokens than the model has rows.
+            ShapeError: the tokenizer has more tokens than the model has embedding rows.
         """
         tokenizer, text = self.tokenizer, config.text_config
         if len(tokenizer) > text.vocab_size:
@@ -353,7 +360,7 @@ class EmotionQwenProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names that the model's forward takes."""
+        """Names of the tensors that the model's forward accepts."""
         return [
             "input_ids", "attention_mask", "mm_token_type_ids", "pixel_values", "image_grid_thw",
             "pixel_values_videos", "video_grid_thw", "second_per_grid_ts", "input_features", "feature_lengths",
@@ -362,7 +369,7 @@ class EmotionQwenProcessor(ProcessorMixin):
     def post_process_image_text_to_text(
         self, generated_outputs: torch.Tensor, skip_special_tokens: bool = True, **kwargs: Any
     ) -> list[str]:
-        """Decode generated tokens (B, L) to texts; `kwargs` are those of the tokenizer's `batch_decode`."""
+        """Decode generated tokens (B, L) to texts; `kwargs` are passed to the tokenizer's `batch_decode`."""
         return self.tokenizer.batch_decode(generated_outputs, skip_special_tokens=skip_special_tokens, **kwargs)
 
 
@@ -382,20 +389,19 @@ def _source(part: dict) -> Any:
     for key in (part["type"], "path", "url"):
         medium = part.get(key)
         if isinstance(medium, str) and REMOTE.match(medium):
-            raise DataError(f"{medium[:80]!r} is an address; nothing is fetched here, download it and give its path")
+            raise DataError(f"{medium[:80]!r} is a URL; files are not downloaded here, give a local path")
         if medium is not None:
             return medium.removeprefix("file://") if isinstance(medium, str) else medium
     raise DataError(f"a part of type {part['type']!r} has no {part['type']!r}, 'path' or 'url'; it has {sorted(part)}")
 
 
 def _encoded(media: list[Any]) -> list[Any]:
-    """Return the media if all are encoded in one form (`EncodedVisual` or `MediumTokens`), nothing if none is."""
+    """Return the media if all are encoded in one form (`EncodedVisual` or `MediumTokens`), an empty list if none is."""
     forms = {type(medium) for medium in media} & {EncodedVisual, MediumTokens}
     encoded = [medium for medium in media if type(medium) in forms]
     if encoded and (len(encoded) < len(media) or len(forms) > 1):
         raise DataError(
-            f"{len(encoded)} of {len(media)} visuals of one kind come as features; give all of a batch as features or "
-            "none"
+            f"{len(encoded)} of {len(media)} visuals of one kind are features; give all of a batch as features or none"
         )
     return encoded
 

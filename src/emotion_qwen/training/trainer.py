@@ -30,8 +30,6 @@ from emotion_qwen.errors import TrainingError
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
 
-GATE_OBJECTIVES = ("none", "balance", "domain")
-
 
 class StageTrainer(Trainer):
     """Trains one stage.

@@ -88,7 +88,7 @@ def kind_of(reason: str) -> str:
     head = reason.split(":")[0].split(";")[0]
     if head in ("en", "zh"):
         return reason.split(":")[1].strip()
-    for start in ("no face", "near duplicate", "shows what benchmark", "shorter than"):
+    for start in ("no face", "near duplicate", "shows the same as benchmark", "shorter than"):
         if head.startswith(start):
             return start
     return head

@@ -150,7 +150,7 @@ def test_an_endpoint_where_nobody_is_ends_the_task_and_keeps_what_was_answered(t
     task, folder = toy([emotion_item(number) for number in range(200)]), tmp_path / "toy"
     with scripted_server(answer) as (address, requests):
         with pytest.raises(
-            RemoteError, match="50 items in a row had no answer, the last one: .*401: no such key.*given up"
+            RemoteError, match="50 consecutive items had no answer, the last one: .*401: no such key.*stopped"
         ):
             answer_task(at(address), task, folder)
         lines = read_all(folder)

@@ -72,7 +72,7 @@ def test_an_id_may_be_a_number(tmp_path):
     [
         ('{"id": "a"}\n', "line 1: no answer; expected the keys id and one of text, scores, error"),
         ('[1]\n{"id": "a", "text": ""}\n', "line 1: no answer"),
-        ('nonsense\n{"id": "a", "text": ""}\n', "line 1: no JSON"),
+        ('nonsense\n{"id": "a", "text": ""}\n', "line 1: not JSON"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, text, said):

@@ -132,7 +132,9 @@ def test_a_limit_returns_its_items_and_keeps_the_others(shallow, data):
 
 def test_two_models_are_never_mixed(shallow, data):
     predict(shallow, TASKS["cifar"], data / "out", data=data, limit=1)
-    with pytest.raises(DataError, match=r"cifar: holds predictions made otherwise \(weights \w{16}, now ffff\); give"):
+    with pytest.raises(
+        DataError, match=r"cifar: holds predictions made with other settings \(weights \w{16}, now ffff\); give"
+    ):
         predict(Watched(shallow, weights="ffff"), TASKS["cifar"], data / "out", data=data, limit=1)
 
 
@@ -150,7 +152,7 @@ def test_a_changed_question_is_refused(shallow, data):
             return [replace(item, question=item.question + "!") for item in items]
 
     predict(shallow, TASKS["cifar"], data / "out", data=data, limit=1)
-    with pytest.raises(DataError, match="item 'pictures_cifar10/0' was asked in other words"):
+    with pytest.raises(DataError, match="the question or the answer of item 'pictures_cifar10/0' has changed"):
         predict(shallow, replace(TASKS["cifar"], source=Reworded()), data / "out", data=data, limit=1)
 
 
@@ -158,7 +160,7 @@ def test_broken_files_are_named(data):
     folder = data / "broken"
     folder.mkdir()
     (folder / LINES).write_text('{"id": "a"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: no prediction"):
+    with pytest.raises(DataError, match="line 1: not a prediction"):
         read_predictions(folder)
     with pytest.raises(DataError, match=r"task\.json: cannot be read"):
         read_run_header(folder)

@@ -66,7 +66,7 @@ def test_the_first_answer_without_an_error_counts_and_the_rest_is_named():
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([], "no items came"),
+        ([], "got no items"),
         ([ITEMS[0], ITEMS[0]], "2 items have the id '1'"),
         ([ScoredItem("x", ())], "item 'x' has no reference"),
     ],

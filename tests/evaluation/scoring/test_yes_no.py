@@ -106,7 +106,7 @@ def test_broken_tasks_are_refused():
     items, _ = mme(("existence", "yes", "no"))
     with pytest.raises(DataError, match="image 'image 0' of subtask 'existence' has 1 questions; expected exactly 2"):
         score_mme(items[:1], [])
-    with pytest.raises(DataError, match="subtask 'smell' is none of MME's; expected one of: existence"):
+    with pytest.raises(DataError, match="subtask 'smell' is not one of MME's; expected one of: existence"):
         score_mme([ScoredItem("1", ("yes",), group="smell", cluster="x")], [])
     with pytest.raises(DataError, match=r"item '1' has the references \('Yes',\); expected \('yes',\)"):
         score_pope([ScoredItem("1", ("Yes",))], [])

@@ -1,9 +1,9 @@
 """Readers of questions with lettered options: MMBench, ScienceQA, SEED-Bench."""
 
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import RELEASE
 from emotion_qwen.evaluation.tasks import TASKS
@@ -25,8 +25,8 @@ def test_mmbench_reads_questions_without_their_rotations(tmp_path):
     )
     assert told(TASKS["mmbench"], tmp_path) == [
         "differs: rows with rotations: 4, published 4329 or 4377",
-        "note: 1 rotated rows are not read; rotations are made from 2 questions",
-        "fault: 1 row(s) left out, answer is no letter of an option: 2 (empty)",
+        "note: 1 rotated rows were not read; rotations are made from 2 questions",
+        "fault: 1 row(s) left out, answer is not the letter of an option: 2 (empty)",
     ]
 
 
@@ -86,7 +86,7 @@ def test_scienceqa_keeps_questions_without_a_picture(tmp_path):
     assert told(TASKS["scienceqa"], tmp_path) == [
         "differs: rows of test: 4, published 4241",
         "differs: rows of test with a picture: 1, published 2017",
-        "fault: 1 row(s) left out, answer is no number of an option: test/3 (7)",
+        "fault: 1 row(s) left out, answer is not the index of an option: test/3 (7)",
     ]
     asked = [one.scored() for one in found]
     scored = TASKS["scienceqa"].score(asked, [Answer("test/0", "(A)"), Answer("test/1", "The answer is E.")])
@@ -104,9 +104,9 @@ def test_seed_reads_pictures_and_counts_videos(tmp_path):
     assert loaded(found[0].parts)[0]["image"].shape == (32, 32, 3)
     assert told(TASKS["seedbench"], tmp_path) == [
         "differs: rows, videos included: 6, published 17990",
-        "note: 1 video questions are not read; scores are of the image part",
-        "fault: 1 row(s) left out, answer is no letter of an option: 102 (E)",
-        "fault: 1 row(s) left out, a second row of an id: 101",
+        "note: 1 video questions were not read; the scores cover the image part",
+        "fault: 1 row(s) left out, answer is not the letter of an option: 102 (E)",
+        "fault: 1 row(s) left out, duplicate id: 101",
         "fault: 1 row(s) left out, dimension outside 1 to 12: 103 (44)",
     ]
     asked = [one.scored() for one in found]

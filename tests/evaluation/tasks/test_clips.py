@@ -46,14 +46,14 @@ def test_dfew_says_exactly_what_is_wrong(tmp_path):
     files.write_dfew(tmp_path)
     assert told(TASKS["dfew"], tmp_path) == [
         "note: set_9.csv is none of the five folds and is not read",
-        "missing: no rows of set_4, set_5; scores are not those of the five folds",
+        "missing: no rows of set_4, set_5; the scores do not cover all five folds",
         "differs: rows of set_1: 4, published 2341",
         "differs: rows of set_2: 2, published 2341",
         "differs: rows of set_3: 4, published 2340",
-        "missing: 1 of 7 clips are not there: 4",
-        f"note: 1 clips are there more than once; the first is taken, such as {tmp_path}/Clip/original/1.mp4",
+        "missing: 1 of 7 clips are missing: 4",
+        f"note: 1 clips exist more than once; the first is taken, for example {tmp_path}/Clip/original/1.mp4",
         "fault: 1 row(s) left out, label outside 1 to 7 in set_1.csv: 3 (0)",
-        "fault: 1 row(s) left out, a second row of an id: 1",
+        "fault: 1 row(s) left out, duplicate id: 1",
         "fault: 1 row(s) left out, label outside 1 to 7 in set_3.csv: 9 (happy)",
     ]
 
@@ -65,7 +65,7 @@ def test_a_whole_dfew_has_nothing_to_say(tmp_path):
         files.write_csv(tmp_path / f"{fold}.csv", ["video_name", "label"], told_rows)
     findings = TASKS["dfew"].check(tmp_path)
     assert [finding.kind for finding in findings] == ["missing"]
-    assert findings[0].text == "11697 of 11697 clips are not there: 1, 2, 3, 4, 5 and 11692 more"
+    assert findings[0].text == "11697 of 11697 clips are missing: 1, 2, 3, 4, 5 and 11692 more"
     assert len(items("dfew", tmp_path, limit=10)) == 10
 
 
@@ -98,7 +98,7 @@ def test_dfew_is_scored_by_fold_and_as_released(tmp_path):
 def test_no_folder_no_file_and_a_missing_column_are_named(tmp_path):
     (finding,) = TASKS["dfew"].check(None)
     assert finding.kind == "missing"
-    assert finding.text == "no data folder came; give the folder that holds dfew or DFEW with --data"
+    assert finding.text == "no data folder given; pass the folder that holds dfew or DFEW with --data"
     with pytest.raises(DataError, match=r"nowhere' does not exist"):
         items("dfew", tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no \*\*/test\(single-labeled\)/set_\*\.csv or set_\*\.csv"):
@@ -107,7 +107,7 @@ def test_no_folder_no_file_and_a_missing_column_are_named(tmp_path):
     with pytest.raises(DataError, match=r"has the columns \['name', 'label'\]; expected also video_name"):
         items("dfew", tmp_path)
     files.write_csv(tmp_path / "set_1.csv", ["video_name", "label"], [[1, 0]])
-    with pytest.raises(DataError, match="no row of the five folds can be used"):
+    with pytest.raises(DataError, match="no usable row of the five folds"):
         items("dfew", tmp_path)
 
 
@@ -121,9 +121,9 @@ def test_mer2024_tracks_share_a_folder(tmp_path):
     assert lines[0] == "differs: rows of reference-semi.csv: 4, published 1169"
     assert "sad 1, published 317; happy 0, published 246" in lines[1]
     assert lines[2:] == [
-        "missing: 1 of 2 clips are not there: samplenew3_00000002",
+        "missing: 1 of 2 clips are missing: samplenew3_00000002",
         "fault: 1 row(s) left out, label outside the six: samplenew3_00000003 (fear)",
-        "fault: 1 row(s) left out, a second row of an id: samplenew3_00000001",
+        "fault: 1 row(s) left out, duplicate id: samplenew3_00000001",
     ]
     asked = [one.scored() for one in semi]
     assert TASKS["mer2024_semi"].as_released(asked, [Answer(asked[1].id, "No idea")])["accuracy"] == 1.0
@@ -141,10 +141,10 @@ def test_mafw_reads_names_of_labels_only(tmp_path):
     assert sum(mafw.SETS.values()) == 9172, "the published number of clips with a single label"
     assert told(TASKS["mafw"], tmp_path) == [
         "note: set_6/test.txt is none of the five folds and is not read",
-        "missing: no rows of set_3, set_4, set_5; scores are not those of the five folds",
+        "missing: no rows of set_3, set_4, set_5; the scores do not cover all five folds",
         "differs: rows of set_1: 2, published 1839",
         "differs: rows of set_2: 2, published 1837",
-        "missing: 1 of 3 clips are not there: 00003",
+        "missing: 1 of 3 clips are missing: 00003",
         "fault: 1 row(s) left out, label outside the eleven in set_2: 00004.mp4 (3, line 2)",
     ]
 
@@ -159,7 +159,7 @@ def test_ravdess_reads_labels_from_names(tmp_path):
     ]
     assert isinstance(found[0].parts[0]["video"], Path)
     lines = told(TASKS["ravdess"], tmp_path)
-    assert lines[0].startswith("note: 4 other files are not read: ") and "song 1" in lines[0]
+    assert lines[0].startswith("note: 4 other files were not read: ") and "song 1" in lines[0]
     assert lines[1:] == [
         "differs: spoken clips with picture and sound: 3, published 1440",
         "fault: 1 row(s) left out, emotion outside 01 to 08: 01-01-09-01-01-01-01.mp4",
@@ -182,7 +182,7 @@ def test_clips_of_one_actor_are_drawn_together(tmp_path):
 
 def test_texts_in_another_encoding_are_named(tmp_path):
     files.write_bytes(tmp_path / "reference-semi.csv", "name,discrete\n样本一,sad\n".encode("gbk"))
-    with pytest.raises(DataError, match=r"reference-semi\.csv: cannot be read \(.*expected a text in UTF-8"):
+    with pytest.raises(DataError, match=r"reference-semi\.csv: cannot be read \(.*expected a UTF-8 text file"):
         items("mer2024_semi", tmp_path)
     folder = tmp_path / files.MAFW_FOLDER / "set_1"
     files.write_bytes(folder / "test.txt", "00001.mp4 anger 样本一\n".encode("gbk"))

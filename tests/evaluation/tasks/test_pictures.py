@@ -19,8 +19,8 @@ def test_emoset_reads_the_owners_lists(tmp_path):
     assert [(one.id, one.answer) for one in found] == [("awe_0", "awe"), ("fear_0", "fear"), ("anger_0", "anger")]
     assert found[0].parts[0]["image"].is_file() and "evoke" in found[0].question
     assert told(TASKS["emoset"], tmp_path) == [
-        "differs: pictures of test.json: 6, published 17716 (not confirmed: by the shares 80, 5 and 15 %)",
-        "missing: 1 of 3 pictures are not there: image/anger/anger_0.jpg",
+        "differs: pictures of test.json: 6, published 17716 (not confirmed: derived from the shares 80, 5 and 15 %)",
+        "missing: 1 of 3 pictures are missing: image/anger/anger_0.jpg",
         "fault: 1 row(s) left out, label outside the eight: image/joy/joy_0.jpg (joy)",
         "fault: 2 row(s) left out, not [label, id, picture, annotation]: entry 3, entry 4",
     ]
@@ -38,7 +38,7 @@ def test_emoset_finds_pictures_by_name_in_another_place(tmp_path):
 
 def test_emoset_must_be_a_list(tmp_path):
     files.write_bytes(tmp_path / "test.json", b'{"a": 1}')
-    with pytest.raises(DataError, match=r"holds dict; expected a list of \[label, id, picture, annotation\]"):
+    with pytest.raises(DataError, match=r"contains dict; expected a list of \[label, id, picture, annotation\]"):
         items("emoset", tmp_path)
     files.write_bytes(tmp_path / "test.json", b"[")
     with pytest.raises(DataError, match="cannot be read as JSON"):
@@ -54,9 +54,9 @@ def test_a_folder_is_read_by_any_name_of_a_label(tmp_path):
         ("sad/c.jpg", "悲伤", "image"),
     ]
     assert told(TASKS["folder"], tmp_path) == [
-        "fault: 1 row(s) left out, folder 'holidays' is no label of fer7: 1 files",
+        "fault: 1 row(s) left out, folder 'holidays' is not a label of fer7: 1 files",
         "fault: 1 row(s) left out, empty file: sad/empty.png",
-        "fault: 1 row(s) left out, no picture or clip by its suffix: sad/notes.txt",
+        "fault: 1 row(s) left out, suffix is not that of a picture or clip: sad/notes.txt",
     ]
 
 
@@ -89,11 +89,11 @@ def test_the_spans_of_a_tier_are_items(tmp_path):
     ]
     assert read[1].parts == ({"type": "video", "video": tmp_path / "day" / "a.mp4", "start": 1.5, "end": 2.25},)
     assert told(task, tmp_path) == [
-        "fault: 1 row(s) left out, no ELAN file or TextGrid beside it: b.mp4",
-        "fault: 1 row(s) left out, no label of dfew7: chewing in day/a.mp4",
+        "fault: 1 row(s) left out, no ELAN file or TextGrid next to it: b.mp4",
+        "fault: 1 row(s) left out, not a label of dfew7: chewing in day/a.mp4",
     ]
     with pytest.raises(DataError, match=r"a\.eaf' has no tier 'Cleo'; it has 'Ann', 'Bea'"):
         list(task.with_options(tier="Cleo").items(tmp_path, side=48))
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match=r"holds no labelled span; expected clips, each with a file of the same name"):
+    with pytest.raises(DataError, match=r"contains no labelled span; expected clips, each with a file"):
         list(task.items(tmp_path / "none", side=48))

@@ -45,13 +45,13 @@ def test_every_suite_is_asked_in_its_words(data):
 
 def test_what_cannot_be_asked_is_reported(data):
     findings = [(finding.kind, finding.text) for finding in TASKS["skills"].check(data)]
-    assert ("fault", "arc_easy/10: answer 5 of 2 choices; expected the place of one of them; left out") in findings
+    assert ("fault", "arc_easy/10: answer 5 of 2 choices; expected the index of one of them; left out") in findings
     assert ("fault", "rows of unknown suites: hellaswag; left out") in findings
     assert any(kind == "note" and "boolq_no_passage has no passages" in text for kind, text in findings)
     drawn = TASKS["skills"].with_options(each="2", seed="3").check(data)
     few = TASKS["skills"].with_options(suites="bbh").check(data)
     assert not any("boolq" in finding.text for finding in few)
-    assert any("2 items per group, drawn with seed 3; all are 14" in finding.text for finding in drawn)
+    assert any("2 items per group, drawn with seed 3 from 14" in finding.text for finding in drawn)
 
 
 def test_a_draw_is_seeded_and_options_choose_suites(data):
@@ -67,7 +67,7 @@ def test_a_draw_is_seeded_and_options_choose_suites(data):
 
 
 def test_a_file_without_texts_of_a_split_is_an_error(data):
-    with pytest.raises(DataError, match=r"skills.parquet: no text has split 'test' and can be asked; give another"):
+    with pytest.raises(DataError, match=r"skills.parquet: no usable text has split 'test'; give another"):
         TASKS["text_perplexity"].items(data, side=None, split="test")
     pq.write_table(pa.table({"id": ["a"]}), data / "skills.parquet")
     with pytest.raises(DataError, match=r"skills.parquet: missing column\(s\) \['answer', .*; it has \['id'\]"):

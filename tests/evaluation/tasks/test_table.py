@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
-from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.task import DOMAINS
 from emotion_qwen.evaluation.tasks import TASKS, listing

@@ -18,8 +18,8 @@ def test_textvqa_keeps_ten_answers_of_people(tmp_path):
     assert isinstance(one.parts[0]["image"], Stored)
     assert told(TASKS["textvqa"], tmp_path) == [
         "differs: questions: 3, published 5000",
-        "fault: 1 row(s) left out, not 10 answers of people: 34603 (9)",
-        "fault: 1 row(s) left out, no answer of people: 34604",
+        "fault: 1 row(s) left out, not 10 human answers: 34603 (9)",
+        "fault: 1 row(s) left out, no human answer: 34604",
     ]
     scored = [one.scored()]
     assert TASKS["textvqa"].score(scored, [Answer("34602", "Stop")])["VQA accuracy"].value == 1
@@ -35,7 +35,7 @@ def test_textvqa_reads_the_owners_json(tmp_path):
         tmp_path / "train_images" / "0a1b.jpg",
         tmp_path / "train_images" / "ffff.jpg",
     ]
-    assert "missing: 1 of 2 pictures are not there: ffff" in told(TASKS["textvqa"], tmp_path)
+    assert "missing: 1 of 2 pictures are missing: ffff" in told(TASKS["textvqa"], tmp_path)
     files.write_bytes(tmp_path / "TextVQA_0.5.1_val.json", b"[]")
     with pytest.raises(DataError, match="has no list 'data'"):
         items("textvqa", tmp_path)
@@ -51,7 +51,7 @@ def test_vqav2_reads_parquet_and_the_owners_json(tmp_path):
     assert other.parts[0]["image"].is_file() and other.cluster == "COCO_val2014_000000000042"
     assert told(TASKS["vqav2"], tmp_path / "two") == [
         "differs: questions: 2, published 214354",
-        "fault: 1 row(s) left out, no answer of people: 430",
+        "fault: 1 row(s) left out, no human answer: 430",
     ]
     files.write_bytes(tmp_path / "two" / "v2_mscoco_val2014_annotations.json", b"[]")
     with pytest.raises(DataError, match="not the owners' questions and annotations"):

@@ -34,9 +34,9 @@ def test_emer_says_what_differs(tmp_path):
     files.write_emer(tmp_path)
     lines = told(TASKS["emer"], tmp_path)
     assert lines[0] == "differs: rows of gt-eng.csv: 3, published 100"
-    assert lines[1].startswith("differs: gt-eng.csv: MD5 ") and lines[1].endswith("begins with eece3ebf")
+    assert lines[1].startswith("differs: gt-eng.csv: MD5 ") and lines[1].endswith("starts with eece3ebf")
     assert lines[2].startswith("note: 2 clips without subtitles")
-    assert lines[3] == "missing: 2 of 3 clips are not there: sample_00000002, sample_00000003"
+    assert lines[3] == "missing: 2 of 3 clips are missing: sample_00000002, sample_00000003"
     assert lines[4] == "fault: 1 row(s) left out, no reference text: sample_00000004"
     chinese = TASKS["emer"].check(tmp_path, languages=("zh",))
     assert any("gt-chi.csv" in finding.text for finding in chinese)
@@ -63,9 +63,9 @@ def test_open_vocabulary_needs_the_wheels_by_path(tmp_path):
     assert told(TASKS["mer_unibench"], tmp_path)[:4] == [
         "missing: no emotion wheels; give the organisers' folder with wheel*.xlsx, format.csv and synonym.xlsx as the "
         "option wheels; until then replies are kept, not scored",
-        "note: 1 clips without words are neutral, as the organisers read them: a3",
+        "note: 1 clips without emotion words count as neutral, as released: a3",
         "differs: clips of ovlabel.csv: 3, published 532",
-        "missing: 1 of 3 clips are not there: a3",
+        "missing: 1 of 3 clips are missing: a3",
     ]
     asked, answers = (
         [one.scored() for one in found[:2]],
@@ -103,9 +103,11 @@ def test_ver_reads_the_held_out_part_in_each_language(tmp_path):
     chinese = items("ver", tmp_path, "zh")
     assert [(one.id, one.answer, one.references[1]) for one in chinese] == [("v2", "愤怒", "他皱眉大喊。")]
     lines = told(TASKS["ver"], tmp_path)
-    assert lines[0] == "missing: 1 of 2 media files are not there: clips/v2.mp4"
-    assert lines[1] == "fault: 1 row(s) left out, emotion 'nostalgia' is no label of fer7: line 4"
-    assert lines[2].startswith("fault: 2 row(s) left out, no sample of a manifest: line 5 (KeyError: 'labels'), line 6")
+    assert lines[0] == "missing: 1 of 2 media files are missing: clips/v2.mp4"
+    assert lines[1] == "fault: 1 row(s) left out, emotion 'nostalgia' is not a label of fer7: line 4"
+    assert lines[2].startswith(
+        "fault: 2 row(s) left out, not a sample of a manifest: line 5 (KeyError: 'labels'), line 6"
+    )
     with pytest.raises(DataError, match="no usable sample of split 'validation' in 'en'"):
         items("ver", tmp_path, split="validation")
 

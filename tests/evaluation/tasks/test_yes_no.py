@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
+from tests.evaluation.benchmark_files import loaded
 
 from emotion_qwen.errors import DataError, MediaError
 from emotion_qwen.evaluation.run import stored
-from emotion_qwen.evaluation.run.stored import loaded
 from emotion_qwen.evaluation.scoring.records import Response as Answer
 from emotion_qwen.evaluation.tasks import TASKS
 
@@ -29,9 +29,9 @@ def test_pope_reads_parquet_with_pictures_inside(tmp_path):
     lines = told(TASKS["pope"], tmp_path)
     assert "differs: questions of adversarial with no: 0, published 1500" in lines
     assert lines[-3:] == [
-        "fault: 1 row(s) left out, a second row of an id: random/1",
+        "fault: 1 row(s) left out, duplicate id: random/1",
         "fault: 1 row(s) left out, answer neither yes nor no: popular/2 (maybe)",
-        "fault: 1 row(s) left out, split none of adversarial, popular, random: gqa/1",
+        "fault: 1 row(s) left out, split not one of adversarial, popular, random: gqa/1",
     ]
 
 
@@ -39,11 +39,11 @@ def test_pope_reads_the_authors_json_and_names_missing_pictures(tmp_path):
     files.write_pope_json(tmp_path)
     found = items("pope", tmp_path)
     assert sorted(one.id for one in found) == ["adversarial/1", "popular/1", "random/1"]
-    assert "missing: 1 of 1 pictures are not there: COCO_val2014_1.jpg" in told(TASKS["pope"], tmp_path)
+    assert "missing: 1 of 1 pictures are missing: COCO_val2014_1.jpg" in told(TASKS["pope"], tmp_path)
     picture = files.write_bytes(tmp_path / "val2014" / "COCO_val2014_1.jpg", files.picture(kind="JPEG"))
     assert items("pope", tmp_path)[0].parts[0]["image"] == picture
     files.write_bytes(tmp_path / "coco_pope_random.json", b'{"question_id": 1}\n')
-    with pytest.raises(DataError, match=r"coco_pope_random\.json, line 1: no question of POPE"):
+    with pytest.raises(DataError, match=r"coco_pope_random\.json, line 1: not a question of POPE"):
         items("pope", tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_mme_pairs_the_two_questions_of_an_image(tmp_path):
     assert [one.id for one in found[:2]] == ["existence/1.jpg#1", "existence/1.jpg#2"]
     assert told(TASKS["mme"], tmp_path) == [
         "differs: questions: 10, published 2374",
-        "fault: 1 row(s) left out, subtask none of the fourteen: riddles/7.jpg#1",
+        "fault: 1 row(s) left out, subtask not one of the fourteen: riddles/7.jpg#1",
         "fault: 1 row(s) left out, an image without exactly two questions: count/7.jpg#1",
     ]
 
@@ -128,7 +128,7 @@ def test_mme_is_scored_in_points_and_as_released(tmp_path):
 
 def test_a_file_of_another_set_is_refused(tmp_path):
     files.write_pope(tmp_path)
-    with pytest.raises(DataError, match=r"no row can be used \(\d+ row\(s\) left out, subtask none of the fourteen"):
+    with pytest.raises(DataError, match=r"no usable row \(\d+ row\(s\) left out, subtask not one of the fourteen"):
         items("mme", tmp_path)
     assert TASKS["mme"].check(tmp_path)[-1].kind == "fault"
     files.write_bytes(tmp_path / "data" / "test-00000-of-00001.parquet", b"PAR1 no more")

@@ -30,9 +30,9 @@ def test_the_page_says_what_channels_add(tmp_path):
     write_results(figures(), counts, tmp_path)
     page = (tmp_path / "senses.md").read_text(encoding="utf-8")
     assert "All channels together are +20.4 points above the best one (picture)." in page
-    assert "Without words: -10.1 points; alone it carries 34.9 above chance." in page
+    assert "Without words: -10.1 points; alone, it is 34.9 above chance." in page
     assert "| picture + sound + words | 100 | 69.8 % | 66.8–72.8 | 64.8 % |" in page
-    assert "In 10 every channel alone was read as it was meant" in page and "in 20." in page
+    assert "In 10, every channel alone was read as intended" in page and "in 20." in page
     assert json.loads((tmp_path / "senses.json").read_text())["conflicts"] == counts
     assert (tmp_path / "senses.png").stat().st_size > 5000
 

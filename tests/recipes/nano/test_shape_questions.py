@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from PIL import Image
 from skimage.measure import label, regionprops
 
 from emotion_qwen.errors import DataError
@@ -16,7 +15,6 @@ from recipes.nano.shape_questions import (
     KINDS_ASKED,
     SPLITS,
     WORDS,
-    contact_sheet,
     shapes_item,
     shapes_sample,
 )
@@ -284,14 +282,6 @@ def test_a_sample_carries_the_picture_the_question_and_the_answer(items):
     assert (user["role"], assistant) == ("user", {"role": "assistant", "content": question.answer})
 
 
-def test_the_contact_sheet_shows_every_item(tmp_path, items):
-    contact_sheet(range(8), "train", tmp_path / "sheet.png")
-    sheet = np.array(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (2 * 306, 6 * 240, 3)
-    assert np.array_equal(sheet[306 + 8 + 112, 240 + 8 + 112], render(items[7].scene, 64)[32, 32])
-    assert (sheet[236:306, :240] < 128).any() and (sheet[306:, 480:] == 255).all()
-
-
 def test_what_does_not_exist_is_refused_by_name():
     with pytest.raises(DataError, match=r"unknown split 'valid'; expected one of: test, train, validation\."):
         shapes_item(0, "valid")
@@ -301,8 +291,6 @@ def test_what_does_not_exist_is_refused_by_name():
         shapes_item(-1, "train")
     with pytest.raises(DataError, match=r"a side of 16 pixels is too small for shapes"):
         shapes_sample(0, "train", "en", side=16)
-    with pytest.raises(DataError, match="a contact sheet of no items"):
-        contact_sheet([], "train", "nowhere.png")
 
 
 def test_the_words_of_a_chinese_yes_or_no_never_stand_in_the_question(items):

@@ -38,5 +38,5 @@ def test_the_picture_is_drawn(runs, tmp_path):
 
 
 def test_an_unfinished_stage_is_named(runs):
-    with pytest.raises(DataError, match=r"train the stage 'three' to its end first"):
+    with pytest.raises(DataError, match=r"complete the stage 'three' first"):
         read_stages(runs, ("one", "three"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from emotion_qwen.data.parts import read_part
@@ -17,19 +15,6 @@ KIND = f"{parts.__file__}:texts"
 SEVEN = label_set("fer7")
 
 
-@pytest.fixture
-def file(tmp_path):
-    rows = [
-        ("a", "what a day", ["joy"], "train"),
-        ("b", "oh no", ["fear"], "train"),
-        ("c", "both", ["joy", "fear"], "train"),
-        ("d", "held out", ["anger"], "validation"),
-    ]
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(("id", "text", "ekman", "split"))}
-    pq.write_table(pa.table(columns), tmp_path / "texts.parquet")
-    return tmp_path / "texts.parquet"
-
-
 def test_rare_labels_are_repeated_as_far_as_asked():
     rows = [(n, "many") for n in range(16)] + [(n, "few") for n in range(4)]
     counts = {power: [label for _, label in balanced(rows, power)].count("few") for power in (0, 0.5, 1)}
@@ -39,14 +24,14 @@ def test_rare_labels_are_repeated_as_far_as_asked():
         balanced(rows, 2)
 
 
-def test_a_part_of_texts_takes_a_balance(file):
-    assert len(read_part(KIND, "t", "emotion", file, "train", balance=1.0)) == 2
+def test_a_part_of_texts_takes_a_balance(comment_file):
+    assert len(read_part(KIND, "t", "emotion", comment_file, "train", balance=1.0)) == 2
     with pytest.raises(DataError, match="unknown option 'balanced'"):
-        read_part(KIND, "t", "emotion", file, "train", balanced=1.0)
+        read_part(KIND, "t", "emotion", comment_file, "train", balanced=1.0)
 
 
-def test_several_comments_are_one_conversation_with_one_question(file):
-    part = read_part(KIND, "t", "emotion", file, "train", turns=5)
+def test_several_comments_are_one_conversation_with_one_question(comment_file):
+    part = read_part(KIND, "t", "emotion", comment_file, "train", turns=5)
     assert len(part) == 1
     for turn in range(20):
         messages = part.sample(0, turn).messages

@@ -1,1 +1,1 @@
-"""Scores as pages and figures."""
+"""Pages and figures of scores."""

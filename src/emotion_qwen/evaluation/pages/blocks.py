@@ -1,4 +1,4 @@
-"""A page as a list of blocks, written as Markdown and as one HTML file that needs nothing beside it."""
+"""A page as a list of blocks, written as Markdown and as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; a cell may be a picture's path. Columns named in `left` are texts, the others numbers."""
+    """A table; a cell may be the path of a picture. Columns listed in `left` hold text, the others numbers."""
 
     head: tuple[str, ...]
     rows: Sequence[Sequence[str | Path]]
@@ -65,12 +65,12 @@ Block = Heading | Text | Bullets | Rows | Picture
 
 
 def markdown_of_blocks(blocks: Sequence[Block], folder: Path) -> str:
-    """Write blocks as Markdown that stands in `folder`."""
+    """Write blocks as Markdown for a file in `folder`."""
     return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
 
 
 def as_html(blocks: Sequence[Block], title: str) -> str:
-    """Write blocks as an HTML page with its pictures inside."""
+    """Write blocks as an HTML page with embedded pictures."""
     body = "\n".join(map(_html, blocks))
     head = f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     return (
@@ -98,7 +98,7 @@ def _cell(cell: str | Path, folder: Path) -> str:
 
 
 def _flat(text: str) -> str:
-    # What models say stands on these pages: a line break would end the table, a bracket could become a tag.
+    # Replies of models appear on these pages: a line break would end the table, a bracket could start a tag.
     return " ".join(text.split()).replace("<", "&lt;")
 
 

@@ -1,4 +1,4 @@
-"""The worst answers of a column, with small pictures of what was asked about."""
+"""The worst answers of a column, with small pictures of their media."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from emotion_qwen.files import write_whole
 WORST = 8
 FRAMES = 4
 SIDE = 112
-"""Longer side of a small picture, pixels."""
+"""Longer side of a small picture, in pixels."""
 PICTURES = "frames"
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An answer that earned nothing, or least."""
+    """An answer with no or few points."""
 
     item: Item
     judged: Judged
@@ -35,12 +35,13 @@ class Example:
 
 
 def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Example]:
-    """Return the worst answers: the surest of the wrong ones, else readable before unreadable ones, spread evenly.
+    """Return the worst answers: the most confident wrong ones first; without confidences, readable before unreadable
+    ones, spread evenly.
 
     Args:
-        column: where they stand.
-        count: at most so many.
-        frames: look for pictures of what was asked about.
+        column: the column of the answers.
+        count: maximum number of answers.
+        frames: include pictures of the media.
     """
     items = {item.id: item for item in column.items}
     wrong = [answer for answer in column.result.judged if answer.points < 1]
@@ -51,9 +52,8 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
         return answer.points, answer.read is None, -sure
 
     wrong.sort(key=order)
-    if wrong and not any(
-        order(answer)[2] for answer in wrong
-    ):  # texts have no sureness: not only those of the first class
+    # texts have no confidence: do not take them all from the first class
+    if wrong and not any(order(answer)[2] for answer in wrong):
         readable = [answer for answer in wrong if answer.points == wrong[0].points and answer.read is not None] or wrong
         wrong = [readable[place * len(readable) // count] for place in range(count)] if len(readable) > count else wrong
     examples = []
@@ -66,7 +66,7 @@ def worst(column: Column, count: int = WORST, frames: bool = True) -> list[Examp
 
 
 def keep_pictures(column: Column, items: Iterable[Item]) -> None:
-    """Keep small pictures of the worst answers, while the items still have their media."""
+    """Save small pictures for the worst answers while the items still have their media."""
     media = {item.id: item for item in items}
     for example in worst(column):
         if example.picture is None and example.item.id in media:
@@ -78,7 +78,7 @@ def _place(folder: Path, item: Item) -> Path:
 
 
 def _kept(folder: Path, item: Item) -> Path | None:
-    """Return the picture of an item, drawing it now if the item's file is still there."""
+    """Return the picture of an item; draw it now if it is missing and the item's file still exists."""
     path = _place(folder, item)
     if not path.is_file():
         files = [part for part in item.parts if part["type"] in ("image", "video") and Path(part["file"]).is_file()]
@@ -93,7 +93,7 @@ def _keep(folder: Path, item: Item) -> None:
 
 
 def _frames(medium: Any, span: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return up to `FRAMES` frames; none where the medium cannot be read, which its prediction says already."""
+    """Return up to `FRAMES` frames; none if the medium cannot be read, which its prediction already reports."""
     from emotion_qwen.media.clip import read_clip
     from emotion_qwen.settings import ClipSettings
 

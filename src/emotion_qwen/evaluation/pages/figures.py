@@ -1,6 +1,7 @@
-"""Figures of the pages, by matplotlib: recalls and confusion of a column, and what changed between two models.
+"""Figures of the pages, drawn by matplotlib: recalls and confusion of a column, and the change between two models.
 
-Colours are of Okabe and Ito's palette, told apart by colour-blind readers; what colour says, form or place says too.
+The colours are from Okabe and Ito's palette, which colour-blind readers can distinguish; shape or position repeats what
+colour shows.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
 
     Args:
         comparison: the comparison.
-        folder: exists.
+        folder: an existing folder.
 
     Returns:
-        Caption -> file, in the order in which they are to be read.
+        Caption -> file, in reading order.
 
     Raises:
         MissingPackage: matplotlib is not installed.
@@ -39,11 +40,11 @@ def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
             "accuracy.png",
             _draw_accuracy(comparison),
         ),
-        "Change of every class in points, with its 95 % interval; pale where the interval holds zero.": (
+        "Change of every class in points, with its 95 % interval; pale if the interval includes zero.": (
             "classes.png",
             _draw_classes(comparison),
         ),
-        "How much the gate gives the emotion expert, over the pictures of each task; dashed lines are means.": (
+        "Gate weight of the emotion expert over the pictures of each task; dashed lines are means.": (
             "gate.png",
             _draw_gate(comparison),
         ),
@@ -54,7 +55,7 @@ def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
 
 
 def _new_figure(width: float, height: float) -> Any:
-    # The figure itself, not pyplot: no window, no global state, and nothing to close.
+    # The figure class instead of pyplot: no window, no global state, nothing to close.
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     return figure
@@ -152,7 +153,7 @@ def _draw_classes(comparison: Forgetting) -> Any:
 def _draw_bar(axes: Any, place: int, change: Change) -> None:
     value, low, high = (POINTS * getattr(change.difference, name) for name in ("value", "low", "high"))
     axes.barh(place, value, height=0.66, color=AFTER if value >= 0 else LOSS, alpha=0.35 if low <= 0 <= high else 1.0)
-    axes.plot([low, high], [place, place], color="white", linewidth=3.2)  # a rim, to be seen on the dark bars too
+    axes.plot([low, high], [place, place], color="white", linewidth=3.2)  # a rim, visible on dark bars
     axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
     axes.plot(value, place, "o", color=INK, markersize=3.5)
 
@@ -182,7 +183,7 @@ def _draw_gate(comparison: Forgetting) -> Any:
 
 
 def draw_column(column: Column, path: Path) -> Path | None:
-    """Draw recalls and confusion side by side; None where the task has no classes.
+    """Draw recalls and the confusion matrix side by side; return None if the task has no classes.
 
     Raises:
         MissingPackage: matplotlib is not installed.
@@ -235,4 +236,4 @@ def _draw_confusion(axes: Any, names: list[str], counts: np.ndarray) -> None:
     axes.set_xticks(range(len(names) + 1), [*names, UNREAD], rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("answered")
-    axes.set_ylabel("right")
+    axes.set_ylabel("correct")

@@ -1,4 +1,4 @@
-"""The comparison of two models as a table for the terminal, as JSON, and as a page with figures to read."""
+"""The comparison of two models as a terminal table, as JSON, and as a page with figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_forgetting_page(result: Forgetting, folder: Path, figures: Mapping[str
 
     Args:
         result: the comparison.
-        folder: exists.
+        folder: an existing folder.
         figures: caption -> picture in that folder, in the order of the page.
     """
     write_whole(folder / RECORD, json.dumps(forgetting_record(result), indent=2, ensure_ascii=False) + "\n")
@@ -33,7 +33,7 @@ def write_forgetting_page(result: Forgetting, folder: Path, figures: Mapping[str
 
 
 def forgetting_record(result: Forgetting) -> dict[str, Any]:
-    """Return everything as plain values, in percent and percentage points."""
+    """Return the comparison as plain values, in percent and percentage points."""
     return {
         "failed": result.failed,
         "sure": result.sure,
@@ -53,7 +53,7 @@ def forgetting_record(result: Forgetting) -> dict[str, Any]:
 
 
 def verdict(result: Forgetting) -> str:
-    """Say whether general skill was kept, with what certainty, and what became of emotion skill."""
+    """Return the conclusion: whether general skill was kept, with its interval, and the change in emotion skill."""
     loss, count = result.loss, sum(task_change.task.domain == "general" for task_change in result.tasks)
     over = "on the one general task" if count == 1 else f"averaged over {count} general tasks"
     size = f"{abs(loss.value):.1f}"
@@ -97,15 +97,15 @@ def _cells(change: Change, chance: bool = False, mark: str = "") -> list[str]:
 
 def _blocks(result: Forgetting, figures: Mapping[str, Path]) -> list[Block]:
     blocks: list[Block] = [
-        Heading("What emotion training cost", 1),
+        Heading("Effect of emotion training on general skill", 1),
         Text(f"**{verdict(result)}**"),
         _task_table(result),
     ]
     blocks += [Text(f"Note: {text}") for text in warnings(result)]
     for caption, path in figures.items():
         blocks += [Picture(path, caption), Text(f"*{caption}*")]
-    blocks += [Heading("By class"), _class_table(result), Heading("How it was measured"), Bullets(_method(result))]
-    return [*blocks, Heading("Where the figures come from"), *_provenance(result)]
+    blocks += [Heading("By class"), _class_table(result), Heading("Method"), Bullets(_method(result))]
+    return [*blocks, Heading("Provenance"), *_provenance(result)]
 
 
 def _task_table(result: Forgetting) -> Rows:
@@ -121,16 +121,16 @@ def _task_table(result: Forgetting) -> Rows:
 
 
 def warnings(result: Forgetting) -> list[str]:
-    """Say what makes the comparison weaker than it looks; nothing if it is sound."""
+    """Return the reasons why the comparison is weaker than it looks; empty if there are none."""
     lines = []
     if result.at_chance:
         names = "; ".join(task_change.task.title for task_change in result.at_chance)
         lines.append(
-            f"Before, the model was no better than chance on: {names}. What was never there cannot be forgotten, so "
-            "this says nothing about forgetting and only dilutes the mean."
+            f"Before training, the model was no better than chance on: {names}. There was no skill to lose, so "
+            "these tasks give no information about forgetting and dilute the mean."
         )
     if not result.sure:
-        lines.append("The interval of the loss reaches to both sides of what is allowed: more items would settle it.")
+        lines.append("The interval of the loss includes the allowed loss: more items are needed for a clear result.")
     return lines
 
 
@@ -154,18 +154,17 @@ def _method(result: Forgetting) -> list[str]:
     weights = {domain: result.emotion_weight(domain) for domain in result.domains}
     gate = "; ".join(f"{domain} {before:.2f} → {after:.2f}" for domain, (before, after) in weights.items())
     return [
-        f"Both models answer the same {split} items, asked in {languages}, by the likelihood of the choices, so every "
-        "answer counts; nothing is parsed out of written text.",
+        f"Both models answer the same {split} items in {languages} by the likelihood of the choices, so every "
+        "answer counts; no generated text is parsed.",
         *_scoring(result),
-        "The change is paired: the same items, after less before. Its interval is a bootstrap over items "
-        f"({DRAWS:,} draws)"
-        + ("; an item asked in two languages stays one item." if len(result.languages) > 1 else "."),
-        "Classes of few items have intervals that are too narrow; below about 30 items read them with doubt.",
-        "A domain's mean counts every task the same; its interval draws items within each task. The loss of general "
-        "skill is that mean with its sign turned.",
-        "Chance is what guessing among the choices reaches; UAR is the mean of the recalls of the classes.",
-        f"Answers that are missing count as wrong: {gaps or 'none is missing'}.",
-        f"Mean weight of the emotion expert at the gate, before → after: {gate}.",
+        "The change is paired: after minus before on the same items. Its interval is a bootstrap over items "
+        f"({DRAWS:,} draws)" + ("; an item asked in two languages counts once." if len(result.languages) > 1 else "."),
+        "The intervals of classes with few items are too narrow; below about 30 items, treat them with caution.",
+        "A domain's mean weights all tasks equally; its interval draws items within each task. The loss of general "
+        "skill is that mean with the opposite sign.",
+        "Chance is the accuracy of guessing among the choices; UAR is the mean recall over the classes.",
+        f"Missing answers count as wrong: {gaps or 'none is missing'}.",
+        f"Mean gate weight of the emotion expert, before → after: {gate}.",
     ]
 
 
@@ -175,11 +174,11 @@ def _scoring(result: Forgetting) -> list[str]:
     faces = [task_change.task.title for task_change in result.tasks if task_change.task.domain == "emotion"]
     lines = []
     if less:
-        lines.append(f"Compared by likelihood less that for an empty picture, per token: {'; '.join(less)}.")
+        lines.append(f"Compared by likelihood minus that for an empty picture, per token: {'; '.join(less)}.")
     if plain:
         lines.append(f"Compared by the plain likelihood of each choice: {'; '.join(plain)}.")
     if faces:
-        lines.append(f"Read as `analyze` reads: faces, sound and words: {'; '.join(faces)}.")
+        lines.append(f"Read as in `analyze`, with faces, sound and words: {'; '.join(faces)}.")
     return lines
 
 
@@ -187,9 +186,9 @@ def _provenance(result: Forgetting) -> list[Block]:
     keys = ("model", "weights", "dtype", "prompt")
     rows = [[when, *(f"`{header[key]}`" for key in keys)] for when, header in zip(SIDES, result.models, strict=True)]
     return [
-        Rows(("", "model", "weights", "numbers", "chat template"), rows, tuple(range(5))),
-        Text("Weights and chat template are named by the start of a SHA-256."),
-        Text(f"Emotion-Qwen {__version__}. Every answer stands in `before/` and `after/`, all figures in `{RECORD}`."),
+        Rows(("", "model", "weights", "number type", "chat template"), rows, tuple(range(5))),
+        Text("Weights and chat template are identified by the first digits of a SHA-256."),
+        Text(f"Emotion-Qwen {__version__}. All answers are in `before/` and `after/`, all figures in `{RECORD}`."),
     ]
 
 
@@ -239,6 +238,6 @@ def _plain(value: float) -> str:
 
 
 def signed_points(value: float) -> str:
-    """Write a number to one decimal with its sign; a real minus, and no sign at zero."""
+    """Write a number with one decimal and its sign: a true minus sign, and no sign at zero."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""The page of a run: scores with intervals beside what became of the answers, figures, and the worst answers."""
+"""The page of a run: scores with intervals, how the answers were handled, figures, and the worst answers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from emotion_qwen.files import write_whole
 RECORD, PAGE, WEB, FIGURES = "scores.json", "report.md", "report.html", "figures"
 CLASS = "recall of "
 SHOWN = 2
-"""Scores of a column that are printed in the terminal."""
+"""Number of scores of a column that are printed in the terminal."""
 SAID = 200
-"""Letters of a reply that are shown."""
+"""Maximum number of characters of a reply that are shown."""
 HEAD = ("model", "language", "score", "value", "95 % interval", "items", "parsed", "coverage", "failed")
 
 
@@ -35,7 +35,7 @@ def write_report(run: Path, scored: Scored, *, frames: bool = True) -> list[Path
 
     Args:
         run: the folder.
-        scored: what it holds.
+        scored: its scores.
         frames: show frames of the worst answers.
 
     Raises:
@@ -49,7 +49,7 @@ def write_report(run: Path, scored: Scored, *, frames: bool = True) -> list[Path
 
 
 def print_scores(scored: Scored, console: Console) -> None:
-    """Print the first scores of every column, and what became of its answers."""
+    """Print the first scores of every column, and how its answers were handled."""
     table = Table(title="scores, with 95 % intervals", padding=(0, 1, 0, 0))
     table.add_column("task, model, language", overflow="fold")
     table.add_column("score", overflow="fold")
@@ -69,7 +69,7 @@ def report_blocks(run: Path, scored: Scored, frames: bool = True) -> list[Block]
     blocks: list[Block] = [
         Heading(f"Scores of {run.name}", 1),
         Text(
-            "Every score is over all items that were asked: one without an answer, or with one that cannot be read, "
+            "Every score is over all items: an item without an answer, or with one that cannot be read, "
             "counts as wrong. Parsed: share of the answers that could be read. Coverage: share of the items that were "
             f"answered. Failed: items whose answer is an error. Intervals: 95 %, bootstrap. Emotion-Qwen {__version__}."
         ),
@@ -101,7 +101,7 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: b
     for (model, name), figures in scored.between.items():
         if name == task.column:
             listed = ", ".join(f"{key} {_figure(value)}" for key, value in figures.items())
-            blocks.append(Text(f"{model}, English and Chinese together: {listed}."))
+            blocks.append(Text(f"{model}, English and Chinese compared: {listed}."))
     released = [[c.model, c.language, name, _figure(v)] for c in columns for name, v in c.as_released.items()]
     if released:
         blocks += [
@@ -115,10 +115,10 @@ def _task_blocks(run: Path, scored: Scored, columns: Sequence[Column], frames: b
 
 
 def _as_released(task: Task) -> str:
-    text = "The authors' arithmetic on the same replies, to be compared with published numbers only."
+    text = "The authors' arithmetic on the same replies, for comparison with published numbers only."
     if task.prompt == RELEASE or RELEASE not in task.prompts:
         return text
-    return f"{text} These were made with the wording of the release, which is the column {task.name}.{RELEASE}."
+    return f"{text} The published numbers use the release's wording, which is the column {task.name}.{RELEASE}."
 
 
 def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
@@ -128,15 +128,15 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
         f"weights {header.get('weights')}, {header.get('dtype') or 'number type unknown'}",
         str(header.get("scoring")),
         f"split {header.get('split')}",
-        f"{column.seconds:.1f} s of answering" if column.seconds else "",
+        f"answering took {column.seconds:.1f} s" if column.seconds else "",
     ]
     blocks: list[Block] = [Heading(place, 3), Text("; ".join(filter(None, provenance)) + ".")]
     for note in (*column.result.notes, *groups_note(column.result), *column.notes):
         blocks.append(Text(f"Note: {note.rstrip('.')}."))
     gaps = [[why, f"{count:,}"] for why, count in sorted(tally.unread.items(), key=lambda pair: -pair[1])]
     gaps += [["answered more than once", f"{len(tally.duplicates):,}"]] if tally.duplicates else []
-    gaps += [["answers to no item that was asked", f"{len(tally.strays):,}"]] if tally.strays else []
-    gaps += [[f"could not be asked: {name} {why}", "1"] for name, why in list(column.rejected.items())[:10]]
+    gaps += [["answers to unknown items", f"{len(tally.strays):,}"]] if tally.strays else []
+    gaps += [[f"not usable: {name} {why}", "1"] for name, why in list(column.rejected.items())[:10]]
     if gaps:
         blocks.append(Rows(("without a readable answer", "items"), gaps))
     faults = _faults(column)
@@ -144,7 +144,7 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
         blocks.append(Rows(("failed item", "why"), faults, (0, 1)))
     drawn = draw_column(column, run / FIGURES / f"{text_digest(place)}.png")
     if drawn:
-        blocks.append(Picture(drawn, f"{place}: recall of every class, and right against given answers"))
+        blocks.append(Picture(drawn, f"{place}: recall of every class, and correct against given answers"))
     classes = [score for score in column.result.scores if score.name.startswith(CLASS)]
     if classes:
         rows = [[s.name.removeprefix(CLASS), *_value(s), f"{s.items:,}"] for s in classes]
@@ -153,16 +153,16 @@ def _column_blocks(run: Path, column: Column, frames: bool) -> list[Block]:
 
 
 def _worst_blocks(column: Column, frames: bool) -> list[Block]:
-    """Show the worst answers; what all of them share, or none has, is no column."""
+    """Show the worst answers; a value that all share, or that none has, gets no column."""
     examples = worst(column, frames=frames)
     if not examples:
         return []
     shown, several = any(e.picture for e in examples), len({e.item.question for e in examples}) > 1
     heading = "Worst answers"
     if shown:
-        heading += "; the frames are the data set's, whose terms hold for them"
+        heading += "; the frames are part of the data set and subject to its terms"
     heading += "." if several else f'. All were asked: "{_short(examples[0].item.question)}"'
-    head = [*["frames"] * shown, "item", *["asked"] * several, "right", "said"]
+    head = [*["frames"] * shown, "item", *["question"] * several, "correct", "answer"]
     rows: list[list[str | Path]] = []
     for e in examples:
         right, reply = ", ".join(e.judged.item.references), f"{_short(e.reply)}{_sureness(column, e.item.id)}"
@@ -191,7 +191,7 @@ def _score_rows(column: Column, result: Result, scores: Sequence[Score]) -> list
 
 
 def _value(score: Score) -> list[str]:
-    """Write a score and its interval, both as percent where they are shares."""
+    """Write a score and its interval, as percentages if the score is a share."""
     if not np.isfinite(score.value):
         return ["none", ""]
     if score.share:

@@ -1,1 +1,1 @@
-"""Settings to answers and scores."""
+"""From settings to answers and scores."""

@@ -1,4 +1,4 @@
-"""Two runs side by side: paired differences with intervals, and McNemar's test, task by task."""
+"""Comparison of two runs: paired differences with intervals, and McNemar's test, task by task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = ("task", "language", "score", "first", "second", "difference", "95 % inte
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One task in one language, answered by both."""
+    """One task in one language, answered by both models."""
 
     first: Column
     second: Column
@@ -33,7 +33,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Two compared runs: names of the models, the pairs, and what could not be compared, with why."""
+    """Two compared runs: names of the models, the pairs, and what could not be compared, with the reason."""
 
     names: tuple[str, str]
     pairs: tuple[Pair, ...]
@@ -45,7 +45,7 @@ def compare_runs(first: Path, second: Path) -> Runs:
 
     Args:
         first: a run with one model, or the folder of a model in a run.
-        second: likewise.
+        second: the same for the second model.
 
     Raises:
         DataError: a folder holds no predictions or several models, or nothing can be compared.
@@ -67,7 +67,7 @@ def compare_runs(first: Path, second: Path) -> Runs:
             left_out[place] = str(error)
     if not pairs:
         reasons = "; ".join(f"{place}: {why}" for place, why in left_out.items())
-        raise DataError(f"{first} and {second} have nothing that can be compared ({reasons}); answer the same tasks")
+        raise DataError(f"{first} and {second} have nothing to compare ({reasons}); answer the same tasks")
     return Runs((pairs[0].first.model, pairs[0].second.model), tuple(pairs), left_out)
 
 
@@ -90,7 +90,7 @@ def write_comparison(runs: Runs, folder: Path) -> list[Path]:
 
 
 def print_comparison(runs: Runs, console: Console) -> None:
-    """Print the table, and what could not be compared."""
+    """Print the table, and what could not be compared, with the reason."""
     table = Table(title=escape(f"{runs.names[0]} (first) and {runs.names[1]} (second), paired"))
     for number, title in enumerate(HEAD[:7]):
         table.add_column(title, justify="left" if number < 3 else "right")
@@ -106,7 +106,7 @@ def _blocks(runs: Runs) -> list[Block]:
     blocks: list[Block] = [
         Heading(f"{runs.names[0]} and {runs.names[1]}", 1),
         Text(
-            "Both answered the same items. Differences are second less first, with 95 % paired bootstrap intervals. "
+            "Both answered the same items. Differences are second minus first, with 95 % paired bootstrap intervals. "
             "Coverage and parsed: first / second."
         ),
         Rows(HEAD, [row for pair in runs.pairs for row in _rows(pair)], (0, 1, 2)),
@@ -117,12 +117,12 @@ def _blocks(runs: Runs) -> list[Block]:
         if (test := pair.comparison.mcnemar)
     ]
     if tests:
-        head = ("task", "language", "right in the first only", "right in the second only", "p")
+        head = ("task", "language", "correct in the first only", "correct in the second only", "p")
         blocks += [
             Heading("McNemar's exact test"),
             Text(
-                "For tasks whose items are independent and right or wrong. Where items share a picture, a person or a "
-                "question, the test would take them for independent; there the interval is to be read."
+                "For tasks whose items are independent and either correct or wrong. The test assumes independence; "
+                "where items share a picture, a person or a question, see the interval instead."
             ),
             Rows(head, tests, (0, 1)),
         ]

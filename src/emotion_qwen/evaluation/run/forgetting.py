@@ -1,8 +1,8 @@
-"""What emotion training gained, and what it cost elsewhere: two scored runs compared item by item.
+"""Gains of emotion training and losses elsewhere: two scored runs compared item by item.
 
-Both models answered the same questions, so each item is its own control: differences and their intervals are paired.
-A domain's figure is the mean over its tasks, each task counting the same. The loss of general skill is what the second
-model lost on average over the general tasks; the comparison fails if that is more than was allowed.
+Both models answered the same questions, so each item is its own control: differences and their intervals are paired. A
+domain's figure is the unweighted mean over its tasks. The loss of general skill is the second model's mean loss over
+the general tasks; the comparison fails if it exceeds the allowed loss.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emotion_qwen.evaluation.task import DOMAINS, Task
 from emotion_qwen.evaluation.tasks import TASKS
 
 POINTS = 100
-"""Shares to percentage points."""
+"""Factor from shares to percentage points."""
 SIDES = ("before", "after")
 
 
@@ -31,7 +31,8 @@ SIDES = ("before", "after")
 class Change:
     """One figure of both models over the same items.
 
-    Shares in 0..1; `difference` is after less before, `chance` what guessing among the choices would reach.
+    Shares from 0 to 1; `difference` is after minus before, `chance` the share that guessing among the choices would
+    reach.
     """
 
     name: str
@@ -44,15 +45,15 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class TaskChange:
-    """What changed on one task.
+    """The change on one task.
 
     Attributes:
         task: the task.
         accuracy: of all items.
         classes: recall of every class, by name.
-        f1: macro F1 before and after; None where choices differ from item to item.
-        missing: items without a prediction, before and after; they count as wrong.
-        emotion_weights: the gate's weight of the emotion expert on each predicted line, (N,) before and (M,) after.
+        f1: macro F1 before and after; None if choices differ between items.
+        missing: number of items without a prediction, before and after; they count as wrong.
+        emotion_weights: gate weight of the emotion expert for each prediction, (N,) before and (M,) after.
     """
 
     task: Task
@@ -76,9 +77,9 @@ class Forgetting:
     Attributes:
         tasks: in the order of the table of tasks.
         domains: "emotion" and "general" -> mean over the domain's tasks; a domain without a task is left out.
-        allow: how much general skill may be lost, percentage points.
+        allow: allowed loss of general skill, in percentage points.
         models: headers of the predictions, before and after: name, weights hash, settings.
-        languages: in which items were asked.
+        languages: languages of the questions.
     """
 
     tasks: tuple[TaskChange, ...]
@@ -89,29 +90,29 @@ class Forgetting:
 
     @property
     def loss(self) -> IntervalEstimate:
-        """Loss of general skill in percentage points, `high` being the upper end of its 95 % interval."""
+        """Loss of general skill in percentage points; `high` is the upper end of its 95 % interval."""
         gain = self.domains["general"].difference
         # 0.0 - x, because -0.0 would be printed with its sign
         return IntervalEstimate(*(0.0 - POINTS * bound for bound in (gain.value, gain.high, gain.low)))
 
     @property
     def failed(self) -> bool:
-        """Whether more general skill was lost than allowed."""
+        """Whether the loss of general skill exceeds the allowed loss."""
         return self.loss.value > self.allow
 
     @property
     def sure(self) -> bool:
-        """Whether the whole interval of the loss is on the side of the verdict."""
+        """Whether the whole interval of the loss supports the verdict."""
         return self.loss.low > self.allow if self.failed else self.loss.high <= self.allow
 
     @property
     def at_chance(self) -> tuple[TaskChange, ...]:
-        """The general tasks on which the first model only guessed: what was never there cannot be forgotten."""
+        """The general tasks on which the first model was at chance level, so that no skill could be lost."""
         general = [change for change in self.tasks if change.task.domain == "general"]
         return tuple(change for change in general if change.accuracy.before.low <= change.accuracy.chance)
 
     def emotion_weight(self, domain: str) -> tuple[float, float]:
-        """Return the gate's mean weight of the emotion expert before and after, mean over the domain's tasks."""
+        """Return the mean gate weight of the emotion expert before and after, averaged over the domain's tasks."""
         pairs = [change.emotion_weights for change in self.tasks if change.task.domain == domain]
         before, after = (float(np.mean([pair[side].mean() for pair in pairs if len(pair[side])])) for side in (0, 1))
         return before, after
@@ -119,7 +120,7 @@ class Forgetting:
 
 @dataclass(frozen=True, eq=False)
 class _ItemPoints:
-    """Per item (N,): its points before and after, mean over languages, the chance of guessing it, and its class."""
+    """For each of N items: points before and after, averaged over languages, chance of guessing it, and class."""
 
     before: np.ndarray
     after: np.ndarray
@@ -136,10 +137,10 @@ def measure_forgetting(before: Path, after: Path, tasks: Sequence[str], allow: f
     """Compare the predictions in two folders.
 
     Args:
-        before: folder of the first model, with a folder of predictions for every task.
+        before: folder of the first model, with a folder of predictions per task.
         after: folder of the second model.
-        tasks: names; at least one of the domain "general".
-        allow: how much general skill may be lost, percentage points.
+        tasks: names; at least one from the domain "general".
+        allow: allowed loss of general skill, in percentage points.
 
     Raises:
         SettingsError: see `check_domains`.
@@ -165,12 +166,12 @@ def measure_forgetting(before: Path, after: Path, tasks: Sequence[str], allow: f
 
 
 def check_domains(tasks: Sequence[Task]) -> None:
-    """Check that general skill is measured at all, and by likelihoods.
+    """Check that general skill is measured, and by likelihoods.
 
     Raises:
-        SettingsError: no general task, or one that is answered in words.
+        SettingsError: there is no general task, or a task is answered in words.
     """
-    # Replies in words have no likeliest choice: both models would be wrong everywhere, and nothing lost.
+    # Replies in words have no likeliest choice: both models would be wrong everywhere, with a loss of zero.
     words = [task.name for task in tasks if task.answered != "likelihood"]
     if words:
         raise SettingsError(
@@ -180,17 +181,17 @@ def check_domains(tasks: Sequence[Task]) -> None:
     if not any(task.domain == "general" for task in tasks):
         general = ", ".join(name for name, task in TASKS.items() if task.domain == "general")
         given = ", ".join(task.name for task in tasks)
-        raise SettingsError(f"no general task among {given}; loss of general skill needs at least one of: {general}")
+        raise SettingsError(f"no general task among {given}; the loss needs at least one of: {general}")
 
 
 def _item_points(name: str, before: Sequence[Column], after: Sequence[Column]) -> _ItemPoints:
-    """Bring both models' points on a task together.
+    """Combine both models' points on a task.
 
     Raises:
-        DataError: a model answered nothing, or they were asked different things.
+        DataError: a model answered nothing, or the models were asked different questions.
     """
     for when, columns in zip(SIDES, (before, after), strict=True):
-        if not any(column.lines for column in columns):  # single gaps are wrong answers; nothing at all is a mistake
+        if not any(column.lines for column in columns):  # a missing answer counts as wrong; no answer is an error
             raise DataError(f"task {name}: no prediction {when} of any item; let the model answer the task first")
     for key in ("split", "scoring"):
         first, second = before[0].header.get(key), after[0].header.get(key)
@@ -215,7 +216,7 @@ def _item_points(name: str, before: Sequence[Column], after: Sequence[Column]) -
 
 
 def _mean_by_item(values: Iterable[tuple[str, float]]) -> np.ndarray:
-    """Average over the languages of an item."""
+    """Average the values of each item over its languages."""
     by_item: dict[str, list[float]] = {}
     for name, value in values:
         by_item.setdefault(name, []).append(value)
@@ -235,7 +236,7 @@ def _task_change(task: Task, points: _ItemPoints, before: Sequence[Column], afte
 
 
 def _change(name: str, tasks: Sequence[_ItemPoints]) -> Change:
-    """Sum up one task or class, or the mean over several tasks."""
+    """Summarise one task or class, or the mean over several tasks."""
     return Change(
         name,
         items=sum(len(task.before) for task in tasks),
@@ -247,7 +248,7 @@ def _change(name: str, tasks: Sequence[_ItemPoints]) -> Change:
 
 
 def _macro_f1(columns: Sequence[Column]) -> float | None:
-    """Return macro F1, mean over languages; None where the choices are not the same for all items."""
+    """Return macro F1, averaged over languages; None if the choices are not the same for all items."""
     tables = [confusion_of(column.result.judged) for column in columns]
     if None in tables:
         return None

@@ -76,33 +76,33 @@ PROMPTS: dict[str, dict[str, str]] = {
 
 
 class JudgeSettings(Settings):
-    """Who marks replies."""
+    """The judges that mark replies."""
 
     model: str
-    """"openai:http://host/v1#model", or a model of ours as `--model` takes it."""
+    """"openai:http://host/v1#model", or a local model as in `--model`."""
     second: str = ""
-    """Another judge of the same replies, to tell how far both agree; empty for none."""
+    """Another judge of the same replies, to measure the agreement of both; empty for none."""
     tries: int = Field(3, ge=1)
-    """Times that a judge is asked until its reply is the JSON object that was asked for."""
+    """Maximum number of times that a judge is asked until it replies with the requested JSON object."""
     cache: Path | None = None
-    """Folder of replies by content; None keeps them beside the run."""
+    """Folder for caching replies by content; None keeps them in the run's folder."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
 
 
 Ask = Callable[[str], str]
-"""A prompt to a reply; RemoteError if there is none."""
+"""Function from a prompt to a reply; raises RemoteError if there is none."""
 
 
 class Judge:
-    """A named judge with its memory.
+    """A named judge with its cache of replies.
 
     Args:
-        name: in results.
+        name: name in results.
         ask: sends a prompt.
-        cache: folder of its replies by content.
+        cache: folder for its replies by content.
         tries: see `JudgeSettings`.
-        at_once: prompts sent at a time.
-        identity: address or weights; distinguishes judges of the same name.
+        at_once: number of concurrent prompts.
+        identity: address or weights; distinguishes judges with the same name.
     """
 
     def __init__(self, name: str, ask: Ask, cache: Path, tries: int = 3, at_once: int = 1, identity: str = "") -> None:
@@ -110,10 +110,10 @@ class Judge:
         self.identity = identity
 
     def mark(self, question: str, reference: str, reply: str, language: str) -> dict[str, str]:
-        """Return "reply" with "date", or "error" with "date" where the judge did not answer.
+        """Return "reply" with "date", or "error" with "date" if the judge did not answer.
 
         Raises:
-            SettingsError: no such question.
+            SettingsError: the question is unknown.
         """
         text = prompt(question, reference, reply, language)
         path = self.cache / (text_digest("\n".join((self.name, self.identity, text))) + ".json")
@@ -123,7 +123,7 @@ class Judge:
             if {key: kept[key] for key in mine} == mine:
                 return {"reply": kept["reply"], "date": kept["date"]}
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # not asked yet, or half of a file: ask
+            pass  # not asked yet, or an incomplete file: ask
         day, answer = datetime.datetime.now(datetime.UTC).date().isoformat(), ""
         for _ in range(self.tries):
             try:
@@ -138,25 +138,25 @@ class Judge:
 
 
 def prompt(question: str, reference: str, reply: str, language: str) -> str:
-    """Compose what a judge is asked.
+    """Compose the prompt for a judge.
 
     Raises:
-        SettingsError: no such question.
+        SettingsError: the question is unknown.
     """
     if question not in PROMPTS:
         raise SettingsError(unknown_choice("question to a judge", question, PROMPTS))
-    # A reply that closes the bracket could give the judge an order of its own. Runs are taken out whole: with "<<<" out
-    # of the middle of "><<<>>" a ">>>" would be left.
+    # A reply that closes the bracket could give the judge instructions. Runs are removed as a whole: without the "<<<"
+    # in the middle of "><<<>>", a ">>>" would remain.
     texts = {name: re.sub("[<>]{3,}", "", text) for name, text in (("reference", reference), ("reply", reply))}
     return f"{PROMPTS[question][language]}\n\n{_TEXTS[language].format(**texts)}{_FORM[language]}"
 
 
 def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
-    """Return the judge called by a name: an endpoint or a model of ours.
+    """Return the judge with a name: an endpoint or a local model.
 
     Raises:
-        SettingsError: the address is none.
-        CheckpointError: no model there.
+        SettingsError: the address is invalid.
+        CheckpointError: there is no such model.
     """
     if name.startswith(ENDPOINT):
         from emotion_qwen.evaluation.run.answerers.endpoint import client_at
@@ -165,7 +165,7 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
 
         def ask(text: str) -> str:
             request = {**settings.endpoint.extra, "messages": [{"role": "user", "content": text}], "temperature": 0}
-            return client.ask(request, TOKENS, SCHEMA).text.strip()  # the prompt asks for the form too
+            return client.ask(request, TOKENS, SCHEMA).text.strip()  # the prompt asks for this form, too
 
         service = client.service
         return Judge(service.model, ask, cache, settings.tries, settings.endpoint.concurrency, service.url)
@@ -176,12 +176,12 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
     def write(text: str) -> str:
         return engine.chat([{"role": "user", "content": [{"type": "text", "text": text}]}], TOKENS)
 
-    # Greedy: asked again it says the same.
+    # Decoding is greedy: another try would give the same reply.
     return Judge(engine.name, write, cache, 1, identity=str(engine.provenance()["weights"]))
 
 
 def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[Judgement]:
-    """Let a judge mark every reply of a task's folder; `judged.<judge>.jsonl` is written whole.
+    """Have a judge mark every reply in a task's folder, and write `judged.<judge>.jsonl` in one step.
 
     Raises:
         DataError: the folder holds no predictions.
@@ -189,7 +189,7 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
     items = {(item.id, item.language): item for item in read_items(folder)}
     replies = [reply for reply in read_predictions(folder) if reply.key in items and reply.text and not reply.error]
     if not replies:
-        raise DataError(f"{folder}: holds no reply in words; expected some, answer the task first")
+        raise DataError(f"{folder}: holds no reply in words; expected at least one, answer the task first")
     work = [(reply, question) for reply in replies for question in questions]
 
     def mark(pair: Any) -> Judgement:
@@ -206,10 +206,10 @@ def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[J
 
 
 def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> int:
-    """Let one or two judges mark the replies of those folders whose tasks want a judge; return the number of faults.
+    """Have one or two judges mark the replies in the folders whose tasks need a judge; return the number of faults.
 
     Raises:
-        SettingsError: both judges have one name, or see `make_judge`.
+        SettingsError: both judges have the same name, or see `make_judge`.
         DataError: see `judge_folder`.
     """
     wanted = [(folder, task_of(read_run_header(folder)).judge) for folder in folders]
@@ -220,7 +220,7 @@ def judge_run(folders: Sequence[Path], settings: JudgeSettings, run: Path) -> in
     judges = [make_judge(name, settings, settings.cache or run / "judge_cache") for name in names]
     if len({judge.name for judge in judges}) < len(judges):
         raise SettingsError(
-            f"both judges are called {judges[0].name!r}, so their marks could not be told apart; give the second judge "
+            f"both judges are called {judges[0].name!r}, so their marks cannot be distinguished; give the second judge "
             "another name, or leave it out"
         )
     faults = 0

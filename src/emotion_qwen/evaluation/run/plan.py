@@ -60,10 +60,10 @@ class EvalSettings(Settings):
     """Show frames of the worst answers on the page; the terms of the data set then also apply to the page."""
 
     def chosen(self) -> list[Task]:
-        """Return the tasks in every wording that was asked for, with their options.
+        """Return the tasks in every requested wording, with their options.
 
         Raises:
-            SettingsError: an unknown task, wording or option.
+            SettingsError: a task, wording or option is unknown.
         """
         tasks = []
         for task in load_tasks(self.tasks):
@@ -75,16 +75,16 @@ class EvalSettings(Settings):
                 raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(wordings)}")
         unknown = set(self.options) - {task.name for task in tasks}
         if unknown:
-            raise SettingsError(f"options for {', '.join(sorted(unknown))}, which is no chosen task; name it in tasks")
+            raise SettingsError(f"options for {', '.join(sorted(unknown))}, not a chosen task; add it to tasks")
         return tasks
 
     def folder_of(self, task: Task) -> Path | None:
-        """Return where the files of a task are."""
+        """Return the folder with the files of a task."""
         return self.data.get(task.name) if isinstance(self.data, dict) else self.data
 
 
 def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Read the settings of a run; files of tasks are looked for beside them first.
+    """Read the settings of a run; task files are searched for next to them first.
 
     Raises:
         SettingsError: see `settings.read_yaml`.
@@ -97,12 +97,12 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 @dataclass(eq=False)
 class EvalOutcome:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
-        items: by folder of predictions the items, with their media, for the pictures of the page.
-        faults: what went wrong, one line each; the rest was completed.
-        notes: what a reader of the scores must know, each once.
+        items: folder of predictions -> items with their media, for the pictures of the page.
+        faults: failures, one line each; the rest was completed.
+        notes: what a reader of the scores must know, without repetition.
     """
 
     items: dict[Path, Sequence[Item]] = field(default_factory=dict)
@@ -111,10 +111,10 @@ class EvalOutcome:
 
 
 def run(settings: EvalSettings, console: Console) -> EvalOutcome:
-    """Let every model answer every task; a task or model that fails is named, and the others go on.
+    """Have every model answer every task; a task or model that fails is reported, and the others continue.
 
     Raises:
-        EmotionQwenError: nothing at all could be answered.
+        EmotionQwenError: nothing could be answered.
     """
     tasks, outcome, place = settings.chosen(), EvalOutcome(), Place.here()
     folders = folder_names(settings.models)
@@ -133,7 +133,7 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
         if repeated:
             outcome.faults.append(f"{name}: {len(repeated)} ids answered more than once, first {repeated[0]!r}")
         if getattr(answerer, "torn", False):
-            outcome.faults.append(f"{name}: the last line is half written and left out")
+            outcome.faults.append(f"{name}: the last line is incomplete and was left out")
         for task in tasks:
             try:
                 _answer(settings, answerer, task, settings.output / folders[name] / task.column, outcome)
@@ -145,7 +145,7 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
                 outcome.faults += [] if repeated_fault else [f"{name}, {task.column}: {error}"]
         strays = getattr(answerer, "strays", [])
         if strays:
-            outcome.notes[f"{name}: {len(strays)} ids are of no item that was asked, first {strays[0]!r}"] = None
+            outcome.notes[f"{name}: {len(strays)} ids belong to no item, first {strays[0]!r}"] = None
         if place.rank == 0 and hasattr(answerer, "repeated"):
             _tell_surplus(outcome, [settings.output / folders[name] / task.column for task in tasks], repeated, strays)
     if not outcome.items and last is not None:
@@ -176,14 +176,14 @@ def make_answerer(
             "file:predictions.jsonl" or ".csv".
         device: of a local model.
         batch: batch size of a local model; None is the default.
-        endpoint: how an endpoint is called.
+        endpoint: settings for calling an endpoint.
         workers: processes that prepare media for a local model; None chooses by the number of cores.
         replies: see `answerers.local.LocalModel`.
 
     Raises:
-        CheckpointError: no model there, or one that does not fit.
-        SettingsError: a device that does not exist here, or an address that is none.
-        DataError: a file that cannot be read.
+        CheckpointError: there is no such model, or it does not fit.
+        SettingsError: the device does not exist on this machine, or the address is invalid.
+        DataError: the file cannot be read.
     """
     if name.startswith(ENDPOINT):
         from emotion_qwen.evaluation.run.answerers.endpoint import Endpoint
@@ -198,13 +198,13 @@ def make_answerer(
     from emotion_qwen.engine.engine import Engine
     from emotion_qwen.evaluation.run.answerers.local import BATCH, LocalModel
 
-    logging.disable_progress_bar()  # our progress bar counts items
+    logging.disable_progress_bar()  # our own progress bar counts items
     logging.set_verbosity_error()
     return LocalModel(Engine.load(name, device), batch=batch or BATCH, workers=workers, replies=replies)
 
 
 def _tell_surplus(outcome: EvalOutcome, places: Sequence[Path], repeated: Sequence[str], strays: Sequence[str]) -> None:
-    """Write beside the predictions of a file which of its ids came more than once, and which are of no item asked."""
+    """Write which ids of a prediction file are repeated, and which belong to no item, next to the predictions."""
     for folder in places:
         ids = {item.id for item in outcome.items.get(folder, ())}
         if ids:
@@ -224,7 +224,7 @@ def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -
 def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: EvalOutcome) -> None:
     languages = [language for language in settings.languages if language in task.languages]
     if not languages:
-        raise SettingsError(f"is asked in {', '.join(task.languages)} only; add one of these to the languages")
+        raise SettingsError(f"supports only {', '.join(task.languages)}; add one of these to the languages")
     data = settings.folder_of(task)
     findings = [(finding.kind, finding.text) for finding in task.check(data, settings.split, languages)]
     outcome.faults += [f"{task.column}: missing: {text}" for kind, text in findings if kind == "missing"]
@@ -240,7 +240,7 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
     place = f"{answerer.name}, {task.column}"
     if done.rejected:
         name, why = next(iter(done.rejected.items()))
-        outcome.faults.append(f"{place}: {len(done.rejected)} items could not be asked, first {name!r}: {why}")
+        outcome.faults.append(f"{place}: {len(done.rejected)} items are not usable, first {name!r}: {why}")
     if done.failures:
         first = next(prediction for prediction in done.predictions if prediction.error)
         outcome.faults.append(f"{place}: {done.failures} items failed, first {first.id!r}: {first.error}")
@@ -255,9 +255,9 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
 
 
 def folder_names(models: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each model: the last part of its name, and a mark where two would share it.
+    """Return the folder of each model: the last part of its name, with a suffix where two would share it.
 
-    The mark of an endpoint is its host, that of others a hash.
+    The suffix of an endpoint is its host, that of others a hash.
     """
     names = {name: _short(name) for name in models}
     several = {short for short in names.values() if list(names.values()).count(short) > 1}
@@ -283,7 +283,7 @@ def _plain(name: str) -> str:
 
 
 def device_of_process(device: str) -> str:
-    """Return the device of this process: "auto" becomes the GPU of its rank on this machine."""
+    """Return the device of this process: "auto" becomes the GPU of its local rank."""
     if device != "auto" or "LOCAL_RANK" not in os.environ:
         return device
     import torch

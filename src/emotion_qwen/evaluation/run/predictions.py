@@ -1,8 +1,8 @@
-"""The file `predictions.jsonl`, one line per answer, append-only; needs neither a model nor torch.
+"""The append-only file `predictions.jsonl`, with one line per answer; needs neither a model nor torch.
 
-`task.json` beside the lines says who answered under which settings; lines of another model, or of another question, are
-never mixed in. `items.jsonl` says what was asked, so that scores can be made without the data. An item that failed may
-be asked again: of its lines the first without an error counts.
+`task.json` in the same folder records the model and its settings; lines of another model or another question are never
+mixed in. `items.jsonl` holds the questions, so that scores can be computed without the data. An item that failed may be
+asked again: the first of its lines without an error counts.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from emotion_qwen.files import json_line, read_journal, write_whole
 LINES, HEADER, ITEMS = "predictions.jsonl", "task.json", "items.jsonl"
 REJECTED, FINDINGS, SURPLUS = "rejected.jsonl", "findings.json", "surplus.json"
 SHARDS = "predictions.part*.jsonl"
-"""Lines of several processes before they are brought together."""
+"""Files of several processes before they are merged."""
 Key = tuple[str, str]
 """(id, language) of an item."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answered to one item.
+    """The answer of a model to one item.
 
     Attributes:
-        id: of the item; `language`, `group` and `answer` (the right one) likewise.
-        predicted: the likeliest allowed choice; None where the answer is text or there is none.
-        scores: choice -> share; they sum to 1 up to rounding. None where the answer is text.
-        gate: weights of the general and of the emotion expert, mean over the views; None for models without a gate.
-        options: how many choices were allowed, guessing is right once in so many times; 0 for a free answer.
+        id: of the item.
+        language: of the item.
+        group: of the item.
+        answer: the correct answer.
+        predicted: the likeliest allowed choice; None if the answer is text or there is none.
+        scores: choice -> probability; the sum is 1 up to rounding. None if the answer is text.
+        gate: weights of the general and the emotion expert, averaged over the views; None for models without a gate.
+        options: number of allowed choices, the inverse of the chance of guessing; 0 for a free answer.
         asked: hash of the prompt: question, choices and text parts.
-        text: the reply, where the answer is text.
-        frames: pictures that were shown.
-        seconds: taken by the item, its share of a batch.
-        error: what went wrong, if there is no answer; such an item is asked again.
-        unanswered: why there is no answer although nothing went wrong, such as that nobody is seen or heard.
-        answerer: who answered.
-        continuation: log-likelihood of the right answer as a continuation of the question, its number of tokens, and
-            whether greedy decoding gives it; None where that was not asked for.
+        text: the reply, if the answer is text.
+        frames: number of pictures shown.
+        seconds: time for the item, as its share of a batch.
+        error: what failed, if there is no answer; such an item is asked again.
+        unanswered: why there is no answer although nothing failed, such as that there is no face or voice.
+        answerer: name of the answerer.
+        continuation: log-likelihood of the correct answer as a continuation of the question, its number of tokens, and
+            whether greedy decoding produces it; None if that was not requested.
     """
 
     id: str
@@ -67,21 +70,21 @@ class Prediction:
 
     @property
     def key(self) -> Key:
-        """Identifies the line within its file."""
+        """The key that identifies the line within its file."""
         return self.id, self.language
 
     @property
     def right(self) -> bool:
-        """Whether the likeliest choice is the right answer."""
+        """Whether the likeliest choice is the correct answer."""
         return self.predicted == self.answer
 
     def same_as(self, other: Prediction) -> bool:
-        """Whether both say the same, however long it took."""
+        """Return whether both are equal apart from the time taken."""
         return {**asdict(self), "seconds": 0} == {**asdict(other), "seconds": 0}
 
 
 def prediction(item: Item, **fields: Any) -> Prediction:
-    """Return a line about an item; `said` are the fields of the answer."""
+    """Return the prediction for an item; `fields` are those of the answer."""
     values = {"predicted": None, "scores": None, "gate": None, "options": len(item.allowed or item.choices)}
     return Prediction(
         item.id, item.language, item.group, item.answer, asked=question_digest(item), **{**values, **fields}
@@ -95,7 +98,7 @@ def question_digest(item: Item) -> str:
 
 
 def medium_name(part: Mapping[str, Any]) -> str:
-    """Return the file of a message part, or the place of a stored picture; empty for arrays and texts."""
+    """Return the file of a message part, or the key of a stored picture; empty for arrays and texts."""
     medium = part.get(part["type"])
     if part["type"] == "text" or medium is None:
         return ""
@@ -118,7 +121,7 @@ def read_run_header(folder: Path) -> dict[str, Any]:
     """Read `task.json` of a task's folder.
 
     Raises:
-        DataError: there is none, or it is not JSON.
+        DataError: the file does not exist or is not JSON.
     """
     path = folder / HEADER
     try:
@@ -130,32 +133,32 @@ def read_run_header(folder: Path) -> dict[str, Any]:
 
 
 def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Write the header into a new folder; in an old one, check that it is the same.
+    """Write the header into a new folder; in an existing one, check that it is the same.
 
-    Options of the task may change, such as the folder of the wheels: what they change in a question, `check_questions`
-    sees.
+    Options of the task may change, such as the folder of the wheels: `check_questions` detects changes in questions.
 
     Raises:
-        DataError: the folder holds predictions that were made otherwise.
+        DataError: the folder holds predictions that were made with other settings.
     """
     path = folder / HEADER
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
         return
     header = read_run_header(folder)
-    # The same weights may be called by two paths; everything else decides over the answers.
+    # The same weights may have two paths; everything else affects the answers.
     other = [key for key in wanted if key not in ("model", "options") and header.get(key) != wanted[key]]
     if other:
         differences = "; ".join(
             key if key == "settings" else f"{key} {header.get(key)}, now {wanted[key]}" for key in other
         )
         raise DataError(
-            f"{folder}: holds predictions made otherwise ({differences}); give another output folder or remove this one"
+            f"{folder}: holds predictions made with other settings ({differences}); give another output folder "
+            "or remove this one"
         )
 
 
 def keep_options(folder: Path, options: Mapping[str, str]) -> None:
-    """Write the options of the task into the header, so that scoring sets them again; none change nothing."""
+    """Write the task's options into the header, so that scoring can set them again; no options change nothing."""
     header = read_run_header(folder)
     if options and header.get("options") != options:
         write_whole(
@@ -164,14 +167,14 @@ def keep_options(folder: Path, options: Mapping[str, str]) -> None:
 
 
 def read_lines(path: Path, *, repair: bool = False) -> list[Prediction]:
-    """Read every line of one file; a half-written last line is left out.
+    """Read every line of one file; an incomplete last line is left out.
 
     Args:
-        path: may be missing, then nothing has been predicted.
-        repair: cut the half-written line off the file, so that lines can be appended.
+        path: may be missing if there are no predictions yet.
+        repair: remove the incomplete line from the file, so that lines can be appended.
 
     Raises:
-        DataError: a complete line is no prediction.
+        DataError: a complete line is not a prediction.
     """
     if repair:
         files.truncate_partial_line(path)
@@ -183,24 +186,24 @@ def read_lines(path: Path, *, repair: bool = False) -> list[Prediction]:
                 fields[name] = None if fields.get(name) is None else tuple(fields[name])
             predictions.append(Prediction(**fields))
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path}, line {number}: no prediction ({error}); remove the line or the file") from error
+            raise DataError(f"{path}, line {number}: not a prediction ({error}); remove the line or file") from error
     return predictions
 
 
 def read_all(folder: Path) -> list[Prediction]:
-    """Read every line of a task's folder, also those that other processes have not brought together yet."""
+    """Read every line in a task's folder, including those of other processes that are not merged yet."""
     return [prediction for path in (folder / LINES, *sorted(folder.glob(SHARDS))) for prediction in read_lines(path)]
 
 
 def read_predictions(folder: Path, *, repair: bool = False) -> list[Prediction]:
-    """Read the prediction that counts for every item of a task's folder.
+    """Read the prediction that counts for every item in a task's folder.
 
     Args:
-        folder: holds `predictions.jsonl`; without that file nothing has been predicted.
-        repair: cut a half-written last line off the file, so that lines can be appended.
+        folder: holds `predictions.jsonl`; without that file there are no predictions.
+        repair: remove an incomplete last line from the file, so that lines can be appended.
 
     Raises:
-        DataError: a whole line is no prediction.
+        DataError: a complete line is not a prediction.
     """
     if repair:
         read_lines(folder / LINES, repair=True)
@@ -208,7 +211,7 @@ def read_predictions(folder: Path, *, repair: bool = False) -> list[Prediction]:
 
 
 def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
-    """Return by key the line that counts: the first without an error, else the last."""
+    """Return the line that counts for each key: the first without an error, else the last."""
     counting: dict[Key, Prediction] = {}
     for line in lines:
         if line.key not in counting or counting[line.key].error:
@@ -217,20 +220,20 @@ def that_count(lines: Iterable[Prediction]) -> dict[Key, Prediction]:
 
 
 def as_line(answer: Prediction) -> str:
-    """Return the line of a prediction as it stands in the file."""
+    """Return the line of a prediction as written to the file."""
     return json_line(asdict(answer))
 
 
 def check_questions(folder: Path, items: Sequence[Item], predictions: Mapping[Key, Prediction]) -> None:
-    """Check that lines answer the questions as they are put now.
+    """Check that lines answer the current questions.
 
     Raises:
-        DataError: an item was asked in other words, or has another answer.
+        DataError: the question or the answer of an item has changed.
     """
     for item in items:
         old = predictions.get((item.id, item.language))
         if old and (old.asked, old.answer) != (question_digest(item), item.answer):
             raise DataError(
-                f"{folder / LINES}: item {item.id!r} was asked in other words or has another answer now; "
-                "the task has changed since: give another output folder or remove this one"
+                f"{folder / LINES}: the question or the answer of item {item.id!r} has changed; "
+                "give another output folder or remove this one"
             )

@@ -1,7 +1,7 @@
-"""The one way in which tasks are answered: whoever answers, resumable, in one process or in several.
+"""The runner that answers tasks with any answerer, resumable, in one process or in several.
 
-Batches depend on the items alone, and every process takes its own of them. Each writes a file of its own; the first
-brings them together when all are done. Whatever stops a run, the next one goes on behind the last whole line.
+Batches depend on the items alone, and every process takes its share of them. Each writes its own file; the first
+process merges the files when all are done. However a run stops, the next one continues after the last complete line.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from emotion_qwen.files import append, json_line, locked, write_whole
 
 POLL = 0.05
 PATIENCE = 1800.0
-"""Seconds that the first process waits for a sign of life of the others."""
+"""Seconds that the first process waits for output of the others."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which of how many processes this is, as `torchrun` and `accelerate` tell it."""
+    """Rank of this process and number of processes, as set by `torchrun` and `accelerate`."""
 
     rank: int = 0
     world: int = 1
@@ -68,12 +68,12 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """What came of answering a task; nothing but in the first process, which knows the answers of all.
+    """The result of answering a task; empty except in the first process, which merges all answers.
 
     Attributes:
-        predictions: of the items asked for that have one, in their order.
-        items: all that were asked.
-        rejected: id -> why it could not be asked.
+        predictions: those of the requested items that have one, in their order.
+        items: all items.
+        rejected: id -> why the item is not usable.
     """
 
     predictions: tuple[Prediction, ...]
@@ -92,7 +92,7 @@ class Answered:
 
     @property
     def whole(self) -> bool:
-        """Whether every item could be asked and was answered."""
+        """Whether every item was usable and was answered."""
         return not (self.rejected or self.failures or self.missing)
 
 
@@ -111,20 +111,20 @@ def answer_task(
     """Answer every item of a task that has no answer yet; items that failed before are asked again.
 
     Args:
-        answerer: who answers.
-        task: what to answer.
-        folder: of this answerer's predictions for this task.
+        answerer: the answerer.
+        task: the task.
+        folder: folder for this answerer's predictions for this task.
         data: folder of the task's files.
         languages: of question and choices.
         split: one of the task's; None is its first.
-        limit: so many items, evenly spaced. Lines beyond them stay in the file.
-        options: of the task, as `Task.with_options` took them; scoring sets them again.
-        place: which process this is; None reads the environment.
+        limit: number of items, evenly spaced; None for all. Lines for other items stay in the file.
+        options: of the task, as passed to `Task.with_options`; scoring sets them again.
+        place: rank of this process; None reads the environment.
 
     Raises:
-        DataError: the folder holds predictions of another model or question, another process is answering into it, a
-            line is broken, or data is missing.
-        SettingsError: an unknown split or language.
+        DataError: the folder holds predictions of another model or question, another process is writing to it, a line
+            is damaged, or data is missing.
+        SettingsError: the split or language is unknown.
     """
     place = place or Place.here()
     split = split or task.splits[0]
@@ -156,10 +156,10 @@ def answer_task(
 
 
 def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, str]]:
-    """Leave out items that cannot be scored: a repeated id, or a right answer outside the choices.
+    """Leave out items that cannot be scored: with a repeated id, or a correct answer outside the choices.
 
     Returns:
-        The items that can be asked, and why the others cannot, by id.
+        The usable items, and id -> why an item is not usable.
     """
     kept, rejected = [], {}
     times = Counter((item.id, item.language) for item in items)
@@ -167,9 +167,9 @@ def usable(items: Sequence[Item], answered: str) -> tuple[list[Item], dict[str, 
     for item in items:
         key = item.id, item.language
         if key in keys:
-            rejected[item.id] = f"comes {times[key]} times; the first is asked"
+            rejected[item.id] = f"occurs {times[key]} times; the first is used"
         elif (item.answered or answered) == "likelihood" and item.answer not in (item.allowed or item.choices):
-            rejected[item.id] = f"the right answer {item.answer!r} is none of {', '.join(item.allowed or item.choices)}"
+            rejected[item.id] = f"the answer {item.answer!r} is not one of {', '.join(item.allowed or item.choices)}"
         else:
             kept.append(item)
         keys.add(key)
@@ -184,10 +184,10 @@ def _keep_asked(folder: Path, items: Sequence[Item], rejected: Mapping[str, str]
 
 
 def read_items(folder: Path) -> list[Item]:
-    """Read what was asked, for scoring; media are left out but for the name of their file.
+    """Read the items for scoring; media are replaced by the names of their files.
 
     Raises:
-        DataError: nothing was asked, or the file is broken.
+        DataError: there are no items, or the file is damaged.
     """
     path = folder / ITEMS
     try:
@@ -217,12 +217,12 @@ def _answer_batches(
         old = answered.get((item.id, item.language))
         return old is None or bool(old.error)
 
-    def says_more(answer: Prediction) -> bool:  # than the same fault again
+    def says_more(answer: Prediction) -> bool:  # than the same error again
         old = answered.get(answer.key)
         return old is None or not answer.same_as(old)
 
     console = Console(stderr=True)
-    # Without a terminal, such as in a log file, a bar would leave empty lines.
+    # Without a terminal, such as in a log file, the bar would leave empty lines.
     bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=not console.is_terminal)
     waiting = [[item for item in batch if waits(item)] for batch in batches]
     pairs = [
@@ -254,7 +254,7 @@ def _wait(folder: Path, world: int, names: str) -> None:
     """Wait until every process has answered these items.
 
     Raises:
-        DataError: another process gives no sign of life.
+        DataError: another process has stopped writing.
     """
     begun = time.time()
     for rank in range(1, world):
@@ -270,16 +270,16 @@ def _wait(folder: Path, world: int, names: str) -> None:
 
 
 def _merge(folder: Path, batches: Sequence[Sequence[Item]], world: int) -> None:
-    """Bring the lines of all processes together, in the order in which one process would have written them."""
+    """Merge the lines of all processes in the order in which one process would have written them."""
     shards = sorted(folder.glob(SHARDS))
     if not shards:
         return
     with ExitStack() as stack:
-        for path in shards:  # one that starts again meanwhile must not write into a file that is about to go
+        for path in shards:  # a restarted process must not write to a file that is about to be removed
             stack.enter_context(locked(path, wait=True))
         lines = read_all(folder)
         order = {(item.id, item.language): number for number, item in enumerate(i for batch in batches for i in batch)}
-        # The sort is stable: lines of one item keep their order, and lines of no item stay at the end.
+        # The sort is stable: lines of one item keep their order, and lines without an item stay at the end.
         lines.sort(key=lambda line: order.get(line.key, len(order)))
         write_whole(folder / LINES, "".join(map(as_line, lines)))
         for path in shards:

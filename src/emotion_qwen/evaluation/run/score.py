@@ -1,6 +1,6 @@
-"""Make scores from a run's folder, without a model, without torch, without the data.
+"""Compute scores from a run's folder, without a model, torch or the data.
 
-A run is `RUN/<model>/<task>/`; every task's folder holds what was asked, by whom it was answered, and the answers.
+A run is `RUN/<model>/<task>/`; every task's folder holds the items, the model with its settings, and the answers.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks import TASKS, load_installed_tasks
 
 FEW = 30
-"""Fewer independent groups than these make rough intervals."""
+"""With fewer independent groups than this, intervals are rough."""
 CLASSES = 30
-"""A confusion matrix of more classes cannot be read."""
+"""Maximum number of classes of a readable confusion matrix."""
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One task, answered by one model in one language, with everything that its page shows.
+    """One task, answered by one model in one language, with all data of its page.
 
     Attributes:
-        model: how tables call the model.
-        task: the task, in the wording that was asked.
+        model: name of the model in tables.
+        task: the task, in the wording used.
         language: "en" or "zh".
         folder: of the predictions.
-        header: who answered under which settings.
-        items: all that were asked.
-        lines: by id the prediction that counts.
-        result: by the task's scorer.
-        also: further results by name, those of judges among them.
+        header: the model and its settings.
+        items: all items.
+        lines: id -> the prediction that counts.
+        result: result of the task's scorer.
+        also: further results by name, including those of judges.
         as_released: figures by the authors' arithmetic; never mixed with ours.
-        rejected: id -> why an item could not be asked.
-        notes: what a reader must know beside the scorer's notes.
+        rejected: id -> why an item is not usable.
+        notes: what a reader must know besides the scorer's notes.
     """
 
     model: str
@@ -72,19 +72,19 @@ class Column:
 
     @property
     def whole(self) -> bool:
-        """Whether every item could be asked, and was answered or has a reason for having no answer."""
+        """Whether every item was usable, and was answered or has a reason for having no answer."""
         tally = self.result.tally
         return not self.rejected and tally.answered + tally.unanswered == tally.items
 
     @property
     def seconds(self) -> float:
-        """Seconds that the answers took, summed over items."""
+        """Time for the answers in seconds, summed over items."""
         return sum(line.seconds for line in self.lines.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A scored run: its columns, and figures over two languages together, by (model, task)."""
+    """A scored run: its columns, figures across two languages by (model, task), and why folders were not scored."""
 
     columns: tuple[Column, ...]
     between: Mapping[tuple[str, str], Mapping[str, float]]
@@ -95,7 +95,7 @@ def task_of(header: Mapping[str, Any]) -> Task:
     """Return the task that a header names, in its wording and with its options.
 
     Raises:
-        DataError: there is no such task any more.
+        DataError: the task does not exist (any more).
     """
     name, _, prompt = str(header.get("task", "")).partition(".")
     if name not in TASKS:
@@ -113,7 +113,7 @@ def folders_of(run: Path) -> list[Path]:
     """Return the folders of a run, or of one model in it, that hold predictions of a task.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no such folders.
     """
     headers = sorted({*run.glob(f"*/{HEADER}"), *run.glob(f"*/*/{HEADER}")})
     if not headers:
@@ -126,10 +126,10 @@ def folders_of(run: Path) -> list[Path]:
 
 
 def score_run(run: Path) -> Scored:
-    """Score everything that a run holds; a task that cannot be scored is named, and the others go on.
+    """Score all predictions of a run; a task that cannot be scored is reported, and the others continue.
 
     Raises:
-        DataError: there are no predictions at all.
+        DataError: there are no predictions.
     """
     columns: list[Column] = []
     between, unscored = {}, {}
@@ -148,15 +148,15 @@ def score_run(run: Path) -> Scored:
 
 
 def score_folder(folder: Path) -> list[Column]:
-    """Score one task's predictions, each language by itself.
+    """Score one task's predictions, each language separately.
 
     Raises:
-        DataError: the files are broken, or the scorer refuses the items.
+        DataError: the files are damaged, or the scorer refuses the items.
     """
     header = read_run_header(folder)
     task = task_of(header)
     if task.score is None:
-        raise DataError(f"task {task.name} has no scorer; give the task one, its answers are kept")
+        raise DataError(f"task {task.name} has no scorer; add one to the task, its answers are kept")
     items, lines, judged = read_items(folder), read_all(folder), read_judgements(folder)
     rejected, findings = _rejected(folder), _findings(folder)
     columns = []
@@ -172,7 +172,7 @@ def score_folder(folder: Path) -> list[Column]:
         }
         also |= _marks(scored, answers, marks)
         written = [answer for answer in answers if not (answer.error or answer.unanswered) and answer.scores is None]
-        # The release asked in English; its English labels stand in no reply in another language.
+        # The release asked in English; its labels do not occur in replies in another language.
         released = task.as_released(scored, written) if task.as_released and written and language == "en" else {}
         counting = {name: prediction for (name, _), prediction in that_count(predictions).items()}
         notes = (*findings, *_agreements(scored, marks), *_judged_when(marks))
@@ -186,7 +186,7 @@ def score_folder(folder: Path) -> list[Column]:
 
 
 def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Response]:
-    """Return lines as scorers take them. Lines of items that were not asked, such as those beyond a limit, are none."""
+    """Convert lines for the scorers. Lines of other items, such as those beyond a limit, are left out."""
     by_id = {item.id: item for item in items}
     answers = []
     for line in lines:
@@ -198,7 +198,7 @@ def as_answers(items: Sequence[Item], lines: Iterable[Prediction]) -> list[Respo
 
 
 def _with_surplus(result: Result, folder: Path) -> Result:
-    """Add to a tally what the answerer left out when it wrote the predictions: repeated ids and ids of no item."""
+    """Add to a tally what the answerer left out when it wrote the predictions: repeated and unknown ids."""
     path = folder / SURPLUS
     if not path.is_file():
         return result
@@ -217,7 +217,7 @@ def _rejected(folder: Path) -> dict[str, str]:
 
 
 def _findings(folder: Path) -> list[str]:
-    """Return what was found in the task's files before it was asked."""
+    """Return the findings of the check of the task's files."""
     path = folder / FINDINGS
     if not path.is_file():
         return []
@@ -228,7 +228,7 @@ def _findings(folder: Path) -> list[str]:
 def _marks(
     items: Sequence[ScoredItem], answers: Sequence[Response], judged: Mapping[str, Sequence[Judgement]]
 ) -> dict[str, Result]:
-    """Return by "question, judge" the marks of every judge; an item without an answer gets the lowest."""
+    """Return the marks of every judge by "question, judge"; an item without an answer gets the lowest mark."""
     answered = {answer.id for answer in answers if not answer.error and answer.text}
     silent = [item.id for item in items if item.id not in answered]
     results = {}
@@ -240,11 +240,11 @@ def _marks(
 
 
 def _agreements(items: Sequence[ScoredItem], judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    """Say how far every two judges agree, question by question, on what both have marked."""
+    """Describe the agreement of every pair of judges for each question, on the items that both have marked."""
     sentences = []
     for pair in combinations(judged, 2):
         for question in dict.fromkeys(judgement.question for judgement in judged[pair[0]]):
-            # Without the items that nobody answered: both judges would agree on the lowest mark that they never gave.
+            # Unanswered items are left out: both judges would agree on the lowest mark, which neither gave.
             marks = [
                 score_judgements(
                     items, [judgement.answer for judgement in judged[judge] if judgement.question == question]
@@ -274,10 +274,10 @@ def _judged_when(judged: Mapping[str, Sequence[Judgement]]) -> list[str]:
 
 
 def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | None:
-    """Return the classes and the (K, K + 1) counts, right answer by given answer, the last column for unread answers.
+    """Return the classes and the (K, K + 1) counts, reference by given answer, the last column for unread answers.
 
     Returns:
-        None where items have several right answers, or choices of their own, or there are too many classes.
+        None if items have several correct answers or differ in their choices, or if there are too many classes.
     """
     if any(len(answer.item.references) != 1 for answer in judged):
         return None
@@ -286,7 +286,7 @@ def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | Non
     names = list(offered)
     if not (set(right) <= set(offered) and all(answer.item.allowed == offered for answer in judged)):
         names = sorted({*right, *(answer.read for answer in judged if answer.read)})
-        if not set(names) <= {*LETTERS, "yes", "no"}:  # choices that differ from item to item are no classes
+        if not set(names) <= {*LETTERS, "yes", "no"}:  # choices that differ between items are not classes
             return None
     if not 1 < len(names) <= CLASSES:
         return None
@@ -298,23 +298,23 @@ def confusion_of(judged: Sequence[Judged]) -> tuple[list[str], np.ndarray] | Non
 
 
 def groups_note(result: Result) -> list[str]:
-    """Say how many items belong together, where any do: that many are independent."""
+    """Return a note on the number of independent groups, if any items share a group."""
     items, groups = result.tally.items, len(set(result.table.clusters))
     if groups == items:
         return []
     rough = "; with so few, intervals are rough and may be too narrow" if groups < FEW else ""
-    return [f"{items:,} items in {groups:,} groups of one picture, person or question, drawn together{rough}"]
+    return [f"{items:,} items in {groups:,} groups with one picture, person or question, drawn together{rough}"]
 
 
 def score_record(scored: Scored) -> dict[str, Any]:
-    """Return everything as plain values, for `scores.json`."""
+    """Return all scores as plain values, for `scores.json`."""
     return {
         "columns": [_column_record(column) for column in scored.columns],
         "between_languages": [
             {"model": model, "task": task, **figures} for (model, task), figures in scored.between.items()
         ],
         "unscored": dict(scored.unscored),
-        "unit": "shares of 1 unless the score says otherwise; intervals cover 95 %",
+        "unit": "shares of 1 unless stated otherwise; intervals cover 95 %",
     }
 
 
@@ -353,4 +353,4 @@ def _result_record(result: Result) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None  # JSON knows no nan
+    return round(value, 6) if np.isfinite(value) else None  # JSON has no nan

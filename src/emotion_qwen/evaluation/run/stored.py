@@ -1,14 +1,13 @@
-"""Pictures that lie inside a data set's files, read when they are needed.
+"""Pictures inside a data set's files, read on demand.
 
-A set of two hundred thousand questions does not fit into memory with its pictures. A part holds a `Stored` instead;
-`loaded` turns it into pixels. Parquet is read by row group, so asking in the order of the file is fast.
+A set of two hundred thousand questions does not fit into memory with its pictures. A part holds a `Stored` instead,
+which `Stored.load` decodes. Parquet is read by row group, so reading in the order of the file is fast.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.extras import optional
 
 GROUPS = 2
-"""Number of row groups of pictures that are cached; one may take some hundred megabytes."""
+"""Number of row groups of pictures in the cache; one may take some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,12 @@ class Stored:
     """One picture of a Parquet or TSV file.
 
     Attributes:
-        file: that holds it.
-        name: what it is called there; equal for two questions about one picture, where the file says so.
-        row: within the row group.
+        file: the file that holds it.
+        name: its name there; equal for two questions about one picture, if the file identifies pictures.
+        row: index within the row group.
         group: row group of a Parquet file.
-        column: with the bytes, or with {"bytes", "path"}, or a list of these, of which the first is read.
-        text: base64, for a TSV file, which has no columns to go back to.
+        column: holds the bytes, {"bytes", "path"}, or a list of these, of which the first is read.
+        text: base64, for a TSV file, which has no random access.
     """
 
     file: Path
@@ -45,17 +44,17 @@ class Stored:
 
     @property
     def key(self) -> str:
-        """Identifies the picture in caches; equal for equal pictures."""
+        """The key of the picture in caches; equal for equal pictures."""
         return f"{self.file.parent}/{self.name}"
 
     def load(self) -> np.ndarray:
-        """Decode it to (H, W, 3) uint8, upright, transparency on white.
+        """Decode the picture to (H, W, 3) uint8, upright, with transparency on white.
 
         Raises:
-            MediaError: the bytes are missing or no picture.
+            MediaError: the bytes are missing or not a picture.
             MissingPackage: pyarrow is not installed.
         """
-        from emotion_qwen.media.picture import decode_picture  # loads PyAV, which listing tasks does without
+        from emotion_qwen.media.picture import decode_picture  # loads PyAV, which listing tasks does not need
 
         return decode_picture(self.read(), f"{self.file.name}, picture {self.name}")
 
@@ -63,14 +62,14 @@ class Stored:
         """Return the encoded bytes.
 
         Raises:
-            MediaError: there are none.
+            MediaError: the bytes are missing or cannot be read.
         """
         if self.text:
             try:
                 return base64.b64decode(self.text, validate=True)
             except (binascii.Error, ValueError) as error:
                 raise MediaError(
-                    f"{self.file.name}, picture {self.name}: no base64 ({error}); fetch it again"
+                    f"{self.file.name}, picture {self.name}: not base64 ({error}); fetch it again"
                 ) from error
         try:
             value = _pictures(self.file, self.group, self.column)[self.row]
@@ -91,14 +90,3 @@ class Stored:
 def _pictures(file: Path, group: int, column: str) -> list[Any]:
     parquet = optional("pyarrow.parquet", "eval").ParquetFile(file)
     return parquet.read_row_group(group, columns=[column])[column].to_pylist()
-
-
-def loaded(parts: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Return message parts with stored pictures decoded; all others as they are.
-
-    Raises:
-        MediaError: a picture cannot be read.
-    """
-    return tuple(
-        {**part, "image": part["image"].load()} if isinstance(part.get("image"), Stored) else part for part in parts
-    )

@@ -1,9 +1,9 @@
 """The arithmetic of the authors' release, reproduced so that published numbers can be compared. Not our scores.
 
-What is described here is what their scripts do at commit 8c52bf3, its faults included; every docstring names the
-fault. Functions take plain texts and return plain numbers, never `Score` or `Result`, so that nothing of this can be
-mixed with ours by mistake. Clips whose file was missing are skipped by the scripts and so leave the denominator: pass
-only those that were answered.
+These functions do what the authors' scripts do at commit 8c52bf3, faults included; each docstring names the fault. They
+take plain texts and return plain numbers, never `Score` or `Result`, so that these figures cannot be mixed with ours by
+mistake. The scripts skip clips whose file is missing, which removes them from the denominator: pass only answered
+clips.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ MER_FALLBACK = "worried"
 
 
 def dfew_reading(reply: str, gold: str) -> str:
-    """Return the gold label if it stands anywhere in the reply, also inside a word or denied, else "none"."""
+    """Return the gold label if it occurs anywhere in the reply, even inside another word or negated, else "none"."""
     return gold if gold in reply.lower() else NONE
 
 
 def dfew_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
     """Return WAR and UAR of Emotion-Qwen's own script.
 
-    UAR averages over the labels that occur among truth and predictions, so "none" is an eighth class with recall 0 as
-    soon as one reply misses: the true mean times 7/8.
+    UAR averages over all labels that occur in the references or the predictions. As soon as one reply misses, "none"
+    becomes an eighth class with recall 0, which multiplies the true mean by 7/8.
     """
     metrics = optional("sklearn.metrics", "eval")
     given = [dfew_reading(reply, label) for reply, label in zip(replies, gold, strict=True)]
@@ -40,8 +40,8 @@ def dfew_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]
 def dfew_baseline_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
     """Return WAR and UAR of the scripts for the baselines.
 
-    Truth is 1 everywhere and a miss is 0, so UAR is the mean of the hit rate and of a class without items: WAR / 2,
-    unless every reply is right.
+    The reference is always 1 and a miss is 0, so UAR is the mean of the hit rate and of a class without items: WAR / 2,
+    unless every reply is correct.
     """
     metrics = optional("sklearn.metrics", "eval")
     hits = [int(label in reply.lower()) for reply, label in zip(replies, gold, strict=True)]
@@ -53,12 +53,12 @@ def dfew_baseline_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[st
 
 
 def mer_reading(reply: str) -> str:
-    """Return the alphabetically last of the six labels that stand in the reply, or "worried" if none does."""
+    """Return the alphabetically last of the six labels that occur in the reply, or "worried" if none does."""
     return max((label for label in MER_LABELS if label in reply.lower()), default=MER_FALLBACK)
 
 
 def mer_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
-    """Return accuracy and weighted F1 over those readings."""
+    """Return accuracy and weighted F1 of the labels that `mer_reading` returns."""
     metrics = optional("sklearn.metrics", "eval")
     given = [mer_reading(reply) for reply in replies]
     return {
@@ -68,9 +68,9 @@ def mer_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
 
 
 def emer_mark(reply: str) -> float | None:
-    """Return the first number of a judge's reply as its mark, so that "1. ..." is a mark of 1; None without one.
+    """Return the first number of a judge's reply as its mark ("1. ..." is a mark of 1), or None without a number.
 
-    Where the scripts would stop with an error (no number, or one such as "3..5") this returns None.
+    Where the scripts would stop with an error (no number, or one such as "3..5"), this returns None.
     """
     match = re.search(r"\d\.*\d*", reply)
     try:
@@ -80,13 +80,13 @@ def emer_mark(reply: str) -> float | None:
 
 
 def pope_reading(reply: str) -> str:
-    """Return "no" if the first sentence has the word "no" or "not", else "yes", whatever it says."""
+    """Return "no" if the first sentence contains the word "no" or "not", else "yes", whatever the reply means."""
     words = reply.partition(".")[0].replace(",", "").lower().split(" ")
     return "no" if {"no", "not"} & set(words) else "yes"
 
 
 def pope_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
-    """Return POPE's measures; "yes_ratio" is that of the right answers, not of the predictions."""
+    """Return POPE's measures; "yes_ratio" is that of the references, not of the predictions."""
     given = [pope_reading(reply) for reply in replies]
     pairs = list(zip(given, gold, strict=True))
     tp, fp, fn = pairs.count(("yes", "yes")), pairs.count(("yes", "no")), pairs.count(("no", "yes"))
@@ -101,7 +101,7 @@ def pope_scores(replies: Sequence[str], gold: Sequence[str]) -> dict[str, float]
 
 
 def mme_reading(reply: str) -> str:
-    """Return "yes" or "no" if the reply is that or has it in its first four characters, else "other"."""
+    """Return "yes" or "no" if the reply equals it or has it in its first four characters, else "other"."""
     plain = reply.lower().strip().replace(".", "")
     if plain in ("yes", "no"):
         return plain
@@ -109,15 +109,16 @@ def mme_reading(reply: str) -> str:
 
 
 def mmbench_right(reply: str, gold: str) -> bool:
-    """Say whether the gold letter begins the reply ("An apple" begins with A) or is all of it."""
+    """Return whether the reply begins with the gold letter ("An apple" begins with A) or equals it."""
     return reply.strip().upper().startswith(gold.upper()) or reply == gold
 
 
 def scienceqa_reading(reply: str, options: Sequence[str], letters: Sequence[str] | None = None) -> str:
-    """Return the letter behind "The answer is"; else of the first option that stands in it; else a letter in it.
+    """Return the letter after "The answer is", else that of the first option in the reply, else any letter in it.
 
-    Options are compared without case and outer blanks. The script walks through the letters of the options in the order
-    of a Python set, which changes from run to run. `letters` is the order of one such run; None for the alphabet's.
+    Options are compared ignoring case and surrounding whitespace. The script iterates over the option letters in the
+    order of a Python set, which changes from run to run. `letters` is the order of one such run; None means
+    alphabetical order.
     """
     letters = [chr(ord("A") + place) for place in range(len(options))] if letters is None else letters
     match = re.search(r"The answer is ([A-D])", reply)
@@ -134,9 +135,10 @@ def scienceqa_reading(reply: str, options: Sequence[str], letters: Sequence[str]
 
 
 def seed_reading(reply: str) -> str:
-    """Return a letter that is the reply or begins it, else the first of a, b, c, d among its first ten characters.
+    """Return the letter that the reply consists of or begins with, else the first of a to d in its first ten
+    characters.
 
-    "The answer is B" has an "a" there, in "answer", and is read as A.
+    "The answer is B" has an "a" there (in "answer") and is read as A.
     """
     plain = reply.strip().lower()
     if plain in tuple("abcd") or re.match(r"[a-d][.:) ]", plain):
@@ -145,18 +147,19 @@ def seed_reading(reply: str) -> str:
 
 
 def vqa_right(reply: str, annotators: Sequence[str]) -> bool:
-    """Say whether any annotator's answer stands in the reply, also inside a word; "a" stands in nearly all.
+    """Return whether any annotator's answer occurs in the reply, even inside a word; "a" occurs in nearly all replies.
 
-    Both are compared without case and outer blanks. A miss is called "other", so an annotator's "other" makes it right.
+    Both are compared ignoring case and surrounding whitespace. A miss is called "other", so an annotator's "other"
+    makes any reply correct.
     """
     return OTHER in annotators or any(answer.strip().lower() in reply.strip().lower() for answer in annotators)
 
 
 def emoset_right(reply: str, gold: str) -> bool:
-    """Say whether the gold label stands anywhere in the reply."""
+    """Return whether the gold label occurs anywhere in the reply."""
     return gold in reply.lower()
 
 
 def share(right: Collection[bool]) -> float:
-    """Return the share of right answers of those that were answered."""
+    """Return the share of correct answers among the items that were answered."""
     return sum(right) / len(right)

@@ -1,6 +1,6 @@
 """Multiple choice: accuracy overall and by group (ScienceQA, SEED-Bench, MMBench), and CircularEval.
 
-References hold the capital letter of the right option, `allowed` the texts of the options in order.
+References hold the capital letter of the correct option, `allowed` the texts of the options in order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emotion_qwen.evaluation.scoring.replies import LETTERS, read_option
 def score_choices(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score single passes: accuracy over all items, over every group, and the mean over groups.
+    """Score single passes: accuracy over all items, accuracy of every group, and the mean over groups.
 
     Raises:
         DataError: a reference is not the letter of an option, or see `records.judge`.
@@ -32,17 +32,18 @@ def score_choices(
 def score_circular(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score MMBench's CircularEval: a question counts as right only if every rotation of its options is answered right.
+    """Score MMBench's CircularEval: a question is correct only if it is answered correctly in every rotation of its
+    options.
 
     Args:
-        items: all rotations, made by `rotations`; `cluster` names the question, the first item of a cluster being the
-            question as it was published.
+        items: all rotations, made by `rotations`; `cluster` names the question, and the first item of a cluster is the
+            question as published.
         answers: of the rotations.
         seed: of the draws.
 
     Returns:
-        "CircularEval" over questions, "plain accuracy" over the published order alone, "accuracy of passes" over all;
-        where there are several groups (MMBench's abilities), CircularEval of each and the mean over them.
+        "CircularEval" over questions, "plain accuracy" over the published order alone, and "accuracy of passes" over
+        all passes; with several groups (MMBench's abilities), also CircularEval of each and the mean over them.
 
     Raises:
         DataError: a question does not have as many passes as options, or see `score_choices`.
@@ -64,7 +65,7 @@ def score_circular(
         all_right[answer.item.cluster] = all_right.get(answer.item.cluster, True) and answer.points == 1
     groups = list(dict.fromkeys(judged[place].item.group for place in first.values()))
     groups = groups if len(groups) > 1 else []
-    rows = np.zeros((len(judged), 5 + 2 * len(groups)))  # question, all right, plain right, pass, pass right; per group
+    rows = np.zeros((len(judged), 5 + 2 * len(groups)))  # question, all, plain, passes, correct passes; per group
     rows[:, 3], rows[:, 4] = 1, [answer.points for answer in judged]
     for name, place in first.items():
         rows[place, :3] = 1, all_right[name], judged[place].points
@@ -89,7 +90,7 @@ def score_circular(
 
 
 def rotations(item: records.ScoredItem) -> list[records.ScoredItem]:
-    """Return the passes of CircularEval: the options moved round by one place each time, the reference with them."""
+    """Return the passes of CircularEval: the options rotated by one position each time, the reference with them."""
     count, right = len(item.allowed), LETTERS.index(item.references[0])
     return [
         replace(
@@ -130,16 +131,16 @@ def _read(item: records.ScoredItem, answer: records.Response) -> records.Read:
 def shares_of_groups(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return (D, 1 + G): the mean share over groups and the share of each, from counts and points (D, G) of D draws.
 
-    A small group may be missing from a draw; it is left out of its mean and has no share (nan) there.
+    A small group may be missing from a draw; in that draw it has no share (nan) and is left out of the mean.
     """
     shares = np.where(counts > 0, records.ratio(points, counts), np.nan)
     return np.concatenate([np.nanmean(shares, axis=1, keepdims=True), shares], axis=1)
 
 
 def means_by_group(judged: Sequence[records.Judged], points: Sequence[float], name: str) -> records.ScoreTable:
-    """Compose the table of a mean over all items, its mean over groups, and the mean of every group.
+    """Compose the table of the mean over all items, the mean over groups, and the mean of every group.
 
-    Groups are left out where there is only one.
+    The group scores are left out if there is only one group.
     """
     groups = list(dict.fromkeys(answer.item.group for answer in judged))
     rows = np.zeros((len(judged), len(groups), 2))

@@ -20,7 +20,7 @@ from emotion_qwen.matching.answer import EMPTY, NOTHING, answer_part
 def score_closed(items: Sequence[ScoredItem], answers: Iterable[Response], *, seed: int = 0) -> Result:
     """Score accuracy, over all items and by group.
 
-    A reply must be one of the choices, whatever its case and the punctuation around it.
+    A reply must be one of the choices; case and surrounding punctuation are ignored.
 
     Raises:
         DataError: see `records.judge`.

@@ -1,4 +1,4 @@
-"""Reading the final answer out of a reply: numbers (GSM8K), options and words (BIG-Bench Hard), ratings (EQ-Bench)."""
+"""Extract the final answer from a reply: numbers (GSM8K), options and words (BIG-Bench Hard), ratings (EQ-Bench)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from emotion_qwen.matching.answer import EMPTY
 
 NO_NUMBER, NO_RATINGS = "no number", "not the four ratings"
 SHORT = 6
-"""Maximum number of words of a reference that can be looked for in a free answer; longer ones have many right forms."""
+"""Maximum number of words of a reference that is searched for in a free answer; longer ones have many correct wordings.
+"""
 ADJUSTMENT, STEEPNESS, MIDDLE, HEIGHT, LINEAR = 0.7477, 1.2, 4.0, 6.5, 5.0
 """Constants of EQ-Bench's second version; the first makes random ratings score 0."""
 _NUMBER = re.compile(r"-?\$?\d+(?:,\d{3})*(?:\.\d+)?|-?\$?\.\d+")
@@ -22,9 +23,9 @@ _DECIDING = {"yes", "no", "true", "false", "valid", "invalid", "plausible", "imp
 
 
 def final_number(text: str) -> Read:
-    """Read the number behind the last "####" or "answer is"; without one, the last number of the text.
+    """Read the number after the last "####" or "answer is"; without such a mark, the last number of the text.
 
-    Thousands separators, the dollar sign and trailing zeros do not count: "$1,200.00" is "1200".
+    Thousands separators, the dollar sign and trailing zeros are ignored: "$1,200.00" is "1200".
     """
     if not text.strip():
         return Read(None, EMPTY)
@@ -49,11 +50,11 @@ def plain_number(text: str) -> str:
 
 
 def final_answer(text: str, reference: str) -> Read:
-    """Read the final answer of a reply as an answer of the kind of the reference.
+    """Read the final answer of a reply in the form that the reference has.
 
-    It stands behind the last "answer is"; without that it is the first line. A reference such as "(B)" is an option:
-    then the first option letter counts, in brackets or alone. For a reference of one deciding word (yes, true, invalid)
-    the first such word counts. Other answers must be equal but for case, outer punctuation and repeated blanks.
+    It follows the last "answer is"; without that, it is the first line. If the reference is an option such as "(B)",
+    the first option letter counts, in brackets or alone. If the reference is one verdict word (yes, true, invalid), the
+    first such word counts. Other answers must be equal apart from case, surrounding punctuation and repeated spaces.
     """
     marks = list(_ANSWER.finditer(text))
     part = text[marks[-1].end() :] if marks else text
@@ -70,14 +71,14 @@ def final_answer(text: str, reference: str) -> Read:
 
 
 def plain_answer(text: str) -> str:
-    """Write an answer in lower case, without outer punctuation and repeated blanks; brackets stay."""
+    """Write an answer in lower case, without surrounding punctuation and repeated spaces; brackets stay."""
     return " ".join(text.lower().split()).strip(" .,!?;:\"'*`。，！？")
 
 
 def short_answer_right(text: str, reference: str) -> bool | None:
-    """Tell whether a free answer gives a short reference; None where the reference is too long to tell.
+    """Return whether a free answer contains a short reference; None if the reference is too long to be checked.
 
-    Yes, no and single letters must be the first or the last word. Other references must stand in the reply as whole
+    Yes, no and single letters must be the first or the last word. Other references must occur in the reply as whole
     words.
     """
     wanted = _words(reference)
@@ -94,7 +95,7 @@ def _words(text: str) -> list[str]:
 
 
 def emotion_ratings(text: str, emotions: tuple[str, ...]) -> Read:
-    """Read EQ-Bench's ratings, of the revised part where there is one, as JSON of emotion -> rating from 0 to 10."""
+    """Read EQ-Bench's ratings as JSON of emotion -> rating from 0 to 10, from the revised part if there is one."""
     if not text.strip():
         return Read(None, EMPTY)
     parts = re.split(r"revised scores\W", text, flags=re.IGNORECASE)
@@ -110,10 +111,11 @@ def emotion_ratings(text: str, emotions: tuple[str, ...]) -> Read:
 
 
 def emotion_rating_points(ratings: Mapping[str, float], reference: Mapping[str, float]) -> float:
-    """Return the points of one question by EQ-Bench's second version; at most 10, around 0 for random ratings.
+    """Return the points of one question by EQ-Bench's second version: at most 10, about 0 for random ratings.
 
-    Every rating is compared with the reference on the full scale. A difference up to 5 counts by a sigmoid, so that
-    small ones hardly count, a larger one by itself (Paech 2023, arXiv:2312.06281, and the scoring of version 2).
+    Every rating is compared with the reference on the full scale. A difference of up to 5 is weighted by a sigmoid, so
+    that small differences hardly count; a larger one counts in full (Paech 2023, arXiv:2312.06281, and the scoring of
+    version 2).
 
     Raises:
         DataError: the emotions are not the same.

@@ -1,8 +1,8 @@
-"""Checks of instructions whose observance can be verified by rule: IFEval (Zhou et al. 2023, arXiv:2311.07911).
+"""Checks of instructions that can be verified by rule: IFEval (Zhou et al. 2023, arXiv:2311.07911).
 
-Written from the paper's table of instructions; every instruction of IFEval is here. A reply follows an instruction
-strictly as it stands, and loosely if it or one of seven variants of it does: without its first line, its last line,
-both, and each of these without asterisks (section 2.2). An empty reply follows nothing.
+Written from the paper's table of instructions; all instructions of IFEval are covered. The strict check takes a reply
+as it is. The loose check passes if the reply or one of seven variants passes: without its first line, without its last
+line, without both, and each of these four without asterisks (section 2.2). An empty reply follows no instruction.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SCRIPTS = {
     "ne": "DEVANAGARI", "pa": "GURMUKHI", "ta": "TAMIL", "te": "TELUGU", "th": "THAI", "ur": "ARABIC", "zh": "CJK",
     "bg": "CYRILLIC", "ru": "CYRILLIC", "uk": "CYRILLIC",
 }  # fmt: skip
-"""Language -> beginning of the Unicode names of its letters. Languages of one script are not told apart."""
+"""Language -> beginning of the Unicode names of its letters. Languages that share a script are not distinguished."""
 SCRIPT_SHARE = {"HIRAGANA": 0.2}
-"""Share of a reply's letters that the script must have, where it is not half: Japanese is written in several."""
+"""Minimum share of a reply's letters in the script, where it is not one half: Japanese uses several scripts."""
 _SENTENCE_END = re.compile(
     r"(?<!\b[A-Z]\.)(?<!\b[a-z]\.[a-z]\.)(?<!\b(?:Mr|Ms|Dr|St)\.)(?<!\bMrs\.)"
     r"(?<=[.!?])[\"'”’)\]*]*\s+|(?<=[。！？])[”’」]*|\n+"
@@ -45,10 +45,10 @@ def follows(reply: str, instructions: Sequence[str], arguments: Sequence[Mapping
     Args:
         reply: the reply.
         instructions: ids, keys of `RULES`.
-        arguments: per instruction its arguments; those that are None are left out.
+        arguments: the arguments of each instruction; those that are None are left out.
 
     Raises:
-        DataError: an unknown instruction, or arguments that its rule does not have.
+        DataError: an instruction is unknown, or its rule does not accept the arguments.
     """
     followed = []
     for name, given in zip(instructions, arguments, strict=True):
@@ -63,7 +63,7 @@ def follows(reply: str, instructions: Sequence[str], arguments: Sequence[Mapping
 
 
 def follows_loosely(reply: str, instructions: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Check a reply and its seven variants; an instruction is followed where one of them follows it. See `follows`."""
+    """Check a reply and its seven variants; an instruction is followed if one of them follows it. See `follows`."""
     checked = [follows(variant, instructions, arguments) for variant in _variants(reply)]
     return [any(results) for results in zip(*checked, strict=True)]
 
@@ -95,10 +95,10 @@ def _letter_frequency(text: str, letter: str, let_frequency: int, let_relation: 
 
 
 def _in_language(text: str, language: str) -> bool:
-    """Languages with a script of their own by the share of its letters, others as chardet guesses."""
+    """Check the share of letters of the language's script; without a script of its own, what chardet detects."""
     script = SCRIPTS.get(language)
     if script is None:
-        # chardet judges a text in capitals by its letters' case
+        # chardet's result depends on the case of the letters
         return chardet.detect(text.lower().encode())["language"] == language
     letters = [unicodedata.name(sign, "") for sign in text if sign.isalpha()]
     written = sum(name.startswith(script) for name in letters)
@@ -106,7 +106,7 @@ def _in_language(text: str, language: str) -> bool:
 
 
 def _paragraphs(text: str, num_paragraphs: int) -> bool:
-    """Paragraphs are divided by the line `***`; only the first and the last part may be empty."""
+    """Paragraphs are separated by the line `***`; only the first and the last part may be empty."""
     parts = [part.strip() for part in re.split(r"\s?\*\*\*\s?", text)]
     if not all(parts[1:-1]):
         return False
@@ -122,17 +122,17 @@ def _sentence_count(text: str, num_sentences: int, relation: str) -> bool:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Split a text at the ends of sentences and at line breaks; pieces without a letter or digit are none.
+    """Split a text at the ends of sentences and at line breaks; pieces without a letter or digit are dropped.
 
-    A full stop ends no sentence after an initial, an abbreviation such as p.m. or a common title, or where no
-    blank follows.
+    A full stop does not end a sentence after an initial, an abbreviation such as p.m. or a common title, or where no
+    space follows.
     """
     pieces = _SENTENCE_END.split(text)
     return [piece for piece in pieces if any(map(str.isalnum, piece))]
 
 
 def _first_word_of_paragraph(text: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
-    """Paragraphs are divided by two line breaks; quotation marks and punctuation around the word do not count."""
+    """Paragraphs are separated by two line breaks; quotation marks and punctuation around the word are ignored."""
     parts = [part.strip() for part in re.split(r"\n\n+", text) if part.strip()]
     if len(parts) != num_paragraphs or nth_paragraph > len(parts):
         return False
@@ -180,7 +180,7 @@ def _repeats(text: str, prompt_to_repeat: str) -> bool:
 
 
 def _two_responses(text: str) -> bool:
-    """Two different responses, divided by `******`; only the first and the last part may be empty."""
+    """Check for two different responses separated by `******`; only the first and the last part may be empty."""
     parts = [part.strip() for part in text.split("******")]
     if not all(parts[1:-1]):
         return False
@@ -233,6 +233,8 @@ RULES: dict[str, Rule] = {
 
 
 def _in_english(text: str) -> bool:
-    """Whether a text is in Latin letters: prompts in English are hardly ever answered in another language of these."""
+    """Return whether a text is in Latin script, which suffices: few replies to English prompts are in another such
+    language.
+    """
     letters = [unicodedata.name(sign, "") for sign in text if sign.isalpha()]
     return 2 * sum(name.startswith("LATIN") for name in letters) >= len(letters) > 0

@@ -1,7 +1,7 @@
-"""Marks that a judge gives, 1 to 10 (EMER's clue and label overlap): strict reading, means, agreement of two judges.
+"""Marks from 1 to 10 that a judge model gives (EMER's clue and label overlap): parsing, means, agreement of two judges.
 
-Calling a judge is not done here. A judge's reply must be a JSON object with a "score" of 1 to 10; "the first number of
-the reply" would take the 1 of "1. The reference says ..." for a mark.
+The judge is called elsewhere (`run.judge`). Its reply must be a JSON object with a "score" of 1 to 10; taking the first
+number of a reply would read the 1 of "1. The reference says ..." as a mark.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ NO_MARK = "no mark from the judge"
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said about one reply.
+    """A judge's verdict on one reply.
 
     Attributes:
-        id: of the item; `language` likewise.
+        id: of the item.
+        language: of the item.
         question: "clue" or "label".
-        judge: its name.
-        date: the day of the reply, ISO.
-        reply: as it came; the last one, where all were no marks.
+        judge: name of the judge.
+        date: day of the reply, in ISO format.
+        reply: unchanged; the last one if no reply held a mark.
         error: why there is no reply; empty if there is one.
     """
 
@@ -51,7 +52,7 @@ class Judgement:
 
 
 def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
-    """Return by judge what was said about the replies of a task's folder; empty without a judge.
+    """Return the judgements in a task's folder by judge; empty if no judge was run.
 
     Raises:
         DataError: a file is broken.
@@ -68,9 +69,9 @@ def read_judgements(folder: Path) -> dict[str, list[Judgement]]:
 
 
 def read_mark(text: str) -> float | None:
-    """Return the mark of a judge's reply, or None unless it is one JSON object with one score of 1 to 10.
+    """Return the mark in a judge's reply, or None unless the reply is one JSON object with one score of 1 to 10.
 
-    The key may be written in any case, the number as text or with a fraction.
+    The key may have any case; the number may be a string or have decimals.
     """
     text = re.sub(r"^\s*```(?:json)?|```\s*$", "", text.strip())
     try:
@@ -82,10 +83,10 @@ def read_mark(text: str) -> float | None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that says one thing twice, such as two scores."""
+    """Refuse an object with a repeated key, such as two scores."""
     values = {key.strip().lower(): value for key, value in pairs}
     if len(values) < len(pairs):
-        raise ValueError("a key comes twice")
+        raise ValueError("a key occurs twice")
     return values
 
 
@@ -98,14 +99,14 @@ def score_judgements(
 ) -> records.Result:
     """Average a judge's marks.
 
-    An item that the model did not answer gets the lowest mark, whatever the judge says. An item that the judge did not
-    mark says nothing about the model: it is left out of "mean mark" and counted in the tally, and "mean mark, unmarked
-    as lowest" keeps it inside.
+    An item that the model did not answer gets the lowest mark, whatever the judge replies. An item without a mark from
+    the judge gives no information about the model: it is left out of "mean mark" and counted in the tally; "mean mark,
+    unmarked as lowest" includes it.
 
     Args:
-        items: what was judged.
+        items: the items that were judged.
         replies: of the judge, one per item.
-        unanswered: ids of items without an answer of the model.
+        unanswered: ids of items that the model did not answer.
         seed: of the draws.
 
     Raises:
@@ -133,14 +134,15 @@ def score_judgements(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judges agree on the items that both marked.
+    """Agreement of two judges on the items that both marked.
 
     Attributes:
-        items: marked by both.
+        items: number marked by both.
         same: share with the same mark.
         near: share at most one mark apart.
         distance: mean absolute difference.
-        kappa: Cohen's, weighted by squared distance; 0 is chance, nan where one judge gave a single mark to all.
+        kappa: Cohen's kappa, weighted by squared distance; 0 is chance level, nan if one judge gave every item the same
+            mark.
     """
 
     items: int
@@ -165,7 +167,7 @@ def agreement(first: records.Result, second: records.Result) -> Agreement:
     apart = np.abs(first_marks - second_marks)
     kappa = np.nan
     if len(set(first_marks)) > 1 and len(set(second_marks)) > 1:
-        whole = (np.rint(side).astype(int) for side in (first_marks, second_marks))  # kappa knows whole marks only
+        whole = (np.rint(side).astype(int) for side in (first_marks, second_marks))  # kappa takes whole marks only
         kappa = optional("sklearn.metrics", "eval").cohen_kappa_score(*whole, weights="quadratic")
     return Agreement(len(both), *(float(x) for x in ((apart == 0).mean(), (apart <= 1).mean(), apart.mean(), kappa)))
 

@@ -1,7 +1,7 @@
-"""Closed sets of labels: WAR, UAR, F1 over the task's fixed set, pooled and as mean over folds.
+"""Closed label sets: WAR, UAR and F1 over the task's fixed set, pooled and as the mean over folds.
 
-All are formulas on counts, so that thousands of draws of the bootstrap take no minutes. A test holds the values against
-those of scikit-learn.
+All are computed from counts, so that thousands of bootstrap draws take seconds rather than minutes. A test compares the
+values with those of scikit-learn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from emotion_qwen.taxonomy import LabelSet
 OF_CLASSES = ("UAR", "macro F1")
 """Scores that are means over classes."""
 FEW = 10
-"""A class of fewer items is named in the notes."""
+"""A class with fewer items is named in the notes."""
 UNREAD = ""
 """The column of the confusion matrix for items without a readable answer."""
 
@@ -34,9 +34,9 @@ def score_labels(
     folds: bool = False,
     seed: int = 0,
 ) -> records.Result:
-    """Score a task whose right answer is one label of a fixed set.
+    """Score a task whose reference is one label of a fixed set.
 
-    WAR is the share of right answers (recall weighted by support). UAR is the mean recall, macro F1 the mean F1 over
+    WAR is the share of correct answers (recall weighted by support). UAR is the mean recall, macro F1 the mean F1 over
     the classes of the set that have items; the others are named in `notes`. WAF is F1 weighted by support.
 
     Args:
@@ -48,7 +48,7 @@ def score_labels(
         seed: of the draws.
 
     Raises:
-        DataError: a reference is no label of the set, or see `records.judge`.
+        DataError: a reference is not a label of the set, or see `records.judge`.
     """
     for item in items:
         if len(item.references) != 1 or item.references[0] not in labels.labels:
@@ -79,11 +79,12 @@ def score_labels(
 def _bounded_by_class(
     scores: tuple[records.Score, ...], judged: Sequence[records.Judged], labels: LabelSet, table: records.ScoreTable
 ) -> tuple[records.Score, ...]:
-    """Widen the intervals of UAR and macro F1 by classes that draws cannot vary, as all of their items are alike.
+    """Widen the intervals of UAR and macro F1 for classes whose items are all correct or all wrong, which draws cannot
+    vary.
 
-    Where all items of a class are right, or none is, its recall may still be as low, or as high, as the exact binomial
-    bound. How far the score moves when that recall does is added in squares to what the draws say, as variances of
-    independent classes add (Newcombe 1998; Zou and Donner 2008).
+    The recall of such a class may still be as low, or as high, as the exact binomial bound. The resulting change of the
+    score is combined with the interval from the draws as the root of the sum of squares, because the variances of
+    independent classes add up (Newcombe 1998; Zou and Donner 2008).
     """
     counts = confusion(judged, labels).astype(float)
     truth = [answer.item.references[0] for answer in judged]
@@ -113,13 +114,13 @@ def _bounded_by_class(
 
 
 def _of_classes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
-    """Return by how much UAR and macro F1 of one (K, K + 1) table exceed those of another."""
+    """Return by how much UAR and macro F1 of one (K, K + 1) table exceed those of the other."""
     of_better, of_worse = measures(np.stack([better, worse]))[:, 1:3]
     return of_better - of_worse
 
 
 def _commonest(support: np.ndarray, labels: LabelSet) -> str:
-    """Say what always answering the commonest label would reach."""
+    """Describe the scores of always answering with the commonest label."""
     share = support.max() / support.sum()
     name, f1 = labels.labels[int(support.argmax())], 2 * share / (1 + share)
     return (
@@ -129,15 +130,15 @@ def _commonest(support: np.ndarray, labels: LabelSet) -> str:
 
 
 def confusion(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
-    """Return (K, K + 1) counts, right label by given label; the last column counts items without a readable answer.
+    """Return (K, K + 1) counts, reference label by given label; the last column counts items without a readable answer.
 
-    A label that was read but is not of the set stands in the last column too.
+    A label that was read but does not belong to the set is counted in the last column, too.
     """
     return _cells(judged, labels).sum(axis=0).reshape(len(labels.labels), -1).astype(int)
 
 
 def _cells(judged: Sequence[records.Judged], labels: LabelSet) -> np.ndarray:
-    """Return (N, K * (K + 1)), 1 in the cell of the confusion matrix where the item stands."""
+    """Return (N, K * (K + 1)), 1 in the item's cell of the confusion matrix."""
     count = len(labels.labels)
     place = {name: number for number, name in enumerate(labels.labels)}
     cells = np.zeros((len(judged), count * (count + 1)))
@@ -165,7 +166,7 @@ def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> r
     def statistic(sums: np.ndarray) -> np.ndarray:
         each = sums.reshape(len(sums), len(groups), count, count + 1)
         pooled = measures(each.sum(axis=1))
-        # A draw that lacks a class says nothing about a mean over all classes.
+        # A draw that lacks a class has no mean over all classes.
         pooled[np.isnan(pooled[:, 4 + kept]).any(axis=1), 1:3] = np.nan
         columns = [pooled[:, :4], pooled[:, 4 + kept]]
         if folds:
@@ -188,9 +189,9 @@ def _table(judged: Sequence[records.Judged], labels: LabelSet, folds: bool) -> r
 
 
 def measures(tables: np.ndarray) -> np.ndarray:
-    """Return (D, 4 + K): WAR, UAR, macro F1, WAF and the recalls of (D, K, K + 1) confusion matrices.
+    """Return (D, 4 + K): WAR, UAR, macro F1, WAF and the recall of each class of (D, K, K + 1) confusion matrices.
 
-    A class without items has no recall (nan) and is left out of the means, here as in the draws.
+    A class without items has no recall (nan) and is left out of the means, as in the draws.
     """
     support, given = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
     right = np.diagonal(tables, axis1=1, axis2=2)

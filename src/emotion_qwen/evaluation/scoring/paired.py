@@ -1,4 +1,4 @@
-"""Two sets of predictions for the same items: how much better one is, and whether that could be chance."""
+"""Paired comparison of two sets of predictions for the same items: the differences and their significance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from emotion_qwen.evaluation.scoring.records import Result, drawn_again, interva
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of both sets.
+    """One score of both sets of predictions.
 
     Attributes:
         name: of the score.
-        first: its value in the first set; `second` in the second.
-        difference: second less first, with its paired 95 % bootstrap interval.
+        first: its value in the first set.
+        second: its value in the second set.
+        difference: second minus first, with its paired 95 % bootstrap interval.
         share: see `Score`.
     """
 
@@ -31,12 +32,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """The exact test on items that only one of two models has right.
+    """McNemar's exact test on the items that only one of two models answered correctly.
 
     Attributes:
-        only_first: right in the first set alone.
-        only_second: right in the second alone.
-        p: two-sided chance of so unequal a split, or a more unequal one, if both models were equally good.
+        only_first: number of items correct in the first set alone.
+        only_second: number of items correct in the second set alone.
+        p: two-sided probability of such an unequal split, or a more unequal one, if both models were equally good.
     """
 
     only_first: int
@@ -46,8 +47,8 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All scores that both results have, and McNemar's test; None where an item can be partly right, or where items
-    belong together (one picture, one speaker, one question): the test would take them for independent.
+    """All scores that both results have, and McNemar's test. The test is None if an item can be partly correct, or if
+    several items share a cluster (picture, speaker, question), because it assumes independent items.
     """
 
     differences: tuple[Difference, ...]
@@ -57,7 +58,7 @@ class Comparison:
 def compare(first: Result, second: Result, draws: int = DRAWS, seed: int = 0) -> Comparison:
     """Compare two results of one scorer on the same items.
 
-    Clusters are drawn once for both, so what both have right or wrong alike cannot differ.
+    The same clusters are drawn for both, so items that both answer alike contribute no difference.
 
     Raises:
         DataError: the items are not the same, or not in the same order.
@@ -100,11 +101,11 @@ def _mcnemar_of(first: Result, second: Result) -> McNemar | None:
 
 
 def mcnemar(only_first: int, only_second: int) -> McNemar:
-    """Test exactly, by the binomial distribution with share 1/2 (McNemar 1947); 1.0 where nothing differs."""
+    """Test exactly, by the binomial distribution with probability 1/2 (McNemar 1947); p is 1.0 if nothing differs."""
     count, fewer = only_first + only_second, min(only_first, only_second)
     ways, term = 0, 1
     for number in range(fewer + 1):
         ways += term
         term = term * (count - number) // (number + 1)
-    # Whole numbers: no rounding until the last division, however many items there are.
+    # Integers: no rounding before the last division, however many items there are.
     return McNemar(only_first, only_second, min(1.0, 2 * ways / 2**count))

@@ -1,4 +1,4 @@
-"""Scores that are ratios of sums over items, all in one table, so that one bootstrap draws them together."""
+"""Scores that are ratios of sums over items, all in one table, so that one bootstrap covers them together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ratio:
         name: of the score.
         above: (N,) what each item adds to the numerator.
         below: (N,) what each item adds to the denominator.
-        finish: of the ratio, such as the exponential for a perplexity.
+        finish: function applied to the ratio, such as the exponential for a perplexity.
         share: see `records.Score`.
     """
 
@@ -51,7 +51,7 @@ class Ratio:
 
 @dataclass(frozen=True, eq=False)
 class MeanOfRatios:
-    """One score: the mean of several ratios, such as accuracies of suites that count the same whatever their sizes."""
+    """One score: the mean of several ratios, such as accuracies of suites that count equally whatever their sizes."""
 
     name: str
     parts: tuple[Ratio, ...]
@@ -67,12 +67,12 @@ def score_ratios(
     notes: tuple[str, ...] = (),
     seed: int = 0,
 ) -> Result:
-    """Return the result of scores that are ratios; items are drawn within their groups.
+    """Compute scores that are ratios; items are drawn within their groups.
 
     Args:
-        judged: N items.
-        tally: what became of the answers.
-        scores: in the order of reporting; an item counts for a score where its `below` is not 0.
+        judged: the N items with their answers.
+        tally: how the answers were handled.
+        scores: in the order of reporting; an item counts for a score if its `below` is not 0.
         notes: see `Result`.
         seed: of the draws.
     """

@@ -1,6 +1,6 @@
-"""What goes into a scorer and what comes out, and the one way in which items meet their answers.
+"""Input and output of the scorers, and the one function that matches items with their answers.
 
-An item that nobody answered, that failed, or whose answer cannot be read stays in the denominator of every score.
+An item that has no answer, that failed, or whose answer cannot be read stays in the denominator of every score.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring.bootstrap import DRAWS, SURE, resampled_sums
 
 MISSING, FAILED, UNANSWERED, TIED = "missing", "failed", "no answer", "tied scores"
-"""Why an item has no readable answer: no line of that id; a line that holds an error; one that says why there is none;
-several likeliest choices."""
+"""Why an item has no readable answer: no line with its id; an error; a stated reason; several equally likely choices.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,10 @@ class ScoredItem:
 
     Attributes:
         id: unique within its task.
-        references: the right answer; several where annotators or open sets have several.
-        allowed: the labels or the options in the order in which they were offered; empty for a free answer.
-        group: what scores are broken down by: fold, category, subtask, dimension.
-        cluster: what belongs together and is drawn together by the bootstrap: image, video, question; empty for the
-            item alone.
+        references: the correct answer; several if annotators or open sets give several.
+        allowed: the labels or options in the order offered; empty for a free answer.
+        group: unit by which scores are broken down: fold, category, subtask, dimension.
+        cluster: unit that the bootstrap draws as a whole: image, video, question; empty for the item alone.
     """
 
     id: str
@@ -41,12 +40,12 @@ class ScoredItem:
 
 @dataclass(frozen=True)
 class Continuation:
-    """How likely a model finds a given text after its beginning.
+    """Likelihood that a model assigns to a given text after its beginning.
 
     Attributes:
         log_likelihood: natural logarithm, summed over the tokens.
-        tokens: how many were scored.
-        greedy: whether greedy decoding gives the text.
+        tokens: number of scored tokens.
+        greedy: whether greedy decoding produces the text.
     """
 
     log_likelihood: float
@@ -60,11 +59,11 @@ class Response:
 
     Attributes:
         id: of the item.
-        text: the reply; not read where there are scores.
-        scores: choice -> likelihood or share; the largest of the allowed ones is the answer.
-        error: what went wrong, if there is no answer.
-        unanswered: why there is no answer although nothing went wrong; the item counts as wrong.
-        continuation: where the likelihood of a text was asked for.
+        text: the reply; not read if there are scores.
+        scores: choice -> likelihood or probability; the allowed choice with the largest one is the answer.
+        error: what failed, if there is no answer.
+        unanswered: why there is no answer although nothing failed; the item counts as wrong.
+        continuation: set if the likelihood of a text was requested.
     """
 
     id: str
@@ -77,7 +76,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Read:
-    """What an answer was read as: `value`, or None and `why`."""
+    """The parsed answer: `value`, or None and `why`."""
 
     value: str | None
     why: str = ""
@@ -85,13 +84,13 @@ class Read:
 
 @dataclass(frozen=True)
 class Judged:
-    """One item with its answer as it was read.
+    """One item with its parsed answer.
 
     Attributes:
         item: the item.
-        read: what was understood; None if nothing.
+        read: the parsed answer; None if there is none.
         why: empty, MISSING, FAILED, or why the text could not be read.
-        points: what the item earns, 0 to 1; 0 if nothing was understood.
+        points: what the item scores, 0 to 1; 0 without a parsed answer.
     """
 
     item: ScoredItem
@@ -102,15 +101,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many answers there were and what became of them. Belongs beside every score.
+    """Number of answers and how they were handled. Report it beside every score.
 
     Attributes:
-        items: all that were asked, the denominator.
-        answered: those with an answer, readable or not.
-        parsed: those whose answer could be read.
-        unread: why -> number of items without a readable answer.
-        duplicates: ids that were answered more than once; the first answer without an error counts.
-        strays: ids of answers to no item.
+        items: number of all items, the denominator.
+        answered: items with an answer, readable or not.
+        parsed: items whose answer could be read.
+        unread: reason -> number of items without a readable answer.
+        duplicates: ids answered more than once; the first answer without an error counts.
+        strays: ids of answers that belong to no item.
     """
 
     items: int
@@ -127,7 +126,7 @@ class Tally:
 
     @property
     def parse_rate(self) -> float:
-        """Share of the answers that could be read; 0 without answers."""
+        """Share of the answers that could be read; 0 if there are none."""
         return self.parsed / self.answered if self.answered else 0.0
 
     @property
@@ -137,7 +136,7 @@ class Tally:
 
     @property
     def unanswered(self) -> int:
-        """Number of items that have no answer although nothing went wrong."""
+        """Number of items without an answer although nothing failed."""
         return self.unread.get(UNANSWERED, 0)
 
 
@@ -147,10 +146,11 @@ class Score:
 
     Attributes:
         name: of the figure.
-        value: of it.
-        low: lower end of the interval; `high` the upper one.
+        value: of the figure.
+        low: lower end of the interval.
+        high: upper end of the interval.
         items: the denominator.
-        share: whether it is a share of 0 to 1; else it is in points, marks or numbers.
+        share: whether it is a share from 0 to 1; otherwise it is a number of points, marks or the like.
     """
 
     name: str
@@ -167,19 +167,20 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """What is drawn again: every score is a function of sums over items.
+    """What the bootstrap resamples: every score is a function of sums over items.
 
     Attributes:
         names: of the S scores.
         items: the S denominators.
-        rows: (N, F) what each item adds.
+        rows: (N, F) contribution of each item.
         clusters: (N,) names; items of one cluster are drawn together.
         statistic: (D, F) sums to (D, S) scores.
-        strata: (N,) names of parts within which clusters are drawn, so that every draw holds all parts; empty for one.
-        shares: of the S scores, whether each is a share of 0 to 1; empty for none.
-        classes: (N,) right classes; empty where there are none.
-        by_class: of the S scores, whether each is a mean over classes, so that every draw must hold all classes: their
-            clusters are drawn within classes, where no cluster has items of two; empty for none.
+        strata: (N,) names of the strata within which clusters are drawn, so that every draw contains all of them; empty
+            for a single stratum.
+        shares: for each of the S scores, whether it is a share from 0 to 1; empty if none is.
+        classes: (N,) reference classes; empty if there are none.
+        by_class: for each of the S scores, whether it is a mean over classes, so that every draw must contain all
+            classes: clusters are then drawn within classes, unless a cluster has items of several; empty if none is.
     """
 
     names: tuple[str, ...]
@@ -193,14 +194,16 @@ class ScoreTable:
     by_class: tuple[bool, ...] = ()
 
     def within_classes(self) -> ScoreTable | None:
-        """Return the table with classes as further strata, or None where a cluster has items of several."""
+        """Return the table with classes as further strata, or None if a cluster has items of several classes."""
         if not any(self.by_class) or len(set(zip(self.clusters, self.classes, strict=True))) > len(set(self.clusters)):
             return None
         strata = self.strata or ("",) * len(self.classes)
         return replace(self, strata=tuple(f"{a}\0{b}" for a, b in zip(strata, self.classes, strict=True)), by_class=())
 
     def by_cluster(self) -> list[np.ndarray]:
-        """Return per stratum (C, F) what each of its C clusters adds; a cluster belongs where its first item does."""
+        """Return (C, F) contributions of the C clusters of each stratum; a cluster belongs to the stratum of its first
+        item.
+        """
         parts: dict[str, dict[str, int]] = {}
         part_of: dict[str, str] = {}
         for cluster, stratum in zip(self.clusters, self.strata or [""] * len(self.clusters), strict=True):
@@ -214,13 +217,13 @@ class ScoreTable:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a scorer returns.
+    """The output of a scorer.
 
     Attributes:
         scores: in the order of reporting.
-        tally: what became of the answers.
+        tally: how the answers were handled.
         judged: every item, in the order of the items.
-        table: what the intervals were drawn from, for paired comparison.
+        table: the basis of the intervals, kept for paired comparison.
         notes: what a reader must know, such as a class without items.
     """
 
@@ -246,16 +249,16 @@ Points = Callable[[ScoredItem, str], float]
 def judge(
     items: Sequence[ScoredItem], answers: Iterable[Response], read: AnswerReader, points: Points
 ) -> tuple[tuple[Judged, ...], Tally]:
-    """Bring items and answers together.
+    """Match items with their answers.
 
     Args:
-        items: all that were asked.
-        answers: in any order; none, one or several for an item.
-        read: understands an answer that is no error.
-        points: what an understood answer earns.
+        items: all items of the task.
+        answers: in any order; none, one or several per item.
+        read: parses an answer that is not an error.
+        points: points of a parsed answer.
 
     Raises:
-        DataError: no items, two items of one id, or an item without a reference.
+        DataError: there are no items, two items have the same id, or an item has no reference.
     """
     check_items(items)
     given, duplicates = _first_without_error(answers)
@@ -284,20 +287,20 @@ def check_items(items: Sequence[ScoredItem]) -> None:
     """Check that items can be scored.
 
     Raises:
-        DataError: no items, two items of one id, or an item without a reference.
+        DataError: there are no items, two items have the same id, or an item has no reference.
     """
     if not items:
-        raise DataError("no items came; a score needs at least one, check what the task selected")
+        raise DataError("got no items; a score needs at least one, check what the task selected")
     for name, times in Counter(item.id for item in items).items():
         if times > 1:
             raise DataError(f"{times} items have the id {name!r}; expected each id once, make them unique")
     for item in items:
         if not item.references:
-            raise DataError(f"item {item.id!r} has no reference; expected at least one right answer, leave it out")
+            raise DataError(f"item {item.id!r} has no reference; expected at least one correct answer, leave it out")
 
 
 def _first_without_error(answers: Iterable[Response]) -> tuple[dict[str, Response], tuple[str, ...]]:
-    """Return per id the answer that counts, and the ids that came more than once with an answer."""
+    """Return the answer that counts for each id, and the ids with more than one answer."""
     given: dict[str, Response] = {}
     again: dict[str, None] = {}
     for answer in answers:
@@ -310,9 +313,10 @@ def _first_without_error(answers: Iterable[Response]) -> tuple[dict[str, Respons
 
 
 def likeliest(item: ScoredItem, answer: Response) -> Read | None:
-    """Return the likeliest allowed choice of an answer that has scores; None where text must be read.
+    """Return the likeliest allowed choice of an answer that has scores; None if its text must be read.
 
-    Of choices that are exactly equally likely none is the answer: taking the first of the set would favour its label.
+    If several choices are exactly equally likely, there is no answer: taking the first of the set would favour its
+    label.
     """
     if answer.scores is None:
         return None
@@ -328,15 +332,15 @@ def likeliest(item: ScoredItem, answer: Response) -> Read | None:
 def bootstrap_scores(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tuple[Score, ...]:
     """Estimate every score of a table with its percentile bootstrap interval, drawing clusters with replacement.
 
-    Where all items are right, or none is, every draw is the same. Then the exact binomial bound stands in place of the
-    bootstrap's (Clopper and Pearson 1934): 0 of 6 right may still be up to 46 %.
+    If all items are correct, or none is, every draw is the same. Then the exact binomial bound replaces the bootstrap's
+    (Clopper and Pearson 1934): with 0 of 6 correct, the true share may still be up to 46 %.
     """
     values = table.statistic(table.rows.sum(axis=0, keepdims=True))[0]
     (drawn,) = drawn_again((table,), draws, seed)
     low, high = interval(drawn)
     shares = np.array(table.shares or [False] * len(table.names))
     independent = np.minimum(table.items, len(set(table.clusters)))
-    unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # as a share, this many times in a row by chance
+    unlikely = SURE[0] ** (1 / np.maximum(independent, 1))  # the share at which so many items agree by chance
     high = np.where(shares & (values == 0) & (high == 0), 1 - unlikely, high)
     low = np.where(shares & (values == 1) & (low == 1), unlikely, low)
     columns = zip(table.names, values, low, high, table.items, shares, strict=True)
@@ -344,7 +348,7 @@ def bootstrap_scores(table: ScoreTable, draws: int = DRAWS, seed: int = 0) -> tu
 
 
 def drawn_again(tables: Sequence[ScoreTable], draws: int, seed: int) -> list[np.ndarray]:
-    """Return the (D, S) scores of every table in D draws, which are the same for all: tables of the same items."""
+    """Return (D, S) scores of every table in D draws; the tables hold the same items, and all get the same draws."""
     generator = np.random.default_rng(seed)
     scores = _drawn(tables, draws, generator)
     within = [table.within_classes() for table in tables]
@@ -363,7 +367,7 @@ def _drawn(tables: Sequence[ScoreTable], draws: int, generator: np.random.Genera
 
 
 def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval (S,), (S,) of (D, S) draws; nan where no draw has the score."""
+    """Return the 95 % interval (S,), (S,) of (D, S) draws; nan if no draw has the score."""
     defined = np.isfinite(drawn).any(axis=0)
     low, high = np.full((2, drawn.shape[1]), np.nan)
     low[defined], high[defined] = np.nanquantile(drawn[:, defined], SURE, axis=0)
@@ -376,12 +380,12 @@ def sum_of(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def clusters_of(judged: Sequence[Judged]) -> tuple[str, ...]:
-    """Return of every item the name of the cluster that it is drawn with."""
-    # An item alone and a cluster may carry one name; the mark keeps them apart.
+    """Return the name of the cluster of every item."""
+    # A single item and a cluster may have the same name; the prefix distinguishes them.
     return tuple(f"c {answer.item.cluster}" if answer.item.cluster else f"i {answer.item.id}" for answer in judged)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide, 0 where the whole is 0."""
+    """Divide; the result is 0 where the whole is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)

@@ -1,4 +1,4 @@
-"""Read option letters and yes or no from replies, with one rule each; what is not clear is unparsed."""
+"""Read option letters, and yes or no, from replies, with one rule each; an unclear reply is unparsed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _LOOSE = re.compile(r"(?<![A-Za-z0-9'’-])([A-J])(?![A-Za-z0-9'’-])")
 def read_option(text: str, options: Sequence[str]) -> Read:
     """Read which option a reply chooses.
 
-    Tried in this order, the first that finds anything decides: the reply is one letter; it begins with a letter in the
-    manner of "B." or "(B)"; a letter behind "answer", "option", 选 or the like, the last one; capital letters that
-    stand alone and are not denied ("A" as an article or "I" is no option); the text of exactly one option.
+    The following are tried in this order, and the first match decides: the reply is one letter; it begins with a letter
+    written as "B." or "(B)"; the last letter after "answer", "option", 选 or the like; capital letters that stand alone
+    and are not negated ("A" as an article and "I" are not options); the text of exactly one option.
 
     Args:
         text: the reply.
         options: texts in the order of their letters.
 
     Returns:
-        The capital letter, or None and why.
+        The capital letter, or None and the reason.
     """
     part, why = answer_part(text)
     if why:
@@ -68,7 +68,7 @@ def _beginning(text: str) -> list[str]:
     match = _HEAD.match(text)
     if match is None:
         return []
-    # A list of all options begins with a letter too, and so does "A: wrong".
+    # A list of all options begins with a letter, too, and so does "A: wrong".
     heads = [m for line in text.splitlines() if (m := _HEAD.match(line))]
     return [(m.group(1) or m.group(2)).upper() for m in heads if not _WRONG.match(m.string, m.end())]
 
@@ -97,7 +97,7 @@ def _states(text: str, start: int, end: int) -> bool:
 
 
 def _named(text: str, options: Sequence[str]) -> list[int]:
-    """Return the places of the options whose text stands in a reply; one inside a longer found one does not count."""
+    """Return the indices of the options whose text occurs in a reply; a match inside a longer match is ignored."""
     plain = _flat(text)
     whole = [place for place, option in enumerate(options) if _flat(option) == plain]
     if whole:
@@ -147,8 +147,8 @@ _WORDS = re.compile(r"\b(?:(?P<yes>yes)|(?P<no>no))\b", re.IGNORECASE)
 def read_yes_no(text: str) -> Read:
     """Read "yes" or "no" from a reply.
 
-    The word at the beginning decides, else the last one behind "answer", else the only one that occurs. A reply
-    without either word ("maybe", "I cannot tell", "there is a dog") is unparsed, and so is "yes and no".
+    The word at the beginning decides, else the last one after "answer", else the only one that occurs. A reply without
+    either word ("maybe", "I cannot tell", "there is a dog") is unparsed, and so is "yes and no".
     """
     part, why = answer_part(text)
     if why:

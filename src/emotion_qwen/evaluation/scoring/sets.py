@@ -1,4 +1,4 @@
-"""Answers that are sets: open-vocabulary words over emotion wheels, emotions that a text states, clues it names."""
+"""Answers that are sets: open-vocabulary words grouped by emotion wheels; stated emotions; clues."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _ENDINGS = re.compile(r"(?<=\w{3})(?:ingly|edly|ings?|ed|ly|es|s)$")
 
 
 def words_of(text: str, in_vocabulary: Callable[[str], bool] = lambda word: True) -> tuple[str, ...]:
-    """Return the words of a list: JSON or Python, or parted by commas, semicolons, slashes, lines or "and".
+    """Return the words of a list: JSON or Python, or separated by commas, semicolons, slashes, line breaks or "and".
 
     Args:
-        text: the reply; a heading such as "Emotions:", a fence around JSON and shares behind words are left out.
-        in_vocabulary: whether the vocabulary has a word. A part of several words that it does not have, such as "the
-            person feels happy", counts as the words in it that it has, unless the part denies.
+        text: the reply; a heading such as "Emotions:", a fence around JSON and percentages after words are removed.
+        in_vocabulary: whether a word is in the vocabulary. A part of several words that is not, such as "the person
+            feels happy", is replaced by those of its words that are, unless it contains a negation.
     """
     part, _ = answer_part(_FENCE.sub("", text))
     words: dict[str, None] = {}
@@ -58,7 +58,7 @@ def words_of(text: str, in_vocabulary: Callable[[str], bool] = lambda word: True
 
 
 def _known_in(piece: str, in_vocabulary: Callable[[str], bool]) -> list[str]:
-    """Return the words of the vocabulary in a piece of a sentence, the longest at each place."""
+    """Return the vocabulary words in part of a sentence, the longest match at each position."""
     tokens, words, at = piece.split(), [], 0
     if _DENIAL.search(piece):
         return []
@@ -78,17 +78,17 @@ def score_open_vocabulary(
     level: str = "level1",
     seed: int = 0,
 ) -> records.Result:
-    """Score lists of emotion words as MER-UniBench does for OV-MERD: set overlap on every wheel, mean over wheels.
+    """Score lists of emotion words as MER-UniBench does for OV-MERD: set overlap on every wheel, averaged over wheels.
 
-    On one wheel words become groups; words outside the vocabulary are dropped. Per clip precision is the share of the
-    given groups that are right, recall the share of the right groups that are given; both are averaged over clips, F1
-    is the harmonic mean of the two averages. A clip whose reference has no group on a wheel is left out there; a clip
-    without a readable answer counts 0. "hit rate" is the share of clips where any given group is right; as it rewards
-    long lists, the mean length stands beside it.
+    A wheel maps words to groups; words outside the vocabulary are dropped. For each clip, precision is the share of the
+    given groups that are correct, and recall is the share of the correct groups that are given; both are averaged over
+    clips, and F1 is the harmonic mean of the two averages. A clip whose reference has no group on a wheel is left out
+    for that wheel; a clip without a readable answer counts as 0. "hit rate" is the share of clips with at least one
+    correct group; because it rewards long lists, the mean length is reported beside it.
 
     Args:
         items: references are the words of the annotators.
-        answers: text is a list of words; extracting words from prose is the task's business.
+        answers: the text of each is a list of words; extracting words from prose is left to the task.
         wheels: as read from the organisers' files.
         level: "level1" (inner ring) or "level2".
         seed: of the draws.
@@ -169,10 +169,10 @@ def score_overlap(
     *,
     seed: int = 0,
 ) -> records.Result:
-    """Score how far the parts that an answer's text names are those that the reference text names.
+    """Score how far the parts named in an answer's text overlap with those named in the reference text.
 
-    This is our own reading without a judge, for development and for VER sets; it is not EMER's published score, which
-    needs a judge (`judgements`). Precision and recall are averaged over items, F1 is their harmonic mean.
+    This is our own score without a judge, for development and for VER sets; it is not EMER's published score, which
+    needs a judge (`judgements`). Precision and recall are averaged over items; F1 is the harmonic mean of the averages.
 
     Args:
         items: each with one reference text.
@@ -200,21 +200,21 @@ def score_overlap(
 def score_label_overlap(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score which emotions a text states and does not deny, as the matcher reads; see `score_overlap`."""
+    """Score the overlap of the emotions that a text states and does not negate, by the matcher; see `score_overlap`."""
     return score_overlap(items, answers, stated_concepts, seed=seed)
 
 
 def score_clue_overlap(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
 ) -> records.Result:
-    """Score which clues a text names, as `clues` reads; see `score_overlap`."""
+    """Score the overlap of the clues that a text names, as read by `clues`; see `score_overlap`."""
     return score_overlap(items, answers, clues, seed=seed)
 
 
 def clues(text: str) -> set[str]:
-    """Return the content words of a text: English words without endings, pairs of Chinese characters.
+    """Return the content words of a text: English words without endings, and pairs of Chinese characters.
 
-    A lexical reading like ROUGE-1's; it does not know that "frowns" and "knits his brow" are one clue.
+    A lexical comparison like ROUGE-1's: "frowns" and "knits his brow" count as different clues.
     """
     written = plain(text)
     english = {_ENDINGS.sub("", word) for word in re.findall(r"[a-z]{2,}", written) if word not in _STOP}

@@ -1,9 +1,10 @@
-"""General skill of a language model: suites of different kinds, plain text, and prompts without a single right answer.
+"""General skill of a language model: suites of different kinds, plain text, and prompts without a single correct
+answer.
 
-What an item earns depends on its suite, the item's group: the likeliest choice, the greedy last word (LAMBADA), the
-final answer of a reply (GSM8K, BIG-Bench Hard), all instructions followed strictly (IFEval), or a tenth of EQ-Bench's
-points.
-All scores of a run are in one table, so that paired comparison draws the same items for all of them.
+The points of an item depend on its suite, which is the item's group: whether the likeliest choice, the greedy last word
+(LAMBADA) or the final answer of a reply (GSM8K, BIG-Bench Hard) is correct, whether all instructions are followed
+strictly (IFEval), or a tenth of EQ-Bench's points. All scores of a run are in one table, so that a paired comparison
+draws the same items for all of them.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ def score_skills(items: Sequence[ScoredItem], answers: Iterable[Response], *, se
     """Score suites of general skill.
 
     Args:
-        items: `group` names the suite. The reference is the right choice, word, number or answer; for IFEval the JSON
+        items: `group` names the suite. The reference is the correct choice, word, number or answer; for IFEval the JSON
             of `instruction_id_list` and `kwargs`, for EQ-Bench the JSON of emotion -> rating.
         answers: scores for items with choices, a continuation for LAMBADA, replies for the others.
         seed: of the draws.
 
     Returns:
-        "accuracy" over all items, its mean over suites, and that of every suite; for the suites that are there also
-        IFEval's four shares and the mean of the two strict ones, the perplexity of LAMBADA's last word, and EQ-Bench's
-        score over the replies that can be read, 100 at most, with their share.
+        "accuracy" over all items, its mean over suites, and that of every suite; for the suites present, also IFEval's
+        four shares and the mean of the two strict ones, the perplexity of LAMBADA's last word, and EQ-Bench's score (at
+        most 100) over the replies that can be read, with their share.
 
     Raises:
         DataError: an instruction cannot be checked, or see `records.judge`.
@@ -91,7 +92,7 @@ def _read_continuation(item: ScoredItem, answer: Response) -> Read:
 
 
 def _named_choice(item: ScoredItem, text: str) -> Read:
-    """Read the choice that a reply in words repeats."""
+    """Read the choice that a reply in words names."""
     reply = plain_answer(text)
     named = [choice for choice in item.allowed if plain_answer(choice) == reply]
     return Read(named[0]) if named else Read(None, NOTHING if reply else EMPTY)
@@ -137,7 +138,7 @@ def _instruction_scores(judged: Sequence[Judged], chosen: np.ndarray) -> list[Ra
 
 
 def _likelihoods(judged: Sequence[Judged], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N,) log-likelihoods and numbers of tokens, 0 where there are none."""
+    """Return (N,) log-likelihoods and (N,) numbers of tokens, 0 where there are none."""
     pairs = [
         json.loads(answer.read)[:2] if inside and answer.read else [0.0, 0]
         for answer, inside in zip(judged, chosen, strict=True)
@@ -172,7 +173,7 @@ _MORE: dict[str, Callable[[Sequence[Judged], np.ndarray], list[Ratio | MeanOfRat
     LAMBADA: _last_word_scores,
     EQ_BENCH: _rating_scores,
 }
-"""Suite -> its own scores, beside its accuracy."""
+"""Suite -> its further scores, besides its accuracy."""
 
 
 def score_text_perplexity(items: Sequence[ScoredItem], answers: Iterable[Response], *, seed: int = 0) -> Result:
@@ -187,17 +188,18 @@ def score_text_perplexity(items: Sequence[ScoredItem], answers: Iterable[Respons
 
 
 def score_general_prompts(items: Sequence[ScoredItem], answers: Iterable[Response], *, seed: int = 0) -> Result:
-    """Score free answers to general prompts: are they general answers, and are they right where that can be told?
+    """Score free answers to general prompts: whether they are general answers, and whether they are correct where this
+    can be checked.
 
     Args:
-        items: `group` names the kind of prompt; the reference is empty where there is none. For GSM8K it is the number.
+        items: `group` names the kind of prompt; the reference is empty if there is none. For GSM8K it is the number.
         answers: replies.
         seed: of the draws.
 
     Returns:
-        "trained form", the share of replies that are answers about an emotion, a face or a voice, which nobody asked
-        for (`trained_forms`); a right answer is none. "empty", the share of empty replies. "right", of the items with a
-        number or a short reference, and the same by kind.
+        "trained form", the share of replies about an emotion, a face or a voice, which the prompt did not ask for
+        (`trained_forms`); a correct answer is never counted as one. "empty", the share of empty replies. "right", the
+        share of correct replies among the items with a number or a short reference, overall and by kind.
 
     Raises:
         DataError: see `records.judge`.
@@ -228,12 +230,12 @@ def score_general_prompts(items: Sequence[ScoredItem], answers: Iterable[Respons
     notes = tuple(f"trained form {form!r}, for example {name}" for form, name in examples.items())
     unchecked = int(np.sum(~checkable & np.array([bool(answer.item.references[0]) for answer in judged])))
     if unchecked:
-        notes += (f"{unchecked} items have a reference that is too long to be looked for in a free answer",)
+        notes += (f"{unchecked} items have a reference that is too long to be searched for in a free answer",)
     return score_ratios(judged, tally, scores, notes=notes, seed=seed)
 
 
 def _right(item: ScoredItem, text: str) -> bool | None:
-    """Tell whether a free answer is right; None where it cannot be told."""
+    """Return whether a free answer is correct; None if it cannot be checked."""
     reference = item.references[0]
     if item.group.startswith("maths"):
         return final_number(text).value == plain_number(reference)

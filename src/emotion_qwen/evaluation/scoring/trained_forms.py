@@ -1,9 +1,9 @@
-"""Is a reply an answer of the kind that emotion training teaches, whatever was asked?
+"""Detect replies in the form that emotion training teaches, whatever the prompt asked.
 
 A model that forgets answers general prompts as if they were about a face or a voice: "neutral", "The sea is neutral.",
-"The corners of the mouth are raised. The person looks happy." The forms: label words alone; sentences that say what a
-person shows or what something speaks for; sentences with claims of `face_claims` or `voice_claims`; steps of reasoning
-as JSON; and that nobody is to be seen. A longer reply is of such a form if at least half of its sentences are.
+"The corners of the mouth are raised. The person looks happy." The forms are: label words alone; sentences about what a
+person shows or what something indicates; sentences with claims of `face_claims` or `voice_claims`; steps of reasoning
+as JSON; and statements that nobody is visible. A longer reply has such a form if at least half of its sentences do.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from emotion_qwen.taxonomy import concept_of_word
 
 LABELS, PERSON, CLAIM, STEPS = "label words alone", "what a person shows", "claim of a face or voice", "steps as JSON"
 WORDS_ALONE = 4
-"""Maximum number of label words that make a reply of words alone."""
+"""Maximum number of label words in a reply that consists of label words alone."""
 _STEP_KEYS = re.compile(r"\"?(?:seen|heard|meaning|conclusion)\"?\s*[:：]", re.IGNORECASE)
 _SEPARATORS = re.compile(r"\s*(?:[,;/|、，；.。!！]|\band\b|\bor\b|和|或)\s*")
 _ABOUT = r"(?:the|this) (?:person|face|speaker|voice|expression|writer|man|woman)(?:'s face|'s voice)?"
 _SHOWS = r"(?:looks?|seems?|sounds?|feels?|appears?|shows?|expresses|is)"
 _HEDGES = r"(?:(?:to|be|like|most|likely|probably|perhaps|very|a|little|rather|somewhat|quite|mostly) )*"
 _ENGLISH = (
-    # the person looks WORD; an emotion must follow, so "The person is reading" is harmless
+    # the person looks WORD; an emotion word must follow, so "The person is reading" does not match
     re.compile(rf"\b{_ABOUT} {_SHOWS} {_HEDGES}(?P<word>[a-z]+(?: [a-z]+)?)"),
     re.compile(r"^(?:the|this|it|she|he|that) ?(?:[a-z]+ ){0,2}(?:is|looks|seems|sounds|feels) (?P<word>[a-z]+)$"),
     re.compile(rf"\b(?:this|all of this|it) (?:speaks for|points to) {_HEDGES}(?P<word>[a-z]+)"),
@@ -44,7 +44,7 @@ _CHINESE_WHOLE = re.compile(
 
 
 def trained_form(text: str) -> str:
-    """Return the kind of trained answer that a reply is; empty for a general answer."""
+    """Return the kind of trained form that a reply has; empty for a general answer."""
     bare = text.strip()
     if not bare:
         return ""
@@ -68,7 +68,7 @@ def _is_emotion(word: str) -> bool:
 
 
 def _kind(sentence: str) -> str:
-    """Return what kind of trained sentence this is; empty if none."""
+    """Return the kind of trained sentence; empty for any other sentence."""
     plain = " ".join(sentence.lower().split()).strip(" .!?\"'*-。！？")
     if _claims(plain):
         return CLAIM
@@ -82,8 +82,8 @@ def _kind(sentence: str) -> str:
 
 
 def _claims(sentence: str) -> bool:
-    """Whether a sentence claims something that could be measured of a face or a voice."""
-    from emotion_qwen.faces.face_claims import claims_in  # loads OpenCV and PyAV, which listing tasks does without
+    """Return whether a sentence makes a claim about a face or a voice that could be measured."""
+    from emotion_qwen.faces.face_claims import claims_in  # loads OpenCV and PyAV, which listing tasks does not need
     from emotion_qwen.media.voice_claims import voice_claims_in
 
     return any(find(sentence, language) for find in (claims_in, voice_claims_in) for language in ("en", "zh"))

@@ -1,8 +1,8 @@
 """VQA soft accuracy (Antol et al., ICCV 2015) with the official normalisation, for VQAv2 and TextVQA.
 
-The normalisation is described after the public evaluation tool of VQA and is checked against it (`tests/`). Its odd
-habits are kept, because the published numbers have them: "none" is 0, and punctuation becomes a blank or nothing
-depending on the whole answer. What is normalised differs between the versions of that tool, see `Protocol`.
+The normalisation follows the public evaluation tool of VQA and is tested against it. Its peculiarities are kept,
+because the published numbers depend on them: "none" is 0, and punctuation becomes a space or is removed depending on
+the whole answer. The versions of that tool differ in what they normalise, see `Protocol`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from emotion_qwen.evaluation.scoring.records import (
 from emotion_qwen.matching.answer import EMPTY, answer_part
 
 ENOUGH = 3
-"""Number of other annotators who must agree for a full point."""
+"""Number of other annotators who must give the same answer for a full point."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the public evaluation tools do differently.
+    """The differences between the public evaluation tools.
 
     Attributes:
         name: of the protocol.
-        possessive: take commas and question marks out first and part "'s" from its word.
-        people: how annotators' answers are normalised: as the prediction, or their punctuation alone.
-        unanimous: what is normalised where all annotators wrote the same: both sides, the prediction, or neither.
-        thousands: what shows that commas group digits.
+        possessive: remove commas and question marks first, and separate "'s" from its word.
+        people: how annotators' answers are normalised: like the prediction, or their punctuation alone.
+        unanimous: what is normalised if all annotators wrote the same: both sides, the prediction, or neither.
+        thousands: pattern that shows that commas group digits.
     """
 
     name: str
@@ -53,16 +53,16 @@ VQA_2016 = Protocol("VQAv2, official script of 2016 (458a8b2)", people="punctuat
 VQA_2021 = Protocol("VQAv2, official script since 2021-03-11 (a013f00)", unanimous="neither")
 TEXT_VQA = Protocol("TextVQA", possessive=True, thousands=re.compile(r"\d,+\d"))
 _REMEMBERED = 1 << 16
-"""Number of normalised answers that are cached: people repeat the same few."""
+"""Number of normalised answers in the cache: annotators repeat the same few answers."""
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
 _PERIODS = 32
-"""The tools take out no more periods than this."""
+"""The tools remove no more periods than this."""
 _DIGITS = "zero one two three four five six seven eight nine ten"
 _NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS.split())}
 _NUMBERS["none"] = "0"
 _ARTICLES = ("a", "an", "the")
-# An answer that lacks exactly one of the apostrophes of such a form gets it back; the list is that of the tools.
+# An answer that lacks exactly one apostrophe of such a form has it restored; the list is that of the tools.
 _FORMS = (
     "'ow's'at 'twas ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've "
     "hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am might've mightn't "
@@ -76,12 +76,12 @@ _FORMS = (
 _CONTRACTIONS = {
     form[:place] + form[place + 1 :]: form for form in _FORMS.split() for place, sign in enumerate(form) if sign == "'"
 }
-_CONTRACTIONS["somebody'd"] = "somebodyd"  # the tools turn this one round
+_CONTRACTIONS["somebody'd"] = "somebodyd"  # the tools map this form the other way round
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def without_punctuation(text: str, protocol: Protocol = VQA_V2) -> str:
-    """Take punctuation out: to nothing where it stands at a blank or digits are grouped by commas, else to a blank."""
+    """Remove punctuation next to a space or in an answer with grouped digits; else replace it by a space."""
     grouped, out = bool(protocol.thousands.search(text)), text
     for sign in _PUNCTUATION:
         at_blank = f"{sign} " in text or f" {sign}" in text
@@ -90,14 +90,14 @@ def without_punctuation(text: str, protocol: Protocol = VQA_V2) -> str:
 
 
 def plain_words(text: str) -> str:
-    """Write an answer in lower case with digits for number words, without articles, with apostrophes put back."""
+    """Write an answer in lower case, with digits for number words, without articles, with apostrophes restored."""
     words = [_NUMBERS.get(word, word) for word in text.lower().split()]
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def normalise(text: str, protocol: Protocol = VQA_V2) -> str:
-    """Write an answer in the form in which answers are compared."""
+    """Normalise an answer for comparison."""
     if protocol.possessive:
         text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
     return plain_words(without_punctuation(_blanks(text), protocol))
@@ -112,7 +112,7 @@ def soft_accuracy(answer: str, annotators: Sequence[str], protocol: Protocol = V
 
     Args:
         answer: of the model.
-        annotators: all answers of people, usually ten.
+        annotators: the answers of all annotators, usually ten.
         protocol: which public tool to follow.
     """
     alike = len(set(annotators)) == 1

@@ -1,9 +1,9 @@
-"""Emotion wheels in the organisers' files: which words of an open vocabulary mean the same.
+"""Emotion wheels in the organisers' files: they group the words of an open vocabulary by meaning.
 
 The files are those of MER-UniBench (Lian et al., ICML 2025), read from a folder that the user names; none is shipped:
-`wheel1.xlsx` ... with the columns level1, level2, level3 (an empty cell goes on with the one above), `format.csv` with
-name and format (forms of each word) and `synonym.xlsx` with word_run1, synonym_run1 and so on. A `.csv` of the same
-columns may stand in place of any `.xlsx`.
+`wheel1.xlsx` ... with the columns level1, level2, level3 (an empty cell repeats the one above), `format.csv` with name
+and format (forms of each word) and `synonym.xlsx` with word_run1, synonym_run1 and so on. A `.csv` with the same
+columns may replace any `.xlsx`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 @dataclass(frozen=True)
 class Wheels:
-    """All that groups words.
+    """The tables that group words.
 
     Attributes:
         forms: form of a word -> words ("happily" -> "happy").
         synonyms: word -> words of the wheels.
         rings: wheel -> level -> word of the wheel -> the group it belongs to.
-        digest: first 16 hexadecimal digits of the SHA-256 of what was read; the folders of MER2025 and MER2026 differ.
+        digest: first 16 hexadecimal digits of the SHA-256 of the contents; the folders of MER2025 and MER2026 differ.
     """
 
     forms: Mapping[str, tuple[str, ...]]
@@ -43,10 +43,10 @@ class Wheels:
     digest: str = ""
 
     def group(self, word: str, wheel: str, level: str = "level1") -> str | None:
-        """Return the group of a word on one wheel, or None where the word is not in the vocabulary.
+        """Return the group of a word on one wheel, or None if the word is not in the vocabulary.
 
-        The word's forms lead to words, these to synonyms on the wheels; the alphabetically first that is on this wheel
-        decides, as in the organisers' scoring, so that a word has one group.
+        The form is mapped to its words, and these to synonyms on the wheels; the alphabetically first synonym on this
+        wheel decides, as in the organisers' scoring, so that a word has one group.
         """
         ring = self.rings[wheel][level]
         words = self.forms.get(word.strip().lower(), ())
@@ -58,7 +58,7 @@ def read_wheels(folder: Path) -> Wheels:
     """Read the organisers' files.
 
     Raises:
-        DataError: the folder, a file or a column is missing, or a file is not what its name says.
+        DataError: the folder, a file or a column is missing, or a file is not of the type that its name suggests.
     """
     files = sorted({path.stem for path in folder.glob("wheel*") if path.suffix in (".xlsx", ".csv")})
     if not files:
@@ -99,7 +99,7 @@ def _rings(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str]]:
         tree.setdefault(at[0], {}).setdefault(at[1], {})[at[2]] = None
     inner, middle = {}, {}
     for first, seconds in tree.items():
-        inner[first], middle[first] = first, min(seconds)  # the inner word has no place of its own on the middle ring
+        inner[first], middle[first] = first, min(seconds)  # the inner word has no entry of its own on the middle ring
         for second, thirds in seconds.items():
             inner[second], middle[second] = first, second
             for third in thirds:
@@ -110,11 +110,11 @@ def _rings(rows: Iterable[Mapping[str, str]]) -> dict[str, dict[str, str]]:
 def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     path = next((p for p in (folder / f"{name}.xlsx", folder / f"{name}.csv") if p.is_file()), None)
     if path is None:
-        raise DataError(f"{str(folder)!r} holds no {name}.xlsx or {name}.csv; give the organisers' whole folder")
+        raise DataError(f"{str(folder)!r} holds no {name}.xlsx or {name}.csv; give the organisers' complete folder")
     try:
         table = _sheet(path) if path.suffix == ".xlsx" else list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
     except (OSError, zipfile.BadZipFile, KeyError, ElementTree.ParseError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({error}); fetch the file anew") from error
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({error}); fetch the file again") from error
     head = [cell.strip() for cell in table[0]] if table else []
     missing = [column for column in columns if column not in head]
     if missing:
@@ -123,7 +123,7 @@ def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> list[dict[str, s
 
 
 def _sheet(path: Path) -> list[list[str]]:
-    """Read the first sheet of a workbook as text, without formulas or formats (ECMA-376, SpreadsheetML)."""
+    """Read the first sheet of a workbook as text, without formulas or formatting (ECMA-376, SpreadsheetML)."""
     with zipfile.ZipFile(path) as book:
         names = book.namelist()
         shared = []
@@ -145,7 +145,7 @@ def _sheet(path: Path) -> list[list[str]]:
 
 
 def _column(reference: str, otherwise: int) -> int:
-    """Return the place of a cell such as "AB12", 0 for the first column."""
+    """Return the column index of a cell such as "AB12", 0 for the first column."""
     letters = re.match("[A-Z]+", reference)
     if letters is None:
         return otherwise

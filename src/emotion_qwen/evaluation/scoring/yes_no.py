@@ -1,4 +1,4 @@
-"""Questions with the answers yes and no: POPE and MME."""
+"""Yes/no questions: POPE and MME."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def score_pope(
 ) -> records.Result:
     """Score POPE (Li et al., EMNLP 2023): "yes" is the positive class; `group` names the split.
 
-    An answer that cannot be read is neither yes nor no: it is wrong, misses a right yes, and is no false yes. The
-    yes-ratio is the share of items that were answered yes, of predictions, not of references.
+    An answer that cannot be read is neither yes nor no: it is wrong and may be a false negative, but never a false
+    positive. The yes-ratio is the share of yes among the predictions, not among the references.
 
     Args:
         items: of one split or several.
         answers: of the items.
-        official: read texts as POPE's own evaluate.py does (`read_as_pope`), for models that answer in sentences.
+        official: read replies as POPE's own evaluate.py does (`read_as_pope`), for models that answer in sentences.
         seed: of the draws.
 
     Raises:
@@ -39,7 +39,7 @@ def score_pope(
     judged, tally = _judge(items, answers, read_as_pope if official else read_yes_no)
     groups = list(dict.fromkeys(answer.item.group for answer in judged))
     several = len(groups) > 1
-    rows = np.zeros((len(judged), len(groups), 5))  # item, right, true yes, yes predicted, yes in truth
+    rows = np.zeros((len(judged), len(groups), 5))  # item, correct, true yes, predicted yes, reference yes
     for row, answer in enumerate(judged):
         positive, wanted = answer.read == "yes", answer.item.references[0] == "yes"
         rows[row, groups.index(answer.item.group)] = 1, answer.points, positive and wanted, positive, wanted
@@ -86,8 +86,9 @@ def score_mme(
 ) -> records.Result:
     """Score MME (Fu et al., 2023): 14 subtasks, two questions per image.
 
-    Per subtask: accuracy over questions; accuracy+ over images with both questions right; score = 100 times their sum.
-    "perception" is the sum of ten scores (at most 2000), "cognition" that of four (at most 800).
+    Per subtask: accuracy is the share of correct questions, accuracy+ that of images with both questions correct, and
+    the score 100 times their sum. "perception" is the sum of ten scores (at most 2000), "cognition" that of four (at
+    most 800).
 
     Args:
         items: `group` names the subtask, `cluster` the image.
@@ -95,12 +96,12 @@ def score_mme(
         seed: of the draws.
 
     Raises:
-        DataError: an image without exactly two questions, an unknown subtask, or see `score_pope`.
+        DataError: an image does not have exactly two questions, a subtask is unknown, or see `score_pope`.
     """
     subtasks = (*PERCEPTION, *COGNITION)
     for (task, image), count in Counter((item.group, item.cluster) for item in items).items():
         if task not in subtasks:
-            raise DataError(f"subtask {task!r} is none of MME's; expected one of: {', '.join(subtasks)}")
+            raise DataError(f"subtask {task!r} is not one of MME's; expected one of: {', '.join(subtasks)}")
         if count != 2 or not image:
             raise DataError(f"image {image!r} of subtask {task!r} has {count} questions; expected exactly 2")
     judged, tally = _judge(items, answers)
@@ -112,7 +113,7 @@ def score_mme(
 
 
 def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> records.ScoreTable:
-    rows = np.zeros((len(judged), len(tasks), 4))  # question, right, image, both right
+    rows = np.zeros((len(judged), len(tasks), 4))  # question, correct, image, both correct
     first: dict[tuple[str, str], int] = {}
     for row, answer in enumerate(judged):
         key = answer.item.group, answer.item.cluster
@@ -146,9 +147,9 @@ def _mme_table(judged: Sequence[records.Judged], tasks: Sequence[str]) -> record
 
 
 def read_as_pope(text: str) -> records.Read:
-    """Read a reply as evaluate.py of github.com/AoiDragon/POPE does: "no" by a word, else "yes", whatever it says.
+    """Read a reply as evaluate.py of github.com/AoiDragon/POPE does: "no" if a word matches, else "yes".
 
-    The first sentence alone counts; the words are "No", "no" and "not" in just this case.
+    Only the first sentence counts; the words are "No", "no" and "not" in exactly this case.
     """
     words = text.partition(".")[0].replace(",", "").split(" ")
     return records.Read("no" if {"No", "no", "not"} & set(words) else "yes")

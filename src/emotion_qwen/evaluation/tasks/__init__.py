@@ -1,4 +1,4 @@
-"""The tasks in one table, by name; one file for each kind of source."""
+"""All tasks in one table, by name; one file per kind of source."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from emotion_qwen.extensions import installed, load_file, load_installed, split_
 from emotion_qwen.taxonomy import label_set
 
 GROUP = "emotion_qwen.tasks"
-"""Entry point group by which an installed distribution brings tasks."""
+"""Entry point group by which an installed distribution adds tasks."""
 
 
 def load_tasks(spec: str | Iterable[str]) -> tuple[Task, ...]:
-    """Return the tasks of a list of names and Python files, each once, in the order of `TASKS`.
+    """Return the tasks named by a list of names and Python files, each once, in the order of `TASKS`.
 
-    A name is that of a task of this package or of an installed one (entry point group `GROUP`). A file defines `TASKS`,
-    a sequence of `Task`; `my.py` means all of them, `my.py:NAME` the one of that name. Tasks from outside are entered
-    into `TASKS`, behind those of this package.
+    A name belongs to a task of this package or of an installed one (entry point group `GROUP`). A file defines `TASKS`,
+    a sequence of `Task`; `my.py` means all of them, `my.py:NAME` the one with that name. Tasks from outside are added
+    to `TASKS`, after those of this package.
 
     Args:
-        spec: names and files, separated by commas or one by one.
+        spec: names and files, as one comma-separated string or one by one.
 
     Raises:
-        SettingsError: an unknown task or none at all, or a file that defines no tasks or one whose name is taken.
+        SettingsError: a task is unknown, no task is given, or a file defines no tasks or a task whose name is taken.
     """
     load_installed_tasks()
     texts = spec.split(",") if isinstance(spec, str) else spec
@@ -68,10 +68,10 @@ def load_tasks(spec: str | Iterable[str]) -> tuple[Task, ...]:
 
 
 def load_installed_tasks() -> None:
-    """Enter the tasks of installed distributions into `TASKS`; their entry points name a `Task` or a sequence of them.
+    """Add the tasks of installed distributions to `TASKS`; their entry points name a `Task` or a sequence of them.
 
     Raises:
-        SettingsError: an entry point cannot be loaded, or names no tasks.
+        SettingsError: an entry point cannot be loaded or names no tasks.
     """
     for name, point in installed(GROUP).items():
         value = load_installed(point)
@@ -79,17 +79,17 @@ def load_installed_tasks() -> None:
 
 
 def _enter(tasks: object, source: str) -> dict[str, Task]:
-    """Enter tasks from outside into `TASKS`, and return them by name."""
+    """Add tasks from outside to `TASKS`, and return them by name."""
     if not isinstance(tasks, Sequence) or not tasks or not all(isinstance(task, Task) for task in tasks):
         raise SettingsError(f"{source}: no tasks; expected TASKS, a sequence of emotion_qwen.evaluation.task.Task")
     for task in tasks:
         if TASKS.setdefault(task.name, task) is not task:
-            raise SettingsError(f"{source}: there is another task named {task.name!r}; rename one of them")
+            raise SettingsError(f"{source}: a task named {task.name!r} already exists; rename one of them")
     return {task.name: task for task in tasks}
 
 
 def listing() -> list[dict[str, str]]:
-    """Return what a user must know to run each task: name, title, domain, needs, licence, access, prompts, options."""
+    """Return what a user needs to run each task: name, title, domain, needs, licence, access, prompts, options."""
     load_installed_tasks()
     rows = []
     for task in TASKS.values():
@@ -123,7 +123,7 @@ _TERMS = {
     _LINES: ("scripts of television and DailyDialog (CC BY-NC-SA 4.0), not cleared", "github.com/declare-lab/MELD"),
     _CHINESE: ("Apache-2.0; dialogues of television series, not cleared", "github.com/scutcyr/CPED"),
 }
-"""File of our own layout (`docs/guides/data.md`) -> terms, and where the data come from."""
+"""File of our own layout (`docs/guides/data.md`) -> terms, and the source of the data."""
 _OWN: tuple[Task, ...] = (
     Task(
         "fer",

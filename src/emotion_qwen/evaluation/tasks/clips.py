@@ -1,4 +1,4 @@
-"""What the sets of labelled files share: a table of names and labels, clips by name, the closed question."""
+"""Shared code for sets of labelled files: a table of names and labels, clips by name, the closed question."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from emotion_qwen.taxonomy import LabelSet, label_set
 
 
 class Labelled(NamedTuple):
-    """One file: where it is or should be, its English label, what scores are broken down by, and whom it shows.
+    """One file: its actual or expected path, English label, group for breaking down scores, and the person shown.
 
-    `span` is the part of a video that is asked about: start and end in seconds; empty for all of it.
+    `span` is the part of a video that is asked about, as start and end in seconds; empty for the whole video.
     """
 
     path: Path
@@ -29,10 +29,10 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelledFiles(BenchmarkReader):
-    """Clips or pictures of a closed set of labels.
+    """Clips or pictures with a closed label set.
 
     Attributes:
-        set_name: of the labels.
+        set_name: name of the label set.
         released: the release's prompt, if there is one.
     """
 
@@ -45,11 +45,11 @@ class LabelledFiles(BenchmarkReader):
         return label_set(self.set_name)
 
     def ask(self, language: str) -> str:
-        """Compose the question in the wording in use."""
+        """Compose the question in the selected wording."""
         return self.released if self.prompt == RELEASE else emotion_question(self.labels, language)
 
     def item(self, name: str, row: Labelled, language: str) -> Item:
-        """See `BenchmarkReader`; a file that is not there is asked about by the path where it should be."""
+        """See `BenchmarkReader`; the item of a missing file has the path where the file is expected."""
         kind = "image" if row.path.suffix.lower() in PICTURES else "video"
         part: dict[str, Any] = {"type": kind, kind: row.path, **dict(zip(("start", "end"), row.span, strict=False))}
         more = {"group": row.group or row.label, "cluster": row.person}
@@ -57,14 +57,14 @@ class LabelledFiles(BenchmarkReader):
 
 
 def put_clips(table: ReadRows, home: Path) -> None:
-    """Put into every row the path of its clip, or where it should be; say which are not there."""
+    """Set the path of every row's clip, or the path where it is expected; report the missing ones."""
     paths = table.find("clips", Media(home, VIDEOS), table.rows)
     for name, row in table.rows.items():
         table.rows[name] = row._replace(path=paths.get(name, home / f"{name}.mp4"))
 
 
 def compare_labels(table: ReadRows, what: str, published: Mapping[str, int]) -> None:
-    """Compare the rows of every label with the published numbers."""
+    """Compare the number of rows of every label with the published one."""
     counts = Counter(row.label for row in table.rows.values())
     other = [f"{name} {counts[name]}, published {count}" for name, count in published.items() if counts[name] != count]
     if other:
@@ -72,10 +72,10 @@ def compare_labels(table: ReadRows, what: str, published: Mapping[str, int]) -> 
 
 
 def expect_folds(table: ReadRows, counts: Mapping[str, int], published: Mapping[str, int]) -> None:
-    """Say which folds have no rows, and compare the rows of the others with the published numbers."""
+    """Report folds without rows, and compare the number of rows of the others with the published ones."""
     absent = [name for name in published if not counts[name]]
     if absent:
-        table.say("missing", f"no rows of {', '.join(absent)}; scores are not those of the five folds")
+        table.say("missing", f"no rows of {', '.join(absent)}; the scores do not cover all five folds")
     for name, count in published.items():
         if counts[name]:
             table.expect(f"rows of {name}", counts[name], count)

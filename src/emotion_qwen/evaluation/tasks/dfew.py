@@ -1,7 +1,7 @@
-"""DFEW (Jiang et al., ACM Multimedia 2020): clips of films, seven labels, five folds.
+"""DFEW (Jiang et al., ACM Multimedia 2020): film clips, seven labels, five folds.
 
-Read from the owners' `test(single-labeled)/set_1.csv` to `set_5.csv` (`video_name,label`, in some copies `order,label`,
-labels 1 to 7) and from the clips `<video_name>.mp4`, padded with zeros or not, anywhere below the folder.
+Read from the owners' `test(single-labeled)/set_1.csv` to `set_5.csv` (`video_name,label`, in some copies `order,label`;
+labels 1 to 7) and from the clips `<video_name>.mp4`, with or without leading zeros, anywhere below the folder.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_dfew
 from emotion_qwen.taxonomy import label_set
 
 SETS = {"set_1": 2341, "set_2": 2341, "set_3": 2340, "set_4": 2339, "set_5": 2336}
-"""Published rows of each fold."""
+"""Published number of rows of each fold."""
 NAMES = {"order": "video_name"}
-"""Other heads of the column of clips."""
+"""Other names of the column of clips."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Dfew(LabelledFiles):
                     continue
                 table.add(name, Labelled(home, self.labels.labels[int(number) - 1], path.stem))
         if not table.rows:
-            raise DataError(f"{str(home)!r}: no row of the five folds can be used; give the owners' CSV files")
+            raise DataError(f"{str(home)!r}: no usable row of the five folds; give the owners' CSV files")
         expect_folds(table, counts, SETS)
         put_clips(table, home)
         return table

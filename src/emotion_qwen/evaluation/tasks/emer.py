@@ -1,4 +1,4 @@
-"""EMER (Lian et al., 2023): what a person in a clip feels and by which clues, in free words, English and Chinese.
+"""EMER (Lian et al., 2023): a person's emotion in a clip and the clues to it, in free text, English and Chinese.
 
 Read from `gt-eng.csv` and `gt-chi.csv` (`names,emotions,subtitles,reasons`) and the clips `<name>` of MER2023.
 Published scores need a judge; label and clue overlap without one are for development.
@@ -18,12 +18,12 @@ from emotion_qwen.evaluation.tasks.prompts import EMER_OURS, EMER_RELEASE, spoke
 from emotion_qwen.matching.statements import stated_concepts
 
 FILES = {"en": ("gt-eng.csv", "eece3ebf"), "zh": ("gt-chi.csv", "ec9335fc")}
-"""Language -> file of EMER-v1 and the beginning of its MD5."""
+"""Language -> file of EMER-v1 and the first digits of its MD5."""
 CLIPS = 100
 
 
 class Reason(NamedTuple):
-    """One clip; `words` are empty where nothing is said."""
+    """One clip; `words` is empty if nothing is said."""
 
     path: Path
     emotion: str
@@ -33,7 +33,7 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True)
 class Emer(BenchmarkReader):
-    """Clips with reference texts in the language asked for."""
+    """Clips with reference texts in the requested language."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`."""
@@ -42,7 +42,7 @@ class Emer(BenchmarkReader):
         silent = []
         for row in read_csv(path, ("names", "emotions", "subtitles", "reasons")):
             name, words = row["names"].strip(), row["subtitles"].strip()
-            if words.lower() == "nan":  # what pandas makes of an empty cell
+            if words.lower() == "nan":  # pandas writes an empty cell so
                 words = ""
             if not row["reasons"].strip():
                 table.fault("no reference text", name)
@@ -53,9 +53,9 @@ class Emer(BenchmarkReader):
         table.expect(f"rows of {file}", len(table.rows), CLIPS)
         hash_found = md5(path)
         if not hash_found.startswith(digest):
-            table.say("differs", f"{file}: MD5 {hash_found}, that of EMER-v1 begins with {digest}")
+            table.say("differs", f"{file}: MD5 {hash_found}, that of EMER-v1 starts with {digest}")
         if silent:
-            table.say("note", f"{len(silent)} clips without subtitles are asked without words: {', '.join(silent[:5])}")
+            table.say("note", f"{len(silent)} clips without subtitles, asked without words: {', '.join(silent[:5])}")
         put_clips(table, home)
         return table
 

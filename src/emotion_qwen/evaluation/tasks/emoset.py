@@ -1,7 +1,7 @@
-"""EmoSet-118K (Yang et al., ICCV 2023): pictures and the feeling they evoke, eight labels.
+"""EmoSet-118K (Yang et al., ICCV 2023): pictures and the emotion that they evoke, eight labels.
 
 Read from the owners' `test.json` or `val.json` and the pictures below `image`. An entry is `[label, id, picture,
-annotation]`, as their page and their code have it; copies without the id are read too.
+annotation]`, as on their page and in their code; copies without the id are read, too.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from emotion_qwen.taxonomy import label_set
 LABELS = label_set("mikels8")
 PICTURES_OF = {"test": ("test.json", 17716), "validation": ("val.json", 5905)}
 """Split -> file and number of pictures; with 94,481 for training they are the published 118,102."""
-UNCONFIRMED = "not confirmed: by the shares 80, 5 and 15 %"
+UNCONFIRMED = "not confirmed: derived from the shares 80, 5 and 15 %"
 ENTRY = "[label, id, picture, annotation]"
 
 
 @dataclass(frozen=True)
 class EmoSet(LabelledFiles):
-    """Pictures of one split. What the release asked is not known: its questions were not shipped."""
+    """Pictures of one split. The release's prompts are unknown: they were not published."""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`."""
@@ -37,7 +37,7 @@ class EmoSet(LabelledFiles):
         path = needed(home, file, f"EmoSet-118K/{file}")[0]
         rows = read_json_file(path)
         if not isinstance(rows, list):
-            raise DataError(f"{path}: holds {type(rows).__name__}; expected a list of {ENTRY}")
+            raise DataError(f"{path}: contains {type(rows).__name__}; expected a list of {ENTRY}")
         loose: Media | None = None
         missing = []
         for number, row in enumerate(rows):
@@ -64,7 +64,7 @@ class EmoSet(LabelledFiles):
 
 
 def _picture(row: Any) -> str | None:
-    """Return the picture of an entry: its first cell behind the label that is named as one."""
+    """Return the picture of an entry: the first cell after the label that has the suffix of a picture."""
     if not isinstance(row, list) or len(row) < 2 or not all(isinstance(cell, str) for cell in row):
         return None
     return next((cell for cell in row[1:] if Path(cell).suffix.lower() in PICTURES), None)

@@ -1,7 +1,7 @@
-"""What the benchmarks' readers share: where files lie, how tables are read, and how faults are named and left out.
+"""Shared code for benchmark readers: locating files, reading tables, and reporting and leaving out faulty rows.
 
-A source reads what it can. A row that cannot be used is left out and named in a finding; an item whose clip or picture
-is missing stays, because it was asked. Nothing is decoded here.
+A source reads what it can. An unusable row is left out and named in a finding; an item whose clip or picture is missing
+stays, because it belongs to the benchmark. Media are not decoded here.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from emotion_qwen.evaluation.task import OURS, Item, TaskFinding, evenly
 from emotion_qwen.extras import optional
 
 NAMED = 5
-"""Number of names in a message; the others are counted."""
+"""Maximum number of names in a message; the others are counted."""
 VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".flv", ".mpg", ".mpeg", ".wmv"})
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 @dataclass
 class ReadRows:
-    """What a reader found: usable rows by id, in order, and everything that had to be said."""
+    """The output of a reader: usable rows by id, in order, and its findings."""
 
     rows: dict[str, Any] = field(default_factory=dict)
     findings: list[TaskFinding] = field(default_factory=list)
     _faults: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, row: Any) -> None:
-        """Take a row, or leave it out if one of its id is there already."""
+        """Add a row, or leave it out if its id is already present."""
         if name in self.rows:
-            self.fault("a second row of an id", name)
+            self.fault("duplicate id", name)
         else:
             self.rows[name] = row
 
     def fault(self, what: str, name: str) -> None:
-        """Leave a row out, and say why."""
+        """Leave a row out, and record the reason."""
         self._faults.setdefault(what, []).append(name)
 
     def say(self, kind: Any, text: str) -> None:
@@ -52,7 +52,7 @@ class ReadRows:
         self.findings.append(TaskFinding(kind, text))
 
     def all_findings(self) -> list[TaskFinding]:
-        """Return all findings, faults of one kind in one line."""
+        """Return all findings, with the faults of one kind in one line."""
         faults = [
             TaskFinding("fault", f"{len(names)} row(s) left out, {what}: {listed(names, NAMED)}")
             for what, names in self._faults.items()
@@ -60,33 +60,34 @@ class ReadRows:
         return [*self.findings, *faults]
 
     def expect(self, what: str, count: int, published: int, remark: str = "") -> None:
-        """Compare a count with the published one; a remark stands behind it, such as where it comes from."""
+        """Compare a count with the published one; `remark`, such as its source, is appended."""
         if count != published:
             self.say("differs", f"{what}: {count}, published {published}" + (f" ({remark})" if remark else ""))
 
     def expect_media(self, what: str, missing: Sequence[str], count: int) -> None:
-        """Say which files are not there; their items stay and will have no answer."""
+        """Report missing files; their items stay and will have no answer."""
         if missing:
-            self.say("missing", f"{len(missing)} of {count} {what} are not there: {listed(missing, NAMED)}")
+            self.say("missing", f"{len(missing)} of {count} {what} are missing: {listed(missing, NAMED)}")
 
     def find(self, what: str, media: Media, names: Iterable[str]) -> dict[str, Path]:
-        """Return the files of names, and say which are not there and of which there are several."""
+        """Return the files by name, and report missing and ambiguous ones."""
         wanted = list(dict.fromkeys(names))
         paths = {name: path for name in wanted if (path := media.get(name)) is not None}
         self.expect_media(what, [name for name in wanted if name not in paths], len(wanted))
         double = [name for name in wanted if media.several(name)]
         if double:
-            text = f"{len(double)} {what} are there more than once; the first is taken, such as {paths[double[0]]}"
+            text = f"{len(double)} {what} exist more than once; the first is taken, for example {paths[double[0]]}"
             self.say("note", text)
         return paths
 
 
 @dataclass(frozen=True)
 class BenchmarkReader(ABC):
-    """The form of all sources of benchmarks: `read` a folder, make an `item` of each row.
+    """Base class of all benchmark sources: `read` a folder, make an `item` of each row.
 
     Attributes:
-        folders: names of the data folder in which the task is looked for; if none is there, in the data folder itself.
+        folders: names of subfolders of the data folder in which the task is looked for; if none exists, the data folder
+            itself.
         prompt: the wording, see `Task.prompts`.
     """
 
@@ -95,10 +96,10 @@ class BenchmarkReader(ABC):
 
     @abstractmethod
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """Read the rows of one split; text in that language where there are several.
+        """Read the rows of one split, with texts in the given language if there are several.
 
         Raises:
-            DataError: a file that all depends on is missing or is not what its name says.
+            DataError: a required file is missing or is not of the type that its name suggests.
         """
 
     @abstractmethod
@@ -106,18 +107,18 @@ class BenchmarkReader(ABC):
         """Make the item of a row."""
 
     def together(self, name: str, row: Any) -> str:
-        """Name what a limit takes whole or not at all; the row itself where nothing is said."""
+        """Return the name of the unit that a limit keeps or drops as a whole; by default, the row itself."""
         return name
 
     def home(self, data: Path | None) -> Path:
         """Return the task's folder.
 
         Raises:
-            DataError: no folder came, or it does not exist.
+            DataError: no folder was given, or it does not exist.
         """
         if data is None:
             what = " or ".join(self.folders) or "one folder per label"
-            raise DataError(f"no data folder came; give the folder that holds {what} with --data")
+            raise DataError(f"no data folder given; pass the folder that holds {what} with --data")
         if not data.is_dir():
             raise DataError(f"data folder {str(data)!r} does not exist; give the folder that holds the files")
         return next((data / name for name in self.folders if (data / name).is_dir()), data)
@@ -132,14 +133,14 @@ class BenchmarkReader(ABC):
         for language in languages:
             table = self.read(self.home(data), split, language)
             if not table.rows:
-                table.say("missing", f"{str(self.home(data))!r}: no row can be used; give the files of this set")
+                table.say("missing", f"{str(self.home(data))!r}: no usable row; give the files of this set")
             findings.update(dict.fromkeys(table.all_findings()))
         return list(findings)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
     ) -> list[Item]:
-        """See `Source`; pictures and clips are not brought to a side."""
+        """See `Source`; pictures and clips are not resized."""
         items = []
         for language in languages:
             table = self.read(self.home(data), split, language)
@@ -148,7 +149,7 @@ class BenchmarkReader(ABC):
                     "; ".join(finding.text for finding in table.all_findings() if finding.kind == "fault")
                     or "there are none"
                 )
-                raise DataError(f"{str(self.home(data))!r}: no row can be used ({why}); give the files of this set")
+                raise DataError(f"{str(self.home(data))!r}: no usable row ({why}); give the files of this set")
             units: dict[str, list[str]] = {}
             for name, row in table.rows.items():
                 units.setdefault(self.together(name, row), []).append(name)
@@ -159,23 +160,23 @@ class BenchmarkReader(ABC):
 
 
 def needed(home: Path, *patterns: str) -> list[Path]:
-    """Return the files that match the first pattern that any file matches, in order of name.
+    """Return the files that match the first pattern with any match, sorted by name.
 
-    Names that many sets use, such as `test-*.parquet`, should be looked for in the folder itself and in `data` alone:
-    the folders beside them may be those of other sets.
+    Names that many sets use, such as `test-*.parquet`, should be searched for only in the folder itself and in `data`,
+    because neighbouring folders may belong to other sets.
 
     Raises:
-        DataError: none does.
+        DataError: no pattern matches.
     """
     for pattern in patterns:
         paths = sorted(path for path in home.glob(pattern) if path.is_file())
         if paths:
             return paths
-    raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder that the owners publish")
+    raise DataError(f"{str(home)!r} holds no {' or '.join(patterns)}; give the folder as published by its owners")
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text in UTF-8.
+    """Read a UTF-8 text file.
 
     Raises:
         DataError: it cannot be read, or is in another encoding.
@@ -183,22 +184,22 @@ def read_utf8(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a text in UTF-8") from error
+        raise DataError(f"{path}: cannot be read ({error}); expected a UTF-8 text file") from error
 
 
 def read_csv(
     path: Path, columns: Sequence[str], delimiter: str = ",", aliases: Mapping[str, str] | None = None
 ) -> list[dict[str, str]]:
-    """Read a table with a head; more columns than asked for do no harm.
+    """Read a table with a header; further columns are allowed.
 
     Args:
         path: of the table.
-        columns: that must be there.
+        columns: required columns.
         delimiter: between cells.
-        aliases: other names under which a column comes -> the name here.
+        aliases: other names of a column -> the name used here.
 
     Raises:
-        DataError: it cannot be read, or lacks a column.
+        DataError: the file cannot be read, or a column is missing.
     """
     csv.field_size_limit(1 << 30)  # a field may hold a whole picture in base64
     reader = csv.DictReader(io.StringIO(read_utf8(path), newline=""), delimiter=delimiter)
@@ -228,13 +229,13 @@ def md5(path: Path) -> str:
 
 
 class Media:
-    """The media files of a folder and below, by name without suffix, in order of their paths.
+    """The media files in a folder and its subfolders, by name without suffix, in order of their paths.
 
-    A number is found however many zeros stand before it: copies of one set come as `1.mp4` and as `00001.mp4`.
+    A number matches whatever its leading zeros: copies of one set use `1.mp4` or `00001.mp4`.
 
     Args:
         home: the folder.
-        suffixes: of the files, in lower case; theirs may be in any.
+        suffixes: of the files, in lower case; the files' suffixes may have any case.
     """
 
     def __init__(self, home: Path, suffixes: frozenset[str]) -> None:
@@ -248,13 +249,13 @@ class Media:
                 self._paths.setdefault(name, path)
 
     def get(self, name: str) -> Path | None:
-        """Return the first file of a name, which may come with its suffix."""
+        """Return the first file with a name, which may include the suffix."""
         path = self._paths.get(_plain_number(name))
         short = Path(name)
         return self.get(short.stem) if path is None and short.suffix.lower() in self._suffixes else path
 
     def several(self, name: str) -> bool:
-        """Say whether there are more files of a name."""
+        """Return whether several files have a name."""
         return _plain_number(name) in self._again
 
     def paths(self) -> list[Path]:
@@ -269,16 +270,17 @@ def _plain_number(name: str) -> str:
 def parquet_rows(
     files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", presence: bool = False
 ) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
-    """Yield the rows of Parquet files without their pictures, and a function from a name to the picture.
+    """Yield the rows of Parquet files without their pictures, each with a function that returns the picture under a
+    name.
 
     Args:
         files: in order.
-        columns: that must be there; all but the picture's are yielded, others if they are there.
+        columns: required columns; all columns but the picture's are yielded.
         picture: column of the pictures.
-        presence: yield under the picture's name whether the row has one (bool). That reads the pictures once.
+        presence: yield in the picture's column whether the row has a picture (bool). This reads all pictures once.
 
     Raises:
-        DataError: a file is no Parquet file, or lacks a column.
+        DataError: a file is not a Parquet file, or a column is missing.
         MissingPackage: pyarrow is not installed.
     """
     parquet, arrow = optional("pyarrow.parquet", "eval"), optional("pyarrow", "eval")
@@ -321,5 +323,5 @@ def _stored(path: Path, group: int, number: int, picture: str) -> Callable[[str]
 
 
 def counted(names: Sequence[str]) -> str:
-    """Say how often each name comes, most often first."""
+    """List how often each name occurs, the most frequent first."""
     return ", ".join(f"{name} {count}" for name, count in Counter(names).most_common())

@@ -27,14 +27,14 @@ class LabelledFolder(LabelledFiles):
     tier: str = ""
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
-        """See `BenchmarkReader`; hidden files and folders are passed over."""
+        """See `BenchmarkReader`; hidden files and folders are skipped."""
         return self._read_tiers(home) if self.tier else self._read_folders(home)
 
     def _read_tiers(self, home: Path) -> ReadRows:
         """Read the labelled spans of all clips.
 
         Raises:
-            DataError: there is none, or a file of tiers cannot be read or lacks the tier.
+            DataError: there are none, or a tier file cannot be read or lacks the tier.
         """
         table = ReadRows()
         clips = sorted(path for path in home.rglob("*") if path.suffix.lower() in VIDEOS and path.name[0] != ".")
@@ -43,19 +43,19 @@ class LabelledFolder(LabelledFiles):
             files = [path for path in sorted(clip.parent.glob("*")) if path.stem == clip.stem]
             annotations = [path for path in files if path.suffix.lower() in READERS]
             if not annotations:
-                table.fault("no ELAN file or TextGrid beside it", name)
+                table.fault("no ELAN file or TextGrid next to it", name)
                 continue
             spans, unknown = labelled_spans(
                 chosen_tier(read_tiers(annotations[0]), self.tier, annotations[0]), self.labels
             )
             for text in unknown:
-                table.fault(f"no label of {self.labels.name}", f"{text} in {name}")
+                table.fault(f"not a label of {self.labels.name}", f"{text} in {name}")
             for span in spans:
                 seconds = (span.start / 1000, span.end / 1000)
                 table.add(f"{name} {seconds[0]:.3f}-{seconds[1]:.3f}", Labelled(clip, span.text, "", name, seconds))
         if not table.rows:
             raise DataError(
-                f"{str(home)!r} holds no labelled span; expected clips, each with a file of the same name (.eaf, "
+                f"{str(home)!r} contains no labelled span; expected clips, each with a file of the same name (.eaf, "
                 f".TextGrid) whose tier {self.tier!r} has labels of {self.labels.name}"
             )
         return table
@@ -68,12 +68,12 @@ class LabelledFolder(LabelledFiles):
             label = name if name in labels.labels else match_label(name.replace("_", " ").replace("-", " "), labels)
             files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
             if label is None:
-                table.fault(f"folder {folder.name!r} is no label of {labels.name}", f"{len(files)} files")
+                table.fault(f"folder {folder.name!r} is not a label of {labels.name}", f"{len(files)} files")
                 continue
             for path in files:
                 place = path.relative_to(home).as_posix()
                 if path.suffix.lower() not in PICTURES | VIDEOS:
-                    table.fault("no picture or clip by its suffix", place)
+                    table.fault("suffix is not that of a picture or clip", place)
                 elif not path.stat().st_size:
                     table.fault("empty file", place)
                 else:
@@ -87,10 +87,10 @@ class LabelledFolder(LabelledFiles):
 
 
 def folder_task(labels: str = "fer7", tier: str = "") -> Task:
-    """Make the task over a label set, with labels by subfolders or in a tier; see `LabelledFolder`.
+    """Make the task for a label set, with labels from subfolders or a tier; see `LabelledFolder`.
 
     Raises:
-        SettingsError: an unknown label set.
+        SettingsError: the label set is unknown.
     """
     return Task(
         "folder",

@@ -1,4 +1,4 @@
-"""MAFW (Liu et al., ACM Multimedia 2022): clips of films and shows, eleven labels, five folds.
+"""MAFW (Liu et al., ACM Multimedia 2022): clips from films and shows, eleven labels, five folds.
 
 Read from the owners' `Train & Test Set/single/no_caption/set_1/test.txt` to `set_5` (`00001.mp4 anger`) and the clips.
 """
@@ -15,7 +15,7 @@ from emotion_qwen.evaluation.tasks.scorers import LabelScores
 from emotion_qwen.taxonomy import label_set
 
 SETS = {"set_1": 1839, "set_2": 1837, "set_3": 1833, "set_4": 1832, "set_5": 1831}
-"""Clips of each fold; together the 9,172 with a single label. The whole set has 10,045 clips."""
+"""Clips of each fold: in all, the 9,172 with a single label. The whole set has 10,045 clips."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""MER2024-SEMI and MER2024-NOISE (Lian et al., 2024): Chinese clips, six labels, the noisy track with disturbed sound.
+"""MER2024-SEMI and MER2024-NOISE (Lian et al., 2024): Chinese clips, six labels; the NOISE track has noisy audio.
 
 Read from `reference-semi.csv` and `reference-noise.csv` (`name,discrete`) and the clips `<name>.mp4`.
 """

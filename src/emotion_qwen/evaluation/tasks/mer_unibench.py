@@ -1,8 +1,8 @@
 """MER-UniBench's open-vocabulary part, OV-MERD+ (Lian et al., ICML 2025): all emotion words that fit a clip.
 
-Read from the organisers' `ovlabel.csv` (`name,openset`), `subtitle_eng.csv` (`name,sentence`) where it is there, and
-the clips `<name>.mp4`. Emotion wheels are read from the organisers' folder, the option `wheels`. The other sets of
-MER-UniBench (single labels, sentiment) are not read here.
+Read from the organisers' `ovlabel.csv` (`name,openset`), `subtitle_eng.csv` (`name,sentence`) if present, and the clips
+`<name>.mp4`. Emotion wheels are read from the organisers' folder (option `wheels`). The other sets of MER-UniBench
+(single labels, sentiment) are not read here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken_part
 from emotion_qwen.evaluation.tasks.scorers import WheelScores
 
 CLIPS = 532
-"""Clips of OV-MERD+, as the organisers' code asserts."""
+"""Clips of OV-MERD+, as asserted in the organisers' code."""
 SUBTITLES = "subtitle_eng.csv"
 
 
 class EmotionWords(NamedTuple):
-    """One clip: its emotion words, and what is said, empty where nothing is."""
+    """One clip: its emotion words, and the spoken words, empty if nothing is said."""
 
     path: Path
     emotions: tuple[str, ...]
@@ -58,7 +58,7 @@ class OpenVocabulary(BenchmarkReader):
         if silent:
             table.say(
                 "note",
-                f"{len(silent)} clips without words are neutral, as the organisers read them: {listed(silent, NAMED)}",
+                f"{len(silent)} clips without emotion words count as neutral, as released: {listed(silent, NAMED)}",
             )
         table.expect("clips of ovlabel.csv", len(table.rows), CLIPS)
         put_clips(table, home)

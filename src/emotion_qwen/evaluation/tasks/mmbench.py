@@ -1,8 +1,8 @@
-"""MMBench (Liu et al., ECCV 2024): questions with lettered options; plain, and with the options moved round.
+"""MMBench (Liu et al., ECCV 2024): questions with lettered options, as published and with the options rotated.
 
 Read from Parquet (lmms-lab/MMBench, `en/dev-*.parquet` and `cn/dev-*.parquet`) or from the owners' TSV files with
-base64 pictures. Both hold the rotations of CircularEval as rows of their own, index 1,000,000 and above; ours are made
-from the questions themselves, so only these are read. The answers of the test split are not published.
+base64 pictures. Both hold the rotations of CircularEval as separate rows with an index of 1,000,000 and above; we make
+the rotations from the questions, so these rows are not read. The answers of the test split are not published.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, 
 from emotion_qwen.evaluation.tasks.scorers import released_mmbench
 
 ROTATED = 1_000_000
-"""A row of this index and above is a rotation of the row with the index less a multiple of it."""
+"""A row with this index or above is a rotation; its index minus a multiple of this is that of the original row."""
 ROWS = (4329, 4377)
-"""Published rows of the dev split, rotations included: of lmms-lab and of mmbench_dev_20230712.tsv."""
+"""Published rows of the dev split, rotations included, of lmms-lab and of mmbench_dev_20230712.tsv."""
 COLUMNS = ("index", "question", "A", "B", "answer", "category", "image")
 _LANGUAGE = {"en": re.compile(r"(?<![a-z])dev(?!_cn|-cn)", re.I), "zh": re.compile(r"(?<![a-z])dev[_-]cn", re.I)}
 _REFERENCE = 64
@@ -35,7 +35,7 @@ _REFERENCE = 64
 
 @dataclass(frozen=True)
 class MmBench(PictureQuestions):
-    """Questions as published; with `circular` every question once for each of its options."""
+    """Questions as published; with `circular`, every question once per option."""
 
     circular: bool = False
 
@@ -46,7 +46,7 @@ class MmBench(PictureQuestions):
             rows += 1
             name = str(row["index"])
             if not name.isdecimal():
-                table.fault("index that is no number", name)
+                table.fault("index that is not a number", name)
                 continue
             if int(name) >= ROTATED:
                 rotated += 1
@@ -54,20 +54,20 @@ class MmBench(PictureQuestions):
             options = _options(row)
             letter = _text(row["answer"]).upper()
             if not is_letter_of(letter, options):
-                table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
+                table.fault("answer is not the letter of an option", f"{name} ({letter or 'empty'})")
                 continue
             category, hint = _text(row["category"]), _text(row.get("hint"))
             text, answers = _text(row["question"]), (letter,)
             table.add(name, Question(picture(name), text, answers, category, options=options, hint=hint))
         if not table.rows:
             raise DataError(
-                f"{str(home)!r}: no row has an answer; give the dev split, the answers of test are not published"
+                f"{str(home)!r}: no row has an answer; give the dev split, the test split has no published answers"
             )
         if rows not in ROWS:
             table.say("differs", f"rows with rotations: {rows}, published {' or '.join(map(str, ROWS))}")
         if rotated:
             table.say(
-                "note", f"{rotated} rotated rows are not read; rotations are made from {len(table.rows)} questions"
+                "note", f"{rotated} rotated rows were not read; rotations are made from {len(table.rows)} questions"
             )
         return table
 

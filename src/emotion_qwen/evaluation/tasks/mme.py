@@ -1,6 +1,6 @@
-"""MME (Fu et al., 2023): two questions per image, one with yes and one with no, in fourteen subtasks.
+"""MME (Fu et al., 2023): two questions per image, one answered yes and one answered no, in fourteen subtasks.
 
-Read from Parquet as lmms-lab/MME publishes it. Both questions of an image carry the same `question_id`.
+Read from Parquet as lmms-lab/MME publishes it. Both questions of an image have the same `question_id`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Mme(PictureQuestions):
             name = f"{key}#{times[key]}"
             subtask = _TASKS.get(key.partition("/")[0].lower()) or _TASKS.get(str(row.get("category")).lower())
             if subtask is None:
-                table.fault("subtask none of the fourteen", name)
+                table.fault("subtask not one of the fourteen", name)
             elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
-                # Case matters: in lower case two images of one subtask can have one name.
+                # Case matters: in lower case, two images of a subtask can have the same name.
                 picture = f"{subtask}/{key.rpartition('/')[2]}"
                 table.add(name, Question(stored(key), str(row["question"]), (answer,), subtask, picture))
         table.expect("questions", count, QUESTIONS)

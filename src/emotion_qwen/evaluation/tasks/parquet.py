@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.stored import Stored
@@ -14,41 +14,71 @@ from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken_part
 from emotion_qwen.extras import optional
 from emotion_qwen.taxonomy import LabelSet, concept
 
+if TYPE_CHECKING:
+    from emotion_qwen.data.texts import Texts
+    from emotion_qwen.data.voices import Voices
+
 
 def file_in(data: Path | None, file: str) -> Path:
     """Return the path of a file in the data folder.
 
     Raises:
-        DataError: no data folder came, or the file is not in it.
+        DataError: no data folder was given, or the file is not in it.
     """
     if data is None:
-        raise DataError(f"{file} is needed but no data folder came; give the folder that holds it with --data")
+        raise DataError(f"{file} is needed but no data folder was given; pass the folder that holds it with --data")
     if not (data / file).is_file():
-        raise DataError(f"{str(data / file)!r} does not exist; give the folder that holds it with --data")
+        raise DataError(f"{str(data / file)!r} does not exist; pass the folder that holds it with --data")
     return data / file
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """Labelled pictures of one Parquet file, all asked the same closed question.
+class FileSource:
+    """Base of the sources that read one Parquet file.
 
     Attributes:
         file: name in the data folder.
         labels: the classes, which are the choices.
-        question: composes the closed question from the labels in a language.
-        crop: share of the side kept around the centre, where pictures are brought to a side.
-        kept: classes whose pictures are asked about, and which may be chosen; empty for all.
     """
 
     file: str
     labels: LabelSet
-    question: Callable[[LabelSet, str], str]
-    crop: float = 1.0
-    kept: tuple[str, ...] = ()
 
     def check(self, data: Path | None) -> None:
         """See `Source`."""
         file_in(data, self.file)
+
+    def person_items(
+        self,
+        rows: Voices | Texts,
+        part: Callable[[int, str], dict[str, Any]],
+        languages: Sequence[str],
+        limit: int | None,
+    ) -> list[Item]:
+        """Return an item per row and language with the closed question about the person; `part` makes its message."""
+        by_concept = {concept(label): label for label in self.labels.labels}
+        items = []
+        for language in languages:
+            question = emotion_question(self.labels, language)
+            for row in evenly(len(rows), limit):
+                label = by_concept[concept(rows.labels[row])]
+                items.append(labelled(rows.ids[row], language, (part(row, language),), question, self.labels, label))
+        return items
+
+
+@dataclass(frozen=True)
+class PictureFile(FileSource):
+    """Labelled pictures of one Parquet file, all with the same closed question.
+
+    Attributes:
+        question: composes the closed question from the labels in a language.
+        crop: share of the side kept around the centre when pictures are resized.
+        kept: classes whose pictures are used and that may be chosen; empty for all.
+    """
+
+    question: Callable[[LabelSet, str], str]
+    crop: float = 1.0
+    kept: tuple[str, ...] = ()
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -70,7 +100,7 @@ class PictureFile:
         return items
 
     def read(self, path: Path, split: str, side: int | None) -> tuple[Sequence[str], Sequence[str], Sequence[Any]]:
-        """Return ids, labels and pictures of one split: arrays brought to a side, or as they are stored."""
+        """Return ids, labels and pictures of one split: as resized arrays, or as stored."""
         if side is not None:
             pictures = optional("emotion_qwen.data.pictures", "eval").read_pictures(path, split, side, crop=self.crop)
             return pictures.ids, pictures.labels, pictures.pixels
@@ -78,7 +108,7 @@ class PictureFile:
 
 
 def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[Stored]]:
-    """Return ids, labels and places of the pictures of one split of a Parquet file; none is decoded.
+    """Return ids, labels and storage locations of the pictures of one split of a Parquet file; none is decoded.
 
     Raises:
         DataError: a column is missing, or no picture has that split.
@@ -102,25 +132,17 @@ def stored_pictures(path: Path, split: str) -> tuple[list[str], list[str], list[
 
 
 @dataclass(frozen=True)
-class VoiceFile:
-    """Labelled voices of one Parquet file, heard without picture or words.
+class VoiceFile(FileSource):
+    """Labelled voices of one Parquet file, without picture or words.
 
-    Voices are drawn one by one: two held-out speakers are too few to be drawn, and drawing them made intervals of a
-    tenth of the width. What the interval says holds for these speakers only.
+    The bootstrap draws voices one by one: two held-out speakers are too few to be drawn, and drawing them made
+    intervals of a tenth of the width. The interval holds for these speakers only.
 
     Attributes:
-        file: name in the data folder.
-        labels: the classes, which are the choices.
-        corpus: rows whose column `corpus` begins so; "" takes all.
+        corpus: prefix of the column `corpus` of the rows to take; "" takes all.
     """
 
-    file: str
-    labels: LabelSet
     corpus: str = ""
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -128,36 +150,20 @@ class VoiceFile:
         """See `Source`."""
         path = file_in(data, self.file)
         voices = optional("emotion_qwen.data.voices", "eval").read_voices(path, split, corpus=self.corpus)
-        by_concept = {concept(label): label for label in self.labels.labels}
-        items = []
-        for language in languages:
-            question = emotion_question(self.labels, language)
-            for row in evenly(len(voices), limit):
-                label = by_concept[concept(voices.labels[row])]
-                part = {"type": "audio", "audio": voices.waves[row]}
-                items.append(labelled(voices.ids[row], language, (part,), question, self.labels, label))
-        return items
+        return self.person_items(voices, lambda row, _: {"type": "audio", "audio": voices.waves[row]}, languages, limit)
 
 
 @dataclass(frozen=True)
-class TextFile:
-    """Comments of one Parquet file that have exactly one label, told as what somebody says.
+class TextFile(FileSource):
+    """Texts of one Parquet file that have exactly one label, presented as what a person says.
 
     Attributes:
-        file: name in the data folder.
-        labels: the classes, which are the choices.
-        source: rows whose column `source` begins so; "" takes all.
-        language: of the texts where they are asked about in their own language alone; "" asks in every one.
+        source: prefix of the column `source` of the rows to take; "" takes all.
+        language: of the texts, if questions are asked in that language alone; "" asks in every language.
     """
 
-    file: str
-    labels: LabelSet
     source: str = ""
     language: str = ""
-
-    def check(self, data: Path | None) -> None:
-        """See `Source`."""
-        file_in(data, self.file)
 
     def items(
         self, data: Path | None, split: str, languages: Sequence[str], side: int | None, limit: int | None
@@ -165,12 +171,5 @@ class TextFile:
         """See `Source`."""
         path = file_in(data, self.file)
         texts = optional("emotion_qwen.data.texts", "eval").read_texts(path, split, self.source)
-        by_concept = {concept(label): label for label in self.labels.labels}
-        items = []
-        for language in (self.language,) if self.language else languages:
-            question = emotion_question(self.labels, language)
-            for row in evenly(len(texts), limit):
-                label = by_concept[texts.labels[row]]
-                part = spoken_part(language, texts.texts[row])
-                items.append(labelled(texts.ids[row], language, (part,), question, self.labels, label))
-        return items
+        chosen = (self.language,) if self.language else languages
+        return self.person_items(texts, lambda row, language: spoken_part(language, texts.texts[row]), chosen, limit)

@@ -1,7 +1,7 @@
-"""POPE (Li et al., EMNLP 2023): does a picture show a thing? Three ways of choosing the thing that is asked about.
+"""POPE (Li et al., EMNLP 2023): does a picture show an object? Three ways of choosing the object.
 
-Read from Parquet as lmms-lab/POPE publishes it (pictures inside), or with `image` as a file name beside the pictures,
-or from the authors' `coco_pope_random.json`, `coco_pope_popular.json` and `coco_pope_adversarial.json`.
+Read from Parquet as lmms-lab/POPE publishes it (pictures embedded), or with `image` as the name of a picture file, or
+from the authors' `coco_pope_random.json`, `coco_pope_popular.json` and `coco_pope_adversarial.json`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from emotion_qwen.evaluation.tasks.scorers import released_pope
 
 SPLITS = ("adversarial", "popular", "random")
 QUESTIONS = 3000
-"""Of each split; half of them are to be answered with yes."""
+"""Per split; the answer to half of them is yes."""
 OLDER = "the authors' file had 1410 before October 2023"
-"""Many published figures were made on those 2910 questions."""
+"""Many published figures are based on those 2910 questions."""
 
 
 @dataclass(frozen=True)
 class Pope(PictureQuestions):
-    """All splits that are there; `group` names the split, `cluster` the picture."""
+    """All splits present; `group` names the split, `cluster` the picture."""
 
     choices = YES_NO
 
@@ -44,7 +44,7 @@ class Pope(PictureQuestions):
             name, answer = f"{kind}/{row.get('question_id')}", str(row["answer"]).strip().lower()
             picture = str(row.get("image_source") or row.get("image") or "")
             if kind not in SPLITS:
-                table.fault(f"split none of {', '.join(SPLITS)}", name)
+                table.fault(f"split not one of {', '.join(SPLITS)}", name)
             elif answer not in YES_NO:
                 table.fault("answer neither yes nor no", f"{name} ({answer or 'empty'})")
             else:
@@ -77,7 +77,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Any]]:
                 fields = {"question_id": row["question_id"], "question": row["text"], "answer": row["label"]}
                 yield {**fields, "image": row["image"], "category": path.stem.rpartition("_")[2]}, None
             except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path}, line {number}: no question of POPE ({error!r}); fetch it again") from error
+                raise DataError(f"{path}, line {number}: not a question of POPE ({error!r}); fetch it again") from error
 
 
 TASK = Task(

@@ -1,7 +1,7 @@
-"""How tasks ask: the words that training uses too, those of the benchmarks, and those of the authors' release.
+"""Prompts of the tasks: wordings shared with training, those of the benchmarks, and those of the authors' release.
 
-The wordings named RELEASE are those of the release at commit 8c52bf3, oddities included, so that published numbers can
-be compared; what is known to be broken in them is said beside each. Ours are written for this project.
+The wordings named RELEASE are those of the release at commit 8c52bf3, errors included, so that published numbers can be
+compared; known errors are noted beside each. The others were written for this project.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ DFEW_RELEASE = (
     "the following words that best matches the emotions of the characters in the video as your answer: [happy, sad, "
     "neutral, angry, surprise, disgust, fear]. Please reply with a single word indicating the emotion category."
 )
-MER_RELEASE = (  # speaks of subtitles, which are not given
+MER_RELEASE = (  # mentions subtitles, which are not given
     "Analyze the following video, combined with subtitles and visual clues, determine the emotional categories of the "
     "characters. Please choose one of the following words that best matches the emotions of the characters in the "
     "video as your answer: ['happy', 'sad', 'neutral', 'angry', 'surprise', 'worried']. Reply with a single word "
     "indicating the emotion category."
 )
-EMER_RELEASE = {  # the English one speaks of a label that is not given; without words the release tells "nan", not us
+EMER_RELEASE = {  # the English one mentions a label that is not given; for no words, the release inserts "nan"
     "en": "You are an expert in video emotion reasoning.Please reason the video carefully, and explain the reason why "
     "the current video expresses this emotional label in combination with the facial expressions, body movements, "
     "background information and conversation content of the characters.\nThe conversation content of the current video "
@@ -74,28 +74,28 @@ VQA_RELEASE = "Please answer the question using a single word or phrase."
 
 
 def emotion_question(labels: LabelSet, language: str) -> str:
-    """Compose the closed question about a person, in the words that training uses too."""
+    """Compose the closed question about a person, in the wording shared with training."""
     return label_question(labels, language)
 
 
 def object_question(labels: LabelSet, language: str) -> str:
-    """Compose the closed question about the object of a picture, in the words that training uses too."""
+    """Compose the closed question about the object of a picture, in the wording shared with training."""
     joined = (", " if language == "en" else "、").join(labels.names(language))
     return OBJECT_QUESTION[language].format(labels=joined)
 
 
 def spoken(language: str, text: str) -> str:
-    """Tell what a person says, in the words that training uses too."""
+    """Compose the sentence that quotes a person's words, in the wording shared with training."""
     return TOLD["words"][language].format(text=text)
 
 
 def spoken_part(language: str, text: str) -> dict[str, str]:
-    """Return the message part of what a person says; "words" are the bare words, without "The person says"."""
+    """Return the message part with a person's words; "words" holds the bare words, without "The person says"."""
     return {"type": "text", "text": spoken(language, text), "words": text}
 
 
 def evoked_question(labels: LabelSet, language: str) -> str:
-    """Compose the closed question about the feeling that a picture evokes in who looks at it."""
+    """Compose the closed question about the emotion that a picture evokes in the viewer."""
     return label_question(labels, language, EVOKED)
 
 
@@ -105,7 +105,7 @@ def lettered(options: Sequence[str], sign: str = "") -> str:
 
 
 def choice_question(question: str, options: Sequence[str], context: str, language: str) -> str:
-    """Compose a question with lettered options, ours."""
+    """Compose a question with lettered options in our wording."""
     return "\n".join(part for part in (context, question, lettered(options), LETTER[language]) if part)
 
 
@@ -115,7 +115,7 @@ def pope_question(question: str, prompt: str) -> str:
 
 
 def mme_question(question: str, prompt: str) -> str:
-    """Compose MME's question, which says itself how to answer; the release glues its prompt to it without a blank."""
+    """Compose MME's question, which includes how to answer; the release prepends its prompt without a space."""
     return f"{YES_NO_RELEASE}{question}" if prompt == RELEASE else question
 
 
@@ -128,7 +128,7 @@ def mmbench_question(question: str, options: Sequence[str], hint: str, prompt: s
 
 
 def science_question(question: str, options: Sequence[str], hint: str, has_picture: bool, prompt: str) -> str:
-    """Compose ScienceQA's question; the release leaves the hint out."""
+    """Compose ScienceQA's question; the release omits the hint."""
     if prompt == RELEASE:
         instruction = SCIENCE_RELEASE.format(given="question and image" if has_picture else "text")
         return f"{question}\n{lettered(options)}\n{instruction}\n"

@@ -1,4 +1,4 @@
-"""What the benchmarks of questions about one picture share: options, yes or no, or a free answer."""
+"""Shared code for benchmarks of questions about one picture, with options, yes or no, or a free answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Question(NamedTuple):
     Attributes:
         image: the picture, or its path; None for a question without one.
         text: of the question.
-        answers: the right one (the letter of an option, yes or no), or those of several people.
-        group: what scores are broken down by.
-        picture: name of the picture; questions about one picture are drawn together. Empty for the question alone.
-        options: texts behind the letters; empty for other questions.
+        answers: the correct one (the letter of an option, yes or no), or those of several annotators.
+        group: unit by which scores are broken down.
+        picture: name of the picture; the bootstrap draws its questions together. Empty for the question alone.
+        options: texts of the lettered options; empty for other questions.
         hint: context that comes with the question.
     """
 
@@ -39,17 +39,17 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class PictureQuestions(BenchmarkReader):
-    """Rows are a `Question` each; a subclass reads them, and says how they are asked."""
+    """Base class whose rows are `Question` records; a subclass reads them and composes the prompts."""
 
     choices: ClassVar[tuple[str, ...]] = ()
     """The answers of every question without options; empty for free answers."""
 
     @abstractmethod
     def ask(self, row: Question, language: str) -> str:
-        """Compose the question in the wording in use."""
+        """Compose the question in the selected wording."""
 
     def item(self, name: str, row: Question, language: str) -> Item:
-        """See `BenchmarkReader`; a question without picture has no part, not an empty one."""
+        """See `BenchmarkReader`; a question without a picture has no media part."""
         return Item(
             name,
             language,
@@ -65,12 +65,12 @@ class PictureQuestions(BenchmarkReader):
 
 
 def is_letter_of(letter: str, options: tuple[str, ...]) -> bool:
-    """Whether an answer is the letter of one of the options."""
+    """Return whether an answer is the letter of one of the options."""
     return len(letter) == 1 and letter in LETTERS[: len(options)]
 
 
 def find_pictures(table: ReadRows, home: Path) -> None:
-    """Put the path of every loose picture into its row, and say which are not there."""
+    """Set the path of every picture that is a file of its own, and report the missing ones."""
     loose = {name: row for name, row in table.rows.items() if isinstance(row.image, Path)}
     if not loose:
         return

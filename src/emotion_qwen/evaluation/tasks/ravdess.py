@@ -1,7 +1,7 @@
 """RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors speak two sentences in eight emotions.
 
-The label stands in the file name `01-01-06-01-02-01-12.mp4`: modality, channel, emotion, intensity, statement,
-repetition, actor. Read are clips with picture and sound (modality 01) of speech (channel 01).
+The label is part of the file name `01-01-06-01-02-01-12.mp4`: modality, channel, emotion, intensity, statement,
+repetition, actor. Only speech (channel 01) with picture and sound (modality 01) is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-\d\d-\d\d-\d\d-(\d\d)")
 
 @dataclass(frozen=True)
 class Ravdess(LabelledFiles):
-    """Spoken clips; `group` of an item is the label, `cluster` the actor: 60 clips of one face are not independent."""
+    """Spoken clips; an item's `group` is the label, its `cluster` the actor: 60 clips of one person are not
+    independent.
+    """
 
     def read(self, home: Path, split: str, language: str) -> ReadRows:
         """See `BenchmarkReader`."""
@@ -35,7 +37,7 @@ class Ravdess(LabelledFiles):
             name = path.stem
             parts = _NAME.fullmatch(name)
             if parts is None:
-                others.append("name that is none of RAVDESS")
+                others.append("name not as in RAVDESS")
                 continue
             modality, channel, emotion, actor = parts.groups()
             if modality != "01" or channel != "01":
@@ -50,7 +52,7 @@ class Ravdess(LabelledFiles):
                 "Video_Speech_Actor_01.zip to Video_Speech_Actor_24.zip"
             )
         if others:
-            table.say("note", f"{len(others)} other files are not read: {counted(others)}")
+            table.say("note", f"{len(others)} other files were not read: {counted(others)}")
         table.find("spoken clips", media, table.rows)
         table.expect("spoken clips with picture and sound", len(table.rows), CLIPS)
         return table

@@ -1,7 +1,7 @@
-"""ScienceQA (Lu et al., NeurIPS 2022): questions of school science with options, half of them with a picture.
+"""ScienceQA (Lu et al., NeurIPS 2022): multiple-choice questions of school science, half of them with a picture.
 
-Read from Parquet as swift/ScienceQA and derek-thomas/ScienceQA publish it. Rows have no id; it is made of
-their number.
+Read from Parquet as swift/ScienceQA and derek-thomas/ScienceQA publish it. Rows have no id; one is made from the row
+number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question
 from emotion_qwen.evaluation.tasks.scorers import released_science
 
 PUBLISHED = {"test": (4241, 2017), "validation": (4241, 2097)}
-"""Split -> rows, and rows with a picture."""
+"""Split -> number of rows, and of rows with a picture."""
 SEEN, UNSEEN = "with picture", "without picture"
 
 
@@ -35,7 +35,7 @@ class ScienceQa(PictureQuestions):
             count += 1
             right = row["answer"]
             if not isinstance(right, int) or not 0 <= right < min(len(options), len(LETTERS)):
-                table.fault("answer is no number of an option", f"{name} ({right})")
+                table.fault("answer is not the index of an option", f"{name} ({right})")
                 continue
             image = stored(name) if row["image"] else None
             hint, group = (row.get("hint") or "").strip(), UNSEEN if image is None else SEEN

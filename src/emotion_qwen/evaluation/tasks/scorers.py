@@ -1,4 +1,4 @@
-"""Scorers as tasks hold them: over a label set, over wheels, and the release's arithmetic on items and answers."""
+"""Scorers in the form that tasks use: for a label set, for emotion wheels, and with the arithmetic of the release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class LabelScores:
-    """`score_labels` over one set; where an item has further references, the first is the label."""
+    """`score_labels` for one label set; if an item has several references, the first is the label."""
 
     labels: LabelSet
     folds: bool = False
@@ -34,7 +34,7 @@ class LabelScores:
 
 @dataclass(frozen=True)
 class WheelScores:
-    """`score_open_vocabulary` with the wheels of a folder; empty for none yet."""
+    """`score_open_vocabulary` with the wheels of a folder; empty if none is given yet."""
 
     wheels: str = ""
 
@@ -48,7 +48,7 @@ class WheelScores:
         return score_open_vocabulary(items, answers, self._read())
 
     def missing(self) -> str:
-        """Say what is missing for scoring; empty if nothing is. Better told before an hour of answers than after it."""
+        """Describe what is missing for scoring, or return an empty text; called before the answers are generated."""
         try:
             self._read()
         except (SettingsError, DataError) as error:
@@ -65,7 +65,7 @@ class WheelScores:
 
 
 def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
-    """`score_clue_overlap` for items whose references are a label and then a text.
+    """`score_clue_overlap` for items whose references are a label followed by a text.
 
     Raises:
         DataError: an item has no text, or see `records.judge`.
@@ -77,7 +77,7 @@ def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Response]) -> R
 
 
 def language_agreement(english: Result, chinese: Result) -> Figures:
-    """Return how often the answers in both languages say the same; unread answers agree with nothing."""
+    """Return how often the answers in both languages agree; an unread answer agrees with none."""
     read = {answer.item.id: answer.read for answer in chinese.judged}
     pairs = [(answer.read, read[answer.item.id]) for answer in english.judged if answer.item.id in read]
     same = sum(first is not None and first == second for first, second in pairs)
@@ -90,7 +90,7 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
 
 
 def answered(items: Sequence[ScoredItem], answers: Iterable[Response]) -> list[tuple[ScoredItem, str]]:
-    """Pair items with the text of their reply; those without one are left out, as the release's scripts do."""
+    """Pair items with the text of their reply; items without one are left out, as in the release's scripts."""
     texts: dict[str, str] = {}
     for answer in answers:
         if not (answer.error or answer.unanswered) and answer.scores is None:
@@ -122,7 +122,7 @@ released_seed = _accuracy(lambda reply, letter: as_released.seed_reading(reply) 
 
 
 def released_science(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
-    """Accuracy by the release's reading of ScienceQA."""
+    """Compute accuracy as the release does for ScienceQA."""
     pairs = answered(items, answers)
     read = [as_released.scienceqa_reading(text, item.allowed) for item, text in pairs]
     right = [letter == item.references[0] for (item, _), letter in zip(pairs, read, strict=True)]
@@ -130,14 +130,14 @@ def released_science(items: Sequence[ScoredItem], answers: Iterable[Response]) -
 
 
 def released_vqa(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
-    """Accuracy by the release's reading of TextVQA and VQAv2."""
+    """Compute accuracy as the release does for TextVQA and VQAv2."""
     pairs = answered(items, answers)
     right = [as_released.vqa_right(text, item.references) for item, text in pairs]
     return {"accuracy": as_released.share(right)} if pairs else {}
 
 
 def released_mme(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Figures:
-    """Scores of MME's subtasks and totals by the release's reading."""
+    """Compute the scores of MME's subtasks and the totals as the release does."""
     hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for item, text in answered(items, answers):
         hits[item.group][item.cluster].append(as_released.mme_reading(text) == item.references[0])

@@ -1,7 +1,7 @@
 """SEED-Bench (Li et al., CVPR 2024), image part: questions with four options in nine dimensions.
 
 Read from Parquet as lmms-lab/SEED-Bench publishes it. Its video questions (dimensions 10 to 12) hold frames as lists of
-pictures; they are not read, and a note gives their number.
+pictures; they are not read, but their number is noted.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from emotion_qwen.evaluation.tasks.questions import PictureQuestions, Question, 
 from emotion_qwen.evaluation.tasks.scorers import released_seed
 
 ROWS = 17990
-"""Published rows, pictures and videos."""
+"""Published number of rows, pictures and videos together."""
 DIMENSIONS = (
     *("scene understanding", "instance identity", "instance attributes", "instance location", "instance counting"),
     *("spatial relation", "instance interaction", "visual reasoning", "text recognition"),
     *("action recognition", "action prediction", "procedure understanding"),
 )
 IMAGES = 9
-"""Number of dimensions that are about pictures: the first ones."""
+"""Number of dimensions about pictures, which come first."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class SeedBench(PictureQuestions):
             if not 1 <= number <= IMAGES:
                 table.fault("dimension outside 1 to 12", f"{name} ({row['question_type_id']})")
             elif not is_letter_of(letter, options):
-                table.fault("answer is no letter of an option", f"{name} ({letter or 'empty'})")
+                table.fault("answer is not the letter of an option", f"{name} ({letter or 'empty'})")
             else:
                 picture = stored(str(row.get("data_id") or name))
                 dimension = DIMENSIONS[number - 1]
                 table.add(name, Question(picture, str(row["question"]), (letter,), dimension, picture.name, options))
         table.expect("rows, videos included", count, ROWS)
         if videos:
-            table.say("note", f"{videos} video questions are not read; scores are of the image part")
+            table.say("note", f"{videos} video questions were not read; the scores cover the image part")
         return table
 
     def ask(self, row: Question, language: str) -> str:

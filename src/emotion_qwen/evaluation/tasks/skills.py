@@ -1,11 +1,11 @@
-"""General skill of the language model, without pictures: suites of questions, plain text, and general prompts.
+"""General skill of the language model, without pictures: question suites, plain text, and general prompts.
 
-`SUITES` says of every suite how it is asked and answered; nothing else decides over a question, so that a score means
-the same in every run. Log-likelihoods of choices are divided by their number of characters where SmolLM's evaluation by
-lighteval does so (`loglikelihood_acc_norm_nospace`, tasks of github.com/huggingface/smollm): choices of unequal length
-would otherwise be judged by their length. Exceptions: BoolQ's two words, which lighteval compares as they are, and
-TruthfulQA's single choice, which its authors define by the whole likelihood (MC1, Lin et al. 2022). lighteval writes
-"Question:" and "Answer:" around questions; here the chat template says who asks and who answers.
+`SUITES` defines how every suite is asked and answered; nothing else affects a question, so that a score means the same
+in every run. Log-likelihoods of choices are divided by their number of characters where SmolLM's evaluation by
+lighteval does so (`loglikelihood_acc_norm_nospace`, tasks of github.com/huggingface/smollm): otherwise the length of
+choices would bias the result. Exceptions: BoolQ's two words, which lighteval compares without normalisation, and
+TruthfulQA's single choice, which its authors define by the total likelihood (MC1, Lin et al. 2022). lighteval writes
+"Question:" and "Answer:" around questions; here the chat template marks the turns.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Suite:
-    """How a suite is asked and answered.
+    """Prompt and form of answer of a suite.
 
     Attributes:
-        prompt: the question, with `{question}`, and for EmoBench `{subject}`; the chat template stands around it.
+        prompt: the question, with `{question}`, and for EmoBench `{subject}`; the chat template is added around it.
         chinese: the same for rows in Chinese.
         answered: see `Item.answered`.
         by_length: see `Item.by_length`.
-        max_new_tokens: of a reply.
+        max_new_tokens: maximum number of tokens of a reply.
     """
 
     prompt: str = "{question}"
@@ -84,21 +84,21 @@ SUITES: dict[str, Suite] = {
     IFEVAL: Suite(answered="text", max_new_tokens=512),
     EQ_BENCH: Suite(answered="text", max_new_tokens=320),
 }
-"""Name -> how it is asked; the suites of `skills.parquet`, in the order of reporting."""
+"""Name -> suite; the suites of `skills.parquet`, in the order of reporting."""
 
 
 @dataclass(frozen=True)
 class TextRows:
-    """Items of a Parquet file of texts, all of them or a draw of the same size from every group.
+    """Items of a Parquet file of texts: all of them, or a random sample of the same size from every group.
 
     Attributes:
         file: name in the data folder; `--data` may also be the file itself.
-        columns: that are read.
-        item: makes the item of a row; raises DataError where it cannot be asked.
-        suites: values of the column `suite` that are asked; empty for rows without that column.
+        columns: columns to read.
+        item: makes the item of a row; raises DataError if the row cannot be used.
+        suites: values of the column `suite` to use; empty for rows without that column.
         each: number of items per group; None for all.
-        seed: of the draw.
-        notes: suites and what a reader of their scores must know.
+        seed: of the random sample.
+        notes: suites with what a reader of their scores must know.
     """
 
     file: str
@@ -114,13 +114,13 @@ class TextRows:
         self._path(data)
 
     def findings(self, data: Path | None, split: str, languages: Sequence[str]) -> tuple[TaskFinding, ...]:
-        """Return what was left out, and what a reader of the scores must know."""
+        """Return the rows left out, and what a reader of the scores must know."""
         items, faults, others = self._read(data, split)
         lines = [TaskFinding("fault", fault) for fault in faults]
         if others:
             lines.append(TaskFinding("fault", f"rows of unknown suites: {', '.join(sorted(others))}; left out"))
         if self.each is not None:
-            drawn = f"{self.each} items per group, drawn with seed {self.seed}; all are {len(items)}"
+            drawn = f"{self.each} items per group, drawn with seed {self.seed} from {len(items)}"
             lines.append(TaskFinding("note", drawn))
         return (*lines, *(TaskFinding("note", note) for suite, note in self.notes if suite in self.suites))
 
@@ -130,7 +130,7 @@ class TextRows:
         """See `Source`."""
         items, _, _ = self._read(data, split)
         if not items:
-            raise DataError(f"{self.file}: no text has split {split!r} and can be asked; give another --split")
+            raise DataError(f"{self.file}: no usable text has split {split!r}; give another --split")
         by_group: dict[str, list[Item]] = {name: [] for name in self.suites}
         for item in items:
             by_group.setdefault(item.group, []).append(item)
@@ -144,7 +144,7 @@ class TextRows:
         return [items[place] for place in sorted(places)]
 
     def _read(self, data: Path | None, split: str) -> tuple[list[Item], list[str], set[str]]:
-        """Return the items of a split, one line per row that cannot be asked, and the suites that nobody knows."""
+        """Return the items of a split, one line per unusable row, and the unknown suites."""
         items, faults, unknown = [], [], set()
         for row in self._rows(data):
             if self.suites and row["suite"] not in SUITES:
@@ -171,7 +171,7 @@ def suite_item(row: Row) -> Item:
     """Make the item of a row of `skills.parquet`.
 
     Raises:
-        DataError: the row has no right answer, or an instruction without a rule.
+        DataError: the row has no correct answer, or an instruction without a rule.
     """
     suite, name = SUITES[row["suite"]], row["suite"]
     meta = json.loads(row["meta"]) if row["meta"] else {}
@@ -186,8 +186,8 @@ def suite_item(row: Row) -> Item:
         choices = tuple(f"{choice}{after}".strip() for choice in choices)
     if suite.answered == "likelihood":
         if not 0 <= row["answer"] < len(choices):
-            raise DataError(f"answer {row['answer']} of {len(choices)} choices; expected the place of one of them")
-        answer, choices = choices[row["answer"]], tuple(dict.fromkeys(choices))  # equal choices are one
+            raise DataError(f"answer {row['answer']} of {len(choices)} choices; expected the index of one of them")
+        answer, choices = choices[row["answer"]], tuple(dict.fromkeys(choices))  # equal choices count once
     else:
         answer = _reference(name, row, meta)
     number = re.sub(r"^.*?(\d+)$", r"\1", row["id"])
@@ -213,13 +213,13 @@ def _reference(suite: str, row: Row, meta: Row) -> str:
 
 
 def passage_item(row: Row) -> Item:
-    """Make the item of a whole LAMBADA passage, whose likelihood as plain text is scored."""
+    """Make the item of a whole LAMBADA passage; its likelihood as plain text is scored."""
     passage = f"{row['question']} {row['answer_text']}"
     return Item(row["id"], "en", (), "", (), passage, "passages", answered="continuation")
 
 
 def prompt_item(row: Row) -> Item:
-    """Make the item of a row of `text_instructions.parquet`; of a maths problem the reference is the number alone.
+    """Make the item of a row of `text_instructions.parquet`; the reference of a maths problem is the number alone.
 
     Raises:
         DataError: the answer of a maths problem has no number.
@@ -254,7 +254,7 @@ def _make(task: Task, source: TextRows, suites: str = "", each: str = "", seed: 
 
 
 def _task(name: str, title: str, source: TextRows, score: Scorer, more: Mapping[str, str], **terms: Any) -> Task:
-    options = {**more, "each": "number of items drawn from every group; default: all", "seed": f"of that draw, {SEED}"}
+    options = {**more, "each": "items drawn per group; default: all", "seed": f"seed of that draw; default: {SEED}"}
     task = Task(
         name, title, "general", source, answered="item", less_blank=False, score=score, splits=("validation", "test"),
         prompts={OURS: ("en",)}, needs=source.file, options=options, **terms,
@@ -264,15 +264,15 @@ def _task(name: str, title: str, source: TextRows, score: Scorer, more: Mapping[
 
 _SKILL_COLUMNS = ("id", "suite", "question", "choices", "answer", "answer_text", "meta", "split")
 _PROMPT_COLUMNS = ("id", "kind", "prompt", "response", "split")
-_NO_PASSAGE = ("boolq_no_passage", "boolq_no_passage has no passages, so only changes of its accuracy mean anything")
-_SKILL_TERMS = {"licence": "that of each suite, in the column licence", "access": "the suites' own repositories"}
+_NO_PASSAGE = ("boolq_no_passage", "boolq_no_passage has no passages, so only changes in its accuracy are meaningful")
+_SKILL_TERMS = {"licence": "per suite, see the column licence", "access": "the suites' own repositories"}
 TASKS = (
     _task(
         "skills",
         "General skill, 16 suites",
         TextRows(SKILLS_FILE, _SKILL_COLUMNS, suite_item, tuple(SUITES), notes=(_NO_PASSAGE,)),
         score_skills,
-        {"suites": f"of {', '.join(SUITES)}; separated by commas, default: all"},
+        {"suites": f"comma-separated names of {', '.join(SUITES)}; default: all"},
         **_SKILL_TERMS,
     ),
     _task(
@@ -289,7 +289,7 @@ TASKS = (
         TextRows(PROMPTS_FILE, _PROMPT_COLUMNS, prompt_item),
         score_general_prompts,
         {},
-        licence="that of each source, in the column licence",
+        licence="per source, see the column licence",
         access="github.com/yizhongw/self-instruct, github.com/XueFuzhao/InstructionWild, github.com/lm-sys/FastChat",
     ),
 )

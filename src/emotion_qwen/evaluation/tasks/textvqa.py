@@ -1,4 +1,4 @@
-"""TextVQA (Singh et al., CVPR 2019): questions about writing in pictures, ten answers of people each.
+"""TextVQA (Singh et al., CVPR 2019): questions about text in pictures, with ten human answers each.
 
 Read from Parquet as lmms-lab/textvqa publishes it, or from the owners' `TextVQA_0.5.1_val.json` and `train_images`.
 """
@@ -27,15 +27,15 @@ from emotion_qwen.evaluation.tasks.scorers import released_vqa
 
 QUESTIONS = 5000
 PEOPLE = 10
-"""Answers a question."""
+"""Answers per question."""
 
 
 def take_answers(table: ReadRows, name: str, row: Question) -> None:
-    """Take a row if people answered it, and say so if there are not ten of them."""
+    """Add a row with ten human answers, and report a fault for any other number."""
     if not any(row.answers):
-        table.fault("no answer of people", name)
+        table.fault("no human answer", name)
     elif len(row.answers) != PEOPLE:
-        table.fault(f"not {PEOPLE} answers of people", f"{name} ({len(row.answers)})")
+        table.fault(f"not {PEOPLE} human answers", f"{name} ({len(row.answers)})")
     else:
         table.add(name, row)
 
@@ -78,7 +78,7 @@ def _rows(home: Path) -> Iterator[tuple[dict[str, Any], Stored | Path]]:
 
 
 def score_textvqa(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
-    """`score_vqa` by TextVQA's protocol."""
+    """Score by `score_vqa` with TextVQA's protocol."""
     return score_vqa(items, answers, TEXT_VQA)
 
 

@@ -1,8 +1,8 @@
-"""Video Emotion Reasoning: the held-out part of a built set, scored for label, clues and agreement of the languages.
+"""Video Emotion Reasoning: the held-out part of a built set, scored for label, clues and agreement between languages.
 
 Read from a manifest (`data.manifest`): JSON Lines with `labels.emotion`, media in the first message, and the reference
-description per language as `labels.description_en` and `labels.description_zh`; without these, the last answer of the
-assistant in the language in which it is written.
+description per language as `labels.description_en` and `labels.description_zh`; without these, the assistant's last
+answer written in that language.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHINESE = re.compile("[一-鿿]")
 
 
 class Reasoned(NamedTuple):
-    """One clip: media parts, what is said, its label and the reference description in one language."""
+    """One clip: media parts, spoken words, label and the reference description in one language."""
 
     parts: tuple[dict[str, Any], ...]
     words: str
@@ -42,7 +42,7 @@ class Reasoned(NamedTuple):
 
 @dataclass(frozen=True)
 class VerSet(BenchmarkReader):
-    """Samples of one split of a manifest; `set_name` is the label set."""
+    """Samples of one split of a manifest; `set_name` names the label set."""
 
     set_name: str = "fer7"
 
@@ -59,7 +59,7 @@ class VerSet(BenchmarkReader):
                     continue
                 name, row = str(record["id"]), _reasoned(record, path.parent, label_set(self.set_name), language)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                table.fault("no sample of a manifest", f"line {number} ({type(error).__name__}: {error})")
+                table.fault("not a sample of a manifest", f"line {number} ({type(error).__name__}: {error})")
                 continue
             except DataError as error:
                 table.fault(str(error), f"line {number}")
@@ -90,7 +90,7 @@ def _reasoned(record: dict[str, Any], folder: Path, labels: LabelSet, language: 
         raise DataError("no picture, video or sound in the first message")
     label = labels_of["emotion"] if labels_of["emotion"] in labels.labels else match_label(labels_of["emotion"], labels)
     if label is None:
-        raise DataError(f"emotion {labels_of['emotion']!r} is no label of {labels.name}")
+        raise DataError(f"emotion {labels_of['emotion']!r} is not a label of {labels.name}")
     text = labels_of.get(f"description_{language}") or _last_answer(record["messages"], language)
     if not text:
         raise DataError(f"no description in {language!r}")
@@ -105,10 +105,10 @@ def _last_answer(messages: list[dict[str, Any]], language: str) -> str:
 
 
 def ver_task(labels: str = "fer7") -> Task:
-    """Make the task over a label set.
+    """Make the task for a label set.
 
     Raises:
-        SettingsError: an unknown label set.
+        SettingsError: the label set is unknown.
     """
     return Task(
         "ver",
@@ -122,7 +122,7 @@ def ver_task(labels: str = "fer7") -> Task:
         max_new_tokens=256,
         splits=("test", "validation"),
         needs="manifest.jsonl of a built set, with its media",
-        licence="that of the built set's videos",
+        licence="that of the videos in the built set",
         access="build your own",
         options={"labels": "label set, such as fer7 or mer6"},
         make=ver_task,

@@ -1,4 +1,4 @@
-"""VQAv2 (Goyal et al., CVPR 2017): questions about pictures of COCO, ten answers of people each.
+"""VQAv2 (Goyal et al., CVPR 2017): questions about COCO pictures, with ten human answers each.
 
 Read from Parquet as lmms-lab/VQAv2 publishes it, or from the owners' two JSON files and the folder `val2014`.
 """

@@ -1,4 +1,4 @@
-"""Check every description: by rules against the measurements, by an independent reading, between the languages.
+"""Check every description by rules against the measurements, by an independent reading, and between the languages.
 
 The reader gets a description whose emotion words are replaced by [...], so it judges the evidence and not the label.
 The teacher is asked once more about each objection; then the clip is accepted or rejected. All objections are kept.
@@ -63,14 +63,16 @@ class CheckClip:
         return rejected(item, reason)
 
     def _against(self, records: dict[str, Description], item: Row) -> tuple[list[tuple[str, str]], dict[str, str]]:
-        """Return (language, objection) of everything, "" for both languages; and what the reader read."""
+        """Return all objections as (language, objection), with "" for both languages, and the labels that the reader
+        gave.
+        """
         faults = [
             (lang, fault) for lang, record in records.items() for fault in objections(record, item, lang, self.settings)
         ]
         if len(records) == 2 and (fault := languages_fault(*records.values())):
             faults.append(("", fault))
         read: dict[str, str] = {}
-        if self.reader is None or faults:  # no call is spent on a description that will be revised
+        if self.reader is None or faults:  # do not spend a call on a description that will be revised
             return faults, read
         for language, record in records.items():
             try:

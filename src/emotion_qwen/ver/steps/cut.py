@@ -33,7 +33,7 @@ from emotion_qwen.ver.store.columns import KEPT, Row, rejected
 
 _COPIED_PICTURES = frozenset({"h264", "hevc", "av1", "libdav1d"})
 _COPIED_SOUND = ENCODINGS[".mp4"].copied
-_LEAD = 1.0  # seconds of packets read before the clip; sound may lie far from its pictures in the file
+_LEAD = 1.0  # seconds of packets read before the clip; sound may be far from its pictures in the file
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class CutClip:
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a source: stamps `first` up to but without `end`, in units of `unit` seconds, `frames` of them."""
+    """A part of a source: `frames` frames with stamps from `first` up to, but not including, `end`, in units of `unit`
+    seconds.
+    """
 
     source: Path
     first: int
@@ -82,19 +84,19 @@ class Span:
 
     @classmethod
     def of(cls, item: Row) -> Span:
-        """Read it from a row of the segment table."""
+        """Read the span from a row of the segment table."""
         return cls(
             named_by(item["path"]), item["first_stamp"], item["end_stamp"], Fraction(item["unit"]), item["frames"],
             item["counted"],
         )  # fmt: skip
 
     def has(self, time: float | Fraction) -> bool:
-        """Say whether a time, in seconds on the container's clock, lies inside."""
+        """Return whether a time, in seconds on the container's clock, is inside."""
         return self.first * self.unit <= time < self.end * self.unit
 
 
 def _copy(span: Span, out: Path) -> bool:
-    """Copy packets; False where that would not give exactly the clip."""
+    """Copy packets; return False if that would not give exactly the clip."""
     if span.counted:
         return False
     with open_video(span.source) as (container, stream):
@@ -145,7 +147,7 @@ def _packets(container: InputContainer, stream: VideoStream, sound: Any, span: S
 
 
 def _demux(container: InputContainer, stream: VideoStream, sound: Any, span: Span) -> Iterator[Any]:
-    """Yield the packets of a source from somewhat before a clip."""
+    """Yield the packets of a source from shortly before a clip."""
     if not span.counted:
         with suppress(av.error.FFmpegError):
             container.seek(max(span.first - round(_LEAD / float(span.unit)), 0), stream=stream)
@@ -165,7 +167,7 @@ def _mux(draft: Path, stream: VideoStream, sound: Any, pictures: list[Any], soun
 
 
 def _encode(span: Span, out: Path, quality: int) -> None:
-    """Decode the clip's frames and write them anew, with the sound."""
+    """Decode the clip's frames and encode them again, with the sound."""
     stamps = np.array([span.first], np.int64)
     length = float((span.end - span.first) * span.unit)
     with open_video(span.source) as (container, stream), staged(out) as draft:

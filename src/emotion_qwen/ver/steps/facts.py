@@ -1,6 +1,6 @@
 """Check a description against the measurements by rules for English and Chinese.
 
-The rules use few words on purpose, so that every objection can quote what it is about.
+The rules deliberately use few words, so that every objection can quote what it refers to.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DENIED = {
         r"(?:(?!\b(?:but|yet|however)\b)[^.,;!?]){0,30}$",
         re.I,
     ),
-    # 不禁, 不由得, 无意间 and their like deny nothing: who cannot help smiling smiles
+    # 不禁, 不由得, 无意间 and the like are not negations: who cannot help smiling smiles
     "zh": re.compile(
         "(?:没有|没|无(?!意|奈|比|法)|(?<!忍)不(?!禁|由|住|断|停|时|自觉)|未|缺乏|并非)[^，。！？；]{0,6}$"
     ),
@@ -60,9 +60,9 @@ _SILENT = {
 }
 _LATIN, _HAN = re.compile("[A-Za-z]"), re.compile("[\u4e00-\u9fff]")
 _WRONG_LANGUAGE = 0.15
-"""Share of the letters that may be of the other script, for quoted words and names of notes."""
+"""Maximum share of letters in the other script, which allows quoted words and names of notes."""
 AGREES = {"valence": 0.5, "arousal": 0.7}
-"""How far the numbers of the two languages may lie apart."""
+"""Maximum difference between the numbers of the two languages."""
 
 
 def language_fault(record: Description, language: str) -> str:
@@ -70,7 +70,7 @@ def language_fault(record: Description, language: str) -> str:
     other = 0
     for name in ("description", "reasoning"):
         text = getattr(record, name)
-        latin, han = len(_LATIN.findall(text)) / 4, len(_HAN.findall(text))  # a Chinese character is about a word
+        latin, han = len(_LATIN.findall(text)) / 4, len(_HAN.findall(text))  # a Chinese character is about one word
         if latin + han == 0:
             continue
         share = (latin if language == "zh" else han) / (latin + han)
@@ -95,7 +95,7 @@ def people_fault(record: Description, item: Row, language: str) -> str:
     most, tracks = item["most_people"] or 0, item["people"] or 0
     if not most <= record.people <= tracks:
         measured = str(most) if most == tracks else f"{most} to {tracks}"
-        return f"people: {record.people} told of, {measured} measured"
+        return f"people: {record.people} described, {measured} measured"
     second = _stated(_SECOND, record.texts, language) if tracks <= 1 else ""
     return f"people: {second!r}, but one face was measured" if second else ""
 
@@ -123,7 +123,7 @@ def smile_fault(record: Description, item: Row, language: str, settings: CheckSe
     if item["smile"] is None or item["smile"] >= settings.smile:
         return ""
     smile = _stated(_SMILE, record.texts, language)
-    return f"smile: {smile!r}, but no face was measured to smile ({item['smile']:.0%})" if smile else ""
+    return f"smile: {smile!r}, but no smile was measured ({item['smile']:.0%})" if smile else ""
 
 
 def label_fault(record: Description) -> str:
@@ -164,7 +164,7 @@ def objections(record: Description, item: Row, language: str, settings: CheckSet
 
 
 def without_emotions(text: str) -> str:
-    """Replace the words that name emotions, in both languages, so that only the evidence is left to read."""
+    """Replace the words that name emotions, in both languages, so that only the evidence remains."""
     return _emotion_words().sub("[...]", text)
 
 
@@ -177,7 +177,7 @@ def _emotion_words() -> re.Pattern[str]:
 
 
 def _stated(words: dict[str, re.Pattern[str]], text: str, language: str) -> str:
-    """Return the first of the words that a text states; words that it quotes or denies are not stated."""
+    """Return the first of the words that a text states; quoted or negated words are not stated."""
     text = _unquoted(text)
     for match in words[language].finditer(text):
         if not _DENIED[language].search(text[: match.start()]):
@@ -186,5 +186,5 @@ def _stated(words: dict[str, re.Pattern[str]], text: str, language: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Leave out quotations: they are words of the clip, not claims of the teacher."""
+    """Remove quotations: they are words from the clip, not claims of the teacher."""
     return _QUOTED.sub(" ", text)

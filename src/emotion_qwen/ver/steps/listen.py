@@ -1,6 +1,6 @@
-"""What is said in a clip and how: words of subtitles or of a local Whisper, prosody measured and put in words.
+"""Words of a clip, from subtitles or a local Whisper model, and its prosody, measured and described in words.
 
-A sentence about the voice is composed of measurements and the words for them; no model hears anything.
+A sentence about the voice is composed of measurements and the words for them, without a model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class ListenToClip:
-    """Measure the voice of one clip, and write down its words where subtitles gave none."""
+    """Measure the voice of one clip, and transcribe its words if there are no subtitles."""
 
     settings: ListenSettings
     folder: str
@@ -57,7 +57,7 @@ class ListenToClip:
         try:
             sound = read_sound(path, origin=0.0) if sound_tracks(path) else None
         except MediaError:
-            sound = None  # a track that does not decode is no sound
+            sound = None  # a track that cannot be decoded counts as no sound
         prosody = prosody_of(sound.wave, sound.sample_rate) if sound else None
         if sound and prosody and item["words"] in (None, "", "[]") and self.settings.whisper:
             speech = _recognizer(self.settings.whisper).words(sound.wave)
@@ -68,7 +68,7 @@ class ListenToClip:
         return _row(item, prosody)
 
     def lost(self, item: Row, reason: str) -> list[Row]:
-        """Return a row without a voice, as for a sound that does not decode; see `pools.Work`."""
+        """Return a row without a voice, as for a track that cannot be decoded; see `pools.Work`."""
         return _row(item, None)
 
 
@@ -84,7 +84,7 @@ def _row(item: Row, prosody: Prosody | None, words_from: str = "subtitles") -> l
 
 
 def in_words(prosody: Prosody | None, language: str) -> str:
-    """Say what was measured in one sentence, in "en" or "zh"; "" without sound."""
+    """Describe the measurements in one sentence, in "en" or "zh"; "" without sound."""
     if prosody is None:
         return ""
     words = in_language(VOICE_WORDS, language)

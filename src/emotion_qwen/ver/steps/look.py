@@ -1,6 +1,6 @@
-"""Measure a clip: faces and their steadiness, sharpness, correlation of mouths and sound, hashes of its pictures.
+"""Measure a clip: faces with their steadiness and sharpness, correlation of mouths and sound, hashes of its pictures.
 
-Decisions are made by `select`. The measurements are also the evidence for the teacher, and the facts against which a
+Decisions are made by `select`. The measurements are also the evidence for the teacher and the facts against which a
 description is checked. Faces are located, never identified.
 """
 
@@ -27,9 +27,11 @@ from emotion_qwen.ver.settings import SelectSettings
 from emotion_qwen.ver.store.columns import NOBODY, UNKNOWN, Row, kept, rejected
 
 MOVES_WITH_SOUND = 0.25
-"""Correlation of mouth motion and sound energy from which a face likely speaks. Weak evidence, and called so."""
+"""Correlation of mouth motion and sound energy above which a face likely speaks. This is weak evidence, and labelled
+so.
+"""
 PICTURES_HASHED = 4
-_READ_SMILES = 2  # people whose smile is measured, those seen longest
+_READ_SMILES = 2  # number of people whose smile is measured, those visible longest
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,12 @@ def likely_speaker(
 
     Args:
         clip: all frames, with sound.
-        tracks: of a part of the frames.
-        times: (T,) seconds of that part.
-        level: of the sound; None is silence.
+        tracks: found in a subset of the frames.
+        times: (T,) times of that subset, in seconds.
+        level: level of the sound; None is silence.
 
     Returns:
-        The person, `NOBODY`, or `UNKNOWN` where there is no sound or nobody is seen; and the best correlation.
+        The person, `NOBODY`, or `UNKNOWN` if there is no sound or no face; and the best correlation.
     """
     if level is None or not tracks or len(clip.frames) < 8:
         return UNKNOWN, None
@@ -145,7 +147,7 @@ def likely_speaker(
 
 def _energy(clip: Clip) -> np.ndarray:
     """Return (T,) decibels of the sound around each frame."""
-    assert clip.wave is not None  # the caller has looked
+    assert clip.wave is not None  # checked by the caller
     half = max(1, round(0.06 * clip.sample_rate))
     squares = np.concatenate([[0.0], np.cumsum(np.square(clip.wave, dtype=np.float64))])
     middle = np.rint((clip.times - clip.wave_start) * clip.sample_rate).astype(np.int64)
@@ -154,7 +156,7 @@ def _energy(clip: Clip) -> np.ndarray:
 
 
 def _mouth_motion(clip: Clip, track: FaceTrack, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return frame indices and the change of the mouth's region there, less that of the eyes', which moves no lips."""
+    """Return frame indices and the change in the mouth region, minus that in the eye region without lip motion."""
     import cv2
 
     known = times[track.frames]
@@ -172,7 +174,7 @@ def _mouth_motion(clip: Clip, track: FaceTrack, times: np.ndarray) -> tuple[np.n
 
 
 def picture_hashes(frames: np.ndarray) -> list[int]:
-    """Return perceptual hashes, 64 bits each, of evenly spaced frames: signs of a grey picture's lowest cosines."""
+    """Return perceptual hashes, 64 bits each, of evenly spaced frames: signs of the lowest DCT coefficients in grey."""
     import cv2
 
     hashes = []
@@ -186,7 +188,7 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
 
 
 def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:
-    """Return the largest share of happiness that the shipped model sees in any face, 0..1; crops are not mirrored."""
+    """Return the shipped model's largest share of happiness for any face, 0 to 1; crops are not mirrored."""
     from emotion_qwen.analysis.reader import label_reader
 
     engine, labels = _reader(), label_set("fer7")

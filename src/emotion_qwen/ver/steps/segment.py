@@ -1,8 +1,9 @@
-"""Find the shots of a video and divide them into clips: one shot each, within length bounds, no utterance cut in two.
+"""Find the shots of a video and divide them into clips: each from one shot, within length bounds, with whole
+utterances.
 
 Cuts are found by PySceneDetect's content detector, frame by frame in one pass, whatever the length of the video. Times
-are those of the frames themselves, so a variable frame rate moves nothing. Where words are known, a clip that would
-begin or end inside an utterance is shortened by that part of the shot; a long shot is divided between utterances.
+are those of the frames, so a variable frame rate causes no shift. If words are known, a clip that would begin or end
+inside an utterance is shortened by that part of the shot, and a long shot is divided between utterances.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from emotion_qwen.ver.settings import SegmentSettings
 from emotion_qwen.ver.store.columns import KEPT, REJECTED, Row
 
 _LONG_SPEECH = "an utterance is longer than a clip may be"
-_TOUCH = 0.15  # seconds that subtitles may lap over a cut without being cut by it
+_TOUCH = 0.15  # seconds by which subtitles may overlap a cut without counting as cut
 _LEAST_SHOT = 0.4  # seconds; cuts closer together are flashes
 
 
@@ -42,10 +43,10 @@ class Shots:
 
     Attributes:
         timeline: of the video.
-        cuts: indices of the frames that begin a shot, the first included, ascending.
-        size: (width, height) as shown, pixels.
-        turned: whether the frames are stored in another orientation than shown.
-        decoded: how many frames could be decoded.
+        cuts: ascending indices of the frames that begin a shot, including the first.
+        size: (width, height) as displayed, in pixels.
+        turned: whether the stored orientation of the frames differs from the displayed one.
+        decoded: number of frames that could be decoded.
     """
 
     timeline: Timeline
@@ -57,7 +58,7 @@ class Shots:
 
 @dataclass(frozen=True)
 class SegmentVideo:
-    """Turn one source video into rows, one per clip; a video that cannot be read is one rejected row."""
+    """Turn one source video into rows, one per clip; a video that cannot be read gives one rejected row."""
 
     settings: SegmentSettings
 
@@ -109,7 +110,7 @@ def _kept(item: Row) -> Row:
 
 @dataclass(frozen=True)
 class ClipRange:
-    """Frames `first` up to but without `last`; `reason` says why it is rejected, "" that it is kept."""
+    """Frames from `first` up to, but not including, `last`; `reason` is why it is rejected, or ""."""
 
     first: int
     last: int
@@ -148,17 +149,18 @@ def divide(shots: Shots, words: tuple[Utterance, ...], settings: SegmentSettings
     for first, last in pairwise((*shots.cuts, len(timeline.stamps))):
         low, high = _outside_words(times, first, last, words)
         if (low, high) != (first, last) and times[high] - times[low] < settings.shortest:
-            parts.append(ClipRange(first, last, "words run across its cuts, and too little is left beside them"))
+            parts.append(ClipRange(first, last, "words continue across its cuts, and the rest is too short"))
             continue
         parts += _within_bounds(times, low, high, words, settings)
     return parts
 
 
 def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], list[str]]:
-    """Read the words of a source from the file beside it, else from inside it; words that cannot be read are a warning.
+    """Read the words of a source from the subtitle file next to it, else from its container; unreadable words give a
+    warning.
 
     Raises:
-        MediaError: the folder of the video may not be read.
+        MediaError: access to the folder of the video is denied.
     """
     beside = find_subtitles(path)
     origin = 0.0 if timeline.counted else float(timeline.stamps[0] * timeline.unit)
@@ -171,12 +173,12 @@ def read_words(path: Path, timeline: Timeline) -> tuple[tuple[Utterance, ...], l
                 return (), []
             subtitles = inside
     except MediaError as error:
-        return (), [f"the words are left out: {error}"]
+        return (), [f"the words were left out: {error}"]
     return subtitles.utterances, list(subtitles.warnings)
 
 
 def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[int, np.ndarray, tuple[int, int], bool]]:
-    """Yield (index, (h, w, 3) uint8 BGR, size as shown, turned) of every frame that decodes, one in memory."""
+    """Yield (index, (h, w, 3) uint8 BGR, displayed size, turned) of every decodable frame, one at a time in memory."""
     places = {int(stamp): index for index, stamp in enumerate(timeline.stamps)}
     scaler = VideoReformatter()
     with open_video(path) as (container, stream):
@@ -188,7 +190,7 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
                 index = number if timeline.counted else places.get(frame.pts if frame.pts is not None else -1)
                 if index is None:
                     continue
-                turn = orientation(frame)  # as the reader of clips turns frames
+                turn = orientation(frame)  # as in the reader of clips
                 height, width = working_size(frame.height, frame.width, side)
                 small = scaler.reformat(
                     frame, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
@@ -196,11 +198,11 @@ def _small_frames(path: Path, timeline: Timeline, side: int) -> Iterator[tuple[i
                 shown = (frame.height, frame.width) if turn[0] else (frame.width, frame.height)
                 yield index, small.to_ndarray(), shown, any(turn)
         except av.error.FFmpegError:
-            return  # a damaged end; the count of decoded frames shows it
+            return  # a damaged end, visible in the count of decoded frames
 
 
 def _outside_words(times: np.ndarray, first: int, last: int, words: tuple[Utterance, ...]) -> tuple[int, int]:
-    """Move the ends of a shot out of utterances that go on across them."""
+    """Move the ends of a shot out of utterances that continue across them."""
     low, high = first, last
     for utterance in words:
         if first and utterance.start < times[first] - _TOUCH and utterance.end > times[first] + _TOUCH:
@@ -214,7 +216,7 @@ def _within_bounds(
     times: np.ndarray, low: int, high: int, words: tuple[Utterance, ...], settings: SegmentSettings
 ) -> list[ClipRange]:
     parts: list[ClipRange] = []
-    spoiled = False  # whether the last place lies inside an utterance
+    spoiled = False  # whether the last division is inside an utterance
     while times[high] - times[low] > settings.longest:
         left = times[high] - times[low]
         ideal = times[low] + left / math.ceil(left / settings.longest)
@@ -223,7 +225,7 @@ def _within_bounds(
         allowed = allowed[inside]
         quiet = [i for i in allowed if not any(utterance.start < times[i] < utterance.end for utterance in words)]
         if not len(allowed):
-            break  # frames so far apart that no place lies within the bounds
+            break  # the frames are so far apart that none lies within the bounds
         place = int(min(quiet or allowed, key=lambda i: abs(times[i] - ideal)))
         parts.append(ClipRange(low, place, _LONG_SPEECH if spoiled or not quiet else ""))
         low, spoiled = place, not quiet

@@ -1,7 +1,7 @@
-"""Decide which clips are worth describing, and keep the reason of every rejection.
+"""Decide which clips are worth describing, and record the reason of every rejection.
 
-Rules of one clip come first; then every clip is compared with those kept before it, in the order of the table, and
-with the pictures of the named benchmarks: a repeated picture would count twice, or leak a test set.
+The rules for single clips come first; then every clip is compared with those kept before it, in the order of the table,
+and with the pictures of the named benchmarks: a repeated picture would count twice or leak a test set.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from emotion_qwen.ver.steps.look import picture_hashes
 from emotion_qwen.ver.store.columns import KEPT, NOBODY, UNKNOWN, Row, kept, rejected
 
 NEARLY_ALL = 0.75
-"""Share of a clip's hashed pictures that must have been seen before for it to be a duplicate."""
+"""Share of a clip's hashed pictures that must have occurred before for it to be a duplicate."""
 _LOOK = ClipSettings.of({"fps": 2.0, "min_frames": 2, "max_frames": 64, "working_side": 160}, "benchmarks")
 
 
 def fault_of(row: Row, settings: SelectSettings) -> str:
-    """Return why a measured clip is rejected by itself, or ""."""
+    """Return why a measured clip is rejected by the rules for single clips, or ""."""
     if row["status"] != KEPT:
         return str(row["reason"])
     if not row["people"]:
@@ -35,16 +35,16 @@ def fault_of(row: Row, settings: SelectSettings) -> str:
     if row["face_size"] < settings.face_size:
         return f"small face: {row['face_size']:.3f} of the frame, at least {settings.face_size:g}"
     if row["step"] > settings.unsteadiness:
-        return f"unsteady face: {row['step']:.2f} of its side a step, at most {settings.unsteadiness:g}"
+        return f"unsteady face: {row['step']:.2f} of its side per step, at most {settings.unsteadiness:g}"
     if row["sharpness"] < settings.sharpness:
         return f"blurred face: sharpness {row['sharpness']:.1f}, at least {settings.sharpness:g}"
     if settings.speaking and row["speaker"] in (NOBODY, UNKNOWN):
-        return "nobody likely speaks"
+        return "likely no visible speaker"
     return ""
 
 
 class PictureIndex:
-    """Hashes of pictures, each with the clip or file that shows it."""
+    """Hashes of pictures, each with the clip or file that contains it."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -61,9 +61,9 @@ class PictureIndex:
             self._places.append(place)
 
     def twin(self, hashes: list[int], beside: str = "") -> str:
-        """Return where nearly all of these pictures were seen before in one place; "" if nowhere.
+        """Return the clip or file that contains nearly all of these pictures; "" if there is none.
 
-        Places whose name begins with `beside` are passed over.
+        Clips and files whose name begins with `beside` are skipped.
         """
         votes: dict[str, int] = {}
         known = self._hashes[: len(self._places)]
@@ -81,10 +81,10 @@ def select(
     """Yield one row per clip, in order.
 
     Args:
-        rows: gives those of the look table, from the first one, each time it is called.
-        settings: what is asked of a clip.
-        decided: clip -> status of those that an earlier run decided. They are not yielded again, and those it kept
-            are added before all others: of two equal videos, the one that was added later is the duplicate.
+        rows: returns the rows of the look table from the first one each time it is called.
+        settings: requirements for a clip.
+        decided: clip -> status of the clips that an earlier run decided. They are not yielded again, and those it kept
+            are indexed before all others: of two equal videos, the one added later is the duplicate.
 
     Raises:
         DataError: a benchmark cannot be found.
@@ -100,8 +100,8 @@ def select(
         if not reason:
             hashes = [int(text, 16) for text in json.loads(row["hashes"])]
             if twin := tests.twin(hashes):
-                reason = f"shows what benchmark file {twin!r} shows"
-            # A still camera sees the same picture all along: the clips of one video are no duplicates of each other.
+                reason = f"shows the same as benchmark file {twin!r}"
+            # A fixed camera gives similar pictures throughout: clips of one video are not duplicates of each other.
             elif twin := clips.twin(hashes, row["clip"].rpartition("-")[0]):
                 reason = f"near duplicate of {twin}"
             else:
@@ -113,7 +113,7 @@ def benchmark_pictures(settings: SelectSettings) -> PictureIndex:
     """Hash the pictures of the named benchmarks.
 
     Raises:
-        DataError: a file or folder does not exist, or holds no media.
+        DataError: a file or folder does not exist, or contains no media.
     """
     seen = PictureIndex(settings.duplicates)
     for name in settings.benchmarks:
@@ -127,10 +127,10 @@ def benchmark_pictures(settings: SelectSettings) -> PictureIndex:
 
 
 def benchmark_files(name: str) -> list[Path]:
-    """Return the media that an entry of `select.benchmarks` names.
+    """Return the media named by an entry of `select.benchmarks`.
 
     Raises:
-        DataError: a file or folder does not exist, or holds no media.
+        DataError: a file or folder does not exist, or contains no media.
     """
     try:
         return [Path(file) for file in find_media([name])]

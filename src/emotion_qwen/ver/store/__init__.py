@@ -1,1 +1,1 @@
-"""What a build keeps."""
+"""The data that a build stores."""

@@ -1,4 +1,4 @@
-"""The columns of every table, and the values in them that have a meaning of their own."""
+"""The columns of every table, and their special values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 Row = dict[str, Any]
 KEPT, REJECTED = "kept", "rejected"
 NOBODY, UNKNOWN = -1, -2
-"""Speakers: nobody who is seen; not known, for there is no sound or nobody is seen."""
+"""Values for the speaker: no visible person; unknown, because there is no sound or no face."""
 COLUMNS: dict[str, dict[str, str]] = {
     "segment": {
         "clip": "text", "source_id": "text", "path": "text", "source": "text", "license": "text", "group": "text",
@@ -41,12 +41,12 @@ TYPES = {"text": "string", "number": "float64", "count": "int64", "flag": "bool_
 
 
 def kept(item: Row, **values: Any) -> list[Row]:
-    """Return the one row of a clip that a step keeps."""
+    """Return the single row of a clip that a step keeps."""
     return [{"clip": item["clip"], "status": KEPT, "reason": "", **values}]
 
 
 def rejected(item: Row, reason: str) -> list[Row]:
-    """Return the one row of a clip that a step rejects."""
+    """Return the single row of a clip that a step rejects."""
     return [{"clip": item["clip"], "status": REJECTED, "reason": reason}]
 
 

@@ -1,4 +1,4 @@
-"""Decisions of reviewers in SQLite, with who and when; none is overwritten, and the latest of each reviewer counts."""
+"""Reviewers' decisions in SQLite, with name and time; none is overwritten, and the latest of each reviewer counts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CREATE INDEX IF NOT EXISTS by_clip ON decisions (clip, reviewer, number);
 
 @dataclass(frozen=True)
 class Decision:
-    """What one reviewer decided about a clip.
+    """One reviewer's decision about a clip.
 
     Attributes:
-        clip: its name.
-        reviewer: who.
-        action: of `ACTIONS`.
-        edits: language -> field of `EDITABLE` -> text, of an "edit".
+        clip: name of the clip.
+        reviewer: name of the reviewer.
+        action: one of `ACTIONS`.
+        edits: language -> field of `EDITABLE` -> text, for an "edit".
         note: free text of the reviewer.
-        at: when, UTC, ISO 8601.
+        at: time in UTC, ISO 8601.
     """
 
     clip: str
@@ -53,13 +53,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all decisions about a clip come to.
+    """The combined result of all decisions about a clip.
 
     Attributes:
         keep: whether it stays in the set.
-        conflict: whether one would keep it and another not.
-        edits: the latest of those that keep it.
-        decisions: that it rests on, one per reviewer.
+        conflict: whether one reviewer keeps it and another does not.
+        edits: the latest edits of those who keep it.
+        decisions: the underlying decisions, one per reviewer.
     """
 
     keep: bool
@@ -69,13 +69,13 @@ class Verdict:
 
 
 class Decisions:
-    """The decisions about one set. Safe for threads.
+    """The decisions about one set. Thread-safe.
 
     Args:
-        path: of the SQLite file; made if missing.
+        path: path of the SQLite file; created if missing.
 
     Raises:
-        DataError: the file is no SQLite file of ours, or cannot be written.
+        DataError: the file is not an SQLite file of this package, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,11 +95,11 @@ class Decisions:
     def add(
         self, clip: str, reviewer: str, action: str, edits: dict[str, dict[str, str]] | None = None, note: str = ""
     ) -> Decision:
-        """Keep a decision.
+        """Store a decision.
 
         Raises:
-            DataError: an unknown action, no reviewer, or edits that fit no field.
-            StorageError: the decision cannot be kept.
+            DataError: the action is unknown, the reviewer is missing, or the edits do not fit the fields.
+            StorageError: the decision cannot be stored.
         """
         if action not in ACTIONS:
             raise DataError(unknown_choice("action", action, ACTIONS))
@@ -129,7 +129,7 @@ class Decisions:
         return made
 
     def history(self, clip: str | None = None) -> dict[str, list[Decision]]:
-        """Return clip -> all decisions about it, the oldest first; of one clip alone if it is given."""
+        """Return clip -> all decisions about it, the oldest first; for one clip alone if given."""
         decisions: dict[str, list[Decision]] = {}
         query = "SELECT clip, reviewer, action, edits, note, at FROM decisions WHERE clip = ?1 OR ?1 IS NULL"
         with self._open() as database:
@@ -139,7 +139,7 @@ class Decisions:
         return decisions
 
     def latest(self, clip: str | None = None) -> dict[str, dict[str, Decision]]:
-        """Return clip -> reviewer -> latest decision, who decided last at the end; of one clip alone if it is given."""
+        """Return clip -> reviewer -> latest decision, the most recent one at the end; for one clip alone if given."""
         latest: dict[str, dict[str, Decision]] = {}
         for name, decisions in self.history(clip).items():
             for decision in reversed(decisions):
@@ -148,7 +148,7 @@ class Decisions:
         return latest
 
     def verdicts(self) -> dict[str, Verdict]:
-        """Return clip -> verdict; a clip that any reviewer rejects or flags is left out until all keep it."""
+        """Return clip -> verdict; a clip that any reviewer rejects or flags stays out until all keep it."""
         verdicts = {}
         for clip, by_reviewer in self.latest().items():
             decisions = tuple(by_reviewer.values())

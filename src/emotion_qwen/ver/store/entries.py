@@ -1,4 +1,4 @@
-"""The accepted clips of a set as reviewers decided: rejected, flagged and disputed ones stay out, edits count."""
+"""The accepted clips of a set after review: without rejected, flagged and disputed clips, with edits applied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emotion_qwen.ver.store.folder import SetFolder
 
 @dataclass(frozen=True)
 class Entry:
-    """An accepted clip, ready to be written: its row with descent, texts by language, split and verdict."""
+    """An accepted clip, ready for export: its row with provenance, texts by language, split and verdict."""
 
     row: Row
     texts: dict[str, dict[str, Any]]
@@ -26,7 +26,7 @@ class Entry:
 
 
 def split_of(group: str, settings: ExportSettings) -> str:
-    """Return the split of a group: by hash, so that it stays the same however the set grows."""
+    """Return the split of a group, chosen by hash so that it stays the same when the set grows."""
     drawn = int(hashlib.sha256(group.encode("utf-8", "backslashreplace")).hexdigest()[:12], 16) / 16**12
     if drawn < settings.test:
         return "test"
@@ -34,7 +34,7 @@ def split_of(group: str, settings: ExportSettings) -> str:
 
 
 def entries(folder: SetFolder) -> Iterator[Entry]:
-    """Yield the accepted clips that no reviewer holds back, in order, one in memory at a time."""
+    """Yield the accepted clips that no reviewer excludes, in order, one in memory at a time."""
     path = folder.output / FILE
     verdicts = Decisions(path).verdicts() if path.is_file() else {}
     for row in folder.evidence("listen", "describe", "check"):

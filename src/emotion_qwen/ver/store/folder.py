@@ -1,4 +1,4 @@
-"""The folder of a set: its settings, its tables side by side, its clips, and what its calls have cost."""
+"""The folder of a set: its settings, its joined tables, its clips, and the cost of its calls."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from emotion_qwen.ver.store.columns import COLUMNS, KEPT, Row
 from emotion_qwen.ver.store.table import StepTable, entries_of, value_digest
 
 MEASURED_WITH = ("fps", "most_frames", "side", "detect_every", "expressions")
-"""The settings of `select` that decide over measurements; the others only decide what is made of them."""
+"""The settings of `select` that affect measurements; the others only affect how these are used."""
 
 
 class Cost(NamedTuple):
-    """What calls have cost: how many were answered, tokens read and written, seconds."""
+    """The cost of calls: number of answered calls, tokens read and written, seconds."""
 
     calls: int
     tokens: int
@@ -31,7 +31,7 @@ class SetFolder:
     """One set on disk.
 
     Args:
-        settings: of its build.
+        settings: settings of its build.
 
     Raises:
         MissingPackage: pyarrow is not installed.
@@ -48,37 +48,37 @@ class SetFolder:
 
     @classmethod
     def opened(cls, folder: Path) -> SetFolder:
-        """Open a set that was built, wherever its folder lies now.
+        """Open a set that was built; its folder may have been moved.
 
         Raises:
-            DataError: the folder holds no set.
+            DataError: the folder contains no set.
         """
         path = folder / "work" / "build.json"
         if not path.is_file():
-            raise DataError(f"{str(folder)!r} holds no set; give the output folder of emotion-qwen ver build")
+            raise DataError(f"{str(folder)!r} contains no set; give the output folder of emotion-qwen ver build")
         settings = BuildSettings.of(json.loads(path.read_text(encoding="utf-8")), str(path))
         return SetFolder(settings.model_copy(update={"output": str(folder)}))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process alone, and remove what a killed one left half written there.
+        """Lock the folder for this process, and remove incomplete files that a killed process left there.
 
         Raises:
-            StorageError: another process holds it.
+            StorageError: another process has locked it.
         """
         with locked(self.output):
             remove_drafts(self.output, below=True)
             yield
 
     def joined(self, *names: str) -> Iterator[Row]:
-        """Yield the rows of tables side by side, one per clip that the last one keeps.
+        """Yield the joined rows of tables, one per clip that the last table keeps.
 
-        The tables hold the same clips in the same order, later ones fewer; so one row of each is in memory at a time.
+        The tables hold the same clips in the same order, later ones fewer, so one row of each is in memory at a time.
         """
         return (row for row in self.joined_all(*names) if row.get("status", KEPT) == KEPT)
 
     def joined_all(self, *names: str) -> Iterator[Row]:
-        """Yield the rows of tables side by side, one per clip of the last table, rejected or not."""
+        """Yield the joined rows of tables, one per clip of the last table, rejected or not."""
         others = [self.tables[name].rows() for name in names[:-1]]
         for last in self.tables[names[-1]].rows():
             row: Row = {}
@@ -90,18 +90,18 @@ class SetFolder:
             yield row | last
 
     def evidence(self, *names: str) -> Iterator[Row]:
-        """Yield clips with all the evidence that a teacher gets."""
+        """Yield clips with all evidence for a teacher."""
         for row in self.joined("segment", "cut", "look", *names):
             row.pop("hashes", None)
             yield row
 
     def cost(self) -> Cost:
-        """Return what the calls of the set have cost so far."""
+        """Return the cost of the set's calls so far."""
         return read_cost(self.ledger_file)
 
 
 def read_cost(path: Path) -> Cost:
-    """Sum up a ledger; nothing if there is none."""
+    """Sum up a ledger; zero if there is none."""
     calls, tokens, seconds = 0, 0, 0.0
     for entry in entries_of(path):
         calls, tokens, seconds = calls + 1, tokens + entry["read"] + entry["written"], seconds + entry["seconds"]
@@ -109,11 +109,11 @@ def read_cost(path: Path) -> Cost:
 
 
 def digests(settings: BuildSettings) -> Iterator[tuple[str, str]]:
-    """Yield (step, digest) of what decides over its rows: its own settings, and those of the steps before."""
+    """Yield (step, digest) of everything that affects its rows: its own settings and those of the steps before."""
     values: dict[str, Any] = settings.model_dump(mode="json")
     for teacher in (values["describe"]["teacher"], values["check"]["reader"], values["check"]["second"]):
         if teacher:
-            del teacher["key_env"]  # where the key stands changes no answer
+            del teacher["key_env"]  # the place of the key changes no answer
     values["look"] = {name: values["select"][name] for name in MEASURED_WITH}
     before = ""
     for name in COLUMNS:

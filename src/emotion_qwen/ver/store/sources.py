@@ -20,10 +20,10 @@ KEYS = ("path", "license", "source", "group", "known")
 def find_sources(settings: BuildSettings) -> list[Row]:
     """Return one row per video: id, path, licence, name, group (which stays within one split) and known label.
 
-    Files in the output folder are no sources; the folder may lie within that of the videos.
+    Files in the output folder are not sources; this folder may be inside that of the videos.
 
     Raises:
-        DataError: the folder or manifest is missing, empty or broken.
+        DataError: the folder or manifest is missing, empty or invalid.
     """
     place, output = Path(settings.source), Path(settings.output).resolve()
     if place.is_dir():
@@ -43,7 +43,7 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         raise DataError(f"source {str(place)!r} does not exist; give a folder of videos, or a manifest of them")
     if not entries:
         raise DataError(
-            f"source {str(place)!r} holds no video; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
+            f"source {str(place)!r} contains no video; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
         )
     rows: dict[str, Row] = {}
     for entry in entries:
@@ -51,18 +51,18 @@ def find_sources(settings: BuildSettings) -> list[Row]:
         try:
             name = source_id(root, named_by(path))
         except OSError:
-            name = f"missing-{value_digest(path)[:10]}"  # the first step names and rejects it
+            name = f"missing-{value_digest(path)[:10]}"  # the first step reports and rejects it
         rows[name] = {
             "source_id": name, "path": path, "license": entry.get("license") or settings.license,
             "source": entry.get("source") or _one_line(Path(path).name), "group": entry.get("group") or name,
             "known": entry.get("known") or "",
         }  # fmt: skip
-    # A manifest may be corrected later; the video is then segmented again, and its clips keep their names.
+    # If a manifest is corrected later, the video is segmented again, and its clips keep their names.
     return [{"item": f"{name} {value_digest(row)}", **row} for name, row in rows.items()]
 
 
 def source_id(root: Path, path: Path) -> str:
-    """Name a source by its file name and a hash of its place and content's ends, so that other files get other names.
+    """Name a source by its file name and a hash of its path and of both ends of its content, so that names are unique.
 
     Raises:
         OSError: the file cannot be read.

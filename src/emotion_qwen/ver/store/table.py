@@ -1,8 +1,8 @@
-"""Tables of a build on disk: a journal that grows item by item, and the Parquet file made of it when a step is done.
+"""Tables of a build on disk: a journal that grows item by item, and the Parquet file made from it when a step is done.
 
-A journal line holds one item with all its rows, so a stop costs at most the items at work. A line that was half written
-is cut off when the table is opened again. The Parquet file and the marker that says "done" are written whole or not at
-all; rows are in the order of the items, not in that of their completion.
+A journal line holds one item with all its rows, so an interruption loses at most the items in progress. An incomplete
+line is removed when the table is opened again. The Parquet file and the marker of completion are written atomically;
+rows are in the order of the items, not of their completion.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from emotion_qwen.files import append, json_line, read_journal, staged, truncate
 from emotion_qwen.ver.store.columns import TYPES, Row
 
 BATCH = 512
-"""Rows in memory at once."""
+"""Number of rows in memory at the same time."""
 
 
 class Postponed(DataError):
-    """An item that could not be done now and stays open, for the next run."""
+    """An item that could not be processed now and stays open for the next run."""
 
 
 def value_digest(value: Any) -> str:
@@ -34,7 +34,7 @@ def value_digest(value: Any) -> str:
 
 
 def entries_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a file of JSON lines, none if it is missing."""
+    """Yield the entries of a JSON Lines file; none if it is missing."""
     for _, line in read_journal(path):
         yield json.loads(line)
 
@@ -43,10 +43,10 @@ class StepTable:
     """The rows of one step.
 
     Args:
-        folder: of the build's tables.
-        name: of the step.
+        folder: folder of the build's tables.
+        name: name of the step.
         columns: name -> "text", "number", "count" or "flag"; every column may be empty.
-        given: what decides over the rows besides the items: a digest of this step's settings and of those before.
+        given: what affects the rows besides the items: a digest of the settings of this step and of those before.
     """
 
     def __init__(self, folder: Path, name: str, columns: dict[str, str], given: str) -> None:
@@ -55,7 +55,7 @@ class StepTable:
         self.journal = folder / f"{name}.jsonl"
 
     def is_done(self, keys: str) -> bool:
-        """Say whether the table is whole for the items whose digest is `keys`.
+        """Return whether the table is complete for the items whose digest is `keys`.
 
         Raises:
             DataError: it was made with other settings.
@@ -67,13 +67,13 @@ class StepTable:
         return marker.get("keys") == keys
 
     def open(self) -> set[str]:
-        """Make the journal ready for lines and return the keys of the items it holds.
+        """Prepare the journal for appending, and return the keys of the items in it.
 
         Raises:
             DataError: it was made with other settings, or is damaged.
             StorageError: it cannot be written.
         """
-        truncate_partial_line(self.journal)  # a line at which the last run was stopped
+        truncate_partial_line(self.journal)  # the line at which the last run was interrupted
         keys = {key for key, _, _ in self._entries()}
         if not self.journal.exists() or not self.journal.stat().st_size:
             append(self.journal, json_line({"given": self.given}))
@@ -84,10 +84,10 @@ class StepTable:
         yield from self._read(list(self._entries()))
 
     def append(self, key: str, rows: list[Row]) -> None:
-        """Keep the rows of one finished item.
+        """Store the rows of one finished item.
 
         Raises:
-            StorageError: the disk allows no more; what was kept before is complete.
+            StorageError: the disk is full; earlier rows are complete.
         """
         append(self.journal, json_line({"key": key, "rows": rows}))
 
@@ -96,11 +96,11 @@ class StepTable:
 
         Raises:
             DataError: an item is missing.
-            StorageError: the disk allows no more.
+            StorageError: the disk is full.
         """
         places = {key: (start, length) for key, start, length in self._entries()}
         names = list(keys)
-        # The table is on disk before the marker that says so.
+        # The table must be on disk before its marker.
         with staged(self.path) as draft:
             count = write_rows(draft, self._in_order(names, places), self.columns)
         marker = {"given": self.given, "keys": value_digest(names), "items": len(names), "rows": count}
@@ -108,7 +108,7 @@ class StepTable:
         return count
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows of the finished table, a batch in memory at a time.
+        """Yield the rows of the finished table, one batch in memory at a time.
 
         Raises:
             DataError: the step is not done.
@@ -130,7 +130,7 @@ class StepTable:
                 yield key, json.loads(file.read(length))["rows"]
 
     def _entries(self) -> Iterator[tuple[str, int, int]]:
-        """Yield (key, place, length) of the complete lines, the header left out."""
+        """Yield (key, place, length) of the complete lines, without the header."""
         for number, (place, line) in enumerate(read_journal(self.journal)):
             try:
                 entry = json.loads(line)
@@ -140,7 +140,7 @@ class StepTable:
                     yield entry["key"], place, len(line)
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{str(self.journal)!r}, line {number + 1}: no item ({error}); remove the line, or the file "
+                    f"{str(self.journal)!r}, line {number + 1}: not an item ({error}); remove the line, or the file "
                     "to do the step again"
                 ) from error
 
@@ -153,13 +153,13 @@ class StepTable:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, a batch in memory at a time.
+    """Yield the rows of a Parquet file, one batch in memory at a time.
 
     Raises:
         DataError: it is missing or damaged.
     """
     if not path.is_file():
-        raise DataError(f"table {str(path)!r} does not exist; run emotion-qwen ver build to its end first")
+        raise DataError(f"table {str(path)!r} does not exist; complete emotion-qwen ver build first")
     pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
     try:
         with parquet.ParquetFile(path) as file:
@@ -170,10 +170,10 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: dict[str, str]) -> int:
-    """Write rows as a Parquet file, a batch in memory at a time; return how many.
+    """Write rows as a Parquet file, one batch in memory at a time; return their number.
 
     Raises:
-        OSError: as the system says.
+        OSError: the file cannot be written.
     """
     pyarrow, parquet = optional("pyarrow", "ver"), optional("pyarrow.parquet", "ver")
     schema = pyarrow.schema([(name, getattr(pyarrow, TYPES[kind])()) for name, kind in columns.items()])

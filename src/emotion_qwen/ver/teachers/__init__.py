@@ -1,1 +1,1 @@
-"""Models that describe, and what they are shown."""
+"""Models that describe clips, and the evidence that they are given."""

@@ -1,8 +1,8 @@
-"""Calls to an endpoint that speaks OpenAI's protocol: concurrent, limited, retried, cached, within a budget.
+"""Calls to an OpenAI-compatible endpoint: concurrent, rate-limited, retried, cached, within a budget.
 
-An answer is on disk, under a hash of everything that was asked, before anybody uses it; so a build that is stopped and
-started again repeats no call. `ledger.jsonl` keeps what every call cost. The key of an endpoint comes from an
-environment variable and is written nowhere.
+An answer is stored on disk under a hash of the whole request before it is used, so a build that is stopped and
+restarted repeats no call. `ledger.jsonl` records the cost of every call. The key of an endpoint comes from an
+environment variable and is never written to disk.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from emotion_qwen.ver.store.folder import read_cost
 from emotion_qwen.ver.store.table import Postponed
 
 PICTURE_TOKENS = 800
-"""Guess for a picture, to keep a budget before the endpoint reports the true figure."""
+"""Estimated tokens of a picture, used for the budget until the endpoint reports the true figure."""
 
 
 class BudgetSpent(Postponed):
-    """The budget allows no further call; the item stays open, and what was answered is kept."""
+    """The budget allows no further call; the item stays open, and earlier answers are kept."""
 
 
 class Refused(RemoteError):
-    """The endpoint will not answer this one call."""
+    """The endpoint refuses this one call."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What an endpoint answered: its text, what it cost, whether it came from the cache, whether it was cut off."""
+    """An endpoint's answer: its text, its cost, whether it came from the cache, and whether it was cut off."""
 
     text: str
     read: int
@@ -49,10 +49,10 @@ class Completion:
 
 
 class Ledger:
-    """What the calls of a set have cost, from the first call on; holds the budget. Safe for threads.
+    """The cost of all calls of a set; enforces the budget. Thread-safe.
 
     Args:
-        path: of the ledger, one line an answer.
+        path: path of the ledger, with one line per answer.
         settings: the budget.
     """
 
@@ -61,29 +61,29 @@ class Ledger:
         truncate_partial_line(path)
         self.calls, self.tokens, self.seconds = read_cost(path)
         self.events: Counter[str] = Counter()
-        """What happened in this run, by name: answered, cached, status 429, unusable answer ..."""
+        """Number of events in this run by name: answered, cached, status 429, unusable answer ..."""
         self.spent = ""
-        """Why the budget allows no further call; "" while it does."""
+        """Why the budget allows no further call; "" if it does."""
         self._reserved = self._open = 0
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._paces: dict[str, Pace] = {}
 
     def count(self, event: str) -> None:
-        """Count something that happened."""
+        """Count an event."""
         with self._lock:
             self.events[event] += 1
 
     def pace(self, url: str) -> Pace:
-        """Return the pace that all callers of one address share."""
+        """Return the rate limiter that all callers of one address share."""
         with self._lock:
             return self._paces.setdefault(url.rstrip("/"), Pace(self.settings.per_minute))
 
     def reserve(self, tokens: int, stopped: threading.Event) -> None:
-        """Set aside a call of at most about `tokens` tokens; wait while calls under way may leave room for it.
+        """Reserve a call of at most about `tokens` tokens; wait while calls in progress may still leave room for it.
 
         Raises:
-            BudgetSpent: the budget does not allow it, whatever becomes of the calls under way.
+            BudgetSpent: the budget does not allow it, whatever the calls in progress use.
             Postponed: the run is being stopped.
         """
         with self._settled:
@@ -97,7 +97,7 @@ class Ledger:
             self._open, self._reserved = self._open + 1, self._reserved + tokens
 
     def _too_much(self, tokens: int) -> str:
-        """Return why the budget does not allow a call beside those under way; "" if it does."""
+        """Return why the budget does not allow a call besides those in progress; "" if it does."""
         most_calls, most_tokens = self.settings.max_calls, self.settings.max_tokens
         if most_calls and self.calls + self._open >= most_calls:
             return (
@@ -112,7 +112,7 @@ class Ledger:
         return ""
 
     def settle(self, tokens: int, answer: Completion | None, model: str) -> None:
-        """Give back what was set aside and write down the answer, if there is one."""
+        """Release the reservation and record the answer, if there is one."""
         with self._settled:
             self._open, self._reserved = self._open - 1, self._reserved - tokens
             self._settled.notify_all()
@@ -127,12 +127,12 @@ class Ledger:
 
 
 class Caller:
-    """One endpoint and model. Safe for threads.
+    """One endpoint and model. Thread-safe.
 
     Args:
-        teacher: where and how it is asked.
-        settings: pace and patience.
-        folder: of the cache.
+        teacher: address and parameters of the endpoint.
+        settings: rate limit, timeout and retries.
+        folder: folder of the cache.
         ledger: shared by all callers of a set.
 
     Raises:
@@ -154,21 +154,21 @@ class Caller:
         self._busy: dict[str, threading.Lock] = {}
 
     def ask(self, messages: list[dict[str, Any]], schema: dict[str, Any] | None = None) -> Completion:
-        """Ask, or read the answer from the cache.
+        """Send a request, or read the answer from the cache.
 
         Args:
-            messages: in OpenAI's form.
-            schema: JSON schema that the answer has to fit.
+            messages: in OpenAI's format.
+            schema: JSON schema that the answer must follow.
 
         Raises:
             BudgetSpent: the budget allows no further call.
-            Refused: the endpoint will not answer this call.
-            RemoteError: the endpoint refuses everything, for example the key.
-            Postponed: no answer after all retries; or the run is being stopped.
+            Refused: the endpoint refuses this call.
+            RemoteError: the endpoint refuses all calls, for example because of the key.
+            Postponed: there is no answer after all retries, or the run is being stopped.
         """
         payload = {
             "model": self.teacher.model, "messages": messages, "temperature": self.teacher.temperature,
-            "max_tokens": self.teacher.answer_tokens,  # whatever the field is called there
+            "max_tokens": self.teacher.answer_tokens,  # whatever the name of the field there
         }  # fmt: skip
         identity = json.dumps([self.teacher.url, payload, schema], sort_keys=True, ensure_ascii=False)
         key = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
@@ -191,7 +191,7 @@ class Caller:
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
-        """Let two threads that ask the same thing ask it once."""
+        """Ensure that two threads with the same request send it only once."""
         with self._lock:
             lock = self._busy.setdefault(key, threading.Lock())
         try:
@@ -212,7 +212,7 @@ class Caller:
         return Completion(reply.text, read, written, reply.seconds, False, reply.cut)
 
     def _fault(self, error: CallError) -> RemoteError | Postponed:
-        """Say what a call without an answer means for the build."""
+        """Return the error for the build that corresponds to a failed call."""
         if error.status in REFUSED:
             return Refused(str(error))
         if error.stopped or error.status is None or error.status in RETRIED:

@@ -1,4 +1,4 @@
-"""A description of a clip, who gives it, and how a written answer becomes one."""
+"""The description of a clip, the interface of teachers, and the parser of their answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from emotion_qwen.ver.teachers.prompts import TEXTS, UNCLEAR, answer_schema
 
 
 class Unusable(DataError):
-    """An answer that is not the agreed JSON, or holds what does not fit."""
+    """An answer that is not JSON of the agreed form, or that contains invalid values."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a teacher says of a clip, in one language; `emotions` are labels as the label set spells them in English."""
+    """A teacher's description of a clip in one language; `emotions` are English labels of the label set."""
 
     people: int
     speaker: int
@@ -42,35 +42,35 @@ class Description:
         return "\n".join([*self.facial_cues, *(getattr(self, name) for name in TEXTS)])
 
     def packed(self) -> str:
-        """Return it as JSON."""
+        """Return the description as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def unpacked(cls, text: str) -> Description:
-        """Read what `packed` wrote."""
+        """Read the output of `packed`."""
         fields = json.loads(text)
         lists = {name: tuple(fields[name]) for name in ("facial_cues", "emotions")}
         return cls(**{**fields, **lists})
 
 
 class Teacher(Protocol):
-    """Anything that describes clips and reads emotions from texts."""
+    """Interface of models that describe clips and read emotions from texts."""
 
     @property
     def name(self) -> str:
-        """What the data card calls it."""
+        """Name in the data card."""
         ...
 
     @property
     def revises(self) -> bool:
-        """Whether objections can change what it says."""
+        """Whether objections can change its answers."""
         ...
 
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
         """Describe a clip in "en" or "zh", given objections to an earlier answer.
 
         Raises:
-            Unusable: no answer could be used.
+            Unusable: there was no usable answer.
         """
         ...
 
@@ -78,7 +78,7 @@ class Teacher(Protocol):
         """Return the label, in English, of the emotion that a text describes, or "unclear".
 
         Raises:
-            Unusable: no answer could be used.
+            Unusable: there was no usable answer.
         """
         ...
 
@@ -104,7 +104,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def parse_description(text: str, labels: LabelSet, language: str) -> Description:
-    """Read a teacher's answer strictly; a code fence around it is taken off, nothing is guessed.
+    """Parse a teacher's answer strictly; a code fence around it is removed, and nothing is guessed.
 
     Raises:
         Unusable: it is not JSON, a key is missing or unknown, or a value does not fit.
@@ -130,20 +130,20 @@ def parse_description(text: str, labels: LabelSet, language: str) -> Description
 
 
 def parse_reading(text: str, labels: LabelSet, language: str) -> str:
-    """Read the label, or "unclear", of an independent reading.
+    """Parse the label, or "unclear", of an independent reading.
 
     Raises:
-        Unusable: it is not JSON, or the emotion is no label.
+        Unusable: it is not JSON, or the emotion is not a label.
     """
     emotion = str(read_object(text).get("emotion", "")).strip()
     return "unclear" if emotion in UNCLEAR.values() else label_of(emotion, labels, language)
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """Read one JSON object, with or without a code fence around it.
+    """Parse one JSON object, with or without a code fence around it.
 
     Raises:
-        Unusable: it is none.
+        Unusable: the text is not a JSON object.
     """
     fence = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", text, re.DOTALL)
     try:
@@ -156,10 +156,10 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def label_of(text: str, labels: LabelSet, language: str) -> str:
-    """Return the label that a teacher's word means, spelled as the label set does.
+    """Return the label that matches a teacher's word, as spelled in the label set.
 
     Raises:
-        Unusable: it means none.
+        Unusable: no label matches.
     """
     for names in (labels.names(language), labels.labels, labels.chinese):
         if text.strip() in names:

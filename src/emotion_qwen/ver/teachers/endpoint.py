@@ -13,7 +13,7 @@ from emotion_qwen.ver.store.columns import Row
 from emotion_qwen.ver.teachers.calls import Caller
 from emotion_qwen.ver.teachers.description import Description, Unusable, parse_description, parse_reading
 from emotion_qwen.ver.teachers.evidence import messages_for
-from emotion_qwen.ver.teachers.prompts import MEND, OBJECT, READ, UNCLEAR, answer_schema, reading_schema
+from emotion_qwen.ver.teachers.prompts import CORRECT, OBJECT, READ, UNCLEAR, answer_schema, reading_schema
 
 Message = dict[str, Any]
 Parsed = TypeVar("Parsed")
@@ -46,7 +46,7 @@ class EndpointTeacher:
             messages[1]["content"].append({"type": "text", "text": OBJECT[language].format(faults=faults)})
 
         def revised(answer: str, fault: str) -> list[Message]:
-            again = {"role": "user", "content": MEND[language].format(fault=fault)}
+            again = {"role": "user", "content": CORRECT[language].format(fault=fault)}
             return [*messages, {"role": "assistant", "content": answer[:4000] or "-"}, again]
 
         return self._ask(
@@ -73,7 +73,7 @@ class EndpointTeacher:
         parse: Callable[[str], Parsed],
         revised: Callable[[str, str], list[Message]],
     ) -> Parsed:
-        """Ask until an answer can be used; `revised` makes the next request of an answer and its fault."""
+        """Ask until an answer is usable; `revised` makes the next request from an answer and its fault."""
         fault = ""
         for _ in range(repairs + 1):
             answer = self.caller.ask(messages, schema)
@@ -83,7 +83,7 @@ class EndpointTeacher:
                 fault = str(error)
                 if answer.cut:
                     most = self.caller.teacher.answer_tokens
-                    fault = f"cut off after {most} tokens, answer_tokens of the teacher may be too few; {fault}"
+                    fault = f"cut off after {most} tokens, the teacher's answer_tokens may be too low; {fault}"
                 self.caller.ledger.count(f"unusable {what.split()[-1]}")
                 messages = revised(answer.text, fault)
         raise Unusable(f"no usable {what} after {repairs + 1} tries: {fault}")

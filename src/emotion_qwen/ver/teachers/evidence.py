@@ -1,4 +1,4 @@
-"""What a teacher is shown of a clip: frames with the captured faces, the words, and what was measured."""
+"""The evidence that a teacher is given for a clip: frames with captured faces, words, and measurements."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ QUALITY = 85  # of the JPEG frames
 
 
 def tracks_at(tracks: list[dict[str, Any]], times: np.ndarray, width: int, height: int) -> tuple[FaceTrack, ...]:
-    """Place measured tracks, boxes as shares, on other frames of the same clip.
+    """Map measured tracks, with boxes as shares of the frame, to other frames of the same clip.
 
     Args:
-        tracks: as the look table holds them.
-        times: (T,) seconds of the frames.
-        width: of the frames, pixels; `height` likewise.
+        tracks: as stored in the look table.
+        times: (T,) times of the frames, in seconds.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
     """
     scale = np.array([width, height, width, height], np.float32)
     placed = []
@@ -45,7 +46,7 @@ def tracks_at(tracks: list[dict[str, Any]], times: np.ndarray, width: int, heigh
 
 
 def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list[str], list[float]]:
-    """Return evenly spaced frames as JPEG data addresses, faces captured, and their times in seconds.
+    """Return evenly spaced frames with captured faces as JPEG data URLs, and their times in seconds.
 
     Raises:
         MediaError: the clip cannot be read.
@@ -67,7 +68,7 @@ def frames_of(item: Row, folder: Path, settings: DescribeSettings) -> tuple[list
 
 
 def facts(item: Row, times: list[float], language: str) -> str:
-    """Say in "en" or "zh" what was measured and said."""
+    """Describe in "en" or "zh" the measurements and the spoken words."""
     texts = FACTS[language]
     places = ", ".join(f"{time:.1f}" for time in times)
     lines = [texts["frames"].format(count=len(times), times=places, seconds=item["seconds"] or 0.0)] if times else []
@@ -105,5 +106,5 @@ def messages_for(item: Row, folder: Path, settings: DescribeSettings, language: 
 
 
 def has_sound(item: Row) -> bool:
-    """Say whether anything can be heard in a clip."""
+    """Return whether a clip has audible sound."""
     return item["level"] is not None and item["level"] > SILENT

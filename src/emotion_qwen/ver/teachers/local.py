@@ -22,12 +22,12 @@ from emotion_qwen.ver.teachers.description import Description, Unusable
 from emotion_qwen.views.phrases import label_name
 from emotion_qwen.views.sections import movement_lines
 
-_ALONE = threading.Lock()  # held while a model works: where an endpoint is called too, many threads work on clips
+_ALONE = threading.Lock()  # held while a model runs: if an endpoint is called, too, many threads work on clips
 
 
 @dataclass(frozen=True)
 class LocalTeacher:
-    """A local model; its answers are composed of measurements and its sentence."""
+    """A local model; its answers are composed from measurements and its label."""
 
     model: str
     settings: DescribeSettings
@@ -36,7 +36,7 @@ class LocalTeacher:
 
     @property
     def name(self) -> str:
-        """The model's folder, or nano."""
+        """The name of the model's folder, or nano."""
         return Path(self.model).name if self.model else "nano"
 
     def describe(self, item: Row, language: str, objections: Sequence[str] = ()) -> Description:
@@ -60,7 +60,7 @@ class LocalTeacher:
 
 @cache
 def _analyzer(model: str) -> Any:
-    """Load a local model, once per process; it serves one thread at a time, which holds `_ALONE`."""
+    """Load a local model, once per process; only one thread may use it at a time, holding `_ALONE`."""
     from emotion_qwen.analysis.analyzer import EmotionQwen
 
     return EmotionQwen.load(model or None)
@@ -103,17 +103,17 @@ _COMPOSED: dict[str, dict[str, Any]] = {
 
 
 def compose(report: EmotionReport, item: Row, language: str) -> Description:
-    """Put a report into the form of a description: plain sentences about what was measured of faces, voice and words.
+    """Convert a report to a description: plain sentences about the measurements of faces, voice and words.
 
-    What the model says of pictures with a part covered stays out: such figures explain an answer of the model, and are
-    nothing that a description of the clip should teach.
+    The model's answers for partly covered pictures are left out: they explain an answer of the model and do not belong
+    in training descriptions of a clip.
 
     Raises:
         Unusable: the report gives no answer.
     """
     texts = _COMPOSED[language]
     if report.label is None or report.valence_arousal is None or (report.uncertainty and report.uncertainty.abstains):
-        raise Unusable("the model gives no answer about this clip")
+        raise Unusable("the model gives no answer for this clip")
     seen = []
     for number, person in enumerate(report.people, 1):
         seen.append(_person_sentence(report, person, number, texts))
@@ -153,7 +153,7 @@ def compose(report: EmotionReport, item: Row, language: str) -> Description:
 
 
 def _person_sentence(report: EmotionReport, person: Person, number: int, texts: dict[str, Any]) -> str:
-    """Say where a person is and what the face shows, one after the other; neighbours of one label are one stretch."""
+    """Describe where a person is and what the face shows over time; neighbouring episodes with one label are merged."""
     middle = (person.box[0] + person.box[2]) / 2
     place = texts["place"][max(0, min(2, int(middle * 3)))]
     stretches: list[tuple[str, float]] = []
@@ -172,7 +172,7 @@ def _person_sentence(report: EmotionReport, person: Person, number: int, texts: 
 
 
 def _shown(report: EmotionReport, label: str, texts: dict[str, Any]) -> str:
-    """Return what a face shows as a noun: `happy` is "happiness"."""
+    """Return what a face shows as a noun: `happy` becomes "happiness"."""
     name = concept_of_word().get(label.lower(), label)
     if name == "neutral":
         return texts["neutral"]

@@ -1,6 +1,6 @@
 """Prompts and answer schemas in English and in Chinese, written separately for each language.
 
-The request for one language contains no text of the other: both contain the same pictures, words and measurements.
+The request for one language contains no text in the other; both contain the same pictures, words and measurements.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ASK = {
         "键名保持英文，所有文字用中文书写。"
     ),
 }
-MEND = {
+CORRECT = {
     "en": "Your answer cannot be used: {fault}. Give the whole JSON object again, corrected.",
     "zh": "你的回答无法使用：{fault}。请改正后重新给出完整的 JSON 对象。",
 }
@@ -66,7 +66,7 @@ DISAGREE = {
     "en": "An independent description of the same clip comes to another emotion or other numbers; look again.",
     "zh": "对同一片段的另一份独立描写得出了不同的情绪或数值；请重新观察。",
 }
-"""Told instead of how the two languages differ: neither may learn what the other says."""
+"""Sent instead of the difference between the languages, because neither may learn the other's answer."""
 READ = {
     "en": (
         "Here is a description of a person in a clip; words for emotions are replaced by [...]. Which emotion does it "

@@ -1,7 +1,7 @@
-"""Who answers: a model of ours, an endpoint, or a file of predictions. Each in its file;
-`plan.make_answerer` chooses by name.
+"""Sources of answers: a local model, an endpoint, or a file of predictions, one module each; `plan.make_answerer`
+chooses by name.
 
-Prompt, frames, length and parser are the task's; an answerer only carries them out.
+The task defines prompt, frames, length and parser; an answerer only applies them.
 """
 
 from __future__ import annotations
@@ -21,51 +21,54 @@ ENDPOINT, FILE = "openai:", "file:"
 
 
 class EndpointSettings(Settings):
-    """How an OpenAI-compatible endpoint is called. The key is read from the environment, never from a file."""
+    """Settings for calling an OpenAI-compatible endpoint. The key is read from the environment, never from a file."""
 
     key_variable: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; without it requests carry none."""
+    """Environment variable with the key; if it is not set, requests are sent without a key."""
     concurrency: int = Field(8, ge=1)
-    """Requests at a time."""
+    """Number of concurrent requests."""
     timeout: float = Field(120.0, gt=0)
-    """Seconds that a request may take."""
+    """Timeout of a request, in seconds."""
     retries: int = Field(4, ge=0)
-    """Further tries after an answer of 408, 409, 429 or 5xx, a lost connection, or garbage."""
+    """Number of retries after status 408, 409, 429 or 5xx, a lost connection, or an invalid response."""
     backoff: float = Field(1.0, ge=0)
-    """Seconds before the first further try; doubled each time, at most a minute."""
+    """Seconds before the first retry; doubled each time, up to one minute."""
     side: int = Field(768, ge=32)
-    """Longer side of the frames that are sent, pixels."""
+    """Longer side of the frames sent, in pixels."""
     frames: int = Field(16, ge=1)
-    """Frames of a video that are sent, at most."""
+    """Maximum number of frames sent per video."""
     length_field: LengthField = "auto"
-    """Field that bounds an answer: max_tokens, max_completion_tokens, or auto, which takes what the endpoint wants."""
+    """Field that limits the length of an answer: max_tokens, max_completion_tokens, or auto, which takes the one that
+    the endpoint accepts.
+    """
     extra: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of every request, such as `chat_template_kwargs`; none takes the place of the task's."""
+    """Further fields of every request, such as `chat_template_kwargs`; they cannot override the task's."""
 
 
 class Answerer(Protocol):
-    """Somebody who answers the items of a task.
+    """An object that answers the items of a task.
 
     Attributes:
-        name: how reports call it.
-        whole_batches: an item's numbers depend, in the last digits, on the others of its batch. A batch that is partly
-            answered is then answered whole again, so that an interrupted run ends as if it had not been interrupted.
+        name: name in reports.
+        whole_batches: whether an item's numbers depend, in the last digits, on the other items of its batch. A partly
+            answered batch is then answered again as a whole, so that an interrupted run gives the same result as an
+            uninterrupted one.
     """
 
     name: str
     whole_batches: bool
 
     def side_of(self, task: Task) -> int | None:
-        """Return the pixels to which the small pictures of a Parquet file are brought; None leaves them as they are."""
+        """Return the side in pixels to which small pictures of a Parquet file are resized; None keeps their size."""
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
-        """Say what decides over an answer besides the item."""
+        """Return everything besides the item that affects an answer."""
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
-        """Divide items into batches that are answered together; depends on nothing but the items."""
+        """Divide items into batches that are answered together; the result depends on the items alone."""
 
     def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
-        """Announce the items that will be answered, in this order, so that they can be prepared ahead."""
+        """Announce the items that will be answered, in this order, so that they can be prepared in advance."""
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Yield one prediction an item, in their order; what fails is a prediction with an error."""
+        """Yield one prediction per item, in their order; a failure is a prediction with an error."""

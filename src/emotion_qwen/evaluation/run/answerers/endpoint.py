@@ -1,7 +1,7 @@
-"""Any OpenAI-compatible endpoint answers, so that other systems get the same prompts, frames and parser.
+"""Answers from any OpenAI-compatible endpoint, so that other systems get the same prompts, frames and parser.
 
-Temperature is 0. A picture is sent as PNG, which loses nothing, frames of a video
-as JPEG, side by side. A call without an answer is an error of its item, and the others go on.
+The temperature is 0. A picture is sent as lossless PNG, the frames of a video as a sequence of JPEG pictures. A failed
+call becomes the error of its item, and the others continue.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from emotion_qwen.settings import ClipSettings
 OURS = frozenset({"model", "messages", "temperature", "max_tokens", "max_completion_tokens"})
 QUALITY = 90
 LOST = 50
-"""Consecutive items without an answer after which the endpoint counts as gone; thousands more would take hours."""
+"""Number of consecutive items without an answer after which the run stops; thousands more would take hours."""
 SIDE = 224
-"""Pixels to which the small pictures of a Parquet file are brought."""
+"""Side in pixels to which the small pictures of a Parquet file are resized."""
 
 
 def client_at(place: str, settings: EndpointSettings) -> ChatClient:
     """Return a client for "http://host/v1#model".
 
     Raises:
-        SettingsError: the address is none.
+        SettingsError: the address is invalid.
     """
     url, _, model = place.partition("#")
     try:
@@ -53,13 +53,13 @@ def client_at(place: str, settings: EndpointSettings) -> ChatClient:
 
 
 class Endpoint:
-    """See `Answerer`. Closed questions are answered in words too, and read by the task's parser."""
+    """See `Answerer`. Closed questions are answered in words, too, and read by the task's parser."""
 
     whole_batches = False
 
     def __init__(self, client: ChatClient, settings: EndpointSettings) -> None:
         self.client, self.settings, self.name = client, settings, client.service.model
-        # Fields of the task and of the client are not the user's to replace.
+        # The user must not override fields of the task and of the client.
         self._extra = {name: value for name, value in settings.extra.items() if name not in OURS}
         self._lost = 0
 
@@ -73,11 +73,11 @@ class Endpoint:
         return SIDE
 
     def ahead(self, task: Task, items: Sequence[Item]) -> AbstractContextManager[None]:
-        """See `Answerer`; nothing is prepared ahead."""
+        """See `Answerer`; nothing is prepared in advance."""
         return nullcontext()
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
-        """Say what decides over an answer. Who stands behind the model's name only the endpoint knows."""
+        """Return what affects an answer. Which model is behind the name is known only to the endpoint."""
         extra = {"extra": self.settings.extra} if self.settings.extra else {}
         return {
             "task": task.column,
@@ -91,15 +91,15 @@ class Endpoint:
         }
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
-        """Divide in the order of the items; a batch keeps all connections busy several times."""
+        """Divide in the order of the items; a batch holds several items per connection."""
         size = self.settings.concurrency * 4
         return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Ask for several items at a time; a fault is the error of its item.
+        """Send several items at a time; a failure becomes the error of its item.
 
         Raises:
-            RemoteError: `LOST` items in a row had no answer.
+            RemoteError: `LOST` consecutive items had no answer.
         """
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
             for answered, lost in pool.map(lambda item: self._one(task, item), items):
@@ -108,12 +108,12 @@ class Endpoint:
                 if self._lost >= LOST:
                     self._lost = 0
                     raise RemoteError(
-                        f"{LOST} items in a row had no answer, the last one: {answered.error}; given up, what was "
-                        "answered is kept, run the same command again"
+                        f"{LOST} consecutive items had no answer, the last one: {answered.error}; stopped, answers "
+                        "so far are kept, run the same command again"
                     )
 
     def _one(self, task: Task, item: Item) -> tuple[Prediction, bool]:
-        """Return the line of an item, and whether the endpoint was asked in vain."""
+        """Return the line of an item, and whether the endpoint gave no answer."""
         begun, frames, lost = time.perf_counter(), 0, False
         fields: dict[str, Any]
         if item.answered == "continuation":
@@ -138,7 +138,7 @@ class Endpoint:
             if part["type"] == "text":
                 content.append({"type": "text", "text": part["text"]})
             elif part["type"] == "audio":
-                raise MediaError("sound is not sent to endpoints; leave the audio parts out")
+                raise MediaError("audio is not sent to endpoints; leave the audio parts out")
             else:
                 frames = self._frames(part, task)
                 shown += len(frames)
@@ -163,6 +163,6 @@ def _as_url(frame: Any, side: int, still: bool) -> dict[str, Any]:
     image = Image.fromarray(frame)
     image.thumbnail((side, side))
     data, kind = io.BytesIO(), "png" if still else "jpeg"
-    image.save(data, kind, quality=QUALITY)  # PNG has no quality and takes no notice
+    image.save(data, kind, quality=QUALITY)  # PNG ignores the quality
     url = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}

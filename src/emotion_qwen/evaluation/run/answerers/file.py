@@ -1,7 +1,7 @@
-"""A file of predictions answers: whatever system made them, they are parsed and scored like all others.
+"""Answers from a file of predictions: whatever system made them, they are parsed and scored like all others.
 
-JSON lines with `id` and `text` (or `scores`, or `error`), and `language` where an item is asked in two; or a CSV table
-with these columns. Lines of a `predictions.jsonl` of ours are of this form too.
+JSON lines with `id` and `text` (or `scores`, or `error`), and `language` if an item is asked in two languages; or a CSV
+table with these columns. The `predictions.jsonl` files of this package have this form, too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SIDE = 48
 
 
 class PredictionFile:
-    """See `Answerer`. Items without a line stay without one: that is coverage, not failure.
+    """See `Answerer`. Items without a line get no prediction: this lowers coverage and is not a failure.
 
     Args:
-        path: `.csv` is read as a table with a heading, anything else as JSON lines.
+        path: `.csv` is read as a table with a header, any other file as JSON lines.
 
     Raises:
         DataError: the file is missing, or a line has no `id` or no answer.
@@ -41,13 +41,13 @@ class PredictionFile:
             data = path.read_bytes()
             rows = _table(data.decode("utf-8-sig")) if path.suffix.lower() == ".csv" else _lines(path, data)
             self.torn = path.suffix.lower() != ".csv" and _is_torn(data)
-            """Whether the last line is half written; it is left out."""
+            """Whether the last line is incomplete; if so, it is left out."""
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path}: cannot be read ({error}); expected JSON lines or a CSV table") from error
         self._digest = hashlib.sha256(data).hexdigest()[:16]
         self._rows: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.repeated: list[str] = []
-        """Ids that came more than once with an answer; the first counts."""
+        """Ids with more than one answer; the first counts."""
         self._used: set[tuple[str, str]] = set()
         for number, row in enumerate(rows, 1):
             self._keep(row, f"{path}, line {number}")
@@ -68,7 +68,7 @@ class PredictionFile:
 
     @property
     def strays(self) -> list[str]:
-        """Ids of which no item was asked for so far."""
+        """Ids for which no item has been requested so far."""
         return [key[0] for key in self._rows if key not in self._used]
 
     def side_of(self, task: Task) -> int:
@@ -80,7 +80,7 @@ class PredictionFile:
         return nullcontext()
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
-        """Name the file's content; what model wrote it, it does not say."""
+        """Identify the file's content; the model that wrote it is unknown."""
         made = {"model": self.name, "weights": self._digest, "dtype": ""}
         return {"task": task.column, "split": split, "scoring": "a file of predictions", **made}
 
@@ -89,7 +89,7 @@ class PredictionFile:
         return [list(items[start : start + BATCH]) for start in range(0, len(items), BATCH)]
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Yield the lines of the items that have one."""
+        """Yield the predictions of the items that have a line."""
         for item in items:
             key = next((key for key in ((item.id, item.language), (item.id, "")) if key in self._rows), None)
             if key is None:
@@ -110,7 +110,7 @@ def _choice(item: Item, scores: Mapping[str, Any]) -> dict[str, Any]:
     try:
         shares = {names.get(name, name): float(share) for name, share in scores.items()}
     except (TypeError, ValueError):
-        return {"error": f"scores {scores!r} are no numbers; expected choice -> number"}
+        return {"error": f"scores {scores!r} are not numbers; expected choice -> number"}
     allowed = [name for name in item.allowed or item.choices if name in shares]
     if not allowed:
         return {"error": f"scores of {', '.join(map(str, scores))}; expected those of {', '.join(item.choices)}"}
@@ -122,7 +122,7 @@ def _table(text: str) -> list[dict[str, Any]]:
 
 
 def _is_torn(data: bytes) -> bool:
-    """Say whether the last line was half written: no line end, and no JSON."""
+    """Return whether the last line is incomplete: without a line break, and not JSON."""
     last = data.rpartition(b"\n")[2].strip()
     try:
         json.loads(last or b"0")
@@ -139,4 +139,4 @@ def _lines(path: Path, data: bytes) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: no JSON ({error}); remove the line or the file") from error
+            raise DataError(f"{path}, line {number}: not JSON ({error}); remove the line or the file") from error

@@ -1,8 +1,8 @@
-"""Answer items with a local model, by the likelihood of given answers or with generated text.
+"""Answers from a local model, by the likelihood of given answers or with generated text.
 
 Emotion tasks use the steps of `analyze`: worker processes prepare an item like a file, and the label comes from
-`EmotionQwen.conclude`. If nobody is seen or heard and nothing is said, there is no answer, and the prediction states
-why. General questions are asked about whole pictures, in the wording of the task.
+`EmotionQwen.conclude`. Without a face, a voice or words there is no answer, and the prediction states why. General
+questions are asked about whole pictures, in the wording of the task.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LabelSet, label_set
 
 BATCH = 64
-"""Number of items that are answered and written together, and so lost by an interruption."""
+"""Number of items that are answered and written together; an interruption loses at most that many."""
 TEXTS = 32
 """Maximum number of replies generated together, because the longest delays the others."""
 DIGITS = 5
@@ -47,7 +47,7 @@ KEPT = 8
 """Number of decoded files that are cached for further questions about them."""
 SOUND = Sources(sound=True)
 CAPPED = frozenset(["max_frames", "video_max_pixels", "video_total_pixels", "image_max_pixels"])
-"""Settings in which no general task gives a model more than the model's own."""
+"""Settings in which a general task never exceeds the model's own value."""
 FEWEST = 16
 """Number of items below which starting processes takes longer than it saves."""
 
@@ -57,10 +57,10 @@ class LocalModel:
 
     Args:
         engine: the model.
-        batch: items that are answered together.
-        detector: of faces; None is the default one.
-        workers: processes that prepare items of emotion ahead of the model; None chooses by the number of cores.
-        replies: answer emotion tasks that want text by writing, even where `analyze` has a label for them.
+        batch: number of items that are answered together.
+        detector: face detector; None is the default one.
+        workers: processes that prepare items of emotion tasks in advance; None chooses by the number of cores.
+        replies: answer emotion tasks that ask for text with generated text, even if `analyze` has a label for them.
     """
 
     whole_batches = True
@@ -81,11 +81,11 @@ class LocalModel:
         self._ahead: Generator[tuple[Item, PreparedClip | MediaError], None, None] | None = None
 
     def side_of(self, task: Task) -> int | None:
-        """See `Answerer`; emotion is read from pictures as they are, which `analyze` gets, too."""
+        """See `Answerer`; emotion tasks use pictures in their original size, as `analyze` does."""
         return None if task.domain == "emotion" else picture_side(self.engine)
 
     def header(self, task: Task, split: str) -> dict[str, Any]:
-        """Say what decides over an answer: model, number type, chat template, budgets, way of answering."""
+        """Return what affects an answer: model, number type, chat template, budgets, method of answering."""
         engine = self.engine
         emotion = task.domain == "emotion"
         settings = engine.processor.settings if emotion else budgets(engine.processor.settings, task)
@@ -107,7 +107,7 @@ class LocalModel:
         return {"task": task.column, "split": split, "scoring": scoring, **shared}
 
     def batches(self, task: Task, items: Sequence[Item]) -> list[list[Item]]:
-        """Put together what is scored together: one question and its choices, or one group; texts by length."""
+        """Group items that are scored together: by question and choices, or by group; texts by length."""
         if task.answered == "text":
             return _in_buckets(items, min(self.batch, TEXTS))
         if task.answered == "item":
@@ -126,7 +126,7 @@ class LocalModel:
 
     @contextmanager
     def ahead(self, task: Task, items: Sequence[Item]) -> Iterator[None]:
-        """See `Answerer`: prepares items of emotion while the model answers those before them."""
+        """See `Answerer`: prepares items of emotion tasks while the model answers earlier ones."""
         if task.domain != "emotion" or not items:
             yield
             return
@@ -139,7 +139,7 @@ class LocalModel:
             self._ahead = None
 
     def answer(self, task: Task, items: Sequence[Item]) -> Iterator[Prediction]:
-        """Answer a batch; an item whose media cannot be read is a prediction with an error."""
+        """Answer a batch; an item whose media cannot be read gets a prediction with an error."""
         begun = time.perf_counter()
         if task.domain == "emotion":
             fields = self._feel(task, items)
@@ -159,7 +159,7 @@ class LocalModel:
             yield prediction(item, **values, seconds=share, answerer=self.name)
 
     def readings(self, task: Task, items: Sequence[Item]) -> list[ClipReading | MediaError]:
-        """Return what `analyze` would read of items of emotion, or why they cannot be read."""
+        """Return the readings that `analyze` would make of items of emotion tasks, or why they cannot be read."""
         prepared = [self._next(item) for item in items]
         return [
             clip if isinstance(clip, MediaError) else
@@ -172,7 +172,7 @@ class LocalModel:
         return ItemPreparation(self.analyzer.detector, self.analyzer.budget, self.analyzer.sources())
 
     def _next(self, item: Item) -> PreparedClip | MediaError:
-        """Return an item prepared: the next of those prepared ahead, or now."""
+        """Return the prepared item: the next one prepared in advance, or prepare it now."""
         if self._ahead is None:
             ((_, prepared),) = prepare_all([item], self._preparation, 0)
         else:
@@ -187,7 +187,7 @@ class LocalModel:
         return self._readers[key]
 
     def _feel(self, task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
-        """Answer items of emotion as `analyze` does."""
+        """Answer items of emotion tasks as `analyze` does."""
         readings = self.readings(task, items)
         fields: list[dict[str, Any]] = [
             {"error": str(reading)}
@@ -211,14 +211,14 @@ class LocalModel:
         return fields
 
     def _in_words(self, task: Task, item: Item) -> bool:
-        """Whether an item is answered in words: where `analyze` does not ask its question."""
+        """Return whether an item is answered in words, which is if `analyze` does not ask its question."""
         if task.answered != "text":
             return False
         usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
         return self.replies or not usual
 
     def _replies(self, task: Task, pairs: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
-        """Let the model write about what `ask` shows of each clip; nothing where there is nobody to write about."""
+        """Generate replies about the view that `ask` uses of each clip; an item without a person gets no reply."""
         views: list[View | None] = []
         for _, reading in pairs:
             view: View | None = None
@@ -240,9 +240,9 @@ class LocalModel:
         try:
             visuals = sum(part["type"] in VISUALS for part in item.parts)
             if visuals > 1:
-                return f"{visuals} pictures in one question; models of ours take at most one"
+                return f"{visuals} pictures in one question; local models take at most one"
             if self.engine.processor.hearing is None and any(part["type"] == "audio" for part in item.parts):
-                return f"{self.name} has no audio input; leave the audio parts out or give a model that has"
+                return f"{self.name} has no audio input; leave the audio parts out or give a model with audio input"
             return dataclasses.replace(item, parts=tuple(self._opened(part, task) for part in item.parts))
         except MediaError as error:
             return str(error)
@@ -264,7 +264,7 @@ class LocalModel:
         for item, output in zip(items, outputs, strict=True):
             lengths = [len(choice) if item.by_length else 1 for choice in item.choices]
             likelihoods = torch.tensor(output.log_likelihood, dtype=torch.double) / torch.tensor(lengths)
-            # Divided by their length, long choices that differ in one word are close to each other.
+            # After division by their length, long choices that differ in one word have close values.
             digits = 2 * DIGITS if item.by_length else DIGITS
             fields.append(_closed(item, likelihoods.softmax(-1).tolist(), output.gate, digits))
         return fields
@@ -277,7 +277,7 @@ class LocalModel:
         ]
 
     def _opened(self, part: dict[str, Any], task: Task) -> dict[str, Any]:
-        """Return a part with its medium decoded; arrays and clips are taken as they are."""
+        """Return a part with its medium decoded; arrays and clips are returned unchanged."""
         kind = part["type"]
         medium = part.get(kind)
         if kind == "text" or not isinstance(medium, str | Path | Stored):
@@ -300,21 +300,21 @@ class LocalModel:
         if kind == "audio":
             clip = read_clip(path, settings, sources=SOUND)
             if clip.wave is None:
-                raise MediaError(f"{str(path)!r} has no sound; expected a sound track, leave the audio part out")
+                raise MediaError(f"{str(path)!r} has no sound; expected an audio track, leave the audio part out")
             return clip.wave
         return read_clip(path, settings, **span)
 
 
 def picture_side(engine: Engine) -> int:
-    """Return the side in pixels to which this model's still pictures are brought: that of its person crops."""
+    """Return the side in pixels to which still pictures are resized for this model: that of its person crops."""
     image = engine.processor.image_processor
     return crop_side(engine.processor.settings, image.patch_size * image.merge_size)
 
 
 def budgets(model_settings: ClipSettings, task: Task) -> ClipSettings:
-    """Return the clip settings under which a model answers a task: the task's, but never more than the model's own.
+    """Return the clip settings for a model and a task: the task's, limited to the model's own.
 
-    More frames or pixels than a model was trained on would be noise for it.
+    More frames or pixels than in training would only disturb the model.
     """
     fixed = dict(task.frames)
     for name in CAPPED & set(fixed):
@@ -324,7 +324,7 @@ def budgets(model_settings: ClipSettings, task: Task) -> ClipSettings:
 
 @contextmanager
 def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
-    """Let a processor work under the budgets of a task."""
+    """Set the budgets of a task on a processor for a while."""
     before = processor.clip_settings
     processor.clip_settings = {**before, **budgets(processor.settings, task).model_dump(exclude_defaults=True)}
     try:
@@ -334,7 +334,7 @@ def _budgets_of(processor: EmotionQwenProcessor, task: Task) -> Iterator[None]:
 
 
 def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
-    """Put replies of alike prompts together: by kind of media and length of the question; one file's side by side."""
+    """Group items by kind of media and length of the question, with the items of one file next to each other."""
 
     def place(number: int) -> tuple:
         item = items[number]
@@ -354,13 +354,13 @@ def _in_buckets(items: Sequence[Item], batch: int) -> list[list[Item]]:
 
 
 def _text_length(item: Item) -> int:
-    """Return the characters of an item without pictures; what is alike passes the model with little padding."""
+    """Return the number of characters of an item without pictures; batches of similar length need little padding."""
     scored = item.answer if item.answered == "continuation" else "".join(item.choices)
     return len(item.question) + len(scored)
 
 
 def labels_of(item: Item) -> LabelSet:
-    """Return the label set of an item's choices; where they are none of `taxonomy`, a set of these."""
+    """Return the label set of an item's choices; if it is not in `taxonomy`, a set made of them."""
     if item.label_set:
         return label_set(item.label_set)
     named = item.options if len(item.options) == len(item.choices) else item.choices
@@ -388,6 +388,6 @@ def _closed(item: Item, shares: Sequence[float], gate: Sequence[float], digits: 
 
 
 def item_frame_count(item: Item) -> int:
-    """Return how many pictures an item shows whose media are decoded."""
+    """Return the number of pictures in an item with decoded media."""
     visuals = [part[part["type"]] for part in item.parts if part["type"] in VISUALS]
     return sum(len(visual.frames) if isinstance(visual, Clip) else 1 for visual in visuals)

@@ -1,7 +1,7 @@
-"""From an item of a task of emotion to a prepared clip: the same path as a file takes in `analyze`.
+"""From an item of an emotion task to a prepared clip, along the same path as a file in `analyze`.
 
-A picture, clip or sound of an item becomes a `Clip` with its context; faces, capture, crops and voice
-follow in `prepare.prepare_clip`. Runs in worker processes, so nothing here loads torch.
+A picture, clip or sound of an item becomes a `Clip` with its context; faces, capture, crops and voice follow in
+`prepare.prepare_clip`. It runs in worker processes, so this module does not load torch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ItemPreparation(Preparation):
         """Prepare one item.
 
         Raises:
-            MediaError: its media cannot be read, are too many, or are a sound for a model without audio input.
+            MediaError: its media cannot be read or are too many, or it has audio and the model has no audio input.
         """
         return prepare_clip(self._clip(item), self.detector, self.budget)
 
@@ -42,16 +42,16 @@ class ItemPreparation(Preparation):
         sounds = [part["audio"] for part in item.parts if part["type"] == "audio"]
         if len(visuals) > 1 or len(sounds) > 1:
             raise MediaError(
-                f"{len(visuals)} pictures and {len(sounds)} sounds in a question; models of ours take one each"
+                f"{len(visuals)} pictures and {len(sounds)} sounds in a question; local models take one each"
             )
         if sounds and not self.sources.sound:
-            raise MediaError("the model has no audio input; leave the audio parts out or give a model that has")
+            raise MediaError("the model has no audio input; leave the audio parts out or give a model with audio input")
         utterances = tuple(Utterance(0.0, 0.0, part["words"]) for part in item.parts if part.get("words"))
         clip = self._read(item.id, visuals[0] if visuals else None, sounds[0] if sounds else None)
         return replace(clip, utterances=utterances, words_from=item.id) if utterances else clip
 
     def _read(self, name: str, visual: Mapping[str, Any] | None, sound: Any) -> Clip:
-        """Read what is seen and heard; a sound of its own takes the place of the video's."""
+        """Read picture and sound; a separate sound replaces that of the video."""
         medium: Any = visual and visual[visual["type"]]
         beside = isinstance(sound, str | Path)
         if isinstance(medium, str | Path):
@@ -64,7 +64,7 @@ class ItemPreparation(Preparation):
         elif beside:
             clip = read_clip(sound, self.budget.settings, sources=self.sources)
             if clip.wave is None:
-                raise MediaError(f"{str(sound)!r} has no sound; expected a sound track, leave the audio part out")
+                raise MediaError(f"{str(sound)!r} has no sound; expected an audio track, leave the audio part out")
         else:  # words alone, or a wave without picture; one moment, like a picture
             clip = Clip(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0), name, still=sound is None)
         if sound is not None and not beside:
