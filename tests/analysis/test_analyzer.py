@@ -238,7 +238,9 @@ def test_a_question_about_a_clip_without_a_face_is_asked_about_all_of_it(analyze
     path = write_film(tmp_path / "long.mp4", count=60)
     (tmp_path / "a.srt").write_text("".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\nWord{n}\n\n" for n in range(6)))
     asked = []
-    monkeypatch.setattr(analyzer.engine, "write", lambda views, question: asked.append((views, question)) or ["so"])
+    monkeypatch.setattr(
+        analyzer.engine, "write", lambda views, question, *_, **__: asked.append((views, question)) or ["so"]
+    )
     sources = Sources(words=True, transcript=tmp_path / "a.srt")
     assert analyzer.ask(path, "Why?", sources=sources, context="A quarrel.") == "so"
     (((video, *told),), question) = asked[0]

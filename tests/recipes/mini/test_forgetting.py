@@ -11,7 +11,8 @@ from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.predictions import prediction
 from emotion_qwen.evaluation.scoring.trained_forms import trained_form
-from emotion_qwen.faces.face_claims import ANGLES, SCALES
+from emotion_qwen.faces.face_claims import SCALES
+from emotion_qwen.records import HEAD_ANGLES
 from recipes.mini import forgetting as recipe
 from recipes.mini.face_texts import FaceFacts
 from recipes.mini.face_texts import ask_face as ask_described
@@ -120,7 +121,7 @@ def test_answers_that_the_recipes_teach_are_recognised_as_trained():
     for number in range(60):
         first, second = rng.sample(list(FEELINGS), 2)
         votes = {first: 0.9, second: 0.05} if number % 2 else {first: 0.5, second: 0.4}
-        values = {name: rng.uniform(-25, 25) if name in ANGLES else 0.9 * rng.random() for name in SCALES}
+        values = {name: rng.uniform(-25, 25) if name in HEAD_ANGLES else 0.9 * rng.random() for name in SCALES}
         exchanges = [ask_described(FaceFacts(values, votes), rng), ask_voice(first, rng, False)]
         exchanges += [ask_face(first, rng, closed) for closed in (True, False)]
         answers += [exchange.answer for exchange in exchanges]
