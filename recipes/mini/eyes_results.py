@@ -165,7 +165,7 @@ def action_figures(faces: LabelledFaces, student: EyesStudent, side: int) -> dic
     measured = torch.cat(outputs).numpy()
     wanted = np.concatenate([faces.actions, faces.angles], axis=1)[rows]
     names = (*ACTIONS, "yaw", "pitch", "roll")
-    r2, error = explained(measured, wanted), np.abs(measured - wanted).mean(0)
+    r2, error = explained(measured, wanted).astype(float), np.abs(measured - wanted).mean(0).astype(float)
     return {
         "faces": len(rows),
         "mean_r2": round(float(r2[: len(ACTIONS)].mean()), 3),
