@@ -1,12 +1,9 @@
 import pytest
 
 from emotion_qwen.analysis.checking import check_sentence, check_text, split_sentences
-from emotion_qwen.analysis.evidence import SPEAKS_FOR, emotions_of, speaking_against, speaking_for
 from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
-from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
-from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.records import Utterance
-from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, feeling_word
+from emotion_qwen.taxonomy import LABEL_SETS, feeling_word
 
 CLIP = ClipFacts(
     "en",
@@ -91,17 +88,6 @@ def test_sentences_are_split_at_their_ends_but_not_within_quotes_or_numbers():
         "Really?",
     ]
     assert split_sentences("嘴闭着。语速较快。") == ["嘴闭着。", "语速较快。"]
-
-
-def test_evidence_is_about_known_observations_and_concepts():
-    known = {*FACE_PHRASES, *VOICE_PHRASES}
-    assert set(SPEAKS_FOR) <= set(CONCEPTS)
-    assert all(word in known for words in SPEAKS_FOR.values() for word in words)
-    assert emotions_of("lips pressed") == {"anger", "contempt"}
-    words = ["broad smile", "lips pressed", "mouth closed"]
-    assert speaking_for("happiness", words) == ["broad smile"]
-    assert speaking_against("happiness", words) == ["lips pressed", "mouth closed"]
-    assert speaking_against("neutral", words) == ["broad smile", "lips pressed"]
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)

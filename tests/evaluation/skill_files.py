@@ -1,4 +1,4 @@
-"""Small files of general skill, made on the spot: two rows or so of every kind, and three that cannot be asked."""
+"""Generated files of general skill: about two rows of every kind, and three that cannot be used."""
 
 import json
 from pathlib import Path
