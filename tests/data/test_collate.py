@@ -288,3 +288,18 @@ def test_bundles_of_equal_beginnings_stay_within_a_row(processor, alike):
     (large,) = [bundle for bundle in bundles if len(bundle.samples) > 2]
     assert {alike[n].id for n in large.samples} >= {"a", "b", "d"}
     assert all((bundle.prefix == 0) == (len(bundle.samples) == 1) for bundle in bundles)
+
+
+def test_samples_share_their_questions_and_not_only_what_all_begin_with(processor):
+    begin = {"role": "system", "content": "You are a helpful assistant."}
+    questions = ("Which emotion does the person show?", "Which object is it? Choose one.", "What is said here?")
+    samples = [
+        Sample(f"{q}{n}", (begin, *first_asked("", question, "yes", picture(10 * q + n)).messages))
+        for q, question in enumerate(questions)
+        for n in range(4)
+    ]
+    batch = SampleCollator(processor)(samples)
+    bundles = shared_prefixes(batch, batch["attention_mask"].sum(1).tolist(), 4096)
+    assert sorted("".join(sorted({samples[n].id[0] for n in b.samples})) for b in bundles) == ["0", "1", "2"]
+    lengths = [len(processor.tokenizer(question)["input_ids"]) for question in questions]
+    assert min(bundle.prefix for bundle in bundles) >= min(lengths)

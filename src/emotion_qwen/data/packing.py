@@ -118,27 +118,37 @@ def shared_prefixes(batch: BatchFeature, lengths: Sequence[int], capacity: int) 
 
 
 def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
-    """Divide sequences into groups, each with the length of its common prefix, so that many tokens are shared.
+    """Divide sequences into groups, each with the length of its common prefix, so that most tokens are shared.
 
-    In lexicographic order, a sequence joins the group before it unless that shortens the prefix so much that fewer
-    tokens are shared.
+    In lexicographic order, sequences with long common prefixes are neighbours, so the best groups are stretches of that
+    order. They are found by dynamic programming over their ends.
     """
+    order = sorted(range(len(heads)), key=lambda n: list(heads[n]))
+    common = [_same(heads[one], heads[other]) for one, other in itertools.pairwise(order)]
+    best, starts = [0], [0]  # most tokens shared among the first `end` sequences, and where their last group starts
+    for end in range(1, len(order) + 1):
+        saved, start, prefix = best[end - 1], end - 1, 1 << 60
+        for first in range(end - 2, -1, -1):
+            prefix = min(prefix, common[first])
+            if prefix < LEAST_SHARED:
+                break
+            if (shared := best[first] + (end - first - 1) * prefix) > saved:
+                saved, start = shared, first
+        best.append(saved)
+        starts.append(start)
     groups: list[tuple[int, list[int]]] = []
-    for number in sorted(range(len(heads)), key=lambda n: list(heads[n])):
-        if groups:
-            prefix, members = groups[-1]
-            same = sum(
-                1
-                for _ in itertools.takewhile(
-                    lambda pair: pair[0] == pair[1], zip(heads[members[-1]], heads[number], strict=False)
-                )
-            )
-            shorter = min(prefix, same)
-            if shorter >= LEAST_SHARED and len(members) * shorter >= (len(members) - 1) * prefix:
-                groups[-1] = (shorter, [*members, number])
-                continue
-        groups.append((len(heads[number]), [number]))
+    end = len(order)
+    while end:
+        first = starts[end]
+        prefix = min(common[first : end - 1], default=len(heads[order[first]]))
+        groups.insert(0, (prefix, order[first:end]))
+        end = first
     return groups
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two sequences have in common at their beginning."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _branches(rows: Sequence[Sequence[Bundle]], lengths: Sequence[int]) -> torch.Tensor:
