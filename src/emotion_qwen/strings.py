@@ -83,6 +83,11 @@ PHRASES: Strings = {
     "peak": ("peak", "峰值"),
     "smoothed": ("smoothed", "平滑后"),
     "more": ("{count} more", "另有 {count} 条"),
+    "from_time": ("from {time} on", "{time}起"),
+    "brief_note": (
+        "A face shows an expression, not what a person feels. More with --verbose.",
+        "人脸显示的是表情，而不是内心的感受。完整内容请用 --verbose。",
+    ),
     # what a face does
     "face": ("what the face does", "面部动作"),
     "movement": ("{what} ({when})", "{what}（{when}）"),

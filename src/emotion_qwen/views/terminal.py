@@ -50,7 +50,13 @@ STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 def headline(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return the label with its share, or that there is no answer, and the model's sentence."""
+    """Return the answer and the model's sentence."""
+    summary = [sentence(report.summary, GENERATED, say)] if report.summary else []
+    return Group(answer(report, say), *summary)
+
+
+def answer(report: EmotionReport, say: Phrases) -> RenderableType:
+    """Return the label with its share, or that there is no answer."""
     reason, lines = abstention(report), list[RenderableType]()
     if report.label is None or report.valence_arousal is None:
         lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
@@ -70,8 +76,6 @@ def headline(report: EmotionReport, say: Phrases) -> RenderableType:
         lines.append(line)
     if note := about_note(report, say):
         lines.append(Text(note, "yellow"))
-    if report.summary:
-        lines.append(sentence(report.summary, GENERATED, say))
     return Group(*lines)
 
 
@@ -82,21 +86,21 @@ def sentence(text: str, kind: str, say: Phrases) -> Text:
     return Text.assemble((f"[{say[MEASURED]}] ", "green"), one_line(text))
 
 
-def bars(report: EmotionReport, width: int) -> Table | None:
-    """Return the distribution as bars, the largest share first."""
+def bars(report: EmotionReport, width: int, most: int | None = None) -> Table | None:
+    """Return the distribution as bars, the largest share first; with `most`, only so many."""
     if not report.distribution:
         return None
     longest = min(LONGEST_BAR, width - 24)
     table = Table.grid(padding=(0, 2))
-    for label, share in ranked(report.distribution):
+    for label, share in ranked(report.distribution)[:most]:
         whole, part = divmod(round(share * longest * 8), 8)
         bar = "█" * whole + PARTS[part].strip()
         table.add_row(label_name(report, label), Text(bar, style=colour_of(label)), f"{share:6.1%}")
     return table
 
 
-def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return one row per person, or a note that nobody was seen."""
+def people(report: EmotionReport, say: Phrases, width: int, most: int | None = None) -> RenderableType | None:
+    """Return one row per person, or a note that nobody was seen; with `most`, those first and how many are left."""
     if not report.people:
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
@@ -104,7 +108,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
     extra = [say["valence"], say["arousal"]] if roomy else []
     heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for person in report.people:
+    for person in report.people[:most]:
         first, *rest = leading(report, person.distribution, 4 if roomy else 3)
         table.add_row(
             str(person.person + 1),
@@ -114,16 +118,20 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
             Text(", ".join(rest), style="dim"),
             *([signed(value) for value in person.valence_arousal] if roomy else []),
         )
-    return table
+    left = len(report.people) - table.row_count
+    return Group(table, Text(say["more"].format(count=left), "dim")) if left else table
 
 
-def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return strips of coloured blocks over a time axis for the clip and its people, with episodes and gaps."""
+def strips(report: EmotionReport, say: Phrases, width: int, brief: bool = False) -> RenderableType | None:
+    """Return strips of coloured blocks over a time axis for the clip and its people, with episodes and gaps.
+
+    The brief form has the clip's strip alone.
+    """
     start, end = clip_span(report)
     if not (report.timeline or report.gaps) or end <= start:
         return None
     rows = [(say["clip"], report.timeline)]
-    rows += [(f"{say['person']} {p.person + 1}", p.timeline) for p in report.people if p.timeline]
+    rows += [(f"{say['person']} {p.person + 1}", p.timeline) for p in report.people if p.timeline and not brief]
     margin = max(cell_len(name) for name in (say["shares"], *(name for name, _ in rows))) + 2
     length = width - margin
     lines = [Text(" " * margin) + _axis(start, end, length, say)]
@@ -132,6 +140,8 @@ def strips(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
         lines.append(Text.assemble((set_cell_size(name, margin), "dim")) + _blocks(report, cells))
         if moments is report.timeline:
             lines.append(Text.assemble((set_cell_size(say["shares"], margin), "dim")) + _heights(cells))
+    if brief:
+        return Group(*lines)
     episodes = [_episode(report, episode, say) for episode in report.episodes[:LINES]]
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
@@ -273,11 +283,16 @@ def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the confidence of the answer, the gate weights, and the warnings."""
-    lines = [Text(line) for line in certainty(report, say)]
-    lines += [
+    told = warnings(report, say)
+    return Group(*(Text(line) for line in certainty(report, say)), *([] if told is None else [told]))
+
+
+def warnings(report: EmotionReport, say: Phrases) -> RenderableType | None:
+    """Return the warnings, or None if there are none."""
+    lines = [
         Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
     ]
-    return Group(*lines)
+    return Group(*lines) if lines else None
 
 
 def origin(report: EmotionReport, say: Phrases) -> RenderableType:
