@@ -69,6 +69,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
+@click.option("--verbose", is_flag=True, help="Print everything, not only what matters most.")
 @click.option(
     "--output", type=PATH, default=None, help="File of reports (.jsonl), continued by a second run, or table."
 )
@@ -95,6 +96,7 @@ def analyze(
     labels: str,
     language: str,
     as_lines: bool,
+    verbose: bool,
     strict: bool,
     picture: Path | None,
     abstain_below: float | None,
@@ -152,7 +154,7 @@ def analyze(
             unsaved += _save_views(views, result.report, file, named)
             results.add(file, result)
             if not output:
-                _tell(result.report, as_lines, console)
+                _tell(result.report, as_lines, verbose, console)
     except KeyboardInterrupt:
         if output:
             counted = f"{str(output)!r} has {_count(output)} complete lines"
@@ -262,13 +264,14 @@ def _demo_clip() -> list[Path]:
     return [make_demo_clip(Path(tempfile.mkdtemp(prefix="emotion-qwen-")) / "astronaut.mp4")]
 
 
-def _tell(report: EmotionReport, as_lines: bool, console: Console) -> None:
+def _tell(report: EmotionReport, as_lines: bool, verbose: bool, console: Console) -> None:
+    from emotion_qwen.views.brief import show_brief
     from emotion_qwen.views.render import as_json, show_report
 
     if as_lines:
         print(as_json(report), flush=True)
     else:
-        show_report(report, console)
+        (show_report if verbose else show_brief)(report, console)
 
 
 def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bool) -> None:

@@ -17,8 +17,7 @@ from emotion_qwen.records import GENERATED, EmotionReport, Episode
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views import terminal
 from emotion_qwen.views.colours import colour_of
-from emotion_qwen.views.phrases import label_name, one_line, ranked
-from emotion_qwen.views.playhead import is_still
+from emotion_qwen.views.phrases import label_name, one_line
 from emotion_qwen.views.sections import Phrases, abstention, cue_place, movement_lines
 
 LONGEST = 25
