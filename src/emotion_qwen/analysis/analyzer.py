@@ -70,7 +70,7 @@ class EmotionQwen:
         engine: a loaded model.
         detector: detects faces; CenterFace by default.
 
-    Example:
+    Examples:
         >>> from emotion_qwen import EmotionQwen
         >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
         >>> report = model.analyze("clip.mp4", labels="mer6")
