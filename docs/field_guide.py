@@ -11,12 +11,21 @@ SCHEMA = DOCS / "schema" / "emotion_report.schema.json"
 PAGE = DOCS / "reference" / "fields.md"
 HEAD = """# Every field of a report
 
-Made by `python docs/field_guide.py` from the [JSON Schema](../schema/emotion_report.schema.json), version {version}; do not edit.
+Made by `python docs/field_guide.py` from the [JSON Schema](../schema/emotion_report.schema.json), version {version};
+do not edit.
 
-`emotion-qwen analyze --json` prints reports, `--output` stores them, one per line, and the server returns them. Times are seconds
-from the start of the file, shares are 0 to 1, boxes are x1, y1, x2, y2 as shares of the width and height of the upright picture. All
-fields are always there unless marked *optional*. [Tables](../guides/export.md) hold the same values with one row per clip, person,
-window or frame.
+`emotion-qwen analyze --json` prints reports, `--output` stores them, one per line, and the server returns them. Times
+are seconds from the start of the file, shares are 0 to 1, boxes are x1, y1, x2, y2 as shares of the width and height of
+the upright picture. All fields are always there unless marked *optional*. [Tables](../guides/export.md) hold the same
+values with one row per clip, person, window or frame.
+"""
+TAIL = """
+## Provenance
+
+Keys of `provenance`; some are only there where they apply.
+
+| key | meaning |
+| --- | --- |
 """
 RECORD_ORDER = (
     "Person", "Seen", "FacialMovement", "Moment", "Episode", "Gap", "Cue", "Sentence", "Channel", "Uncertainty",
@@ -62,8 +71,7 @@ def field_guide(schema: dict[str, Any]) -> str:
     if len(unique) != len(RECORD_ORDER) + 1:
         raise KeyError(f"RECORD_ORDER lacks {sorted(set(unique) - set(RECORD_ORDER))}")
     keys = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in PROVENANCE.items())
-    tail = f"\n## Provenance\n\nKeys of `provenance`; some are only there where they apply.\n\n| key | meaning |\n| --- | --- |\n{keys}"
-    return HEAD.format(version=schema["version"]) + "".join(map(_record, unique.values())) + tail
+    return HEAD.format(version=schema["version"]) + "".join(map(_record, unique.values())) + TAIL + keys
 
 
 def _record(record: dict[str, Any]) -> str:
@@ -96,7 +104,9 @@ def _type(field: dict[str, Any]) -> str:
         return f"object: name to {_type(values)}" if isinstance(values, dict) else "object"
     low, high = field.get("minimum"), field.get("maximum")
     bounds = f" {low} to {high}" if high is not None else f" from {low}" if low is not None else ""
-    return {"number": "number", "integer": "whole number", "boolean": "true or false"}.get(field["type"], field["type"]) + bounds
+    return {"number": "number", "integer": "whole number", "boolean": "true or false"}.get(
+        field["type"], field["type"]
+    ) + bounds
 
 
 def _sentence(text: str) -> str:

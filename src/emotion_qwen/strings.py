@@ -17,6 +17,7 @@ PHRASES: Strings = {
         "This is what the picture evokes in viewers, not what a person shows (--evoked).",
         "这是图片引起观看者的情感，而不是画面中的人所表现的情感（--evoked）。",
     ),
+    "untrained": ("labels of your own, untrained", "自定义标签，未经训练"),
     "valence": ("valence", "效价"),
     "arousal": ("arousal", "唤醒度"),
     "pleasant": ("pleasant", "愉快"),
@@ -202,6 +203,29 @@ SENTENCES: Strings = {
         "the reasoning concludes {own!r}, but the measured label is {label!r}; the label does not "
         "depend on the reasoning",
         "推理的结论是“{own}”，而测得的标签是“{label}”；标签不依赖推理",
+    ),
+    "doubted_reasoning": ("reasoning: {doubt}", "推理：{doubt}"),
+    # warnings about what a model was never trained for
+    "untrained_own": (
+        "the labels are your own ({name}); no model was trained on them, so the shares are a guess",
+        "标签为自定义标签（{name}）；模型没有用这些标签训练过，份额只是猜测",
+    ),
+    "untrained_set": (
+        "the model was never trained for the label set '{name}'; its shares are a guess",
+        "模型没有用标签集 {name} 训练过，份额只是猜测",
+    ),
+    "untrained_evoked": (
+        "the model was never asked what pictures evoke; its shares are a guess",
+        "模型没有学习过图片引起的情感，份额只是猜测",
+    ),
+    "untrained_channel": (
+        "the model was never trained for the channel '{name}'; its answer by this channel is a guess",
+        "模型没有用“{name}”通道训练过，该通道的判断只是猜测",
+    ),
+    "no_voice": ("no voice was heard in the sound; it was ignored", "声音中没有听到人声，已忽略"),
+    "other_words": (
+        "the words are in Chinese characters, but the questions in English; the answer by words is a guess",
+        "台词不是中文，而提问使用中文；根据台词的判断只是猜测",
     ),
 }
 """Sentences that `analysis` composes from measurements."""

@@ -38,7 +38,7 @@ def settings() -> dict:
         pass
 
     Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: suffix)
-    return yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)  # noqa: S506
+    return yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)
 
 
 def navigation(entries) -> list[str]:

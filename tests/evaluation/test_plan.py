@@ -48,7 +48,7 @@ def test_a_model_has_the_name_that_it_is_given(tmp_path, monkeypatch):
     models = ["nano", "before=runs/a/model", "after=runs/b/model", "theirs=" + url, "runs/lr=3/model", "基线=nano"]
     assert list(folder_names(models).values()) == ["nano", "before", "after", "theirs", "model", "基线"]
     assert split_model("theirs=" + url) == ("theirs", url) and split_model(url) == ("", url)
-    with pytest.raises(SettingsError, match="two models are called 'a', one of them 'a=x'; give each a name of its own"):
+    with pytest.raises(SettingsError, match="two models are called 'a', one of them 'a=x'; give each"):
         folder_names(["a=x", "a=y"])
     with pytest.raises(SettingsError, match="two models are called 'nano'"):
         folder_names(["nano", "nano=other"])

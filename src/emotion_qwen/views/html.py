@@ -24,7 +24,7 @@ from emotion_qwen.files import write_whole
 from emotion_qwen.media.write.playable import Playable, playable, wave_peaks
 from emotion_qwen.records import EmotionReport
 from emotion_qwen.strings import PHRASES, in_language
-from emotion_qwen.taxonomy import CONCEPTS, concept
+from emotion_qwen.taxonomy import coordinates
 from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
@@ -119,7 +119,7 @@ def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object
         "names": {label: label_name(report, label) for label in labels},
         "colours": {label: colour_of(label) for label in labels},
         "inks": {label: ink_on(colour_of(label)) for label in labels},
-        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "places": {label: coordinates(label) for label in labels},
         "start": start,
         "end": end,
         "step": sampling_step(report),

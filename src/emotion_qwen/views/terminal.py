@@ -52,13 +52,16 @@ STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 def headline(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the label with its share, or that there is no answer, and the model's sentence."""
     reason, lines = abstention(report), list[RenderableType]()
-    if report.label is None or report.valence_arousal is None:
+    if report.label is None:
         lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
     else:
         name, share = label_name(report, report.label), report.distribution[report.label]
-        valence, arousal = report.valence_arousal
         line = Text.assemble(("■ ", colour_of(report.label)), (name, "bold"), f"  {share:.0%}")
-        line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        if report.valence_arousal is not None:
+            valence, arousal = report.valence_arousal
+            line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        elif report.provenance.get("label_set_trained") is False:
+            line.append(f"   {say['untrained']}", "dim")
         if not is_still(report):
             line.append(f"   {say['whole_clip']}", "dim")
         if reason is not None:
@@ -101,7 +104,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
     roomy = width >= 96
-    extra = [say["valence"], say["arousal"]] if roomy else []
+    extra = [say["valence"], say["arousal"]] if roomy and report.people[0].valence_arousal else []
     heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for person in report.people:
@@ -112,7 +115,7 @@ def people(report: EmotionReport, say: Phrases, width: int) -> RenderableType | 
             str(person.frames),
             Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
             Text(", ".join(rest), style="dim"),
-            *([signed(value) for value in person.valence_arousal] if roomy else []),
+            *([signed(value) for value in person.valence_arousal or ()] if extra else []),
         )
     return table
 

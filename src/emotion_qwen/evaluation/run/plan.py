@@ -25,7 +25,6 @@ from emotion_qwen.extensions import beside
 from emotion_qwen.files import write_whole
 from emotion_qwen.settings import Settings, read_yaml
 
-
 _NAMED_MODEL = re.compile(r"(\w[\w.-]*)=(.+)")
 
 
@@ -127,8 +126,8 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     for name in settings.models:
         try:
             answerer = make_answerer(
-                split_model(name)[1], device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint,
-                workers=settings.workers, replies=settings.replies,
+                split_model(name)[1], device=device_of_process(settings.device), batch=settings.batch,
+                endpoint=settings.endpoint, workers=settings.workers, replies=settings.replies,
             )  # fmt: skip
         except EmotionQwenError as error:
             last = error
