@@ -1,4 +1,4 @@
-# make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
+# make analyze [CLIP=path] [ARGS=...]   report which emotions the people in a clip show; without CLIP, in a demo clip
 # make test [ARGS=...]                  run the tests
 # make parts                            fetch what tests marked `mini` need; they are skipped without it (network)
 # make fresh                            clone into an awkward folder, install there, run every documented command (network)
