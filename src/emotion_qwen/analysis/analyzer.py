@@ -48,7 +48,7 @@ from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.questions import LANGUAGES, describe_question, label_question
 from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, EmotionReport
-from emotion_qwen.strings import PHRASES, SENTENCES, in_language
+from emotion_qwen.strings import PHRASES, SENTENCES, file_warning, in_language
 from emotion_qwen.taxonomy import OWN, chosen_labels
 
 
@@ -389,7 +389,7 @@ class EmotionQwen:
             "words_from": clip.words_from,
             "heard_seconds": 0.0 if heard is None else round(len(heard) / clip.sample_rate, 3),
             "size": list(clip.size),
-            "warnings": list(clip.warnings),
+            "warnings": [file_warning(text, reading.language) for text in clip.warnings],
             "took": 0.0,  # seconds, set when everything is done
         }
         say, phrases = in_language(SENTENCES, reading.language), in_language(PHRASES, reading.language)

@@ -16,12 +16,14 @@ from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
+    measure_name,
     measurement,
     nobody_note,
     one_line,
     ranked,
     signed,
     step_name,
+    word_name,
 )
 from emotion_qwen.views.playhead import has_picture, is_still
 from emotion_qwen.views.sections import (
@@ -179,7 +181,9 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
         when, whose = cue_place(report, cue, say)
         lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(cue.text, cue.kind, say)}")
         if cue.measures:
-            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in cue.measures.items())
+            numbers = " · ".join(
+                f"{escape(measure_name(report, name))} {measurement(value)}" for name, value in cue.measures.items()
+            )
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
@@ -195,7 +199,8 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
         yield f"### {_head('why', say)}"
         yield "\n".join(lines)
     if report.words:
-        yield f"{_head('words_open', say)}: {_sentence(', '.join(report.words), GENERATED, say)}"
+        words = ", ".join(word_name(report, word) for word in report.words)
+        yield f"{_head('words_open', say)}: {_sentence(words, GENERATED, say)}"
     if report.reasoning:
         yield f"### {_head('reasoning', say)}"
         steps = enumerate(report.reasoning.items(), 1)

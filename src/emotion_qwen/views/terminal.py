@@ -20,12 +20,14 @@ from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
+    measure_name,
     measurement,
     nobody_note,
     one_line,
     ranked,
     signed,
     step_name,
+    word_name,
 )
 from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
 from emotion_qwen.views.sections import (
@@ -226,14 +228,16 @@ def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
     table = Table.grid(padding=(0, 2, 0, 0))
     for cue in report.cues:
         when, whose = cue_place(report, cue, say)
-        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(cue, whose, say))
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(report, cue, whose, say))
     return Group(Text(say["cues"], "bold"), table)
 
 
-def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
+def _cue(report: EmotionReport, cue: Cue, whose: str, say: Phrases) -> Text:
     line = Text.assemble((f"{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
     if cue.measures:
-        numbers = " · ".join(f"{one_line(name)} {measurement(value)}" for name, value in cue.measures.items())
+        numbers = " · ".join(
+            f"{one_line(measure_name(report, name))} {measurement(value)}" for name, value in cue.measures.items()
+        )
         line.append(f"\n{numbers}", "dim")
     return line
 
@@ -247,7 +251,7 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
-        words = ", ".join(one_line(word) for word in report.words)
+        words = ", ".join(one_line(word_name(report, word)) for word in report.words)
         lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
@@ -287,6 +291,6 @@ def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return model, weights, label set and budget, and the limits of the answer."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
-    parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
+    parts += [f"{say[name]} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
     parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
     return Group(Text(one_line(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
