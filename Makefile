@@ -1,7 +1,8 @@
-# make analyze [CLIP=path] [ARGS=...]   say what the people in a clip feel; without CLIP, in a clip made on the spot
+# make analyze [CLIP=path] [ARGS=...]   report which emotions the people in a clip show; without CLIP, in a demo clip
 # make test [ARGS=...]                  run the tests
 # make parts                            fetch what tests marked `mini` need; they are skipped without it (network)
 # make fresh                            clone into an awkward folder, install there, run every documented command (network)
+# make docs                             build the documentation site into build/site
 # make lint | check | clean             ruff and mypy | lint and test | remove .venv and caches
 # PYTHON=python3.12 make test           choose another Python (3.11 or newer)
 
@@ -14,7 +15,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 override CLIP := $(value CLIP)
 export CLIP
 
-.PHONY: help analyze test parts fresh lint check clean setup setup-dev
+.PHONY: help analyze test parts fresh docs lint check clean setup setup-dev setup-docs
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +40,11 @@ parts: setup-dev
 fresh: setup-dev
 	@$(PY) -m pytest -m "slow and network" tests/fresh $(ARGS)
 
+# Browsers search only pages that a server sends; `python -m http.server -d build/site` is enough.
+docs: setup-docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; with search: python3 -m http.server -d build/site"
+
 lint: setup-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -55,6 +61,7 @@ clean:
 # `make analyze ARGS=--json > reports.jsonl` writes reports and nothing else.
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
+setup-docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 	@echo "installing Emotion-Qwen into $(VENV) (minutes, the first time)" >&2
@@ -69,6 +76,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	@echo "installing Emotion-Qwen and what its tests need into $(VENV) (minutes, the first time)" >&2
 	@$(PIP) -e ".[train,serve,dev]" >&2
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.created
+	@echo "installing what the documentation needs into $(VENV) (minutes, the first time)" >&2
+	@$(PIP) -e ".[docs]" >&2
+	@touch $@
 
 # A stamp, not the interpreter itself, says that it is whole: an interrupted venv has a python but no pip.
 $(VENV)/.created:

@@ -7,7 +7,16 @@ import sys
 import pytest
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, concept, label_set
+from emotion_qwen.taxonomy import (
+    CONCEPTS,
+    LABEL_SETS,
+    OWN,
+    chosen_labels,
+    concept,
+    feeling_word,
+    label_set,
+    valence_arousal,
+)
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)
@@ -50,3 +59,40 @@ def test_unknown_names_are_refused_with_the_choices() -> None:
 def test_taxonomy_loads_no_torch() -> None:
     code = "import sys, emotion_qwen.taxonomy; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_labels_of_ones_own_become_a_set() -> None:
+    labels = chosen_labels(" amused,Deeply  moved，puzzled、感动 ")
+    assert labels.labels == ("amused", "Deeply moved", "puzzled", "感动") == labels.names("zh")
+    assert labels.name == "amused,Deeply moved,puzzled,感动" and labels.source == OWN
+    assert chosen_labels(labels.name) == labels == chosen_labels(list(labels.labels))
+    assert chosen_labels("mer6") is LABEL_SETS["mer6"]
+    assert feeling_word("puzzled", "en") == "puzzled" and feeling_word("joy", "en") == "happy"
+    assert valence_arousal({"amused": 0.5, "Deeply moved": 0.5}) is None
+    assert valence_arousal({"amused": 0.5, "puzzled": 0.5}) == pytest.approx((0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("amused,,moved", "label 2 of 3 is empty; expected a word, remove the extra comma"),
+        ("amused,", "label 2 of 2 is empty"),
+        (["amused"], "one label given; expected 2 to 50 to choose from, separated by commas"),
+        ([], "0 labels given; expected 2 to 50"),
+        ([str(number) for number in range(51)], "51 labels given"),
+        ("amused,moved,Amused", "label 'Amused' is there twice; expected different labels, remove one of them"),
+        ("感动，感动", "label '感动' is there twice"),
+        (
+            "amused,<moved>",
+            "label '<moved>' has the character '<'; expected letters, digits, spaces, hyphens",
+        ),
+        ("amused,\x1b[31m", "has the character '\\\\x1b'"),
+        ("amused,😀", "has the character '😀'"),
+        ("amused," + "a" * 41, "has 41 characters; expected at most 40, shorten it"),
+        ("amused", "unknown label set 'amused'; .* Separate labels of your own by commas."),
+    ],
+)
+def test_labels_that_cannot_be_are_refused_in_one_line(labels, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        chosen_labels(labels)
+    assert "\n" not in str(refused.value)

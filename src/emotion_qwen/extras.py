@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from emotion_qwen.errors import MissingPackage
 
 DISTRIBUTION = "emotion-qwen"
-DEVELOPMENT = "dev"
+DEVELOPMENT = ("dev", "docs")
 IMPORTED_AS = {
     "scikit-learn": "sklearn",
     "opencv-python": "cv2",
@@ -48,7 +48,7 @@ def known_extras() -> list[str]:
         names = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     except importlib.metadata.PackageNotFoundError:
         names = []
-    return [name for name in names if name != DEVELOPMENT]
+    return [name for name in names if name not in DEVELOPMENT]
 
 
 def install_command(extra: str) -> str:

@@ -14,8 +14,11 @@ class Utterance:
     """Words with their time: `start` and `end` in seconds on the clip's clock."""
 
     start: float
+    """seconds."""
     end: float
+    """seconds."""
     text: str
+    """the words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,7 @@ HEAD_ANGLES = ("yaw", "pitch", "roll")
 """How a head is turned, degrees: yaw is positive to the right of the picture, pitch upwards, roll clockwise."""
 MEASURED, GENERATED = "measured", "generated"
 CHANNELS = ("picture", "sound", "words", "context")
-"""What a model can be told of a clip, in the order in which it is told."""
+"""The inputs of a model about a clip, in the order of its prompt."""
 ABOUT = PEOPLE, WHOLE, EVOKED = "people", "whole", "evoked"
 """What a report is about: what people show; the same, answered from whole frames and all sound where nobody is found;
 or what the picture evokes in whoever looks at it."""
@@ -109,18 +112,22 @@ SentenceKind = Annotated[str, Field(json_schema_extra={"enum": [MEASURED, GENERA
 
 @dataclass(frozen=True)
 class Moment:
-    """One window of a timeline: what is felt between two times, in seconds, with shares before and after smoothing."""
+    """One window of a timeline: what is shown between two times, in seconds, with shares before and after smoothing."""
 
     start: float
+    """seconds."""
     end: float
+    """seconds."""
     label: str
+    """the likeliest, after smoothing."""
     distribution: Shares
     """Smoothed."""
     raw: Shares
     """As the window alone gave it."""
-    valence_arousal: tuple[Signed, Signed]
+    valence_arousal: tuple[Signed, Signed] | None
+    """expected values over the smoothed distribution; None if a label has no known place (own labels)."""
     channels: tuple[Modality, ...]
-    """Of `CHANNELS`, those that the window holds."""
+    """The channels that the window contains."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +135,13 @@ class Episode:
     """A stretch of a timeline with one label: from its onset to its offset, seconds, with the time of its peak."""
 
     label: str
+    """of the label set."""
     onset: float
+    """seconds, its beginning."""
     offset: float
+    """seconds, its end."""
     peak: float
+    """seconds, the middle of the window with the largest share."""
     share: Share
     """The label's share at the peak."""
 
@@ -140,8 +151,11 @@ class Gap:
     """A stretch of a clip without an answer: from `start` to `end`, seconds, and why, in the report's language."""
 
     start: Seconds
+    """seconds."""
     end: Seconds
+    """seconds."""
     reason: str
+    """why there is no answer, in the report's language."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +163,9 @@ class FacialMovement:
     """Something that a face does for a while, measured from crops of it."""
 
     name: str
-    """the measurement, a key of `faces.face_claims.SCALES`."""
+    """the measurement, such as "smile" or "jaw"; a key of `faces.face_claims.SCALES`."""
     word: str
-    """what is claimed of it, a key of `faces.face_claims.PHRASES`."""
+    """the word for it, such as "broad smile" or "mouth open"; a key of `faces.face_claims.PHRASES`."""
     start: Seconds
     """seconds, of the first crop in which the claim holds."""
     end: Seconds
@@ -159,7 +173,7 @@ class FacialMovement:
     peak: Seconds
     """seconds, of the crop in which it is clearest."""
     value: float
-    """what was measured there: 0 to 1, or degrees for `HEAD_ANGLES`."""
+    """what was measured there: 0 to 1, or degrees for the angles of the head."""
 
 
 @dataclass(frozen=True)
@@ -171,34 +185,44 @@ class Seen:
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 as shares of width and height."""
     score: float
-    """of the detector, 0 to 1."""
+    """confidence of the face detector, 0 to 1."""
     distribution: Shares = field(default_factory=dict)
     """label -> share in this frame, by picture alone, not smoothed; empty where no crop of it was read."""
     actions: dict[str, float] = field(default_factory=dict)
-    """facial action -> 0 to 1, then `HEAD_ANGLES` in degrees; JSON leaves it out where no crop was read, or where the
-    model does not measure it."""
+    """facial action -> 0 to 1, then yaw, pitch and roll of the head in degrees; left out where no crop was read, or if
+    the model does not measure it."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """What one tracked person shows: label and distribution over the chosen label set, and when the face was seen."""
+    """What one tracked person shows: label and distribution over the label set, and when the face was seen."""
 
     person: Count
+    """number in order of first appearance, from 0; all views and tables count from 1."""
     label: str
+    """the likeliest, by picture alone."""
     distribution: Shares
+    """label -> mean share over the crops of this person, by picture alone."""
     start: Seconds
+    """seconds, when the face is first seen."""
     end: Seconds
+    """seconds, when it is last seen."""
     frames: Annotated[int, Field(ge=1)]
+    """number of analyzed frames that show the face."""
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 of the face where it was seen best, as shares of width and height."""
     gate: Shares
-    valence_arousal: tuple[Signed, Signed] = (0.0, 0.0)
+    """mean fusion weights over the crops, "general" and "emotion"."""
+    valence_arousal: tuple[Signed, Signed] | None = (0.0, 0.0)
+    """expected values over the distribution, each in -1..1; None if a label has no known place (own labels)."""
     seen: tuple[Seen, ...] = ()
     """The track, in order of time."""
     timeline: tuple[Moment, ...] = ()
+    """windows of this person, by picture alone; empty for a picture."""
     episodes: tuple[Episode, ...] = ()
+    """stretches of this person's timeline with one label."""
     face: tuple[FacialMovement, ...] = ()
-    """What the face does, in order of time; JSON leaves it out where it is empty, as for a model that does not measure
+    """What the face does, in order of time; left out of JSON where it is empty, as for a model that does not measure
     it."""
 
 
@@ -211,7 +235,7 @@ class Cue:
     """Something that can be checked: where and when it is, what it says, and the measurements behind it."""
 
     modality: Modality
-    """of `CHANNELS`."""
+    """the channel that it is about."""
     start: float
     """seconds; a picture has 0."""
     end: float
@@ -223,7 +247,7 @@ class Cue:
     measures: dict[str, float] = field(default_factory=dict)
     """name with its unit -> value; a face or voice cue always has one."""
     person: int | None = None
-    """whose it is, as in `people`; None where that is not known."""
+    """number of the person, as in `people`; None where that is not known."""
     box: tuple[float, float, float, float] | None = None
     """x1, y1, x2, y2 as shares of width and height; None without a place in the picture."""
 
@@ -233,10 +257,12 @@ class Sentence:
     """A sentence and where it comes from: "generated" by the model, or "measured", composed from measurements."""
 
     text: str
+    """in the report's language."""
     kind: SentenceKind
+    """"generated" or "measured"."""
     contradicted: tuple[str, ...] = ()
-    """what of a generated sentence the measurements do not confirm, one clause each; JSON leaves it out where it is
-    empty."""
+    """the parts of a generated sentence that the measurements do not confirm, one clause each; left out of JSON where
+    it is empty."""
 
 
 @dataclass(frozen=True)
@@ -244,18 +270,19 @@ class Channel:
     """What one channel alone says, and how far the answer moves without it."""
 
     channel: Modality
-    """of `CHANNELS`."""
+    """the input."""
     label: str
-    """what the channel alone says most; "" where the clip has nothing of it."""
+    """the likeliest label by this channel alone; "" if the clip does not have the channel."""
     distribution: Shares
-    """what it alone says; empty where the clip has nothing of it."""
+    """label -> share by this channel alone; empty if the clip does not have the channel."""
     moved: float
-    """natural logarithm of the clip's label's share with all channels over its share without this one."""
+    """influence: natural logarithm of the share of the clip's label with all channels, divided by its share without
+    this one."""
     agrees: bool
-    """whether its own label is the clip's, or it alone says next to nothing (all labels nearly alike)."""
+    """whether its label is that of the clip, or all its labels are nearly equally likely."""
     weight: Share | None = None
-    """how much the channel counts beside the others, 0 to 1, by its reliability on validation data; None where that is
-    unknown and the model weighs the channels itself."""
+    """how much the channel counts beside the others, by its reliability on validation data; None where that is unknown
+    and the model weighs the channels itself."""
 
 
 @dataclass(frozen=True)
@@ -265,25 +292,25 @@ class Uncertainty:
     confidence: Share | None
     """the leading label's share after calibration, 0 to 1; None where there is no answer."""
     entropy: Share | None
-    """of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise."""
+    """entropy of the distribution as a share of the largest possible, 0 (certain) to 1; None likewise."""
     calibrated: bool
     """whether every channel of the clip was calibrated for this model and label set."""
     threshold: Share
-    """confidence below which the report abstains."""
+    """confidence below which the report gives no answer."""
     abstains: bool
-    """whether it does: a label that stands all the same is not an answer."""
+    """whether it gives no answer; a label that is there all the same is not an answer."""
     reason: str = ""
-    """why it abstains, in the report's language; "" where it does not."""
+    """why there is no answer, in the report's language; "" if there is one."""
 
 
 @dataclass(frozen=True)
 class EmotionReport:
-    """What the people in a clip feel, as far as a model can say, and where the answer comes from.
+    """What the people in a clip show, as far as a model can say, and where the answer comes from.
 
     Each field is described in `docs/schema/emotion_report.schema.json`. Times are seconds on the clip's clock, shares
     are 0 to 1, boxes are x1, y1, x2, y2 as shares of width and height. Nothing in a report is changed once it is made.
 
-    Example:
+    Examples:
         >>> report = EmotionQwen.load().analyze("clip.mp4")
         >>> report.label  # None where no face was found, no voice is heard and nothing is said
         'happy'
@@ -294,13 +321,13 @@ class EmotionReport:
     """
 
     source: str
-    """the path as given."""
+    """the path of the clip, as given."""
     label: str | None
-    """of the label set, the likeliest; None where nothing can be answered."""
+    """the likeliest label of the set; None where nothing can be answered."""
     distribution: Shares
     """label -> share of all channels together; empty where nothing can be answered."""
     people: tuple[Person, ...]
-    """one of each tracked face, by picture alone; several faces are never merged."""
+    """one entry per tracked face, by picture alone; several faces are never merged."""
     gate: Shares
     """mean fusion weights, "general" and "emotion"."""
     summary: str
@@ -308,7 +335,8 @@ class EmotionReport:
     language: Annotated[str, Field(json_schema_extra={"enum": ["en", "zh"]})]
     """"en" or "zh", of all texts."""
     valence_arousal: tuple[Signed, Signed] | None = None
-    """expected values over the distribution, each in -1..1; None where nothing can be answered."""
+    """expected values over the distribution, each in -1..1; None where nothing can be answered, or if a label has no
+    known place (own labels)."""
     timeline: tuple[Moment, ...] = ()
     """overlapping windows in order of time; empty for a picture. No window reaches into a gap."""
     episodes: tuple[Episode, ...] = ()
@@ -316,22 +344,22 @@ class EmotionReport:
     gaps: tuple[Gap, ...] = ()
     """stretches without an answer, in order of time; empty for a picture."""
     about: Annotated[str, Field(json_schema_extra={"enum": list(ABOUT)})] = PEOPLE
-    """of `ABOUT`, what was asked."""
+    """what was asked: what people show, the same with whole frames and all sound, or what the picture evokes."""
     cues: tuple[Cue, ...] = ()
-    """what the answer can be checked against."""
+    """evidence with its measurements, against which the answer can be checked."""
     words: tuple[str, ...] = ()
     """open words for the emotion, likeliest first, whatever the label set."""
     rationale: tuple[Sentence, ...] = ()
-    """why, sentence by sentence."""
+    """the reasons, sentence by sentence."""
     channels: tuple[Channel, ...] = ()
-    """of each channel, what it says and how much it counted."""
+    """per channel, its own answer and how much it counted."""
     uncertainty: Uncertainty | None = None
-    """how far to trust this; None of a report that was made without."""
+    """how far to trust the answer; None in a report that was made without it."""
     utterances: tuple[Utterance, ...] = ()
-    """the words that were read."""
+    """the words that were used, from a file, the clip itself or speech recognition."""
     context: str = ""
-    """what the user said of the situation."""
+    """what the user said about the situation."""
     reasoning: dict[str, str] = field(default_factory=dict)
-    """step -> text, where structured thinking was asked for; all of it is generated."""
+    """step -> text, if reasoning was requested; all of it is generated."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """model, weights, prompt, budgets, warnings."""
+    """how the report was made: model, weights, prompt, settings, warnings."""

@@ -7,7 +7,9 @@ are not translated into each other: `worried` is no label of a set that has only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -329,6 +331,52 @@ def label_set(name: str) -> LabelSet:
     return LABEL_SETS[name]
 
 
+OWN = "given by the user"
+"""Source of a label set that was made of a user's own labels; no model was trained on it."""
+_SEPARATORS = re.compile("[,，、]")
+_MOST_LABELS, _LONGEST_LABEL = 50, 40
+
+
+def chosen_labels(labels: str | Sequence[str]) -> LabelSet:
+    """Return a label set by its name, or one that is made of a user's own labels.
+
+    Args:
+        labels: name of a label set, or at least two labels, as a sequence or separated by commas; of one to 40 letters,
+            digits, spaces, hyphens and apostrophes, in any script. They are the same in English and Chinese.
+
+    Raises:
+        SettingsError: no such set, or the labels are fewer than two or more than 50, or one of them is empty, too long,
+            there twice, or has other characters.
+    """
+    if isinstance(labels, str) and not _SEPARATORS.search(labels):
+        if labels not in LABEL_SETS:
+            raise SettingsError(
+                f"{unknown_choice('label set', labels, LABEL_SETS)} Separate labels of your own by commas."
+            )
+        return LABEL_SETS[labels]
+    given = _SEPARATORS.split(labels) if isinstance(labels, str) else labels
+    names = tuple(" ".join(unicodedata.normalize("NFC", label).split()) for label in given)
+    for number, name in enumerate(names, 1):
+        others = [letter for letter in name if letter not in " -'’" and unicodedata.category(letter)[0] not in "LMN"]
+        if not name:
+            raise SettingsError(f"label {number} of {len(names)} is empty; expected a word, remove the extra comma")
+        if others:
+            raise SettingsError(
+                f"label {name!r} has the character {others[0]!r}; expected letters, digits, spaces, hyphens and "
+                "apostrophes"
+            )
+        if len(name) > _LONGEST_LABEL:
+            raise SettingsError(
+                f"label {name!r} has {len(name)} characters; expected at most {_LONGEST_LABEL}, shorten it"
+            )
+        if name.casefold() in [other.casefold() for other in names[: number - 1]]:
+            raise SettingsError(f"label {name!r} is there twice; expected different labels, remove one of them")
+    if not 2 <= len(names) <= _MOST_LABELS:
+        count = "one label" if len(names) == 1 else f"{len(names)} labels"
+        raise SettingsError(f"{count} given; expected 2 to {_MOST_LABELS} to choose from, separated by commas")
+    return LabelSet(",".join(names), names, names, OWN)
+
+
 ADJECTIVES = {
     "happiness": "happy", "sadness": "sad", "anger": "angry", "surprise": "surprised", "disgust": "disgusted",
     "fear": "afraid", "contempt": "contemptuous", "boredom": "bored", "worry": "worried", "anxiety": "anxious",
@@ -341,11 +389,11 @@ ADJECTIVES = {
 def feeling_word(label: str, language: str) -> str:
     """Return a label as said of a person who feels it: `anger` and `angry` are "angry" in English.
 
-    In Chinese, and where no adjective is known, this is the first name of the concept.
-
-    Raises:
-        SettingsError: no concept has that label.
+    In Chinese, and where no adjective is known, this is the first name of the concept. A label that is in no label set
+    is returned as it is, because a user's own label is said as it was given.
     """
+    if label not in _labels_of_sets():
+        return label
     name = concept(label)
     return CONCEPTS[name].chinese[0] if language == "zh" else ADJECTIVES.get(name, name)
 
@@ -364,18 +412,32 @@ def concept(label: str) -> str:
 
 
 @cache
+def _labels_of_sets() -> frozenset[str]:
+    return frozenset((*CONCEPTS, *(name for labels in _SETS for name in (*labels.labels, *labels.chinese))))
+
+
+@cache
 def concept_of_word() -> dict[str, str]:
     """Return the table from every name and alias, lower case, to the name of its concept."""
     return {word: c.name for c in _CONCEPTS for word in (c.name, *c.english, *c.chinese)}
 
 
-def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float]:
+def coordinates(label: str) -> tuple[float, float] | None:
+    """Return valence and arousal of a label, each -1..1; None if it is no known emotion."""
+    name = concept_of_word().get(label.strip().lower())
+    return None if name is None else (CONCEPTS[name].valence, CONCEPTS[name].arousal)
+
+
+def valence_arousal(distribution: Mapping[str, float]) -> tuple[float, float] | None:
     """Return the expected valence and arousal, each -1..1, of a distribution; see `COORDINATES_SOURCE`.
 
-    Raises:
-        SettingsError: a label is not a known emotion.
+    Returns:
+        None if a label is no known emotion.
     """
-    weighted = [(CONCEPTS[concept(label)], share) for label, share in distribution.items()]
+    places = {label: coordinates(label) for label in distribution}
+    weighted = [(place, distribution[label]) for label, place in places.items() if place is not None]
+    if len(weighted) < len(distribution):
+        return None
     total = sum(share for _, share in weighted) or 1.0
-    valence, arousal = (sum(getattr(c, name) * share for c, share in weighted) for name in ("valence", "arousal"))
+    valence, arousal = (sum(place[axis] * share for place, share in weighted) for axis in (0, 1))
     return valence / total, arousal / total

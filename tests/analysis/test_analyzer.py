@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 
 import av
@@ -16,6 +17,8 @@ from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.records import EmotionReport, Utterance
 from emotion_qwen.taxonomy import label_set
+from emotion_qwen.views.html import compose_page
+from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.render import as_json, show_report
 
 KEYS = [field.name for field in dataclasses.fields(EmotionReport)]
@@ -255,3 +258,27 @@ def test_sound_named_for_a_deaf_model_is_refused(deaf_analyzer, tmp_path):
         analyzer.sources(audio=tmp_path / "voice.wav")
     assert analyzer.sources() == Sources(sound=False, words=False)
     assert analyzer.sources(transcript=tmp_path / "a.srt").words
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_labels_of_ones_own_are_answered_and_said_to_be_untrained(analyzer, face_file, language):
+    report = analyzer.analyze(face_file, ["amused", "moved", "puzzled"], language)
+    assert set(report.distribution) == {"amused", "moved", "puzzled"} == set(report.people[0].distribution)
+    assert sum(report.distribution.values()) == pytest.approx(1) and not report.uncertainty.calibrated
+    assert report.provenance["label_set"] == "amused,moved,puzzled" and report.provenance["label_set_trained"] is False
+    assert report.valence_arousal is None is report.people[0].valence_arousal  # where "moved" lies is not known
+    warning = {"en": "no model was trained on them", "zh": "模型没有用这些标签训练过"}[language]
+    assert warning in report.provenance["warnings"][0]
+    console = Console(record=True, width=100, file=io.StringIO())
+    show_report(report, console)
+    mark = {"en": "labels of your own, untrained", "zh": "自定义标签，未经训练"}[language]
+    page = compose_page(report, None, None)
+    for view in (console.export_text(), as_markdown(report), page):
+        assert report.label in view and mark in view and warning[:8] in view
+    assert 'id="plane"' not in page
+
+
+def test_own_labels_that_are_known_emotions_have_valence_and_arousal(analyzer, face_file):
+    report = analyzer.analyze(face_file, "bored，amused")  # a Chinese comma
+    assert report.provenance["label_set"] == "bored,amused" and report.valence_arousal is not None
+    assert analyzer.analyze(face_file, "感动、好笑", "zh").label in ("感动", "好笑")

@@ -31,7 +31,7 @@ def place(tmp_path, monkeypatch, tasks_as_before):
 
 
 def test_a_task_of_ones_own_is_answered_and_scored_again(place, capsys):
-    (place / "my_tasks.py").write_text(block("benchmarks.md", "## Tasks of your own", "python"))
+    (place / "my_tasks.py").write_text(block("own_tasks.md", "# Tasks of your own", "python"))
     asked = [
         "eval",
         "--tasks",

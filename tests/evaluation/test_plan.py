@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.evaluation.run.plan import EvalSettings, folder_names, read_values
+from emotion_qwen.evaluation.run.plan import EvalSettings, folder_names, read_values, split_model
 from emotion_qwen.evaluation.tasks import TASKS, load_tasks
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "eval").glob("*.yaml"))
@@ -41,6 +41,20 @@ def test_every_model_has_a_folder_of_its_own():
     assert len(set(names.values())) == 3 and len(names["nano"]) == len("nano-123456")
     pair = folder_names(["nano", "openai:http://127.0.0.1:8000/v1#nano"])
     assert pair["openai:http://127.0.0.1:8000/v1#nano"] == "nano-127.0.0.1-8000", "who reads the page must know which"
+
+
+def test_a_model_has_the_name_that_it_is_given(tmp_path, monkeypatch):
+    url = "openai:http://host/v1?key=a#m"
+    models = ["nano", "before=runs/a/model", "after=runs/b/model", "theirs=" + url, "runs/lr=3/model", "基线=nano"]
+    assert list(folder_names(models).values()) == ["nano", "before", "after", "theirs", "model", "基线"]
+    assert split_model("theirs=" + url) == ("theirs", url) and split_model(url) == ("", url)
+    with pytest.raises(SettingsError, match="two models are called 'a', one of them 'a=x'; give each"):
+        folder_names(["a=x", "a=y"])
+    with pytest.raises(SettingsError, match="two models are called 'nano'"):
+        folder_names(["nano", "nano=other"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=3").mkdir()
+    assert folder_names(["lr=3"]) == {"lr=3": "lr-3"}  # a path that exists is a model, whatever its name
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ REFUSED = {
     "--data benchmarks": "benchmark files under their owners' terms",
     "eval score results/first": "the run on these files",
     "eval score results/own": "the run on these files",
-    "eval compare": "finished runs",
+    "eval compare results/a": "finished runs",
+    "eval compare results/first": "likewise",
+    "eval compare results/mine": "likewise",
     "data import release": "the release's annotations",
     "data import parquet": "a dataset in Parquet",
 }
@@ -171,6 +173,13 @@ def test_the_tests_pass_there_with_read_only_sources(clone: Path) -> None:
                 path.chmod(path.stat().st_mode & 0o555)
     done = run(["env", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", *command], clone, 3600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_the_documentation_is_built(clone: Path) -> None:
+    done = run(["make", "docs"], clone, 1800)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for page in ("index.html", "zh/index.html", "reference/cli.html", "reference/python.html"):
+        assert (clone / "build" / "site" / page).is_file()
 
 
 def test_it_runs_with_the_python_of_the_clone(clone: Path) -> None:

@@ -77,8 +77,7 @@ def _pictures(folder: Path) -> None:
 
     photograph = Image.fromarray(data.astronaut())
     photograph.save(folder / "photo.jpg")
-    for label in ("happiness", "sadness"):
-        place = folder / "faces" / label
+    for place in (folder / name / label for name in ("faces", "held_out") for label in ("happiness", "sadness")):
         place.mkdir(parents=True)
         for number in range(3):
             photograph.rotate(number).save(place / f"{number}.jpg")

@@ -92,7 +92,7 @@ def test_every_report_fits_after_rounding(kind):
         (lambda r: r["cues"][0].update(kind="guessed"), "$.cues[0].kind: 'guessed' not in enum"),
         (lambda r: r["distribution"].update(happy=1.2), "$.distribution.happy: above maximum"),
         (lambda r: r["people"][0]["seen"][0].update(box=[0, 0, 1]), "$.people[0].seen[0].box: 3 items"),
-        (lambda r: r["timeline"][3].update(valence_arousal=[0, -2]), "$.timeline[3].valence_arousal[1]: below minimum"),
+        (lambda r: r["timeline"][3].update(valence_arousal=[0, -2]), "$.timeline[3].valence_arousal: none fits"),
         (lambda r: r["uncertainty"].update(sure=True), "$.uncertainty: none fits"),
         (lambda r: r["people"][0].update(face=[{**MOVEMENT, "end": -1.0}]), "$.people[0].face[0].end: below minimum"),
         (lambda r: r["utterances"][0].update(start="now"), "$.utterances[0].start: not number"),

@@ -18,7 +18,6 @@ from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.reasoning import Reasoning, difference
 from emotion_qwen.analysis.report import (
     ABSTAIN_BELOW,
-    UNTRAINED,
     Conclusion,
     Outline,
     conclude,
@@ -49,7 +48,8 @@ from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.questions import LANGUAGES, describe_question, label_question
 from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, EmotionReport
-from emotion_qwen.taxonomy import label_set
+from emotion_qwen.strings import PHRASES, SENTENCES, file_warning, in_language
+from emotion_qwen.taxonomy import OWN, chosen_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class EmotionQwen:
         engine: a loaded model.
         detector: detects faces; CenterFace by default.
 
-    Example:
+    Examples:
         >>> from emotion_qwen import EmotionQwen
         >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
         >>> report = model.analyze("clip.mp4", labels="mer6")
@@ -100,7 +100,7 @@ class EmotionQwen:
     def analyze(
         self,
         path: str | Path,
-        labels: str = "dfew7",
+        labels: str | Sequence[str] = "dfew7",
         language: str = "en",
         *,
         start: float | None = None,
@@ -118,7 +118,8 @@ class EmotionQwen:
 
         Args:
             path: a video, a picture, or a sound file for a model with audio input.
-            labels: name of a label set in `taxonomy.LABEL_SETS`.
+            labels: name of a label set in `taxonomy.LABEL_SETS`, or your own labels, which no model was trained on; see
+                `taxonomy.chosen_labels`.
             language: "en" or "zh", for questions and sentences.
             start: seconds from which the clip is read; None starts at its beginning. `end` likewise, up to its end.
             sources: sound and words to read; None uses the clip's own, if the model was trained for them.
@@ -143,7 +144,7 @@ class EmotionQwen:
             raise result
         return result.report
 
-    def reader(self, labels: str, language: str, about: str = PEOPLE) -> ViewReader:
+    def reader(self, labels: str | Sequence[str], language: str, about: str = PEOPLE) -> ViewReader:
         """Return a reader of this model for `read`.
 
         Raises:
@@ -153,7 +154,7 @@ class EmotionQwen:
             raise SettingsError(unknown_choice("language", language, LANGUAGES))
         if about not in ABOUT:
             raise SettingsError(unknown_choice("about", about, ABOUT))
-        return label_reader(self.engine, label_set(labels), language, about)
+        return label_reader(self.engine, chosen_labels(labels), language, about)
 
     def prepare(
         self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
@@ -171,7 +172,7 @@ class EmotionQwen:
         self,
         reader: ViewReader,
         clips: Sequence[PreparedClip],
-        labels: str,
+        labels: str | Sequence[str],
         language: str,
         *,
         context: str = "",
@@ -188,14 +189,14 @@ class EmotionQwen:
             reader: from the method `reader`, for the same label set, language and `about`. Reuse it for later calls: it
                 caches the scores of blank pictures.
             clips: N clips, from `prepare`.
-            labels: name of the label set.
+            labels: as in `analyze`.
             language: "en" or "zh".
             context: as in `analyze`; `abstain_below`, `reasoning` and `about` likewise.
 
         Returns:
             Per clip the analysis, or the error if it contains nothing to analyze.
         """
-        readings = [ClipReading(reader, clip, label_set(labels), language, context, about) for clip in clips]
+        readings = [ClipReading(reader, clip, chosen_labels(labels), language, context, about) for clip in clips]
         return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
 
     def conclude(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Conclusion | MediaError]:
@@ -290,7 +291,7 @@ class EmotionQwen:
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
         """Return what was measured in a clip as text, in "en" or "zh"; see `analysis.facts`."""
         labels = "dfew7"
-        reading = ClipReading(self.reader(labels, language), prepared, label_set(labels), language, context)
+        reading = ClipReading(self.reader(labels, language), prepared, chosen_labels(labels), language, context)
         return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
@@ -365,7 +366,7 @@ class EmotionQwen:
 
     def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
         """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
-        processor, chosen = self.engine.processor, label_set(labels)
+        processor, chosen = self.engine.processor, chosen_labels(labels)
         prompt = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
         return {
             **self._model,
@@ -380,7 +381,7 @@ class EmotionQwen:
         trained, heard = self.engine.training_facts().get("label_sets"), clip.wave if self.hears else None
         facts = {
             **self.made_by(labels.name, reading.language, reading.about),
-            "label_set_trained": None if trained is None else labels.name in trained,
+            "label_set_trained": False if labels.source == OWN else None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
             "fps": None if clip.fps is None else round(clip.fps, 3),
@@ -388,24 +389,26 @@ class EmotionQwen:
             "words_from": clip.words_from,
             "heard_seconds": 0.0 if heard is None else round(len(heard) / clip.sample_rate, 3),
             "size": list(clip.size),
-            "warnings": list(clip.warnings),
+            "warnings": [file_warning(text, reading.language) for text in clip.warnings],
             "took": 0.0,  # seconds, set when everything is done
         }
-        untrained = {
-            "label set": [labels.name] if facts["label_set_trained"] is False else [],
-            "evoked": [] if trained_about(self.engine, reading.about) else [reading.about],
-            "channel": [channel for channel in reading.channels if channel not in self.trained_channels],
-        }
-        facts["warnings"] += [UNTRAINED[kind].format(name) for kind, names in untrained.items() for name in names]
+        say, phrases = in_language(SENTENCES, reading.language), in_language(PHRASES, reading.language)
+        if facts["label_set_trained"] is False:
+            key = "untrained_own" if labels.source == OWN else "untrained_set"
+            facts["warnings"].append(say[key].format(name=labels.name))
+        if not trained_about(self.engine, reading.about):
+            facts["warnings"].append(say["untrained_evoked"])
+        unknown = [channel for channel in reading.channels if channel not in self.trained_channels]
+        facts["warnings"] += [say["untrained_channel"].format(name=phrases[channel]) for channel in unknown]
         facts["warnings"] += other_language(clip.utterances, reading.language)
         if heard is not None and "sound" not in reading.channels:
-            facts["warnings"].append("no voice was heard in the sound; it was ignored")
+            facts["warnings"].append(say["no_voice"])
         if written.reasoning is not None and label is not None:
             begun = () if reads_facts(self.engine) else written.steps
             facts["reasoning"] = written.reasoning.provenance(reading.language, begun)
             differs = difference(written.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
-            facts["warnings"] += [f"reasoning: {doubt}" for doubt in written.doubts]
+            facts["warnings"] += [say["doubted_reasoning"].format(doubt=doubt) for doubt in written.doubts]
         return facts
 
     @cached_property

@@ -15,7 +15,7 @@ from emotion_qwen.faces.face_claims import claims_in
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
 from emotion_qwen.strings import CHECKS, in_language
-from emotion_qwen.taxonomy import concept, feeling_word
+from emotion_qwen.taxonomy import concept_of_word, feeling_word
 
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
@@ -73,9 +73,9 @@ def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]
         yield "time", match.group(1) or match.group(2), near or (not facts.still and _within(time, facts))
     for quote in _QUOTES.findall(sentence):
         yield "quote", f"“{quote}”", any(quote.strip() in utterance.text for utterance in facts.words)
-    known = {concept(stretch.word) for person in facts.people for stretch in person.feelings}
-    known |= {concept(name) for person in facts.people for name, _ in person.likeliest}
-    known |= {concept(name) for name, _ in facts.likeliest}
+    stated = {stretch.word for person in facts.people for stretch in person.feelings}
+    stated |= {name for person in facts.people for name, _ in person.likeliest} | {name for name, _ in facts.likeliest}
+    known = {concept_of_word().get(word.lower()) for word in stated}  # None for a user's own label that is no emotion
     for emotion in sorted(stated_concepts(unquoted, language)):
         yield "emotion", feeling_word(emotion, language), emotion in known
 

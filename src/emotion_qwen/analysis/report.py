@@ -345,14 +345,6 @@ def explain(
     return (*written, *(Sentence(text, MEASURED) for text in sentences))
 
 
-UNTRAINED = {
-    "label set": "the model was never trained for the label set {!r}; its distribution is a guess",
-    "evoked": "the model was never asked what pictures evoke; its distribution is a guess",
-    "channel": "the model was never trained for the channel {!r}; what it makes of it is a guess",
-}
-"""Warnings about what a model was never trained for; `{}` is its name."""
-
-
 def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
     """Return a warning if the script of the words differs from the language of the questions, else an empty list.
 
@@ -364,8 +356,7 @@ def other_language(utterances: Sequence[Utterance], language: str) -> list[str]:
     chinese = sum("\u3400" <= letter <= "\u9fff" for letter in letters)
     if not letters or (2 * chinese > len(letters)) == (language == "zh"):
         return []
-    script, other = ("another script", "Chinese") if language == "zh" else ("Chinese characters", "English")
-    return [f"the words are in {script}, but the questions in {other}; what the model makes of them is a guess"]
+    return [in_language(SENTENCES, language)["other_words"]]
 
 
 def open_words(texts: Sequence[str], language: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from emotion_qwen.files import json_line, write_whole
 from emotion_qwen.media.clip import find_media, read_clip
 from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.taxonomy import LABEL_SETS, label_set
+from emotion_qwen.taxonomy import LABEL_SETS, chosen_labels
 from emotion_qwen.views.outputs import check_outputs, view_names, view_path
 
 FAILED = 2
@@ -66,7 +66,12 @@ def _source_options(command: Callable) -> Callable:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option("--labels", default="dfew7", show_default=True, help=f"Label set: {', '.join(LABEL_SETS)}")
+@click.option(
+    "--labels",
+    default="dfew7",
+    show_default=True,
+    help=f"Label set: {', '.join(LABEL_SETS)}; or labels of your own, separated by commas, which are untrained.",
+)
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option("--json", "as_lines", is_flag=True, help="One JSON object per input and line.")
 @click.option("--verbose", is_flag=True, help="Print everything, not only what matters most.")
@@ -106,7 +111,7 @@ def analyze(
     **options: Any,
 ) -> int:
     """Report what people in clips, pictures or sounds show. PATH: files, folders or patterns."""
-    label_set(labels)
+    labels = chosen_labels(labels).name
     features, workers = options.pop("features"), options.pop("workers")
     output, table = _lines_and_table(options.pop("output"))
     if picture and (as_lines or output):

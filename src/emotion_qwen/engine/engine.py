@@ -62,7 +62,7 @@ class Engine:
         name: name of the model in reports.
         folder: contains its calibration and training facts; None uses the folder called `name`.
 
-    Example:
+    Examples:
         >>> from emotion_qwen.engine.engine import Engine
         >>> engine = Engine.load()  # the shipped nano
         >>> view = {"type": "image", "image": "face.jpg"}

@@ -48,7 +48,12 @@ def evaluate() -> None:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--tasks", default=None, help="Names and Python files of your own tasks, separated by commas.")
-@click.option("--model", "models", multiple=True, help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="nano, a folder, openai:http://host/v1#name, file:answers.jsonl; NAME=MODEL names it.",
+)
 @click.option("--data", multiple=True, help="Folder of the files, or task=FOLDER; several times.")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the run.")
 @click.option("--language", type=click.Choice(list(LANGUAGES)), default=None, help="Default: English.")

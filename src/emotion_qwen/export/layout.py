@@ -174,12 +174,8 @@ def survey(
 
 def affect(distribution: Mapping[str, float]) -> dict[str, float]:
     """Return valence and arousal of a distribution; empty without labels, or where a label is no known emotion."""
-    if not distribution:
-        return {}
-    try:
-        return dict(zip(("valence", "arousal"), valence_arousal(distribution), strict=True))
-    except SettingsError:
-        return {}
+    values = valence_arousal(distribution) if distribution else None
+    return {} if values is None else dict(zip(("valence", "arousal"), values, strict=True))
 
 
 def suffixed(values: Mapping[str, float]) -> dict[str, float]:

@@ -77,7 +77,8 @@ def _clip_columns(layout: Layout) -> tuple[TableColumn, ...]:
         TableColumn("context", TEXT, "", "what the user said of the situation"),
         TableColumn("language", TEXT, "", "language of the texts: en or zh"),
         TableColumn("channels", TEXT, "", "channels on which the answer is based"),
-        TableColumn("label_set", TEXT, "", "label set of the shares"),
+        TableColumn("label_set", TEXT, "", "label set of the shares, or labels of the user"),
+        TableColumn("label_set_trained", BOOLEAN, "", "whether the model was trained on the label set"),
         TableColumn("model", TEXT, "", "name of the model"),
         TableColumn("weights", TEXT, "", "hash of the model's weights"),
         TableColumn("warnings", TEXT, "", "problems that were corrected, and cautions"),
@@ -107,6 +108,7 @@ def _clips(layout: Layout, report: EmotionReport) -> Iterator[Row]:
         "language": report.language,
         "channels": _joined(facts.get("channels")),
         "label_set": _text(facts.get("label_set")),
+        "label_set_trained": facts.get("label_set_trained"),
         "model": _text(facts.get("model")),
         "weights": _text(facts.get("weights")),
         "warnings": _joined(facts.get("warnings")),
@@ -114,9 +116,13 @@ def _clips(layout: Layout, report: EmotionReport) -> Iterator[Row]:
     if doubt is not None:
         row |= {"confidence": doubt.confidence, "entropy": doubt.entropy, "calibrated": doubt.calibrated}
         row |= {"abstains": doubt.abstains, "reason": doubt.reason or None}
-    if report.valence_arousal is not None:
-        row |= dict(zip(("valence", "arousal"), report.valence_arousal, strict=True))
+    row |= _affect(report.valence_arousal)
     yield from layout.spread(row, {"": report.distribution})
+
+
+def _affect(values: tuple[float, float] | None) -> dict[str, float]:
+    """Return valence and arousal by the names of their columns; empty where they are not known."""
+    return {} if values is None else dict(zip(("valence", "arousal"), values, strict=True))
 
 
 def _person_columns(layout: Layout) -> tuple[TableColumn, ...]:
@@ -143,8 +149,7 @@ def _people(layout: Layout, report: EmotionReport) -> Iterator[Row]:
             **layout.named(report.source, person.person),
             "label": person.label,
             "label_share": person.distribution.get(person.label),
-            "valence": person.valence_arousal[0],
-            "arousal": person.valence_arousal[1],
+            **_affect(person.valence_arousal),
             "start": person.start,
             "end": person.end,
             "frames": person.frames,
@@ -180,7 +185,7 @@ def _timeline(layout: Layout, report: EmotionReport) -> Iterator[Row]:
 
 def _windows(layout: Layout, report: EmotionReport, person: int | None, moments: Sequence[Moment]) -> Iterator[Row]:
     times = [moment.start for moment in moments]
-    feelings = [dict(zip(("valence", "arousal"), moment.valence_arousal, strict=True)) for moment in moments]
+    feelings = [_affect(moment.valence_arousal) for moment in moments]
     moved = layout.changes(feelings, times)
     changed = layout.changes([moment.distribution for moment in moments], times)
     for moment, feeling, moves, change in zip(moments, feelings, moved, changed, strict=True):

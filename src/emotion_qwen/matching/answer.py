@@ -16,7 +16,7 @@ from emotion_qwen.matching.emphasis import LabelMention, put_first
 from emotion_qwen.matching.marked import enclosed, marked
 from emotion_qwen.matching.spelling import corrected
 from emotion_qwen.matching.statements import check_language, plain, stated_mentions, without_speech
-from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept
+from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept_of_word
 
 EMPTY, UNFINISHED, REFUSED, NOTHING, SEVERAL = "empty", "unfinished", "refusal", "no label", "several labels"
 """Why a reply gives no label: it has no letter, its reasoning does not end, it refuses, it states none or several."""
@@ -137,7 +137,7 @@ def _found(text: str, labels: LabelSet, language: str | None) -> list[str]:
 
 
 def _mentions(text: str, labels: LabelSet, language: str | None) -> list[LabelMention]:
-    label_of = {concept(label): label for label in labels.labels}
+    label_of = {concept_of_word().get(label.lower(), label): label for label in labels.labels}
     return [
         LabelMention(label, mention.start, mention.end)
         for mention in stated_mentions(text, language)

@@ -295,7 +295,7 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     `get_video_features` and `encode_media` return the `gate_weights`. Encoded media can be passed to `forward` and
     `generate` as `mm_encoder_outputs`, so that several questions about them need only one pass of the encoders.
 
-    Example:
+    Examples:
         model = EmotionQwenForConditionalGeneration.from_pretrained(FOLDER)
         processor = EmotionQwenProcessor.from_pretrained(FOLDER)
         content = [{"type": "image", "image": "face.jpg"}, {"type": "text", "text": "How does this person feel?"}]

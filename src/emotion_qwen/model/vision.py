@@ -46,7 +46,7 @@ def group_segments(bounds: torch.Tensor) -> list[Segments]:
     Returns:
         One entry per distinct length; the rows of all entries together are a permutation of 0..bounds[-1]-1.
 
-    Example:
+    Examples:
         `group_segments(torch.tensor([0, 4, 8]))` is one entry of two segments of length 4 with `rows` None.
     """
     lengths = bounds.diff()

@@ -85,7 +85,7 @@ def load_ver(path: str | Path, *, split: str | None = None, language: str | None
     Raises:
         DataError: there is no set, it is damaged, or no conversation matches.
 
-    Example:
+    Examples:
         >>> from emotion_qwen import load_ver
         >>> samples = load_ver("my-set", split="train", language="en")
         >>> samples[0].messages[1]["content"]  # the description of the first clip

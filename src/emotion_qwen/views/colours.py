@@ -8,7 +8,10 @@ therefore always shown with a name.
 
 from __future__ import annotations
 
-from emotion_qwen.taxonomy import concept
+import colorsys
+import zlib
+
+from emotion_qwen.taxonomy import concept_of_word
 
 COLOURS: dict[str, str] = {
     "happiness": "#E99A25",
@@ -53,12 +56,12 @@ GAP = "#3A3F4A"
 
 
 def colour_of(label: str) -> str:
-    """Return the colour of a label or alias as "#RRGGBB".
-
-    Raises:
-        SettingsError: the word belongs to no concept.
-    """
-    return COLOURS[concept(label)]
+    """Return the colour of a label or alias as "#RRGGBB"; one that is no known emotion gets a hue of its own."""
+    name = concept_of_word().get(label.strip().lower())
+    if name is not None:
+        return COLOURS[name]
+    red, green, blue = colorsys.hls_to_rgb(zlib.crc32(label.encode()) / 2**32, 0.5, 0.55)
+    return f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
 
 
 def luminance(colour: str) -> float:

@@ -24,17 +24,19 @@ from emotion_qwen.files import write_whole
 from emotion_qwen.media.write.playable import Playable, playable, wave_peaks
 from emotion_qwen.records import EmotionReport
 from emotion_qwen.strings import PHRASES, in_language
-from emotion_qwen.taxonomy import CONCEPTS, concept
+from emotion_qwen.taxonomy import coordinates
 from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
+    measure_name,
     measurement,
     nobody_note,
     ranked,
     signed,
     step_name,
     times,
+    word_name,
 )
 from emotion_qwen.views.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
 from emotion_qwen.views.render import as_json
@@ -99,6 +101,8 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         page_data=Markup(_inside_script(f'{{"report": {as_json(report)}, "aids": {json.dumps(aids)}}}')),
         name=lambda label: label_name(report, label),
         step_name=step_name,
+        measure_name=lambda name: measure_name(report, name),
+        word_name=lambda word: word_name(report, word),
         colour=colour_of,
         percent=lambda share: f"{share:.0%}",
         ranked=ranked,
@@ -119,7 +123,7 @@ def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object
         "names": {label: label_name(report, label) for label in labels},
         "colours": {label: colour_of(label) for label in labels},
         "inks": {label: ink_on(colour_of(label)) for label in labels},
-        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "places": {label: coordinates(label) for label in labels},
         "start": start,
         "end": end,
         "step": sampling_step(report),

@@ -16,12 +16,14 @@ from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
+    measure_name,
     measurement,
     nobody_note,
     one_line,
     ranked,
     signed,
     step_name,
+    word_name,
 )
 from emotion_qwen.views.playhead import has_picture, is_still
 from emotion_qwen.views.sections import (
@@ -68,16 +70,20 @@ def escape(text: str) -> str:
 def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
     source = f"`{one_line(report.source).replace('`', chr(39))}`"
     reason = escape(abstention(report) or "")
-    if report.label is None or report.valence_arousal is None:
+    if report.label is None:
         yield f"## {_head('no_answer', say)}"
         yield source
         yield f"> [!WARNING]\n> **{say['no_answer']}**: {reason}."
     else:
         name, share = escape(label_name(report, report.label)), report.distribution[report.label]
         yield f"## {name} {share:.0%}"
-        valence, arousal = (signed(value) for value in report.valence_arousal)
         whole = "" if is_still(report) else f" · {say['whole_clip']}"
-        yield f"{source} · {say['valence']} {valence} · {say['arousal']} {arousal}{whole}"
+        if report.valence_arousal is not None:
+            valence, arousal = (signed(value) for value in report.valence_arousal)
+            whole = f" · {say['valence']} {valence} · {say['arousal']} {arousal}{whole}"
+        elif report.provenance.get("label_set_trained") is False:
+            whole = f" · {say['untrained']}{whole}"
+        yield source + whole
         if abstention(report) is not None:
             yield f"> [!WARNING]\n> **{say['not_sure']}**: {say['leans'].format(label=name)}; {reason}."
     if note := about_note(report, say):
@@ -136,7 +142,7 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
         sighting = (
             "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
         )
-        affect = " / ".join(signed(value) for value in person.valence_arousal)
+        affect = " / ".join(signed(value) for value in person.valence_arousal or ())
         rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {sighting} | {affect} |")
     yield f"### {_head('people', say)}"
     heads = f"| {say['person']} | {say['feels']} | {say['seen']} | {say['valence']} / {say['arousal']} |"
@@ -175,7 +181,9 @@ def _cues(report: EmotionReport, say: Phrases) -> Iterator[str]:
         when, whose = cue_place(report, cue, say)
         lines.append(f"- {when}{' · ' if when else ''}**{whose}** {_sentence(cue.text, cue.kind, say)}")
         if cue.measures:
-            numbers = " · ".join(f"{escape(name)} {measurement(value)}" for name, value in cue.measures.items())
+            numbers = " · ".join(
+                f"{escape(measure_name(report, name))} {measurement(value)}" for name, value in cue.measures.items()
+            )
             lines.append(f"  <br><sub>{numbers}</sub>")
     if lines:
         yield f"### {_head('cues', say)}"
@@ -191,7 +199,8 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
         yield f"### {_head('why', say)}"
         yield "\n".join(lines)
     if report.words:
-        yield f"{_head('words_open', say)}: {_sentence(', '.join(report.words), GENERATED, say)}"
+        words = ", ".join(word_name(report, word) for word in report.words)
+        yield f"{_head('words_open', say)}: {_sentence(words, GENERATED, say)}"
     if report.reasoning:
         yield f"### {_head('reasoning', say)}"
         steps = enumerate(report.reasoning.items(), 1)

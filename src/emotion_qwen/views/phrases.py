@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emotion_qwen.records import EVOKED, EmotionReport
-from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.strings import MEASURES, in_language
+from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS
 
 
 def about_note(report: EmotionReport, say: dict[str, str]) -> str:
@@ -24,6 +25,16 @@ def label_name(report: EmotionReport, label: str) -> str:
     if report.language != "zh" or labels is None or label not in labels.labels:
         return label
     return labels.chinese[labels.labels.index(label)]
+
+
+def measure_name(report: EmotionReport, name: str) -> str:
+    """Return the name of a cue's measurement in the language of the report; an unknown one keeps its name."""
+    return in_language(MEASURES, report.language).get(name, name)
+
+
+def word_name(report: EmotionReport, word: str) -> str:
+    """Return an open word, the name of a concept, in the language of the report."""
+    return CONCEPTS[word].chinese[0] if report.language == "zh" and word in CONCEPTS else word
 
 
 def step_name(step: str, say: dict[str, str]) -> str:

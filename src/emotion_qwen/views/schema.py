@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 
-VERSION = "2.1.0"
+VERSION = "2.2.0"
 """Major: readers of the previous version may fail. Minor: additions. Patch: only descriptions."""
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
 _ORDER = ("title", "description", "type", "properties", "required", "additionalProperties")
@@ -38,8 +38,8 @@ class _Generator(GenerateJsonSchema):
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         alternatives = super().nullable_schema(schema)
         value = alternatives["anyOf"][0]
-        for bounded in (value, *value.get("prefixItems", ())):  # pydantic 2 puts the bounds beside the alternatives
-            alternatives |= {key: bounded.pop(key) for key in ("minimum", "maximum") if key in bounded}
+        # pydantic 2 puts the bounds of a number beside the alternatives; those of a list stay with its items.
+        alternatives |= {key: value.pop(key) for key in ("minimum", "maximum") if key in value}
         return alternatives
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:

@@ -20,12 +20,14 @@ from emotion_qwen.views.colours import colour_of, ink_on
 from emotion_qwen.views.phrases import (
     about_note,
     label_name,
+    measure_name,
     measurement,
     nobody_note,
     one_line,
     ranked,
     signed,
     step_name,
+    word_name,
 )
 from emotion_qwen.views.playhead import clip_span, columns, has_picture, is_still
 from emotion_qwen.views.sections import (
@@ -58,13 +60,16 @@ def headline(report: EmotionReport, say: Phrases) -> RenderableType:
 def answer(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the label with its share, or that there is no answer."""
     reason, lines = abstention(report), list[RenderableType]()
-    if report.label is None or report.valence_arousal is None:
+    if report.label is None:
         lines.append(Text.assemble((f" {say['no_answer']} ", "bold black on yellow"), (f" {reason or ''}", "yellow")))
     else:
         name, share = label_name(report, report.label), report.distribution[report.label]
-        valence, arousal = report.valence_arousal
         line = Text.assemble(("■ ", colour_of(report.label)), (name, "bold"), f"  {share:.0%}")
-        line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        if report.valence_arousal is not None:
+            valence, arousal = report.valence_arousal
+            line.append(f"   {say['valence']} {signed(valence)} · {say['arousal']} {signed(arousal)}", "dim")
+        elif report.provenance.get("label_set_trained") is False:
+            line.append(f"   {say['untrained']}", "dim")
         if not is_still(report):
             line.append(f"   {say['whole_clip']}", "dim")
         if reason is not None:
@@ -105,7 +110,7 @@ def people(report: EmotionReport, say: Phrases, width: int, most: int | None = N
         note = nobody_note(report, say, pictured=has_picture(report))
         return Text(note, style="yellow") if note else None
     roomy = width >= 96
-    extra = [say["valence"], say["arousal"]] if roomy else []
+    extra = [say["valence"], say["arousal"]] if roomy and report.people[0].valence_arousal else []
     heads = (say["person"], say["seen"], say["frames"], say["feels"], "", *extra)
     table = Table(*heads, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for person in report.people[:most]:
@@ -116,7 +121,7 @@ def people(report: EmotionReport, say: Phrases, width: int, most: int | None = N
             str(person.frames),
             Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
             Text(", ".join(rest), style="dim"),
-            *([signed(value) for value in person.valence_arousal] if roomy else []),
+            *([signed(value) for value in person.valence_arousal or ()] if extra else []),
         )
     left = len(report.people) - table.row_count
     return Group(table, Text(say["more"].format(count=left), "dim")) if left else table
@@ -233,14 +238,16 @@ def cues(report: EmotionReport, say: Phrases) -> RenderableType | None:
     table = Table.grid(padding=(0, 2, 0, 0))
     for cue in report.cues:
         when, whose = cue_place(report, cue, say)
-        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(cue, whose, say))
+        table.add_row(*([Text(when, "cyan", no_wrap=True)] if when else []), _cue(report, cue, whose, say))
     return Group(Text(say["cues"], "bold"), table)
 
 
-def _cue(cue: Cue, whose: str, say: Phrases) -> Text:
+def _cue(report: EmotionReport, cue: Cue, whose: str, say: Phrases) -> Text:
     line = Text.assemble((f"{whose}  ", "bold")) + sentence(cue.text, cue.kind, say)
     if cue.measures:
-        numbers = " · ".join(f"{one_line(name)} {measurement(value)}" for name, value in cue.measures.items())
+        numbers = " · ".join(
+            f"{one_line(measure_name(report, name))} {measurement(value)}" for name, value in cue.measures.items()
+        )
         line.append(f"\n{numbers}", "dim")
     return line
 
@@ -254,7 +261,7 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
-        words = ", ".join(one_line(word) for word in report.words)
+        words = ", ".join(one_line(word_name(report, word)) for word in report.words)
         lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
@@ -299,6 +306,6 @@ def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return model, weights, label set and budget, and the limits of the answer."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
-    parts += [f"{name.replace('_', ' ')} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
+    parts += [f"{say[name]} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
     parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
     return Group(Text(one_line(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))

@@ -1,4 +1,4 @@
-"""Against the harness's own classes, where lmms-eval can be imported (see docs/guides/benchmarks.md)."""
+"""Against the harness's own classes, where lmms-eval can be imported (see docs/guides/lmms_eval.md)."""
 
 import importlib
 import json

@@ -152,7 +152,7 @@ def _clip_ratings(
     moments = person.timeline if person else report.timeline if chosen.person is None else ()
     for what, name in chosen.numbers().items():
         place = NUMBERS.index(what)
-        windows = [(m.start * 1000, m.end * 1000, m.valence_arousal[place]) for m in moments]
+        windows = [(m.start * 1000, m.end * 1000, m.valence_arousal[place]) for m in moments if m.valence_arousal]
         ratings[what] = {
             MODEL: [_nearest(windows, time) for time in times],
             _rater(name): _at(rated_spans(named[name]), times),

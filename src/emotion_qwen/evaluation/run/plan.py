@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from emotion_qwen.extensions import beside
 from emotion_qwen.files import write_whole
 from emotion_qwen.settings import Settings, read_yaml
 
+_NAMED_MODEL = re.compile(r"(\w[\w.-]*)=(.+)")
+
 
 class EvalSettings(Settings):
     """A run of benchmarks."""
@@ -31,7 +34,8 @@ class EvalSettings(Settings):
     tasks: tuple[str, ...] = Field(min_length=1)
     """Names, which `emotion-qwen eval --list` shows, and Python files of your own tasks; see `tasks.load_tasks`."""
     models: tuple[str, ...] = ("nano",)
-    """"nano", "mini", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"."""
+    """"nano", "mini", a model folder or hub name, "openai:http://host/v1#model", "file:predictions.jsonl"; with a name
+    for folders and pages as "NAME=MODEL"."""
     data: Path | dict[str, Path] | None = None
     """Folder with the files of a task, or with a subfolder per task; or task -> folder."""
     output: Path
@@ -122,8 +126,8 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     for name in settings.models:
         try:
             answerer = make_answerer(
-                name, device=device_of_process(settings.device), batch=settings.batch, endpoint=settings.endpoint,
-                workers=settings.workers, replies=settings.replies,
+                split_model(name)[1], device=device_of_process(settings.device), batch=settings.batch,
+                endpoint=settings.endpoint, workers=settings.workers, replies=settings.replies,
             )  # fmt: skip
         except EmotionQwenError as error:
             last = error
@@ -254,16 +258,33 @@ def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path
         outcome.faults.append(f"{place}: {done.missing} of {len(done.items)} items have no answer")
 
 
-def folder_names(models: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each model: the last part of its name, with a suffix where two would share it.
+def split_model(text: str) -> tuple[str, str]:
+    """Split "NAME=MODEL" into the name and the model; the name is empty for a model alone.
 
-    The suffix of an endpoint is its host, that of others a hash.
+    An existing path counts as a model, so that a folder may have "=" in its name.
     """
-    names = {name: _short(name) for name in models}
+    match = _NAMED_MODEL.fullmatch(text)
+    return ("", text) if match is None or Path(text).exists() else (match[1], match[2])
+
+
+def folder_names(models: Sequence[str]) -> dict[str, str]:
+    """Return the folder of each model: its given name, or the last part of its path.
+
+    Where two models without a given name would share a folder, an endpoint gets its host as a suffix, others a hash.
+
+    Raises:
+        SettingsError: two models have the same given name, or one has the folder of another.
+    """
+    given = {text: split_model(text)[0] for text in models}
+    names = {text: _short(text) for text in models if not given[text]}
     several = {short for short in names.values() if list(names.values()).count(short) > 1}
-    named = {name: f"{short}-{_host(name)}" if short in several else short for name, short in names.items()}
+    named = {text: f"{short}-{_host(text)}" if short in several else short for text, short in names.items()}
     again = {full for full in named.values() if list(named.values()).count(full) > 1}
-    return {name: f"{names[name]}-{text_digest(name)[:6]}" if full in again else full for name, full in named.items()}
+    folders = {t: given[t] or (f"{names[t]}-{text_digest(t)[:6]}" if named[t] in again else named[t]) for t in given}
+    for text, folder in folders.items():
+        if list(folders.values()).count(folder) > 1:
+            raise SettingsError(f"two models are called {folder!r}, one of them {text!r}; give each a name of its own")
+    return folders
 
 
 def _short(model: str) -> str:

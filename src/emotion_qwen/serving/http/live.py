@@ -4,7 +4,7 @@ The first message is JSON: `{"type": "start", "labels", "language", "context", "
 type optional. Binary messages follow: one byte (0 picture, 1 sound), the time in seconds as a big-endian float64, and a
 JPEG, PNG or WebP picture, or 16-bit little-endian mono samples at 16 kHz, the first of which has that time. The server
 sends JSON messages of type `ready`, `report` and `error`. A picture too soon after the last one is dropped, and of
-those that arrive during decoding only the last is kept. `docs/guides/serving.md` documents the protocol.
+those that arrive during decoding only the last is kept. `docs/guides/serving_live.md` documents the protocol.
 """
 
 from __future__ import annotations

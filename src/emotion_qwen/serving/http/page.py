@@ -18,7 +18,7 @@ from emotion_qwen.serving.http.live import SPAN
 from emotion_qwen.serving.http.texts import TEXTS
 from emotion_qwen.serving.limits import ServeSettings
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS, concept
+from emotion_qwen.taxonomy import LABEL_SETS, coordinates
 from emotion_qwen.views.colours import colour_of
 from emotion_qwen.views.html import policy_hashes
 
@@ -58,7 +58,7 @@ def script_data(settings: ServeSettings) -> dict[str, Any]:
         },
         "names": names,
         "colours": {label: colour_of(label) for label in labels},
-        "places": {label: (CONCEPTS[concept(label)].valence, CONCEPTS[concept(label)].arousal) for label in labels},
+        "places": {label: coordinates(label) for label in labels},
         "media_bytes": min(settings.media_bytes, settings.body_bytes),
         "body_bytes": settings.body_bytes,
         "live": settings.live > 0,

@@ -254,7 +254,7 @@ def finished_windows(reading: ClipReading) -> Iterator[list[dict[str, Any]]]:
                     "start": round(start, 3), "end": round(end, 3),
                     "label": max(distribution, key=lambda label: distribution[label]),
                     "distribution": {name: round(share, 4) for name, share in distribution.items()},
-                    "valence_arousal": [round(value, 4) for value in valence_arousal(distribution)],
+                    "valence_arousal": [round(value, 4) for value in valence_arousal(distribution) or ()],
                 })  # fmt: skip
             finished += 1
         yield ready

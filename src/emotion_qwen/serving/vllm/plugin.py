@@ -21,7 +21,7 @@ ARCHITECTURE = "EmotionQwenForConditionalGeneration"
 MODEL = "emotion_qwen.serving.vllm.model:EmotionQwenForVllm"
 NOWHERE = "nowhere.invalid"
 """A reserved name (RFC 2606): with an empty list of allowed domains vLLM would fetch from any domain."""
-HOW = "pip install 'vllm[audio]' and see docs/guides/serving.md, or serve with --engine own"
+HOW = "pip install 'vllm[audio]' and see docs/guides/serving_gpu.md, or serve with --engine own"
 OURS_ALONE = (
     "default_tokens", "request_seconds", "analyses", "body_bytes", "media_frames", "messages", "decoders",
     "decode_seconds", "decode_bytes", "remote_seconds", "live",
