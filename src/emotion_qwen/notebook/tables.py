@@ -45,11 +45,11 @@ def to_frame(
         MissingPackage: pandas is not installed.
         SettingsError: there is no such table or shape.
     """
-    pandas = optional("pandas", EXTRA)
     if table not in TABLE_NAMES:
         raise SettingsError(unknown_choice("table", table, TABLE_NAMES))
     entries = _entries(reports)
-    chosen = next(made for made in report_tables(_layout(entries, shape, names, baseline)) if made.name == table)
+    layout, pandas = _layout(entries, shape, names, baseline), optional("pandas", EXTRA)
+    chosen = next(made for made in report_tables(layout) if made.name == table)
     rows = [values for entry in entries for values in chosen.values(entry)]
     columns: list[Any] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in chosen.columns]
     series = zip(chosen.columns, columns, strict=True)
