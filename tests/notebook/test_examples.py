@@ -1,4 +1,4 @@
-"""The example notebooks are legible as files: stripped, whole, and without anything of one machine. `make fresh` runs them."""
+"""The example notebooks as files: stripped, whole, without anything of one machine. `make fresh` runs them."""
 
 from __future__ import annotations
 
