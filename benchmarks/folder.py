@@ -1,6 +1,6 @@
 """How much faster is a folder of short clips than its clips one by one, with the model loaded? Are the results equal?
 
-The peer is `EmotionQwen.analyze` called for one clip after another, in the same process. Three figures: the model's
+The peer is `Analyzer.analyze` called for one clip after another, in the same process. Three figures: the model's
 part alone (clips prepared before; one by one against shared batches, rounds interleaved), the whole from files to
 reports, and the time that one real clip takes against its own duration. Clips are cut from CLIP into a folder that is
 removed afterwards.
@@ -20,7 +20,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.batch.folder import TOGETHER, Request, analyze_all
 from emotion_qwen.records import EmotionReport
 
@@ -55,7 +55,7 @@ def difference(one: list[EmotionReport], other: list[EmotionReport]) -> tuple[in
     return labels, texts, max(shares)
 
 
-def model_part(analyzer: EmotionQwen, files: list[Path], rounds: int) -> None:
+def model_part(analyzer: Analyzer, files: list[Path], rounds: int) -> None:
     prepared = [analyzer.prepare(file) for file in files]
     times: dict[int, list[float]] = {1: [], TOGETHER: []}
     processor: dict[int, list[float]] = {1: [], TOGETHER: []}  # other processes may be running
@@ -82,7 +82,7 @@ def model_part(analyzer: EmotionQwen, files: list[Path], rounds: int) -> None:
     )
 
 
-def whole(analyzer: EmotionQwen, files: list[Path], rounds: int, workers: int | None) -> None:
+def whole(analyzer: Analyzer, files: list[Path], rounds: int, workers: int | None) -> None:
     alone, together = [], []
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=None)
     options = parser.parse_args()
-    analyzer = EmotionQwen.load(device="cpu")
+    analyzer = Analyzer.load(device="cpu")
     analyzer.analyze(options.clip)
     begun = time.perf_counter()
     report = analyzer.analyze(options.clip, context="A clip about feelings.")

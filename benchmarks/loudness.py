@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 from scipy.io import wavfile
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.media.sound import SAMPLE_RATE, SoundBytes, read_sound
 
 GAINS = (0.0, -12.0, -24.0, 6.0)  # dB; the first is what the others are compared with
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--count", type=int, default=20, help="voices of each table")
     options = parser.parse_args()
-    analyzer = EmotionQwen.load()
+    analyzer = Analyzer.load()
     changed, moved, items = dict.fromkeys(GAINS, 0), {gain: [] for gain in GAINS}, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "voice.wav"

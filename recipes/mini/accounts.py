@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.reasoning import Reasoning
 from emotion_qwen.analysis.writing import ANSWER_TOKENS
@@ -133,7 +133,7 @@ def truths(text: str, language: str, made: Made) -> list[bool]:
     return checked + ([word in made.voice for word in absolute] if made.voice else [])
 
 
-def write_about(model: EmotionQwen, made: Sequence[Made], language: str, steps: bool) -> list[EmotionReport]:
+def write_about(model: Analyzer, made: Sequence[Made], language: str, steps: bool) -> list[EmotionReport]:
     """Return the reports of made clips, with reasoning steps if wanted."""
     reader = model.reader(LABELS, language)
     reasoning = Reasoning("steps") if steps else None
@@ -141,7 +141,7 @@ def write_about(model: EmotionQwen, made: Sequence[Made], language: str, steps: 
     return [result.report for result in results]  # type: ignore[union-attr]
 
 
-def descriptions(model: EmotionQwen, made: Sequence[Made], language: str) -> dict[str, Any]:
+def descriptions(model: Analyzer, made: Sequence[Made], language: str) -> dict[str, Any]:
     """Let the model describe clips, and check every claim and the label that it names."""
     tally, named, texts = Tally(), [], []
     for place, report in enumerate(write_about(model, made, language, steps=False)):
@@ -188,7 +188,7 @@ def questions(engine: Engine, bank: FactBank, count: int, seed: int = 0) -> dict
 
 
 def reasoning_consistency(
-    model: EmotionQwen, made: Sequence[Made], taught: Sequence[tuple[str, str]], language: str = "en", seed: int = 0
+    model: Analyzer, made: Sequence[Made], taught: Sequence[tuple[str, str]], language: str = "en", seed: int = 0
 ) -> dict[str, Any]:
     """Measure EPC of the steps: how often a verifier that reads the steps alone names the model's conclusion.
 

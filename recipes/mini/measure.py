@@ -18,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.taxonomy import concept, label_set
@@ -97,7 +97,7 @@ def measure(
 ) -> None:  # fmt: skip
     """Measure claims, questions and reasoning of a model, and write the figures as JSON."""
     engine = Engine.load(model)
-    analyzer = EmotionQwen(engine)
+    analyzer = Analyzer(engine)
     faces = _measured_faces(data, arrays, landmarks, "validation")
     made = make_clips(faces, data, runs / "ears/waves.npz", pictures, clips)
     bank = make_bank(faces, data, runs, "validation")

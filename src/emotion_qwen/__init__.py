@@ -11,8 +11,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "EmotionQwen": "emotion_qwen.analysis.analyzer",
+    "EmotionQwen": "emotion_qwen.notebook.model",
     "EmotionReport": "emotion_qwen.records",
+    "Report": "emotion_qwen.notebook.report",
+    "FailedClip": "emotion_qwen.export.reports",
+    "read_reports": "emotion_qwen.notebook.model",
+    "save_reports": "emotion_qwen.notebook.tables",
+    "to_frame": "emotion_qwen.notebook.tables",
     "EmotionQwenConfig": "emotion_qwen.model",
     "EmotionQwenModel": "emotion_qwen.model",
     "EmotionQwenForConditionalGeneration": "emotion_qwen.model",

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 from tests.media.footage import write_film
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import other_language
 from emotion_qwen.errors import MediaError, SettingsError
@@ -26,12 +26,12 @@ KEYS = [field.name for field in dataclasses.fields(EmotionReport)]
 
 @pytest.fixture(scope="module")
 def analyzer(nano):
-    return EmotionQwen(nano)
+    return Analyzer(nano)
 
 
 @pytest.fixture(scope="module")
 def deaf_analyzer(deaf):
-    return EmotionQwen(deaf)
+    return Analyzer(deaf)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_report_abstains_below_the_threshold(analyzer, face_file):
 
 def test_a_clip_has_a_timeline_and_its_people_theirs(nano, gray_clip):
     one = Detections(np.array([[4, 8, 20, 30]], np.float32), np.array([0.9], np.float32))
-    report = EmotionQwen(nano, ScriptedDetector([one] * 4)).analyze(gray_clip)
+    report = Analyzer(nano, ScriptedDetector([one] * 4)).analyze(gray_clip)
     (person,) = report.people
     assert len(report.timeline) == 1 and report.timeline[0].channels == ("picture",)
     assert report.timeline[0].raw == pytest.approx(report.distribution)
@@ -121,7 +121,7 @@ def test_nothing_to_analyze_is_one_line(analyzer, deaf_analyzer, tmp_path):
 
 def test_two_faces_stay_two_people(nano, gray_clip):
     two = Detections(np.array([[4, 8, 20, 30], [40, 8, 58, 30]], np.float32), np.array([0.9, 0.8], np.float32))
-    report = EmotionQwen(nano, ScriptedDetector([two] * 4)).analyze(gray_clip, "ekman", "zh")
+    report = Analyzer(nano, ScriptedDetector([two] * 4)).analyze(gray_clip, "ekman", "zh")
     assert [p.person for p in report.people] == [0, 1]
     assert [p.frames for p in report.people] == [4, 4] and report.language == "zh"
 

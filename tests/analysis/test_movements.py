@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import write_clip
 from tests.facial_heads import ERRORS, NAMES, detector, with_head
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.features import FeatureFile, action_errors, read_features
 from emotion_qwen.analysis.movements import movements, unmirrored
 from emotion_qwen.batch.folder import Request
@@ -89,13 +89,13 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
     )
     engine = with_head(shallow, tmp_path)
     plain = Engine(shallow.model, engine.processor, engine.name, tmp_path)
-    before = EmotionQwen(plain, detector()).analyze(moving_clip)
+    before = Analyzer(plain, detector()).analyze(moving_clip)
     media, encoded[:] = list(encoded), []
-    analyzer = EmotionQwen(engine, detector())
+    analyzer = Analyzer(engine, detector())
     report = analyzer.analyze(moving_clip)
     assert encoded == media  # nothing is encoded for it
     (person,) = report.people
-    (pictures,) = EmotionQwen(engine, detector()).prepare(moving_clip).people
+    (pictures,) = Analyzer(engine, detector()).prepare(moving_clip).people
     assert len(pictures.crops) == 8  # each as it is, then mirrored
     views = engine.encoder().views([[{"type": "image", "image": crop}] for crop in pictures.crops])
     measured = np.stack([parts[0]["image"].actions.numpy() for parts in views])
@@ -116,7 +116,7 @@ def test_a_report_has_what_the_head_measures_of_every_crop(shallow, moving_clip,
 
 
 def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, moving_clip, tmp_path):
-    analyzer = EmotionQwen(with_head(shallow, tmp_path, person_mirrored=False), detector())
+    analyzer = Analyzer(with_head(shallow, tmp_path, person_mirrored=False), detector())
     prepared = analyzer.prepare(moving_clip)
     (person,) = prepared.people
     turned = dataclasses.replace(person.track, rolls=np.array([0, 25, -40, 10], np.float32))
@@ -131,9 +131,9 @@ def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, m
 
 
 def test_features_have_a_column_per_action(shallow, moving_clip, gray_clip, tmp_path):
-    analyzer = EmotionQwen(with_head(shallow, tmp_path), detector())
+    analyzer = Analyzer(with_head(shallow, tmp_path), detector())
     reader = analyzer.reader("dfew7", "en")
-    seen, unseen = analyzer.prepare(moving_clip), EmotionQwen(analyzer.engine).prepare(gray_clip)
+    seen, unseen = analyzer.prepare(moving_clip), Analyzer(analyzer.engine).prepare(gray_clip)
     first, second = analyzer.read(reader, [seen, unseen], "dfew7", "en")
     mean = np.mean([list(s.actions.values()) for s in first.report.people[0].seen], axis=0)
     assert first.features.actions.dtype == np.float32

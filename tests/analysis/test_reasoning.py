@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.views.reports import two_people
 from tests.views.test_schema import faults
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reasoning import (
     Reasoning,
     difference,
@@ -103,7 +103,7 @@ def test_steps_of_absent_channels_are_left_out_of_answer_and_question():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano, face_file, language):
-    report = EmotionQwen(nano).analyze(face_file, language=language, reasoning="steps", context="Good news.")
+    report = Analyzer(nano).analyze(face_file, language=language, reasoning="steps", context="Good news.")
     assert not faults(json.loads(as_json(report)), report_schema())
     assert list(report.reasoning) == ["seen", "meaning", "conclusion"]
     facts = report.provenance["reasoning"]
@@ -117,14 +117,14 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
 
 
 def test_without_asking_there_is_none(nano, face_file):
-    report = EmotionQwen(nano).analyze(face_file)
+    report = Analyzer(nano).analyze(face_file)
     assert report.reasoning == {} and "reasoning" not in report.provenance
 
 
 def test_words_have_a_step_of_their_own(nano, face_file, tmp_path):
     (tmp_path / "said.txt").write_text("I have lost everything.")
     sources = Sources(words=True, transcript=tmp_path / "said.txt")
-    report = EmotionQwen(nano).analyze(face_file, sources=sources, reasoning="steps")
+    report = Analyzer(nano).analyze(face_file, sources=sources, reasoning="steps")
     assert list(report.reasoning) == ["seen", "said", "meaning", "conclusion"]
 
 
@@ -155,7 +155,7 @@ def test_every_view_shows_the_steps_by_their_names(tmp_path):
 
 def test_requests_that_make_no_sense_are_refused(nano, face_file):
     with pytest.raises(SettingsError, match="unknown form of reasoning 'step'.*Did you mean 'steps'"):
-        EmotionQwen(nano).analyze(face_file, reasoning="step")
+        Analyzer(nano).analyze(face_file, reasoning="step")
     for number in (-1, float("nan"), float("inf"), 1e-9, 101):
         with pytest.raises(SettingsError, match=r"temperature .*; expected 0, or 0.01 to 100"):
             Sampling(number)

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.questions import QUESTIONS
 from emotion_qwen.strings import PHRASES, in_language
@@ -33,13 +33,13 @@ def picture(astronaut, tmp_path):
 def scribe(nano, monkeypatch):
     """A model that reads facts, whose every account is the same."""
 
-    def make(text: str) -> tuple[EmotionQwen, Scribe]:
+    def make(text: str) -> tuple[Analyzer, Scribe]:
         engine = Engine(nano.model, nano.processor, "nano")
         facts = engine.training_facts() | {"reads_facts": True}
         monkeypatch.setattr(engine, "training_facts", lambda: facts)
         written = Scribe(text)
         monkeypatch.setattr(engine, "write", written)
-        return EmotionQwen(engine), written
+        return Analyzer(engine), written
 
     return make
 
@@ -81,5 +81,5 @@ def test_other_models_get_no_facts(nano, picture, monkeypatch):
     written = Scribe("The person looks happy.")
     engine = Engine(nano.model, nano.processor, "nano")
     monkeypatch.setattr(engine, "write", written)
-    EmotionQwen(engine).ask(picture, "How does the person feel?")
+    Analyzer(engine).ask(picture, "How does the person feel?")
     assert written.asked[0][2] == ""

@@ -24,7 +24,7 @@ ROWS = (
     ("views",),
     ("export",),
     ("batch",),
-    ("training", "ver"),
+    ("training", "ver", "notebook"),
     ("evaluation", "serving"),
     ("cli", "doctor", "integrations"),
 )

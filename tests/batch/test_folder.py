@@ -18,7 +18,7 @@ from tests.conftest import write_clip
 from tests.disk import room
 from tests.processes import start_command
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.features import FeatureFile, read_features
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.batch.folder import Request, Results, analyze_all
@@ -41,13 +41,13 @@ class EveryFace:
 @pytest.fixture(scope="module")
 def analyzer(shallow):
     """Runs over folders are the same for a model of one layer."""
-    return EmotionQwen(shallow, EveryFace())
+    return Analyzer(shallow, EveryFace())
 
 
 @pytest.fixture(scope="module")
 def deep(nano):
     """The model that commands load, and one whose labels are no ties that rounding decides."""
-    return EmotionQwen(nano, EveryFace())
+    return Analyzer(nano, EveryFace())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.artificial_clips import make_clips
 from tests.detectors import bright
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.batch.folder import Request, analyze_all
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
@@ -25,7 +25,7 @@ REAL = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "asl_
 
 
 def labels_of_analyze(engine, files: list[Path], detector=None) -> dict[str, str | None]:
-    analyzer = EmotionQwen(engine, detector)
+    analyzer = Analyzer(engine, detector)
     found = analyze_all(analyzer, files, Request(labels="fer7"), workers=0)
     return {path.name: None if isinstance(one, MediaError) else one.report.label for path, one in found}
 

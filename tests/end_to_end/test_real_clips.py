@@ -10,7 +10,7 @@ from PIL import Image
 from tests.conftest import write_clip
 from tests.media.test_voice_activity import voiceless
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
@@ -20,7 +20,7 @@ from recipes.nano.card import measure
 
 @pytest.fixture(scope="module")
 def analyzer(nano):
-    return EmotionQwen(nano)
+    return Analyzer(nano)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -115,6 +115,12 @@ def test_a_documented_command_does_what_it_says(clone: Path, call: tuple[str, ..
         assert len(errors) == 1, done.stderr
 
 
+@pytest.mark.parametrize("notebook", sorted((ROOT / "examples").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(clone: Path, notebook: Path) -> None:
+    done = run([".venv/bin/jupyter-execute", f"examples/{notebook.name}"], clone, 1800)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 @pytest.mark.parametrize("target", ["analyze", "analyze CLIP=interview.mp4"])
 def test_make_analyze_reports(clone: Path, target: str) -> None:
     done = run(["make", *shlex.split(target)], clone, 300)

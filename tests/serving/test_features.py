@@ -12,7 +12,7 @@ from tests.conftest import write_clip
 from tests.facial_heads import NAMES, with_head
 from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
 from emotion_qwen.serving.http.reports import ReportJob
@@ -29,7 +29,7 @@ def film(tmp_path_factory, astronaut):
 
 def own_features(nano, path, language="en", context=""):
     """Compute the features as `analyze --features` does."""
-    analyzer = EmotionQwen(nano)
+    analyzer = Analyzer(nano)
     found = analyzer.read(
         analyzer.reader("dfew7", language), [analyzer.prepare(path)], "dfew7", language, context=context
     )
@@ -61,7 +61,7 @@ def test_parts_with_words_give_those_of_the_context(server, nano, astronaut, tmp
 
 
 def test_a_model_that_measures_facial_actions_returns_their_means(shallow, film, tmp_path):
-    analyzer = EmotionQwen(with_head(shallow, tmp_path))
+    analyzer = Analyzer(with_head(shallow, tmp_path))
 
     async def in_thread(work):
         return work()

@@ -12,7 +12,7 @@ from tests.conftest import write_clip
 from tests.end_to_end.test_hard_clips import film as encoded_film
 from tests.serving.conftest import image_part, picture_bytes, png, serving, text_part, video_part
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.errors import MediaError
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
@@ -55,7 +55,7 @@ def test_an_uploaded_clip_gives_the_report_of_the_command(server, nano, film):
     )
     report = answer.json()
     assert answer.status_code == 200 and report["source"] == "face.mp4"
-    own = json.loads(as_json(EmotionQwen(nano).analyze(film, language="zh")))
+    own = json.loads(as_json(Analyzer(nano).analyze(film, language="zh")))
     assert comparable(report) == comparable(own)
 
 
@@ -100,7 +100,7 @@ def test_a_question_about_a_person_is_asked_as_the_command_asks(server, nano, as
     answer = server.chat(
         [image_part(path.read_bytes()), text_part(asked)], max_tokens=64, extra_body={"focus": "person"}
     )
-    assert answer.choices[0].message.content.strip() == EmotionQwen(nano).ask(path, asked)
+    assert answer.choices[0].message.content.strip() == Analyzer(nano).ask(path, asked)
 
 
 @pytest.mark.parametrize("focus", [None, "auto", "whole"])
@@ -169,7 +169,7 @@ def test_a_long_film_with_sound_has_its_report_and_page_by_default_settings(tmp_
 def report(nano, tmp_path_factory, astronaut):
     path = tmp_path_factory.mktemp("face") / "face.png"
     path.write_bytes(picture_bytes(astronaut))
-    return EmotionQwen(nano).analyze(path)
+    return Analyzer(nano).analyze(path)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""`EmotionQwen` turns a path into an `EmotionReport`, using media, faces, engine, reading and report."""
+"""`Analyzer` turns a path into an `EmotionReport`, using media, faces, engine, reading and report.
+
+Users have it as `EmotionQwen` of `notebook.model`, which adds folders, pictures in memory, and reports with methods.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from emotion_qwen.analysis.clip_facts import facts_of
 from emotion_qwen.analysis.facts import facts_text
@@ -60,22 +63,12 @@ class Analysis:
     features: ClipFeatures
 
 
-class EmotionQwen:
+class Analyzer:
     """Analyzes what people show in a clip, picture or sound, and answers free questions about it.
-
-    Most users need only `load`, `analyze` and `ask`. The other methods are the steps of `analyze`, for batches and
-    servers.
 
     Args:
         engine: a loaded model.
         detector: detects faces; CenterFace by default.
-
-    Examples:
-        >>> from emotion_qwen import EmotionQwen
-        >>> model = EmotionQwen.load()  # the shipped nano; or a folder or hub name
-        >>> report = model.analyze("clip.mp4", labels="mer6")
-        >>> report.label, report.distribution[report.label]  # the likeliest label and its share, 0 to 1
-        >>> model.ask("clip.mp4", "What is the person doing?")
     """
 
     def __init__(self, engine: Engine, detector: FaceDetector | None = None) -> None:
@@ -83,7 +76,7 @@ class EmotionQwen:
         self.detector = detector or CenterFaceDetector()
 
     @classmethod
-    def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> EmotionQwen:
+    def load(cls, model: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Self:
         """Load a model by its name.
 
         Args:
@@ -134,12 +127,17 @@ class EmotionQwen:
             SettingsError: unknown label set, language, form of reasoning or `about`; or `reasoning` together with
                 "evoked".
         """
-        reader = self.reader(labels, language, about)
         prepared = self.prepare(path, start=start, end=end, sources=sources)
-        (result,) = self.read(
-            reader, [prepared], labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning,
-            about=about,
-        )  # fmt: skip
+        return self.analyze_prepared(
+            prepared, labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning, about=about
+        )
+
+    def analyze_prepared(
+        self, prepared: PreparedClip, labels: str = "dfew7", language: str = "en", **options: Any
+    ) -> EmotionReport:
+        """Analyze one prepared clip; `options` are those of `read`, arguments and errors those of `analyze`."""
+        (result,) = self.read(self.reader(labels, language, about=options.get("about", PEOPLE)), [prepared], labels,
+                              language, **options)  # fmt: skip
         if isinstance(result, MediaError):
             raise result
         return result.report

@@ -126,7 +126,7 @@ def analyze(
     if abstain_below is not None:
         request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
-    from emotion_qwen.analysis.analyzer import EmotionQwen
+    from emotion_qwen.analysis.analyzer import Analyzer
     from emotion_qwen.analysis.report import other_language
     from emotion_qwen.batch.folder import Request, Results, analyze_all
     from emotion_qwen.views.render import save_picture
@@ -134,7 +134,7 @@ def analyze(
     _quiet()
     request_options["reasoning"] = _reasoning(*thought)
     request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
-    analyzer = EmotionQwen.load(**options)
+    analyzer = Analyzer.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are only for models with audio input
     named = view_names(files)
@@ -294,10 +294,10 @@ def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bo
 def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
     """Ask a free question about a clip, picture or sound."""
     chosen = {name: options.pop(name) for name in SOURCES}
-    from emotion_qwen.analysis.analyzer import EmotionQwen
+    from emotion_qwen.analysis.analyzer import Analyzer
 
     _quiet()
-    analyzer = EmotionQwen.load(**options)
+    analyzer = Analyzer.load(**options)
     sources = analyzer.sources(**chosen)
     print(analyzer.ask(path, question, start=start, end=end, sources=sources, context=context))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from emotion_qwen.analysis.analyzer import Analysis, EmotionQwen
+from emotion_qwen.analysis.analyzer import Analysis, Analyzer
 from emotion_qwen.analysis.features import FeatureFile, differing
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reasoning import Reasoning
@@ -50,7 +50,7 @@ Result = Analysis | MediaError | InferenceError
 
 @dataclass(frozen=True)
 class Request:
-    """The options for every clip; the fields are arguments of `EmotionQwen.analyze`."""
+    """The options for every clip; the fields are arguments of `Analyzer.analyze`."""
 
     labels: str = "dfew7"
     language: str = "en"
@@ -59,13 +59,14 @@ class Request:
     sources: Sources | None = None
     context: str = ""
     abstain_below: float = ABSTAIN_BELOW
-    reasoning: Reasoning | None = None
+    reasoning: Reasoning | str | None = None
     about: str = PEOPLE
 
-    def made_by(self, analyzer: EmotionQwen) -> dict[str, Any]:
+    def made_by(self, analyzer: Analyzer) -> dict[str, Any]:
         """Return everything except the file that determines a line, as JSON values."""
         options = {name: value for name, value in vars(self).items() if name not in ("labels", "sources", "reasoning")}
-        options["reasoning"] = None if self.reasoning is None else asdict(self.reasoning)
+        thinking = Reasoning(self.reasoning) if isinstance(self.reasoning, str) else self.reasoning
+        options["reasoning"] = None if thinking is None else asdict(thinking)
         for name, value in vars(self.sources or analyzer.sources()).items():
             described = value.name if isinstance(value, Recognizer) else value
             options[name] = described if described is None or isinstance(described, bool | int) else str(described)
@@ -73,7 +74,7 @@ class Request:
 
 
 def analyze_all(
-    analyzer: EmotionQwen, files: Sequence[Path], request: Request, workers: int | None = None
+    analyzer: Analyzer, files: Sequence[Path], request: Request, workers: int | None = None
 ) -> Generator[tuple[Path, Result], None, None]:
     """Analyze many clips.
 

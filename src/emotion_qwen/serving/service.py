@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.faces import Detections
 from emotion_qwen.prepare import PreparedClip, prepare_clip
@@ -56,7 +56,7 @@ class Service:
         self.face_threads = ThreadPoolExecutor(settings.analyses + CHAT_FACES, thread_name_prefix="faces")
         self.decoders = Decoders(settings)
         self._scheduler: Scheduler | None = None
-        self._analyzer: EmotionQwen | None = None
+        self._analyzer: Analyzer | None = None
         self.metrics = Metrics(self._watched)
         self.name = self.fingerprint = ""
 
@@ -75,7 +75,7 @@ class Service:
             # without the folder, which clients must not see
             self.name = "nano" if settings.model is None else settings.model.rstrip("/").rpartition("/")[2]
             shared.name = engine.name
-            self._analyzer = EmotionQwen(shared)
+            self._analyzer = Analyzer(shared)
             self._scheduler = scheduler.start()
         finally:
             self.failed = self._scheduler is None  # after any error, so that health checks do not wait forever
@@ -101,7 +101,7 @@ class Service:
         return self._scheduler
 
     @property
-    def analyzer(self) -> EmotionQwen:
+    def analyzer(self) -> Analyzer:
         """The analyzer; errors are those of `scheduler`."""
         if self._analyzer is None:
             raise self._closed()

@@ -35,21 +35,25 @@ def as_json(report: EmotionReport) -> str:
     Raises:
         DataError: a number is not finite, which JSON cannot represent.
     """
-    try:
-        return json.dumps(rounded(_without_unmeasured(report)), ensure_ascii=False, allow_nan=False)
-    except DataError as error:
-        raise DataError(f"report of {report.source!r}: {error}") from error
+    return json.dumps(as_values(report), ensure_ascii=False, allow_nan=False)
 
 
-def _without_unmeasured(report: EmotionReport) -> dict[str, Any]:
-    """Return the values of a report without the fields of `OMITTED_IF_EMPTY` that are empty."""
+def as_values(report: EmotionReport) -> dict[str, Any]:
+    """Return the values of `as_json`: rounded, and without the fields of `OMITTED_IF_EMPTY` that are empty.
+
+    Raises:
+        DataError: a number is not finite, which JSON cannot represent.
+    """
     values = dataclasses.asdict(report)
     seen = [seen for person in values["people"] for seen in person["seen"]]
     for name, records in (("Person", values["people"]), ("Seen", seen), ("Sentence", values["rationale"])):
         for record in records:
             if not record[OMITTED_IF_EMPTY[name]]:
                 del record[OMITTED_IF_EMPTY[name]]
-    return values
+    try:
+        return rounded(values)
+    except DataError as error:
+        raise DataError(f"report of {report.source!r}: {error}") from error
 
 
 def rounded(value: Any) -> Any:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel, picture_side
 from emotion_qwen.evaluation.run.predictions import HEADER, LINES, read_predictions, read_run_header
@@ -174,7 +174,7 @@ def test_pictures_come_at_the_side_of_person_crops(shallow):
 def test_faces_are_scored_as_analyze_scores_them(nano, shared_data, tmp_path):
     items = TASKS["lfw"].items(shared_data, side=None, limit=12)
     found = predict(nano, TASKS["lfw"], tmp_path, data=shared_data, limit=12)
-    analyzer = EmotionQwen(nano)
+    analyzer = Analyzer(nano)
     for item, one in list(zip(items, found, strict=True))[:3]:
         path = tmp_path / "face.jpg"
         path.write_bytes(item.parts[0]["image"].read())

@@ -125,7 +125,7 @@ class ReportJob:
         return await self.service.in_thread(begin)
 
     async def report(self, reading: ClipReading) -> EmotionReport:
-        """Compose the report; errors are those of `EmotionQwen.analyze`."""
+        """Compose the report; errors are those of `Analyzer.analyze`."""
         analyzer, threshold = self.service.analyzer, self.options.abstain_below
         (outcome,) = await self.service.in_thread(
             lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
@@ -135,7 +135,7 @@ class ReportJob:
         return outcome.report
 
     async def features(self, reading: ClipReading) -> Features:
-        """Compute the features; errors are those of `EmotionQwen.features`."""
+        """Compute the features; errors are those of `Analyzer.features`."""
         analyzer, options = self.service.analyzer, self.options
         channels = list(reading.channels)  # of what was read
         features = await self.service.in_thread(lambda: analyzer.features(reading))

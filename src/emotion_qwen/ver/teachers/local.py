@@ -61,9 +61,9 @@ class LocalTeacher:
 @cache
 def _analyzer(model: str) -> Any:
     """Load a local model, once per process; only one thread may use it at a time, holding `_ALONE`."""
-    from emotion_qwen.analysis.analyzer import EmotionQwen
+    from emotion_qwen.analysis.analyzer import Analyzer
 
-    return EmotionQwen.load(model or None)
+    return Analyzer.load(model or None)
 
 
 _COMPOSED: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """Answers from a local model, by the likelihood of given answers or with generated text.
 
 Emotion tasks use the steps of `analyze`: worker processes prepare an item like a file, and the label comes from
-`EmotionQwen.conclude`. Without a face, a voice or words there is no answer, and the prediction states why. General
+`Analyzer.conclude`. Without a face, a voice or words there is no answer, and the prediction states why. General
 questions are asked about whole pictures, in the wording of the task.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from emotion_qwen.analysis.analyzer import EmotionQwen
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
@@ -74,7 +74,7 @@ class LocalModel:
         replies: bool = False,
     ) -> None:
         self.engine, self.batch, self.name, self.replies = engine, batch, engine.name, replies
-        self.analyzer = EmotionQwen(engine, detector)
+        self.analyzer = Analyzer(engine, detector)
         self.workers = spare_workers() if workers is None else workers
         self._clips = OrderedDict[tuple, Clip]()
         self._readers: dict[tuple[str, ...], ViewReader] = {}
