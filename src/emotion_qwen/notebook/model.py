@@ -57,7 +57,7 @@ class EmotionQwen(Analyzer):
         engine: a loaded model; most users call `load` instead.
         detector: detects faces; CenterFace by default.
 
-    Example:
+    Examples:
         >>> from emotion_qwen import EmotionQwen
         >>> model = EmotionQwen.load()  # the shipped nano; or a model folder or hub name
         >>> report = model.analyze("clip.mp4", labels="mer6")

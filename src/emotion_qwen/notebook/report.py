@@ -46,7 +46,7 @@ class Report(EmotionReport):
 
     In a notebook, a report as the last line of a cell is shown as its page.
 
-    Example:
+    Examples:
         >>> report = EmotionQwen.load().analyze("clip.mp4")
         >>> report
         <Report 'clip.mp4': happy 54%; sad 0.0-4.2 s, happy 4.2-9.5 s; 1 person>
