@@ -1,0 +1,48 @@
+"""Makes the pictures of the report from the demo clip and the shipped model: `python docs/pictures.py`.
+
+`images/report.svg` is the terminal view and `images/page.png` the page, for which Chromium and playwright are needed.
+`images/made.json` names the weights they were made with; a test compares it with the shipped weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+IMAGES = Path(__file__).parent / "images"
+PACKAGE = Path(__file__).parents[1] / "src" / "emotion_qwen"
+WEIGHTS = {"mini": PACKAGE / "mini" / "overlay.safetensors", "nano": PACKAGE / "nano" / "model.safetensors"}
+WIDTH, HEIGHT = 1280, 900
+"""Of the page, pixels."""
+
+
+def shipped(model: str) -> str:
+    """Return the SHA-256 of the weights in the package."""
+    return hashlib.sha256(WEIGHTS[model].read_bytes()).hexdigest()
+
+
+def main(model: str = "mini") -> None:
+    """Make both pictures."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", "--demo", "--model", model]
+        subprocess.run([*command, "--picture", str(IMAGES / "report.svg"), "--html", str(page)], check=True)
+        with sync_playwright() as browsers:
+            browser = browsers.chromium.launch(executable_path=shutil.which("chromium"))
+            tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            tab.goto(page.as_uri())
+            tab.wait_for_timeout(1500)
+            tab.screenshot(path=IMAGES / "page.png")
+            browser.close()
+    (IMAGES / "made.json").write_text(json.dumps({"model": model, "weights": shipped(model)}) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
