@@ -40,7 +40,7 @@ COLUMNS = {
     "clips": [
         "file", "label", "confidence", "entropy", "calibrated", "abstains", "reason", *AFFECT, *DFEW, "about", "people",
         "start", "end", "frames", "fps", "width", "height", "summary", "open_words", "rationale", "context", "language",
-        "channels", "label_set", "model", "weights", "warnings", "error",
+        "channels", "label_set", "label_set_trained", "model", "weights", "warnings", "error",
     ],
     "people": ["file", "person", "label", "label_share", *AFFECT, *DFEW, "start", "end", "frames", *RECT],
     "timeline": [
