@@ -94,6 +94,9 @@ SAY: dict[str, Texts] = {
         "zh": ("看不到人，因此无法判断面部。", "这里看不到人脸。"),
     },
     "silent": {"en": ("No voice is heard.",), "zh": ("听不到人声。",)},
+    "no_face": {
+        "en": ("No clear movement of the face was measured.",), "zh": ("没有测到明显的面部动作。",)
+    },
     "wordless": {"en": ("No words are known.",), "zh": ("没有已知的话语。",)},
     "never": {"en": ("At no time.", "Never in this {clip}."), "zh": ("没有这样的时间。", "始终没有。")},
     "nobody_is": {"en": ("Nobody.",), "zh": ("没有人。",)},

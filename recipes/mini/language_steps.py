@@ -57,6 +57,7 @@ TRAINING_FACTS = {
     "label_sets": ["dfew7", "fer7", "ekman", "ferplus8", "emodb7", "ravdess8"],
     "channels": ["picture", "sound", "words", "context"],
     "reads_facts": True,
+    "scores": "likelihood",
 }
 """What reports and commands need to know of the training."""
 

@@ -12,7 +12,8 @@ from emotion_qwen.taxonomy import label_set
 class ScriptedEngine:
     """Answers with fixed likelihoods: one table for seen visuals, one row for the blank."""
 
-    def __init__(self, seen, blank, tokens):
+    def __init__(self, seen, blank, tokens, facts=None):
+        self.facts = facts or {}
         self.seen, self.blank, self.tokens = torch.tensor(seen), torch.tensor([blank]), torch.tensor(tokens)
         self.asked = []
 
@@ -22,6 +23,9 @@ class ScriptedEngine:
         is_blank = isinstance(shown, np.ndarray) and (shown == BLANK).all()
         scores = self.blank if is_blank else self.seen
         return WordScores(scores, self.tokens, torch.tensor([[0.3, 0.7]] * len(parts)), torch.zeros(len(parts), 2))
+
+    def training_facts(self):
+        return self.facts
 
     def encoder(self):
         return self
@@ -37,6 +41,14 @@ def test_likelihood_less_blank_per_token():
     assert scores[0, :2].tolist() == [-1.0, 1.0]
     assert gate.tolist() == [pytest.approx([0.3, 0.7])]
     assert [names for _, _, names in engine.asked] == [label_set("mer6").labels] * 2
+
+
+def test_a_model_that_learned_the_shares_of_its_labels_is_scored_by_plain_likelihood():
+    facts = {"scores": "likelihood"}
+    engine = ScriptedEngine([[-2.0, -6.0] + [-9.0] * 4], [-1.0, -8.0] + [-9.0] * 4, [1, 2, 1, 1, 1, 1], facts)
+    part = {"type": "image", "image": np.zeros((4, 4, 3), np.uint8)}
+    assert label_reader(engine, label_set("mer6"), "en").scores([part])[0][0, :2].tolist() == [-2.0, -6.0]
+    assert [count for count, _, _ in engine.asked] == [1]  # no blank is asked
 
 
 def test_blank_has_the_size_of_the_visual_and_normalises_to_almost_nothing():

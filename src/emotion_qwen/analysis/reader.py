@@ -3,7 +3,8 @@
 A label's score is the log-likelihood of its words after the closed question, minus their log-likelihood when the
 visual is blank and there is no sound or text, divided by the number of their tokens. A softmax over the set gives the
 distribution, so a closed-set answer always parses. Subtracting the blank removes what the model would answer without
-any input.
+any input. A model whose training facts have `"scores": "likelihood"` learned the shares of its labels themselves, so
+its scores are plain log-likelihoods.
 
 A reader caches its answers, keyed by the identity of pictures and sounds and by the words themselves. Callers that
 know early which views they need pass all of them to `answers`, so that they are scored in shared batches.
@@ -59,6 +60,7 @@ class ViewReader:
 
     def __init__(self, engine: Engine, question: str, names: Sequence[str]) -> None:
         self.engine, self.question, self.names = engine, question, list(names)
+        self._plain = plain_likelihood(engine)
         self._encoder = engine.encoder()
         self._answers: dict[Hashable, ViewAnswer] = {}
         self._asked: list[View] = []  # keeps the media alive, as views are identified by their ids
@@ -92,13 +94,16 @@ class ViewReader:
         return [text for _, text in sorted(zip(order, texts, strict=True))]
 
     def _ask(self, views: list[View]) -> list[ViewAnswer]:
-        self._ask_blanks(views)
+        if not self._plain:
+            self._ask_blanks(views)
         encoded = self._encoder.views(views)
         order = sorted(range(len(views)), key=lambda row: size_of(encoded[row]))  # sorted by length to reduce padding
         output = self.engine.score([encoded[row] for row in order], self.question, self.names)
         answers: dict[int, ViewAnswer] = {}
         for place, row in enumerate(order):
-            scores = (output.log_likelihood[place] - self._blanks[_kind(views[row])]) / output.tokens
+            scores = output.log_likelihood[place]
+            if not self._plain:
+                scores = (scores - self._blanks[_kind(views[row])]) / output.tokens
             visual, audio = (mean_tokens(encoded[row], kinds) for kinds in (VISUALS, ("audio",)))
             answers[row] = ViewAnswer(
                 scores, output.gate[place], output.hidden[place], visual, audio, actions_of(encoded[row])
@@ -110,6 +115,11 @@ class ViewReader:
         if blanks:
             scores = self.engine.score([blank_like(view) for view in blanks.values()], self.question, self.names)
             self._blanks.update(zip(blanks, scores.log_likelihood, strict=True))
+
+
+def plain_likelihood(engine: Engine) -> bool:
+    """Whether the scores of a model are its log-likelihoods without subtracting the blank, by its training facts."""
+    return engine.training_facts().get("scores") == "likelihood"
 
 
 def label_reader(engine: Engine, labels: LabelSet, language: str, about: str = PEOPLE) -> ViewReader:

@@ -10,6 +10,10 @@ from emotion_qwen.evaluation.run.predictions import HEADER, LINES, read_predicti
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.evaluation.tasks import TASKS
+from emotion_qwen.evaluation.tasks.parquet import PictureFile
+from emotion_qwen.evaluation.tasks.prompts import emotion_question
+from emotion_qwen.evaluation.tasks.scorers import LabelScores
+from emotion_qwen.taxonomy import LabelSet
 from recipes.nano.tasks import BY_NAME
 
 from ..prediction_files import without_seconds, write_pictures
@@ -82,6 +86,19 @@ def test_faces_are_read_by_their_crops_and_only_allowed_labels_are_chosen(shallo
     assert engine.seen == 2 * 2 + 1, "two faces, each as it is and mirrored, and one empty picture"
     assert len(found[0].scores) == 7 and found[0].options == 2
     assert all(one.predicted in ("happiness", "neutral") for one in found)
+
+
+def test_a_task_may_have_a_label_set_of_its_own(shallow, data, monkeypatch):
+    monkeypatch.setattr("emotion_qwen.analysis.analyzer.CenterFaceDetector", lambda: everywhere)
+    own = LabelSet("mine", ("happiness", "neutral", "fear"), ("高兴", "中性", "恐惧"), "this test")
+    source = PictureFile("faces_lfw_expressions.parquet", own, emotion_question)
+    task = replace(TASKS["lfw"], name="own", source=source, score=LabelScores(own))
+    for language in ("en", "zh"):
+        found = predict(shallow, task, data / language, data=data, languages=(language,))
+        assert [list(one.scores) for one in found] == [list(own.names(language))] * 3
+        assert all(one.predicted for one in found)
+    replied = predict(shallow, replace(task, answered="text"), data / "text", data=data)
+    assert all(one.predicted for one in replied), "analyze asks the same question, so the label is its own"
 
 
 def test_shapes_with_questions_of_their_own_are_scored_as_if_alone(shallow, data):

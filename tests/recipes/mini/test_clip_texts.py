@@ -118,6 +118,14 @@ def test_steps_observe_before_they_conclude():
         assert steps["conclusion"] not in steps["seen"] and ("heard" in steps) == bool(facts.voice)
 
 
+@pytest.mark.parametrize(("language", "seen"), [("en", "No clear movement"), ("zh", "没有测到明显")])
+def test_steps_about_a_face_without_movements_say_so(language, seen):
+    emotions = (("happy", 0.6), ("sad", 0.3)) if language == "en" else (("高兴", 0.6), ("悲伤", 0.3))
+    facts = ClipFacts(language, 0.0, (PersonFacts(1, (Stretch(emotions[0][0]),), emotions),), likeliest=emotions)
+    steps = json.loads(think_steps(facts, label_set("fer7"), random.Random(0)).answer)
+    assert steps["seen"].startswith(seen)
+
+
 def test_pictures_have_no_times_and_nobody_is_said_to_be_seen_where_nobody_is():
     rng = random.Random(1)
     pictures = [draw_picture(BANK, "en", rng) for _ in range(120)]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.analysis.reader import ViewReader
+from emotion_qwen.analysis.reader import ViewReader, plain_likelihood
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
 from emotion_qwen.batch.preparation import prepare_all, spare_workers
@@ -36,7 +36,7 @@ from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.questions import label_question
 from emotion_qwen.records import CHANNELS, EVOKED, Clip
 from emotion_qwen.settings import ClipSettings
-from emotion_qwen.taxonomy import LabelSet, label_set
+from emotion_qwen.taxonomy import LABEL_SETS, LabelSet, label_set
 
 BATCH = 64
 """Number of items that are answered and written together; an interruption loses at most that many."""
@@ -94,10 +94,11 @@ class LocalModel:
             "prompt": text_digest(engine.processor.chat_template),
             "settings": settings.model_dump(),
         }
-        scoring = "likelihood less blank per token" if task.less_blank else "likelihood"
+        less_blank = (emotion or task.less_blank) and not plain_likelihood(engine)
+        scoring = "likelihood less blank per token" if less_blank else "likelihood"
         if emotion:
             shared |= {"about": task.about, "reads": "as analyze", "calibration": text_digest(repr(engine.calibration))}
-            scoring = "as analyze: likelihood less blank per token, pooled"
+            scoring = f"as analyze: {scoring}, pooled"
         if task.answered != "likelihood":
             shared["system"] = text_digest(task.system)
             text = f"text, greedy, at most {task.max_new_tokens} tokens"
@@ -214,7 +215,7 @@ class LocalModel:
         """Return whether an item is answered in words, which is if `analyze` does not ask its question."""
         if task.answered != "text":
             return False
-        usual = item.label_set and item.question == label_question(label_set(item.label_set), item.language, task.about)
+        usual = item.label_set and item.question == label_question(labels_of(item), item.language, task.about)
         return self.replies or not usual
 
     def _replies(self, task: Task, pairs: Sequence[tuple[str, ClipReading]]) -> list[dict[str, Any]]:
@@ -361,10 +362,10 @@ def _text_length(item: Item) -> int:
 
 def labels_of(item: Item) -> LabelSet:
     """Return the label set of an item's choices; if it is not in `taxonomy`, a set made of them."""
-    if item.label_set:
+    if item.label_set in LABEL_SETS:
         return label_set(item.label_set)
     named = item.options if len(item.options) == len(item.choices) else item.choices
-    return LabelSet("", named, item.choices, f"choices of {item.id}")
+    return LabelSet(item.label_set, named, item.choices, f"choices of {item.id}")
 
 
 def _concluded(item: Item, conclusion: Conclusion | MediaError) -> dict[str, Any]:
