@@ -82,3 +82,19 @@ def test_a_temperature_of_zero_is_refused(tmp_path):
     path.write_text(json.dumps({"label_sets": [], "channels": {"words": {**vars(fit(3.0)), "temperature": 0}}}))
     with pytest.raises(CheckpointError, match="expected a positive number"):
         Calibration.read(tmp_path)
+
+
+def test_biases_belong_to_concepts_whatever_a_label_set_calls_them(tmp_path):
+    known = Calibration({"words": ChannelFit(2.0, 0.5, 0.1, 0.02, 9, ("x",), {"sadness": 1.5, "neutral": -0.5})})
+    assert known.biases("words", ("sad", "neutral", "amused", "Sadness")).tolist() == [1.5, -0.5, 0.0, 1.5]
+    assert known.biases("context", ("sad",)).tolist() == [1.5] and known.biases("picture", ("sad",)).tolist() == [0.0]
+    known.write(tmp_path)
+    assert Calibration.read(tmp_path) == known
+    KNOWN.write(tmp_path)
+    assert "biases" not in (tmp_path / CALIBRATION).read_text(encoding="utf-8")
+
+
+def test_a_bias_that_is_no_number_is_refused(tmp_path):
+    Calibration({"words": ChannelFit(2.0, 0.5, 0.1, 0.02, 9, ("x",), {"sadness": float("nan")})}).write(tmp_path)
+    with pytest.raises(CheckpointError, match="expected finite numbers"):
+        Calibration.read(tmp_path)

@@ -147,3 +147,14 @@ def test_a_model_that_is_not_there_is_one_line(capsys):
     assert run_command(calibrate.command, ["nowhere"]) == 2
     error = capsys.readouterr().err.strip()
     assert "'nowhere'" in error and len(error.splitlines()) == 1
+
+
+def test_biases_mend_a_model_that_names_one_emotion_too_seldom():
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 3, 400)
+    scores = rng.normal(size=(400, 3)) + 2.5 * np.eye(3)[right] - np.array([0.0, 0.0, 4.0])
+    found = lines(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), right)
+    plain, mended = fit_channel({"fer": found}), fit_channel({"fer": found}, with_biases=True)
+    assert plain.biases == {} and mended.accuracy > plain.accuracy + 0.15 and mended.after < plain.after
+    assert sorted(mended.biases) == ["fear", "happiness", "sadness"]
+    assert mended.biases["fear"] > 2.5 + mended.biases["happiness"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, sound_between, whole
 from emotion_qwen.analysis.reader import ViewAnswer, ViewReader
@@ -225,17 +226,20 @@ class ClipReading:
 
         Args:
             views: V views, or None for no view.
-            channels: of the views; the temperature of a single channel is applied.
+            channels: of the views; the biases and the temperature of a single channel are applied.
 
         Returns:
             (V, K) shares and (V, 2) gate weights; NaN and zeros where there is no view.
         """
         answers = self.answers(views)
-        temperature = self.calibration.temperature(channels[0]) if len(channels) == 1 else None
+        temperature, biases = None, torch.zeros(len(self.labels.labels), dtype=torch.double)
+        if len(channels) == 1:
+            temperature = self.calibration.temperature(channels[0])
+            biases = torch.from_numpy(self.calibration.biases(channels[0], self.labels.labels))
         shares, gates = np.full((len(views), len(self.labels.labels)), np.nan), np.zeros((len(views), 2))
         for row, answer in enumerate(answers):
             if answer is not None:
-                shares[row] = (answer.scores.double() / (temperature or 1.0)).softmax(-1).numpy()
+                shares[row] = ((answer.scores.double() + biases) / (temperature or 1.0)).softmax(-1).numpy()
                 gates[row] = answer.gate.double().numpy()
         return shares, gates
 

@@ -3,7 +3,8 @@
 The scores of a channel are divided by its temperature before the softmax. An overconfident channel gets a high
 temperature, which makes its shares nearly equal. Channels are combined by multiplying their shares and normalising (a
 logarithmic opinion pool), so nearly equal shares have little effect: a weak channel cannot overrule a strong one.
-`emotion-qwen calibrate` fits the temperatures.
+`emotion-qwen calibrate` fits the temperatures, and on request a bias for each emotion that a model names too seldom or
+too often (vector scaling; Guo et al., ICML 2017).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.files import write_whole
+from emotion_qwen.taxonomy import concept_of_word
 
 CALIBRATION = "calibration.json"
 _SMALLEST = 1e-12
@@ -35,6 +37,7 @@ class ChannelFit:
         after: the same with a temperature fitted on the other half of the items.
         items: number of distinct items.
         tasks: the tasks of the fit, equally weighted.
+        biases: concept of a label -> what is added to its score before the division; others have 0.
     """
 
     temperature: float
@@ -43,6 +46,7 @@ class ChannelFit:
     after: float
     items: int
     tasks: tuple[str, ...]
+    biases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,9 @@ class Calibration:
     def write(self, folder: Path) -> Path:
         """Write `calibration.json` into a model folder."""
         fits = {name: asdict(fit) for name, fit in self.channels.items()}
+        for values in fits.values():
+            if not values["biases"]:
+                del values["biases"]
         text = json.dumps({"label_sets": list(self.label_sets), "channels": fits}, indent=2) + "\n"
         path = folder / CALIBRATION
         write_whole(path, text)
@@ -94,8 +101,17 @@ class Calibration:
 
     def temperature(self, channel: str) -> float | None:
         """Return the temperature of a channel, or None. Context has the temperature of words."""
-        fit = self.channels.get(channel) or self.channels.get(_READ_LIKE.get(channel, ""))
+        fit = self._fit_of(channel)
         return fit.temperature if fit else None
+
+    def biases(self, channel: str, labels: Sequence[str]) -> np.ndarray:
+        """Return (K,) what is added to the scores of K labels of a channel; zeros for unknown labels and channels."""
+        fit, concepts = self._fit_of(channel), concept_of_word()
+        known = fit.biases if fit else {}
+        return np.array([known.get(concepts.get(label.lower(), label), 0.0) for label in labels])
+
+    def _fit_of(self, channel: str) -> ChannelFit | None:
+        return self.channels.get(channel) or self.channels.get(_READ_LIKE.get(channel, ""))
 
     def weighs(self, channels: Sequence[str]) -> bool:
         """Whether all of these channels are fitted."""
@@ -116,6 +132,8 @@ def _fit(values: Mapping[str, Any]) -> ChannelFit:
     fit = ChannelFit(**{**values, "tasks": tuple(values["tasks"])})
     if not fit.temperature > 0:
         raise ValueError(f"temperature {fit.temperature}, expected a positive number")
+    if not all(isinstance(bias, int | float) and np.isfinite(bias) for bias in fit.biases.values()):
+        raise ValueError(f"biases {fit.biases}, expected finite numbers")
     return fit
 
 

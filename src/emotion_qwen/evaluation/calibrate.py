@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.calibration import Calibration, ChannelFit
@@ -28,7 +28,7 @@ from emotion_qwen.evaluation.run.predictions import Prediction
 from emotion_qwen.evaluation.run.runner import answer_task
 from emotion_qwen.evaluation.tasks import load_tasks
 from emotion_qwen.questions import LANGUAGES
-from emotion_qwen.taxonomy import LABEL_SETS
+from emotion_qwen.taxonomy import LABEL_SETS, concept_of_word
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 100.0
@@ -42,6 +42,8 @@ LABEL_SETS_HELD = "dfew7,fer7,ekman"
 _SMALLEST = 1e-6  # predictions keep five digits of a share
 Scored = tuple[np.ndarray, np.ndarray]
 """(N, K) shares and (N,) columns of the right labels."""
+DECAY = 0.01
+"""Of the squared biases, against chance in few items."""
 
 
 def expected_calibration_error(shares: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
@@ -76,39 +78,86 @@ def fit_temperature(tasks: Sequence[Scored]) -> float:
     return float(np.exp(fit.x))
 
 
-def fit_channel(predictions: Mapping[str, Sequence[Prediction]]) -> ChannelFit:
+def fit_biases(tasks: Sequence[Scored], concepts: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Find the bias of each concept under which the answers are likeliest, together with a temperature.
+
+    Args:
+        tasks: see `Scored`; every task has the same weight.
+        concepts: per task the concepts of its K labels.
+    """
+    names = sorted({name for each in concepts for name in each})
+    places = [np.array([names.index(name) for name in each]) for each in concepts]
+
+    def loss(values: np.ndarray) -> float:
+        surprises = [
+            _surprise(tempered(biased(shares, values[:-1][place]), np.exp(values[-1])), right)
+            for (shares, right), place in zip(tasks, places, strict=True)
+        ]
+        return float(np.mean(surprises) + DECAY * np.square(values).sum())
+
+    found = minimize(loss, np.zeros(len(names) + 1), method="L-BFGS-B").x[:-1]
+    return {name: round(float(value - found.mean()), 4) for name, value in zip(names, found, strict=True)}
+
+
+def biased(shares: np.ndarray, biases: np.ndarray) -> np.ndarray:
+    """Return (..., K) shares with (K,) biases added to their logarithms, normalised again."""
+    return tempered(np.maximum(shares, _SMALLEST) * np.exp(biases), 1.0)
+
+
+def fit_channel(predictions: Mapping[str, Sequence[Prediction]], with_biases: bool = False) -> ChannelFit:
     """Fit one channel to predictions of tasks that have it alone, made by a model without calibration.
 
     Items asked in two languages stay on one side when the fit is measured.
 
     Args:
         predictions: by name of the task.
+        with_biases: also fit a bias for each concept; accuracy is then that with biases fitted on the other half.
 
     Raises:
         DataError: a task has fewer than two answered items, or its choices differ.
     """
     tasks = {name: _scored(name, lines) for name, lines in predictions.items()}
     halves = {name: _half(lines) for name, lines in predictions.items()}
-    fits = [
-        fit_temperature([(s[halves[name] == side], r[halves[name] == side]) for name, (s, r) in tasks.items()])
-        for side in (False, True)
-    ]
-    before, after = [], []
+    concepts = {name: _concepts(lines) for name, lines in predictions.items()}
+
+    def fit(chosen: Mapping[str, np.ndarray]) -> tuple[dict[str, float], float]:
+        parts = {name: (tasks[name][0][rows], tasks[name][1][rows]) for name, rows in chosen.items()}
+        biases = fit_biases(list(parts.values()), list(concepts.values())) if with_biases else {}
+        shifted = [(biased(s, _row(biases, concepts[name])), right) for name, (s, right) in parts.items()]
+        return biases, fit_temperature(shifted if with_biases else list(parts.values()))
+
+    fits = {side: fit({name: halves[name] == side for name in tasks}) for side in (False, True)}
+    before, after, accuracies = [], [], []
     for name, (shares, right) in tasks.items():
         cross_fitted = np.empty_like(shares)
-        for side, temperature in zip((True, False), fits, strict=True):
-            cross_fitted[halves[name] == side] = tempered(shares[halves[name] == side], temperature)
+        for side in (False, True):
+            biases, temperature = fits[not side]
+            rows = halves[name] == side
+            moved = biased(shares[rows], _row(biases, concepts[name])) if with_biases else shares[rows]
+            cross_fitted[rows] = tempered(moved, temperature)
         before.append(_calibration_error(shares, right))
         after.append(_calibration_error(cross_fitted, right))
-    accuracies = [float((shares.argmax(1) == right).mean()) for shares, right in tasks.values()]
+        accuracies.append(float((cross_fitted.argmax(1) == right).mean()))
+    biases, temperature = fit({name: np.ones(len(right), dtype=bool) for name, (_, right) in tasks.items()})
     return ChannelFit(
-        temperature=round(fit_temperature(list(tasks.values())), 4),
+        temperature=round(temperature, 4),
         accuracy=round(float(np.mean(accuracies)), 4),
         before=round(float(np.mean(before)), 4),
         after=round(float(np.mean(after)), 4),
         items=sum(len({line.id for line in _answered(lines)}) for lines in predictions.values()),
         tasks=tuple(tasks),
+        biases=biases,
     )
+
+
+def _concepts(lines: Sequence[Prediction]) -> list[str]:
+    """Return the concept of every label of a task; a label that is none stands for itself."""
+    known = concept_of_word()
+    return [known.get(label.lower(), label) for label in _answered(lines)[0].scores or {}]
+
+
+def _row(biases: Mapping[str, float], concepts: Sequence[str]) -> np.ndarray:
+    return np.array([biases.get(name, 0.0) for name in concepts])
 
 
 def _answered(lines: Sequence[Prediction]) -> list[Prediction]:
@@ -149,6 +198,7 @@ def calibrate(
     languages: Sequence[str] = LANGUAGES,
     split: str = "validation",
     limit: int | None = None,
+    with_biases: bool = False,
 ) -> dict[str, ChannelFit]:
     """Have a model answer tasks with single channels without calibration, and fit every channel.
 
@@ -160,6 +210,7 @@ def calibrate(
         languages: of the questions.
         split: "validation" or "test".
         limit: number of items of each task.
+        with_biases: see `fit_channel`.
 
     Raises:
         SettingsError: an unknown task.
@@ -173,7 +224,7 @@ def calibrate(
             folder = predictions / task.column
             done = answer_task(answerer, task, folder, data=data, languages=languages, split=split, limit=limit)
             lines[task.name] = done.predictions
-        fits[channel] = fit_channel(lines)
+        fits[channel] = fit_channel(lines, with_biases)
     return fits
 
 
@@ -204,10 +255,11 @@ def _tasks(chosen: Sequence[str], hears: bool) -> dict[str, tuple[str, ...]]:
 )
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
 @click.option("--limit", type=int, default=None, help="Number of items per task.")
+@click.option("--biases", "with_biases", is_flag=True, help="Also fit a bias for each emotion.")
 @click.option("--predictions", type=click.Path(path_type=Path), default=None, help="Keep answers, to continue later.")
 def command(
     model: str, data: Path | None, chosen: Sequence[str], sets: str, split: str, limit: int | None,
-    predictions: Path | None,
+    with_biases: bool, predictions: Path | None,
 ) -> None:  # fmt: skip
     """Fit the channels of MODEL, so that shares are probabilities and unreliable channels have little weight.
 
@@ -224,7 +276,7 @@ def command(
     previous = _kept(engine.folder)
     with tempfile.TemporaryDirectory(prefix="emotion-qwen-calibrate-") as scratch:
         folder = predictions or Path(scratch)
-        fits = calibrate(engine, tasks, data, folder, split=split, limit=limit)
+        fits = calibrate(engine, tasks, data, folder, split=split, limit=limit, with_biases=with_biases)
     calibration = Calibration({**previous.channels, **fits}, tuple(dict.fromkeys((*previous.label_sets, *label_sets))))
     path = calibration.write(engine.folder)
     for channel, fit in fits.items():
