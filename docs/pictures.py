@@ -16,23 +16,23 @@ from pathlib import Path
 
 IMAGES = Path(__file__).parent / "images"
 PACKAGE = Path(__file__).parents[1] / "src" / "emotion_qwen"
-WEIGHTS = {"mini": PACKAGE / "mini" / "overlay.safetensors", "nano": PACKAGE / "nano" / "model.safetensors"}
+WEIGHTS = PACKAGE / "nano" / "model.safetensors"
 WIDTH, HEIGHT = 1280, 900
 """Of the page, pixels."""
 
 
-def shipped(model: str) -> str:
+def shipped() -> str:
     """Return the SHA-256 of the weights in the package."""
-    return hashlib.sha256(WEIGHTS[model].read_bytes()).hexdigest()
+    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
 
 
-def main(model: str = "mini") -> None:
+def main() -> None:
     """Make both pictures."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", "--demo", "--model", model]
+        command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", "--demo", "--model", "nano"]
         subprocess.run([*command, "--picture", str(IMAGES / "report.svg"), "--html", str(page)], check=True)
         with sync_playwright() as browsers:
             browser = browsers.chromium.launch(executable_path=shutil.which("chromium"))
@@ -41,8 +41,8 @@ def main(model: str = "mini") -> None:
             tab.wait_for_timeout(1500)
             tab.screenshot(path=IMAGES / "page.png")
             browser.close()
-    (IMAGES / "made.json").write_text(json.dumps({"model": model, "weights": shipped(model)}) + "\n", encoding="utf-8")
+    (IMAGES / "made.json").write_text(json.dumps({"model": "nano", "weights": shipped()}) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

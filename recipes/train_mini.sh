@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make mini from SmolLM2, Whisper and raw data: eyes, ears, then the stages 1, 2, 3 and tuning, packing, measuring.
+# Make mini from SmolLM2, Whisper and raw data: eyes, ears, the stages 1 and 2 (`start`: experts learn words), 3, tuning,
+# packing, measuring.
 # Every step resumes where it stopped; a finished one is skipped.
 #
 #   recipes/train_mini.sh DATA WHEELS      DATA holds the Parquet files that the model card names; WHEELS the unpacked
@@ -49,8 +50,6 @@ once base .venv/bin/emotion-qwen convert "$runs/words" "$runs/base" --whisper "$
   --whisper-seconds 2 --frames-per-token 20 --group-features statistics
 language start --data "$data" --landmarks runs/blendshapes
 language answers --data "$data"
-stage general
-stage emotion
 stage hybrid
 stage tuning
 merge tuning "$runs/hybrid/model"

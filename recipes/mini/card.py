@@ -68,10 +68,8 @@ def percent(share: Any) -> float:
 def pooled_recalls(by_task: Mapping[str, Sequence[Prediction]]) -> dict[str, float]:
     """Return the recall of each emotion of `POOLED` over all faces together."""
     faces = [each for name in FACES for each in by_task.get(name, ())]
-    return {
-        emotion: percent(np.mean([bool(each.right) for each in faces if each.group == emotion] or [0]))
-        for emotion in POOLED
-    }
+    right = {emotion: [bool(each.right) for each in faces if each.group == emotion] for emotion in POOLED}
+    return {emotion: percent(np.mean(found)) if found else 0.0 for emotion, found in right.items()}
 
 
 def measure(model: str, data: Path, predictions: Path, limit: int | None) -> dict[str, Any]:

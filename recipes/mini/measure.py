@@ -68,7 +68,8 @@ def make_clips(faces: list[LabelledFaces], data: Path, cache: Path, pictures: in
 
 def taught_rationales(bank: FactBank, count: int, seed: int = 0) -> list[tuple[str, str]]:
     """Return (rationale without conclusion, label) of composed clips of training material."""
-    rng, labels, taught = random.Random(seed), label_set(LABELS), []
+    rng, labels = random.Random(seed), label_set(LABELS)
+    taught: list[tuple[str, str]] = []
     meanings = [concept(name) for name in labels.labels]
     while len(taught) < count:
         facts = draw_clip(bank, "en", rng)

@@ -138,7 +138,7 @@ def test_in_a_folder_the_rest_goes_on(capsys, tmp_path, gray_clip):
 
 
 def test_demo_and_chinese_view(capsys):
-    code, out, err = run(capsys, "analyze", "--demo", "--language", "zh")
+    code, out, err = run(capsys, "analyze", "--demo", "--language", "zh", "--verbose")
     assert code == 0 and "门控" in "\n".join(out), err
 
 

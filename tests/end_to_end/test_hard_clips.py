@@ -138,7 +138,7 @@ def test_a_name_in_gbk_with_subtitles_in_another_encoding_than_utf_8(capsys, tmp
         (said,) = (one for one in report["utterances"] if one["start"] == 0.1)
         assert said["text"] == words and report["source"] == printable(path), encoding
         assert report["provenance"]["words_from"] == printable(path.with_suffix(".srt"))
-    code, out, err = run(capsys, "analyze", path)
+    code, out, err = run(capsys, "analyze", path, "--verbose")
     assert code == 0 and words in "".join(out) and not any("Traceback" in line for line in err)
 
 

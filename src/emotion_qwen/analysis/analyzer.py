@@ -133,7 +133,7 @@ class Analyzer:
         )
 
     def analyze_prepared(
-        self, prepared: PreparedClip, labels: str = "dfew7", language: str = "en", **options: Any
+        self, prepared: PreparedClip, labels: str | Sequence[str] = "dfew7", language: str = "en", **options: Any
     ) -> EmotionReport:
         """Analyze one prepared clip; `options` are those of `read`, arguments and errors those of `analyze`."""
         (result,) = self.read(self.reader(labels, language, about=options.get("about", PEOPLE)), [prepared], labels,

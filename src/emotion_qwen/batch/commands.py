@@ -101,7 +101,6 @@ def analyze(
     labels: str,
     language: str,
     as_lines: bool,
-    verbose: bool,
     strict: bool,
     picture: Path | None,
     abstain_below: float | None,
@@ -112,7 +111,7 @@ def analyze(
 ) -> int:
     """Report what people in clips, pictures or sounds show. PATH: files, folders or patterns."""
     labels = chosen_labels(labels).name
-    features, workers = options.pop("features"), options.pop("workers")
+    features, workers, verbose = options.pop("features"), options.pop("workers"), options.pop("verbose")
     output, table = _lines_and_table(options.pop("output"))
     if picture and (as_lines or output):
         message = "--json" if as_lines else "--output"

@@ -124,7 +124,7 @@ def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     order. They are found by dynamic programming over their ends.
     """
     order = sorted(range(len(heads)), key=lambda n: list(heads[n]))
-    common = [_same(heads[one], heads[other]) for one, other in itertools.pairwise(order)]
+    common = [_same(heads[before], heads[after]) for before, after in itertools.pairwise(order)]
     best, starts = [0], [0]  # most tokens shared among the first `end` sequences, and where their last group starts
     for end in range(1, len(order) + 1):
         saved, start, prefix = best[end - 1], end - 1, 1 << 60
@@ -146,9 +146,9 @@ def _common(heads: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     return groups
 
 
-def _same(one: Sequence[int], other: Sequence[int]) -> int:
+def _same(first: Sequence[int], second: Sequence[int]) -> int:
     """Return how many tokens two sequences have in common at their beginning."""
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def _branches(rows: Sequence[Sequence[Bundle]], lengths: Sequence[int]) -> torch.Tensor:

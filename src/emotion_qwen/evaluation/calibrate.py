@@ -95,8 +95,8 @@ def fit_biases(tasks: Sequence[Scored], concepts: Sequence[Sequence[str]]) -> di
         ]
         return float(np.mean(surprises) + DECAY * np.square(values).sum())
 
-    found = minimize(loss, np.zeros(len(names) + 1), method="L-BFGS-B").x[:-1]
-    return {name: round(float(value - found.mean()), 4) for name, value in zip(names, found, strict=True)}
+    biases = minimize(loss, np.zeros(len(names) + 1), method="L-BFGS-B").x[:-1]
+    return {name: round(float(bias - biases.mean()), 4) for name, bias in zip(names, biases, strict=True)}
 
 
 def biased(shares: np.ndarray, biases: np.ndarray) -> np.ndarray:

@@ -35,14 +35,14 @@ def show_brief(report: EmotionReport, console: Console) -> None:
     say = in_language(PHRASES, report.language)
     # In order of display, each with its priority: 0 is never left out.
     parts: list[tuple[int, RenderableType | None]] = [
-        (0, headline(report, say)),
+        (0, arc_headline(report, say)),
         (1, _clipped(terminal.sentence(report.summary, GENERATED, say), SUMMARY_LINES, width, console, report)),
         (5, _blank(terminal.bars(report, width, BARS))),
         (2, _blank(terminal.strips(report, say, width, brief=True))),
         (3, _blank(terminal.people(report, say, width, most=4))),
         (4, _movements(report, say, width)),
         (6, _evidence(report, say, width)),
-        (0, terminal.warnings(report, say)),
+        (0, terminal.warning_lines(report, say)),
     ]
     shown = [(priority, part, _height(part, width, console)) for priority, part in parts if part is not None]
     note = Text(say["brief_note"], "dim")
@@ -54,7 +54,7 @@ def show_brief(report: EmotionReport, console: Console) -> None:
     console.print(Panel(body, title=title, title_align="left", border_style="cyan"))
 
 
-def headline(report: EmotionReport, say: Phrases) -> RenderableType:
+def arc_headline(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return how the emotions follow each other in a clip, or the label with its share."""
     stations = arc(report.episodes)
     if len(stations) < 2 or abstention(report) is not None or report.label is None:

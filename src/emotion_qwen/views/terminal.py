@@ -290,11 +290,11 @@ def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the confidence of the answer, the gate weights, and the warnings."""
-    told = warnings(report, say)
-    return Group(*(Text(line) for line in certainty(report, say)), *([] if told is None else [told]))
+    warned = warning_lines(report, say)
+    return Group(*(Text(line) for line in certainty(report, say)), *([] if warned is None else [warned]))
 
 
-def warnings(report: EmotionReport, say: Phrases) -> RenderableType | None:
+def warning_lines(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return the warnings, or None if there are none."""
     lines = [
         Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
