@@ -30,10 +30,13 @@ def main() -> None:
     """Make both pictures."""
     from playwright.sync_api import sync_playwright
 
+    from emotion_qwen.batch.demo import make_demo_clip
+
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "report.html"
-        command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", "--demo", "--model", "nano"]
-        subprocess.run([*command, "--picture", str(IMAGES / "report.svg"), "--html", str(page)], check=True)
+        clip, page = make_demo_clip(Path(folder) / "astronaut.mp4"), Path(folder) / "report.html"
+        command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", clip.name, "--model", "nano"]
+        views = ["--picture", str(IMAGES / "report.svg"), "--html", page.name]
+        subprocess.run([*command, *views], check=True, cwd=folder)
         with sync_playwright() as browsers:
             browser = browsers.chromium.launch(executable_path=shutil.which("chromium"))
             tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
