@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import numpy as np
+from sklearn.metrics import f1_score
 
 from emotion_qwen.console import run_command
 from emotion_qwen.engine.engine import Engine
@@ -40,23 +41,16 @@ def measured(answers: Sequence[Prediction]) -> dict[str, Any]:
     """Return items, accuracy with its 95 % interval, macro F1 and recalls, in percent; no answer counts as wrong."""
     right = np.array([bool(each.right) for each in answers], dtype=float)
     sure = mean_over_tasks([right])
-    truth = np.array([each.group for each in answers])
-    chosen = np.array([each.predicted or "" for each in answers])
-    recalls, scores = {}, []
-    for name in np.unique(truth):
-        hits = float(right[truth == name].sum())
-        answer = next(each.answer for each in answers if each.group == name)
-        precision = hits / max((chosen == answer).sum(), 1)
-        recall = hits / (truth == name).sum()
-        recalls[str(name)] = percent(recall)
-        scores.append(2 * precision * recall / max(precision + recall, 1e-9))
+    truth = [each.answer for each in answers]
+    chosen = [each.predicted or "" for each in answers]
+    groups = np.array([each.group for each in answers])
     return {
         "items": len(answers),
         "accuracy": percent(right.mean()),
         "interval": [percent(sure.low), percent(sure.high)],
-        "macro F1": percent(float(np.mean(scores))),
+        "macro F1": percent(f1_score(truth, chosen, labels=sorted(set(truth)), average="macro", zero_division=0)),
         "unanswered": percent(float(np.mean([each.predicted is None for each in answers]))),
-        "recall": recalls,
+        "recall": {str(name): percent(right[groups == name].mean()) for name in np.unique(groups)},
     }
 
 

@@ -40,7 +40,9 @@ def test_the_headline_says_how_the_emotions_follow_each_other():
 
 def test_neighbours_with_one_label_are_joined_and_of_many_the_middle_is_left_out():
     assert [each and each.label for each in arc(episodes("sad", "sad", "happy"))] == ["sad", "happy"]
-    assert arc(episodes("sad", "sad", "happy"))[0].offset == 5.5
+    first, second, third = episodes("sad", "sad", "happy")
+    (sad, _) = arc((first, replace(second, share=0.8), third))
+    assert (sad.onset, sad.offset, sad.peak, sad.share) == (0.0, 5.5, 4.0, 0.8)
     many = arc(episodes("sad", "fear", "happy", "sad", "fear", "happy"))
     assert [each and each.label for each in many] == ["sad", "fear", "happy", None, "happy"]
 

@@ -7,6 +7,7 @@ left out, and a note says how to see them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from rich.console import Console, Group, RenderableType
@@ -81,9 +82,10 @@ def arc(episodes: Sequence[Episode]) -> list[Episode | None]:
     """Return the episodes in order of time, neighbours with one label joined; None stands for those left out."""
     ordered = sorted(episodes, key=lambda episode: episode.onset)
     joined = []
-    for label, run in groupby(ordered, key=lambda episode: episode.label):
+    for _, run in groupby(ordered, key=lambda episode: episode.label):
         same = list(run)
-        joined.append(Episode(label, same[0].onset, same[-1].offset, same[0].peak, max(each.share for each in same)))
+        strongest = max(same, key=lambda episode: episode.share)
+        joined.append(replace(strongest, onset=same[0].onset, offset=same[-1].offset))
     if len(joined) <= STATIONS:
         return list(joined)
     return [*joined[: STATIONS - 2], None, *joined[-1:]]
