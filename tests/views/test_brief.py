@@ -25,7 +25,8 @@ def episodes(*labels: str) -> tuple[Episode, ...]:
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_report_fits_and_no_line_is_wider_than_the_terminal(kind, width):
-    for report in (KINDS[kind](), replace(KINDS[kind](), summary=LONG)):
+    warned = {**KINDS[kind]().provenance, "warnings": ["the file ends early, and 3 frames are left out"] * 30}
+    for report in (KINDS[kind](), replace(KINDS[kind](), summary=LONG, provenance=warned)):
         lines = brief(report, width)
         assert len(lines) <= LONGEST and all(cell_len(line) <= width for line in lines)
         assert lines[-2][2:].strip(" │")  # the note about limits and --verbose is never left out

@@ -27,7 +27,7 @@ STATIONS = 5
 """Emotions in a headline; of more, the first and the last ones are shown."""
 NARROWEST = 40
 SUMMARY_LINES = 4
-BARS = 3
+BARS, WARNINGS = 3, 2
 
 
 def show_brief(report: EmotionReport, console: Console) -> None:
@@ -43,7 +43,7 @@ def show_brief(report: EmotionReport, console: Console) -> None:
         (3, _blank(terminal.people(report, say, width, most=4))),
         (4, _movements(report, say, width)),
         (6, _evidence(report, say, width)),
-        (0, terminal.warning_lines(report, say)),
+        (0, terminal.warning_lines(report, say, WARNINGS)),
     ]
     shown = [(priority, part, _height(part, width, console)) for priority, part in parts if part is not None]
     note = Text(say["brief_note"], "dim")

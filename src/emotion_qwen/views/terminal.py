@@ -294,11 +294,12 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     return Group(*(Text(line) for line in certainty(report, say)), *([] if warned is None else [warned]))
 
 
-def warning_lines(report: EmotionReport, say: Phrases) -> RenderableType | None:
-    """Return the warnings, or None if there are none."""
-    lines = [
-        Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in report.provenance.get("warnings", ())
-    ]
+def warning_lines(report: EmotionReport, say: Phrases, most: int | None = None) -> RenderableType | None:
+    """Return the warnings, or None if there are none; with `most`, the first ones and how many are left."""
+    warned = report.provenance.get("warnings", ())
+    lines = [Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in warned[:most]]
+    if left := len(warned) - len(lines):
+        lines.append(Text(say["more"].format(count=left), "dim"))
     return Group(*lines) if lines else None
 
 
