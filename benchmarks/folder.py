@@ -21,7 +21,8 @@ import av
 import numpy as np
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.batch.folder import TOGETHER, Request, analyze_all
+from emotion_qwen.analysis.request import Request
+from emotion_qwen.batch.folder import TOGETHER, analyze_all
 from emotion_qwen.records import EmotionReport
 
 SECONDS = 2.5
@@ -63,12 +64,12 @@ def model_part(analyzer: Analyzer, files: list[Path], rounds: int) -> None:
     for _ in range(rounds):
         for size in times:
             begun, begun_here, found[size] = time.perf_counter(), time.process_time(), []
-            reader = analyzer.reader("dfew7", "en")
+            reader = analyzer.reader(Request())
             for start in range(0, len(prepared), size):
                 group = prepared[start : start + size]
                 if size == 1:
-                    reader = analyzer.reader("dfew7", "en")  # as every call of `analyze` has its own
-                found[size] += [one.report for one in analyzer.read(reader, group, "dfew7", "en")]
+                    reader = analyzer.reader(Request())  # as every call of `analyze` has its own
+                found[size] += [one.report for one in analyzer.read(reader, group, Request())]
             times[size].append(time.perf_counter() - begun)
             processor[size].append(time.process_time() - begun_here)
     own = statistics.median(a / b for a, b in zip(processor[1], processor[TOGETHER], strict=True))

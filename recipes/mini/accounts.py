@@ -19,7 +19,7 @@ from PIL import Image
 
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.facts import ClipFacts, facts_text
-from emotion_qwen.analysis.reasoning import Reasoning
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.analysis.writing import ANSWER_TOKENS
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.faces.face_claims import claims_in, is_true
@@ -135,9 +135,8 @@ def truths(text: str, language: str, made: Made) -> list[bool]:
 
 def write_about(model: Analyzer, made: Sequence[Made], language: str, steps: bool) -> list[EmotionReport]:
     """Return the reports of made clips, with reasoning steps if wanted."""
-    reader = model.reader(LABELS, language)
-    reasoning = Reasoning("steps") if steps else None
-    results = model.read(reader, [each.clip for each in made], LABELS, language, reasoning=reasoning)
+    request = Request(LABELS, language, reasoning="steps" if steps else None)
+    results = model.read(model.reader(request), [each.clip for each in made], request)
     return [result.report for result in results]  # type: ignore[union-attr]
 
 

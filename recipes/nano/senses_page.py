@@ -23,6 +23,7 @@ from rich.progress import track
 from emotion_qwen.analysis.reader import label_reader
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import influence
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.console import run_command
 from emotion_qwen.data.pictures import Pictures, read_pictures
 from emotion_qwen.data.texts import Texts, read_texts
@@ -114,7 +115,7 @@ def conflicts(engine: Engine, data: Path, count: int, console: Console | None = 
         odd = CHANNELS[number % len(CHANNELS)]
         meant, other = rng.choice(SHARED, 2, replace=False)
         labels = {channel: other if channel == odd else meant for channel in CHANNELS}
-        reading = ClipReading(reader, _moment(engine, validation, labels, rng, detector), LABELS, "en")
+        reading = ClipReading(reader, _moment(engine, validation, labels, rng, detector), Request(LABELS))
         pooled = reading.clip(reading.channels)
         influences = {effect.channel: effect for effect in influence(reading) if effect.label}
         disagree = {name for name, effect in influences.items() if not effect.agrees}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,15 +68,30 @@ class ClipBudget:
     Attributes:
         settings: the processor's.
         factor: patch size times merge size, pixels; sides of person crops are multiples of it.
+        whole_frames: maximum number of frames of the clip as a whole, evenly spaced; None uses all that were read.
     """
 
     settings: ClipSettings
     factor: int
+    whole_frames: int | None = None
 
     @classmethod
     def of(cls, processor: EmotionQwenProcessor) -> ClipBudget:
         """Take it from a processor."""
         return cls(processor.settings, processor.image_processor.patch_size * processor.image_processor.merge_size)
+
+    def at(self, fps: float | None) -> ClipBudget:
+        """Return the budget for a number of frames per second that the user chose; None leaves it unchanged.
+
+        All frames at that rate are read, faces are detected in all of them, and each person is cropped from all. The
+        clip as a whole keeps the number of frames that the model was trained on.
+        """
+        if fps is None:
+            return self
+        chosen = {"fps": fps, "max_frames": sys.maxsize, "person_frames": sys.maxsize}
+        return dataclasses.replace(
+            self, settings=self.settings.model_copy(update=chosen), whole_frames=self.settings.max_frames
+        )
 
 
 def prepare_file(
@@ -103,7 +119,15 @@ def prepare_clip(clip: Clip, detector: FaceDetector, processor: EmotionQwenProce
     settings = budget.settings
     tracks, shown = captured(clip, detector, settings)
     people = tuple(cut_out(clip, track, budget) for track in tracks) if settings.person_crops else ()
-    return PreparedClip(clip, shown, people, voice=_voices(clip))
+    return PreparedClip(clip, _thinned(shown, budget.whole_frames), people, voice=_voices(clip))
+
+
+def _thinned(clip: Clip, most: int | None) -> Clip:
+    """Return a clip with at most so many of its frames, evenly spaced, the first and the last among them."""
+    if most is None or len(clip.frames) <= most:
+        return clip
+    kept = np.linspace(0, len(clip.frames) - 1, most).round().astype(int)
+    return dataclasses.replace(clip, frames=clip.frames[kept], times=clip.times[kept])
 
 
 def _voices(clip: Clip) -> tuple[tuple[float, float], ...]:

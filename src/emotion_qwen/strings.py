@@ -231,6 +231,11 @@ SENTENCES: Strings = {
         "the model was never trained for the channel '{name}'; its answer by this channel is a guess",
         "模型没有用“{name}”通道训练过，该通道的判断只是猜测",
     ),
+    "sparse": (
+        "the {count} analyzed frames are {seconds:.1f} s apart, further than a window of the timeline is long; what "
+        "happens between them is missed: use --fps, or --every-frame",
+        "共分析 {count} 帧，相隔 {seconds:.1f} 秒，长于时间线的窗口，其间的变化会被漏掉：请用 --fps 或 --every-frame",
+    ),
     "no_voice": ("no voice was heard in the sound; it was ignored", "声音中没有听到人声，已忽略"),
     "other_words": (
         "the words are in Chinese characters, but the questions in English; the answer by words is a guess",

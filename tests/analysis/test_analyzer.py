@@ -12,11 +12,11 @@ from tests.media.footage import write_film
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import other_language
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.records import EmotionReport, Utterance
-from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.html import compose_page
 from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.render import as_json, show_report
@@ -173,8 +173,8 @@ def test_words_alone_answer_without_a_person(analyzer, gray_clip, tmp_path):
 
 def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip, tmp_path):
     files = [face_file, gray_clip]
-    reader = analyzer.reader("dfew7", "en")
-    readings = [ClipReading(reader, analyzer.prepare(file), label_set("dfew7"), "en") for file in files]
+    reader = analyzer.reader(Request())
+    readings = [ClipReading(reader, analyzer.prepare(file), Request()) for file in files]
     seen, nothing = analyzer.conclude(reader, readings)
     report = analyzer.analyze(face_file)
     assert seen.label == report.label and seen.distribution == pytest.approx(report.distribution, abs=1e-6)
@@ -183,8 +183,8 @@ def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip
 
 
 def test_the_features_of_a_clip_without_an_answer_are_those_of_the_clip(analyzer, gray_clip):
-    reader = analyzer.reader("dfew7", "en")
-    (found,) = analyzer.read(reader, [analyzer.prepare(gray_clip)], "dfew7", "en")
+    reader = analyzer.reader(Request())
+    (found,) = analyzer.read(reader, [analyzer.prepare(gray_clip)], Request())
     assert found.report.label is None
     assert np.isfinite(found.features.visual).all() and np.isfinite(found.features.pooled).all()
     assert found.features.gate.sum() == pytest.approx(1)

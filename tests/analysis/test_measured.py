@@ -13,6 +13,7 @@ from emotion_qwen.analysis.cues import text_cues, voice_cues
 from emotion_qwen.analysis.reader import ViewAnswer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import conclude, influence, outline
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.prepare import PersonPictures, PreparedClip
 from emotion_qwen.records import CHANNELS, Clip, Episode, FaceTrack, Utterance
@@ -70,7 +71,7 @@ def person(number: int, frames: list[int], codes: list[int]) -> PersonPictures:
 
 
 def reading(prepared: PreparedClip, rows: dict[int, np.ndarray]) -> ClipReading:
-    return ClipReading(Script(rows), prepared, LABELS, "en")
+    return ClipReading(Script(rows), prepared, Request(LABELS))
 
 
 def test_people_are_weighed_by_the_frames_that_show_them():

@@ -13,7 +13,8 @@ from tests.facial_heads import ERRORS, NAMES, detector, with_head
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.features import FeatureFile, action_errors, read_features
 from emotion_qwen.analysis.movements import movements, unmirrored
-from emotion_qwen.batch.folder import Request
+from emotion_qwen.analysis.request import Request
+from emotion_qwen.batch.folder import made_by
 from emotion_qwen.engine.encoding import Encoder
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.records import FacialMovement
@@ -123,7 +124,7 @@ def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, m
     clips = [prepared, dataclasses.replace(prepared, people=(dataclasses.replace(person, track=turned),))]
     upright, rotated = (
         np.array([list(seen.actions.values()) for seen in analysis.report.people[0].seen])
-        for analysis in analyzer.read(analyzer.reader("dfew7", "en"), clips, "dfew7", "en")
+        for analysis in analyzer.read(analyzer.reader(Request()), clips, Request())
     )
     expected = np.zeros((4, 6))
     expected[:, NAMES.index("roll")] = [0, 25, -40, 0]  # a face that is turned by 10 degrees is cut out as it is
@@ -132,15 +133,15 @@ def test_roll_is_that_of_the_picture_where_a_crop_was_rotated_upright(shallow, m
 
 def test_features_have_a_column_per_action(shallow, moving_clip, gray_clip, tmp_path):
     analyzer = Analyzer(with_head(shallow, tmp_path), detector())
-    reader = analyzer.reader("dfew7", "en")
+    reader = analyzer.reader(Request())
     seen, unseen = analyzer.prepare(moving_clip), Analyzer(analyzer.engine).prepare(gray_clip)
-    first, second = analyzer.read(reader, [seen, unseen], "dfew7", "en")
+    first, second = analyzer.read(reader, [seen, unseen], Request())
     mean = np.mean([list(s.actions.values()) for s in first.report.people[0].seen], axis=0)
     assert first.features.actions.dtype == np.float32
     np.testing.assert_allclose(first.features.actions, mean, atol=2e-3)
     assert np.isnan(second.features.actions).all()
     path = tmp_path / "out.safetensors"
-    file = FeatureFile(path, Request().made_by(analyzer), resume=False)
+    file = FeatureFile(path, made_by(analyzer, Request()), resume=False)
     for number, analysis in enumerate((first, second)):
         file.add({"source": str(number), "bytes": 1, "modified": 1}, analysis.features)
     file.save()

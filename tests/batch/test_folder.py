@@ -21,7 +21,8 @@ from tests.processes import start_command
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.features import FeatureFile, read_features
 from emotion_qwen.analysis.reader import ViewReader
-from emotion_qwen.batch.folder import Request, Results, analyze_all
+from emotion_qwen.analysis.request import Request
+from emotion_qwen.batch.folder import Results, analyze_all, made_by
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, MediaError, StorageError, printable
 from emotion_qwen.faces import CenterFaceDetector, Detections
@@ -119,7 +120,7 @@ def test_blank_pictures_outlive_views(shallow):
 
 
 def go_on(analyzer, files, output, request=Request(), features=None) -> list:  # noqa: B008  frozen
-    results = Results(request.made_by(analyzer), output, features)
+    results = Results(made_by(analyzer, request), output, features)
     waiting = results.waiting(files)
     for file, found in analyze_all(analyzer, waiting, request, workers=0):
         results.add(file, found)
@@ -159,7 +160,7 @@ def test_lines_made_otherwise_are_named_and_left_alone(analyzer, clips, tmp_path
         go_on(analyzer, clips, output, Request(context="They have won."))
     with pytest.raises(DataError, match="label_set 'dfew7', now 'mer6'"):
         go_on(analyzer, clips, output, Request(labels="mer6"))
-    made = {**Request().made_by(analyzer), "weights": "ffff"}
+    made = {**made_by(analyzer, Request()), "weights": "ffff"}
     with pytest.raises(DataError, match=r"weights '\w{16}', now 'ffff'"):
         Results(made, output, None)
     assert output.read_bytes() == before
@@ -184,7 +185,7 @@ def test_features_say_what_the_answer_was_made_of(analyzer, shallow, clips, tmp_
     views = [[{"type": "image", "image": crop}] for crop in person.crops]
     encoded = shallow.encoder().views(views)
     visual = np.stack([parts[0]["image"].tokens.mean(0).numpy() for parts in encoded]).mean(0)
-    reader = analyzer.reader("dfew7", "en")
+    reader = analyzer.reader(Request())
     hidden = shallow.score(views, reader.question, reader.names).hidden.mean(0).numpy()
     assert shallow.processor.settings.person_weight == 1  # the people alone decide, so that their mean is the clip's
     np.testing.assert_allclose(found["visual"][0], visual, atol=1e-4)
@@ -203,7 +204,7 @@ def test_features_and_lines_go_on_together(analyzer, clips, tmp_path):
     go_on(analyzer, clips[:2], output)  # a line without a row
     assert go_on(analyzer, clips[:2], output, features=path) == clips[1:2]
     assert read_features(path)[0] == [line["source"] for line in lines(output)] == [str(clip) for clip in clips[:2]]
-    made = Request(labels="mer6").made_by(analyzer)
+    made = made_by(analyzer, Request(labels="mer6"))
     with pytest.raises(DataError, match="holds features made otherwise"):
         FeatureFile(path, made, resume=True)
     alien = tmp_path / "alien.safetensors"
@@ -261,14 +262,14 @@ def test_ctrl_c_says_how_to_go_on(clips, tmp_path, capsys, monkeypatch):
 
 
 def test_request_names_everything_that_is_asked(analyzer):
-    made = Request().made_by(analyzer)
+    made = made_by(analyzer, Request())
     assert made == json.loads(json.dumps(made))
     assert set(made["asked"]) == {
         "language", "start", "end", "context", "abstain_below",
         "sound", "words", "audio", "audio_track", "transcript", "subtitle_track",
         "encoding", "recognizer", "reasoning", "about",
     }  # fmt: skip
-    assert replace(Request(), start=1.0).made_by(analyzer) != made
+    assert made_by(analyzer, replace(Request(), start=1.0)) != made
 
 
 def failing(analyzer, monkeypatch, bad, most=16, error=None):
@@ -348,7 +349,7 @@ def test_the_second_run_on_one_output_is_refused_in_one_line(deep, clips, tmp_pa
     output, path = tmp_path / "reports.jsonl", tmp_path / "out.safetensors"
     go_on(deep, clips[:1], output)
     before = output.read_bytes()
-    holder = Results(Request().made_by(deep), output, path)
+    holder = Results(made_by(deep, Request()), output, path)
     for target in (["--output", str(output)], ["--features", str(path)]):
         assert main(["analyze", str(clips[1]), *target]) == 2
         (line,) = capsys.readouterr().err.splitlines()

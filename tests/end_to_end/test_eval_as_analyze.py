@@ -12,7 +12,8 @@ from tests.artificial_clips import make_clips
 from tests.detectors import bright
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.batch.folder import Request, analyze_all
+from emotion_qwen.analysis.request import Request
+from emotion_qwen.batch.folder import analyze_all
 from emotion_qwen.errors import MediaError
 from emotion_qwen.evaluation.run.answerers.local import LocalModel
 from emotion_qwen.evaluation.run.runner import answer_task

@@ -12,9 +12,9 @@ from tests.media.test_voice_activity import voiceless
 
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.prepare import prepare_clip
 from emotion_qwen.records import Clip
-from emotion_qwen.taxonomy import label_set
 from recipes.nano.card import measure
 
 
@@ -72,13 +72,13 @@ def test_no_emotion_is_named_in_a_photograph_without_a_face(analyzer, shared_dat
 @pytest.mark.slow
 def test_no_emotion_is_named_in_pictures_of_objects(analyzer, shared_data):
     table = pq.read_table(shared_data / "pictures_cifar10.parquet", columns=["image"]).slice(0, 300).to_pydict()
-    reader = analyzer.reader("dfew7", "en")
+    reader = analyzer.reader(Request())
     named = faces = 0
     for data in table["image"]:
         frame = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[None]
         clip = Clip(frame, np.zeros(1), "cifar", still=True, size=frame.shape[1:3])
         prepared = prepare_clip(clip, analyzer.detector, analyzer.budget)
-        (found,) = analyzer.conclude(reader, [ClipReading(reader, prepared, label_set("dfew7"), "en")])
+        (found,) = analyzer.conclude(reader, [ClipReading(reader, prepared, Request())])
         named += found.label is not None and not found.people
         faces += bool(found.people)
     assert named == 0 and faces <= 15

@@ -14,6 +14,7 @@ from tests.serving.conftest import image_part, picture_bytes, png, serving, text
 
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reading import ClipReading
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.serving.http.protocol import AnalyzeOptions
 from emotion_qwen.serving.http.reports import ReportJob
 from emotion_qwen.taxonomy import label_set
@@ -30,9 +31,8 @@ def film(tmp_path_factory, astronaut):
 def own_features(nano, path, language="en", context=""):
     """Compute the features as `analyze --features` does."""
     analyzer = Analyzer(nano)
-    found = analyzer.read(
-        analyzer.reader("dfew7", language), [analyzer.prepare(path)], "dfew7", language, context=context
-    )
+    request = Request(language=language, context=context)
+    found = analyzer.read(analyzer.reader(request), [analyzer.prepare(path)], request)
     return found[0].features
 
 
@@ -68,7 +68,7 @@ def test_a_model_that_measures_facial_actions_returns_their_means(shallow, film,
 
     service = SimpleNamespace(analyzer=analyzer, name="m", in_thread=in_thread)
     prepared = analyzer.prepare(film)
-    reading = ClipReading(analyzer.reader("dfew7", "en"), prepared, label_set("dfew7"), "en")
+    reading = ClipReading(analyzer.reader(Request()), prepared, Request())
     job = SimpleNamespace(service=service, options=AnalyzeOptions())
     answer = asyncio.run(ReportJob.features(job, reading)).model_dump(exclude_unset=True)
     own = own_features(analyzer.engine, film).actions

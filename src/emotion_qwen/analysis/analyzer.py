@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from emotion_qwen.analysis.clip_facts import facts_of
 from emotion_qwen.analysis.facts import facts_text
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
 from emotion_qwen.analysis.reader import ViewReader, label_reader
 from emotion_qwen.analysis.reading import ClipReading
-from emotion_qwen.analysis.reasoning import Reasoning, difference
+from emotion_qwen.analysis.reasoning import difference
 from emotion_qwen.analysis.report import (
-    ABSTAIN_BELOW,
     Conclusion,
     Outline,
     conclude,
@@ -34,6 +33,7 @@ from emotion_qwen.analysis.report import (
     outline,
     valence_arousal,
 )
+from emotion_qwen.analysis.request import PLAIN, AnalysisOptions, Request
 from emotion_qwen.analysis.writing import (
     ANSWER_TOKENS,
     Written,
@@ -44,15 +44,18 @@ from emotion_qwen.analysis.writing import (
     write,
 )
 from emotion_qwen.engine.engine import Engine, View
-from emotion_qwen.errors import MediaError, SettingsError, unknown_choice
+from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
-from emotion_qwen.questions import LANGUAGES, describe_question, label_question
-from emotion_qwen.records import ABOUT, CHANNELS, EVOKED, PEOPLE, EmotionReport
+from emotion_qwen.questions import describe_question, label_question
+from emotion_qwen.records import CHANNELS, EmotionReport
 from emotion_qwen.strings import PHRASES, SENTENCES, file_warning, in_language
-from emotion_qwen.taxonomy import OWN, chosen_labels
+from emotion_qwen.taxonomy import OWN
+
+SPARSE = 0.9
+"""Smallest number of analyzed frames per window of the timeline that needs no warning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +96,9 @@ class Analyzer:
     def analyze(
         self,
         path: str | Path,
-        labels: str | Sequence[str] = "dfew7",
+        labels: str = "dfew7",
         language: str = "en",
-        *,
-        start: float | None = None,
-        end: float | None = None,
-        sources: Sources | None = None,
-        context: str = "",
-        abstain_below: float = ABSTAIN_BELOW,
-        reasoning: Reasoning | str | None = None,
-        about: str = PEOPLE,
+        **options: Unpack[AnalysisOptions],
     ) -> EmotionReport:
         """Analyze one clip, picture or sound.
 
@@ -114,88 +110,54 @@ class Analyzer:
             labels: name of a label set in `taxonomy.LABEL_SETS`, or your own labels, which no model was trained on; see
                 `taxonomy.chosen_labels`.
             language: "en" or "zh", for questions and sentences.
-            start: seconds from which the clip is read; None starts at its beginning. `end` likewise, up to its end.
-            sources: sound and words to read; None uses the clip's own, if the model was trained for them.
-            context: what is known about the situation, as text.
-            abstain_below: confidence below which the report abstains.
-            reasoning: makes the model reason in a given form ("steps"); None requests no reasoning.
-            about: "people" asks what people show; "whole" also answers from whole frames and all sound where nobody is
-                found; "evoked" asks what the picture as a whole evokes in viewers.
+            options: see `AnalysisOptions`.
 
         Raises:
             MediaError: a file cannot be read, or contains nothing to analyze.
-            SettingsError: unknown label set, language, form of reasoning or `about`; or `reasoning` together with
-                "evoked".
+            SettingsError: an option does not fit; see `Request`.
         """
-        prepared = self.prepare(path, start=start, end=end, sources=sources)
-        return self.analyze_prepared(
-            prepared, labels, language, context=context, abstain_below=abstain_below, reasoning=reasoning, about=about
-        )
+        request = Request(labels, language, **options)
+        return self.analyze_prepared(self.prepare(path, request), request)
 
-    def analyze_prepared(
-        self, prepared: PreparedClip, labels: str | Sequence[str] = "dfew7", language: str = "en", **options: Any
-    ) -> EmotionReport:
-        """Analyze one prepared clip; `options` are those of `read`, arguments and errors those of `analyze`."""
-        (result,) = self.read(self.reader(labels, language, about=options.get("about", PEOPLE)), [prepared], labels,
-                              language, **options)  # fmt: skip
+    def analyze_prepared(self, prepared: PreparedClip, request: Request) -> EmotionReport:
+        """Analyze one prepared clip; errors are those of `analyze`."""
+        (result,) = self.read(self.reader(request), [prepared], request)
         if isinstance(result, MediaError):
             raise result
         return result.report
 
-    def reader(self, labels: str | Sequence[str], language: str, about: str = PEOPLE) -> ViewReader:
-        """Return a reader of this model for `read`.
+    def reader(self, request: Request) -> ViewReader:
+        """Return a reader of this model for `read`."""
+        return label_reader(self.engine, request.label_set, request.language, request.about)
 
-        Raises:
-            SettingsError: unknown label set, language or `about`.
-        """
-        if language not in LANGUAGES:
-            raise SettingsError(unknown_choice("language", language, LANGUAGES))
-        if about not in ABOUT:
-            raise SettingsError(unknown_choice("about", about, ABOUT))
-        return label_reader(self.engine, chosen_labels(labels), language, about)
-
-    def prepare(
-        self, path: str | Path, *, start: float | None = None, end: float | None = None, sources: Sources | None = None
-    ) -> PreparedClip:
-        """Decode a clip and detect its faces: the part of `analyze` that needs no model. Arguments: see `analyze`."""
-        sources = sources or self.sources()
-        return prepare_file(path, self.detector, self.budget, start=start, end=end, sources=sources)
+    def prepare(self, path: str | Path, request: Request = PLAIN) -> PreparedClip:
+        """Decode a clip and detect its faces: the part of `analyze` that needs no model. Errors: see `read_clip`."""
+        return prepare_file(
+            path, self.detector, self.budget.at(request.fps), start=request.start, end=request.end,
+            sources=request.sources or self.sources(),
+        )  # fmt: skip
 
     @cached_property
     def budget(self) -> ClipBudget:
         """The settings of the model that are needed to prepare a clip."""
         return ClipBudget.of(self.engine.processor)
 
-    def read(
-        self,
-        reader: ViewReader,
-        clips: Sequence[PreparedClip],
-        labels: str | Sequence[str],
-        language: str,
-        *,
-        context: str = "",
-        abstain_below: float = ABSTAIN_BELOW,
-        reasoning: Reasoning | str | None = None,
-        about: str = PEOPLE,
-    ) -> list[Analysis | MediaError]:
+    def read(self, reader: ViewReader, clips: Sequence[PreparedClip], request: Request) -> list[Analysis | MediaError]:
         """Analyze prepared clips in shared batches.
 
         The results do not depend on which clips are analyzed together, except for rounding (about 1e-6 of a share),
         because batches of different sizes add numbers in a different order.
 
         Args:
-            reader: from the method `reader`, for the same label set, language and `about`. Reuse it for later calls: it
-                caches the scores of blank pictures.
+            reader: from the method `reader`, for a request with the same labels, language and `about`. Reuse it for
+                later calls: it caches the scores of blank pictures.
             clips: N clips, from `prepare`.
-            labels: as in `analyze`.
-            language: "en" or "zh".
-            context: as in `analyze`; `abstain_below`, `reasoning` and `about` likewise.
+            request: what to ask about all of them.
 
         Returns:
             Per clip the analysis, or the error if it contains nothing to analyze.
         """
-        readings = [ClipReading(reader, clip, chosen_labels(labels), language, context, about) for clip in clips]
-        return self.tell(reader, readings, abstain_below=abstain_below, reasoning=reasoning)
+        return self.tell(reader, [ClipReading(reader, clip, request) for clip in clips])
 
     def conclude(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Conclusion | MediaError]:
         """Return the conclusions that `tell` reaches, without cues, sentence and reasoning.
@@ -209,27 +171,17 @@ class Analyzer:
         reader.forget()
         return results
 
-    def tell(
-        self,
-        reader: ViewReader,
-        readings: Sequence[ClipReading],
-        *,
-        abstain_below: float = ABSTAIN_BELOW,
-        reasoning: Reasoning | str | None = None,
-    ) -> list[Analysis | MediaError]:
+    def tell(self, reader: ViewReader, readings: Sequence[ClipReading]) -> list[Analysis | MediaError]:
         """Do the work of `read` for the readings of one reader; its cached answers are reused."""
         began = time.perf_counter()
-        thinking = Reasoning(reasoning) if isinstance(reasoning, str) else reasoning
-        if thinking is not None and any(reading.about == EVOKED for reading in readings):
-            raise SettingsError("reasoning is about a person, --evoked about the picture; leave one of them out")
         able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.views()])
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, facts in zip(able, outlines, strict=True) for v in cue_views(reading, facts)])
-        written = write(reader, able, outlines, thinking)
+        written = write(reader, able, outlines)
         analyses = iter(
             [
-                Analysis(self._report(*parts, abstain_below), clip_features(parts[0]))
+                Analysis(self._report(*parts), clip_features(parts[0]))
                 for parts in zip(able, outlines, written, strict=True)
             ]
         )
@@ -253,28 +205,21 @@ class Analyzer:
         reading.reader.forget()
         return features
 
-    def ask(
-        self,
-        path: str | Path,
-        question: str,
-        *,
-        start: float | None = None,
-        end: float | None = None,
-        sources: Sources | None = None,
-        context: str = "",
-    ) -> str:
+    def ask(self, path: str | Path, question: str, **options: Unpack[AnalysisOptions]) -> str:
         """Answer a free question about a clip, picture or sound with generated text.
 
         The model gets the input that `analyze` uses: the person seen most, or the whole clip if nobody is seen.
 
         Args:
-            path: as in `analyze`; `start`, `end`, `sources` and `context` likewise.
+            path: as in `analyze`.
             question: in English or Chinese.
+            options: as in `analyze`; `start`, `end`, `fps`, `sources` and `context` are used.
 
         Raises:
             MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
-        return self.answer(self.prepare(path, start=start, end=end, sources=sources), question, context)
+        request = Request(**options)
+        return self.answer(self.prepare(path, request), question, request.context)
 
     def answer(self, prepared: PreparedClip, question: str, context: str = "") -> str:
         """Answer a free question about a prepared clip as `ask` does.
@@ -288,8 +233,8 @@ class Analyzer:
 
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
         """Return what was measured in a clip as text, in "en" or "zh"; see `analysis.facts`."""
-        labels = "dfew7"
-        reading = ClipReading(self.reader(labels, language), prepared, chosen_labels(labels), language, context)
+        request = Request(language=language, context=context)
+        reading = ClipReading(self.reader(request), prepared, request)
         return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
 
     def asked_view(self, prepared: PreparedClip, context: str = "") -> View:
@@ -335,8 +280,8 @@ class Analyzer:
         """The channels that the model was trained for, by its training facts; all of them if it has none."""
         return tuple(self.engine.training_facts().get("channels", CHANNELS))
 
-    def _report(self, reading: ClipReading, facts: Outline, written: Written, threshold: float) -> EmotionReport:
-        conclusion, language = facts.conclusion, reading.language
+    def _report(self, reading: ClipReading, facts: Outline, written: Written) -> EmotionReport:
+        conclusion, language, threshold = facts.conclusion, reading.language, reading.request.abstain_below
         influences = influence(reading) if conclusion.label is not None else ()
         return EmotionReport(
             source=reading.prepared.clip.source,
@@ -362,13 +307,13 @@ class Analyzer:
             provenance=self._provenance(reading, written, conclusion.label),
         )
 
-    def made_by(self, labels: str, language: str, about: str = PEOPLE) -> dict[str, Any]:
+    def made_by(self, request: Request) -> dict[str, Any]:
         """Return what determines every answer: model, label set, prompt and budgets; part of each provenance."""
-        processor, chosen = self.engine.processor, chosen_labels(labels)
-        prompt = processor.chat_template + label_question(chosen, language, about) + describe_question(language, about)
+        processor, labels, language, about = self.engine.processor, request.label_set, request.language, request.about
+        prompt = processor.chat_template + label_question(labels, language, about) + describe_question(language, about)
         return {
             **self._model,
-            "label_set": chosen.name,
+            "label_set": labels.name,
             "prompt": hashlib.sha256(prompt.encode()).hexdigest()[:16],
             "clip_settings": processor.settings.model_dump(),
             "hearing_settings": processor.hearing and processor.hearing.model_dump(exclude_none=True),
@@ -378,7 +323,7 @@ class Analyzer:
         clip, labels = reading.prepared.clip, reading.labels
         trained, heard = self.engine.training_facts().get("label_sets"), clip.wave if self.hears else None
         facts = {
-            **self.made_by(labels.name, reading.language, reading.about),
+            **self.made_by(reading.request),
             "label_set_trained": False if labels.source == OWN else None if trained is None else labels.name in trained,
             "channels": list(reading.channels),
             "frames": len(clip.times),
@@ -399,6 +344,8 @@ class Analyzer:
         unknown = [channel for channel in reading.channels if channel not in self.trained_channels]
         facts["warnings"] += [say["untrained_channel"].format(name=phrases[channel]) for channel in unknown]
         facts["warnings"] += other_language(clip.utterances, reading.language)
+        if clip.fps is not None and clip.fps * reading.request.window < SPARSE:
+            facts["warnings"].append(say["sparse"].format(seconds=1 / clip.fps, count=len(clip.times)))
         if heard is not None and "sound" not in reading.channels:
             facts["warnings"].append(say["no_voice"])
         if written.reasoning is not None and label is not None:

@@ -1,11 +1,12 @@
 """Build the timeline: windows over a clip, their smoothing, and the episodes they form.
 
-Windows of `LENGTH` seconds start every `HOP` seconds and cover the clip; the last one ends with it. Each window's
-distribution is averaged with its two neighbours, weighted 1 : 2 : 1 (at the ends with the only neighbour). The leading
-label of the average is the label of the window. A run of windows with the same label is an episode. It lasts from the
-midpoint between its first window's centre and the previous centre to the midpoint between its last centre and the next
-one. An episode shorter than `SHORTEST` seconds joins the neighbour whose label has the larger share in its windows.
-Every label of the timeline can therefore be recomputed from the `raw` shares stored with it.
+Windows of `LENGTH` seconds, or of the length that the user chooses, start every quarter of their length and cover the
+clip; the last one ends with it. Each window's distribution is averaged with its two neighbours, weighted 1 : 2 : 1 (at
+the ends with the only neighbour). The leading label of the average is the label of the window. A run of windows with
+the same label is an episode. It lasts from the midpoint between its first window's centre and the previous centre to
+the midpoint between its last centre and the next one. An episode shorter than half a window joins the neighbour whose
+label has the larger share in its windows. Every label of the timeline can therefore be recomputed from the `raw` shares
+stored with it.
 """
 
 from __future__ import annotations
@@ -17,20 +18,25 @@ import numpy as np
 
 from emotion_qwen.records import Episode
 
-LENGTH, HOP, SHORTEST = 2.0, 0.5, 1.0  # seconds
+LENGTH = 2.0
+"""Length of a window in seconds, unless the user chooses another."""
+OVERLAPPING = 4
+"""Number of windows that start within the length of one."""
+SHORTEST = 0.5
+"""Length of the shortest episode, in windows."""
 
 
-def windows(start: float, end: float, length: float = LENGTH, hop: float = HOP) -> list[tuple[float, float]]:
+def windows(start: float, end: float, length: float = LENGTH) -> list[tuple[float, float]]:
     """Divide a span into overlapping windows (start, end) of equal length; a shorter span becomes a single window.
 
     Args:
         start: seconds.
         end: seconds, not before `start`.
         length: of a window, seconds.
-        hop: distance between the starts of consecutive windows, seconds.
     """
     if end - start <= length:
         return [(start, end)]
+    hop = length / OVERLAPPING
     count = int(np.ceil((end - start - length) / hop - 1e-9))
     return [(start + number * hop, start + number * hop + length) for number in range(count)] + [(end - length, end)]
 
@@ -48,7 +54,7 @@ def smooth(raw: np.ndarray) -> np.ndarray:
 
 
 def find_episodes(
-    labels: Sequence[str], spans: Sequence[tuple[float, float]], shares: np.ndarray, shortest: float = SHORTEST
+    labels: Sequence[str], spans: Sequence[tuple[float, float]], shares: np.ndarray, shortest: float = SHORTEST * LENGTH
 ) -> tuple[Episode, ...]:
     """Join windows with the same label into episodes.
 

@@ -21,6 +21,7 @@ import torch
 
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, sound_between, whole
 from emotion_qwen.analysis.reader import ViewAnswer, ViewReader
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.engine.calibration import Calibration, combine
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError
@@ -38,18 +39,12 @@ class ClipReading:
     Args:
         reader: queries the model; readings with the same reader share batches.
         prepared: the clip with its people.
-        labels: K labels.
-        language: of the question.
-        context: what the user knows about the situation.
-        about: one of `records.ABOUT`; the reader must ask the corresponding question (`label_reader`).
+        request: what is asked; the reader must ask the corresponding question (`label_reader`).
     """
 
     reader: ViewReader
     prepared: PreparedClip
-    labels: LabelSet
-    language: str
-    context: str = ""
-    about: str = PEOPLE
+    request: Request
     _answers: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     _whole: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     covered: dict[int, list[View]] = field(default_factory=dict)
@@ -64,6 +59,26 @@ class ClipReading:
         self.calibration = Calibration() if self.about == EVOKED else self.engine.calibration
         self.glimpses: list[Glimpse] = glimpses(self.prepared, self.context, hears=self.hears, about=self.about)
         self.weight = self.engine.processor.settings.person_weight if self.people else 0.0
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        """The K labels."""
+        return self.request.label_set
+
+    @property
+    def language(self) -> str:
+        """Of the question."""
+        return self.request.language
+
+    @property
+    def context(self) -> str:
+        """What the user knows about the situation."""
+        return self.request.context
+
+    @property
+    def about(self) -> str:
+        """One of `records.ABOUT`."""
+        return self.request.about
 
     @property
     def engine(self) -> Engine:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emotion_qwen.analysis import moments as windowing
 from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues
-from emotion_qwen.analysis.moments import find_episodes, smooth, windows
 from emotion_qwen.analysis.movements import movements, person_actions
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
 from emotion_qwen.analysis.reading import PICTURE, ClipReading
@@ -37,8 +37,6 @@ from emotion_qwen.records import (
 from emotion_qwen.strings import SENTENCES, in_language
 from emotion_qwen.taxonomy import LabelSet, valence_arousal
 
-ABSTAIN_BELOW = 0.4
-"""Default confidence below which a report abstains."""
 _DENIAL = re.compile(
     r"\b(?:no (?:person|people|one|face)|nobody)\b.{0,20}\b(?:seen|visible|there)\b|(?:看不到|看不见|没有)人",
     re.IGNORECASE,
@@ -170,7 +168,7 @@ def _stretch(
     """Compose the timeline of one stretch from the `rows` of its glimpses."""
     labels, cut = reading.labels, window_rows(reading, rows, span)
     raw = [shares[inside].mean(0) for _, inside in cut]
-    soft = smooth(np.stack(raw))
+    soft = windowing.smooth(np.stack(raw))
     moments = []
     for ((start, end), inside), before, after in zip(cut, raw, soft, strict=True):
         channels = frozenset().union(*(reading.glimpses[row].channels for row in inside))
@@ -180,14 +178,15 @@ def _stretch(
                 valence_arousal(named(labels, after)), tuple(name for name in CHANNELS if name in channels),
             )
         )  # fmt: skip
-    return moments, find_episodes(labels.labels, [window for window, _ in cut], soft)
+    shortest = windowing.SHORTEST * reading.request.window
+    return moments, windowing.find_episodes(labels.labels, [window for window, _ in cut], soft, shortest)
 
 
 def window_rows(reading: ClipReading, rows: Sequence[int], span: Span) -> list[tuple[Span, list[int]]]:
     """Divide a stretch into windows, each with the glimpses of `rows` inside it, or the nearest if there is none."""
     times = np.array([reading.glimpses[row].time for row in rows])
     cut = []
-    for start, end in windows(*span):
+    for start, end in windowing.windows(*span, reading.request.window):
         away = np.maximum(np.abs(times - (start + end) / 2) - (end - start) / 2, 0.0)  # 0 inside the window
         cut.append(((start, end), np.array(rows)[away <= away.min() + 1e-9].tolist()))
     return cut
@@ -201,8 +200,6 @@ def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
     shares = reading.person(track.person)
     rows = reading.rows_of(track.person)
     moments, episodes = timeline(reading, reading.shares(PICTURE), rows, merged(appearances(clip, track), SHORTEST))
-    in_frame = {time: named(labels, reading.frame(track.person, time)) for time in set(person.times.tolist())}
-    boxes = np.round(track.boxes / scale, 4)
     actions = person_actions(reading, person)
     return Person(
         person=track.person,
@@ -214,13 +211,23 @@ def describe_person(reading: ClipReading, person: PersonPictures) -> Person:
         box=tuple(np.round(best_box(track) / scale, 4).tolist()),  # type: ignore[arg-type]
         gate=weights(reading.gates[rows]),
         valence_arousal=valence_arousal(named(labels, shares)),
-        seen=tuple(
-            Seen(time, tuple(box.tolist()), round(float(score), 3), in_frame.get(time, {}), actions.get(time, {}))
-            for time, box, score in zip(clip.times[track.frames].tolist(), boxes, track.scores, strict=True)
-        ),
+        seen=faces_seen(reading, person),
         timeline=moments,
         episodes=episodes,
         face=movements(actions, reading.engine.training_facts()) if actions else (),
+    )
+
+
+def faces_seen(reading: ClipReading, person: PersonPictures) -> tuple[Seen, ...]:
+    """Return where the face of a person was in each frame, and what it shows there."""
+    track, clip, labels = person.track, reading.prepared.clip, reading.labels
+    height, width = clip.frames.shape[1:3]
+    boxes = np.round(track.boxes / np.array([width, height, width, height], dtype=np.float64), 4)
+    shares = {time: named(labels, reading.frame(track.person, time)) for time in set(person.times.tolist())}
+    actions = person_actions(reading, person)
+    return tuple(
+        Seen(time, tuple(box.tolist()), round(float(score), 3), shares.get(time, {}), actions.get(time, {}))
+        for time, box, score in zip(clip.times[track.frames].tolist(), boxes, track.scores, strict=True)
     )
 
 

@@ -58,12 +58,7 @@ class Written:
         return (Sentence(self.text, GENERATED),) if self.text else ()
 
 
-def write(
-    reader: ViewReader,
-    readings: Sequence[ClipReading],
-    outlines: Sequence[Outline],
-    thinking: Reasoning | None,
-) -> list[Written]:
+def write(reader: ViewReader, readings: Sequence[ClipReading], outlines: Sequence[Outline]) -> list[Written]:
     """Write about every clip that has an answer, with reasoning steps if requested."""
     engine = reader.engine
     shown = [_telling(reading, outline) for reading, outline in zip(readings, outlines, strict=True)]
@@ -83,7 +78,7 @@ def write(
         texts = reader.write(views, *questions) if wanted else []
     written = [Written() for _ in readings]
     for row, text in zip(wanted, texts, strict=True):
-        written[row] = _about(engine, readings[row], shown[row], text, facts.get(row), thinking)
+        written[row] = _about(engine, readings[row], shown[row], text, facts.get(row))
     return written
 
 
@@ -93,13 +88,13 @@ def _about(
     glimpse: Glimpse | None,
     text: str,
     facts: ClipFacts | None,
-    thinking: Reasoning | None,
 ) -> Written:
     """Check a text about a clip, and let the model reason about it."""
     assert glimpse is not None  # only clips with a glimpse are written about
     unread = facts is None and glimpse.person is not None and denies_person(text)
     steps: dict[str, str] = {}
     doubts: list[str] = []
+    thinking = reading.request.thinking
     if thinking is not None:
         system, channels = ("", glimpse.channels) if facts is None else (facts_text(facts), _channels(facts))
         view = _view(reading, glimpse) if facts is None else []

@@ -5,33 +5,33 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import track as progress
 
+from emotion_qwen.batch.following import Following
+from emotion_qwen.batch.view_files import VIEWS, ViewFiles
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
 from emotion_qwen.export.layout import survey
 from emotion_qwen.export.reports import ReportFiles
 from emotion_qwen.export.run import ExportTarget, export_reports
-from emotion_qwen.files import json_line, write_whole
+from emotion_qwen.files import json_line
 from emotion_qwen.media.clip import find_media, read_clip
 from emotion_qwen.records import EVOKED, PEOPLE, WHOLE, EmotionReport
 from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, chosen_labels
-from emotion_qwen.views.outputs import check_outputs, view_names, view_path
+from emotion_qwen.views.outputs import check_outputs
 
 FAILED = 2
 SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
+_POSITIVE = click.FloatRange(0, min_open=True)
 LINES = (".jsonl", ".ndjson", ".json", "")
 """Suffixes of files with one report per line."""
 TABLES = (".csv", ".xlsx", ".parquet")
-VIEWS = {"html": ".html", "markdown": ".md", "annotated": ""}
-"""Option -> suffix of the file that it writes per input, if the option names a folder."""
 
 
 def _model_options(command: Callable) -> Callable:
@@ -87,6 +87,9 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
+@click.option("--every-frame", type=PATH, default=None, help="Save a row per face and frame: a table or a folder.")
+@click.option("--fps", type=_POSITIVE, default=None, help="Frames per second to analyze; default: as trained.")
+@click.option("--window", type=_POSITIVE, default=2.0, show_default=True, help="Seconds per window of the timeline.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
 @click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model reason step by step.")
 @click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
@@ -119,15 +122,16 @@ def analyze(
     if evoked and whole_picture:
         raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
-    views = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
-    request_options = {name: options.pop(name) for name in ("start", "end", "context")}
+    targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
+    request_options = {name: options.pop(name) for name in ("start", "end", "fps", "window", "context")}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
         request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
     from emotion_qwen.analysis.report import other_language
-    from emotion_qwen.batch.folder import Request, Results, analyze_all
+    from emotion_qwen.analysis.request import Request
+    from emotion_qwen.batch.folder import Results, analyze_all, made_by
     from emotion_qwen.views.render import save_picture
 
     _quiet()
@@ -136,17 +140,17 @@ def analyze(
     analyzer = Analyzer.load(**options)
     if not analyzer.hears and not demo:
         files = find_media(paths)  # sounds in folders are only for models with audio input
-    named = view_names(files)
+    views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
-    places = {view: [view_path(target, VIEWS[view], f, named) for f in files] for view, target in views.items()}
-    check_outputs({**places, **{name: [path] for name, path in single.items() if path}}, files)
+    check_outputs({**views.places(files), **{name: [path] for name, path in single.items() if path}}, files)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
-    results = Results(request.made_by(analyzer), output, features)
+    results = Results(made_by(analyzer, request), output, features)
     waiting = results.waiting(files)
     console, failures, unsaved = Console(record=picture is not None), [], []
-    clips = analyze_all(analyzer, waiting, request, workers)
+    shown = Following(len(waiting))
+    clips = analyze_all(analyzer, waiting, request, workers, shown.stage)
     try:
-        for file, result in _followed(clips, len(waiting), len(files)):
+        for file, result in shown.over(clips):
             if isinstance(result, MediaError | InferenceError):
                 results.add(file, result)
                 failures.append(result)
@@ -155,7 +159,7 @@ def analyze(
             for warning in other_language(result.report.utterances, language):
                 print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
             # Views come first, because a clip with a line in the output is not analyzed again.
-            unsaved += _save_views(views, result.report, file, named)
+            unsaved += views.save(analyzer, result.report, request, file)
             results.add(file, result)
             if not output:
                 _tell(result.report, as_lines, verbose, console)
@@ -201,27 +205,8 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
     return table.path
 
 
-def _followed(clips: Iterator[Any], count: int, files: int) -> Iterable[Any]:
-    """Show progress over several clips on standard error."""
-    return progress(clips, "analyzing", total=count, console=Console(stderr=True), disable=files < 2, transient=True)
-
-
 def _count(output: Path) -> int:
     return output.read_bytes().count(b"\n") if output.exists() else 0
-
-
-def _save_views(
-    views: Mapping[str, Path], report: EmotionReport, file: Path, named: Mapping[Path, str]
-) -> list[MediaError]:
-    """Write all requested views of a report; return the errors."""
-    failures = []
-    for view, target in views.items():
-        try:
-            _save_view(view, report, file, view_path(target, VIEWS[view], file, named))
-        except MediaError as error:
-            failures.append(error)
-            print(f"error: {error}", file=sys.stderr, flush=True)
-    return failures
 
 
 def _reasoning(form: str | None, temperature: float | None, seed: int | None) -> Any:
@@ -232,20 +217,6 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
     if form is None and (temperature, seed) != (None, None):
         raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning steps with them")
     return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
-
-
-def _save_view(view: str, report: EmotionReport, file: Path, target: Path) -> None:
-    """Write one view of a report."""
-    from emotion_qwen.views.annotate import annotate
-    from emotion_qwen.views.html import write_html
-    from emotion_qwen.views.markdown import as_markdown
-
-    if view == "html":
-        write_html(report, target, media=file)
-    elif view == "markdown":
-        write_whole(target, as_markdown(report))
-    else:
-        annotate(report, file, target)
 
 
 def _quiet() -> None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,16 @@ import torch
 from emotion_qwen.analysis.analyzer import Analysis, Analyzer
 from emotion_qwen.analysis.features import FeatureFile, differing
 from emotion_qwen.analysis.reader import ViewReader
-from emotion_qwen.analysis.reasoning import Reasoning
-from emotion_qwen.analysis.report import ABSTAIN_BELOW
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
 from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
 from emotion_qwen.files import append, json_line, locked, read_journal, write_whole
-from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import PreparedClip
-from emotion_qwen.records import PEOPLE
 from emotion_qwen.views.render import as_json, rounded
 
+READING, ASKING = "reading frames and finding faces", "asking the model"
+"""Stages of the work on a clip."""
 TOGETHER = 16
 """Number of clips whose views share batches."""
 FRAME_BYTES = 1 << 29
@@ -48,33 +47,22 @@ Result = Analysis | MediaError | InferenceError
 """The analysis of a clip, or the error."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options for every clip; the fields are arguments of `Analyzer.analyze`."""
-
-    labels: str = "dfew7"
-    language: str = "en"
-    start: float | None = None
-    end: float | None = None
-    sources: Sources | None = None
-    context: str = ""
-    abstain_below: float = ABSTAIN_BELOW
-    reasoning: Reasoning | str | None = None
-    about: str = PEOPLE
-
-    def made_by(self, analyzer: Analyzer) -> dict[str, Any]:
-        """Return everything except the file that determines a line, as JSON values."""
-        options = {name: value for name, value in vars(self).items() if name not in ("labels", "sources", "reasoning")}
-        thinking = Reasoning(self.reasoning) if isinstance(self.reasoning, str) else self.reasoning
-        options["reasoning"] = None if thinking is None else asdict(thinking)
-        for name, value in vars(self.sources or analyzer.sources()).items():
-            described = value.name if isinstance(value, Recognizer) else value
-            options[name] = described if described is None or isinstance(described, bool | int) else str(described)
-        return rounded({**analyzer.made_by(self.labels, self.language, self.about), "asked": options})
+def made_by(analyzer: Analyzer, request: Request) -> dict[str, Any]:
+    """Return everything except the file that determines a line, as JSON values."""
+    options = {name: value for name, value in vars(request).items() if name not in ("labels", "sources", "reasoning")}
+    options["reasoning"] = None if request.thinking is None else asdict(request.thinking)
+    for name, value in vars(request.sources or analyzer.sources()).items():
+        described = value.name if isinstance(value, Recognizer) else value
+        options[name] = described if described is None or isinstance(described, bool | int) else str(described)
+    return rounded({**analyzer.made_by(request), "asked": options})
 
 
 def analyze_all(
-    analyzer: Analyzer, files: Sequence[Path], request: Request, workers: int | None = None
+    analyzer: Analyzer,
+    files: Sequence[Path],
+    request: Request,
+    workers: int | None = None,
+    stage: Callable[[str], None] = lambda text: None,
 ) -> Generator[tuple[Path, Result], None, None]:
     """Analyze many clips.
 
@@ -83,6 +71,7 @@ def analyze_all(
         files: to analyze.
         request: the options.
         workers: processes that prepare clips; None chooses by the number of cores, 0 uses none.
+        stage: called with what is done next.
 
     Yields:
         Every file in order, with its analysis or error.
@@ -97,25 +86,25 @@ def analyze_all(
     sources = request.sources or analyzer.sources()
     if sources.recognizer is not None:
         workers = 0  # a loaded recogniser cannot be sent to another process
-    how = Preparation(analyzer.detector, analyzer.budget, sources, request.start, request.end)
+    how = Preparation(analyzer.detector, analyzer.budget.at(request.fps), sources, request.start, request.end)
     before = torch.get_num_threads()
     # Threads synchronise at every step, so one without a core would delay the others.
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
     prepared = prepare_all(files, how, workers, ahead=together)
-    reader = analyzer.reader(request.labels, request.language, request.about)
+    reader = analyzer.reader(request)
 
     def read(clips: Sequence[PreparedClip]) -> list[Analysis | MediaError]:
-        return analyzer.read(
-            reader, clips, request.labels, request.language, context=request.context,
-            abstain_below=request.abstain_below, reasoning=request.reasoning, about=request.about,
-        )  # fmt: skip
+        return analyzer.read(reader, clips, request)
 
     try:
+        stage(READING)
         for group in _groups(prepared, together):
+            stage(ASKING)
             clips = [clip for _, clip in group if isinstance(clip, PreparedClip)]
             results = iter(_isolated(read, reader, clips))
             for file, clip in group:
                 yield file, next(results) if isinstance(clip, PreparedClip) else clip
+            stage(READING)
     finally:
         prepared.close()
         torch.set_num_threads(before)
@@ -173,7 +162,7 @@ class Results:
     """Stores results in a file of lines, a file of features, both, or none.
 
     Args:
-        made: from `Request.made_by`.
+        made: from `made_by`.
         output: file of lines, continued if it exists; None for none.
         features: file of features, continued if there is an `output`; None for none.
 

@@ -45,9 +45,9 @@ class Table:
 
     name: str
     columns: tuple[TableColumn, ...]
-    rows: Callable[[Entry], Iterable[Row]]
+    rows: Callable[[Any], Iterable[Row]]
 
-    def values(self, entry: Entry) -> Iterator[list[Any]]:
+    def values(self, entry: Any) -> Iterator[list[Any]]:
         """Yield the rows of one entry as values in the order of the columns; None is a missing value."""
         for row in self.rows(entry):
             yield [_rounded(row.get(column.name)) for column in self.columns]

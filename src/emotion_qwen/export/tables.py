@@ -12,7 +12,7 @@ from functools import partial
 
 from emotion_qwen.export.columns import BOOLEAN, INTEGER, NUMBER, TEXT, Entry, Row, Table, TableColumn
 from emotion_qwen.export.layout import CHANGE, Layout, PictureScale, affect, suffixed
-from emotion_qwen.records import EmotionReport, Moment
+from emotion_qwen.records import EmotionReport, Moment, Seen
 
 SECONDS, SHARE, SIGNED = "s", "share, 0 to 1", "-1 to 1"
 FILE = TableColumn("file", TEXT, "", "the clip: its path as it was given to `analyze`")
@@ -204,15 +204,18 @@ def _windows(layout: Layout, report: EmotionReport, person: int | None, moments:
         yield from layout.spread(row, shares if layout.baseline is None else {**shares, CHANGE: change})
 
 
-def _frame_columns(layout: Layout) -> tuple[TableColumn, ...]:
+ANALYZED = "number of the analyzed frame, from 0, by its time and fps; not the video's frame: join by timestamp"
+
+
+def frame_columns(layout: Layout, numbered: str = ANALYZED) -> tuple[TableColumn, ...]:
+    """Return the columns of a table of frames; `numbered` is the meaning of `frame`."""
     suffixes = {"": " in this frame alone, by picture, not smoothed; missing where the face was not read"}
     if layout.baseline is not None:
         suffixes[CHANGE] = layout.change_text()
     actions = layout.action_columns()
-    number = "number of the analyzed frame, from 0, by its time and fps; not the video's frame: join by timestamp"
     return (
         FILE,
-        TableColumn("frame", INTEGER, "", number),
+        TableColumn("frame", INTEGER, "", numbered),
         TableColumn("timestamp", NUMBER, SECONDS, "time of the frame in the file"),
         TableColumn("face_id", INTEGER, "", "number of the person in the clip, from 1: `person` of the other tables"),
         *layout.name_columns(),
@@ -236,24 +239,28 @@ def _frames(layout: Layout, report: EmotionReport) -> Iterator[Row]:
         actions = [layout.named_actions(seen.actions) for seen in person.seen]
         moves = [layout.changes(values, times) for values in (feelings, shares, actions)]
         for place, seen in enumerate(person.seen):
-            who = layout.named(report.source, person.person)
-            row = {
-                "file": report.source,
-                "frame": numbers[seen.time],
-                "timestamp": seen.time,
-                "face_id": who["person"],
-                "name": who["name"],
-                **scale.box(seen.box),
-                "FaceScore": seen.score,
-                **feelings[place],
-                **suffixed(moves[0][place]),
-                **actions[place],
-                **suffixed(moves[2][place]),
-            }
+            row = frame_row(layout, report.source, scale, numbers[seen.time], person.person, seen)
+            row |= {**suffixed(moves[0][place]), **suffixed(moves[2][place])}
             by_suffix = {"": shares[place]} | ({} if layout.baseline is None else {CHANGE: moves[1][place]})
             rows.append((seen.time, person.person, row, by_suffix))
     for _, _, row, by_suffix in sorted(rows, key=lambda entry: entry[:2]):
         yield from layout.spread(row, by_suffix, nouns=True)
+
+
+def frame_row(layout: Layout, source: str, scale: PictureScale, number: int, person: int, seen: Seen) -> Row:
+    """Return the row of a face in a frame without its shares; `person` counts from 0."""
+    who = layout.named(source, person)
+    return {
+        "file": source,
+        "frame": number,
+        "timestamp": seen.time,
+        "face_id": who["person"],
+        "name": who["name"],
+        **scale.box(seen.box),
+        "FaceScore": seen.score,
+        **affect(seen.distribution),
+        **layout.named_actions(seen.actions),
+    }
 
 
 def frame_numbers(report: EmotionReport) -> dict[float, int]:
@@ -420,7 +427,7 @@ _TABLES = (
     ("clips", _clip_columns, _clips),
     ("people", _person_columns, _people),
     ("timeline", _timeline_columns, _timeline),
-    ("frames", _frame_columns, _frames),
+    ("frames", frame_columns, _frames),
     ("episodes", _episode_columns, _episodes),
     ("movements", _movement_columns, _movements),
     ("cues", _cue_columns, _cues),

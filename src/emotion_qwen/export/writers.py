@@ -16,7 +16,6 @@ from emotion_qwen.export.columns import (
     INTEGER,
     NUMBER,
     TEXT,
-    Entry,
     Table,
     TableColumn,
     dictionary_rows,
@@ -140,7 +139,7 @@ TABLE_FORMATS = (*_FILES, XLSX)
 
 
 @contextmanager
-def table_files(paths: dict[str, Path], form: str, tables: Sequence[Table]) -> Iterator[Callable[[Entry], None]]:
+def table_files(paths: dict[str, Path], form: str, tables: Sequence[Table]) -> Iterator[Callable[[Any], None]]:
     """Write tables, one entry after another; the files appear when the block ends, all complete.
 
     Args:
@@ -163,7 +162,7 @@ def table_files(paths: dict[str, Path], form: str, tables: Sequence[Table]) -> I
         else:
             writers = {t.name: files.enter_context(_FILES[form](paths[t.name], t.columns)) for t in tables}
 
-        def add(entry: Entry) -> None:
+        def add(entry: Any) -> None:
             for table in tables:
                 _write_all(table.values(entry), writers[table.name])
 

@@ -18,6 +18,8 @@ from emotion_qwen.records import FaceTrack
 
 GROWTH = 2.0
 """Boxes whose sides differ by more than this factor belong to different faces."""
+PATIENCE, REACH, LONE_SCORE = 1.0, 1.0, 0.7
+"""Defaults of `track_faces`."""
 FEW_FRAMES = 4
 """In a video with fewer frames than this, a face may be detected only once."""
 TURNS_TRIED = 3
@@ -25,8 +27,17 @@ TURNS_TRIED = 3
 
 
 @dataclass(eq=False)
-class _Trail:
-    """A track under construction."""
+class Trail:
+    """A track under construction: K detections of a face.
+
+    Attributes:
+        frames: K indices.
+        boxes: K boxes, (4,) each, pixels.
+        scores: K detector scores.
+        rolls: K rolls by the landmarks, degrees.
+        strains: K strains of these; see `Detections`.
+        seen: time of the last detection, seconds.
+    """
 
     frames: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
@@ -49,9 +60,49 @@ class _Trail:
         self.strains.append(strain)
         self.seen = time
 
+    def shorten(self) -> None:
+        """Forget all detections but the last one."""
+        for values in (self.frames, self.boxes, self.scores, self.rolls, self.strains):
+            del values[:-1]
+
     def expected(self, time: float) -> np.ndarray:
         """Return the (4,) box at `time` if the face keeps its speed and size."""
         return self.boxes[-1] + np.tile(self.speed * (time - self.seen), 2)
+
+
+class FaceTracker:
+    """Joins the faces of one frame after the other into tracks.
+
+    Args:
+        step: usual time between two frames, seconds.
+        patience: as in `track_faces`, and `reach` likewise.
+    """
+
+    def __init__(self, step: float, patience: float = PATIENCE, reach: float = REACH) -> None:
+        # `patience` is missed time, so one frame step is added: a low frame rate must not split a track.
+        self.patience, self.reach = patience + 1.01 * step, reach
+        self.live: list[Trail] = []
+
+    def add(self, index: int, time: float, faces: Detections) -> list[Trail]:
+        """Add the faces of a frame, later than all before it.
+
+        Returns:
+            The trail of each face; new trails among them.
+        """
+        self.live = [trail for trail in self.live if time - trail.seen <= self.patience]
+        taken = _continue(self.live, faces.boxes, time, self.reach)
+        upright = np.zeros(len(faces.scores))
+        rolls = upright if faces.rolls is None else faces.rolls
+        strains = upright if faces.strains is None else faces.strains
+        trails = []
+        for number, (box, score) in enumerate(zip(faces.boxes, faces.scores.tolist(), strict=True)):
+            trail = taken.get(number)
+            if trail is None:
+                trail = Trail()
+                self.live.append(trail)
+            trail.add(index, time, box, score, float(rolls[number]), float(strains[number]))
+            trails.append(trail)
+        return trails
 
 
 def track_faces(
@@ -59,9 +110,9 @@ def track_faces(
     times: np.ndarray,
     detector: FaceDetector,
     *,
-    patience: float = 1.0,
-    reach: float = 1.0,
-    lone_score: float = 0.7,
+    patience: float = PATIENCE,
+    reach: float = REACH,
+    lone_score: float = LONE_SCORE,
 ) -> tuple[FaceTrack, ...]:
     """Detect the faces of every frame and join them into tracks.
 
@@ -103,32 +154,19 @@ def track_faces(
 
 def _trails(
     times: np.ndarray, detections: Iterable[Detections], patience: float, reach: float, lone_score: float
-) -> list[_Trail]:
+) -> list[Trail]:
     """Join the faces of all frames into tracks; see `track_faces`."""
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    live: list[_Trail] = []
-    every: list[_Trail] = []
+    tracker = FaceTracker(float(np.median(np.diff(times))) if len(times) > 1 else 0.0, patience, reach)
+    every: list[Trail] = []
     for index, (faces, time) in enumerate(zip(detections, times.tolist(), strict=True)):
-        # `patience` is missed time, so one frame step is added: a low frame rate must not split a track.
-        live = [trail for trail in live if time - trail.seen <= patience + 1.01 * step]
-        taken = _continue(live, faces.boxes, time, reach)
-        upright = np.zeros(len(faces.scores))
-        rolls = upright if faces.rolls is None else faces.rolls
-        strains = upright if faces.strains is None else faces.strains
-        for number, (box, score) in enumerate(zip(faces.boxes, faces.scores.tolist(), strict=True)):
-            trail = taken.get(number)
-            if trail is None:
-                trail = _Trail()
-                live.append(trail)
-                every.append(trail)
-            trail.add(index, time, box, score, float(rolls[number]), float(strains[number]))
+        every += [trail for trail in tracker.add(index, time, faces) if trail.frames == [index]]
     if len(times) >= FEW_FRAMES:
         every = [trail for trail in every if len(trail.frames) > 1 or trail.scores[0] >= lone_score]
     every.sort(key=lambda trail: (trail.frames[0], float(trail.boxes[0][0]), float(trail.boxes[0][1])))
     return every
 
 
-def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) -> dict[int, _Trail]:
+def _continue(live: list[Trail], boxes: np.ndarray, time: float, reach: float) -> dict[int, Trail]:
     """Match detections to trails, best pair first.
 
     Args:
@@ -151,7 +189,7 @@ def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) 
     # Overlap decides between close faces; distance ranks faces that moved beyond their own box. Both are in 0..1.
     fit = overlaps(expected, boxes) + np.clip(1 - distance / allowed, 0, None)
     fit = np.where((distance < allowed) & (growth < GROWTH), fit, -1.0)
-    taken: dict[int, _Trail] = {}
+    taken: dict[int, Trail] = {}
     while fit.max() >= 0:
         trail, box = np.unravel_index(int(fit.argmax()), fit.shape)
         taken[int(box)] = live[int(trail)]
@@ -160,7 +198,7 @@ def _continue(live: list[_Trail], boxes: np.ndarray, time: float, reach: float) 
     return taken
 
 
-def _record(person: int, trail: _Trail) -> FaceTrack:
+def _record(person: int, trail: Trail) -> FaceTrack:
     return FaceTrack(
         person=person,
         frames=np.array(trail.frames, np.int64),

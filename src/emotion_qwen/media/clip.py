@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from emotion_qwen.media.picture import is_animation, is_picture, read_picture
 from emotion_qwen.media.sound import read_sound, sound_tracks
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.media.subtitles import find_subtitles, read_container_subtitles, read_subtitles, within
-from emotion_qwen.media.video import read_video
+from emotion_qwen.media.video import VideoFrames, read_video
 from emotion_qwen.records import Clip, Utterance
 from emotion_qwen.settings import ClipSettings
 
@@ -96,6 +96,48 @@ def read_clip(
     if sources.recognizer is not None:
         return _with_speech(clip, sources.recognizer)
     return _with_words(clip, path, start, end, sources) if sources.words else clip
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """Every frame of an animated picture, or a picture; see `VideoFrames`."""
+
+    clip: Clip
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.clip.frames)
+
+    @property
+    def rate(self) -> float:
+        """Frames per second; 1 for a single frame."""
+        return self.clip.fps or 1.0
+
+    def parts(self, at_once: int) -> Iterator[tuple[np.ndarray, Clip]]:
+        """Yield the frames in order, as `VideoFrames.parts` does."""
+        for first in range(0, self.count, at_once):
+            part = slice(first, first + at_once)
+            numbers = np.arange(self.count)[part]
+            yield numbers, replace(self.clip, frames=self.clip.frames[part], times=self.clip.times[part])
+
+
+def every_frame(
+    path: Path, side: int, *, start: float | None = None, end: float | None = None
+) -> VideoFrames | StoredFrames:
+    """Open a file to read all its frames, a few at once.
+
+    Args:
+        path: a video or a picture.
+        side: longer side to which frames are reduced, pixels.
+        start: as in `read_clip`, and `end` likewise.
+
+    Raises:
+        MediaError: as from `read_clip`; a sound has no frames.
+    """
+    if is_picture(path):
+        return StoredFrames(_read_pictures(path, ClipSettings(fps=math.inf, working_side=side), start, end))
+    return VideoFrames.open(path, side, start=start, end=end)
 
 
 def _with_sound(clip: Clip, path: Path, start: float | None, end: float | None, sources: Sources) -> Clip:

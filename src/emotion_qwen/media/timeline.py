@@ -58,13 +58,15 @@ def frame_count(total: int, native_fps: float, settings: ClipSettings) -> int:
 
     The rule of the release: duration x fps, at least `min_frames` rounded up to even, at most `max_frames` rounded down
     to even, an even number not above the number of frames. In addition, a video with a single frame is accepted, for
-    which the release fails.
+    which the release fails, and an infinite rate stands for all frames, also if their number is odd.
 
     Args:
         total: number of frames in the video, at least 1.
         native_fps: its frames per second.
         settings: `fps`, `min_frames` and `max_frames` are used.
     """
+    if math.isinf(settings.fps):
+        return total
     least = math.ceil(settings.min_frames / FRAME_FACTOR) * FRAME_FACTOR
     most = min(settings.max_frames, total) // FRAME_FACTOR * FRAME_FACTOR
     count = min(max(total / native_fps * settings.fps, least), most, total)

@@ -9,6 +9,7 @@ face detection fails; so only one of the two pictures is read, with half the lin
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,8 @@ from emotion_qwen.settings import ClipSettings
 
 __all__ = ["frame_count", "read_video", "working_size"]
 
+MOST_BYTES = 4 * 2**30
+"""Largest size of the frames of one clip in memory."""
 _LONG_GAP = 64  # packets; over a shorter distance, reading is cheaper than a seek
 _FORGETFUL = ("apng",)  # decoders that lose the stream header when flushed and so cannot restart
 _SKIP, _WANT, _DRAIN = 0, 1, 2  # role of a packet: only referenced, wanted, last of its stretch
@@ -60,10 +63,17 @@ def read_video(
     with open_video(path) as (container, stream):
         timeline = read_timeline(str(path), container, stream)
         restarts = stream.codec_context.name not in _FORGETFUL
+        height, width = working_size(stream.height, stream.width, settings.working_side)
     try:
         wanted = timeline.stamps[choose_frames(timeline, settings, start, end)]
     except MediaError as error:
         raise MediaError(f"{str(path)!r}: {error}") from error
+    if (size := len(wanted) * height * width * 3) > MOST_BYTES:
+        raise MediaError(
+            f"{str(path)!r}: {len(wanted):,} frames, {settings.fps:g} per second, would take {size / 2**30:.1f} GiB; "
+            f"expected at most {MOST_BYTES / 2**30:g}: lower --fps, choose a part with --start and --end, or use "
+            "--every-frame, which keeps no frames"
+        )
     gathered = _Gathered(len(wanted), settings.working_side)
     try:
         for stamp, frame in _decode(path, timeline, wanted, restarts):
@@ -76,6 +86,71 @@ def read_video(
             f"({gathered.fault or 'the picture data are damaged'}); fetch or record the file again"
         )
     return _clip(path, timeline, gathered, len(wanted))
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """Every frame of a video or of a part of it, read a few at once.
+
+    Attributes:
+        path: the file.
+        timeline: of the video.
+        numbers: (N,) int64 numbers of the frames in the video, from 0, ascending.
+        side: longer side to which frames are reduced, pixels.
+    """
+
+    path: Path
+    timeline: Timeline
+    numbers: np.ndarray
+    side: int
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.numbers)
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.timeline.rate
+
+    @classmethod
+    def open(cls, path: Path, side: int, *, start: float | None = None, end: float | None = None) -> VideoFrames:
+        """Read the times of a video; arguments and errors are those of `read_video`."""
+        with open_video(path) as (container, stream):
+            timeline = read_timeline(str(path), container, stream)
+        every = ClipSettings(fps=math.inf)
+        try:
+            return cls(path, timeline, choose_frames(timeline, every, start, end), side)
+        except MediaError as error:
+            raise MediaError(f"{str(path)!r}: {error}") from error
+
+    def parts(self, at_once: int) -> Iterator[tuple[np.ndarray, Clip]]:
+        """Decode the frames in order.
+
+        Args:
+            at_once: maximum number of frames in memory.
+
+        Yields:
+            (T,) numbers of the frames, and a clip of them with the times of the whole video; frames that cannot be
+            decoded are left out.
+        """
+        wanted = self.timeline.stamps[self.numbers]
+        gathered = _Gathered(at_once, self.side)
+        try:
+            for stamp, frame in _decode(self.path, self.timeline, wanted, restarts=False):
+                gathered.add(stamp, frame)
+                if len(gathered.stamps) == at_once:
+                    yield self._part(gathered)
+                    gathered = gathered.emptied()
+        except av.error.FFmpegError:
+            pass  # the rest is damaged, as in `read_video`
+        if gathered.stamps:
+            yield self._part(gathered)
+
+    def _part(self, gathered: _Gathered) -> tuple[np.ndarray, Clip]:
+        numbers = np.searchsorted(self.timeline.stamps, gathered.stamps)
+        return numbers, _clip(self.path, self.timeline, gathered, len(gathered.stamps))
 
 
 def working_size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -91,24 +166,31 @@ class _Gathered:
 
     def __init__(self, count: int, side: int) -> None:
         self.count, self.side = count, side
+        self.shape: tuple[int, int] | None = None
         self.frames: np.ndarray | None = None
         self.stamps: list[int] = []
         self.size = (0, 0)
         self.fault = ""
         self.converter = FrameConverter(fields=True)
 
+    def emptied(self) -> _Gathered:
+        """Return a new collection for the next frames of the same video."""
+        other = _Gathered(self.count, self.side)
+        other.shape, other.size, other.converter = self.shape, self.size, self.converter
+        return other
+
     def add(self, stamp: int, frame: VideoFrame) -> None:
         """Convert one decoded frame to upright RGB of the working size and add it."""
         swap = orientation(frame)[0]
         height, width = working_size(frame.height, frame.width, self.side)
-        if self.frames is not None:  # the size may change within a stream; the first frame determines that of all
-            shape = self.frames.shape[1:3]
-            height, width = shape[::-1] if swap else shape
+        if self.shape is not None:  # the size may change within a stream; the first frame determines that of all
+            height, width = self.shape[::-1] if swap else self.shape
         size = (frame.width, frame.height) if swap else (frame.height, frame.width)
         picture = self.converter.rgb(frame, (height, width))
         if self.frames is None:
+            self.shape = picture.shape[:2]
             self.frames = np.empty((self.count, *picture.shape), dtype=np.uint8)
-            self.size = size
+            self.size = self.size if any(self.size) else size
         self.frames[len(self.stamps)] = picture
         self.stamps.append(stamp)
 

@@ -7,18 +7,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack, overload
+from typing import Any, Self, Unpack, overload
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from emotion_qwen.analysis.analyzer import Analysis, Analyzer
-from emotion_qwen.analysis.reasoning import Reasoning
-from emotion_qwen.batch.folder import Request, analyze_all
+from emotion_qwen.analysis.request import AnalysisOptions, Request
+from emotion_qwen.batch.folder import analyze_all
 from emotion_qwen.errors import SettingsError, printable
 from emotion_qwen.export.reports import FailedClip, ReportFiles
-from emotion_qwen.media.clip import Sources, find_media
+from emotion_qwen.media.clip import find_media
 from emotion_qwen.media.in_memory import Picture, frames_clip, picture_clip
 from emotion_qwen.notebook.report import Report
 from emotion_qwen.prepare import prepare_clip
@@ -29,25 +29,6 @@ Paths = PathLike | Sequence[PathLike]
 Medium = PathLike | Picture | Sequence[Picture]
 Progress = Callable[[int, int], object]
 """Called with the number of finished clips and that of all clips."""
-
-
-class AnalysisOptions(TypedDict, total=False):
-    """Options of `EmotionQwen.analyze` and `analyze_many`."""
-
-    start: float | None
-    """Seconds from which a clip is read; None starts at its beginning."""
-    end: float | None
-    """Seconds until which it is read."""
-    sources: Sources | None
-    """Sound and words to read, from `EmotionQwen.sources`; None uses the clip's own if the model was trained for it."""
-    context: str
-    """What is known about the situation."""
-    abstain_below: float
-    """Confidence below which a report abstains, 0 to 1."""
-    reasoning: Reasoning | str | None
-    """Makes the model reason in a given form, "steps"; None requests no reasoning."""
-    about: str
-    """"people", "whole" or "evoked"; see `records.ABOUT`."""
 
 
 class EmotionQwen(Analyzer):
@@ -187,18 +168,15 @@ class EmotionQwen(Analyzer):
         if request.sources is not None:
             raise SettingsError("sources are read beside a file; leave sources out, or save the pictures as a file")
         if isinstance(medium, Image.Image) or (isinstance(medium, np.ndarray) and medium.ndim == 3):
-            if (frame_rate, request.start, request.end) != (None, None, None):
-                raise SettingsError("a picture has no time; leave frame_rate, start and end out")
+            if (frame_rate, request.start, request.end, request.fps) != (None, None, None, None):
+                raise SettingsError("a picture has no time; leave frame_rate, start, end and fps out")
             clip = picture_clip(medium, _name(medium))
         elif frame_rate is None:
             raise SettingsError("frames without a frame rate; give frame_rate, their number per second, for example 25")
         else:
-            settings = self.budget.settings
+            settings = self.budget.at(request.fps).settings
             clip = frames_clip(medium, frame_rate, settings, start=request.start, end=request.end)
-        return self.analyze_prepared(
-            prepare_clip(clip, self.detector, self.budget), request.labels, request.language, context=request.context,
-            abstain_below=request.abstain_below, reasoning=request.reasoning, about=request.about,
-        )  # fmt: skip
+        return self.analyze_prepared(prepare_clip(clip, self.detector, self.budget.at(request.fps)), request)
 
 
 def read_reports(path: PathLike) -> list[Report | FailedClip]:

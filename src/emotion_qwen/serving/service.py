@@ -202,15 +202,15 @@ class Service:
                 await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)  # its result is not needed
             raise
 
-    async def prepare(self, clip: Clip) -> PreparedClip:
-        """Detect the people of a clip; stops if the request is cancelled."""
+    async def prepare(self, clip: Clip, fps: float | None = None) -> PreparedClip:
+        """Detect the people of a clip, read at `fps` frames per second; stops if the request is cancelled."""
         analyzer = self.analyzer
 
         def detect(frame: np.ndarray) -> Detections:
             self.turns.check()  # all frames of a clip may take longer than the request may
             return analyzer.detector(frame)
 
-        return await self.in_thread(lambda: prepare_clip(clip, detect, analyzer.budget), self.face_threads)
+        return await self.in_thread(lambda: prepare_clip(clip, detect, analyzer.budget.at(fps)), self.face_threads)
 
     def _watched(self) -> dict[str, float]:
         numbers: dict[str, float] = {"analyses": self.analyses, "decoder_deaths": self.decoders.died}

@@ -30,7 +30,7 @@ from emotion_qwen.serving.http.reports import ReportJob
 from emotion_qwen.serving.http.rolling import RollingBuffer
 from emotion_qwen.serving.http.security import same_key
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set
+from emotion_qwen.taxonomy import chosen_labels
 from emotion_qwen.views.render import as_json
 
 SPAN = 6.0  # seconds covered by a report
@@ -294,9 +294,9 @@ def _options(text: str | None, service: Service) -> AnalyzeOptions:
     except ValidationError as error:
         first = error.errors()[0]
         raise _fault(validation_messages([first], values)[0]) from error
-    if options.start is not None or options.end is not None:
-        raise _fault("start, end: not supported in live sessions; leave them out")
-    label_set(options.labels)
+    if (options.start, options.end, options.fps) != (None, None, None):
+        raise _fault("start, end, fps: not supported in live sessions; leave them out")
+    chosen_labels(options.labels)
     service.check_open()
     if service.live >= service.settings.live:
         raise service.overloaded("live sessions")

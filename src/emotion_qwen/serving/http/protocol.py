@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from emotion_qwen.analysis.report import ABSTAIN_BELOW
+from emotion_qwen.analysis.moments import LENGTH
+from emotion_qwen.analysis.request import ABSTAIN_BELOW, Request
 from emotion_qwen.engine.sampling import COLDEST
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -244,10 +246,15 @@ class ChatRequest(Wire):
 class ClipOptions(Wire):
     """Options for reading a picture, video or sound."""
 
-    labels: str = Field("dfew7", json_schema_extra={"enum": [*sorted(LABEL_SETS)]})
+    labels: str = Field("dfew7", examples=[*sorted(LABEL_SETS), "amused,moved,puzzled"])
+    """Name of a label set, or labels of your own, separated by commas, which the model was not trained on."""
     language: Literal["en", "zh"] = "en"
     start: float | None = Field(None, ge=0)
     end: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, gt=0, le=60)
+    """Frames per second to analyze; by default the model's own number of frames."""
+    window: float = Field(LENGTH, gt=0)
+    """Length of a window of the timeline in seconds."""
     context: str = Field("", max_length=CONTEXT_LETTERS)
     about: Literal["people", "whole", "evoked"] = "people"
     """The question: "people", what people show, without an answer if nobody is seen, heard or quoted; "whole", the
@@ -258,6 +265,11 @@ class AnalyzeOptions(ClipOptions):
     """Options of a report."""
 
     abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
+
+    @property
+    def request(self) -> Request:
+        """What is asked of the analysis."""
+        return Request(**self.model_dump(include={field.name for field in fields(Request)}))
 
 
 class FeaturesRequest(ClipOptions):

@@ -31,7 +31,7 @@ from emotion_qwen.serving.http.protocol import (
 )
 from emotion_qwen.serving.intake.media_input import to_file
 from emotion_qwen.serving.service import Service
-from emotion_qwen.taxonomy import label_set, valence_arousal
+from emotion_qwen.taxonomy import chosen_labels, valence_arousal
 from emotion_qwen.views.html import EMBED_LIMIT, compose_page
 from emotion_qwen.views.render import as_json
 
@@ -52,7 +52,7 @@ class ReportJob:
     """
 
     def __init__(self, service: Service, options: AnalyzeOptions) -> None:
-        label_set(options.labels)  # unknown labels are refused before anything is written or decoded
+        chosen_labels(options.labels)  # unknown labels are refused before anything is written or decoded
         self.service, self.options = service, options
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
@@ -95,7 +95,7 @@ class ReportJob:
         began = time.perf_counter()
         words = "words" in analyzer.trained_channels
         clip = await self.service.decoders.decode(
-            self.path, self.name, analyzer.engine.processor.settings, sound=analyzer.hears, words=words,
+            self.path, self.name, analyzer.budget.at(self.options.fps).settings, sound=analyzer.hears, words=words,
             start=self.options.start, end=self.options.end,
         )  # fmt: skip
         self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
@@ -115,21 +115,17 @@ class ReportJob:
             MediaError: nothing in the clip can be analyzed.
         """
         options, analyzer = self.options, self.service.analyzer
-        prepared = await self.service.prepare(clip)
+        prepared = await self.service.prepare(clip, options.fps)
 
         def begin() -> ClipReading:
-            reader = analyzer.reader(options.labels, options.language, options.about)
-            labels = label_set(options.labels)
-            return ClipReading(reader, prepared, labels, options.language, options.context, options.about)
+            return ClipReading(analyzer.reader(options.request), prepared, options.request)
 
         return await self.service.in_thread(begin)
 
     async def report(self, reading: ClipReading) -> EmotionReport:
         """Compose the report; errors are those of `Analyzer.analyze`."""
-        analyzer, threshold = self.service.analyzer, self.options.abstain_below
-        (outcome,) = await self.service.in_thread(
-            lambda: analyzer.tell(reading.reader, [reading], abstain_below=threshold)
-        )
+        analyzer = self.service.analyzer
+        (outcome,) = await self.service.in_thread(lambda: analyzer.tell(reading.reader, [reading]))
         if isinstance(outcome, MediaError):
             raise outcome
         return outcome.report
@@ -141,7 +137,7 @@ class ReportJob:
         features = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
-            **analyzer.made_by(options.labels, options.language, options.about), "channels": channels,
+            **analyzer.made_by(options.request), "channels": channels,
             "frames": len(clip.times),
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip

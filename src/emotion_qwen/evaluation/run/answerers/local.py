@@ -21,6 +21,7 @@ from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.reader import ViewReader, plain_likelihood
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Conclusion, unanswered
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import prepare_all, spare_workers
 from emotion_qwen.engine.encoding import VISUALS, View
 from emotion_qwen.engine.engine import Engine
@@ -164,7 +165,7 @@ class LocalModel:
         prepared = [self._next(item) for item in items]
         return [
             clip if isinstance(clip, MediaError) else
-            ClipReading(self._reader(item), clip, labels_of(item), item.language, context_of(item), task.about)
+            ClipReading(self._reader(item), clip, _request(item, task))
             for item, clip in zip(items, prepared, strict=True)
         ]  # fmt: skip
 
@@ -366,6 +367,10 @@ def labels_of(item: Item) -> LabelSet:
         return label_set(item.label_set)
     named = item.options if len(item.options) == len(item.choices) else item.choices
     return LabelSet(item.label_set, named, item.choices, f"choices of {item.id}")
+
+
+def _request(item: Item, task: Task) -> Request:
+    return Request(labels_of(item), item.language, context=context_of(item), about=task.about)
 
 
 def _concluded(item: Item, conclusion: Conclusion | MediaError) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Show on standard error how far an analysis is: the stage of a single clip, or the number of finished clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Following:
+    """The progress over a number of clips; nothing is shown unless standard error is a terminal.
+
+    Args:
+        count: number of clips.
+    """
+
+    def __init__(self, count: int) -> None:
+        several = (BarColumn(), MofNCompleteColumn()) if count > 1 else (SpinnerColumn(),)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            *several,
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("analyzing", total=count)
+
+    def stage(self, text: str) -> None:
+        """Say what is done with the next clips."""
+        self._bar.update(self._task, description=text)
+
+    def over(self, clips: Iterator[Any]) -> Iterator[Any]:
+        """Count the results of clips."""
+        for clip in self._shown(clips):
+            yield clip
+            self._bar.advance(self._task)
+
+    def _shown(self, clips: Iterator[Any]) -> Iterator[Any]:
+        """Show the bar only while a result is awaited, since the views of a result have their own."""
+        while True:
+            with self._bar:
+                try:
+                    clip = next(clips)
+                except StopIteration:
+                    return
+            yield clip
