@@ -13,6 +13,7 @@ from tests.conftest import write_clip
 from tests.media.films import write_video
 
 import emotion_qwen.analysis.every_frame as every_frame_module
+from emotion_qwen import EmotionQwen
 from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.analysis.every_frame import EveryFrame
 from emotion_qwen.analysis.request import Request
@@ -179,3 +180,18 @@ def test_the_command_writes_a_table_per_clip(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     assert main(["analyze", clips[0], "--every-frame", str(tmp_path / "frames.eaf")]) == 2
     assert "expected a folder, or a file ending in .csv" in capfd.readouterr().err
+
+
+def test_python_yields_the_rows_of_the_table(shallow, tmp_path):
+    model = EmotionQwen(shallow, PaintedFaces())
+    path = write_clip(tmp_path / "two.mp4", painted(40, {230: (0, 39), 150: (10, 29)}))
+    rows = list(model.every_frame(path, report=model.analyze(path)))
+    assert [row["frame"] for row in rows if row["face_id"] == 2] == list(range(10, 30))
+    write_every_frame(tmp_path / "t.csv", model, path, model.analyze(path), Request())
+    stored = list(csv.DictReader((tmp_path / "t.csv").open(encoding="utf-8")))
+    assert len(stored) == len(rows) == 60
+    for row, line in zip(rows, stored, strict=True):
+        assert {name: str(value) for name, value in row.items() if isinstance(value, int | str)} == {
+            name: line[name] for name, value in row.items() if isinstance(value, int | str)
+        }
+        assert float(line["happiness"]) == pytest.approx(row["happiness"], abs=1e-4)

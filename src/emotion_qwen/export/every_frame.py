@@ -64,17 +64,8 @@ def write_every_frame(
         MediaError: the file has no frames.
         StorageError: the table cannot be written.
     """
+    table = frame_table(analyzer, report, request)
     frames = EveryFrame(analyzer, video, report, request)
-    actions = analyzer.engine.facial_actions
-    shapes = tuple(name for name in actions if name not in HEAD_ANGLES)
-    layout = Layout(request.label_set.labels, shapes, len(shapes) < len(actions), sources=(report.source,))
-    scale = PictureScale.of(report)
-
-    def rows(face: FrameFace) -> Iterator[Row]:
-        row = frame_row(layout, report.source, scale, face.frame, face.person, face.seen)
-        return layout.spread(row, {"": face.seen.distribution}, nouns=True)
-
-    table = Table(FRAMES, frame_columns(layout, NUMBERED), rows)
     dictionary = path.with_name(f"{path.stem}_{DICTIONARY}.csv")
     count = read = 0
     with table_files({FRAMES: path, DICTIONARY: dictionary}, frame_format(path), [table]) as add:
@@ -84,3 +75,17 @@ def write_every_frame(
             read, count = read + more, count + len(faces)
             watch(read, frames.count)
     return count
+
+
+def frame_table(analyzer: Analyzer, report: EmotionReport, request: Request) -> Table:
+    """Return the table whose entries are the faces of `EveryFrame`."""
+    actions = analyzer.engine.facial_actions
+    shapes = tuple(name for name in actions if name not in HEAD_ANGLES)
+    layout = Layout(request.label_set.labels, shapes, len(shapes) < len(actions), sources=(report.source,))
+    scale = PictureScale.of(report)
+
+    def rows(face: FrameFace) -> Iterator[Row]:
+        row = frame_row(layout, report.source, scale, face.frame, face.person, face.seen)
+        return layout.spread(row, {"": face.seen.distribution}, nouns=True)
+
+    return Table(FRAMES, frame_columns(layout, NUMBERED), rows)

@@ -14,9 +14,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from emotion_qwen.analysis.analyzer import Analysis, Analyzer
+from emotion_qwen.analysis.every_frame import EveryFrame
 from emotion_qwen.analysis.request import AnalysisOptions, Request
 from emotion_qwen.batch.folder import analyze_all
 from emotion_qwen.errors import SettingsError, printable
+from emotion_qwen.export.every_frame import frame_table
 from emotion_qwen.export.reports import FailedClip, ReportFiles
 from emotion_qwen.media.clip import find_media
 from emotion_qwen.media.in_memory import Picture, frames_clip, picture_clip
@@ -154,6 +156,37 @@ class EmotionQwen(Analyzer):
                     yield Report.of(result.report)
                 else:
                     yield FailedClip(printable(file), str(result))
+
+    def every_frame(
+        self,
+        path: PathLike,
+        labels: str = "dfew7",
+        language: str = "en",
+        *,
+        report: EmotionReport | None = None,
+        **options: Unpack[AnalysisOptions],
+    ) -> Iterator[dict[str, Any]]:
+        """Read every frame of a video, a few at a time, however long it is.
+
+        Args:
+            path: a video or a picture.
+            labels: as in `analyze`; `language` and `options` likewise.
+            report: of the video, which numbers the people; None analyzes the video first.
+
+        Yields:
+            A row per face and frame, with the columns of the table `frames` of `export` that are not missing.
+
+        Raises:
+            MediaError: the file cannot be read, or is a sound.
+            SettingsError: an option does not fit.
+        """
+        request = Request(labels, language, **options)
+        known = report or self.analyze_prepared(self.prepare(path, request), request)
+        table = frame_table(self, known, request)
+        for _, faces in EveryFrame(self, Path(path), known, request).faces():
+            for face in faces:
+                for row in table.rows(face):
+                    yield {name: value for name, value in row.items() if value is not None}
 
     def _analyze_pictures(
         self, medium: Picture | Sequence[Picture], frame_rate: float | None, request: Request
