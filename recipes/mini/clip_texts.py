@@ -467,9 +467,10 @@ def _times(facts: ClipFacts, stretches: Sequence[Stretch], rng: random.Random) -
 
 
 def _range(stretch: Stretch, language: str) -> str:
+    instant = f"{stretch.start:.1f}" == f"{stretch.end:.1f}"  # seen in one frame only
     if language == "zh":
-        return f"{stretch.start:.1f}秒到{stretch.end:.1f}秒"
-    return f"from {stretch.start:.1f} to {stretch.end:.1f} s"
+        return f"{stretch.start:.1f}秒时" if instant else f"{stretch.start:.1f}秒到{stretch.end:.1f}秒"
+    return f"at {stretch.start:.1f} s" if instant else f"from {stretch.start:.1f} to {stretch.end:.1f} s"
 
 
 def _phrase(word: str, language: str, rng: random.Random) -> str:

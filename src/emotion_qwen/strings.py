@@ -323,6 +323,7 @@ FACTS: Strings = {
     "nobody": ("Nobody is seen.", "看不到人。"),
     "silent": ("No voice is heard.", "听不到人声。"),
     "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
+    "instant": ("{start:.1f} s", "{start:.1f}秒"),
     "and": ("; ", "；"),
 }
 """Measured facts as a model gets them; see `analysis.facts`."""

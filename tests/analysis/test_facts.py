@@ -95,3 +95,10 @@ def test_sentences_are_split_at_their_ends_but_not_within_quotes_or_numbers():
 def test_every_label_has_a_word_for_a_person_who_feels_it(name, language):
     assert all(feeling_word(label, language) for label in LABEL_SETS[name].labels)
     assert feeling_word("surprise", "en") == "surprised" and feeling_word("joy", "zh") == "高兴"
+
+
+def test_what_was_seen_in_one_frame_has_one_time():
+    face = (Stretch("broad smile", 3.0, 3.0), Stretch("mouth open", 1.0, 2.5))
+    facts = ClipFacts("en", 8.0, (PersonFacts(1, (Stretch("happy", 0.0, 8.0),), face=face),))
+    assert "3.0 s" in facts_text(facts) and "3.0-3.0" not in facts_text(facts)
+    assert "1.0-2.5 s" in facts_text(facts)

@@ -15,10 +15,11 @@ from emotion_qwen.cli import main
 from emotion_qwen.data.manifest import write_manifest
 from emotion_qwen.engine.calibration import Calibration, ChannelFit
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
+from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.checkpoint import STAGING, checkpoints, latest_checkpoint
 from emotion_qwen.training.plan import read_settings
 from emotion_qwen.training.run import run_stage, sample_preparation
-from emotion_qwen.training.trainer import StageTrainer, gate_loss
+from emotion_qwen.training.trainer import StageTrainer, answer_weights, gate_loss
 
 from .training_runs import chat, losses
 
@@ -292,6 +293,39 @@ def test_the_loss_is_the_models_own(tiny, processor):
     with torch.no_grad():
         ours, theirs = tiny(**batch, supervised_only=True).loss, tiny(**batch).loss
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_answers_can_weigh_alike_whatever_their_length():
+    x = IGNORE
+    labels = torch.tensor([[x, 5, x, x, 6, 7, 8, 9], [x, x, 3, 4, x, x, x, x], [x, x, x, x, x, x, x, 2]])
+    assert answer_weights(labels, 0.0).tolist() == (labels != x).float().tolist()
+    quarter, half = 0.25, 0.5
+    expected = [[0, 1, 0, 0, *[quarter] * 4], [0, 0, half, half, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]
+    assert answer_weights(labels, 1.0).tolist() == expected
+    assert answer_weights(labels, 0.5)[0, 4].item() == pytest.approx(0.5)
+    adjacent = torch.tensor([[4, 4, x], [x, 4, 4]])  # an answer at the end of a row and one at the start of the next
+    assert answer_weights(adjacent, 1.0).tolist() == [[half, half, 0], [0, half, half]]
+    assert not answer_weights(torch.full((2, 3), x), 1.0).any()
+
+
+def test_the_loss_with_equal_answers_is_the_mean_of_their_means(tiny, processor):
+    from emotion_qwen.data.collate import SampleCollator
+
+    chats = [chat("a", "Hello", "happy"), chat("b", "And you?", "a long answer about a sad cat")]
+    with torch.no_grad():
+        each = [tiny(**SampleCollator(processor)([one]), supervised_only=True).loss for one in chats]
+        batch = SampleCollator(processor)(chats)
+        weights = answer_weights(batch["labels"], 1.0)
+        both = tiny(**batch, token_weights=weights, supervised_only=True).loss
+        plain = tiny(**batch, supervised_only=True).loss
+        halves = []
+        for one in chats:
+            single = SampleCollator(processor)([one])
+            single["token_weights"] = answer_weights(single["labels"], 1.0)
+            halves.append(tiny(**single, num_items_in_batch=weights.sum(), supervised_only=True).loss)
+    assert both.item() == pytest.approx(torch.stack(each).mean().item(), abs=1e-5)
+    assert torch.stack(halves).sum().item() == pytest.approx(both.item(), abs=1e-5)  # over two steps of accumulation
+    assert abs(plain.item() - both.item()) > 1e-4
 
 
 def test_the_file_of_settings_is_the_one_that_is_read(config_file):

@@ -132,8 +132,9 @@ def with_times(phrase: str, stretch: Stretch, facts: ClipFacts) -> str:
 
 
 def span_text(stretch: Stretch, language: str) -> str:
-    """Return the times of a stretch, such as `0.5-6.2 s`."""
-    return in_language(FACTS, language)["span"].format(start=stretch.start, end=stretch.end)
+    """Return the times of a stretch, such as `0.5-6.2 s`; `3.0 s` for what was seen in one frame only."""
+    form = "instant" if f"{stretch.start:.1f}" == f"{stretch.end:.1f}" else "span"
+    return in_language(FACTS, language)[form].format(start=stretch.start, end=stretch.end)
 
 
 def spoken_phrase(word: str, language: str) -> str:

@@ -351,10 +351,14 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
         The answer is a small part of a conversation; projecting the rest onto a vocabulary of 150 thousand would need
         more memory than the language model. Visuals may be given as pixels or as cached patch features.
+        `token_weights` (B, L) weigh the loss of each token; `num_items_in_batch` is then their sum over the step.
         """
         labels, count = inputs["labels"][:, 1:], inputs.get("num_items_in_batch")
         encoded, unused = self.model.encode(inputs, dummy_forward=True)
-        left_out = ("labels", "num_items_in_batch", "image_features", "video_features", "feature_lengths", *MEDIA)
+        left_out = (
+            "labels", "num_items_in_batch", "token_weights", "image_features", "video_features", "feature_lengths",
+            *MEDIA,
+        )  # fmt: skip
         language_inputs = {key: value for key, value in inputs.items() if key not in left_out}
         embeds = self.get_input_embeddings()(inputs["input_ids"])
         # added before the language model, so that the backward pass also reaches the encoders last on all ranks
@@ -362,8 +366,11 @@ class EmotionQwenForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         outputs = self.model(**language_inputs, mm_encoder_outputs=encoded or None, use_cache=False)
         taught = labels != IGNORE
         logits = self.lm_head(outputs.last_hidden_state[:, :-1][taught]).float()
-        total = F.cross_entropy(logits, labels[taught], reduction="sum")
-        loss = total / (taught.sum() if count is None else count)
+        losses = F.cross_entropy(logits, labels[taught], reduction="none")
+        weights = torch.ones_like(losses)
+        if (given := inputs.get("token_weights")) is not None:
+            weights = given[:, 1:][taught].to(losses)
+        loss = (losses * weights).sum() / (weights.sum() if count is None else count)
         gates = [encoded[kind].gate_weights for kind in ("image", "video") if kind in encoded]
         return SupervisedOutput(loss=loss, logits=logits, gate_weights=torch.cat(gates) if gates else None)
 

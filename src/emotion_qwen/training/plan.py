@@ -81,6 +81,9 @@ class OptimSettings(Settings):
     steps: int = Field(..., ge=1)
     max_grad_norm: float = Field(1.0, gt=0)
     beta2: float = Field(0.95, gt=0, lt=1)
+    length_exponent: float = Field(0.0, ge=0, le=1)
+    """A supervised token counts as the length of its answer to the power of minus this: 0 weighs all tokens alike, so
+    that long answers decide; 1 weighs all answers alike, so that labels of one word count as much as descriptions."""
 
 
 class AdapterSettings(Settings):

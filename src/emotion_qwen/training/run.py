@@ -217,6 +217,7 @@ def make_trainer(
     )
     trainer.mixture, trainer.keep = mixture, settings.keep
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
+    trainer.length_exponent = settings.optim.length_exponent
     trainer.gate_objective = (settings.gate.objective, settings.gate.weight)
     trainer.validation_collator = SampleCollator(processor, prepare=prepare)
     return trainer

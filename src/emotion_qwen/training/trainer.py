@@ -31,6 +31,21 @@ from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
 
 
+def answer_weights(labels: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Return (B, L) weights of supervised tokens: the length of their answer to the power -`exponent`, else 0.
+
+    Args:
+        labels: (B, L) token ids, `IGNORE` outside answers; an answer is a run of supervised tokens.
+        exponent: 0 weighs all tokens alike, 1 all answers.
+    """
+    supervised = labels != IGNORE
+    begins = supervised & ~F.pad(supervised, (1, 0))[:, :-1]
+    number = begins.flatten().cumsum(0)  # of the answer that a token is in, over all rows
+    lengths = torch.bincount(number[supervised.flatten()], minlength=int(number[-1]) + 1)
+    weights = lengths.clamp(min=1).float() ** -exponent
+    return torch.where(supervised, weights[number].view_as(labels), 0.0)
+
+
 class StageTrainer(Trainer):
     """Trains one stage.
 
@@ -48,6 +63,8 @@ class StageTrainer(Trainer):
     optimizer_for: Callable[[nn.Module], Optimizer]
     validation_collator: Callable[..., Any]
     gate_objective: tuple[str, float] = ("none", 0.0)
+    length_exponent: float = 0.0
+    """See `OptimSettings.length_exponent`."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -70,12 +87,22 @@ class StageTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss of the supervised tokens, plus the gate objective if there is one."""
         domains = inputs.pop("domains", None)
+        if self.length_exponent and model.training:
+            inputs["token_weights"] = answer_weights(inputs["labels"], self.length_exponent)
         loss, outputs = super().compute_loss(model, {**inputs, "supervised_only": True}, True, num_items_in_batch)
         kind, weight = self.gate_objective
         if model.training and weight and outputs.gate_weights is not None:
             shares = 1.0 if num_items_in_batch is None else 1.0 / self.args.gradient_accumulation_steps
             loss = loss + weight * shares * gate_loss(kind, outputs.gate_weights, domains)
         return (loss, outputs) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | int | None:
+        """Return what the loss of a step is divided by, over all its batches and ranks: the sum of token weights."""
+        if not self.length_exponent:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        weights = [answer_weights(batch["labels"], self.length_exponent)[:, 1:].sum() for batch in batch_samples]
+        total = torch.stack(weights).sum().to(device)
+        return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """Make one step; stop if the loss of any rank is not finite."""
