@@ -93,6 +93,10 @@ def _face(bank: FactBank, emotion: str, rng: random.Random) -> FaceFacts:
     return rng.choice(bank.faces[emotion])
 
 
+BRIEF = 0.12
+"""Share of movements that are seen in one frame only, as in clips of which few frames are read."""
+
+
 def _movements(face: FaceFacts, rng: random.Random, most: int = 4) -> list[str]:
     """Return what the facts say of a face: as a rule the clearest claims, words that are true of most faces seldom."""
     words = [claim.word for claim in mentioned(face_claims(face.values), rng, most)]
@@ -116,6 +120,7 @@ def _person(number: int, bank: FactBank, seconds: float, language: str, rng: ran
         for word in _movements(face, rng, most=3):
             begin = first + rng.choice((0.0, 0.1, 0.3)) * (last - first)
             stop = last - rng.choice((0.0, 0.0, 0.2)) * (last - first)
+            stop = begin if rng.random() < BRIEF else stop
             movements.append(Stretch(word, round(begin, 1), round(stop, 1)))
     _, face, emotion = max(shown, key=lambda each: each[0])
     votes = dict(face.votes)

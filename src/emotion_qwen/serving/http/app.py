@@ -249,15 +249,17 @@ async def _read_job(
         return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_parts(parsed))
     if kind != "multipart/form-data":
         raise ApiError(415, f"content type {kind!r}, expected multipart/form-data or application/json", "unsupported")
-    async with request.form(max_files=1, max_fields=FIELDS, max_part_size=2**16) as form:
+    async with request.form(max_files=2, max_fields=FIELDS, max_part_size=2**16) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "the form has no file; send one in the field 'file'", "missing", param="file")
-        given = {name: value for name, value in form.multi_items() if name != "file"}
+        transcript = form.get("transcript")
+        files = {"file": upload} | ({"transcript": transcript} if isinstance(transcript, UploadFile) else {})
+        given = {name: value for name, value in form.multi_items() if value not in files.values()}
         with _as_request_validation(given):
             fields = form_of.model_validate(given)
         options = fields.model_dump()
-        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_upload(upload))
+        return await _filled(ReportJob(service, AnalyzeOptions(**options)), lambda job: job.take_upload(**files))
 
 
 @contextmanager
@@ -306,7 +308,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         if isinstance(error.__cause__, EmotionQwenError):  # FastAPI wraps errors that occur while it reads a body
             return await ours(request, error.__cause__)
-        missing = "nothing is served at this address; /openapi.json lists what is"
+        missing = "nothing is served at this address; /openapi.json lists what is, and /docs shows it"
         message = missing if error.status_code == 404 else str(error.detail)
         body = error_body(error.status_code, message, None)
         return JSONResponse(body, error.status_code, error.headers)

@@ -40,7 +40,9 @@ def _body(options: type[ClipOptions], request: type[FeaturesRequest]) -> dict[st
 
 def _form_schema(options: type[ClipOptions]) -> dict[str, Any]:
     schema = options.model_json_schema()
-    properties = {"file": {"type": "string", "contentMediaType": "application/octet-stream"}, **schema["properties"]}
+    content = {"type": "string", "contentMediaType": "application/octet-stream"}
+    words = content | {"description": "Words: .srt, .vtt, .ass, or text without times; up to 1 MiB."}
+    properties = {"file": content, "transcript": words, **schema["properties"]}
     return {"type": "object", "properties": properties, "required": ["file"], "additionalProperties": False}
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 
 from emotion_qwen.batch.demo import make_demo_clip
+from emotion_qwen.extras import install_command
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.http.live import SPAN
 from emotion_qwen.serving.http.texts import TEXTS
@@ -23,13 +24,39 @@ from emotion_qwen.views.colours import colour_of
 from emotion_qwen.views.html import policy_hashes
 
 EXAMPLES = ("astronaut.mp4", "astronaut.jpg")
-SCRIPTS = ("main.js", "shared.js", "report.js", "chat.js", "live.js", "sound.js")
+SCRIPTS = ("main.js", "shared.js", "report.js", "chat.js", "live.js", "sound.js", "api.js")
+SWAGGER = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+"""Files of the API page, from the package `fastapi_offline`, which brings Swagger UI without external resources."""
+API_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Emotion-Qwen: API</title><link rel="icon" href="/web/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/web/swagger-ui.css"></head>
+<body><main id="api"></main>
+<script src="/web/swagger-ui-bundle.js"></script><script src="/web/api.js"></script></body></html>
+"""
+API_POLICY = "; ".join(  # Swagger UI sets styles of its elements
+    ["default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "connect-src 'self'",
+     "img-src 'self' data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+)  # fmt: skip
 FILES = {"style.css": "text/css", "icon.svg": "image/svg+xml", **dict.fromkeys(SCRIPTS, "text/javascript")}
 
 
 @cache
 def _asset(name: str) -> str:
     return (files("emotion_qwen.serving") / "web" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _swagger(name: str) -> bytes:
+    """Return a file of Swagger UI.
+
+    Raises:
+        ApiError: the package is not installed.
+    """
+    try:
+        return (files("fastapi_offline") / "static" / name).read_bytes()
+    except ModuleNotFoundError as error:
+        raise ApiError(404, f"the page needs a package: {install_command('serve')}", "not_found") from error
 
 
 def policy() -> str:
@@ -96,9 +123,16 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/web/{name}", include_in_schema=False)
     async def file(name: str) -> Response:
+        if name in SWAGGER:
+            return Response(_swagger(name), media_type=SWAGGER[name])
         if name not in FILES:
             raise ApiError(404, "no such file of the page", "not_found")
         return Response(_asset(name), media_type=FILES[name])
+
+    @app.get("/docs", include_in_schema=False)
+    async def api() -> Response:
+        _swagger("swagger-ui.css")  # refuses without the package
+        return Response(API_PAGE, media_type="text/html", headers={"Content-Security-Policy": API_POLICY})
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:

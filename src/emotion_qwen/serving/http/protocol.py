@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from emotion_qwen.analysis.moments import LENGTH
-from emotion_qwen.analysis.request import ABSTAIN_BELOW, Request
+from emotion_qwen.analysis.request import ABSTAIN_BELOW
 from emotion_qwen.engine.sampling import COLDEST
 from emotion_qwen.taxonomy import LABEL_SETS
 
@@ -265,11 +264,6 @@ class AnalyzeOptions(ClipOptions):
     """Options of a report."""
 
     abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
-
-    @property
-    def request(self) -> Request:
-        """What is asked of the analysis."""
-        return Request(**self.model_dump(include={field.name for field in fields(Request)}))
 
 
 class FeaturesRequest(ClipOptions):

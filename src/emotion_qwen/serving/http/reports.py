@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from starlette.datastructures import UploadFile
 from emotion_qwen.analysis.presence import whole_span
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import answered_spans, named, window_rows
+from emotion_qwen.analysis.request import Request
 from emotion_qwen.errors import EmotionQwenError, MediaError
 from emotion_qwen.records import Clip, EmotionReport
 from emotion_qwen.serving.failures import ApiError, as_api_error
@@ -37,6 +39,8 @@ from emotion_qwen.views.render import as_json
 
 Found = TypeVar("Found")
 _CHUNK = 2**20
+TRANSCRIPT_BYTES = 2**20
+"""Largest size of an uploaded transcript."""
 PAGE_SHARE = 0.05  # share of the request time reserved for the page, if the conversion of its medium is slow
 
 
@@ -56,27 +60,39 @@ class ReportJob:
         self.service, self.options = service, options
         self.folder = service.decoders.new_folder()
         self.path: Path | None = None
+        self.transcript: Path | None = None
         self.name = "medium"
         self.deadline = service.deadline()
 
-    async def take_upload(self, upload: UploadFile) -> None:
-        """Write an uploaded file into the request's folder.
+    @property
+    def request(self) -> Request:
+        """What is asked of the analysis."""
+        return Request(**self.options.model_dump(include={field.name for field in fields(Request)}))
+
+    async def take_upload(self, file: UploadFile, transcript: UploadFile | None = None) -> None:
+        """Write an uploaded file, and its words if there are any, into the request's folder.
 
         Raises:
-            ApiError: the file is empty or too large.
+            ApiError: a file is empty or too large.
         """
-        limit, total = self.service.settings.media_bytes, 0
-        self.name, self.path = clean_name(upload.filename), self.folder / "upload"
-        with self.path.open("wb") as file:
+        self.name, self.path = clean_name(file.filename), self.folder / "upload"
+        await self._store(file, self.path, self.service.settings.media_bytes, "file")
+        if transcript is not None:
+            self.transcript = self.folder / f"words{Path(clean_name(transcript.filename)).suffix}"
+            await self._store(transcript, self.transcript, TRANSCRIPT_BYTES, "transcript")
+
+    async def _store(self, upload: UploadFile, path: Path, limit: int, field: str) -> None:
+        total = 0
+        with path.open("wb") as file:
             while chunk := await upload.read(_CHUNK):
                 total += len(chunk)
                 if total > limit:
                     raise ApiError(
-                        413, f"the file has more than {limit:,} bytes; cut it", "media_too_large", param="file"
+                        413, f"the {field} has more than {limit:,} bytes; cut it", "media_too_large", param=field
                     )
                 file.write(chunk)
         if not total:
-            raise ApiError(400, "the file is empty; send its bytes", "invalid_media", param="file")
+            raise ApiError(400, f"the {field} is empty; send its bytes", "invalid_media", param=field)
 
     async def take_parts(self, request: FeaturesRequest) -> None:
         """Fetch the medium of a JSON request; errors are those of `to_file`."""
@@ -96,7 +112,7 @@ class ReportJob:
         words = "words" in analyzer.trained_channels
         clip = await self.service.decoders.decode(
             self.path, self.name, analyzer.budget.at(self.options.fps).settings, sound=analyzer.hears, words=words,
-            start=self.options.start, end=self.options.end,
+            transcript=self.transcript, start=self.options.start, end=self.options.end,
         )  # fmt: skip
         self.service.metrics.decode_seconds.observe(time.perf_counter() - began)
         return clip
@@ -118,7 +134,7 @@ class ReportJob:
         prepared = await self.service.prepare(clip, options.fps)
 
         def begin() -> ClipReading:
-            return ClipReading(analyzer.reader(options.request), prepared, options.request)
+            return ClipReading(analyzer.reader(self.request), prepared, self.request)
 
         return await self.service.in_thread(begin)
 
@@ -132,12 +148,12 @@ class ReportJob:
 
     async def features(self, reading: ClipReading) -> Features:
         """Compute the features; errors are those of `Analyzer.features`."""
-        analyzer, options = self.service.analyzer, self.options
+        analyzer = self.service.analyzer
         channels = list(reading.channels)  # of what was read
         features = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
-            **analyzer.made_by(options.request), "channels": channels,
+            **analyzer.made_by(self.request), "channels": channels,
             "frames": len(clip.times),
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.limits import ServeSettings
 
-OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/favicon.ico"])
+OPEN_PATHS = frozenset(["/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico"])
 OPEN_FOLDERS = ("/web/", "/examples/")
 HEADER_BYTES = 32 * 1024  # maximum of path and headers together
 LIVE_PATH = "/v1/emotion/live"

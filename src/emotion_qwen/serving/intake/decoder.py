@@ -95,7 +95,10 @@ def decode_medium(job: dict[str, Any]) -> dict[str, Any]:
     """Decode a medium: write its arrays to the job's folder and return the other fields."""
     path, seconds = Path(job["path"]), job["seconds"]
     check_limits(path, job["pixels"], seconds)
-    sources = Sources(sound=job["sound"], words=job["words"])
+    sources = Sources(
+        sound=job["sound"], words=job["words"] or job["transcript"] is not None,
+        transcript=job["transcript"] and Path(job["transcript"]),
+    )  # fmt: skip
     clip = read_clip(
         path, ClipSettings.of(job["settings"]), start=job.get("start"), end=job.get("end"), sources=sources
     )

@@ -72,6 +72,7 @@ class Decoders:
         *,
         sound: bool = False,
         words: bool = False,
+        transcript: Path | None = None,
         start: float | None = None,
         end: float | None = None,
     ) -> Clip:
@@ -83,6 +84,7 @@ class Decoders:
             clip_settings: of the model; the server's frame limit applies as well.
             sound: also read the sound.
             words: also read subtitles.
+            transcript: a file of words that replaces those of the medium.
             start: of the span to read, seconds.
             end: of the span to read, seconds.
 
@@ -95,6 +97,7 @@ class Decoders:
         )
         job = {
             "task": "decode", "sound": sound, "words": words, "start": start, "end": end,
+            "transcript": transcript and str(transcript),
             "settings": bounded.model_dump(),
         }  # fmt: skip
         with self.temporary_folder() as folder:

@@ -12,7 +12,6 @@ export function forget(file) {
   turns = [];
   if (answering) answering.abort();
   byId("turns").replaceChildren();
-  byId("asks").hidden = false;
 }
 
 const asDataUrl = (file) => new Promise((resolve, reject) => {
@@ -56,7 +55,7 @@ async function ask(question) {
   const controller = answering = new AbortController();
   const conversation = turns;  // stays that of this file, even if another one is dropped meanwhile
   byId("stop").hidden = false;
-  byId("send").disabled = byId("asks").hidden = true;
+  byId("send").disabled = true;
   let text = "";
   try {
     const part = await mediumPart();
@@ -81,7 +80,6 @@ async function ask(question) {
       conversation.pop();
       node.parentNode.remove();
       questionText.parentNode.remove();
-      byId("asks").hidden = conversation.length > 0;
       if (!controller.signal.aborted) {
         byId("question").value = byId("question").value || question;
         explain(error, () => { byId("question").value = ""; ask(question); });

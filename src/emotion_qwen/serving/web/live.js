@@ -7,7 +7,11 @@ import {
 const PICTURE = 0, SOUND = 1;
 const MOST_HISTORY = 60, MOST_TRAIL = 12;
 const QUIET = -60;  // dBFS at the lower end of the meter
-const now = { socket: null, stream: null, sound: null, timer: 0, began: 0, label: "", report: null, trail: [] };
+const BOX_SECONDS = 1;  // what the label of a box stands for
+const STALE_SECONDS = 3;  // age of the newest picture from which a report is greyed
+const now = {
+  socket: null, stream: null, sound: null, timer: 0, ageing: 0, began: 0, label: "", report: null, trail: [], history: [],
+};
 let hears = false;
 
 const clock = () => (performance.now() - now.began) / 1000;
@@ -140,8 +144,11 @@ async function start() {
   } finally {
     byId("live-start").disabled = false;
   }
-  Object.assign(now, { began: performance.now(), label: "", report: null, trail: [] });
+  Object.assign(now, { began: performance.now(), label: "", report: null, trail: [], history: [] });
   byId("live-line").replaceChildren();
+  byId("live-axis").replaceChildren();
+  byId("live-save").hidden = true;
+  now.ageing = setInterval(showAge, 250);
   byId("live-now").hidden = true;
   const seen = now.stream.getVideoTracks().length > 0;
   stageSays(seen ? "live_empty" : "live_sound_only");
@@ -186,6 +193,7 @@ function open() {
 export function stop() {
   if (!now.stream) return;
   clearInterval(now.timer);
+  clearInterval(now.ageing);
   const { stream, socket } = now;
   fallSilent();
   now.stream = now.socket = null;
@@ -198,15 +206,19 @@ export function stop() {
   byId("live-stop").hidden = true;
   byId("live-start").hidden = byId("live-before").hidden = false;
   if (!byId("pane-live").hidden) byId("live-start").focus();
-  state("");
+  state(now.history.length ? "live_over" : "");
+  byId("live-age").textContent = "";
+  byId("live-now").classList.add("stale");
 }
 
 // ---- display ----
 
-function show({ report, took, voiced }) {
+function show({ report, took, voiced, now: until }) {
+  if (!now.stream) return;
   state("live_on");
-  now.report = { report, took, voiced };
-  byId("live-now").hidden = false;
+  now.report = { report, took, voiced, until };
+  byId("live-now").hidden = byId("live-save").hidden = false;
+  now.history.push({ until, report });
   if (report.label) now.trail = [...now.trail, [...report.valence_arousal, report.label]].slice(-MOST_TRAIL);
   const part = document.createElement("span");
   part.style.backgroundColor = report.label ? colour(report.label) : "transparent";
@@ -214,6 +226,71 @@ function show({ report, took, voiced }) {
   byId("live-line").append(part);
   while (byId("live-line").children.length > MOST_HISTORY) byId("live-line").firstChild.remove();
   draw();
+  drawAxis();
+  showAge();
+}
+
+/** Say how old the newest picture of the report is; an old report is greyed. */
+function showAge() {
+  if (!now.report) return;
+  const age = Math.max(clock() - now.report.until, 0);
+  byId("live-age").textContent = say("age", { seconds: age.toFixed(1) });
+  const stale = age > STALE_SECONDS;
+  if (stale === byId("live-now").classList.contains("stale")) return;
+  byId("live-now").classList.toggle("stale", stale);
+  drawBoxes(now.report.report.people);
+}
+
+/** Write the seconds of the session under the first and the last label of the history. */
+function drawAxis() {
+  const shown = now.history.slice(-MOST_HISTORY);
+  byId("live-axis").replaceChildren(...[shown[0], shown[Math.floor(shown.length / 2)], shown[shown.length - 1]].map(({ until }) => {
+    const tick = document.createElement("span");
+    tick.textContent = `${until.toFixed(0)} s`;
+    return tick;
+  }));
+}
+
+/** Return the mean shares of a person over the last second, or null if no crop was read then. */
+function lastShares(person) {
+  const last = person.seen[person.seen.length - 1];
+  const read = person.seen.filter((seen) => last.time - seen.time <= BOX_SECONDS && Object.keys(seen.distribution).length);
+  if (!read.length) return null;
+  return Object.fromEntries(Object.keys(read[0].distribution).map(
+    (label) => [label, read.reduce((total, seen) => total + seen.distribution[label], 0) / read.length]));
+}
+
+const likeliest = (shares) => Object.keys(shares).reduce((best, label) => (shares[label] > shares[best] ? label : best));
+
+/** Return valence and arousal expected over shares, or nulls where a label has no place. */
+function affect(shares) {
+  const labels = Object.keys(shares);
+  if (!labels.length || labels.some((label) => !facts.places[label])) return [null, null];
+  return [0, 1].map((axis) => labels.reduce((total, label) => total + shares[label] * facts.places[label][axis], 0));
+}
+
+/** Return the session as CSV: a row per report and person, and one per report for all channels together. */
+function sessionTable() {
+  const labels = Object.keys((now.history.find(({ report }) => report.label) || now.history[0]).report.distribution);
+  const cell = (value) => (value === null || value === undefined ? "" : typeof value === "number" ? String(Number(value.toFixed(6)))
+    : `"${String(value).replaceAll('"', '""')}"`);
+  const rows = [["time", "person", "label", "valence", "arousal", ...labels]];
+  for (const { until, report } of now.history) {
+    rows.push([until, null, report.label, ...affect(report.distribution), ...labels.map((label) => report.distribution[label])]);
+    for (const person of report.people) {
+      const last = lastShares(person) || person.distribution;
+      rows.push([until, person.person + 1, likeliest(last), ...affect(last), ...labels.map((label) => last[label])]);
+    }
+  }
+  return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+function saveSession() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([sessionTable()], { type: "text/csv" }));
+  link.download = "live_session.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 function draw() {
@@ -301,15 +378,17 @@ function drawBoxes(people) {
   const pen = sheet.getContext("2d");
   const scale = sheet.width / Math.max(sheet.clientWidth, 1);  // constant text size for all camera sizes
   pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
+  const stale = byId("live-now").classList.contains("stale");
   for (const person of people) {
     const last = person.seen[person.seen.length - 1];
     if (!last) continue;
+    const label = likeliest(lastShares(person) || person.distribution);
     let [left, top, right, bottom] = last.box.map((part, number) => part * (number % 2 ? sheet.height : sheet.width));
     [left, right] = [sheet.width - right, sheet.width - left];  // the picture is mirrored
-    pen.strokeStyle = pen.fillStyle = colour(person.label);
+    pen.strokeStyle = pen.fillStyle = stale ? "#9aa0a6" : colour(label);
     pen.lineWidth = 3 * scale;
     pen.strokeRect(left, top, right - left, bottom - top);
-    const text = labelName(person.label), width = pen.measureText(text).width + 10 * scale;
+    const text = labelName(label), width = pen.measureText(text).width + 10 * scale;
     const above = Math.max(top - 22 * scale, 0);
     pen.fillRect(left - 1.5 * scale, above, width, 22 * scale);
     pen.fillStyle = "#000";
@@ -327,6 +406,7 @@ export function setHearing(does) {
 
 byId("live-start").addEventListener("click", start);
 byId("live-stop").addEventListener("click", stop);
+byId("live-save").addEventListener("click", saveSession);
 byId("microphone").addEventListener("change", async () => {
   if (!now.stream) return;
   if (!byId("microphone").checked) {

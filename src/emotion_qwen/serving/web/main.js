@@ -1,6 +1,6 @@
 // The page of the server. Its state is stored in this tab only, and it uses the public routes.
 
-import { analyze, example, repeat } from "./report.js";
+import { analyzeAll, example } from "./report.js";
 import { setHearing, stop } from "./live.js";
 import {
   askForKey, byId, explain, facts, fail, repeatAfterKey, headers, key, labelName, language, refusal, say, size, setLanguage, useKey, onLanguage,
@@ -67,7 +67,6 @@ for (const node of document.querySelectorAll("[data-language]"))
   node.addEventListener("click", () => {
     if (node.dataset.language === language()) return;
     setLanguage(node.dataset.language);
-    repeat();
   });
 
 // ---- files ----
@@ -75,16 +74,16 @@ for (const node of document.querySelectorAll("[data-language]"))
 for (const node of document.querySelectorAll("[data-example]"))
   node.addEventListener("click", () => example(node.dataset.example));
 byId("file").addEventListener("change", () => {
-  const [file] = byId("file").files;
+  const files = [...byId("file").files];
   byId("file").value = "";
-  if (file) analyze(file);
+  analyzeAll(files);
 });
 for (const name of ["dragover", "drop"])
   document.addEventListener(name, (event) => event.preventDefault());  // a file dropped elsewhere would replace the page
 for (const name of ["dragover", "dragleave", "drop"])
   byId("drop").addEventListener(name, (event) => {
     byId("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files.length) analyze(event.dataTransfer.files[0]);
+    if (name === "drop" && event.dataTransfer.files.length) analyzeAll(event.dataTransfer.files);
   });
 
 // ---- tabs ----

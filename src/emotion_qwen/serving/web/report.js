@@ -5,6 +5,8 @@ import { forget } from "./chat.js";
 
 let running = null;  // AbortController of the current report
 let medium = null;   // the file of the report and the chat
+let shownLanguage = "";  // of the report that is shown
+let waiting = [];    // files that follow the current one
 let reported = false; // whether the report has arrived; it is kept even if its page fails
 let progressText = null;    // [name of a text, its values] of the progress that is shown
 let span = [0, 0];
@@ -22,6 +24,18 @@ function advance(share) {
   else bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
 }
 
+/** Analyze files one after the other; the report of each stays until the user goes on to the next. */
+export function analyzeAll(files) {
+  waiting = [...files].slice(1);
+  showWaiting();
+  if (files.length) analyze(files[0]);
+}
+
+function showWaiting() {
+  byId("next").hidden = !waiting.length || Boolean(running);
+  if (waiting.length) byId("next").textContent = say("next", { name: waiting[0].name, count: waiting.length });
+}
+
 export async function analyze(file, { again = false } = {}) {
   if (file.size > facts.media_bytes || !file.size) {
     fail(file.size ? say("large", { size: size(file.size), limit: size(facts.media_bytes) }) : say("empty"));
@@ -37,6 +51,9 @@ export async function analyze(file, { again = false } = {}) {
   form.append("labels", byId("labels").value);
   form.append("language", language());
   form.append("context", byId("context").value);
+  for (const name of ["start", "end"]) if (byId(`span-${name}`).value !== "") form.append(name, byId(`span-${name}`).value);
+  if (byId("transcript").files.length) form.append("transcript", byId("transcript").files[0]);
+  shownLanguage = language();
   const began = performance.now();
   let whole = false;
   try {
@@ -65,7 +82,7 @@ export async function analyze(file, { again = false } = {}) {
 function begin() {
   byId("windows").replaceChildren();
   reported = false;
-  for (const id of ["report", "downloads", "chat"]) byId(id).hidden = true;
+  for (const id of ["report", "downloads", "chat", "next", "again-language"]) byId(id).hidden = true;
   byId("report").removeAttribute("src");  // a hidden report would continue to draw with zero width
   byId("work").hidden = byId("windows").hidden = byId("cancel").hidden = false;
   byId("start").classList.add("small");
@@ -78,6 +95,8 @@ function begin() {
 
 function finish() {
   running = null;
+  showWaiting();
+  offerLanguage();
   byId("cancel").hidden = true;
   byId("pane-file").removeAttribute("aria-busy");
 }
@@ -165,9 +184,16 @@ export async function example(name) {
   }
 }
 
-/** Repeat the report, for example in another language. */
-export function repeat() {
-  if (medium && (running || !byId("report").hidden)) analyze(medium, { again: true });
+/** The page changes its language at once; the report keeps its own until the user wants it anew. */
+function offerLanguage() {
+  byId("again-language").hidden = Boolean(running) || !medium || shownLanguage === language() || byId("report").hidden;
 }
 
-onLanguage(() => { if (progressText) showProgress(...progressText); });
+byId("again-language").addEventListener("click", () => analyze(medium, { again: true }));
+byId("next").addEventListener("click", () => analyzeAll(waiting));
+
+onLanguage(() => {
+  if (progressText) showProgress(...progressText);
+  showWaiting();
+  offerLanguage();
+});
