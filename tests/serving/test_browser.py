@@ -5,6 +5,7 @@ python -m pytest -m slow tests/serving/test_browser.py        with SHOTS=folder 
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -120,16 +121,24 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     assert frame.locator("video").evaluate("video => video.currentTime") == pytest.approx(
         float(after.split()[0]), abs=0.2
     )
-    assert frame.locator("body").evaluate("node => node.getBoundingClientRect().width") == pytest.approx(
-        page.locator("#start").bounding_box()["width"], abs=1
-    )  # the report's cards stand in line with the page's
+    start, report, chat = (page.locator(name).bounding_box() for name in ("#start", "#report", "#chat"))
+    inner = frame.locator("body").evaluate("node => node.getBoundingClientRect().width")
+    assert (report["x"], inner) == pytest.approx((start["x"], report["width"]), abs=1)  # in line with the page's cards
+    assert chat["x"] >= report["x"] + report["width"] and chat["x"] + chat["width"] == pytest.approx(
+        start["x"] + start["width"], abs=1
+    )  # the chat stands beside the clip
     page.fill("#question", "What does the face show?")
     page.click("#send")
     page.wait_for_selector("#send:not([disabled])", timeout=PATIENCE)
     answer = page.inner_text("#turns li.assistant .words")
     assert len(answer) > 3 and "…" not in answer
     shoot(page, "serve_desktop")
+    assert page.is_visible("#asks") and page.locator("#asks button").count() == 3  # suggestions stay
+    assert page.is_hidden("#again-language")
     page.click("[data-language=zh]")
+    assert page.is_visible("#report") and frame.locator("html").get_attribute("lang") == "en"  # nothing is lost
+    assert page.inner_text("#again-language") == "用中文重新分析"
+    page.click("#again-language")
     page.wait_for_selector("#report[hidden]", state="attached")
     frame = wait_for_report(page)
     assert "报告已完成" in page.inner_text("#progress") and page.inner_text("#model") == "模型：nano（画面和声音）"
@@ -165,7 +174,17 @@ def test_the_camera_and_the_microphone_give_a_rolling_report(page, server):
     assert page.locator("#live-bars .name").all_inner_texts() == labels  # bars stay where they are
     page.click("[data-language=zh]")
     assert page.inner_text("#live-label") == "高兴"
+    page.click("[data-language=en]")
+    assert re.fullmatch(r"· newest picture \d+\.\d s old", page.inner_text("#live-age"))
+    assert page.locator("#live-axis span").count() == 3
     page.click("#live-stop")
+    assert "stale" in page.get_attribute("#live-now", "class") and "Stopped" in page.inner_text("#live-state")
+    with page.expect_download() as saved:
+        page.click("#live-save")
+    rows = list(csv.reader(Path(saved.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert rows[0][:5] == ["time", "person", "label", "valence", "arousal"] and len(rows[0]) == 5 + 7
+    clip_row, person_row = rows[1], next(row for row in rows[1:] if row[1])
+    assert clip_row[1] == "" and person_row[1] == "1" and sum(map(float, person_row[5:])) == pytest.approx(1, abs=1e-4)
     page.wait_for_selector("#live-start:not([hidden])")
     assert not page.locator("#fault").is_visible()
     assert page.locator("#camera").evaluate("node => node.srcObject") is None
@@ -329,3 +348,31 @@ def test_a_medium_that_needs_a_copy_is_shown(page, tmp_path):
     frame = wait_for_report(page)
     assert frame.locator("video").count() == 1 and not page.is_visible("#fault")
     shoot(page, "serve_copy")
+
+
+def test_several_files_words_and_a_span(page, tmp_path):
+    make_demo_clip(tmp_path / "one.mp4")
+    Image.fromarray(data.astronaut()).save(tmp_path / "two.jpg")
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nWonderful!\n")
+    page.click("#more summary")
+    page.set_input_files("#transcript", tmp_path / "words.srt")
+    page.fill("#span-end", "1.5")
+    page.set_input_files("#file", [tmp_path / "one.mp4", tmp_path / "two.jpg"])
+    frame = wait_for_report(page)
+    page.wait_for_selector("#next:not([hidden])")
+    assert page.inner_text("#next") == "Next: two.jpg (1 left)"
+    assert "Wonderful!" in frame.locator("body").inner_text()
+    assert float(frame.locator("#clock").inner_text().split("/")[1].split()[0]) <= 1.5
+    page.fill("#span-end", "")  # a picture has no span
+    page.evaluate("document.getElementById('transcript').value = ''")
+    page.click("#next")
+    page.wait_for_selector("#report[hidden]", state="attached")
+    wait_for_report(page)
+    assert "two.jpg" in page.inner_text("#progress") and page.is_hidden("#next")
+    assert overflow(page) == 0
+
+
+def test_the_page_of_the_api_lists_the_requests(page, server):
+    page.goto(f"{server.url}/docs")
+    page.wait_for_selector("text=/v1/emotion/analyze", timeout=PATIENCE)
+    shoot(page, "api")
