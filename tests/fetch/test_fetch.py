@@ -378,6 +378,13 @@ def test_mini_is_assembled_and_becomes_the_default(mini, index, capsys, tmp_path
     assert resolver.adapter_base(adapter) == "mini"  # the cache is elsewhere on another machine
 
 
+def test_a_mini_that_is_worse_at_something_is_used_by_name_only(mini, index, capsys):
+    (mini / "training_facts.json").write_text('{"default": false}')
+    assert call(capsys, "mini", "--from", index)[0] == 0
+    assert resolver.find_model(None).name == "nano" and resolver.find_model("mini").name == "mini"
+    assert capsys.readouterr().err.startswith("model: nano, because mini names some emotions less reliably")
+
+
 def test_a_mini_of_another_version_is_not_used(mini, index, capsys):
     assert call(capsys, "mini", "--from", index)[0] == 0
     overlay = mini / "overlay.json"

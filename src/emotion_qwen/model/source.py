@@ -129,7 +129,9 @@ def locate(name: str | Path | None, weights: bool = True) -> Path:
 def default_model() -> str:
     """Return the name of the default model: mini if it has been fetched, else nano.
 
-    If this build has a mini, one line on standard error names the chosen one.
+    A mini that is measured to be worse than nano at anything it is compared by says so with `"default": false` in its
+    training facts; it is then used by its name only. If this build has a mini, one line on standard error names the
+    chosen model.
     """
     if mini_digest() is None:
         return NANO_NAME
@@ -137,6 +139,10 @@ def default_model() -> str:
         fetched_mini()
     except CheckpointError as error:
         _say_once(f"model: nano, because {error}")
+        return NANO_NAME
+    facts = fetched_folder(MINI_NAME) / "training_facts.json"
+    if facts.is_file() and not json.loads(facts.read_text(encoding="utf-8")).get("default", True):
+        _say_once("model: nano, because mini names some emotions less reliably; mini writes more: --model mini")
         return NANO_NAME
     _say_once("model: mini (--model nano is smaller and faster)")
     return MINI_NAME
