@@ -77,6 +77,10 @@ PHRASES: Strings = {
         "×1.8: with this channel, the share of the label is 1.8 times as large; below ×1, the channel lowers it",
         "×1.8：加入此通道后，该标签的份额变为 1.8 倍；小于 ×1 表示此通道降低了该标签的份额",
     ),
+    "pull_help": (
+        "bar to the right: the channel raises the share of the label; to the left: it lowers it",
+        "黑条向右表示该通道提高标签的份额，向左表示降低",
+    ),
     # people
     "seen": ("seen", "出现"),
     "frames": ("frames", "帧"),
@@ -147,6 +151,10 @@ PHRASES: Strings = {
     "outside": ("no window here", "此处没有窗口"),
     "second": ("s", "秒"),
     "one_picture": ("picture", "图片"),
+    "file": ("file", "文件"),
+    "download": ("download", "下载"),
+    "save_table": ("timeline (CSV)", "时间线（CSV）"),
+    "save_report": ("report (JSON)", "报告（JSON）"),
     "show_person": ("show this person", "查看此人"),
 }
 """Texts of the views: terminal, page, Markdown and annotated video use the same words."""

@@ -1,7 +1,8 @@
 // Files that the page offers for download. The table is that of `emotion-qwen export`: a test compares them.
 
-// Takes the report, its labels, and label -> name of its column; returns the timeline as CSV (RFC 4180).
-function timelineTable(report, labels, columns) {
+// Takes the report, and label -> name of its column; returns the timeline as CSV (RFC 4180).
+function timelineTable(report, columns) {
+  const labels = Object.keys(columns);
   const header = ["file", "person", "start", "end", "label", "label_share", "valence", "arousal",
     ...labels.map((label) => columns[label]), ...labels.map((label) => `${columns[label]}_raw`), "channels"];
   const number = (value) => (value === undefined || value === null ? "" : Number.isInteger(value) ? value.toFixed(1) : String(value));
