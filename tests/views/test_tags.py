@@ -49,7 +49,7 @@ def test_a_label_stands_where_it_covers_least(case):
     placed = place_tags(boxes, [SIZE] * len(boxes), PICTURE, GAP)
     assert side(placed[0].area, boxes[0]) == expected and placed[0].leader is None
     for tag, box in zip(placed, boxes, strict=True):
-        assert tag.area[0] >= 0 and tag.area[2] <= PICTURE[0] and tag.area[3] <= PICTURE[1]
+        assert min(tag.area[:2]) >= 0 and tag.area[2] <= PICTURE[0] and tag.area[3] <= PICTURE[1]
         assert not any(shared(tag.area, other) for other in boxes if other is not box)
 
 

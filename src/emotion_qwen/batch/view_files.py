@@ -1,5 +1,5 @@
-"""The files that `analyze` writes beside its report: page, Markdown, annotated clip, table of every frame, and the index
-of the pages of several clips.
+"""The files that `analyze` writes beside its report: page, Markdown, annotated clip, table of frames, and the index of
+the pages of several clips.
 """
 
 from __future__ import annotations
@@ -125,29 +125,35 @@ class ViewFiles:
         return failures
 
     def _save(self, view: str, analyzer: Analyzer, report: EmotionReport, request: Request, file: Path) -> None:
-        from emotion_qwen.export.every_frame import write_every_frame
-        from emotion_qwen.views.annotate import annotate
-        from emotion_qwen.views.html import write_html
-        from emotion_qwen.views.index import index_row
-        from emotion_qwen.views.markdown import as_markdown
-        from emotion_qwen.views.thumbnails import thumbnail
-
         target = self.path(view, file)
         if view == "html":
-            write_html(report, target, media=file)
-            if self.index is not None:
-                self.rows[file] = index_row(report, target.name, thumbnail(report, file))
+            self._save_page(report, file, target)
         elif view == "markdown":
+            from emotion_qwen.views.markdown import as_markdown
+
             write_whole(target, as_markdown(report))
         elif view == "annotated":
+            from emotion_qwen.views.annotate import annotate
+
             annotate(report, file, target)
         else:
+            from emotion_qwen.export.every_frame import write_every_frame
+
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task(f"every frame of {file.name}", total=None)
                 write_every_frame(
                     target, analyzer, file, report, request,
                     watch=lambda read, count: bar.update(task, completed=read, total=count),
                 )  # fmt: skip
+
+    def _save_page(self, report: EmotionReport, file: Path, target: Path) -> None:
+        from emotion_qwen.views.html import write_html
+        from emotion_qwen.views.index import index_row
+        from emotion_qwen.views.thumbnails import thumbnail
+
+        write_html(report, target, media=file)
+        if self.index is not None:
+            self.rows[file] = index_row(report, target.name, thumbnail(report, file))
 
 
 def _earlier_row(line: bytes, file: Path, page: Path) -> IndexRow:

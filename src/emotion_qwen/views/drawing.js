@@ -21,3 +21,20 @@ function written(text, attributes, ink) {
   node.textContent = text;
   return node;
 }
+
+const TWO_COLUMNS = 814; // pixels
+
+// Splits heights into two parts of equal sums as far as possible; returns which ones are in the first part, with the
+// first of all. Of equally good ways it takes the one that keeps the first ones together.
+function evenSplit(heights) {
+  const all = heights.reduce((sum, height) => sum + height, 0);
+  const most = Math.min(heights.length, 14); // more are left in the second part
+  let [best, least] = [1, Infinity];
+  for (let way = 1; way < 2 ** most; way += 2) {
+    const first = heights.reduce((sum, height, n) => (n < most && way & (1 << n) ? sum + height : sum), 0);
+    const swaps = heights.reduce((sum, _, n) => sum + (n > 0 && Boolean(way & (1 << n)) !== Boolean(way & (1 << (n - 1)))), 0);
+    const cost = Math.abs(all - 2 * first) + 8 * swaps; // pixels; a small gain does not justify a stranger order
+    if (cost < least) [best, least] = [way, cost];
+  }
+  return heights.map((_, n) => n < most && Boolean(best & (1 << n)));
+}

@@ -22,7 +22,7 @@ from emotion_qwen.views.brief import arc_line
 from emotion_qwen.views.colours import colour_of
 from emotion_qwen.views.html import policy, script_of, style_of, template
 from emotion_qwen.views.phrases import file_name, label_name, signed
-from emotion_qwen.views.playhead import clip_span
+from emotion_qwen.views.playhead import clip_span, has_picture
 from emotion_qwen.views.sections import Phrases, abstention
 
 WIDTH, HEIGHT = 1000, 100
@@ -62,7 +62,8 @@ class IndexRow:
         bands: the timeline.
         gaps: x and width of stretches without an answer, of `WIDTH`.
         labels: names and colours for the legend.
-        thumbnail: JPEG; b"" without a picture.
+        thumbnail: JPEG; b"" without one.
+        pictured: whether the clip has a picture.
     """
 
     source: str
@@ -82,6 +83,7 @@ class IndexRow:
     gaps: tuple[tuple[float, float], ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     thumbnail: bytes = b""
+    pictured: bool = False
 
     @property
     def picture(self) -> str:
@@ -121,6 +123,7 @@ def index_row(report: EmotionReport, page: str, thumbnail: bytes = b"") -> Index
         ),
         labels={label_name(report, name): colour_of(name) for name in report.distribution},
         thumbnail=thumbnail,
+        pictured=has_picture(report),
     )
 
 

@@ -220,9 +220,9 @@
     const strides = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
     const stride = strides.find((candidate) => (end - start) / candidate * 56 < line.width) ?? 3600;
     for (let time = Math.ceil(start / stride) * stride; time <= end; time += stride) {
-      const label = draw("text", { x: across(time) + 4, y: 11 });
+      const label = draw("text", { x: across(time) + 8, y: 11 });
       label.textContent = `${Number(time.toFixed(1))} ${say.second}`;
-      const fits = across(time) + 40 < line.gutter + line.width;
+      const fits = across(time) + 44 < line.gutter + line.width;
       picture.append(draw("line", { class: "grid", x1: across(time), x2: across(time), y1: 0 }), fits ? label : "");
     }
   }
@@ -378,6 +378,30 @@
     update(state.time);
   }
 
+  // ---- two columns of cards, as equal in height as their order within a column permits
+
+  const rest = document.querySelector(".rest");
+  const cards = [...rest.children];
+
+  function balance() {
+    if (rest.clientWidth < TWO_COLUMNS) {
+      if (rest.classList.contains("balanced")) rest.replaceChildren(...cards);
+      rest.classList.remove("balanced");
+      return;
+    }
+    if (!rest.classList.contains("balanced")) {
+      rest.classList.add("balanced");
+      rest.replaceChildren(...[0, 1].map(() => Object.assign(document.createElement("div"), { className: "column" })));
+      rest.firstElementChild.append(...cards);
+    }
+    const [left, right] = rest.children;
+    for (const card of cards) card.style.flex = "none";
+    const picked = evenSplit(cards.map((card) => card.offsetHeight + 14));
+    left.replaceChildren(...cards.filter((_, n) => picked[n]));
+    right.replaceChildren(...cards.filter((_, n) => !picked[n]));
+    for (const card of cards) card.style.flex = "";
+  }
+
   // ---- what the user does
 
   function steer(event) {
@@ -431,6 +455,8 @@
   byId("save-report").addEventListener("click", () => saveFile(`${aids.stem}.report.json`, "application/json", `${JSON.stringify(report)}\n`));
   byId("save-table")?.addEventListener("click", () => saveFile(`${aids.stem}.timeline.csv`, "text/csv", timelineTable(report, aids.columns)));
   document.body.classList.add("live");
+  let width = 0;
+  new ResizeObserver(() => { if (rest.clientWidth !== width) { width = rest.clientWidth; balance(); } }).observe(rest);
   if (timed && byId("now-title")) byId("now-title").textContent = say.now;
   byId("boxes").addEventListener("change", drawBoxes);
   buildStage();

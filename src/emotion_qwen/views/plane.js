@@ -24,7 +24,7 @@ function makePlane(picture, { say, names, colours, places, distribution }) {
   function landmarks(mean) {
     const labels = Object.keys(distribution).sort((a, b) => distribution[b] - distribution[a]);
     const square = ([x, y], half) => [x - half - PLANE.margin, y - half, x + half - PLANE.margin, y + half];
-    const boxes = [...labels.map((label) => square(spot(places[label]), PLANE.dot + 1)), square(mean, 7)];
+    const boxes = [...labels.map((label) => square(spot(places[label]), PLANE.dot + 4)), square(mean, 7)];
     const sizes = [...labels.map((label) => [pen.measureText(names[label]).width + 2, PLANE.text + 2]), [1, 1]];
     const tags = placeTags(boxes, sizes, [side, side], 1);
     const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
