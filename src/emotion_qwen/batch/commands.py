@@ -173,10 +173,10 @@ def analyze(
         results.close()
     if picture:
         save_picture(console, picture)
-    views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     if output:
         place = _write_table(output, table, files) if table else output
         _tell_counts(len(files), len(waiting), len(failures), place)
+    views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
