@@ -100,7 +100,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         reasons=list(rationale_lines(report, aids["say"])),
         nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
         notes=_notes(report, shown, aids["say"]),
-        policy=policy(style, script, *MEDIA),
+        policy=embedded_policy(style, script, *MEDIA),
         style=Markup(style),
         script=Markup(script),
         data=Markup(base64.b64encode(shown.data).decode()) if shown and shown.data else "",
@@ -185,7 +185,7 @@ def style_of(names: tuple[str, ...]) -> str:
     return "\n".join(map(_asset, names))
 
 
-def policy(style: str, script: str, *rules: str) -> str:
+def embedded_policy(style: str, script: str, *rules: str) -> str:
     """Return a content security policy that allows only this script and style, and what further rules allow."""
     hashes = [f"{name} '{_hash(text)}'" for name, text in (("script-src", script), ("style-src", style))]
     return "; ".join(["default-src 'none'", *hashes, *rules, "base-uri 'none'", "form-action 'none'"])

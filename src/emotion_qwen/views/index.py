@@ -20,7 +20,7 @@ from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.taxonomy import coordinates
 from emotion_qwen.views.brief import arc_line
 from emotion_qwen.views.colours import colour_of
-from emotion_qwen.views.html import policy, script_of, style_of, template
+from emotion_qwen.views.html import embedded_policy, script_of, style_of, template
 from emotion_qwen.views.phrases import file_name, label_name, signed
 from emotion_qwen.views.playhead import clip_span, has_picture
 from emotion_qwen.views.sections import Phrases, abstention
@@ -108,7 +108,7 @@ def index_row(report: EmotionReport, page: str, thumbnail: bytes = b"") -> Index
         source=report.source,
         file=file_name(report),
         page=quote(os.fsencode(page)),
-        headline=headline(report, say),
+        headline=row_headline(report, say),
         label=label_name(report, label) if label else "",
         colour=colour_of(label) if label else "",
         confidence=confidence,
@@ -132,7 +132,7 @@ def failed_row(source: str, error: str) -> IndexRow:
     return IndexRow(source, PurePath(source).name or source, error=error)
 
 
-def headline(report: EmotionReport, say: Phrases) -> str:
+def row_headline(report: EmotionReport, say: Phrases) -> str:
     """Return how the emotions follow each other as in the terminal, or the answer with what limits it."""
     line, reason = arc_line(report, say), abstention(report)
     if line is not None:
@@ -170,7 +170,7 @@ def compose_index(rows: Sequence[IndexRow], language: str) -> str:
         longest=max((row.duration for row in rows if row.duration), default=0.0),
         legend={name: colour for row in rows for name, colour in row.labels.items()},
         size=(WIDTH, HEIGHT),
-        policy=policy(style, script, "img-src data:"),
+        policy=embedded_policy(style, script, "img-src data:"),
         style=Markup(style),
         script=Markup(script),
         signed=signed,
