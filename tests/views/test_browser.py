@@ -192,15 +192,20 @@ def test_the_columns_end_together(opened, name, width):
 
 def test_a_person_and_its_box_highlight_each_other(opened):
     page = opened("group")
-    canvas = page.locator("#frame canvas")
-    before = canvas.screenshot()
+    page.wait_for_function("document.querySelector('#frame img').complete")
+    page.wait_for_timeout(500)
+
+    def drawn() -> str:
+        return page.locator("#frame canvas").evaluate("canvas => canvas.toDataURL()")
+
+    before = drawn()
     page.focus(".person[data-who='3']")
-    by_focus = canvas.screenshot()
+    by_focus = drawn()
     assert by_focus != before and page.locator(".person.lit").get_attribute("data-who") == "3"
     page.evaluate("document.activeElement.blur()")
-    assert canvas.screenshot() == before and page.locator(".person.lit").count() == 0
+    assert drawn() == before and page.locator(".person.lit").count() == 0
     page.hover(".person[data-who='3']")
-    assert canvas.screenshot() == by_focus
+    assert drawn() == by_focus
     box = page.locator("#frame > div").bounding_box()
     left, top, right, bottom = group().people[1].box
     x, y = (left + right) / 2 * box["width"], (top + bottom) / 2 * box["height"]

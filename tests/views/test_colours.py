@@ -20,9 +20,9 @@ VISION = {
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
     ),
 }
-# Label set -> smallest distance in CIE L*a*b* of two of its colours, for every reader. A difference of about 2.3 is just
-# noticeable (Mahy et al. 1994); thin bands and small dots need several times as much. The bounds are the measured minima
-# (20.2 and 16.6), rounded down; the 28 labels of GoEmotions leave no room for one.
+# Label set -> smallest distance in CIE L*a*b* of two of its colours, for every reader. A difference of about 2.3 is
+# just noticeable (Mahy et al. 1994); thin bands and small dots need several times as much. The bounds are the measured
+# minima (20.2 and 16.6), rounded down; the 28 labels of GoEmotions leave no room for one.
 DISTANCES = {name: 20 for name, labels in LABEL_SETS.items() if len(labels.labels) <= 8} | {"mafw11": 16}
 GROUNDS = ("#FFFFFF", "#1B1E25", "#ECEEF2", "#262A33")
 """Cards and empty parts of bars on the pages, light and dark."""

@@ -82,6 +82,17 @@ def test_a_label_stays_where_it_was_as_long_as_that_is_about_as_good():
     assert place_tags(blocked, [SIZE] * 2, PICTURE, GAP, [below, None])[0].place != below
 
 
+def test_placing_again_moves_nothing():
+    draw = random.Random(3)
+    for _ in range(20):
+        corners = [(draw.uniform(0, 560), draw.uniform(0, 280)) for _ in range(6)]
+        boxes = [(x, y, x + draw.uniform(20, 120), y + draw.uniform(20, 140)) for x, y in corners]
+        first = place_tags(boxes, [SIZE] * 6, PICTURE, GAP)
+        again = place_tags(boxes, [SIZE] * 6, PICTURE, GAP, [tag.place for tag in first])
+        more = place_tags(boxes, [SIZE] * 6, PICTURE, GAP, [tag.place for tag in again])
+        assert again == more
+
+
 def test_a_label_wider_than_the_picture_and_no_box_at_all():
     assert place_tags([], [], PICTURE, GAP) == []
     (tag,) = place_tags([(2.0, 2.0, 30.0, 40.0)], [(90.0, 60.0)], (32.0, 48.0), GAP)

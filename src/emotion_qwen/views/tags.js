@@ -7,7 +7,7 @@ function placeTags(boxes, sizes, picture, gap, before = []) {
   const shared = (a, b) => Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0) * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
   const heads = boxes.map(([x1, y1, x2, y2]) => [x1, y1 - c.hair * (y2 - y1), x2, y2]);
   const candidates = boxes.map((box, n) => tagPlaces(box, sizes[n], picture, gap));
-  const chosen = boxes.map(() => null);
+  const chosen = candidates.map((places, n) => places.find((place) => place.number === before[n]) ?? null);
   for (const n of [...boxes.keys(), ...boxes.keys()]) {
     const sum = (areas, place) => areas.reduce((total, area, m) => total + (m !== n && area ? shared(place.area, area) : 0), 0);
     const cost = (place) => {

@@ -70,7 +70,13 @@ def place_tags(
     """
     heads = [(x1, y1 - HAIR * (y2 - y1), x2, y2) for x1, y1, x2, y2 in boxes]
     candidates = [_places(box, size, picture, gap) for box, size in zip(boxes, sizes, strict=True)]
-    chosen: dict[int, _Place] = {}
+    # From the frame before, so that what was placed well stays.
+    chosen = {
+        number: place
+        for number, (places, kept) in enumerate(zip(candidates, before, strict=False))
+        for place in places
+        if place.number == kept
+    }
     for number in (*range(len(boxes)), *range(len(boxes))):
         others = [place.area for index, place in chosen.items() if index != number]
         faces = [head for index, head in enumerate(heads) if index != number]
