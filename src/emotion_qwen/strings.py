@@ -77,6 +77,10 @@ PHRASES: Strings = {
         "×1.8: with this channel, the share of the label is 1.8 times as large; below ×1, the channel lowers it",
         "×1.8：加入此通道后，该标签的份额变为 1.8 倍；小于 ×1 表示此通道降低了该标签的份额",
     ),
+    "pull_help": (
+        "bar to the right: the channel raises the share of the label; to the left: it lowers it",
+        "黑条向右表示该通道提高标签的份额，向左表示降低",
+    ),
     # people
     "seen": ("seen", "出现"),
     "frames": ("frames", "帧"),
@@ -147,6 +151,27 @@ PHRASES: Strings = {
     "outside": ("no window here", "此处没有窗口"),
     "second": ("s", "秒"),
     "one_picture": ("picture", "图片"),
+    "file": ("file", "文件"),
+    # the page over many clips
+    "clips": ("clips", "片段"),
+    "index_clip": ("clip", "片段"),
+    "index_label": ("label", "标签"),
+    "duration": ("duration", "时长"),
+    "warnings": ("warnings", "警告"),
+    "count_clips": ("{count} clips", "{count} 个片段"),
+    "count_failed": ("{count} could not be analyzed", "{count} 个无法分析"),
+    "count_warnings": ("warnings: {count}", "警告：{count} 条"),
+    "count_shown": ("{shown} of {all} clips", "显示 {shown} 个，共 {all} 个"),
+    "filter": ("filter by text", "按文字筛选"),
+    "same_scale": ("same time scale for all clips", "所有片段使用同一时间尺度"),
+    "sort_help": (
+        "A heading sorts by its column; a second press reverses the order, a third restores the original one.",
+        "点击列标题按该列排序；再点一次反向，第三次恢复原来的顺序。",
+    ),
+    "unanalyzed": ("could not be analyzed", "无法分析"),
+    "download": ("download", "下载"),
+    "save_table": ("timeline (CSV)", "时间线（CSV）"),
+    "save_report": ("report (JSON)", "报告（JSON）"),
     "show_person": ("show this person", "查看此人"),
 }
 """Texts of the views: terminal, page, Markdown and annotated video use the same words."""

@@ -175,3 +175,21 @@ def test_views_never_replace_the_analyzed_file(capsys, tmp_path, gray_clip):
     assert gray_clip.read_bytes() == before
     code, _, err = run(capsys, "analyze", str(gray_clip), "--markdown", str(tmp_path / "a" / "r.md"))
     assert code == 0 and (tmp_path / "a" / "r.md").read_text().strip()
+
+
+def test_pages_of_several_clips_have_an_index_that_a_second_run_extends(capsys, tmp_path, gray_clip):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    options = ("--html", tmp_path / "pages", "--output", tmp_path / "reports.jsonl", "--workers", "0")
+    for name in ("a #1.mp4", "情绪.mp4"):
+        shutil.copy(gray_clip, clips / name)
+    (clips / "broken.mp4").write_text("only words")
+    assert run(capsys, "analyze", clips, *options)[0] == 0
+    index = tmp_path / "pages" / "index.html"
+    text = index.read_text(encoding="utf-8")
+    assert text.count("<tr ") - 1 == 3 and 'href="a%20%231.html"' in text and "is text" in text
+    (clips / "broken.mp4").unlink()
+    shutil.copy(gray_clip, clips / "later.mp4")
+    assert run(capsys, "analyze", clips, *options)[0] == 0
+    text = index.read_text(encoding="utf-8")
+    assert text.count("<tr ") - 1 == 3 and 'href="later.html"' in text and text.count("data:image/jpeg") == 3

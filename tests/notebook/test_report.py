@@ -59,7 +59,7 @@ def test_a_cell_shows_the_page_in_a_frame_of_its_own():
     cell = MADE._repr_html_()
     page = html.unescape(re.search(r'srcdoc="([^"]*)"', cell).group(1))
     assert page == compose_page(MADE, None, None)
-    assert 'sandbox="allow-scripts"' in cell and cell.endswith("</iframe>")
+    assert 'sandbox="allow-scripts allow-downloads"' in cell and cell.endswith("</iframe>")
 
 
 def test_a_name_cannot_leave_the_frame():

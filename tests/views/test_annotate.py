@@ -90,14 +90,14 @@ def test_a_gap_has_its_reason_under_the_picture(monkeypatch):
 
 def test_tags_of_near_faces_do_not_cover_each_other():
     painter = Painter(two_people(), SIZE)
+    person = two_people().people[0]
     boxes = [(100.0, 100.0, 150.0, 160.0), (130.0, 105.0, 180.0, 160.0), (110.0, 98.0, 170.0, 150.0)]
-    taken: list = []
-    for box in boxes:
-        taken.append(painter._tag_place(box, 90.0, 24.0, taken))
-    for number, one in enumerate(taken):
-        assert one[1] >= 0 and one[3] <= SIZE[1]
-        assert not any(one[0] < b[2] and b[0] < one[2] and one[1] < b[3] and b[1] < one[3] for b in taken[:number])
-    assert painter._tag_place((600.0, 0.0, 640.0, 30.0), 90.0, 24.0, [])[2] <= SIZE[0]
+    placed = [tag.area for tag in painter._tags([(person, box) for box in boxes], ["1  happy 97%"] * 3)]
+    for number, area in enumerate(placed):
+        assert area[1] >= 0 and area[3] <= SIZE[1]
+        assert not any(area[0] < b[2] and b[0] < area[2] and area[1] < b[3] and b[1] < area[3] for b in placed[:number])
+    (edge,) = painter._tags([(person, (600.0, 0.0, 640.0, 30.0))], ["1  happy 97%"])
+    assert edge.area[2] <= SIZE[0]
 
 
 def test_doubt_is_written(monkeypatch):

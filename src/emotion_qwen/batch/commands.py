@@ -116,8 +116,7 @@ def analyze(
     labels = chosen_labels(labels).name
     features, workers, verbose = options.pop("features"), options.pop("workers"), options.pop("verbose")
     output, table = _lines_and_table(options.pop("output"))
-    if picture and (as_lines or output):
-        message = "--json" if as_lines else "--output"
+    if picture and (message := "--json" if as_lines else "--output" if output else ""):
         raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
     if evoked and whole_picture:
         raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
@@ -153,6 +152,7 @@ def analyze(
         for file, result in shown.over(clips):
             if isinstance(result, MediaError | InferenceError):
                 results.add(file, result)
+                views.fail(file, result)
                 failures.append(result)
                 _tell_failure(file, result, as_lines and not output, alone=len(files) == 1)
                 continue
@@ -175,8 +175,8 @@ def analyze(
         save_picture(console, picture)
     if output:
         place = _write_table(output, table, files) if table else output
-        counts = f"{len(waiting) - len(failures)} clips analyzed, {len(files) - len(waiting)} before"
-        print(f"{counts}, {len(failures)} failed: {place}", file=sys.stderr, flush=True)
+        _tell_counts(len(files), len(waiting), len(failures), place)
+    views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
     wrong = len(failures) + len(unsaved)
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
@@ -203,6 +203,11 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
     entries = ReportFiles([output])
     export_reports(entries, survey(entries), table, files)
     return table.path
+
+
+def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:
+    counts = f"{waiting - failures} clips analyzed, {files - waiting} before, {failures} failed"
+    print(f"{counts}: {place}", file=sys.stderr, flush=True)
 
 
 def _count(output: Path) -> int:

@@ -11,12 +11,12 @@ from emotion_qwen.export.columns import NUMBER, TEXT, Entry, Row, TableColumn
 from emotion_qwen.export.names import PersonNames
 from emotion_qwen.records import HEAD_ANGLES, EmotionReport
 from emotion_qwen.taxonomy import concept, valence_arousal
+from emotion_qwen.views.columns import report_labels, share_column
 
 SHAPES = WIDE, LONG = "wide", "long"
 CHANGE = "_from_baseline"
 """Suffix of columns with the difference to a person's baseline."""
 ANGLE_COLUMNS = {"pitch": "Pitch", "roll": "Roll", "yaw": "Yaw"}
-_RESERVED = {"emotion", "share", "label", "valence", "arousal", "file", "frame", "name", "person", "start", "end"}
 _DIRECTIONS = {"pitch": "positive upwards", "roll": "positive clockwise", "yaw": "positive to the picture's right"}
 
 
@@ -84,7 +84,7 @@ class Layout:
         names = {label: _noun(label) if nouns else label for label in self.labels}
         if len(set(names.values())) < len(names):  # two labels of one emotion
             names = {label: label for label in self.labels}
-        return {label: f"share_{name}" if name in _RESERVED else name for label, name in names.items()}
+        return {label: share_column(name) for label, name in names.items()}
 
     def name_columns(self) -> tuple[TableColumn, ...]:
         """Return the column of the names of people, if the user gave names."""
@@ -160,12 +160,9 @@ def survey(
     for entry in entries:
         sources.append(entry.source)
         if isinstance(entry, EmotionReport):
-            for distribution in (entry.distribution, *(person.distribution for person in entry.people)):
-                labels.update(dict.fromkeys(distribution))
+            labels.update(dict.fromkeys(report_labels(entry)))
             for person in entry.people:
                 actions.update(dict.fromkeys(name for seen in person.seen for name in seen.actions))
-                labels.update(dict.fromkeys(name for seen in person.seen for name in seen.distribution))
-            labels.update(dict.fromkeys(name for moment in entry.timeline for name in moment.distribution))
     if names is not None:
         names.check(dict.fromkeys(sources))
     shapes = tuple(name for name in actions if name not in HEAD_ANGLES)

@@ -78,7 +78,9 @@ class Report(EmotionReport):
         page = html.escape(compose_page(self, *self._media()), quote=True)
         style = f"width: 100%; height: {HEIGHT}px; border: 1px solid #8884; border-radius: 6px"
         name = html.escape(f"Report of {self.source}", quote=True)
-        return f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="{name}" style="{style}"></iframe>'
+        return (
+            f'<iframe srcdoc="{page}" sandbox="allow-scripts allow-downloads" title="{name}" style="{style}"></iframe>'
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values of `to_json` as dictionaries and lists."""

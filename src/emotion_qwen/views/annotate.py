@@ -36,6 +36,7 @@ from emotion_qwen.views.playhead import (
     sampling_step,
     shown_at,
 )
+from emotion_qwen.views.tags import Tag, place_tags
 
 WRITTEN_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CHINESE_FONTS = (
@@ -122,6 +123,7 @@ class Painter:
         self.timed = bool(report.timeline or report.gaps) and self.span[1] > self.span[0]
         band = self.unit * (2.9 if self.timed else 1.8)
         self.height = (height + round(band)) // 2 * 2
+        self._places: dict[int, int] = {}  # person -> place of the label in the frame before
         self.strip = self._strip(width - 2 * self._margin, round(self.unit * 0.7)) if self.timed else None
 
     @property
@@ -133,9 +135,7 @@ class Painter:
         drawn = Image.new("RGB", (self.size[0], self.height), DARK)
         drawn.paste(picture)
         draw = ImageDraw.Draw(drawn)
-        taken: list[Box] = []
-        for person, box in self._boxes(time):
-            self._draw_person(draw, person, box, time, taken)
+        self._draw_people(draw, list(self._boxes(time)), time)
         draw.rectangle((0, self.size[1], self.size[0], self.height), fill=DARK)  # a box may extend below the picture
         self._draw_band(drawn, draw, time)
         return drawn
@@ -147,9 +147,25 @@ class Painter:
                 width, height = self.size
                 yield person, (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
 
-    def _draw_person(self, draw: ImageDraw.ImageDraw, person: Person, box: Box, time: float, taken: list[Box]) -> None:
-        label, share = ranked(shown_at(person, time))[0]
-        colour = colour_of(label)
+    def _draw_people(self, draw: ImageDraw.ImageDraw, faces: list[tuple[Person, Box]], time: float) -> None:
+        """Draw all boxes, then the labels over them."""
+        answers = [ranked(shown_at(person, time))[0] for person, _ in faces]
+        texts = [
+            f"{person.person + 1}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
+            for (person, _), (label, share) in zip(faces, answers, strict=True)
+        ]
+        colours = [colour_of(label) for label, _ in answers]
+        for (_, box), colour in zip(faces, colours, strict=True):
+            self._draw_box(draw, box, colour)
+        for (person, _), tag, text, colour in zip(faces, self._tags(faces, texts), texts, colours, strict=True):
+            self._places[person.person] = tag.place
+            for line, ink in ((self.line * 2, DARK), (self.line, colour)) if tag.leader else ():
+                draw.line(tag.leader, ink, line)
+            draw.rounded_rectangle(tag.area, self.unit / 4, fill=colour)
+            middle = (tag.area[0] + self.unit * 0.35, (tag.area[1] + tag.area[3]) / 2)
+            draw.text(middle, text, fill=ink_on(colour), font=self.font, anchor="lm")
+
+    def _draw_box(self, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> None:
         x1, y1, x2, y2 = box
         for grown, line, ink in (
             (self.line / 2, self.line * 2, DARK),
@@ -157,22 +173,11 @@ class Painter:
         ):  # a rim for any background
             edges = (x1 - grown, y1 - grown, max(x2 + grown, x1), max(y2 + grown, y1))
             draw.rounded_rectangle(edges, self.unit / 3, outline=ink, width=line)
-        text = f"{person.person + 1}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
-        tag = self._tag_place(box, draw.textlength(text, font=self.font) + self.unit * 0.7, self.unit * 1.4, taken)
-        taken.append(tag)
-        draw.rounded_rectangle(tag, self.unit / 4, fill=colour)
-        middle = (tag[0] + self.unit * 0.35, (tag[1] + tag[3]) / 2)
-        draw.text(middle, text, fill=ink_on(colour), font=self.font, anchor="lm")
 
-    def _tag_place(self, box: Box, wide: float, high: float, taken: list[Box]) -> Box:
-        """Return the position of a tag: above, below or inside its box, wherever it covers no other tag."""
-        x = min(max(box[0] - self.line / 2, 0), max(self.size[0] - wide, 0))
-        places = [box[1] - high - self.line, box[3] + self.line, box[1] + self.line, box[3] - high - self.line]
-        tags = [(x, y, x + wide, y + high) for y in places if y >= 0 and y + high <= self.size[1]]
-        for tag in tags:
-            if not any(tag[0] < b[2] and b[0] < tag[2] and tag[1] < b[3] and b[1] < tag[3] for b in taken):
-                return tag
-        return tags[0] if tags else (x, 0, x + wide, high)
+    def _tags(self, faces: list[tuple[Person, Box]], texts: list[str]) -> list[Tag]:
+        sizes = [(self._long(text) + self.unit * 0.7, self.unit * 1.4) for text in texts]
+        before = [self._places.get(person.person) for person, _ in faces]
+        return place_tags([box for _, box in faces], sizes, self.size, self.line, before)
 
     def _draw_band(self, drawn: Image.Image, draw: ImageDraw.ImageDraw, time: float) -> None:
         """Draw the band below the picture: the current label, that of the clip, the time, and the strip."""

@@ -57,9 +57,15 @@ def show_brief(report: EmotionReport, console: Console) -> None:
 
 def arc_headline(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return how the emotions follow each other in a clip, or the label with its share."""
+    line, mean = arc_line(report, say), terminal.answer(report, say)
+    return mean if line is None else Group(line, mean)
+
+
+def arc_line(report: EmotionReport, say: Phrases) -> Text | None:
+    """Return how the emotions follow each other in a clip; None with fewer than two, or without a sure answer."""
     stations = arc(report.episodes)
     if len(stations) < 2 or abstention(report) is not None or report.label is None:
-        return terminal.answer(report, say)
+        return None
     line = Text()
     for number, station in enumerate(stations):
         if station is None:
@@ -73,9 +79,7 @@ def arc_headline(report: EmotionReport, say: Phrases) -> RenderableType:
             line.append(say["from_time"].format(time=f"{_seconds(station.onset, report)} {say['second']}"))
         if number < len(stations) - 1:
             line.append("→ ", "dim")
-    mean = terminal.answer(report, say)
-    assert isinstance(mean, Group)
-    return Group(line, *mean.renderables)
+    return line
 
 
 def arc(episodes: Sequence[Episode]) -> list[Episode | None]:

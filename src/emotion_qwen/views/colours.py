@@ -1,6 +1,6 @@
 """One fixed colour per emotion, used in the terminal, the page and the annotated video.
 
-The colours of the small label sets can also be distinguished with red, green and blue colour blindness (a test
+The colours of all label sets but GoEmotions can also be distinguished with red, green and blue colour blindness (a test
 simulates them by Machado, Oliveira and Fernandes 2009) and are visible on light and dark backgrounds. GoEmotions has
 more labels (28) than colours that can be distinguished, so related emotions have similar colours there. A colour is
 therefore always shown with a name.
@@ -24,7 +24,7 @@ COLOURS: dict[str, str] = {
     "worry": "#8A99FD",
     "calm": "#80C86E",
     "contempt": "#7A2BE0",
-    "helplessness": "#7B8496",
+    "helplessness": "#AA6600",
     "amusement": "#E1AF08",
     "awe": "#0DC9D9",
     "contentment": "#ACBE66",
@@ -37,7 +37,7 @@ COLOURS: dict[str, str] = {
     "confusion": "#A58BC4",
     "curiosity": "#5AA9D6",
     "desire": "#D65A86",
-    "disappointment": "#6C83B8",
+    "disappointment": "#8866EE",
     "disapproval": "#A8553C",
     "embarrassment": "#C27A9E",
     "gratitude": "#C79A2E",

@@ -13,7 +13,7 @@ import json
 import math
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,8 +26,10 @@ from emotion_qwen.records import EmotionReport
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.taxonomy import coordinates
 from emotion_qwen.views.colours import colour_of, ink_on
+from emotion_qwen.views.columns import report_labels, share_column
 from emotion_qwen.views.phrases import (
     about_note,
+    file_name,
     label_name,
     measure_name,
     measurement,
@@ -44,6 +46,9 @@ from emotion_qwen.views.sections import movement_lines, rationale_lines
 
 MIB = 2**20
 EMBED_LIMIT = 40 * MIB
+SCRIPTS = ("drawing.js", "playhead.js", "clock.js", "tags.js", "plane.js", "downloads.js", "page.js")
+STYLES = ("base.css", "page.css")
+"""Parts of the page's script and style, in order."""
 SIZE = (16, 9)
 """Width and height of the stage if the report does not state those of the picture."""
 
@@ -80,9 +85,10 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
     """Compose the HTML of the page from a report, its file as browsers play it, and the peaks of its sound."""
     start, end = clip_span(report)
     aids = _aids(report, shown, sound)
-    style, script = _asset("page.css"), _asset("page.js")
-    return _template().render(
+    style, script = page_style(), page_script()
+    return template("page.html").render(
         report=report,
+        file=aids["file"],
         say=aids["say"],
         kind=aids["media"]["kind"],
         timed=end > start,
@@ -94,11 +100,11 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         reasons=list(rationale_lines(report, aids["say"])),
         nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
         notes=_notes(report, shown, aids["say"]),
-        policy=_policy(style, script),
+        policy=embedded_policy(style, script, *MEDIA),
         style=Markup(style),
         script=Markup(script),
         data=Markup(base64.b64encode(shown.data).decode()) if shown and shown.data else "",
-        page_data=Markup(_inside_script(f'{{"report": {as_json(report)}, "aids": {json.dumps(aids)}}}')),
+        page_data=Markup(inside_script(f'{{"report": {as_json(report)}, "aids": {json.dumps(aids)}}}')),
         name=lambda label: label_name(report, label),
         step_name=step_name,
         measure_name=lambda name: measure_name(report, name),
@@ -120,6 +126,9 @@ def _aids(report: EmotionReport, shown: Playable | None, sound: dict[str, object
     kind = shown.kind if shown else "none" if has_picture(report) else "sound"
     return {
         "say": in_language(PHRASES, report.language),
+        "file": file_name(report),
+        "stem": PurePath(file_name(report)).stem or "clip",
+        "columns": {label: share_column(label) for label in report_labels(report)},
         "names": {label: label_name(report, label) for label in labels},
         "colours": {label: colour_of(label) for label in labels},
         "inks": {label: ink_on(colour_of(label)) for label in labels},
@@ -147,23 +156,46 @@ def _notes(report: EmotionReport, shown: Playable | None, say: dict[str, str]) -
     return notes + ([say["linked_media"].format(path=unquote(shown.address))] if shown.address else [])
 
 
+def page_script() -> str:
+    """Return the page's script."""
+    return script_of(SCRIPTS)
+
+
+def page_style() -> str:
+    """Return the page's style sheet."""
+    return style_of(STYLES)
+
+
 def policy_hashes() -> tuple[str, str]:
     """Return the hashes of the page's script and style, for the policy of a page that embeds it in a frame."""
-    return _hash(_asset("page.js")), _hash(_asset("page.css"))
+    return _hash(page_script()), _hash(page_style())
 
 
-def _policy(style: str, script: str) -> str:
-    """Return the page's content security policy, which allows only its own script, style and media file."""
+MEDIA = ("media-src blob: 'self' file:", "img-src blob: 'self' file:")
+"""Rules that allow the clip, embedded or beside the page."""
+
+
+def script_of(names: tuple[str, ...]) -> str:
+    """Return a script of several files."""
+    return "\n".join(['"use strict";', *map(_asset, names)])
+
+
+def style_of(names: tuple[str, ...]) -> str:
+    """Return a style sheet of several files."""
+    return "\n".join(map(_asset, names))
+
+
+def embedded_policy(style: str, script: str, *rules: str) -> str:
+    """Return a content security policy that allows only this script and style, and what further rules allow."""
     hashes = [f"{name} '{_hash(text)}'" for name, text in (("script-src", script), ("style-src", style))]
-    media = [f"{name} blob: 'self' file:" for name in ("media-src", "img-src")]  # beside the page
-    return "; ".join(["default-src 'none'", *hashes, *media, "base-uri 'none'", "form-action 'none'"])
+    return "; ".join(["default-src 'none'", *hashes, *rules, "base-uri 'none'", "form-action 'none'"])
 
 
 def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _inside_script(text: str) -> str:
+def inside_script(text: str) -> str:
     """Escape JSON so that no text in it can end the enclosing script element."""
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
@@ -171,10 +203,11 @@ def _inside_script(text: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a template that escapes all values."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters["as_value"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.from_string(_asset("page.html"))
+    return environment.from_string(_asset(name))
 
 
 @cache

@@ -15,7 +15,7 @@ COPY = ".copy"
 """Suffixes that a page adds to its own name for a clip that it cannot embed; see `playable`."""
 
 
-def view_names(files: Sequence[Path]) -> dict[Path, str]:
+def view_names(files: Sequence[Path], reserved: Sequence[str] = ()) -> dict[Path, str]:
     """Return for each file the base name of its views; the names are unique on every file system.
 
     The base name is that of the file without its suffix. If another file has the same name, the suffix is kept, and if
@@ -23,8 +23,9 @@ def view_names(files: Sequence[Path]) -> dict[Path, str]:
 
     Args:
         files: N distinct files.
+        reserved: base names of other files in the same folder.
     """
-    taken: Counter[str] = Counter()
+    taken = Counter(map(_key, reserved))
     for file in files:
         taken.update({_key(file.stem), _key(file.name)})
 

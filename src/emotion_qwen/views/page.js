@@ -1,78 +1,28 @@
-"use strict";
 // The interactive parts of a report's page: the clip, the boxes over it, the timeline, and everything that follows the
 // playhead. Texts of the report are untrusted, so they are only set as text, never as markup.
 {
   const { report, aids } = JSON.parse(byId("page-data").textContent);
   const { say, names, colours, inks, places, start, end, step, hole } = aids;
   const timed = end > start && document.body.classList.contains("timed");
-  const state = { time: start, who: null, raw: false, cue: null, hover: null };
-  const clock = makeClock();
+  const state = { time: start, who: null, raw: false, cue: null, lit: null, tags: new Map() };
+  const unplayable = () => { byId("caption").hidden = false; byId("caption").textContent = say.unplayable; };
+  const clock = makeClock(makeMedium(aids.media, byId("media-data"), aids.file, unplayable), aids, update);
+  const plane = byId("plane") && makePlane(byId("plane"), { say, names, colours, places, distribution: report.distribution });
   const canvas = Object.assign(document.createElement("canvas"), { ariaHidden: "true" });
 
   function byId(id) { return document.getElementById(id); }
 
   function all(selector) { return [...document.querySelectorAll(selector)]; }
 
-  function draw(tag, attributes, ...children) {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children);
-    return node;
-  }
-
-  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   const percent = (share) => `${Math.round(100 * share)}%`;
   const seconds = (time) => time.toFixed(1);
-  const centre = (moment) => (moment.start + moment.end) / 2;
   const sharesOf = (moment) => (state.raw ? moment.raw : moment.distribution);
 
-  // ---- the state at a time, by the rules of playhead.py
+  // ---- the state at a time
 
   function chosen() { return report.people.find((person) => person.person === state.who) ?? report; }
 
-  function momentAt(timeline, time) {
-    let best = null;
-    for (const moment of timeline) {
-      const holds = moment.start <= time && time <= moment.end;
-      if (holds && (!best || Math.abs(centre(moment) - time) < Math.abs(centre(best) - time))) best = moment;
-    }
-    return best;
-  }
-
-  function boxAt(person, time) {
-    const seen = person.seen;
-    if (!seen.length) return person.start === person.end ? person.box : null;
-    let place = seen.findIndex((sighting) => sighting.time > time);
-    if (place < 0) place = seen.length;
-    const [before, after] = [seen[place - 1], seen[place]];
-    if (before && after && after.time - before.time <= hole * step) {
-      const part = (time - before.time) / (after.time - before.time);
-      return before.box.map((side, n) => side + part * (after.box[n] - side));
-    }
-    const near = [before, after].filter((sighting) => sighting && Math.abs(sighting.time - time) <= step / 2);
-    near.sort((a, b) => Math.abs(a.time - time) - Math.abs(b.time - time));
-    return near.length ? near[0].box : null;
-  }
-
-  // A person's shares in the nearest frame that was scored.
-  function shownAt(person, time) {
-    const read = person.seen.filter((sighting) => Object.keys(sighting.distribution ?? {}).length);
-    const near = read.reduce((best, sighting) => (best && Math.abs(best.time - time) <= Math.abs(sighting.time - time) ? best : sighting), null);
-    return near?.distribution ?? person.distribution;
-  }
-
   const gapAt = (time) => report.gaps.find((gap) => gap.start <= time && time <= gap.end);
-
-  // Runs of windows without a gap between them.
-  function stretches(timeline) {
-    const runs = [];
-    for (const moment of timeline) {
-      const last = runs[runs.length - 1];
-      if (last && moment.start <= last[last.length - 1].end) last.push(moment);
-      else runs.push([moment]);
-    }
-    return runs;
-  }
 
   // The record does not name the sighting at which a cue was measured; it is found by the horizontal extent of its box.
   function measuredAt(cue) {
@@ -88,7 +38,7 @@
     if (timed && (time < cue.start || time > cue.end)) return null;
     const measured = measuredAt(cue);
     if (!measured) return cue.box;
-    const now = boxAt(measured.person, time);
+    const now = boxAt(measured.person, time, aids);
     return now && cue.box.map((side, n) => {
       const [from, to] = [n % 2, n % 2 + 2];
       const part = (side - measured.box[from]) / (measured.box[to] - measured.box[from]);
@@ -96,59 +46,7 @@
     });
   }
 
-  // ---- the clip and its clock
-
-  function embedded() {
-    const data = byId("media-data");
-    if (!data) return aids.media.address;
-    const bytes = Uint8Array.from(atob(data.textContent), (letter) => letter.charCodeAt(0));
-    data.remove();
-    return URL.createObjectURL(new Blob([bytes], { type: aids.media.mime }));
-  }
-
-  function makeMedium() {
-    const kind = { video: "video", sound: "audio", picture: "img" }[aids.media.kind];
-    if (!kind) return null;
-    const medium = document.createElement(kind);
-    medium.addEventListener("error", () => { byId("caption").hidden = false; byId("caption").textContent = say.unplayable; });
-    if (kind === "img") medium.alt = report.source;
-    else Object.assign(medium, { playsInline: true, preload: "auto", tabIndex: -1 });
-    medium.src = embedded();
-    return medium;
-  }
-
-  // Without a playable clip, a clock of its own lets the timeline play.
-  function makeClock() {
-    const medium = makeMedium();
-    const plays = medium && medium.play;
-    let [free, running, rate, last] = [start, false, 1, 0];
-    function turn(now) {
-      if (!running) return;
-      free = Math.min(free + Math.max(now - last, 0) / 1000 * rate, end);
-      last = now;
-      if (free >= end) running = false;
-      update(free);
-      requestAnimationFrame(turn);
-    }
-    return {
-      medium,
-      playing: () => (plays ? !medium.paused : running),
-      seek(time) {
-        free = clamp(time, start, end);
-        if (plays) medium.currentTime = free;
-        update(free);
-      },
-      toggle() {
-        if (plays) { if (medium.paused) medium.play(); else medium.pause(); return; }
-        running = !running;
-        if (running && free >= end) free = start;
-        last = performance.now();
-        update(free);
-        requestAnimationFrame(turn);
-      },
-      speed(value) { rate = value; if (plays) medium.playbackRate = value; },
-    };
-  }
+  // ---- the clip
 
   function followMedium(medium) {
     const now = () => update(medium.currentTime);
@@ -181,6 +79,7 @@
     for (const name of ["loadedmetadata", "load", "resize"]) medium.addEventListener(name, shape);
     shape();
     new ResizeObserver(drawBoxes).observe(inner);
+    listenPeople(inner);
   }
 
   // ---- boxes over the picture
@@ -193,49 +92,89 @@
     const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
     if (!byId("boxes").checked) return;
-    const taken = [];
-    for (const person of report.people) {
-      const box = boxAt(person, state.time);
-      if (!box) continue;
+    const doubt = report.uncertainty?.abstains ? "?" : "";
+    const faces = report.people.flatMap((person) => {
+      const box = boxAt(person, state.time, aids);
+      if (!box) return [];
       const [label, share] = Object.entries(shownAt(person, state.time)).reduce((best, entry) => (entry[1] > best[1] ? entry : best));
-      drawBox(pen, box, colours[label], state.who === person.person ? 4 : 2.5, []);
-      const doubt = report.uncertainty?.abstains ? "?" : "";
-      drawTag(pen, box, `${person.person + 1}  ${names[label]}${doubt} ${percent(share)}`, label, taken);
+      const text = `${person.person + 1}  ${names[label]}${doubt} ${percent(share)}`;
+      return [{ who: person.person, box: onCanvas(box), label, text }];
+    });
+    const faint = (face) => { pen.globalAlpha = state.lit === null || state.lit === face.who ? 1 : 0.3; };
+    for (const face of faces) {
+      faint(face);
+      drawBox(pen, face.box, colours[face.label], [state.who, state.lit].includes(face.who) ? 4 : 2.5, []);
     }
+    drawTags(pen, faces, faint);
+    pen.globalAlpha = 1;
     const box = state.cue && cueBox(state.cue, state.time);
-    if (box) drawBox(pen, box, "#ffffff", 2.5, [6, 4]);
+    if (box) drawBox(pen, onCanvas(box), "#ffffff", 2.5, [6, 4]);
   }
 
-  function drawBox(pen, box, colour, line, dashes) {
-    const [x, y] = [box[0] * canvas.clientWidth, box[1] * canvas.clientHeight];
-    const [width, height] = [box[2] * canvas.clientWidth - x, box[3] * canvas.clientHeight - y];
+  const onCanvas = (box) => box.map((side, n) => side * (n % 2 ? canvas.clientHeight : canvas.clientWidth));
+
+  function drawBox(pen, [x1, y1, x2, y2], colour, line, dashes) {
     pen.setLineDash([]);
     for (const [ink, wide] of [["#000000b0", line + 2.5], [colour, line]]) {
       pen.beginPath();
-      pen.roundRect(x, y, width, height, 6);
+      pen.roundRect(x1, y1, x2 - x1, y2 - y1, 6);
       [pen.strokeStyle, pen.lineWidth] = [ink, wide];
       pen.stroke();
       pen.setLineDash(dashes);
     }
   }
 
-  // A tag is placed above, below or inside its box, wherever it fits into the picture and covers no other tag.
-  function drawTag(pen, box, text, label, taken) {
+  function drawTags(pen, faces, faint) {
     pen.setLineDash([]);
-    pen.font = "600 13px system-ui, sans-serif";
-    const [width, height] = [pen.measureText(text).width + 14, 21];
-    const x = clamp(box[0] * canvas.clientWidth, 0, Math.max(canvas.clientWidth - width, 0));
-    const [top, bottom] = [box[1] * canvas.clientHeight, box[3] * canvas.clientHeight];
-    const free = (y) => y >= 0 && y + height <= canvas.clientHeight &&
-      taken.every(([a, b, wide]) => x >= a + wide || a >= x + width || Math.abs(b - y) >= height);
-    const y = [top - 26, bottom + 5, top + 5, bottom - 26].find(free) ?? Math.max(top - 26, 0);
-    taken.push([x, y, width]);
-    pen.fillStyle = colours[label];
-    pen.beginPath();
-    pen.roundRect(x, y, width, height, 5);
-    pen.fill();
-    [pen.fillStyle, pen.textBaseline] = [inks[label], "middle"];
-    pen.fillText(text, x + 7, y + 11);
+    [pen.font, pen.textBaseline] = ["600 13px system-ui, sans-serif", "middle"];
+    const sizes = faces.map((face) => [pen.measureText(face.text).width + 14, 21]);
+    const before = faces.map((face) => state.tags.get(face.who));
+    placeTags(faces.map((face) => face.box), sizes, [canvas.clientWidth, canvas.clientHeight], 4, before).forEach((tag, n) => {
+      const [x1, y1, x2, y2] = tag.area;
+      state.tags.set(faces[n].who, tag.place);
+      faint(faces[n]);
+      for (const [ink, wide] of tag.leader ? [["#000000b0", 4], [colours[faces[n].label], 2]] : []) {
+        pen.beginPath();
+        pen.moveTo(tag.leader[0], tag.leader[1]);
+        pen.lineTo(tag.leader[2], tag.leader[3]);
+        [pen.strokeStyle, pen.lineWidth] = [ink, wide];
+        pen.stroke();
+      }
+      pen.fillStyle = colours[faces[n].label];
+      pen.beginPath();
+      pen.roundRect(x1, y1, x2 - x1, y2 - y1, 5);
+      pen.fill();
+      pen.fillStyle = inks[faces[n].label];
+      pen.fillText(faces[n].text, x1 + 7, y1 + 11);
+    });
+  }
+
+  // ---- the same person in the picture and in the list
+
+  function light(who) {
+    if (who === state.lit) return;
+    state.lit = who;
+    for (const row of all(".person")) row.classList.toggle("lit", who !== null && row.dataset.who === String(who));
+    drawBoxes();
+  }
+
+  function listenPeople(inner) {
+    for (const row of all(".person")) {
+      const who = Number(row.dataset.who);
+      for (const name of ["pointerenter", "focus"]) row.addEventListener(name, () => light(who));
+      for (const name of ["pointerleave", "blur"]) row.addEventListener(name, () => light(null));
+    }
+    inner.addEventListener("pointermove", (event) => {
+      const frame = inner.getBoundingClientRect();
+      const [x, y] = [(event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height];
+      const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+      const under = report.people.flatMap((person) => {
+        const box = byId("boxes").checked && boxAt(person, state.time, aids);
+        return box && box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3] ? [[person.person, area(box)]] : [];
+      });
+      light(under.length ? under.reduce((best, each) => (each[1] < best[1] ? each : best))[0] : null);
+    });
+    inner.addEventListener("pointerleave", () => light(null));
   }
 
   // ---- the timeline
@@ -281,9 +220,9 @@
     const strides = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
     const stride = strides.find((candidate) => (end - start) / candidate * 56 < line.width) ?? 3600;
     for (let time = Math.ceil(start / stride) * stride; time <= end; time += stride) {
-      const label = draw("text", { x: across(time) + 4, y: 11 });
+      const label = draw("text", { x: across(time) + 8, y: 11 });
       label.textContent = `${Number(time.toFixed(1))} ${say.second}`;
-      const fits = across(time) + 40 < line.gutter + line.width;
+      const fits = across(time) + 44 < line.gutter + line.width;
       picture.append(draw("line", { class: "grid", x1: across(time), x2: across(time), y1: 0 }), fits ? label : "");
     }
   }
@@ -374,68 +313,19 @@
     return [rows.length * 8 - 3, ...signs];
   }
 
-  function titled(node, text) {
-    const title = draw("title", {});
-    title.textContent = text;
-    node.append(title);
-    return node;
-  }
-
-  function written(text, attributes, ink) {
-    const node = draw("text", attributes);
-    if (ink) node.style.fill = ink;
-    node.textContent = text;
-    return node;
-  }
-
   // ---- valence and arousal
 
-  const spot = ([valence, arousal]) => [160 + valence * 140, 160 - arousal * 140];
-
   function drawPlane() {
-    const plane = byId("plane");
-    if (!plane) return;
-    const ends = [[say.pleasant, 300, 154, "end"], [say.unpleasant, 20, 154, "start"], [say.excited, 166, 16, "start"], [say.calm, 166, 312, "start"]];
-    plane.replaceChildren(
-      draw("circle", { class: "axis", cx: 160, cy: 160, r: 140 }), draw("path", { class: "axis", d: "M20 160H300M160 20V300" }),
-      ...ends.map(([text, x, y, anchor]) => written(text, { x, y, "text-anchor": anchor })), ...landmarks());
-    const subject = chosen();
-    const stops = subject.timeline.map((moment) => spot(moment.valence_arousal));
-    for (const part of stretches(subject.timeline)) plane.append(draw("path", { class: "path", d: `M${part.map((moment) => spot(moment.valence_arousal)).join("L")}` }));
-    stops.forEach(([cx, cy], n) => plane.append(draw("circle", { class: "stop", cx, cy, r: 3.2, fill: colours[subject.timeline[n].label] })));
-    const [x, y] = spot(subject.valence_arousal);
-    plane.append(draw("path", { class: "mean", d: `M${x - 6} ${y}h12M${x} ${y - 6}v12` }));
-    plane.append(draw("circle", { class: "here", r: timed ? 8 : 0 }));
-  }
-
-  // The positions of the labels. A name that would cover another is omitted; its dot remains.
-  function landmarks() {
-    const taken = [[10, 144, 70], [230, 144, 70], [160, 4, 60], [160, 300, 60]]; // occupied by the names of the axes
-    const covers = ([x, y, wide]) => taken.some(([a, b, other]) => x < a + other && a < x + wide && Math.abs(b - y) < 12);
-    return Object.entries(report.distribution).sort((a, b) => b[1] - a[1]).flatMap(([label]) => {
-      const [x, y] = spot(places[label]);
-      const wide = [...names[label]].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 12 : 6.4), 0);
-      const right = x + wide < 300 ? [x + 8, y - 6, wide] : [x + 5 - wide, y - 18, wide];
-      const dot = titled(draw("circle", { cx: x, cy: y, r: 4, fill: colours[label], opacity: 0.75 }), names[label]);
-      if (covers(right)) return [dot];
-      taken.push(right);
-      return [dot, written(names[label], { x: right[0], y: right[1] + 10 })];
-    });
+    if (plane) plane.show(chosen(), stretches(chosen().timeline), timed);
   }
 
   function moveDot(timeline) {
-    const dot = document.querySelector("#plane .here");
-    if (!dot) return;
-    dot.setAttribute("visibility", momentAt(timeline, state.time) ? "visible" : "hidden");
-    if (!timeline.length) return;
+    if (!plane) return;
     let after = timeline.findIndex((moment) => centre(moment) > state.time);
     if (after < 0) after = timeline.length - 1;
     const [from, to] = [timeline[Math.max(after - 1, 0)], timeline[after]];
     const part = from === to ? 0 : clamp((state.time - centre(from)) / (centre(to) - centre(from)), 0, 1);
-    const [x, y] = spot([0, 1].map((n) => from.valence_arousal[n] + part * (to.valence_arousal[n] - from.valence_arousal[n])));
-    dot.setAttribute("cx", x);
-    dot.setAttribute("cy", y);
-    dot.setAttribute("fill", colours[(part < 0.5 ? from : to).label]);
+    plane.move(from, to, part, Boolean(momentAt(timeline, state.time)));
   }
 
   // ---- everything that follows the playhead
@@ -488,6 +378,30 @@
     update(state.time);
   }
 
+  // ---- two columns of cards, as equal in height as their order within a column permits
+
+  const rest = document.querySelector(".rest");
+  const cards = [...rest.children];
+
+  function balance() {
+    if (rest.clientWidth < TWO_COLUMNS) {
+      if (rest.classList.contains("balanced")) rest.replaceChildren(...cards);
+      rest.classList.remove("balanced");
+      return;
+    }
+    if (!rest.classList.contains("balanced")) {
+      rest.classList.add("balanced");
+      rest.replaceChildren(...[0, 1].map(() => Object.assign(document.createElement("div"), { className: "column" })));
+      rest.firstElementChild.append(...cards);
+    }
+    const [left, right] = rest.children;
+    for (const card of cards) card.style.flex = "none";
+    const picked = evenSplit(cards.map((card) => card.offsetHeight + 14));
+    left.replaceChildren(...cards.filter((_, n) => picked[n]));
+    right.replaceChildren(...cards.filter((_, n) => !picked[n]));
+    for (const card of cards) card.style.flex = "";
+  }
+
   // ---- what the user does
 
   function steer(event) {
@@ -538,10 +452,16 @@
       else { button.setAttribute("aria-current", state.cue !== null); drawBoxes(); }
     });
   }
+  byId("save-report").addEventListener("click", () => saveFile(`${aids.stem}.report.json`, "application/json", `${JSON.stringify(report)}\n`));
+  byId("save-table")?.addEventListener("click", () => saveFile(`${aids.stem}.timeline.csv`, "text/csv", timelineTable(report, aids.columns)));
   document.body.classList.add("live");
+  let width = 0;
+  new ResizeObserver(() => { if (rest.clientWidth !== width) { width = rest.clientWidth; balance(); } }).observe(rest);
   if (timed && byId("now-title")) byId("now-title").textContent = say.now;
   byId("boxes").addEventListener("change", drawBoxes);
   buildStage();
+  if (byId("bars")?.scrollHeight > byId("bars")?.clientHeight) byId("bars").tabIndex = 0;
+  if (plane) new ResizeObserver(() => { drawPlane(); update(state.time); }).observe(byId("plane").parentElement);
   drawPlane();
   if (timed) { listenTimeline(); drawTimeline(); }
   if (clock.medium?.play) followMedium(clock.medium);

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from emotion_qwen.records import EVOKED, EmotionReport
 from emotion_qwen.strings import MEASURES, in_language
 from emotion_qwen.taxonomy import CONCEPTS, LABEL_SETS
+
+
+def file_name(report: EmotionReport) -> str:
+    """Return the name of the analyzed file without its folders."""
+    return PurePath(report.source).name or report.source
 
 
 def about_note(report: EmotionReport, say: dict[str, str]) -> str:
