@@ -80,7 +80,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
     """Compose the HTML of the page from a report, its file as browsers play it, and the peaks of its sound."""
     start, end = clip_span(report)
     aids = _aids(report, shown, sound)
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _style(), _asset("page.js")
     return _template().render(
         report=report,
         say=aids["say"],
@@ -149,7 +149,7 @@ def _notes(report: EmotionReport, shown: Playable | None, say: dict[str, str]) -
 
 def policy_hashes() -> tuple[str, str]:
     """Return the hashes of the page's script and style, for the policy of a page that embeds it in a frame."""
-    return _hash(_asset("page.js")), _hash(_asset("page.css"))
+    return _hash(_asset("page.js")), _hash(_style())
 
 
 def _policy(style: str, script: str) -> str:
@@ -175,6 +175,12 @@ def _template() -> Any:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters["as_value"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.from_string(_asset("page.html"))
+
+
+@cache
+def _style() -> str:
+    """Return the style of the page: what all pages have in common, then its own."""
+    return _asset("shared.css") + _asset("page.css")
 
 
 @cache
