@@ -144,7 +144,7 @@ function ask() {
   by("reviewer").value = reviewer();
   by("who").showModal();
 }
-by("who").addEventListener("cancel", event => { if (!reviewer()) event.preventDefault(); });
+by("who").addEventListener("close", () => { if (!reviewer()) ask(); });  // browsers let Esc close any dialog
 by("name-form").addEventListener("submit", event => {
   event.preventDefault();
   const name = by("reviewer").value.trim();

@@ -69,9 +69,12 @@ function drawTime(video) {
   });
   pen.fillStyle = ink; pen.fillRect(Math.min(wide - 2, x(video.currentTime)), 0, 2, canvas.clientHeight);
 }
+let drawn = "";
 function draw() {
-  const video = by("video");
-  if (state.clip) {
+  const video = by("video"), size = [by("time").clientWidth, by("boxes").clientWidth, by("boxes").clientHeight, video.videoWidth];
+  const shown = state.clip ? [state.clip.clip, video.currentTime, video.paused, length(), size, colour("--ink"), JSON.stringify(shownEpisodes())].join() : "";
+  if (shown !== drawn) {
+    drawn = shown;
     if (video.videoWidth) drawBoxes(video);
     drawTime(video);
     by("play").textContent = video.paused ? "Play" : "Pause";
