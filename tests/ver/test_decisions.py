@@ -112,8 +112,8 @@ def test_files_of_earlier_versions_are_read_and_those_of_this_one_by_them(tmp_pa
     with closing(sqlite3.connect(path)) as database, database:  # as earlier versions read and write
         rows = database.execute("SELECT clip, reviewer, action, edits, note, at FROM decisions").fetchall()
         assert [row[1:4] for row in rows][1] == ("bob", "edit", "{}")
-        insert = "INSERT INTO decisions (clip, reviewer, action, edits, note, at) VALUES ('a', 'bob', 'reject', '{}', '', '')"
-        database.execute(insert)
+        insert = "INSERT INTO decisions (clip, reviewer, action, edits, note, at) VALUES (?, ?, ?, ?, ?, ?)"
+        database.execute(insert, ("a", "bob", "reject", "{}", "", ""))
     assert not reviews.verdicts()["a"].keep
 
 
@@ -123,7 +123,11 @@ def test_undo_goes_back_one_decision_of_the_reviewer_at_a_time(reviews):
     reviews.add("a", "bob", "flag")
     reviews.add("b", "ann", "flag")
     undone = [reviews.undo(" ann ") for _ in range(3)]
-    assert [(decision.clip, decision.action) for decision in undone] == [("b", "flag"), ("a", "reject"), ("a", "accept")]
+    assert [(decision.clip, decision.action) for decision in undone] == [
+        ("b", "flag"),
+        ("a", "reject"),
+        ("a", "accept"),
+    ]
     assert [list(by_reviewer) for by_reviewer in reviews.latest().values()] == [["bob"]]
     assert len(reviews.history()["a"]) == 5  # nothing was removed
     for name, match in (("ann", "'ann' has made no decision"), ("", "no decision that can be undone")):
@@ -136,7 +140,8 @@ def test_undo_goes_back_one_decision_of_the_reviewer_at_a_time(reviews):
 def test_an_undone_decision_counts_neither_for_the_set_nor_for_the_agreement(reviews):
     reviews.add("a", "ann", "reject")
     reviews.undo("ann")
-    assert reviews.verdicts() == {} and reviewer_agreement(reviews.history()) == {"reviewers": [], "clips": 0, "pairs": []}
+    assert reviews.verdicts() == {}
+    assert reviewer_agreement(reviews.history()) == {"reviewers": [], "clips": 0, "pairs": []}
     reviews.add("a", "bob", "accept")
     reviews.add("a", "ann", "accept")
     assert reviewer_agreement(reviews.history())["pairs"][0]["agree"] == 1.0

@@ -120,7 +120,10 @@ def test_what_reviewers_corrected_and_restored_is_in_every_form(made):
         reviews.add(lost, "ann", "edit", texts, "", {"label": "neutral", "valence": 0.0, "arousal": 0.0})
         exporting.export(made)
         samples = {sample.id: sample for sample in load_ver(made.output, language="en")}
-        assert samples[f"{clips[0]}/en"].labels["emotion"] == "sad" and samples[f"{lost}/en"].labels["emotion"] == "neutral"
+        assert (
+            samples[f"{clips[0]}/en"].labels["emotion"] == "sad"
+            and samples[f"{lost}/en"].labels["emotion"] == "neutral"
+        )
         assert samples[f"{lost}/en"].labels["restored_after"] == "no face"
         assert (made.output / "clips" / f"{lost}.mp4").is_file()
         rows = pytest.importorskip("pyarrow.parquet").read_table(made.output / "data" / "train.parquet").to_pylist()

@@ -244,6 +244,7 @@ def begin(browser, address, name):
 def show(browser, width, scheme):
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.call("Emulation.setDeviceMetricsOverride", **screen)
+    browser.call("Emulation.setScrollbarsHidden", hidden=True)
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
 
@@ -255,6 +256,11 @@ def pictured(browser, pictures, name):
         assert browser.run("document.documentElement.scrollWidth") <= width, (name, width)
         browser.picture(pictures / f"{name}-{width}-{scheme}.png", whole=True)
     show(browser, 1280, "light")
+
+
+def choose_rejected(browser):
+    browser.run("document.getElementById('filter').value = 'rejected'; filter()")
+    browser.until("state.listed.length === 3 && state.listed[0].reason")
 
 
 def faults(browser):
@@ -280,7 +286,9 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         assert browser.run("document.querySelectorAll('textarea').length") == 4
         chinese = browser.run("document.querySelector('section[lang=zh]').innerText")
         assert "高兴" in chinese and "描述" in chinese and "happy" not in chinese and "valence" not in chinese
-        look = "(({borderColor, backgroundColor}) => borderColor + backgroundColor)(getComputedStyle(document.querySelector('textarea')))"
+        look = (
+            "(style => style.borderColor + style.backgroundColor)(getComputedStyle(document.querySelector('textarea')))"
+        )
         before = browser.run(look)
         browser.key("e")
         browser.until("state.editing && document.activeElement.id === 'label'")
@@ -332,12 +340,13 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
 def test_a_rejected_clip_is_restored_at_the_keyboard(address, made, tmp_path):
     with Browser(tmp_path / "ann") as browser:
         begin(browser, address, "ann")
-        browser.run("const list = document.getElementById('filter'); list.value = 'rejected'; list.dispatchEvent(new Event('change'))")
-        browser.until("state.listed.length === 3 && state.listed[0].reason")
+        choose_rejected(browser)
         browser.run("document.querySelector('#clips button').focus()")
         browser.key("ArrowDown")
         browser.key("Enter")
-        browser.until("state.at === 1 && document.getElementById('reason').textContent.includes('step select: no face')")
+        browser.until(
+            "state.at === 1 && document.getElementById('reason').textContent.includes('step select: no face')"
+        )
         browser.key("a")
         browser.until("document.getElementById('message').textContent.includes('to restore it, add label')")
         browser.key("e")
@@ -371,8 +380,7 @@ def test_axe_finds_no_serious_fault(address, made, tmp_path):
         browser.key("+")
         assert not faults(browser)
         browser.key("Escape")
-        browser.run("const list = document.getElementById('filter'); list.value = 'rejected'; list.dispatchEvent(new Event('change'))")
-        browser.until("state.listed.length === 3 && state.listed[0].reason")
+        choose_rejected(browser)
         browser.key("j")
         browser.until("state.at === 0")
         browser.key("r")

@@ -62,7 +62,8 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
-{_reviewed(values)}- Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what a person feels.
+{_reviewed(values)}\
+- Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what a person feels.
 - Faces are located and followed, never identified. Splits go by source video.
 {pictures}
 ## Emotions

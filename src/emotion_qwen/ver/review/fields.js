@@ -2,8 +2,8 @@
 // The fields of a clip: its label, valence, arousal, episodes and texts, as shown and as changed.
 const LANGUAGES = {en: "English", zh: "中文"};
 const TERMS = {
-  en: {valence: "valence", arousal: "arousal", description: "description", reasoning: "reasoning", voice: "voice", body: "body", scene: "scene", context: "context", measured: "sound, measured", colon: ": ", comma: ", "},
-  zh: {valence: "效价", arousal: "唤醒度", description: "描述", reasoning: "依据", voice: "声音", body: "姿态", scene: "场景", context: "情境", measured: "声音（测量）", colon: "：", comma: "，"},
+  en: {valence: "valence", arousal: "arousal", description: "description", reasoning: "reasoning", voice: "voice", body: "body", scene: "scene", context: "context", measured: "sound, measured", none: "none", colon: ": ", comma: ", "},
+  zh: {valence: "效价", arousal: "唤醒度", description: "描述", reasoning: "依据", voice: "声音", body: "姿态", scene: "场景", context: "情境", measured: "声音（测量）", none: "无", colon: "：", comma: "，"},
 };
 const TEXTS = ["description", "reasoning"];
 function made(name, values = {}, ...children) {
@@ -44,7 +44,7 @@ function section(language, edits) {
   box.append(made("h2", {}, LANGUAGES[language]));
   if (emotions) box.append(made("p", {className: "soft"}, emotions + " · " + term.valence + " " + content.valence + term.comma + term.arousal + " " + content.arousal));
   for (const field of TEXTS) {
-    const area = made("textarea", {rows: 4, readOnly: true, value: edits[field] ?? content[field]});
+    const area = made("textarea", {rows: 3, readOnly: true, placeholder: term.none, value: edits[field] ?? content[field]});
     area.dataset.language = language; area.dataset.field = field;
     area.addEventListener("input", hint);
     box.append(made("label", {}, term[field], area));

@@ -59,8 +59,12 @@ def _episodes(values: Any, labels: Sequence[str], seconds: float) -> list[dict[s
     for number, value in enumerate(values, 1):
         if not isinstance(value, dict) or set(value) != _EPISODE:
             raise DataError(f"episode {number} is {value!r}; expected an object with onset, offset and label")
-        onset, offset = (_number(value[name], f"{name} of episode {number}", 0, longest) for name in ("onset", "offset"))
+        onset, offset = (
+            _number(value[name], f"{name} of episode {number}", 0, longest) for name in ("onset", "offset")
+        )
         if onset >= offset:
-            raise DataError(f"episode {number} lasts from {onset:g} to {offset:g} s; expected the onset before the offset")
+            raise DataError(
+                f"episode {number} lasts from {onset:g} to {offset:g} s; expected the onset before the offset"
+            )
         episodes.append({"onset": onset, "offset": offset, "label": _label(value["label"], labels)})
     return sorted(episodes, key=lambda episode: (episode["onset"], episode["offset"]))

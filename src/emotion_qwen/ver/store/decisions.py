@@ -193,7 +193,7 @@ class Decisions:
             yield Decision(clip, reviewer, action, json.loads(edits), note, at, json.loads(corrections))
 
     def history(self, clip: str | None = None) -> dict[str, list[Decision]]:
-        """Return clip -> all rows about it, undone ones and `UNDO` included, the oldest first; for one clip if given."""
+        """Return clip -> all rows about it, also undone ones and `UNDO`, the oldest first; for one clip if given."""
         decisions: dict[str, list[Decision]] = {}
         for decision in self._rows("clip = ?1 OR ?1 IS NULL", clip):
             decisions.setdefault(decision.clip, []).append(decision)

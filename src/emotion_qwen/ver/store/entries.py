@@ -1,4 +1,4 @@
-"""The clips of a set after review: without rejected, flagged and disputed clips, with restored ones, corrections applied."""
+"""The clips of a set after review: those that nobody excludes and those that were restored, corrected."""
 
 from __future__ import annotations
 
