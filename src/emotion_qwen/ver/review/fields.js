@@ -57,7 +57,7 @@ function section(language, edits) {
 }
 
 function addEpisode({onset, offset, label}) {
-  const row = made("tr"), cell = (...children) => row.append(made("td", {}, ...children));
+  const row = made("tr"), cell = (name, ...children) => row.append(made("td", {"data-name": name}, ...children));
   const time = (name, value) => made("input", {type: "number", min: 0, step: "any", value: Number(value.toFixed(3)), className: name, "aria-label": name + " of the episode, seconds"});
   const choice = labelChoice(label, {"aria-label": "label of the episode"}), swatch = made("span", {className: "swatch", "aria-hidden": "true"});
   const paint = () => { swatch.style.background = (state.colours[choice.value] || ["#888"])[0]; };
@@ -65,7 +65,7 @@ function addEpisode({onset, offset, label}) {
   const remove = made("button", {type: "button"}, "Remove");
   remove.addEventListener("click", () => { row.remove(); count(); by("add-episode").focus(); });
   row.addEventListener("focusin", () => { state.episode = row; });
-  cell(time("onset", onset)); cell(time("offset", offset)); cell(swatch, choice); cell(remove);
+  cell("Onset, s", time("onset", onset)); cell("Offset, s", time("offset", offset)); cell("Label", swatch, choice); cell("", remove);
   by("episodes").tBodies[0].append(row);
   state.episode = row;
   count();

@@ -4,7 +4,7 @@ let state = {clips: [], listed: [], at: -1, clip: null, editing: false, requests
 const KEEPS = ["accept", "edit"], PAST = {accept: "accepted", edit: "edited", reject: "rejected", flag: "flagged"};
 const reviewer = () => localStorage.getItem("reviewer") || "";
 const say = text => { by("message").textContent = text; };
-const shorten = (name, most = 20) => name.length <= most ? name : name.slice(0, Math.ceil((most - 1) / 2)) + "…" + name.slice(-Math.floor((most - 1) / 2));
+const shorten = (name, most = 18) => name.length <= most ? name : name.slice(0, Math.ceil((most - 1) / 2)) + "…" + name.slice(-Math.floor((most - 1) / 2));
 
 async function fetched(path, body) {
   const options = body === undefined ? {} : {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)};

@@ -58,6 +58,8 @@ function drawTime(video) {
     pen.fillRect(x(track.times[0]), person * 7 + 1, Math.max(2, x(track.times.at(-1)) - x(track.times[0])), 5);
   });
   pen.fillStyle = colour("--wash"); pen.fillRect(0, 25, wide, 22); pen.fillRect(0, 51, wide, 22);
+  const rows = [[shownEpisodes(), 25, "no episodes"], [state.clip.words || [], 51, "no words"]];
+  rows.filter(([content]) => !content.length).forEach(([, top, text]) => inside(text, 0, long, top, 22, colour("--soft")));
   shownEpisodes().forEach(({onset, offset, label}) => {
     const [ground, shade] = state.colours[label] || ["#888888", "#000000"];
     pen.fillStyle = ground; pen.fillRect(x(onset), 25, Math.max(2, x(offset) - x(onset) - 1), 22);
