@@ -295,7 +295,7 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         assert browser.run(look) != before  # what can be edited looks different
         browser.run("document.querySelector('textarea').value = 'Ann wrote this anew.'")
         browser.run("document.getElementById('valence').value = 0.4")
-        browser.run("document.activeElement.blur(); seek(0.25)")
+        browser.run("document.activeElement.blur(); document.getElementById('video').pause(); seek(0.25)")
         browser.until("!document.getElementById('video').seeking")
         browser.key("+")
         browser.until("document.activeElement.className === 'onset'")
@@ -324,7 +324,7 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.until("document.getElementById('message').textContent.includes('decided differently')")
         browser.until("document.getElementById('agreement').textContent.includes('50 % of 2')")
         assert "conflict" in browser.run("document.getElementById('clips').textContent")
-        browser.run("seek(0.5)")
+        browser.run("document.getElementById('video').pause(); seek(0.5)")
         browser.until("!document.getElementById('video').seeking")
         pictured(browser, pictures, "conflict")
         browser.run("document.getElementById('export').click()")
