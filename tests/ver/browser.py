@@ -88,8 +88,8 @@ class Browser:
 
     def key(self, key: str, modifiers: int = 0) -> None:
         """Press a key where the focus is."""
-        code = {"Enter": 13, "Escape": 27}.get(key, ord(key.upper()) if len(key) == 1 else 0)
-        text = {} if modifiers or len(key) > 1 else {"text": key}
+        code = {"Enter": 13, "Escape": 27, "ArrowDown": 40}.get(key, ord(key.upper()) if len(key) == 1 else 0)
+        text = {"text": "\r" if key == "Enter" else key} if not modifiers and (len(key) == 1 or key == "Enter") else {}
         event = {"key": key, "modifiers": modifiers, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **event)
@@ -99,7 +99,8 @@ class Browser:
         self.call("Page.navigate", url=address)
         self.until("document.readyState === 'complete'")
 
-    def picture(self, path: Path) -> Path:
-        """Save what is seen."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+    def picture(self, path: Path, whole: bool = False) -> Path:
+        """Save what is seen, or the whole page."""
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(picture["data"]))
         return path

@@ -110,6 +110,35 @@ def test_reviewers_decide_over_the_export(made):
         exporting.export(made)
 
 
+def test_what_reviewers_corrected_and_restored_is_in_every_form(made):
+    clips = [row["clip"] for row in made.tables["check"].rows()]
+    lost = next(row["clip"] for row in made.tables["select"].rows() if row["status"] == "rejected")
+    reviews = Decisions(made.output / FILE)
+    texts = {language: {"description": f"{language} text", "reasoning": "seen"} for language in ("en", "zh")}
+    try:
+        reviews.add(clips[0], "ann", "edit", {}, "", {"label": "sad", "valence": -0.5})
+        reviews.add(lost, "ann", "edit", texts, "", {"label": "neutral", "valence": 0.0, "arousal": 0.0})
+        exporting.export(made)
+        samples = {sample.id: sample for sample in load_ver(made.output, language="en")}
+        assert (
+            samples[f"{clips[0]}/en"].labels["emotion"] == "sad"
+            and samples[f"{lost}/en"].labels["emotion"] == "neutral"
+        )
+        assert samples[f"{lost}/en"].labels["restored_after"] == "no face"
+        assert (made.output / "clips" / f"{lost}.mp4").is_file()
+        rows = pytest.importorskip("pyarrow.parquet").read_table(made.output / "data" / "train.parquet").to_pylist()
+        by_clip = {row["clip"]: row for row in rows}
+        assert len(rows) == 4 and by_clip[clips[0]]["valence_zh"] == -0.5 and by_clip[clips[1]]["corrected"] == "{}"
+        assert by_clip[lost]["description_en"] == "en text" and by_clip[lost]["teacher"] is None
+        counts = json.loads((made.output / "stats.json").read_text())
+        assert (counts["corrected"], counts["restored"], counts["emotion"]["sad"]) == (2, 1, 1)
+        card = (made.output / "README.md").read_text(encoding="utf-8")
+        assert "2 clips with texts or values corrected by a person, 1 restored after" in card
+    finally:
+        (made.output / FILE).unlink()
+        exporting.export(made)
+
+
 def test_a_full_disk_leaves_the_old_files_whole(made, monkeypatch):
     before = (made.output / "release.json").read_bytes()
 

@@ -62,6 +62,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
+{_reviewed(values)}\
 - Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what a person feels.
 - Faces are located and followed, never identified. Splits go by source video.
 {pictures}
@@ -89,6 +90,16 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 `data/*.parquet` (Hugging Face datasets; one row per clip with its provenance), `clips/`. `work/` holds the tables of
 the build and may be removed.
 """
+
+
+def _reviewed(values: dict[str, Any]) -> str:
+    """Return the line about what people changed, or "" if nobody reviewed the set."""
+    if not values["reviews"]:
+        return ""
+    return (
+        f"- Review: {values['corrected']:,} clips with texts or values corrected by a person, {values['restored']:,} "
+        "restored after the build rejected them.\n"
+    )
 
 
 def _model(chosen: TeacherSettings | None, without: str) -> str:

@@ -97,7 +97,10 @@ def estimate(folder: Path, clips: int) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on; the page has no login.")
 @click.option("--export", "only_export", is_flag=True, help="Write the decisions into the set and exit.")
 def review(folder: Path, port: int, host: str, only_export: bool) -> None:
-    """Review the set in the folder SET in a browser: accept, edit, reject, flag; two reviewers, agreement."""
+    """Review the set in the folder SET in a browser.
+
+    Reviewers accept, correct, reject or flag clips, restore rejected ones, and see how far they agree.
+    """
     from emotion_qwen.ver.export import export
     from emotion_qwen.ver.review.page import serve
     from emotion_qwen.ver.store.folder import SetFolder

@@ -1,8 +1,9 @@
 """Write accepted clips as a manifest, the release's JSON, LLaVA, ShareGPT, and a Hugging Face datasets folder.
 
 Splits are assigned by group, which is the source video unless a manifest names a larger one, so that no video is in two
-splits. Clips that reviewers rejected, flagged or disagree on are excluded, and edits are applied. Every file is written
-completely or not at all; clips are linked rather than copied if the file system allows it.
+splits. Clips that reviewers rejected, flagged or disagree on are excluded, and those they restored are included.
+Corrected texts, labels, valence, arousal and episodes replace those of the teacher, with the reviewer's name. Every
+file is written completely or not at all; clips are linked rather than copied if the file system allows it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from emotion_qwen.taxonomy import label_set
 from emotion_qwen.ver.card import write_card
 from emotion_qwen.ver.settings import BuildSettings
 from emotion_qwen.ver.store.columns import Row
+from emotion_qwen.ver.store.corrections import CORRECTABLE
+from emotion_qwen.ver.store.decisions import EDITABLE
 from emotion_qwen.ver.store.entries import Entry, entries
 from emotion_qwen.ver.store.folder import SetFolder
 from emotion_qwen.ver.store.table import write_rows
@@ -124,7 +127,21 @@ def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, tex
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     row = entry.row
     source = f"{row['source']} {row['start']:.3f}-{row['end']:.3f} s"
-    return Sample(f"{row['clip']}/{language}", tuple(messages), {"emotion": label}, entry.split, source, row["license"])
+    known = {"emotion": label, **_by_person(entry, language)}
+    return Sample(f"{row['clip']}/{language}", tuple(messages), known, entry.split, source, row["license"])
+
+
+def _by_person(entry: Entry, language: str) -> dict[str, str]:
+    """Return what people corrected, as labels of a sample: the values, the names of the fields, and the reviewers."""
+    texts = {f"{name}_{language}": name for name in EDITABLE}
+    fields = {texts.get(name, name): entry.corrected[name]["by"] for name in entry.corrected
+              if name in CORRECTABLE or name in texts}  # fmt: skip
+    known = {name: f"{entry.texts[language][name]:g}" for name in ("valence", "arousal") if name in fields}
+    if "episodes" in fields:
+        known["episodes"] = json.dumps(entry.episodes)
+    if fields:
+        known |= {"corrected": ", ".join(sorted(fields)), "corrected_by": ", ".join(sorted(set(fields.values())))}
+    return known | ({"restored_after": entry.restored} if entry.restored else {})
 
 
 def _link_clips(folder: SetFolder) -> set[str]:
@@ -199,7 +216,9 @@ def flat(entry: Entry, languages: tuple[str, ...], root: Path) -> Row:
     flattened: Row = {
         "clip": row["clip"], "video": entry.media, "split": entry.split,
         "emotion": entry.texts[languages[0]]["emotions"][0], "source": row["source"], "source_path": path,
-        **{name: row[name] for name in _DESCENT},
+        **{name: row.get(name) for name in _DESCENT},
+        "episodes": None if entry.episodes is None else json.dumps(entry.episodes),
+        "corrected": json.dumps(entry.corrected), "restored_after": entry.restored,
         "reviews": json.dumps([[decision.reviewer, decision.action, decision.at] for decision in decisions]),
     }  # fmt: skip
     for language in languages:

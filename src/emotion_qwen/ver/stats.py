@@ -14,7 +14,7 @@ from rich.table import Table
 from emotion_qwen.errors import SettingsError
 from emotion_qwen.taxonomy import concept
 from emotion_qwen.ver.store.columns import KEPT
-from emotion_qwen.ver.store.decisions import FILE, Decision, Decisions
+from emotion_qwen.ver.store.decisions import FILE, Decision, Decisions, counting
 from emotion_qwen.ver.store.entries import entries
 from emotion_qwen.ver.store.folder import SetFolder
 
@@ -29,7 +29,7 @@ def figures(folder: SetFolder) -> dict[str, Any]:
     """
     funnel, reasons = _funnel(folder)
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("emotion", "split", "license")}
-    seconds, groups, sources = 0.0, set(), set()
+    seconds, groups, sources, corrected, restored = 0.0, set(), set(), 0, 0
     languages = folder.settings.describe.languages
     for entry in entries(folder):
         row = entry.row
@@ -39,6 +39,8 @@ def figures(folder: SetFolder) -> dict[str, Any]:
         counts["emotion"][entry.texts[languages[0]]["emotions"][0]] += 1
         counts["split"][entry.split] += 1
         counts["license"][row["license"] or "not stated"] += 1
+        corrected += bool(entry.corrected)
+        restored += bool(entry.restored)
     clips, cost, path = counts["split"].total(), folder.cost(), folder.output / FILE
     return {
         "clips": clips,
@@ -50,6 +52,8 @@ def figures(folder: SetFolder) -> dict[str, Any]:
         **{name: dict(counter.most_common()) for name, counter in counts.items()},
         "steps": funnel,
         "rejections": dict(reasons.most_common()),
+        "corrected": corrected,
+        "restored": restored,
         "agreement": _teacher_agreement(folder),
         "cost": {"calls": cost.calls, "tokens": cost.tokens, "call_hours": cost.seconds / 3600},
         "reviews": reviewer_agreement(Decisions(path).history()) if path.is_file() else None,
@@ -143,23 +147,22 @@ def reviewer_agreement(history: dict[str, list[Decision]]) -> dict[str, Any]:
     Args:
         history: clip -> all decisions, the oldest first.
     """
-    names = sorted({decision.reviewer for decisions in history.values() for decision in decisions})
+    counted = {clip: decisions for clip, made in history.items() if (decisions := counting(made))}
+    names = sorted({name for decisions in counted.values() for name in decisions})
     pairs = []
     for both in combinations(names, 2):
         kept = [unseen for decisions in history.values() if (unseen := _unseen(decisions, *both))]
         if kept:
             pairs.append({"reviewers": list(both), "clips": len(kept), **_compared(kept)})
-    return {"reviewers": names, "clips": len(history), "pairs": pairs}
+    return {"reviewers": names, "clips": len(counted), "pairs": pairs}
 
 
 def _unseen(decisions: list[Decision], first: str, second: str) -> tuple[bool, bool] | None:
     """Return what two reviewers last decided before they could see each other's; None if either has not decided."""
-    keeps: dict[str, bool] = {}
-    for decision in decisions:
-        if decision.reviewer in (first, second):
-            keeps[decision.reviewer] = decision.keeps
-        if len(keeps) == 2:
-            return keeps[first], keeps[second]
+    for end in range(2, len(decisions) + 1):
+        latest = counting(decisions[:end])
+        if first in latest and second in latest:
+            return latest[first].keeps, latest[second].keeps
     return None
 
 

@@ -95,6 +95,28 @@ class SetFolder:
             row.pop("hashes", None)
             yield row
 
+    def outcomes(self) -> Iterator[Row]:
+        """Yield one row per clip, kept or rejected: all its evidence, and the `step` at which it ended.
+
+        A clip that a step rejected has no columns of later steps. A rejecting step only adds what it knows: the texts
+        of a clip that was lost during its check remain.
+        """
+        names = tuple(COLUMNS)
+        later = {name: self.tables[name].rows() for name in names[1:]}
+        ahead = {name: next(rows, None) for name, rows in later.items()}
+        for row in self.tables[names[0]].rows():
+            row["step"] = names[0]
+            for name, rows in later.items():
+                following = ahead[name]
+                if following is None or following["clip"] != row["clip"]:
+                    continue
+                ahead[name] = next(rows, None)
+                lost = following.get("status", KEPT) != KEPT
+                row |= {key: value for key, value in following.items() if value is not None} if lost else following
+                row["step"] = name
+            row.pop("hashes", None)
+            yield row
+
     def cost(self) -> Cost:
         """Return the cost of the set's calls so far."""
         return read_cost(self.ledger_file)
