@@ -91,7 +91,7 @@ def _shown(pictures: Sequence[np.ndarray], order: Sequence[int], wave: np.ndarra
         sample_rate=0 if wave is None else SAMPLE_RATE,
     )  # fmt: skip
     boxes = np.tile(np.array([0, 0, side, side], np.float32), (len(order), 1))
-    track = FaceTrack(0, np.arange(len(order)), boxes, np.ones(len(order), np.float32))
+    track = FaceTrack(1, np.arange(len(order)), boxes, np.ones(len(order), np.float32))
     crops = np.stack([np.asarray(Image.fromarray(frame).resize((48, 48))) for frame in frames])
     voice = () if wave is None else tuple(voice_spans(wave))
     return PreparedClip(clip, clip, (PersonPictures(track, crops, times),), voice=voice)

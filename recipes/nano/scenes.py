@@ -45,7 +45,7 @@ def paste_face(face: np.ndarray, background: np.ndarray, rng: random.Random) -> 
 
 def capture_face(scene: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Fade out everything but the face in `box`, as capture does for a track of one frame."""
-    track = FaceTrack(0, np.array([0]), box[None], np.array([1.0], dtype=np.float32))
+    track = FaceTrack(1, np.array([0]), box[None], np.array([1.0], dtype=np.float32))
     return capture(scene[None], [track], STRENGTH, margin=0.1)[0]
 
 

@@ -64,7 +64,7 @@ class FaceTrack:
     """One face over time. It says that it is the same face from frame to frame, never whose."""
 
     person: int
-    """number of the track in its clip, from 0, in order of first appearance."""
+    """number of the track in its clip, from 1, in order of first appearance."""
     frames: np.ndarray
     """(K,) int64 indices into the clip's frames, ascending."""
     boxes: np.ndarray
@@ -101,7 +101,7 @@ CHANNELS = ("picture", "sound", "words", "context")
 ABOUT = PEOPLE, WHOLE, EVOKED = "people", "whole", "evoked"
 """What a report is about: what people show; the same, answered from whole frames and all sound where nobody is found;
 or what the picture evokes in whoever looks at it."""
-Count = Annotated[int, Field(ge=0)]
+PersonNumber = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Signed = Annotated[float, Field(ge=-1, le=1)]
@@ -197,8 +197,8 @@ class Seen:
 class Person:
     """What one tracked person shows: label and distribution over the label set, and when the face was seen."""
 
-    person: Count
-    """number in order of first appearance, from 0; all views and tables count from 1."""
+    person: PersonNumber
+    """number in order of first appearance, from 1, as in all views and tables."""
     label: str
     """the likeliest, by picture alone."""
     distribution: Shares

@@ -122,7 +122,7 @@ def test_nothing_to_analyze_is_one_line(analyzer, deaf_analyzer, tmp_path):
 def test_two_faces_stay_two_people(nano, gray_clip):
     two = Detections(np.array([[4, 8, 20, 30], [40, 8, 58, 30]], np.float32), np.array([0.9, 0.8], np.float32))
     report = Analyzer(nano, ScriptedDetector([two] * 4)).analyze(gray_clip, "ekman", "zh")
-    assert [p.person for p in report.people] == [0, 1]
+    assert [p.person for p in report.people] == [1, 2]
     assert [p.frames for p in report.people] == [4, 4] and report.language == "zh"
 
 

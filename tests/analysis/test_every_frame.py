@@ -66,12 +66,12 @@ def all_faces(analyzer, path, **options) -> list:
 def test_every_frame_has_its_faces_with_the_numbers_of_the_report(analyzer, tmp_path):
     path = write_clip(tmp_path / "two.mp4", painted(100, {230: (0, 99), 150: (30, 90)}))
     faces = all_faces(analyzer, path)
-    first = [face for face in faces if face.person == 0]
-    second = [face for face in faces if face.person == 1]
+    first = [face for face in faces if face.person == 1]
+    second = [face for face in faces if face.person == 2]
     assert [face.frame for face in first] == list(range(100))
     assert [face.frame for face in second] == list(range(30, 91))
     assert [face.seen.time for face in first] == pytest.approx(np.arange(100) / 10, abs=1e-9)
-    assert {face.person for face in faces} == {0, 1}
+    assert {face.person for face in faces} == {1, 2}
     assert [(face.frame, face.person) for face in faces] == sorted((face.frame, face.person) for face in faces)
     assert first[7].seen.box == pytest.approx((43 / 96, 6 / 96, 67 / 96, 30 / 96), abs=0.03)
 
@@ -91,12 +91,12 @@ def test_a_face_between_the_frames_of_the_report_gets_a_further_number(analyzer,
     report = analyzer.analyze(path)
     assert len(report.people) == 1  # 2 of 10 frames per second are read, none of them from 3.3 to 3.5 s
     faces = all_faces(analyzer, path)
-    assert [face.frame for face in faces if face.person == 1] == [33, 34, 35]
+    assert [face.frame for face in faces if face.person == 2] == [33, 34, 35]
 
 
 def test_a_faint_face_in_a_single_frame_is_left_out(analyzer, tmp_path):
     path = write_clip(tmp_path / "faint.mp4", painted(60, {230: (0, 59), 90: (32, 32), 150: (47, 47)}))
-    others = [face.frame for face in all_faces(analyzer, path) if face.person]
+    others = [face.frame for face in all_faces(analyzer, path) if face.person > 1]
     assert others == [47]
 
 

@@ -32,7 +32,7 @@ def noise(seconds: float) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
 
 
-def person(times: list[float], number: int = 0) -> PersonPictures:
+def person(times: list[float], number: int = 1) -> PersonPictures:
     frames = np.array([round(t) for t in times])
     track = FaceTrack(number, frames, np.tile(np.array([1, 1, 5, 5], np.float32), (len(times), 1)), np.ones(len(times)))
     return PersonPictures(track, np.zeros((len(times), 4, 4, 3), np.uint8), np.array(times))
@@ -44,7 +44,7 @@ def prepared(of: Clip, *people: PersonPictures, voice=()) -> PreparedClip:
 
 def test_every_crop_is_a_glimpse_and_a_voice_without_a_face_is_heard():
     found = glimpses(prepared(clip(wave=noise(10.0)), person([0.0, 1.0, 2.0]), voice=[(0.0, 10.0)]))
-    seen = [one for one in found if one.person == 0]
+    seen = [one for one in found if one.person == 1]
     assert [one.time for one in seen] == [0.0, 1.0, 2.0] and all(one.picture is not None for one in seen)
     rest = [one for one in found if one.person is None]
     assert all(one.picture is None and one.channels == {"sound"} for one in rest)
@@ -57,7 +57,7 @@ def test_without_a_face_a_voice_or_words_there_is_nothing_to_answer_about():
     assert glimpses(prepared(clip())) == [] and glimpses(prepared(clip(wave=noise(10.0)))) == []
     assert glimpses(prepared(clip(1.0, still=True))) == []
     only = glimpses(prepared(clip(wave=noise(10.0)), person([0.0])))
-    assert [(one.person, one.channels) for one in only] == [(0, {"picture"})]
+    assert [(one.person, one.channels) for one in only] == [(1, {"picture"})]
 
 
 @pytest.mark.parametrize("about", ["whole", "evoked"])
@@ -66,7 +66,7 @@ def test_the_whole_picture_is_frames_and_all_sound_where_nobody_is_seen(about):
     assert [one.picture["image"][0, 0, 0] for one in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert all(one.channels == {"picture", "sound"} for one in found)
     beside = glimpses(prepared(clip(wave=noise(10.0)), person([0.0, 1.0, 2.0, 3.0])), about=about)
-    assert [one.person for one in beside[:4]] == [0] * 4 and min(one.time for one in beside[4:]) == 4.5
+    assert [one.person for one in beside[:4]] == [1] * 4 and min(one.time for one in beside[4:]) == 4.5
     assert all(one.channels == {"picture", "sound"} for one in beside)  # all sound, with a face, too
 
 
@@ -76,7 +76,7 @@ def test_sound_and_words_are_those_around_the_glimpse():
     wave[4 * RATE : 6 * RATE] = noise(2.0)
     seen = prepared(clip(wave=wave, words=words), person([0.0, 5.0, 9.0]), voice=[(4.0, 6.0)])
     found = glimpses(seen, "  at a station ")
-    by_time = {one.time: one for one in found if one.person == 0}
+    by_time = {one.time: one for one in found if one.person == 1}
     assert [by_time[t].words for t in (0.0, 5.0, 9.0)] == ["early", "middle", ""]
     assert by_time[5.0].utterances == words[1:2]
     assert by_time[0.0].wave is None and np.array_equal(by_time[5.0].wave, wave[4 * RATE : 6 * RATE])
@@ -104,7 +104,7 @@ def test_a_voice_begins_on_the_clock_of_the_clip():
     """Sound that starts at 3 s: its first second is the clip's fourth."""
     late = dataclasses.replace(clip(wave=noise(4.0)), wave_start=3.0)
     found = glimpses(prepared(late, person([0.0, 5.0, 9.0]), voice=[(4.0, 6.0)]))
-    heard = {one.time: one.wave for one in found if one.person == 0 and one.wave is not None}
+    heard = {one.time: one.wave for one in found if one.person == 1 and one.wave is not None}
     assert list(heard) == [5.0] and np.array_equal(heard[5.0], late.wave[RATE : 3 * RATE])
 
 

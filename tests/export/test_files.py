@@ -57,6 +57,21 @@ def test_reports_are_read_as_they_were_written(stored):
     assert entries[-1] == FailedClip("bad.mp4", "no picture")
 
 
+def test_people_of_older_reports_are_numbered_from_one():
+    report = reports.two_people()
+    values = json.loads(as_json(report))
+    assert [person["person"] for person in values["people"]] == [1, 2]
+    for row in (*values["people"], *values["cues"]):
+        row["person"] = row["person"] - 1 if isinstance(row.get("person"), int) else row.get("person")
+    old = read_report(json.dumps(values))
+    assert [person.person for person in old.people] == [1, 2]
+    assert [cue.person for cue in old.cues] == [cue.person for cue in report.cues]
+    assert read_report(as_json(report)) == read_report(json.dumps(values))
+    broken = {**values, "people": [{**values["people"][0], "person": "0"}]}
+    with pytest.raises(DataError, match="people.0.person"):
+        read_report(json.dumps(broken))
+
+
 def test_a_report_of_schema_1_is_read(tmp_path):
     values = json.loads(as_json(reports.two_people()))
     for name in ("gaps", "about"):

@@ -27,7 +27,7 @@ def times(count: int, fps: float = 2.0) -> np.ndarray:
 
 def track(boxes: dict[int, tuple[float, float, float, float]], scores: list[float] | None = None) -> FaceTrack:
     return FaceTrack(
-        person=0,
+        person=1,
         frames=np.array(list(boxes), np.int64),
         boxes=np.array(list(boxes.values()), np.float32),
         scores=np.array(scores or [0.9] * len(boxes), np.float32),

@@ -20,7 +20,7 @@ def lefts(track):
 
 def test_one_still_face_is_one_track():
     (track,) = follow(*[[square(50, 40)]] * 6)
-    assert track.person == 0
+    assert track.person == 1
     assert track.frames.tolist() == list(range(6)) and track.frames.dtype == np.int64
     assert track.boxes.shape == (6, 4) and track.boxes.dtype == np.float32
     assert track.scores.tolist() == pytest.approx([0.9] * 6)
@@ -71,7 +71,7 @@ def test_one_leaves_and_another_enters():
     script = [[square(10, 40)]] * 3 + [[square(250, 40)]] * 3
     first, second = follow(*script)
     assert first.frames.tolist() == [0, 1, 2] and second.frames.tolist() == [3, 4, 5]
-    assert (first.person, second.person) == (0, 1)
+    assert (first.person, second.person) == (1, 2)
 
 
 def test_a_much_larger_face_at_the_same_place_is_another():
@@ -84,7 +84,7 @@ def test_people_are_numbered_by_appearance_then_from_left_to_right():
         [square(20, 40), square(200, 40), square(100, 40)]
     ] * 2
     tracks = follow(*script)
-    assert [(track.person, lefts(track)[0]) for track in tracks] == [(0, 200), (1, 20), (2, 100)]
+    assert [(track.person, lefts(track)[0]) for track in tracks] == [(1, 200), (2, 20), (3, 100)]
 
 
 def test_a_blip_is_dropped_unless_it_is_sure_or_the_clip_is_short():

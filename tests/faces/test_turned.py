@@ -59,8 +59,8 @@ def test_boxes_of_turned_faces_are_those_of_the_picture(quarter):
 def test_crops_are_righted_from_a_roll_on(roll, righted):
     frame = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
     box = np.array([[20, 20, 60, 60]], np.float32)
-    track = FaceTrack(0, np.array([0]), box, np.ones(1, np.float32), np.array([roll], np.float32))
-    (crop,), (plain,) = (person_crops(frame[None], one, margin=0) for one in (track, FaceTrack(0, *_bare(track))))
+    track = FaceTrack(1, np.array([0]), box, np.ones(1, np.float32), np.array([roll], np.float32))
+    (crop,), (plain,) = (person_crops(frame[None], one, margin=0) for one in (track, FaceTrack(1, *_bare(track))))
     assert crop.shape == plain.shape == (40, 40, 3) and np.array_equal(crop, plain) is not righted
     if roll in (90, 180):
         assert np.array_equal(crop, np.rot90(plain, roll // 90)), "a quarter loses no pixel"

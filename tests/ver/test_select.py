@@ -116,7 +116,7 @@ def talking(moves: bool) -> tuple[Clip, FaceTrack, np.ndarray]:
     times = np.arange(count) / 12
     wave = np.repeat(loud, 1334).astype(np.float32) * rng.normal(0, 0.2, 1334 * count).astype(np.float32)
     boxes = np.tile(np.array([[5, 5, 75, 75]], np.float32), (count // 3, 1))
-    track = FaceTrack(0, np.arange(count // 3), boxes, np.ones(count // 3, np.float32))
+    track = FaceTrack(1, np.arange(count // 3), boxes, np.ones(count // 3, np.float32))
     return Clip(frames, times, "talk", wave=wave, sample_rate=16000), track, times[::3]
 
 

@@ -103,11 +103,11 @@ def two() -> tuple[Person, ...]:
     mine, other = shares(0.55, 0.28), shares(0.22, 0.21)
     return (
         Person(
-            0, "happy", mine, 0.0, SECONDS, len(right), right[10].box, {"general": 0.31, "emotion": 0.69},
+            1, "happy", mine, 0.0, SECONDS, len(right), right[10].box, {"general": 0.31, "emotion": 0.69},
             valence_arousal(mine), right, moments(8.5), episodes(8.5),
         ),
         Person(
-            1, lead(other), other, 4.0, 15.0, len(left), left[4].box, {"general": 0.44, "emotion": 0.56},
+            2, lead(other), other, 4.0, 15.0, len(left), left[4].box, {"general": 0.44, "emotion": 0.56},
             valence_arousal(other), left, moments(11.0, 4.0, 15.0), episodes(11.0, 4.0, 15.0),
         ),
     )  # fmt: skip
@@ -118,14 +118,14 @@ def cues() -> tuple[Cue, ...]:
     face = {"share": 0.7, "share without mouth": 0.31, "share without brow": 0.66}
     voice = {"pitch, Hz": 241.3, "clip's pitch, Hz": 198.2, "level, dB of full scale": -18.4}
     return (
-        Cue("picture", 0.0, 8.5, "Mouth: covering this part lowers sad from 70% to 31%.", MEASURED, face, 0,
+        Cue("picture", 0.0, 8.5, "Mouth: covering this part lowers sad from 70% to 31%.", MEASURED, face, 1,
             (0.66, 0.45, 0.78, 0.57)),
         Cue("sound", 15.0, 17.0, "Voice at 241 Hz (clip: 198 Hz), +3 dB relative to the clip.", MEASURED, voice),
         Cue("words", 9.5, 12.0, "“It worked!”: without words happy would have 41% instead of 55%.", MEASURED,
             {"share": 0.55, "share without words": 0.41}),
         Cue("context", 0.0, SECONDS, "“Exam results”: without this context happy would have 50%.", MEASURED,
             {"share": 0.55, "share without context": 0.5}),
-        Cue("picture", 10.0, 13.0, "A broad smile spreads after the news.", GENERATED, {}, 1, (0.15, 0.3, 0.29, 0.55)),
+        Cue("picture", 10.0, 13.0, "A broad smile spreads after the news.", GENERATED, {}, 2, (0.15, 0.3, 0.29, 0.55)),
     )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def group():
     boxes = [(0.05 + 0.17 * n, 0.3 + 0.1 * (n % 2), 0.19 + 0.17 * n, 0.55 + 0.1 * (n % 2)) for n in range(5)]
     people = tuple(
         replace(report.people[0], person=n, box=box, seen=(Seen(0.0, box, 0.9, report.people[0].distribution),))
-        for n, box in enumerate(boxes)
+        for n, box in enumerate(boxes, 1)
     )
     return replace(report, people=people)
 
@@ -210,7 +210,7 @@ def test_a_person_and_its_box_highlight_each_other(opened):
     left, top, right, bottom = group().people[1].box
     x, y = (left + right) / 2 * box["width"], (top + bottom) / 2 * box["height"]
     page.mouse.move(box["x"] + x, box["y"] + y)
-    assert page.locator(".person.lit").get_attribute("data-who") == "1"
+    assert page.locator(".person.lit").get_attribute("data-who") == "2"
     page.mouse.move(box["x"] + 2, box["y"] + 2)
     assert page.locator(".person.lit").count() == 0
 

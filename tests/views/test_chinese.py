@@ -70,7 +70,7 @@ def test_the_review_page_is_chinese_where_it_says_so() -> None:
 
 def chinese_report():
     report = KINDS["chinese"]()
-    measured = Cue("picture", 0.0, 2.0, "嘴部：遮住这一部分。", "measured", dict.fromkeys(MEASURES, 0.5), 0)
+    measured = Cue("picture", 0.0, 2.0, "嘴部：遮住这一部分。", "measured", dict.fromkeys(MEASURES, 0.5), 1)
     facts = {**report.provenance, "warnings": [file_warning(text, "zh") for text in report.provenance["warnings"]]}
     return replace(
         report, cues=(measured,), words=("calm", "happiness"), provenance={**facts, "label_set_trained": False}

@@ -32,7 +32,7 @@ def test_sheets_are_written(tmp_path, count):
     tracks = [track({i: (20, 10, 50, 45) for i in range(count)})]
     crops = [person_crops(clip.frames, tracks[0])]
     paths = save_pictures(tmp_path / "new", clip, tracks, capture(clip.frames, tracks, 0.5), crops)
-    names = ["boxes.png", "captured.png", "tracks.png", "person_0.png"]
+    names = ["boxes.png", "captured.png", "tracks.png", "person_1.png"]
     assert [path.name for path in paths] == [n for n in names if count > 1 or n != "tracks.png"]
     for path in paths:
         with Image.open(path) as sheet:

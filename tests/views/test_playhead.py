@@ -19,7 +19,7 @@ BOX = (0.0, 0.0, 0.2, 0.2)
 
 def person(*times: float) -> Person:
     seen = tuple(Seen(time, (time / 10, 0.0, time / 10 + 0.2, 0.2), 0.9) for time in times)
-    return Person(0, "happy", shares(0.6, 0.1), 0.0, 5.0, len(seen), BOX, {}, seen=seen)
+    return Person(1, "happy", shares(0.6, 0.1), 0.0, 5.0, len(seen), BOX, {}, seen=seen)
 
 
 def window(start: float, end: float) -> Moment:

@@ -57,7 +57,7 @@ def _person(person: Person, seconds: float, language: str) -> PersonFacts:
     moves = [movement for movement in person.face if movement.word not in PLAIN]
     longest = sorted(moves, key=lambda movement: movement.start - movement.end)[:MOVEMENTS]
     face = [Stretch(m.word, *_span(m.start, m.end, seconds)) for m in moves if m in longest]
-    return PersonFacts(person.person + 1, tuple(feelings), two_likeliest(person.distribution, language), tuple(face))
+    return PersonFacts(person.person, tuple(feelings), two_likeliest(person.distribution, language), tuple(face))
 
 
 def _span(start: float, end: float, seconds: float) -> tuple[float, float]:

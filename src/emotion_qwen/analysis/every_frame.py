@@ -41,7 +41,7 @@ class FrameFace:
 
     Attributes:
         frame: number of the frame in the video, from 0.
-        person: number of the person, from 0, as in the report.
+        person: number of the person, as in the report.
         seen: time, box, and what the face shows.
     """
 
@@ -86,7 +86,7 @@ class EveryFrame:
         self._tracker = FaceTracker(1 / self._frames.rate)
         self._known = _boxes_by_time(report)
         self._wait = max(WAITING, 1.5 / (report.provenance.get("fps") or 1.0))
-        self._people = len(report.people)
+        self._people = max((person.person for person in report.people), default=0)
         self._names: dict[Trail, int] = {}
         self._rows: deque[_Row] = deque()
         self._quarter = 0
@@ -189,8 +189,8 @@ class EveryFrame:
             if person is None:
                 if counted[row.trail] == 1 and row.seen.score < LONE_SCORE:
                     continue  # as in a report, a face that is detected only once must be sure
-                person = self._names[row.trail] = self._people
                 self._people += 1
+                person = self._names[row.trail] = self._people
             done.append(FrameFace(row.frame, person, row.seen))
         live = set(self._tracker.live) | {row.trail for row in self._rows}
         self._names = {trail: person for trail, person in self._names.items() if trail in live}

@@ -295,7 +295,7 @@ def faces(path: str, save: Path, fps: float, strength: float) -> None:
     written = save_pictures(save, clip, tracks, shown.frames, crops)
     for track in tracks:
         times = clip.times[track.frames]
-        print(f"person {track.person + 1}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")
+        print(f"person {track.person}: {len(times)} of {len(clip.times)} frames, {times[0]:.2f}–{times[-1]:.2f} s")
     if not tracks:
         print("no face found")
     print("\n".join(str(file) for file in written))

@@ -91,11 +91,11 @@ class Layout:
         return () if self.names is None else (TableColumn("name", TEXT, "", "name of the person, from --names"),)
 
     def named(self, source: str, person: int | None) -> Row:
-        """Return number, from 1, and name of a person; `person` is the number in the report, from 0."""
+        """Return number and name of a person."""
         if person is None:
             return {}
-        name = self.names.name(source, person + 1) if self.names else None
-        return {"person": person + 1, "name": name}
+        name = self.names.name(source, person) if self.names else None
+        return {"person": person, "name": name}
 
     def action_columns(self) -> tuple[TableColumn, ...]:
         """Return the columns of head angles and facial actions."""

@@ -78,7 +78,7 @@ class ReportFiles:
 
 
 def read_report(text: str) -> EmotionReport:
-    """Read a report from JSON text of schema 1.x or 2.x.
+    """Read a report from JSON text of schema 1.x, 2.x or 3.x.
 
     Raises:
         DataError: the text is no JSON, or no report.
@@ -124,6 +124,23 @@ def _whole(path: Path) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def _numbered_from_one(value: Any) -> Any:
+    """Return the value of a report whose people count from 1; before schema 3.0.0 the first person was 0."""
+    people = value.get("people") if isinstance(value, dict) else None
+    if not isinstance(people, list) or not any(isinstance(one, dict) and one.get("person") == 0 for one in people):
+        return value
+
+    def counted(rows: Any) -> Any:
+        if not isinstance(rows, list):
+            return rows
+        return [
+            {**row, "person": row["person"] + 1} if isinstance(row, dict) and isinstance(row.get("person"), int) else row
+            for row in rows
+        ]
+
+    return {**value, "people": counted(people), "cues": counted(value.get("cues", []))}
+
+
 def _entry(value: Any, place: str) -> EmotionReport | FailedClip:
     """Return the record of one JSON value.
 
@@ -133,7 +150,7 @@ def _entry(value: Any, place: str) -> EmotionReport | FailedClip:
     if isinstance(value, dict) and value.keys() == {"source", "error"}:
         return FailedClip(printable(str(value["source"])), printable(str(value["error"])))
     try:
-        return _adapter().validate_python(value)
+        return _adapter().validate_python(_numbered_from_one(value))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg']}" for fault in error.errors()]
         raise DataError(f"{place} is not a report ({listed(faults, 2)}); {_EXPECTED}") from error

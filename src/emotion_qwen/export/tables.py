@@ -1,8 +1,7 @@
 """The tables of reports: clips, people, timeline, frames, episodes, movements, cues, channels, words.
 
-Every table says by `file` which clip a row is of, and by `person` (in `frames` by `face_id`) which person: people are
-numbered from 1, as on all pages, while the JSON of a report counts from 0. Names of the columns of `frames` are those
-of py-feat and OpenFace where they mean the same.
+Every table says by `file` which clip a row is of, and by `person` (in `frames` by `face_id`) which person. Names of the
+columns of `frames` are those of py-feat and OpenFace where they mean the same.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from emotion_qwen.records import EmotionReport, Moment, Seen
 
 SECONDS, SHARE, SIGNED = "s", "share, 0 to 1", "-1 to 1"
 FILE = TableColumn("file", TEXT, "", "the clip: its path as it was given to `analyze`")
-PERSON = TableColumn(
-    "person", INTEGER, "", "number of the person in the clip, from 1 as on the pages; JSON counts from 0"
-)
+PERSON = TableColumn("person", INTEGER, "", "number of the person in the clip, from 1 as on the pages and in JSON")
 PERSON_OR_CLIP = TableColumn(
     "person", INTEGER, "", "number of the person, from 1; missing in rows about the whole clip"
 )
@@ -248,7 +245,7 @@ def _frames(layout: Layout, report: EmotionReport) -> Iterator[Row]:
 
 
 def frame_row(layout: Layout, source: str, scale: PictureScale, number: int, person: int, seen: Seen) -> Row:
-    """Return the row of a face in a frame without its shares; `person` counts from 0."""
+    """Return the row of a face in a frame without its shares."""
     who = layout.named(source, person)
     return {
         "file": source,

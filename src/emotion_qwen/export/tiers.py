@@ -66,8 +66,8 @@ def report_tiers(report: EmotionReport, names: PersonNames | None = None) -> lis
 
 def person_tier(report: EmotionReport, person: Person, names: PersonNames | None = None) -> str:
     """Return the name of a person's tier, such as "person 1" or "mother (person 1)"."""
-    number = f"person {person.person + 1}"
-    name = names.name(report.source, person.person + 1) if names else None
+    number = f"person {person.person}"
+    name = names.name(report.source, person.person) if names else None
     return f"{name} ({number})" if name else number
 
 

@@ -127,7 +127,7 @@ def track_faces(
             frames.
 
     Returns:
-        Tracks in order of first appearance, then from left to right, numbered from 0. With `CenterFaceDetector`, tracks
+        Tracks in order of first appearance, then from left to right, numbered from 1. With `CenterFaceDetector`, tracks
         also have the roll of faces that are not upright, and if no upright face is found, faces rotated by quarter
         turns are searched.
 
@@ -139,13 +139,13 @@ def track_faces(
     reached = (patience, reach, lone_score)
     trails = _trails(times, (detector(frame) for frame in frames), *reached)
     if not isinstance(detector, CenterFaceDetector):
-        return tuple(_record(person, trail) for person, trail in enumerate(trails))
+        return tuple(_record(person, trail) for person, trail in enumerate(trails, 1))
     if not trails:
         some = np.unique(np.linspace(0, max(len(frames) - 1, 0), TURNS_TRIED).round().astype(int))
         quarter = quarter_of(frames[some] if len(frames) else [], detector)
         if quarter:
             trails = _trails(times, (detect_turned(frame, quarter, detector) for frame in frames), *reached)
-    tracks = [_record(person, trail) for person, trail in enumerate(trails)]
+    tracks = [_record(person, trail) for person, trail in enumerate(trails, 1)]
     return tuple(
         replace(track, rolls=rolls_by_angle(track, frames, trail.rolls, trail.strains, detector))
         for track, trail in zip(tracks, trails, strict=True)

@@ -42,9 +42,9 @@ def draw_arc(report: EmotionReport, person: int | None = None) -> Figure:
     plots = optional("matplotlib.pyplot", EXTRA)  # importing it also makes notebooks show figures
     timeline, distribution = report.timeline, report.distribution
     if person is not None:
-        shown = next((p for p in report.people if p.person + 1 == person), None)
+        shown = next((p for p in report.people if p.person == person), None)
         if shown is None:
-            numbers = ", ".join(str(p.person + 1) for p in report.people) or "nobody"
+            numbers = ", ".join(str(p.person) for p in report.people) or "nobody"
             raise SettingsError(f"person {person!r} is not in {report.source!r}; expected one of: {numbers}")
         timeline, distribution = shown.timeline, shown.distribution
     figure = plots.figure(figsize=SIZE if timeline else PICTURE_SIZE, layout="constrained")

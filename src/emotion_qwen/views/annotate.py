@@ -151,7 +151,7 @@ class Painter:
         """Draw all boxes, then the labels over them."""
         answers = [ranked(shown_at(person, time))[0] for person, _ in faces]
         texts = [
-            f"{person.person + 1}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
+            f"{person.person}  {self._name(label)}{'?' if self.unsure else ''} {share:.0%}"
             for (person, _), (label, share) in zip(faces, answers, strict=True)
         ]
         colours = [colour_of(label) for label, _ in answers]

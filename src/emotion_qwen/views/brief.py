@@ -123,7 +123,7 @@ def _movements(report: EmotionReport, say: Phrases, width: int) -> RenderableTyp
     for person in report.people[:3]:
         texts = [text.rstrip(".。") for text, _ in movement_lines(report, person, say)[:3]]
         if texts:
-            line = Text.assemble((f"{say['person']} {person.person + 1}  ", "bold"), "; ".join(texts))
+            line = Text.assemble((f"{say['person']} {person.person}  ", "bold"), "; ".join(texts))
             line.truncate(width, overflow="ellipsis")
             lines.append(line)
     return Group(*lines) if lines else None

@@ -110,7 +110,7 @@ def save_pictures(
 
 def person_colour(person: int) -> str:
     """Return the colour of a person in all pictures, as #rrggbb."""
-    return PERSON_COLOURS[person % len(PERSON_COLOURS)]
+    return PERSON_COLOURS[(person - 1) % len(PERSON_COLOURS)]
 
 
 def _sheet(

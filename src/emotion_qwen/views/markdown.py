@@ -143,7 +143,7 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
             "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
         )
         affect = " / ".join(signed(value) for value in person.valence_arousal or ())
-        rows.append(f"| {person.person + 1} | **{first}**, {', '.join(rest)} | {sighting} | {affect} |")
+        rows.append(f"| {person.person} | **{first}**, {', '.join(rest)} | {sighting} | {affect} |")
     yield f"### {_head('people', say)}"
     heads = f"| {say['person']} | {say['feels']} | {say['seen']} | {say['valence']} / {say['arousal']} |"
     yield "\n".join([heads, "|---|---|---|---|", *rows])
@@ -239,4 +239,4 @@ def _head(key: str, say: Phrases) -> str:
 
 
 def _person(person: Person, say: Phrases) -> str:
-    return f"{say['person']} {person.person + 1}"
+    return f"{say['person']} {person.person}"

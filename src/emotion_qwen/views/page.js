@@ -97,7 +97,7 @@
       const box = boxAt(person, state.time, aids);
       if (!box) return [];
       const [label, share] = Object.entries(shownAt(person, state.time)).reduce((best, entry) => (entry[1] > best[1] ? entry : best));
-      const text = `${person.person + 1}  ${names[label]}${doubt} ${percent(share)}`;
+      const text = `${person.person}  ${names[label]}${doubt} ${percent(share)}`;
       return [{ who: person.person, box: onCanvas(box), label, text }];
     });
     const faint = (face) => { pen.globalAlpha = state.lit === null || state.lit === face.who ? 1 : 0.3; };
@@ -203,7 +203,7 @@
     if (subject.timeline.length) lane(say.shares, 110, ...stretches(subject.timeline).flatMap((part) => stack(part, 110)));
     const blocks = [...subject.episodes.map((episode) => episodeBlock(episode, 22)), ...gaps.map((gap) => gapBlock(gap, 22))];
     if (blocks.length) lane(say.episodes, 22, ...blocks);
-    for (const person of report.people) lane(`${say.person} ${person.person + 1}`, 18, ...presence(person, 18));
+    for (const person of report.people) lane(`${say.person} ${person.person}`, 18, ...presence(person, 18));
     if (aids.sound) lane(say.sound, 34, wave(aids.sound, 34));
     if (report.utterances.length) lane(say.words, 20, ...report.utterances.map((utterance) => caption(utterance, 20)));
     if (report.cues.length) lane(say.cues, ...cueLane());

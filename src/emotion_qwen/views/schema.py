@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 
-VERSION = "2.2.0"
+VERSION = "3.0.0"
 """Major: readers of the previous version may fail. Minor: additions. Patch: only descriptions."""
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
 _ORDER = ("title", "description", "type", "properties", "required", "additionalProperties")

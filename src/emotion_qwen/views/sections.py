@@ -42,7 +42,7 @@ def channel_cells(report: EmotionReport, channel: Channel) -> tuple[str, str, st
 
 def cue_place(report: EmotionReport, cue: Cue, say: Phrases) -> tuple[str, str]:
     """Format the time of a cue ("" in a picture), and its channel and person."""
-    whose = "" if cue.person is None else f", {say['person']} {cue.person + 1}"
+    whose = "" if cue.person is None else f", {say['person']} {cue.person}"
     return "" if is_still(report) else time_span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
 
 

@@ -116,7 +116,7 @@ def people(report: EmotionReport, say: Phrases, width: int, most: int | None = N
     for person in report.people[:most]:
         first, *rest = leading(report, person.distribution, 4 if roomy else 3)
         table.add_row(
-            str(person.person + 1),
+            str(person.person),
             say["one_picture"] if is_still(report) else time_span(person.start, person.end, say),
             str(person.frames),
             Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
@@ -136,7 +136,7 @@ def strips(report: EmotionReport, say: Phrases, width: int, brief: bool = False)
     if not (report.timeline or report.gaps) or end <= start:
         return None
     rows = [(say["clip"], report.timeline)]
-    rows += [(f"{say['person']} {p.person + 1}", p.timeline) for p in report.people if p.timeline and not brief]
+    rows += [(f"{say['person']} {p.person}", p.timeline) for p in report.people if p.timeline and not brief]
     margin = max(cell_len(name) for name in (say["shares"], *(name for name, _ in rows))) + 2
     length = width - margin
     lines = [Text(" " * margin) + _axis(start, end, length, say)]
@@ -206,7 +206,7 @@ def faces(report: EmotionReport, say: Phrases) -> RenderableType | None:
     """Return the clearest movements of each person's face, each with its measurement."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for person in report.people:
-        name = f"{say['person']} {person.person + 1}"
+        name = f"{say['person']} {person.person}"
         for text, figure in movement_lines(report, person, say):
             table.add_row(Text(name, "bold"), sentence(text, MEASURED, say), Text(figure, "dim"))
             name = ""

@@ -166,7 +166,7 @@ def _rater(tier: str) -> str:
 
 
 def _person(report: EmotionReport, number: int | None) -> Person | None:
-    return next((person for person in report.people if number is not None and person.person + 1 == number), None)
+    return next((person for person in report.people if number is not None and person.person == number), None)
 
 
 def _label_set(report: EmotionReport) -> LabelSet:

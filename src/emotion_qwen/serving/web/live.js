@@ -279,7 +279,7 @@ function sessionTable() {
     rows.push([until, null, report.label, ...affect(report.distribution), ...labels.map((label) => report.distribution[label])]);
     for (const person of report.people) {
       const last = lastShares(person) || person.distribution;
-      rows.push([until, person.person + 1, likeliest(last), ...affect(last), ...labels.map((label) => last[label])]);
+      rows.push([until, person.person, likeliest(last), ...affect(last), ...labels.map((label) => last[label])]);
     }
   }
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";

@@ -127,19 +127,19 @@ def likely_speaker(
         level: level of the sound; None is silence.
 
     Returns:
-        The person, `NOBODY`, or `UNKNOWN` if there is no sound or no face; and the best correlation.
+        The index of the track, `NOBODY`, or `UNKNOWN` if there is no sound or no face; and the best correlation.
     """
     if level is None or not tracks or len(clip.frames) < 8:
         return UNKNOWN, None
     energy = _energy(clip)
     best, speaker = -1.0, NOBODY
-    for track in tracks:
+    for number, track in enumerate(tracks):
         places, motion = _mouth_motion(clip, track, times)
         if len(places) < 8 or motion.std() < 1e-6 or energy[places].std() < 1e-6:
             continue
         likeness = float(np.corrcoef(motion, energy[places])[0, 1])
         if likeness > best:
-            best, speaker = likeness, track.person
+            best, speaker = likeness, number
     if best <= -1.0:
         return UNKNOWN, None
     return (speaker if best >= MOVES_WITH_SOUND else NOBODY), best
