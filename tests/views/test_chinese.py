@@ -84,7 +84,7 @@ def test_the_views_of_a_chinese_report_are_chinese() -> None:
     attributes = re.findall(r'(?:aria-label|title|alt|placeholder)="([^"]*)"', page)
     markdown = re.sub(r"(?s)<details.*?</details>|\[!\w+\]", " ", as_markdown(report))
     for view in (console.export_text(), markdown, re.sub(r"<[^>]*>", " ", page), *attributes):
-        known = {report.provenance["weights"], report.provenance["label_set"]}
+        known = {report.provenance["weights"], report.provenance["label_set"], report.source}
         assert not set(english(view)) - known - set(WORD.findall(" ".join(known)))
 
 

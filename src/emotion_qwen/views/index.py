@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import EmotionReport, Moment
-from emotion_qwen.strings import PHRASES, in_language
+from emotion_qwen.strings import PHRASES, Strings, in_language
 from emotion_qwen.taxonomy import coordinates
 from emotion_qwen.views.brief import arc_line
 from emotion_qwen.views.colours import colour_of
@@ -29,6 +29,25 @@ WIDTH, HEIGHT = 1000, 100
 """Size of the drawing of a timeline, which is stretched to the size on the screen."""
 POINTS = 160
 """Maximum number of windows that are drawn; of more, evenly spaced ones."""
+INDEX_PHRASES: Strings = {
+    "clips": ("clips", "片段"),
+    "index_clip": ("clip", "片段"),
+    "index_label": ("label", "标签"),
+    "duration": ("duration", "时长"),
+    "warnings": ("warnings", "警告"),
+    "count_clips": ("{count} clips", "{count} 个片段"),
+    "count_failed": ("{count} could not be analyzed", "{count} 个无法分析"),
+    "count_warnings": ("warnings: {count}", "警告：{count} 条"),
+    "count_shown": ("{shown} of {all} clips", "显示 {shown} 个，共 {all} 个"),
+    "filter": ("filter by text", "按文字筛选"),
+    "same_scale": ("same time scale for all clips", "所有片段使用同一时间尺度"),
+    "sort_help": (
+        "A heading sorts by its column; a second press reverses the order, a third restores the original one.",
+        "点击列标题按该列排序；再点一次反向，第三次恢复原来的顺序。",
+    ),
+    "unanalyzed": ("could not be analyzed", "无法分析"),
+}
+"""Texts of this page besides `PHRASES`."""
 _STYLES, _SCRIPTS = ("base.css", "index.css"), ("index.js",)
 
 
@@ -165,7 +184,7 @@ def compose_index(rows: Sequence[IndexRow], language: str) -> str:
     return template("index_page.html").render(
         rows=rows,
         language=language,
-        say=in_language(PHRASES, language),
+        say=in_language({**PHRASES, **INDEX_PHRASES}, language),
         failed=sum(bool(row.error) for row in rows),
         longest=max((row.duration for row in rows if row.duration), default=0.0),
         legend={name: colour for row in rows for name, colour in row.labels.items()},

@@ -86,12 +86,12 @@ def place_tags(
     return [Tag(chosen[n].area, chosen[n].number, _leader(boxes[n], chosen[n])) for n in range(len(boxes))]
 
 
-def _cost(place: _Place, own: Rectangle, faces: list[Rectangle], others: list[Rectangle], kept: int | None) -> float:
+def _cost(place: _Place, face: Rectangle, faces: list[Rectangle], tags: list[Rectangle], kept: int | None) -> float:
     """Return the share of the label that lies on something, weighted, plus the cost of its distance."""
     x1, y1, x2, y2 = place.area
-    covered = OVER_SELF * _shared(place.area, own)
-    covered += OVER_TAG * sum(_shared(place.area, area) for area in others)
-    covered += OVER_FACE * sum(_shared(place.area, face) for face in faces)
+    covered = OVER_SELF * _shared(place.area, face)
+    covered += OVER_TAG * sum(_shared(place.area, area) for area in tags)
+    covered += OVER_FACE * sum(_shared(place.area, other) for other in faces)
     moved = AWAY * place.steps + ORDER * place.number - KEPT * (place.number == kept)
     return covered / ((x2 - x1) * (y2 - y1)) + moved
 
