@@ -136,7 +136,9 @@ def _by_person(entry: Entry, language: str) -> dict[str, str]:
     texts = {f"{name}_{language}": name for name in EDITABLE}
     fields = {texts.get(name, name): entry.corrected[name]["by"] for name in entry.corrected
               if name in CORRECTABLE or name in texts}  # fmt: skip
-    known = {name: f"{entry.texts[language][name]:g}" for name in ("valence", "arousal") if name in fields}
+    known: dict[str, str] = {
+        name: f"{entry.texts[language][name]:g}" for name in ("valence", "arousal") if name in fields
+    }
     if "episodes" in fields:
         known["episodes"] = json.dumps(entry.episodes)
     if fields:

@@ -188,7 +188,7 @@ def _entry(entry: Row, decisions: dict[str, Decision], reviewer: str) -> Row:
 
 def _shown(row: Row, languages: tuple[str, ...]) -> Row:
     """Return what the page shows of a clip; columns of steps that it did not reach are None."""
-    shown = {name: row.get(name) for name in _SHOWN}
+    shown: Row = {name: row.get(name) for name in _SHOWN}
     for name in _PACKED:
         shown[name] = json.loads(row[name]) if row.get(name) else None
     shown |= texts_of(row, languages)
