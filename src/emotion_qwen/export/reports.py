@@ -131,14 +131,14 @@ def _numbered_from_one(value: Any) -> Any:
         return value
 
     def counted(rows: Any) -> Any:
-        if not isinstance(rows, list):
-            return rows
-        return [
-            {**row, "person": row["person"] + 1} if isinstance(row, dict) and isinstance(row.get("person"), int) else row
-            for row in rows
-        ]
+        return [_plus_one(row) for row in rows] if isinstance(rows, list) else rows
 
     return {**value, "people": counted(people), "cues": counted(value.get("cues", []))}
+
+
+def _plus_one(row: Any) -> Any:
+    person = row.get("person") if isinstance(row, dict) else None
+    return {**row, "person": person + 1} if isinstance(person, int) else row
 
 
 def _entry(value: Any, place: str) -> EmotionReport | FailedClip:
