@@ -206,6 +206,7 @@ def test_a_person_and_its_box_highlight_each_other(opened):
     assert drawn() == before and page.locator(".person.lit").count() == 0
     page.hover(".person[data-who='3']")
     assert drawn() == by_focus
+    page.locator("#frame > div").scroll_into_view_if_needed()
     box = page.locator("#frame > div").bounding_box()
     left, top, right, bottom = group().people[1].box
     x, y = (left + right) / 2 * box["width"], (top + bottom) / 2 * box["height"]
