@@ -327,6 +327,10 @@ def test_two_reviewers_at_the_keyboard(address, made, tmp_path):
         browser.run("document.getElementById('video').pause(); seek(0.5)")
         browser.until("!document.getElementById('video').seeking")
         pictured(browser, pictures, "conflict")
+        browser.key("k")
+        browser.until(
+            "document.getElementById('others').textContent.startsWith('ann: edited: valence 0.4, 1 episode, Engl')"
+        )
         browser.run("document.getElementById('export').click()")
         browser.until("document.getElementById('message').textContent.startsWith('Written: 1 clips')")
     (english,) = load_ver(made.output, language="en")

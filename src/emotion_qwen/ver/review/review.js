@@ -82,13 +82,18 @@ async function show(name) {
   accept.disabled = change.disabled = Boolean(clip.obstacle);
   say("");
 }
+/** Say what a decision changed, such as ": label sad, 2 episodes, English texts". */
+function changes({corrections, edits}) {
+  const values = Object.entries(corrections).map(([name, value]) => name === "episodes" ? value.length + (value.length === 1 ? " episode" : " episodes") : name + " " + value);
+  return [...values, ...Object.keys(edits).map(language => LANGUAGES[language] + " texts")].map((text, place) => (place ? ", " : ": ") + text).join("");
+}
 /** Show the fields and decisions of the open clip. */
 function fields() {
   const decision = state.clip.decisions.find(one => one.reviewer === reviewer());
   state.stored = (decision && decision.corrections) || {};
   showFields(decision);
   by("others").textContent = state.clip.decisions.filter(one => one.reviewer !== reviewer()).map(one => one.reviewer + ": " + PAST[one.action] +
-    (one.corrections.label ? ", label " + one.corrections.label : "") + (one.note ? " (" + one.note + ")" : "") + ", " + one.at).join("; ");
+    changes(one) + (one.note ? " (" + one.note + ")" : "") + ", " + one.at).join("; ");
 }
 function edit(on, focus = true) {
   state.editing = on;
@@ -103,9 +108,9 @@ function cancel() { fields(); edit(false); say("The edit was cancelled."); }
 const decide = safely(async action => {
   if (!state.clip) return;
   if (action === "edit" && !state.editing) return state.clip.obstacle ? undefined : edit(true);
-  const changes = action === "edit" ? changedFields() : {};
-  if (action === "edit" && !Object.keys(changes.edits).length && !Object.keys(changes.corrections).length) return say("Nothing differs from the description of the build; accept the clip instead.");
-  const answer = await fetched("/api/decide", {clip: state.clip.clip, reviewer: reviewer(), action, note: by("note").value, ...changes});
+  const given = action === "edit" ? changedFields() : {};
+  if (action === "edit" && !Object.keys(given.edits).length && !Object.keys(given.corrections).length) return say("Nothing differs from the description of the build; accept the clip instead.");
+  const answer = await fetched("/api/decide", {clip: state.clip.clip, reviewer: reviewer(), action, note: by("note").value, ...given});
   const differs = answer.entry.conflict, name = state.clip.clip, wasEditing = state.editing;
   settle(answer); fields(); edit(false, wasEditing);
   say("Saved: " + PAST[action] + (differs ? ". Another reviewer decided differently." : "."));
