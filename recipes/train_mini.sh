@@ -56,3 +56,9 @@ merge tuning "$runs/hybrid/model"
 stage accounts
 merge accounts "$runs/tuning/merged"
 language pack --base "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --target src/emotion_qwen/mini
+# The overlay is assembled as users get it, measured beside nano, calibrated, and assembled again with its calibration.
+assemble() { .venv/bin/emotion-qwen fetch mini --from "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --again; }
+assemble
+once card $python -m recipes.mini.card --data "$data" --predictions "$runs/predictions" --results docs/results \
+  --model mini --model nano --limit 300 --calibration src/emotion_qwen/mini
+assemble
