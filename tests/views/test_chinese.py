@@ -63,7 +63,7 @@ def test_chinese_texts_are_chinese(name: str, table: dict) -> None:
 
 
 def test_the_review_page_is_chinese_where_it_says_so() -> None:
-    page = (PACKAGE / "ver" / "review" / "review.html").read_text(encoding="utf-8")
+    page = (PACKAGE / "ver" / "review" / "fields.js").read_text(encoding="utf-8")
     (texts,) = re.findall(r"^\s*zh: \{(.*)\}", page, re.MULTILINE)
     assert not [words for text in re.findall(r'"([^"]*)"', texts) if (words := english(text))]
 
