@@ -1,5 +1,5 @@
 // The plane of valence and arousal. It is drawn in the pixels of the screen, so that its text is not scaled.
-const PLANE = { text: 12, margin: 20, inset: 9, largest: 330, smallest: 120, dot: 4 };
+const PLANE = { text: 12, margin: 20, inset: 9, largest: 330, smallest: 120, dot: 4, avoided: 60 };
 
 // Draws into `picture`; `subject` is the report or one of its people.
 function makePlane(picture, { say, names, colours, places, distribution }) {
@@ -21,11 +21,14 @@ function makePlane(picture, { say, names, colours, places, distribution }) {
   }
 
   // The places of the labels. A name that would cover that of a larger share is left out; its dot remains.
-  function landmarks(mean) {
+  // Names avoid all dots, those of the way included; of many windows, evenly spaced ones.
+  function landmarks(mean, stops) {
     const labels = Object.keys(distribution).sort((a, b) => distribution[b] - distribution[a]);
     const square = ([x, y], half) => [x - half - PLANE.margin, y - half, x + half - PLANE.margin, y + half];
-    const boxes = [...labels.map((label) => square(spot(places[label]), PLANE.dot + 4)), square(mean, 7)];
-    const sizes = [...labels.map((label) => [pen.measureText(names[label]).width + 2, PLANE.text + 2]), [1, 1]];
+    const stride = Math.ceil(stops.length / PLANE.avoided);
+    const marks = [square(mean, 7), ...stops.filter((_, n) => n % stride === 0).map((stop) => square(stop, 4))];
+    const boxes = [...labels.map((label) => square(spot(places[label]), PLANE.dot + 4)), ...marks];
+    const sizes = [...labels.map((label) => [pen.measureText(names[label]).width + 2, PLANE.text + 2]), ...marks.map(() => [1, 1])];
     const tags = placeTags(boxes, sizes, [side, side], 1);
     const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     return labels.flatMap((label, n) => {
@@ -51,7 +54,7 @@ function makePlane(picture, { say, names, colours, places, distribution }) {
         return draw("circle", { class: "stop", cx, cy, r: 3.2, fill: colours[moment.label] });
       });
       const cross = titled(draw("path", { class: "mean", d: `M${mean[0] - 6} ${mean[1]}h12M${mean[0]} ${mean[1] - 6}v12` }), say.whole_clip);
-      picture.replaceChildren(...axes(), ...way, ...stops, ...landmarks(mean), cross, draw("circle", { class: "here", r: timed ? 8 : 0 }));
+      picture.replaceChildren(...axes(), ...way, ...stops, ...landmarks(mean, subject.timeline.map((moment) => spot(moment.valence_arousal))), cross, draw("circle", { class: "here", r: timed ? 8 : 0 }));
     },
     move(from, to, part, visible) {
       const dot = picture.querySelector(".here");
