@@ -1,6 +1,6 @@
 import pytest
 
-from emotion_qwen.analysis.checking import check_sentence, check_text, split_sentences
+from emotion_qwen.analysis.checking import check_sentence, check_text, split_sentences, without_repetition
 from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import LABEL_SETS, feeling_word
@@ -102,3 +102,18 @@ def test_what_was_seen_in_one_frame_has_one_time():
     facts = ClipFacts("en", 8.0, (PersonFacts(1, (Stretch("happy", 0.0, 8.0),), face=face),))
     assert "3.0 s" in facts_text(facts) and "3.0-3.0" not in facts_text(facts)
     assert "1.0-2.5 s" in facts_text(facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("She looks sad. The gaze is lowered. She looks sad. The gaze", "She looks sad. The gaze is lowered."),
+        ("The smile is broad from 1.0 to 2.5 s. The brows are", "The smile is broad from 1.0 to 2.5 s."),
+        ("She says “No. Never.” Then she smiles.", "She says “No. Never.” Then she smiles."),
+        ("An unfinished sentence", "An unfinished sentence"),
+        ("人看起来高兴。眉毛上扬。人看起来高兴。", "人看起来高兴。眉毛上扬。"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_a_text_ends_where_it_begins_anew(text, kept):
+    assert without_repetition(text) == kept

@@ -20,6 +20,7 @@ from emotion_qwen.taxonomy import concept_of_word, feeling_word
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
 _SENTENCES = re.compile(r"(?:[^.!?。！？“]|\.(?=\d)|“[^”]*”)+[.!?。！？]*\s*")
+_ENDS = (".", "!", "?", "。", "！", "？", "”")
 _QUOTES = re.compile(r"“([^”]+)”")
 _TIMES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:s\b|秒)|(?<=from )(\d+(?:\.\d+)?)(?= to )")
 
@@ -42,6 +43,21 @@ class Checked:
 def split_sentences(text: str) -> list[str]:
     """Split a text at the end of sentences; quotes and decimal points stay whole."""
     return [match.group().strip() for match in _SENTENCES.finditer(text) if match.group().strip()]
+
+
+def without_repetition(text: str) -> str:
+    """Return a generated text up to the first sentence that it has said before, without an unfinished last sentence.
+
+    Small models begin anew when they have said everything. A text of one unfinished sentence stays as it is.
+    """
+    sentences = split_sentences(text)
+    kept: list[str] = []
+    for sentence in sentences:
+        if sentence in kept or not sentence.endswith(_ENDS):
+            break
+        kept.append(sentence)
+    joint = "" if any("\u4e00" <= letter <= "\u9fff" for letter in text) else " "
+    return joint.join(kept or sentences[:1])
 
 
 def check_text(text: str, facts: ClipFacts) -> list[Checked]:

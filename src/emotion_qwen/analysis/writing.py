@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emotion_qwen.analysis.checking import Checked, check_text
+from emotion_qwen.analysis.checking import Checked, check_text, without_repetition
 from emotion_qwen.analysis.clip_facts import facts_of
 from emotion_qwen.analysis.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
@@ -71,6 +71,7 @@ def write(reader: ViewReader, readings: Sequence[ClipReading], outlines: Sequenc
             ACCOUNT_TOKENS,
             system=[facts_text(facts[row]) for row in wanted],
         )
+        texts = [without_repetition(text) for text in texts]
     else:
         facts = {}
         views = [_view(readings[row], shown[row]) for row in wanted]
