@@ -27,8 +27,6 @@ PORT = 8000
 REFUSED = {
     "whisper-small-ct2": "a speech model that is not at hand",
     "--transcribe whisper": "the extra asr",
-    "fetch mini": "trained weights of mini, which this build does not ship",
-    "--model mini": "likewise",
     "fetch whisper --from downloads": "a file that was downloaded elsewhere",
     "SmolLM2-135M-Instruct.Q4_1.gguf": "a file that was downloaded elsewhere",
     "--device cuda": "a GPU",

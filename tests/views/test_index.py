@@ -266,3 +266,12 @@ def test_a_page_that_another_clip_has_replaced_is_not_listed_as_the_earlier_one(
     views.write_index({str(old): as_json(report_of(old)).encode()}, "en")
     page = Reader((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
     assert [a["title"] for tag, a in page.elements if tag == "a"] == [str(file) for file in views.names]
+
+
+def test_labels_of_the_user_without_a_known_place_are_drawn():
+    report = two_people()
+    own = {"moved": 0.7, "puzzled": 0.3}
+    windows = tuple(replace(m, label="moved", distribution=own, raw=own, valence_arousal=None) for m in report.timeline)
+    row = index_row(replace(report, label="moved", distribution=own, valence_arousal=None, timeline=windows), "a.html")
+    assert set(row.labels) == {"moved", "puzzled"} and {band.name for band in row.bands} == {"moved", "puzzled"}
+    assert row.valence is None and "moved" in compose_index([row], "en")

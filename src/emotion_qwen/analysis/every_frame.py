@@ -138,7 +138,7 @@ class EveryFrame:
             return
         seen = [place for place, time in enumerate(clip.times.tolist()) if _key(time) in self._known]
         if seen and not self._quarter and not len(detector(clip.frames[seen[0]]).scores):
-            self._quarter = quarter_of(clip.frames[seen[:1]], detector)
+            self._quarter = quarter_of([clip.frames[seen[0]]], detector)
 
     def _track(self, person: int, trail: Trail, places: list[int], clip: Clip) -> FaceTrack:
         """Return the part of a trail in some frames; the trail keeps only its last detection."""

@@ -136,7 +136,7 @@ def every_frame(
         MediaError: as from `read_clip`; a sound has no frames.
     """
     if is_picture(path):
-        return StoredFrames(_read_pictures(path, ClipSettings(fps=math.inf, working_side=side), start, end))
+        return StoredFrames(_read_pictures(path, ClipSettings.of({"fps": math.inf, "working_side": side}), start, end))
     return VideoFrames.open(path, side, start=start, end=end)
 
 

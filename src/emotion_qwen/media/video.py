@@ -119,7 +119,7 @@ class VideoFrames:
         """Read the times of a video; arguments and errors are those of `read_video`."""
         with open_video(path) as (container, stream):
             timeline = read_timeline(str(path), container, stream)
-        every = ClipSettings(fps=math.inf)
+        every = ClipSettings.of({"fps": math.inf})
         try:
             return cls(path, timeline, choose_frames(timeline, every, start, end), side)
         except MediaError as error:

@@ -181,7 +181,7 @@ class EmotionQwen(Analyzer):
             SettingsError: an option does not fit.
         """
         request = Request(labels, language, **options)
-        known = report or self.analyze_prepared(self.prepare(path, request), request)
+        known = report or self.analyze_prepared(self.prepare(Path(path), request), request)
         table = frame_table(self, known, request)
         for _, faces in EveryFrame(self, Path(path), known, request).faces():
             for face in faces:

@@ -159,8 +159,9 @@ class Painter:
             self._draw_box(draw, box, colour)
         for (person, _), tag, text, colour in zip(faces, self._tags(faces, texts), texts, colours, strict=True):
             self._places[person.person] = tag.place
-            for line, ink in ((self.line * 2, DARK), (self.line, colour)) if tag.leader else ():
-                draw.line(tag.leader, ink, line)
+            if tag.leader is not None:
+                draw.line(tag.leader, DARK, self.line * 2)
+                draw.line(tag.leader, colour, self.line)
             draw.rounded_rectangle(tag.area, self.unit / 4, fill=colour)
             middle = (tag.area[0] + self.unit * 0.35, (tag.area[1] + tag.area[3]) / 2)
             draw.text(middle, text, fill=ink_on(colour), font=self.font, anchor="lm")

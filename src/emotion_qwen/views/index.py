@@ -203,9 +203,9 @@ def _across(time: float, start: float, end: float) -> float:
 def _bands(report: EmotionReport, start: float, end: float) -> Iterable[Band]:
     """Yield the shares over time as bands on each other, ordered by valence as on the page of a report.
 
-    A picture has its shares over the whole width.
+    A picture has its shares over the whole width. Labels without a known valence count as neutral.
     """
-    labels = sorted(report.distribution, key=lambda label: coordinates(label)[0])
+    labels = sorted(report.distribution, key=lambda label: (coordinates(label) or (0.0, 0.0))[0])
     for run in _runs(report.timeline):
         points = [(run[0].start, run[0]), *(((m.start + m.end) / 2, m) for m in run), (run[-1].end, run[-1])]
         shares = [(_across(time, start, end), moment.distribution) for time, moment in points]

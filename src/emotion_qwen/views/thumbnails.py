@@ -28,12 +28,10 @@ def thumbnail(report: EmotionReport, media: Path) -> bytes:
     Returns:
         b"" for a sound, and for a file that cannot be read.
     """
-    settings = ClipSettings(working_side=SIDE, min_frames=1, max_frames=2)
-    span = {} if is_still(report) else {"start": max(best_time(report) - _BEFORE, 0.0)}
-    if span:
-        span["end"] = span["start"] + _AFTER
+    settings = ClipSettings.of({"working_side": SIDE, "min_frames": 1, "max_frames": 2})
+    start = None if is_still(report) else max(best_time(report) - _BEFORE, 0.0)
     try:
-        frames = read_clip(media, settings, **span).frames
+        frames = read_clip(media, settings, start=start, end=None if start is None else start + _AFTER).frames
     except MediaError:
         return b""
     picture, packed = Image.fromarray(frames[0]), io.BytesIO()
