@@ -55,7 +55,6 @@ stage tuning
 merge tuning "$runs/hybrid/model"
 stage accounts
 merge accounts "$runs/tuning/merged"
-language mix --share 0.6
 language pack --base "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --target src/emotion_qwen/mini
 # The overlay is assembled as users get it, measured beside nano, calibrated, and assembled again with its calibration.
 assemble() { .venv/bin/emotion-qwen fetch mini --from "$wheels/SmolLM2-135M-Instruct.Q4_1.gguf" --again; }

@@ -5,7 +5,6 @@
         --whisper-seconds 2 --frames-per-token 20 --group-features statistics
     python -m recipes.mini.language_steps start --runs RUNS --data DATA --landmarks LANDMARKS    RUNS/base -> RUNS/start
     python -m recipes.mini.language_steps answers --runs RUNS --data DATA    what the untouched model answers
-    python -m recipes.mini.language_steps mix --runs RUNS --share 0.6    labels and accounts -> RUNS/mixed
     python -m recipes.mini.language_steps pack --runs RUNS --base SMOLLM2.gguf --target src/emotion_qwen/mini
 
 RUNS/eyes and RUNS/ears hold what `steps` and `ears_steps` made.
@@ -25,7 +24,7 @@ import click
 import pyarrow.parquet as pq
 import torch
 from rich.progress import Progress, TaskID, track
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from transformers import set_seed
 
@@ -166,31 +165,12 @@ def answers(runs: Path, data: Path, count: int) -> None:
 
 @language.command()
 @click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of checkpoints and logs")
-@click.option("--share", type=click.FloatRange(0, 1), required=True, help="of what the accounts changed")
-def mix(runs: Path, share: float) -> None:
-    """Take a share of what tuning on accounts changed, RUNS/tuning/merged + share * change -> RUNS/mixed.
-
-    Weights between two models of one line keep most of what either can do (Wortsman et al. 2022, arXiv:2109.01903):
-    lessons in writing cost some of the labels that were learned before. The share is chosen on validation parts.
-    """
-    before = load_file(runs / "tuning/merged/model.safetensors")
-    after = load_file(runs / "accounts/merged/model.safetensors")
-    mixed = {name: torch.lerp(before[name].float(), after[name].float(), share).to(after[name].dtype) for name in after}
-    with staged_folder(runs / "mixed") as folder:
-        for file in (runs / "accounts/merged").iterdir():
-            if file.suffix != ".safetensors":
-                shutil.copyfile(file, folder / file.name)
-        save_file(mixed, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-@language.command()
-@click.option("--runs", type=click.Path(path_type=Path), required=True, help="folder of checkpoints and logs")
 @click.option("--base", type=click.Path(path_type=Path), required=True, help="file of the language model")
-@click.option("--trained", type=click.Path(path_type=Path), help="default: RUNS/mixed")
+@click.option("--trained", type=click.Path(path_type=Path), help="default: RUNS/accounts/merged")
 @click.option("--target", type=click.Path(path_type=Path), required=True, help="folder of what ships")
 def pack(runs: Path, base: Path, trained: Path | None, target: Path) -> None:
     """Write what training added to the language model as an overlay, with what the model was trained for."""
-    folder = trained or runs / "mixed"
+    folder = trained or runs / "accounts/merged"
     errors = action_errors(json.loads((runs / "eyes/eyes.json").read_text(encoding="utf-8"))["actions"]["lfw"])
     facts = TRAINING_FACTS | {"facial_actions": errors}
     write_whole(folder / "training_facts.json", json.dumps(facts, indent=1) + "\n")
