@@ -78,7 +78,7 @@ def test_the_face_cue_is_what_covering_a_part_does(analyzer, face_file):
     report = analyzer.analyze(face_file)
     (cue,) = report.cues
     (person,) = report.people
-    assert (cue.modality, cue.person, cue.kind) == ("picture", 0, "measured") and cue.measures["share"] > 0
+    assert (cue.modality, cue.person, cue.kind) == ("picture", 1, "measured") and cue.measures["share"] > 0
     assert person.box[0] <= cue.box[0] + 0.01 and cue.box[3] <= person.box[3] + 0.01
     assert report.rationale[0].kind == "generated"
 

@@ -117,3 +117,21 @@ def test_what_was_seen_in_one_frame_has_one_time():
 )  # fmt: skip
 def test_a_text_ends_where_it_begins_anew(text, kept):
     assert without_repetition(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("sentence", "wrong"),
+    [
+        ("The smile is broad, and the upper lip is pulled down from 1.0 to 2.0 s.", ["the upper lip is pulled down"]),
+        ("The upper lip is raised and the lower lip is pulled down.", []),
+        ("The eyes are wide and the jaw is clenched.", ["the jaw is clenched"]),
+        ("The corners of the mouth are turned down.", []),
+        ("The mouth is not measured here.", []),
+    ],
+)  # fmt: skip
+def test_a_movement_that_nothing_measures_is_doubted(sentence, wrong):
+    words = ("broad smile", "upper lip raised", "lower lip down", "eyes wide", "mouth corners down")
+    face = tuple(Stretch(word, 0.0, 2.0) for word in words)
+    facts = ClipFacts("en", 8.0, (PersonFacts(1, (Stretch("happy", 0.0, 8.0),), face=face),), likeliest=())
+    doubts = [clause for clause in check_sentence(sentence, facts).contradictions if "measured that" in clause]
+    assert doubts == [f"it was not measured that {phrase}" for phrase in wrong]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from emotion_qwen.analysis.facts import ClipFacts, Stretch, spoken_phrase
-from emotion_qwen.faces.face_claims import claims_in
+from emotion_qwen.faces.face_claims import claims_in, unknown_movements
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
 from emotion_qwen.strings import CHECKS, in_language
@@ -80,6 +80,8 @@ def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]
     movements = [stretch for person in facts.people for stretch in person.face]
     for word in claims_in(unquoted, language):
         yield "movement", spoken_phrase(word, language), word in _words(movements)
+    for phrase in unknown_movements(unquoted) if language == "en" else ():
+        yield "movement", phrase, False
     for word in voice_claims_in(unquoted, language):
         yield "voice", spoken_phrase(word, language), word in _words(facts.voice)
     times = [time for stretch in _stretches(facts) for time in (stretch.start, stretch.end)] + [facts.seconds]

@@ -8,6 +8,7 @@ bounds of "there" and "not there" nothing is claimed, because the measurement it
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -192,4 +193,21 @@ def claims_in(text: str, language: str = "en") -> list[str]:
     return _FINDER.words(text, language)
 
 
+def unknown_movements(text: str) -> list[str]:
+    """Return what an English text says of a part of the face that is no phrase of `PHRASES`, in lower case.
+
+    A model that mixes phrases says things that nothing measures, such as "the upper lip is pulled down".
+    """
+    left = text.lower()
+    for phrase in _LONGEST_FIRST:
+        left = left.replace(phrase, "")
+    return _PART_MOVES.findall(left)
+
+
 _FINDER = PhraseFinder(PHRASES)
+_LONGEST_FIRST = sorted((phrase for english, _ in PHRASES.values() for phrase in english), key=len, reverse=True)
+_PART_MOVES = re.compile(
+    r"\bthe (?:(?:upper|lower|inner|outer|left|right) )?(?:corners of the mouth|mouth corners|lips?|brows?|eyebrows?|"
+    r"mouth|jaw|chin|eyes?|eyelids?|gaze|head|cheeks?|nose|nostrils?) (?:is|are) (?!not\b)\w+"
+    r"(?: (?:up|down|open|closed|together|apart|back|forward|high|wide|sideways|raised|lowered)\b)?"
+)
