@@ -178,7 +178,7 @@ def test_a_conclusion_is_the_answer_of_the_report(analyzer, face_file, gray_clip
     seen, nothing = analyzer.conclude(reader, readings)
     report = analyzer.analyze(face_file)
     assert seen.label == report.label and seen.distribution == pytest.approx(report.distribution, abs=1e-6)
-    assert seen.gate == pytest.approx(report.gate, abs=1e-6) and (seen.channels, seen.people) == (("picture",), (0,))
+    assert seen.gate == pytest.approx(report.gate, abs=1e-6) and (seen.channels, seen.people) == (("picture",), (1,))
     assert (nothing.label, nothing.distribution, nothing.reason) == (None, {}, "no face was found")
 
 
