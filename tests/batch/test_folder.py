@@ -265,7 +265,7 @@ def test_request_names_everything_that_is_asked(analyzer):
     made = made_by(analyzer, Request())
     assert made == json.loads(json.dumps(made))
     assert set(made["asked"]) == {
-        "language", "start", "end", "context", "abstain_below",
+        "language", "start", "end", "fps", "window", "context", "abstain_below",
         "sound", "words", "audio", "audio_track", "transcript", "subtitle_track",
         "encoding", "recognizer", "reasoning", "about",
     }  # fmt: skip

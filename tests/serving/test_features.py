@@ -101,7 +101,8 @@ def test_the_document_tells_bodies_answer_and_errors(server):
     document = server.http.get("/openapi.json").json()
     asked = document["paths"][WHERE]["post"]
     form = asked["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"file", "labels", "language", "start", "end", "context", "about"} == set(form)
+    options = {"labels", "language", "start", "end", "fps", "window", "context", "about"}
+    assert {"file", "transcript", *options} == set(form)
     answer = asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert {"visual", "audio", "pooled", "gate"} <= set(document["components"]["schemas"][answer]["properties"])
     assert {"400", "401", "413", "415", "422", "429", "503", "504"} <= set(asked["responses"])

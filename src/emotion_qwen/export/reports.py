@@ -127,7 +127,7 @@ def _whole(path: Path) -> list[Any]:
 def _numbered_from_one(value: Any) -> Any:
     """Return the value of a report whose people count from 1; before schema 3.0.0 the first person was 0."""
     people = value.get("people") if isinstance(value, dict) else None
-    if not isinstance(people, list) or not any(isinstance(one, dict) and one.get("person") == 0 for one in people):
+    if not isinstance(people, list) or not any(isinstance(row, dict) and row.get("person") == 0 for row in people):
         return value
 
     def counted(rows: Any) -> Any:

@@ -7,7 +7,7 @@ function timelineTable(report, columns) {
     ...labels.map((label) => columns[label]), ...labels.map((label) => `${columns[label]}_raw`), "channels"];
   const number = (value) => (value === undefined || value === null ? "" : Number.isInteger(value) ? value.toFixed(1) : String(value));
   const text = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const subjects = [[null, report.timeline], ...report.people.map((person) => [person.person + 1, person.timeline])];
+  const subjects = [[null, report.timeline], ...report.people.map((person) => [person.person, person.timeline])];
   const rows = subjects.flatMap(([who, timeline]) => timeline.map((moment) => [
     text(report.source), who ?? "", number(moment.start), number(moment.end), text(moment.label),
     number(moment.distribution[moment.label]), ...(moment.valence_arousal ?? [null, null]).map(number),

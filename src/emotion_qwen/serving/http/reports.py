@@ -153,7 +153,7 @@ class ReportJob:
         features = await self.service.in_thread(lambda: analyzer.features(reading))
         clip = reading.prepared.clip
         provenance = {
-            **analyzer.made_by(self.request), "channels": channels,
+            **analyzer.made_by(reading.request), "channels": channels,
             "frames": len(clip.times),
             "seconds": list(whole_span(clip)), "warnings": list(clip.warnings),
         }  # fmt: skip

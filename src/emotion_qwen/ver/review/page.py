@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from emotion_qwen.errors import DataError, EmotionQwenError, MediaError
-from emotion_qwen.ver.review.reviews import Reviews, thumbnail
+from emotion_qwen.ver.review.reviews import Reviews, clip_thumbnail
 from emotion_qwen.ver.store.folder import SetFolder
 
 LARGEST = 1 << 20  # bytes of a request
@@ -83,7 +83,7 @@ def application(reviews: Reviews, host: str, port: int) -> Starlette:
     def small(request: Request) -> Response:
         file = reviews.media(f"{request.path_params['name']}.mp4")
         try:
-            picture = thumbnail(file) if file else b""
+            picture = clip_thumbnail(file) if file else b""
         except MediaError:
             picture = b""
         headers = {"Cache-Control": "private, max-age=3600"}

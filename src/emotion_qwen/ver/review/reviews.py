@@ -209,7 +209,7 @@ def _changed(corrections: Row, teacher: Row) -> Row:
 
 
 @lru_cache(maxsize=4096)
-def thumbnail(path: Path) -> bytes:
+def clip_thumbnail(path: Path) -> bytes:
     """Return a small JPEG of the middle of a clip.
 
     Raises:
