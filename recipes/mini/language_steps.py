@@ -60,6 +60,7 @@ TRAINING_FACTS = {
     "channels": ["picture", "sound", "words", "context"],
     "reads_facts": True,
     "scores": "likelihood",
+    "default": False,  # docs/results/mini.md: FER2013 and GoEmotions are below nano's
 }
 """What reports and commands need to know of the training."""
 
