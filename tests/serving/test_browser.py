@@ -353,7 +353,7 @@ def test_a_medium_that_needs_a_copy_is_shown(page, tmp_path):
 def test_several_files_words_and_a_span(page, tmp_path):
     make_demo_clip(tmp_path / "one.mp4")
     Image.fromarray(data.astronaut()).save(tmp_path / "two.jpg")
-    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nWonderful!\n")
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,200\nWonderful!\n")
     page.click("#more summary")
     page.set_input_files("#transcript", tmp_path / "words.srt")
     page.fill("#span-end", "1.5")
@@ -374,5 +374,5 @@ def test_several_files_words_and_a_span(page, tmp_path):
 
 def test_the_page_of_the_api_lists_the_requests(page, server):
     page.goto(f"{server.url}/docs")
-    page.wait_for_selector("text=/v1/emotion/analyze", timeout=PATIENCE)
+    page.get_by_text("/v1/emotion/analyze").first.wait_for(timeout=PATIENCE)
     shoot(page, "api")
