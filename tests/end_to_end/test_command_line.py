@@ -193,3 +193,9 @@ def test_pages_of_several_clips_have_an_index_that_a_second_run_extends(capsys, 
     assert run(capsys, "analyze", clips, *options)[0] == 0
     text = index.read_text(encoding="utf-8")
     assert text.count("<tr ") - 1 == 3 and 'href="later.html"' in text and text.count("data:image/jpeg") == 3
+
+
+@pytest.mark.usefixtures("nano_in_commands")
+def test_progress_leaves_nothing_in_a_log(tmp_path, capfd, gray_clip):
+    assert main(["analyze", str(gray_clip), "--json", "--every-frame", str(tmp_path / "frames.csv")]) == 0
+    assert capfd.readouterr().err == ""

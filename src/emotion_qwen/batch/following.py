@@ -6,7 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+def terminal_progress(*columns: ProgressColumn) -> Progress:
+    """Return a bar on standard error that is removed at its end; in a log, it would leave empty lines."""
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class Following:
@@ -18,13 +32,7 @@ class Following:
 
     def __init__(self, count: int) -> None:
         several = (BarColumn(), MofNCompleteColumn()) if count > 1 else (SpinnerColumn(),)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            *several,
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self._bar = terminal_progress(TextColumn("{task.description}"), *several, TimeElapsedColumn())
         self._task = self._bar.add_task("analyzing", total=count)
 
     def stage(self, text: str) -> None:

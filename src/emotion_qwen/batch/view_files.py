@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import Progress
 
+from emotion_qwen.batch.following import terminal_progress
 from emotion_qwen.errors import EmotionQwenError, MediaError, printable
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import EmotionReport
@@ -139,7 +139,7 @@ class ViewFiles:
         else:
             from emotion_qwen.export.every_frame import write_every_frame
 
-            with Progress(console=Console(stderr=True), transient=True) as bar:
+            with terminal_progress(*Progress.get_default_columns()) as bar:
                 task = bar.add_task(f"every frame of {file.name}", total=None)
                 write_every_frame(
                     target, analyzer, file, report, request,
