@@ -14,9 +14,11 @@ import wave
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from tests.conftest import SHARED
 from tests.serving.conftest import serving
 from tests.serving.test_rolling import RATE, voice
 
@@ -30,13 +32,14 @@ PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A browser whose camera shows the astronaut and whose microphone hums with the pitch of a voice."""
+def browser(tmp_path_factory, request):
+    """A browser whose camera shows the astronaut and whose microphone plays a real voice, or else hums."""
+    heard = request.getfixturevalue("speech") if SHARED.is_dir() else voice(4)
     folder = tmp_path_factory.mktemp("devices")
     arguments = [
         "--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={camera(folder / 'camera.y4m')}",
-        f"--use-file-for-fake-audio-capture={microphone(folder / 'microphone.wav')}",
+        f"--use-file-for-fake-audio-capture={microphone(folder / 'microphone.wav', heard)}",
     ]  # fmt: skip
     with playwright.sync_playwright() as started:
         running = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -56,12 +59,12 @@ def camera(path: Path) -> Path:
     return path
 
 
-def microphone(path: Path) -> Path:
+def microphone(path: Path, samples: np.ndarray) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes((voice(4) * 20000).astype("<i2").tobytes())
+        file.writeframes((samples / np.abs(samples).max() * 20000).astype("<i2").tobytes())
     return path
 
 
@@ -157,7 +160,7 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     assert "undefined" not in page.inner_text("body")
 
 
-def test_the_camera_and_the_microphone_give_a_rolling_report(page, server):
+def test_the_camera_and_the_microphone_give_a_rolling_report(page, server, speech):
     page.click("#tab-live")
     assert page.is_visible("#live-consent") and page.is_checked("#microphone")
     page.click("#live-start")

@@ -427,4 +427,5 @@ onLanguage(() => {
   byId("live-kept").textContent = say("live_kept", { span: facts.span });
   if (byId("live-state").dataset.say) state(byId("live-state").dataset.say);
   draw();
+  if (now.stream) showAge();
 });

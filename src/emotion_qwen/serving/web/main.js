@@ -95,7 +95,8 @@ function choose(tab) {
     other.tabIndex = other === tab ? 0 : -1;
     byId(other.getAttribute("aria-controls")).hidden = other !== tab;
   }
-  byId(tab.id === "tab-live" ? "live-options" : "file-options").append(byId("options"));  // shared by both tabs
+  if (tab.id === "tab-live") byId("live-options").append(byId("options"));  // shared by both tabs
+  else byId("more").before(byId("options"));
   if (tab.id !== "tab-live") stop();
 }
 for (const [number, tab] of tabs.entries()) {
