@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
@@ -89,7 +90,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
 @click.option("--every-frame", type=PATH, default=None, help="Save a row per face and frame: a table or a folder.")
 @click.option("--fps", type=_POSITIVE, default=None, help="Frames per second to analyze; default: as trained.")
-@click.option("--window", type=_POSITIVE, default=2.0, show_default=True, help="Seconds per window of the timeline.")
+@click.option("--window", type=_POSITIVE, default=LENGTH, show_default=True, help="Seconds per window of the timeline.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
 @click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model reason step by step.")
 @click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")

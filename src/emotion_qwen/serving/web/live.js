@@ -244,7 +244,8 @@ function showAge() {
 /** Write the seconds of the session under the first and the last label of the history. */
 function drawAxis() {
   const shown = now.history.slice(-MOST_HISTORY);
-  byId("live-axis").replaceChildren(...[shown[0], shown[Math.floor(shown.length / 2)], shown[shown.length - 1]].map(({ until }) => {
+  const ticks = new Set([shown[0], shown[Math.floor(shown.length / 2)], shown[shown.length - 1]]);
+  byId("live-axis").replaceChildren(...[...ticks].map(({ until }) => {
     const tick = document.createElement("span");
     tick.textContent = `${until.toFixed(0)} s`;
     return tick;
