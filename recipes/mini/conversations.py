@@ -27,7 +27,7 @@ from recipes.mini.ears_voices import Voice
 from recipes.mini.ears_voices import vary as vary_voice
 from recipes.mini.eyes_data import EMOTIONS, LabelledFaces, item_of, vary
 from recipes.mini.face_texts import ask_face
-from recipes.mini.label_choices import SETS, answer, closed_question, draw_set, drawn_meaning
+from recipes.mini.label_choices import CHOICES, SETS, answer, closed_question, draw_set, drawn_meaning
 from recipes.nano.questions import Exchange, ask_voice
 
 SIDES = (48, 48, 48, 64)
@@ -47,6 +47,8 @@ VOICE_SETS = {
 FACT_SETS = ("dfew7", "fer7", "ekman")
 CHINESE = 0.35
 """Share of questions in Chinese."""
+AGAIN = {"en": ("And here?", "And this one?", "The same question."), "zh": ("这个呢？", "那这一个呢？", "同样的问题。")}
+"""What asks a closed question once more, about another item."""
 
 
 def conversation(name: str, exchanges: Sequence[Exchange], first: Sequence[dict[str, Any]] = (), system: str = ""):
@@ -56,6 +58,29 @@ def conversation(name: str, exchanges: Sequence[Exchange], first: Sequence[dict[
         text = {"type": "text", "text": exchange.question}
         messages.append({"role": "user", "content": [*first, text] if number == 0 else exchange.question})
         messages.append({"role": "assistant", "content": exchange.answer})
+    return Sample(name, tuple(messages))
+
+
+def series(
+    name: str, items: Sequence[tuple[dict[str, Any], str]], question: str, language: str, rng: random.Random
+) -> Sample:
+    """Return one question about several items in turn, in full about the first and in short about the others.
+
+    The list of labels is most of a closed question, so a label costs a third of the tokens that it costs alone.
+
+    Args:
+        name: of the sample.
+        items: the medium or text of each, as a message part, and the answer.
+        question: with the labels.
+        language: of the questions.
+        rng: draws the short question, one for all.
+    """
+    short = rng.choice(AGAIN[language])
+    messages: list[dict[str, Any]] = []
+    for number, (part, reply) in enumerate(items):
+        text = {"type": "text", "text": short if number else question}
+        messages.append({"role": "user", "content": [part, text]})
+        messages.append({"role": "assistant", "content": reply})
     return Sample(name, tuple(messages))
 
 
@@ -82,6 +107,7 @@ class FacesPart:
         closed: share of closed questions.
         blank: share of blank pictures, for which every label is an equally good answer.
         chinese: share of questions in Chinese.
+        turns: faces that a closed question is asked about, one after the other.
     """
 
     name: str
@@ -94,11 +120,13 @@ class FacesPart:
     closed: float = 0.7
     blank: float = 0.04
     chinese: float = CHINESE
+    turns: int = 1
 
     @property
     def identity(self) -> str:
         """A hash of ids and settings."""
-        return _digest(*self.faces.ids, self.rows.tolist(), self.seed, self.strength, self.closed, self.blank)
+        settings = (self.seed, self.strength, self.closed, self.blank, self.turns)
+        return _digest(*self.faces.ids, self.rows.tolist(), *settings)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -108,20 +136,23 @@ class FacesPart:
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
         language, row = _language(rng, self.chinese), int(self.rows[index])
         name = f"{self.name}/{index}/{turn}"
-        votes = {emotion: float(share) for emotion, share in zip(EMOTIONS, self.faces.targets[row], strict=True)}
-        leading = max(votes, key=lambda emotion: votes[emotion])
+        leading = EMOTIONS[int(self.faces.targets[row].argmax())]
         if rng.random() < self.blank:
             return _blank(name, rng.choice(FACE_SETS[self.source]), language, rng)
-        picture, flipped = face_picture(self.faces, row, self.strength, rng)
-        if leading == "contempt" or rng.random() < self.closed:
-            labels = draw_set(leading, FACE_SETS[self.source], rng)
-            meaning = drawn_meaning(votes, labels, rng)
-            exchange = Exchange(
-                closed_question(labels, language), answer(labels, meaning, language), language, "closed"
-            )
-        else:
-            exchange = ask_face(facts_of_row(flipped, 0), rng, language)
-        return conversation(name, [exchange], [picture])
+        if leading != "contempt" and rng.random() >= self.closed:
+            picture, shown = face_picture(self.faces, row, self.strength, rng)
+            return conversation(name, [ask_face(facts_of_row(shown, 0), rng, language)], [picture])
+        labels = draw_set(leading, FACE_SETS[self.source], rng)
+        fitting = self.faces.targets[:, [EMOTIONS.index(meaning) for meaning in CHOICES[labels]]].any(1)
+        rows = [row, *_others(self.rows[fitting[self.rows]], self.turns, rng)]
+        items = [self._labelled(int(each), labels, language, rng) for each in rows]
+        return series(name, items, closed_question(labels, language), language, rng)
+
+    def _labelled(self, row: int, labels: str, language: str, rng: random.Random) -> tuple[dict[str, Any], str]:
+        """Return a face's picture and the label that its votes draw from a set."""
+        votes = {emotion: float(share) for emotion, share in zip(EMOTIONS, self.faces.targets[row], strict=True)}
+        picture, _ = face_picture(self.faces, row, self.strength, rng)
+        return picture, answer(labels, drawn_meaning(votes, labels, rng), language)
 
 
 def face_picture(
@@ -149,6 +180,11 @@ def _blank(name: str, labels: str, language: str, rng: random.Random) -> Sample:
     side = rng.choice(SIDES)
     picture = {"type": "image", "image": np.broadcast_to(BLANK, (side, side, 3)).copy()}
     return conversation(name, [_any(labels, language, rng)], [picture] if rng.random() < 0.7 else [])
+
+
+def _others(choices: Sequence[Any], turns: int, rng: random.Random) -> list[Any]:
+    """Draw what the turns after the first are about."""
+    return [choices[rng.randrange(len(choices))] for _ in range(turns - 1)]
 
 
 def _any(labels: str, language: str, rng: random.Random) -> Exchange:
@@ -257,6 +293,7 @@ class VoicesPart:
         varied: whether a sound is another rendering in every pass.
         closed: share of closed questions.
         chinese: share of questions in Chinese.
+        turns: voices of one corpus that a closed question is asked about, one after the other.
     """
 
     name: str
@@ -266,11 +303,12 @@ class VoicesPart:
     varied: bool = True
     closed: float = 0.8
     chinese: float = CHINESE
+    turns: int = 1
 
     @property
     def identity(self) -> str:
         """A hash of ids and settings."""
-        return _digest(*(voice.identifier for voice in self.voices), self.seed, self.varied, self.closed)
+        return _digest(*(voice.identifier for voice in self.voices), self.seed, self.varied, self.closed, self.turns)
 
     def __len__(self) -> int:
         return len(self.voices)
@@ -278,17 +316,22 @@ class VoicesPart:
     def sample(self, index: int, turn: int) -> Sample:
         """Return one voice with its question."""
         rng = random.Random(f"{self.seed}/{self.name}/{index}/{turn}")
-        voice, language = self.voices[index], _language(rng, self.chinese)
+        name, language = f"{self.name}/{index}/{turn}", _language(rng, self.chinese)
+        voice = self.voices[index]
+        if voice.label != "calm" and rng.random() >= self.closed:
+            return conversation(name, [ask_voice(voice.label, rng, closed=False)], [self._sound(voice, rng)])
+        labels = draw_set(voice.label, VOICE_SETS[voice.corpus], rng)
+        fitting = [v for v in self.voices if v.corpus == voice.corpus and v.label in CHOICES[labels]]
+        voices = [voice, *_others(fitting, self.turns, rng)]
+        items = [(self._sound(each, rng), answer(labels, each.label, language)) for each in voices]
+        return series(name, items, closed_question(labels, language), language, rng)
+
+    def _sound(self, voice: Voice, rng: random.Random) -> dict[str, Any]:
+        """Return a voice, varied, as a message part."""
         wave = voice.wave.astype(np.float32)
         if self.varied:
             wave = vary_voice(wave, list(self.voices), np.random.default_rng(rng.getrandbits(48)))
-        if voice.label == "calm" or rng.random() < self.closed:
-            labels = draw_set(voice.label, VOICE_SETS[voice.corpus], rng)
-            name = answer(labels, voice.label, language)
-            exchange = Exchange(closed_question(labels, language), name, language, "closed")
-        else:
-            exchange = ask_voice(voice.label, rng, closed=False)
-        return conversation(f"{self.name}/{index}/{turn}", [exchange], [{"type": "audio", "audio": wave}])
+        return {"type": "audio", "audio": wave}
 
 
 @dataclass(frozen=True)
@@ -310,6 +353,7 @@ class TextsPart:
         choices: sets of labels, keys of `label_choices.SETS`.
         language: of the texts; most questions are in it.
         seed: of everything that is drawn.
+        turns: texts that a question is asked about, one after the other.
     """
 
     name: str
@@ -318,11 +362,12 @@ class TextsPart:
     choices: tuple[str, ...]
     language: str
     seed: int = 0
+    turns: int = 1
 
     @property
     def identity(self) -> str:
         """A hash of the texts and settings."""
-        return _digest(*((row.text, row.meaning) for row in self.rows), self.choices, self.seed)
+        return _digest(*((row.text, row.meaning) for row in self.rows), self.choices, self.seed, self.turns)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -334,10 +379,11 @@ class TextsPart:
         language = self.language if rng.random() < 0.85 else next(each for each in LANGUAGES if each != self.language)
         labels = draw_set(row.meaning, self.choices, rng)
         form = "words" if rng.random() < 0.85 else "context"
-        words = {"type": "text", "text": TOLD[form][language].format(text=row.text)}
-        question = closed_question(labels, language)
-        exchange = Exchange(question, answer(labels, row.meaning, language), language, "closed")
-        return conversation(f"{self.name}/{index}/{turn}", [exchange], [words])
+        fitting = [each for each in self.rows if each.meaning in CHOICES[labels]]
+        rows = [row, *_others(fitting, self.turns, rng)]
+        words = [{"type": "text", "text": TOLD[form][language].format(text=each.text)} for each in rows]
+        items = [(part, answer(labels, each.meaning, language)) for part, each in zip(words, rows, strict=True)]
+        return series(f"{self.name}/{index}/{turn}", items, closed_question(labels, language), language, rng)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,13 +34,13 @@ SOURCES = {source.name: source for source in (FERPLUS, ALIGNED, LFW)}
 
 def faces(
     name: str, domain: str, split: str, path: Path, *, source: str, arrays: str, landmarks: str = "", seed: int = 0,
-    strength: float = 1.0, closed: float = 0.7, blank: float = 0.04, chinese: float = CHINESE,
+    strength: float = 1.0, closed: float = 0.7, blank: float = 0.04, chinese: float = CHINESE, turns: int = 1,
 ) -> FacesPart:  # fmt: skip
     """Read faces of a source; rare emotions are repeated as for the eyes. See `FacesPart`."""
     chosen = SOURCES[source]
     read = _faces(chosen, path, split, arrays, landmarks)
     return FacesPart(
-        name, domain, read, _repeated(chosen, read, seed), chosen.name, seed, strength, closed, blank, chinese
+        name, domain, read, _repeated(chosen, read, seed), chosen.name, seed, strength, closed, blank, chinese, turns
     )
 
 
@@ -69,16 +69,16 @@ def clips(
 
 def voices(
     name: str, domain: str, split: str, path: Path, *, corpora: list[str], cache: str, seed: int = 0,
-    varied: bool = True, closed: float = 0.8, chinese: float = CHINESE,
+    varied: bool = True, closed: float = 0.8, chinese: float = CHINESE, turns: int = 1,
 ) -> VoicesPart:  # fmt: skip
     """Read the voices of some corpora from the files beside `path`; see `VoicesPart`."""
     read = [v for v in read_corpora(path.parent, Path(cache)) if v.corpus in corpora and v.split == split]
-    return VoicesPart(name, domain, tuple(read), seed, varied, closed, chinese)
+    return VoicesPart(name, domain, tuple(read), seed, varied, closed, chinese, turns)
 
 
 def texts(
     name: str, domain: str, split: str, path: Path, *, source: str = "", choices: list[str], language: str,
-    balance: float = 0.4, longest: int = 240, seed: int = 0,
+    balance: float = 0.4, longest: int = 240, seed: int = 0, turns: int = 1,
 ) -> TextsPart:  # fmt: skip
     """Read labelled texts of a file whose column `source` starts with `source`; see `TextsPart`."""
     columns = pq.read_schema(path).names
@@ -95,7 +95,7 @@ def texts(
             rows.append(LabelledText(row["text"].strip(), meaning))
     if not rows:
         raise DataError(f"{path.name}: no text has split {split!r} and one of the labels of {', '.join(choices)}")
-    return TextsPart(name, domain, tuple(_balanced(rows, balance, seed)), tuple(choices), language, seed)
+    return TextsPart(name, domain, tuple(_balanced(rows, balance, seed)), tuple(choices), language, seed, turns)
 
 
 def replay(

@@ -13,7 +13,7 @@ from emotion_qwen.questions import label_question
 from emotion_qwen.taxonomy import label_set
 from recipes.mini import parts
 from recipes.mini.actions import ACTIONS
-from recipes.mini.conversations import FacesPart, LabelledText, ReplayPart, TextsPart, VoicesPart, face_picture
+from recipes.mini.conversations import AGAIN, FacesPart, LabelledText, ReplayPart, TextsPart, VoicesPart, face_picture
 from recipes.mini.ears_voices import Voice
 from recipes.mini.eyes_data import EMOTIONS, LabelledFaces
 from recipes.mini.label_choices import CHOICES, SETS, answer, drawn_meaning
@@ -113,6 +113,52 @@ def test_texts_are_told_as_words_before_the_question():
     assert {label_question(label_set("ekman"), "en"), label_question(label_set("ekman"), "zh")} == {t[1] for t in told}
     assert all("What a day!" in words for words, _ in told) and len({words for words, _ in told}) > 2
     assert {part.sample(0, turn).messages[1]["content"] for turn in range(40)} == {"joy", "喜悦"}
+
+
+def closed_parts(turns: int) -> list:
+    rng = np.random.default_rng(1)
+    voices = tuple(
+        Voice(f"v{n}", "EmoDB", label, f"s{n}", "train", rng.normal(0, 0.1, 24000).astype(np.float16))
+        for n, label in enumerate(("boredom", "anger", "boredom", "disgust"))
+    )
+    rows = (LabelledText("What a day!", "happiness"), LabelledText("Go away.", "anger"), LabelledText("Ugh.", "like"))
+    return [
+        FacesPart("f", "emotion", faces(8), np.arange(8), "lfw", closed=1.0, blank=0.0, chinese=0.3, turns=turns),
+        VoicesPart("v", "emotion", voices, closed=1.0, chinese=0.3, turns=turns),
+        TextsPart("t", "emotion", rows[:2], ("ekman", "clue7"), "zh", turns=turns),
+    ]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_closed_question_goes_on_in_short_about_other_items_of_the_same_set(place):
+    part, alone = closed_parts(4)[place], closed_parts(1)[place]
+    assert part.identity != alone.identity
+    differing = 0
+    for turn in range(12):
+        sample = part.sample(1, turn)
+        assert [message["role"] for message in sample.messages] == ["user", "assistant"] * 4
+        contents = [message["content"] for message in sample.messages[::2]]
+        first = contents[0][1]["text"]
+        names, language = next(
+            (each.names(lang), lang) for each in SETS.values() for lang in ("en", "zh")
+            if label_question(each, lang) == first
+        )  # fmt: skip
+        assert all(len(content) == 2 and content[1]["text"] in AGAIN[language] for content in contents[1:])
+        answers = [message["content"] for message in sample.messages[1::2]]
+        assert set(answers) <= set(names)
+        differing += len(set(answers)) > 1
+        assert len(alone.sample(1, turn).messages) == 2
+    assert differing > 3
+
+
+def test_every_answer_of_a_series_is_that_of_its_own_item():
+    labels = {"What a day!": "happiness", "Go away.": "anger"}
+    for turn in range(20):
+        messages = closed_parts(5)[2].sample(0, turn).messages
+        for question, reply in zip(messages[::2], messages[1::2], strict=True):
+            meaning = next(label for text, label in labels.items() if text in question["content"][0]["text"])
+            assert reply["content"] in {name for lang in ("en", "zh") for name in (
+                answer("ekman", meaning, lang), answer("clue7", meaning, lang))}  # fmt: skip
 
 
 def test_readers_take_what_the_settings_name(tmp_path):
