@@ -43,6 +43,12 @@ def mini_digest() -> str | None:
     return hashlib.sha256(MINI_OVERLAY.read_bytes()).hexdigest() if MINI_OVERLAY.is_file() else None
 
 
+def mini_is_better() -> bool:
+    """Whether mini was measured to be at least as good as nano at everything, so that it is the default."""
+    facts = MINI_OVERLAY.parent / "training_facts.json"
+    return not facts.is_file() or json.loads(facts.read_text(encoding="utf-8")).get("default", True)
+
+
 def fetched_digest(name: str) -> str | None:
     """Return the digest of what a fetched part was made from; None where it is not in the cache."""
     try:

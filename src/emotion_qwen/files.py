@@ -64,7 +64,7 @@ def staged(path: Path, *, sync: bool = True) -> Iterator[Path]:
     suffix = target.suffix if len(os.fsencode(target.suffix)) < LONGEST_NAME // 4 else ""
     draft = target.with_name(f".part-{_HOST}-{os.getpid()}-{next(_numbers)}{suffix}")
     try:
-        _check_is_no_folder(path)
+        check_is_no_folder(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.parent not in _swept:
             remove_drafts(target.parent)
@@ -196,7 +196,7 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         StorageError: the path is a folder or device.
     """
-    _check_is_no_folder(path)
+    check_is_no_folder(path)
     if not path.is_file():
         return
     place = 0
@@ -240,7 +240,12 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def _check_is_no_folder(path: Path) -> None:
+def check_is_no_folder(path: Path) -> None:
+    """Refuse a path that cannot become a file.
+
+    Raises:
+        StorageError: it is a folder or a device.
+    """
     if path.exists() and not path.is_file():
         raise StorageError(f"{str(path)!r} is a folder or a device; expected the name of a file")
 

@@ -380,6 +380,9 @@ def test_mini_is_assembled_and_becomes_the_default(mini, index, capsys, tmp_path
 
 def test_a_mini_that_is_worse_at_something_is_used_by_name_only(mini, index, capsys):
     (mini / "training_facts.json").write_text('{"default": false}')
+    assert resolver.find_model(None).name == "nano"
+    assert capsys.readouterr().err.startswith("model: nano, because mini names some emotions less reliably")
+    resolver._say_once.cache_clear()
     assert call(capsys, "mini", "--from", index)[0] == 0
     assert resolver.find_model(None).name == "nano" and resolver.find_model("mini").name == "mini"
     assert capsys.readouterr().err.startswith("model: nano, because mini names some emotions less reliably")

@@ -14,8 +14,9 @@ from rich.console import Console
 from tests.documents import ROOT
 from tests.views.reports import KINDS
 
+from emotion_qwen.media.file_warnings import FILE_WARNINGS, file_warning
 from emotion_qwen.records import Cue
-from emotion_qwen.strings import FILE_WARNINGS, MEASURES, file_warning
+from emotion_qwen.strings import MEASURES
 from emotion_qwen.views.html import compose_page
 from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.render import show_report
@@ -51,6 +52,14 @@ def english(text: str) -> list[str]:
     return [word for word in WORD.findall(text) if len(word) > 1 and word not in NAMES]
 
 
+def latin_marks(text: str) -> list[str]:
+    """List the Latin punctuation of a Chinese text: a comma, colon, semicolon, stop or bracket beside Chinese."""
+    text = re.sub(r"`[^`]*`|“[^”]*”|https?://\S+|<[^>]*>", " ", text)
+    return re.findall(
+        r"\S*[\u4e00-\u9fff%）\d}][,;:](?=\s|$)|\S*[\u4e00-\u9fff]\.(?=\s|$)|\([^)]*[\u4e00-\u9fff][^)]*\)", text
+    )
+
+
 def test_the_texts_are_found() -> None:
     names = {name for name, _ in tables()}
     assert {"emotion_qwen.strings.PHRASES", "emotion_qwen.strings.SENTENCES"} <= names and len(names) >= 8
@@ -60,6 +69,7 @@ def test_the_texts_are_found() -> None:
 @pytest.mark.parametrize(("name", "table"), tables(), ids=[name for name, _ in tables()])
 def test_chinese_texts_are_chinese(name: str, table: dict) -> None:
     assert not {key: words for key, (_, chinese) in table.items() if (words := english(chinese))}
+    assert not {key: marks for key, (_, chinese) in table.items() if (marks := latin_marks(chinese))}
 
 
 def test_the_review_page_is_chinese_where_it_says_so() -> None:
@@ -86,6 +96,7 @@ def test_the_views_of_a_chinese_report_are_chinese() -> None:
     for view in (console.export_text(), markdown, re.sub(r"<[^>]*>", " ", page), *attributes):
         known = {report.provenance["weights"], report.provenance["label_set"], report.source}
         assert not set(english(view)) - known - set(WORD.findall(" ".join(known)))
+        assert not latin_marks(view)
 
 
 def warnings_of(path: Path) -> list[str]:
@@ -129,6 +140,17 @@ def test_a_translated_warning_keeps_its_values() -> None:
     text = "2 of 43 frames could not be decoded and are left out"
     assert file_warning(text, "zh") == "43 帧中有 2 帧无法解码，已略去" and file_warning(text, "en") == text
     assert file_warning("something new", "zh") == "something new"
+
+
+def test_latin_marks_are_recognised() -> None:
+    assert latin_marks("高兴 63%, 悲伤 2%。时段: 平滑后; 一 (二) 三.") == [
+        "63%,",
+        "2%。时段:",
+        "平滑后;",
+        "(二)",
+        "三.",
+    ]
+    assert not latin_marks("高兴 63%、悲伤 2%，时段：平滑后（峰值 1.6）。0:10，“a, b”。")
 
 
 def test_english_is_recognised() -> None:

@@ -104,7 +104,7 @@ def test_what_matters_stands_in_the_page_without_its_script(tmp_path):
         "≠ disagrees", "no answer", "×1.80", "pitch, Hz 241",
         "The tears at the start are of tension", "relieved", "observe", "It worked! It really worked.",
         "Exam results are announced.", "· calibrated", "emotion expert 0.65", "clip_settings",
-        "a face shows an expression, not what a person feels", "The clip itself is not part of this page.",
+        "A face shows an expression, not what a person feels.", "The clip itself is not part of this page.",
     ):  # fmt: skip
         assert expected in text, expected
 

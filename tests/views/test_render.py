@@ -83,7 +83,7 @@ def test_the_view_says_what_matters():
         "clips/interview.mp4", "happy  55%", "valence +0.26", "person", "gate: general expert 0.35", "dfew7",
         "warning: 2 of 43 frames", "open words:", "1. observe", "Exam results are announced.", "It worked!",
         "episodes, smoothed: ■ sad 0.0–9.0 s (peak 2.5, 70%)",
-        "calibrated", "a face shows an expression, not what a person feels",
+        "calibrated", "A face shows an expression, not what a person feels. Faces are located",
         "pitch, Hz 241 · clip's pitch, Hz 198 · level, dB of full scale −18.4",
     ):  # fmt: skip
         assert expected in text, expected
@@ -158,7 +158,9 @@ def test_disagreement_and_absence_are_told_by_words():
 
 def test_chinese_reports_speak_chinese():
     text = view(KINDS["chinese"](), 120)
-    assert "■ 高兴  55%" in text and "[测得]" in text and "[生成]" in text and "门控：" not in text
+    assert (
+        "■ 高兴  55%" in text and "[测得]" in text and "[生成]" in text and "门控：通用专家 0.35，情感专家 0.65" in text
+    )
     assert " 悲伤" in line_of(text, "全片") and "person" not in text and "gate" not in text
 
 

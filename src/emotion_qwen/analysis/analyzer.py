@@ -47,11 +47,12 @@ from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import CenterFaceDetector, FaceDetector
 from emotion_qwen.media.clip import Sources
+from emotion_qwen.media.file_warnings import file_warning
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
 from emotion_qwen.questions import describe_question, label_question
 from emotion_qwen.records import CHANNELS, EmotionReport
-from emotion_qwen.strings import PHRASES, SENTENCES, file_warning, in_language
+from emotion_qwen.strings import PHRASES, SENTENCES, in_language
 from emotion_qwen.taxonomy import OWN
 
 SPARSE = 0.9

@@ -137,12 +137,12 @@ def analyze(
     _quiet()
     request_options["reasoning"] = _reasoning(*thought)
     request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
-    analyzer = Analyzer.load(**options)
-    if not analyzer.hears and not demo:
-        files = find_media(paths)  # sounds in folders are only for models with audio input
     views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
-    check_outputs({**views.places(files), **{name: [path] for name, path in single.items() if path}}, files)
+    check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
+    analyzer = Analyzer.load(**options)
+    if not analyzer.hears and not demo:  # sounds in folders are only for models with audio input
+        views = ViewFiles.of(targets, files := find_media(paths))
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(made_by(analyzer, request), output, features)
     waiting = results.waiting(files)

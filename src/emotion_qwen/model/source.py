@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
 from emotion_qwen.cache import MINI as MINI_NAME
-from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest
+from emotion_qwen.cache import fetched_digest, fetched_folder, mini_digest, mini_is_better
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.model.folder import check_folder, weight_files
 
@@ -135,14 +135,13 @@ def default_model() -> str:
     """
     if mini_digest() is None:
         return NANO_NAME
+    if not mini_is_better():
+        _say_once("model: nano, because mini names some emotions less reliably; mini writes more: --model mini")
+        return NANO_NAME
     try:
         fetched_mini()
     except CheckpointError as error:
         _say_once(f"model: nano, because {error}")
-        return NANO_NAME
-    facts = fetched_folder(MINI_NAME) / "training_facts.json"
-    if facts.is_file() and not json.loads(facts.read_text(encoding="utf-8")).get("default", True):
-        _say_once("model: nano, because mini names some emotions less reliably; mini writes more: --model mini")
         return NANO_NAME
     _say_once("model: mini (--model nano is smaller and faster)")
     return MINI_NAME

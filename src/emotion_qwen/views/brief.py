@@ -26,7 +26,7 @@ LONGEST = 25
 STATIONS = 5
 """Emotions in a headline; of more, the first and the last ones are shown."""
 NARROWEST = 40
-SUMMARY_LINES = 4
+SUMMARY_LINES, CUE_LINES = 4, 2
 BARS, WARNINGS = 3, 2
 
 
@@ -34,15 +34,16 @@ def show_brief(report: EmotionReport, console: Console) -> None:
     """Print the answer, when it changes, who shows what, and the strongest evidence, in at most `LONGEST` lines."""
     width = max(console.width - 4, NARROWEST)  # minus the border and padding of the panel
     say = in_language(PHRASES, report.language)
+    summary = terminal.sentence(report.summary, GENERATED, say)
     # In order of display, each with its priority: 0 is never left out.
     parts: list[tuple[int, RenderableType | None]] = [
         (0, arc_headline(report, say)),
-        (1, _clipped(terminal.sentence(report.summary, GENERATED, say), SUMMARY_LINES, width, console, report)),
+        (1, _clipped(summary, SUMMARY_LINES, width, console) if report.summary else None),
         (5, _blank(terminal.bars(report, width, BARS))),
         (2, _blank(terminal.strips(report, say, width, brief=True))),
         (3, _blank(terminal.people(report, say, width, most=4))),
         (4, _movements(report, say, width)),
-        (6, _evidence(report, say, width)),
+        (6, _evidence(report, say, width, console)),
         (0, terminal.warning_lines(report, say, WARNINGS)),
     ]
     shown = [(priority, part, _height(part, width, console)) for priority, part in parts if part is not None]
@@ -100,8 +101,8 @@ def _seconds(time: float, report: EmotionReport) -> str:
     return f"{time:.0f}" if longest >= 10 else f"{time:.1f}"
 
 
-def _evidence(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
-    """Return the two strongest cues, one line each, and the channels that disagree."""
+def _evidence(report: EmotionReport, say: Phrases, width: int, console: Console) -> RenderableType | None:
+    """Return the two strongest cues and the channels that disagree."""
     lines = []
     for cue in report.cues[:2]:
         when, whose = cue_place(report, cue, say)
@@ -109,12 +110,11 @@ def _evidence(report: EmotionReport, say: Phrases, width: int) -> RenderableType
         lines.append(line + terminal.sentence(cue.text, cue.kind, say))
     against = [channel for channel in report.channels if channel.label and not channel.agrees]
     if against:
-        names = ", ".join(f"{say[each.channel]}: {label_name(report, each.label)}" for each in against)
+        names = say["comma"].join(
+            f"{say[each.channel]}{say['colon']}{label_name(report, each.label)}" for each in against
+        )
         lines.append(Text.assemble((f"≠ {say['disagrees']}  ", "bold red"), names))
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
-        line.truncate(width, overflow="ellipsis")
-    return Group(Text(""), *lines) if lines else None
+    return Group(Text(""), *(_clipped(line, CUE_LINES, width, console) for line in lines)) if lines else None
 
 
 def _movements(report: EmotionReport, say: Phrases, width: int) -> RenderableType | None:
@@ -123,7 +123,7 @@ def _movements(report: EmotionReport, say: Phrases, width: int) -> RenderableTyp
     for person in report.people[:3]:
         texts = [text.rstrip(".。") for text, _ in movement_lines(report, person, say)[:3]]
         if texts:
-            line = Text.assemble((f"{say['person']} {person.person}  ", "bold"), "; ".join(texts))
+            line = Text.assemble((f"{say['person']} {person.person}  ", "bold"), say["semicolon"].join(texts))
             line.truncate(width, overflow="ellipsis")
             lines.append(line)
     return Group(*lines) if lines else None
@@ -133,10 +133,8 @@ def _blank(part: RenderableType | None) -> RenderableType | None:
     return None if part is None else Group(Text(""), part)
 
 
-def _clipped(text: Text, most: int, width: int, console: Console, report: EmotionReport) -> RenderableType | None:
-    """Return a text cut to so many lines, or None if the report has no summary."""
-    if not report.summary:
-        return None
+def _clipped(text: Text, most: int, width: int, console: Console) -> RenderableType:
+    """Return a text cut to so many lines."""
     lines = list(text.wrap(console, width))
     if len(lines) > most:
         lines = lines[:most]

@@ -85,7 +85,8 @@ def _answer(report: EmotionReport, say: Phrases) -> Iterator[str]:
             whole = f" · {say['untrained']}{whole}"
         yield source + whole
         if abstention(report) is not None:
-            yield f"> [!WARNING]\n> **{say['not_sure']}**: {say['leans'].format(label=name)}; {reason}."
+            doubt = f"{say['leans'].format(label=name)}{say['semicolon']}{reason}{say['stop']}"
+            yield f"> [!WARNING]\n> **{say['not_sure']}**{say['colon']}{doubt}"
     if note := about_note(report, say):
         yield f"> [!NOTE]\n> {note}"
     if report.summary:
@@ -119,7 +120,7 @@ def _episodes(report: EmotionReport, say: Phrases) -> Iterator[str]:
     for name, episodes in owners:
         for episode in episodes:
             label = escape(label_name(report, episode.label))
-            peak = f"{say['peak']} {episode.peak:.1f} {say['second']}, {episode.share:.0%}"
+            peak = f"{say['peak']} {episode.peak:.1f} {say['second']}{say['comma']}{episode.share:.0%}"
             rows.append(f"| {name} | {label} | {time_span(episode.onset, episode.offset, say)} | {peak} |")
             name = ""
     name = say["clip"]
@@ -140,10 +141,12 @@ def _people(report: EmotionReport, say: Phrases) -> Iterator[str]:
     for person in report.people:
         first, *rest = map(escape, leading(report, person.distribution, 3))
         sighting = (
-            "" if is_still(report) else f"{time_span(person.start, person.end, say)}, {person.frames} {say['frames']}"
+            ""
+            if is_still(report)
+            else say["comma"].join((time_span(person.start, person.end, say), f"{person.frames} {say['frames']}"))
         )
         affect = " / ".join(signed(value) for value in person.valence_arousal or ())
-        rows.append(f"| {person.person} | **{first}**, {', '.join(rest)} | {sighting} | {affect} |")
+        rows.append(f"| {person.person} | {say['listed'].join((f'**{first}**', *rest))} | {sighting} | {affect} |")
     yield f"### {_head('people', say)}"
     heads = f"| {say['person']} | {say['feels']} | {say['seen']} | {say['valence']} / {say['arousal']} |"
     yield "\n".join([heads, "|---|---|---|---|", *rows])
@@ -199,8 +202,8 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
         yield f"### {_head('why', say)}"
         yield "\n".join(lines)
     if report.words:
-        words = ", ".join(word_name(report, word) for word in report.words)
-        yield f"{_head('words_open', say)}: {_sentence(words, GENERATED, say)}"
+        words = say["listed"].join(word_name(report, word) for word in report.words)
+        yield f"{_head('words_open', say)}{say['colon']}{_sentence(words, GENERATED, say)}"
     if report.reasoning:
         yield f"### {_head('reasoning', say)}"
         steps = enumerate(report.reasoning.items(), 1)
@@ -218,12 +221,12 @@ def _transcript(report: EmotionReport, say: Phrases) -> Iterator[str]:
         )
         yield f"<details><summary>{_head('said', say)}</summary>\n\n{lines}\n\n</details>"
     if report.context:
-        yield f"{_head('context_given', say)}: {escape(report.context)}"
+        yield f"{_head('context_given', say)}{say['colon']}{escape(report.context)}"
 
 
 def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = [f"- {line}" for line in certainty(report, say)]
-    lines += [f"- **{say['warning']}**: {escape(text)}" for text in report.provenance.get("warnings", ())]
+    lines += [f"- **{say['warning']}**{say['colon']}{escape(text)}" for text in report.provenance.get("warnings", ())]
     if lines:
         yield f"### {_head('trust', say)}"
         yield "\n".join(lines)
@@ -231,7 +234,7 @@ def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
     longest = max((len(list(run)) for letter, run in groupby(facts_text) if letter == "`"), default=0)
     fence = "`" * max(3, longest + 1)  # longer than any run of backticks in the text
     yield f"<details><summary>{_head('provenance', say)}</summary>\n\n{fence}json\n{facts_text}\n{fence}\n\n</details>"
-    yield f"**{_head('limits', say)}.** {say['limits_more']}"
+    yield f"**{say['limits']}** {say['limits_more']}"
 
 
 def _head(key: str, say: Phrases) -> str:

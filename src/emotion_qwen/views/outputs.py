@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.files import check_is_no_folder
 
 COPY = ".copy"
 """Suffixes that a page adds to its own name for a clip that it cannot embed; see `playable`."""
@@ -63,11 +64,13 @@ def check_outputs(outputs: Mapping[str, Sequence[Path]], files: Sequence[Path]) 
 
     Raises:
         SettingsError: an output is an analyzed file, or two options write the same file.
+        StorageError: an output is a folder or a device.
     """
     inputs = {os.path.realpath(file) for file in files}
     owners: dict[str, str] = {}
     for option, paths in outputs.items():
         for path in paths:
+            check_is_no_folder(path)
             place = os.path.realpath(path)
             if place in inputs:
                 raise SettingsError(

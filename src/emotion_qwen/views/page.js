@@ -262,7 +262,7 @@
     const [x, width] = [across(gap.start), Math.max(across(gap.end) - across(gap.start), 1)];
     const text = written(say.no_answer, { class: "inside", x: 8, y: height / 2 + 4 });
     const room = draw("svg", { class: "gap", x, width, height }, draw("rect", { width: "100%", height, rx: 4 }), text);
-    return titled(room, `${say.no_answer} ${seconds(gap.start)}–${seconds(gap.end)} ${say.second}: ${gap.reason}`);
+    return titled(room, `${say.no_answer} ${seconds(gap.start)}–${seconds(gap.end)} ${say.second}${say.colon}${gap.reason}`);
   }
 
   // A block in the colour of a label, with its name truncated to fit.
@@ -308,7 +308,7 @@
     const signs = report.cues.map((cue) => {
       const width = Math.max(across(cue.end) - across(cue.start), 4);
       const place = { x: across(cue.start), width, y: rows.indexOf(cue.modality) * 8, height: 5, rx: 2.5 };
-      return titled(draw("rect", { class: cue === state.cue ? "sign chosen" : "sign", ...place }), `${say[cue.modality]}: ${cue.text}`);
+      return titled(draw("rect", { class: cue === state.cue ? "sign chosen" : "sign", ...place }), `${say[cue.modality]}${say.colon}${cue.text}`);
     });
     return [rows.length * 8 - 3, ...signs];
   }
@@ -367,7 +367,7 @@
     }
     const span = moment && (state.raw ? say.window_raw : say.window).replace("{start}", seconds(moment.start)).replace("{end}", seconds(moment.end));
     const gap = state.who === null ? gapAt(state.time) : null;
-    if (timed && byId("window")) byId("window").textContent = span ?? (gap ? `${say.no_answer}: ${gap.reason}` : say.outside);
+    if (timed && byId("window")) byId("window").textContent = span ?? (gap ? `${say.no_answer}${say.colon}${gap.reason}` : say.outside);
   }
 
   function choose(who) {

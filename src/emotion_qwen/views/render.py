@@ -19,9 +19,10 @@ from rich.text import Text
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
-from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
+from emotion_qwen.records import GENERATED, OMITTED_IF_EMPTY, EmotionReport
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views import terminal
+from emotion_qwen.views.brief import arc_headline
 from emotion_qwen.views.phrases import one_line
 
 DECIMALS, DIGITS = 4, 6
@@ -85,11 +86,12 @@ def _rounded(value: Any, place: str) -> Any:
 
 
 def show_report(report: EmotionReport, console: Console) -> None:
-    """Print the terminal view: the answer, timeline and people, the evidence, and the reliability."""
+    """Print the terminal view: the arc and the answer, timeline and people, the evidence, and the reliability."""
     width = max(console.width - 4, NARROWEST)  # minus the border and padding of the panel
     say = in_language(PHRASES, report.language)
+    summary = [terminal.sentence(report.summary, GENERATED, say)] if report.summary else []
     parts: list[RenderableType | None] = [
-        terminal.headline(report, say),
+        Group(arc_headline(report, say), *summary),
         terminal.bars(report, width),
         terminal.people(report, say, width),
         terminal.strips(report, say, width),

@@ -30,7 +30,9 @@ def time_span(start: float, end: float, say: Phrases) -> str:
 
 def leading(report: EmotionReport, distribution: dict[str, float], count: int) -> list[str]:
     """Format the `count` largest shares of a distribution with the names of their labels, the largest first."""
-    return [f"{label_name(report, label)} {share:.0%}" for label, share in ranked(distribution)[:count]]
+    return [
+        f"{label_name(report, label)} {share:.0%}" for label, share in ranked(distribution)[:count] if share >= 0.005
+    ]
 
 
 def channel_cells(report: EmotionReport, channel: Channel) -> tuple[str, str, str]:
@@ -42,7 +44,7 @@ def channel_cells(report: EmotionReport, channel: Channel) -> tuple[str, str, st
 
 def cue_place(report: EmotionReport, cue: Cue, say: Phrases) -> tuple[str, str]:
     """Format the time of a cue ("" in a picture), and its channel and person."""
-    whose = "" if cue.person is None else f", {say['person']} {cue.person}"
+    whose = "" if cue.person is None else f"{say['comma']}{say['person']} {cue.person}"
     return "" if is_still(report) else time_span(cue.start, cue.end, say), f"{say[cue.modality]}{whose}"
 
 
@@ -70,7 +72,7 @@ def _movement(report: EmotionReport, movement: FacialMovement, say: Phrases) -> 
         return what
     brief = movement.end == movement.start
     when = f"{movement.start:.1f} {say['second']}" if brief else time_span(movement.start, movement.end, say)
-    return say["movement"].format(what=what, when=when)
+    return say["aside"].format(what=what, aside=when)
 
 
 def _figure(movement: FacialMovement) -> str:
@@ -85,7 +87,7 @@ def rationale_lines(report: EmotionReport, say: Phrases) -> Iterator[tuple[Sente
     for sentence in report.rationale:
         repeats = sentence.kind == GENERATED and sentence.text in report.summary and sentence.text != report.summary
         if sentence.contradicted:
-            yield sentence, say["contradicted"].format(what="; ".join(sentence.contradicted))
+            yield sentence, say["contradicted"].format(what=say["semicolon"].join(sentence.contradicted))
         elif not repeats:
             yield sentence, ""
 
@@ -100,7 +102,8 @@ def certainty(report: EmotionReport, say: Phrases) -> Iterator[str]:
             say["entropy"].format(entropy=f"{doubt.entropy:.2f}"),
             say["calibrated" if doubt.calibrated else "uncalibrated"],
         ]
-        yield ", ".join(facts)
+        yield say["comma"].join(facts)
     if any(report.gate.values()):
         general, emotion = report.gate["general"], report.gate["emotion"]
-        yield f"{say['gate']}: {say['general_expert']} {general:.2f}, {say['emotion_expert']} {emotion:.2f}"
+        experts = (f"{say['general_expert']} {general:.2f}", f"{say['emotion_expert']} {emotion:.2f}")
+        yield f"{say['gate']}{say['colon']}{say['comma'].join(experts)}"

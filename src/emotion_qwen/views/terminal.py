@@ -51,12 +51,6 @@ STRIDES = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 """Possible distances between the marks of the time axis, seconds."""
 
 
-def headline(report: EmotionReport, say: Phrases) -> RenderableType:
-    """Return the answer and the model's sentence."""
-    summary = [sentence(report.summary, GENERATED, say)] if report.summary else []
-    return Group(answer(report, say), *summary)
-
-
 def answer(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the label with its share, or that there is no answer."""
     reason, lines = abstention(report), list[RenderableType]()
@@ -75,7 +69,9 @@ def answer(report: EmotionReport, say: Phrases) -> RenderableType:
         if reason is not None:
             leans = say["leans"].format(label=name)
             lines.append(
-                Text.assemble((f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}; {reason}", "yellow"))
+                Text.assemble(
+                    (f" {say['not_sure']} ", "bold black on yellow"), (f" {leans}{say['semicolon']}{reason}", "yellow")
+                )
             )
             line.stylize("dim")
         lines.append(line)
@@ -120,7 +116,7 @@ def people(report: EmotionReport, say: Phrases, width: int, most: int | None = N
             say["one_picture"] if is_still(report) else time_span(person.start, person.end, say),
             str(person.frames),
             Text.assemble(("■ ", colour_of(ranked(person.distribution)[0][0])), (first, "bold")),
-            Text(", ".join(rest), style="dim"),
+            Text(say["listed"].join(rest), style="dim"),
             *([signed(value) for value in person.valence_arousal or ()] if extra else []),
         )
     left = len(report.people) - table.row_count
@@ -151,13 +147,17 @@ def strips(report: EmotionReport, say: Phrases, width: int, brief: bool = False)
     if len(report.episodes) > LINES:
         episodes.append(Text(say["more"].format(count=len(report.episodes) - LINES), "dim"))
     if episodes:
-        lines.append(Text.assemble((f"{say['episodes']}, {say['smoothed']}: ", "dim")) + Text("; ").join(episodes))
-    lines += [Text.assemble((f"{say['no_answer']}: ", "dim"), text) for text in _gaps(report, say)]
+        heading = f"{say['episodes']}{say['comma']}{say['smoothed']}{say['colon']}"
+        lines.append(Text.assemble((heading, "dim")) + Text(say["semicolon"]).join(episodes))
+    lines += [Text.assemble((f"{say['no_answer']}{say['colon']}", "dim"), text) for text in _gaps(report, say)]
     return Group(*lines)
 
 
 def _gaps(report: EmotionReport, say: Phrases) -> list[str]:
-    lines = [f"{time_span(gap.start, gap.end, say)} ({one_line(gap.reason)})" for gap in report.gaps[:LINES]]
+    lines = [
+        say["aside"].format(what=time_span(gap.start, gap.end, say), aside=one_line(gap.reason))
+        for gap in report.gaps[:LINES]
+    ]
     left = len(report.gaps) - LINES
     return [*lines, say["more"].format(count=left)] if left > 0 else lines
 
@@ -198,7 +198,8 @@ def _heights(moments: Sequence[Moment | None]) -> Text:
 
 
 def _episode(report: EmotionReport, episode: Episode, say: Phrases) -> Text:
-    text = f"{time_span(episode.onset, episode.offset, say)} ({say['peak']} {episode.peak:.1f}, {episode.share:.0%})"
+    peak = say["comma"].join((f"{say['peak']} {episode.peak:.1f}", f"{episode.share:.0%}"))
+    text = say["aside"].format(what=time_span(episode.onset, episode.offset, say), aside=peak)
     return Text.assemble(("■ ", colour_of(episode.label)), f"{label_name(report, episode.label)} {text}")
 
 
@@ -261,8 +262,8 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if lines:
         lines.insert(0, Text(say["why"], "bold"))
     if report.words:
-        words = ", ".join(one_line(word_name(report, word)) for word in report.words)
-        lines.append(Text.assemble((f"{say['words_open']}: ", "dim")) + sentence(words, GENERATED, say))
+        words = say["listed"].join(one_line(word_name(report, word)) for word in report.words)
+        lines.append(Text.assemble((f"{say['words_open']}{say['colon']}", "dim")) + sentence(words, GENERATED, say))
     if report.reasoning:
         lines.append(Text(say["reasoning"], "bold"))
     for number, (step, text) in enumerate(report.reasoning.items(), 1):
@@ -284,7 +285,7 @@ def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
     if len(report.utterances) > LINES:
         lines.append(Text(say["more"].format(count=len(report.utterances) - LINES), "dim"))
     if report.context:
-        lines.append(Text.assemble((f"{say['context_given']}: ", "dim"), one_line(report.context)))
+        lines.append(Text.assemble((f"{say['context_given']}{say['colon']}", "dim"), one_line(report.context)))
     return Group(*lines) if lines else None
 
 
@@ -297,7 +298,7 @@ def trust(report: EmotionReport, say: Phrases) -> RenderableType:
 def warning_lines(report: EmotionReport, say: Phrases, most: int | None = None) -> RenderableType | None:
     """Return the warnings, or None if there are none; with `most`, the first ones and how many are left."""
     warned = report.provenance.get("warnings", ())
-    lines = [Text(f"{say['warning']}: {one_line(text)}", style="yellow") for text in warned[:most]]
+    lines = [Text(f"{say['warning']}{say['colon']}{one_line(text)}", style="yellow") for text in warned[:most]]
     if left := len(warned) - len(lines):
         lines.append(Text(say["more"].format(count=left), "dim"))
     return Group(*lines) if lines else None
@@ -307,6 +308,8 @@ def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return model, weights, label set and budget, and the limits of the answer."""
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
-    parts += [f"{say[name]} {facts[name]}" for name in ("weights", "label_set", "frames") if name in facts]
-    parts += [f"{facts['took']:.1f} {say['second']}"] if "took" in facts else []
-    return Group(Text(one_line(", ".join(parts)), "dim"), Text(f"{say['limits']}. {say['limits_more']}", "dim"))
+    parts += [f"{say[name]} {facts[name]}" for name in ("weights", "label_set") if name in facts]
+    parts += [say["frames_used"].format(count=facts["frames"])] if "frames" in facts else []
+    parts += [say["took"].format(seconds=facts["took"])] if "took" in facts else []
+    limits = say["between"].join((say["limits"], say["limits_more"]))
+    return Group(Text(one_line(say["comma"].join(parts)), "dim"), Text(limits, "dim"))
