@@ -1,6 +1,6 @@
 """The page in a real browser, by clicks and keys: report, seek, question, Chinese, phone, camera, microphone, faults.
 
-python -m pytest -m slow tests/serving/test_browser.py        with SHOTS=folder it also saves pictures
+python -m pytest -m slow tests/serving/test_browser.py        see tests/accessibility.py for axe-core and pictures
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from tests.accessibility import check_schemes, shoot
 from tests.conftest import SHARED
 from tests.serving.conftest import serving
 from tests.serving.test_rolling import RATE, voice
@@ -86,11 +87,6 @@ def page(browser, server):
     assert not faults
 
 
-def shoot(page, name: str) -> None:
-    if "SHOTS" in os.environ:
-        page.screenshot(path=Path(os.environ["SHOTS"]) / f"{name}.png", full_page=True)
-
-
 def wait_for_report(page):
     page.wait_for_selector("#report:not([hidden])", timeout=PATIENCE)
     frame = page.frame_locator("#report")
@@ -135,7 +131,10 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     page.wait_for_selector("#send:not([disabled])", timeout=PATIENCE)
     answer = page.inner_text("#turns li.assistant .words")
     assert len(answer) > 3 and "…" not in answer
-    shoot(page, "serve_desktop")
+    check_schemes(page)
+    shoot(page, "serve")
+    page.locator("#report").evaluate("node => node.scrollIntoView()")
+    shoot(page, "serve_report", (1280,), whole=False)
     assert page.is_visible("#asks") and page.locator("#asks button").count() == 3  # suggestions stay
     assert page.is_hidden("#again-language")
     page.click("[data-language=zh]")
@@ -150,7 +149,14 @@ def test_upload_report_seek_question_chinese_and_phone(page, tmp_path):
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(1000)
     assert overflow(page) == 0
-    shoot(page, "serve_phone")
+    check_schemes(page)
+    shoot(page, "serve_zh", (390,))
+    narrow = page.locator("#report").bounding_box()["height"]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(1000)
+    inner = frame.locator("body").evaluate("node => node.getBoundingClientRect().height")
+    assert inner <= page.locator("#report").bounding_box()["height"] < min(0.8 * narrow, inner + 40)  # shrinks again
+    page.set_viewport_size(PHONE)
     for name, start in (("json", "{"), ("page", "<!doctype html>")):
         with page.expect_download() as saved:
             page.click(f"#save-{name}")
@@ -170,7 +176,8 @@ def test_the_camera_and_the_microphone_give_a_rolling_report(page, server, speec
     wait_for_text(page, "#live-voice", "%")
     assert "%" in page.inner_text("#live-face") and page.is_visible("#level")
     assert page.locator("#plane circle.last").count() == 1
-    shoot(page, "serve_live")
+    check_schemes(page)
+    shoot(page, "live")
     labels = page.locator("#live-bars .name").all_inner_texts()
     page.uncheck("#microphone")
     wait_for_text(page, "#live-voice", "no voice|microphone off")
@@ -182,6 +189,7 @@ def test_the_camera_and_the_microphone_give_a_rolling_report(page, server, speec
     assert page.locator("#live-axis span").count() == 3
     page.click("#live-stop")
     assert "stale" in page.get_attribute("#live-now", "class") and "Stopped" in page.inner_text("#live-state")
+    check_schemes(page)
     with page.expect_download() as saved:
         page.click("#live-save")
     rows = list(csv.reader(Path(saved.value.path()).read_text(encoding="utf-8").splitlines()))

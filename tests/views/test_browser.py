@@ -1,13 +1,11 @@
 """The page of a report and the index in a real browser: accessibility, keyboard, highlight, downloads, layout, sorting.
 
-python -m pytest -m slow tests/views/test_browser.py      axe-core is looked for in AXE_CORE (the file axe.min.js) and
-in node_modules beside the repository; the tests that need it are skipped without it.
+python -m pytest -m slow tests/views/test_browser.py      see tests/accessibility.py for axe-core and pictures
 """
 
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from skimage import data
-from tests.documents import ROOT
+from tests.accessibility import SCHEMES, WIDTHS, needs_axe, violations
 from tests.views.reports import KINDS, two_people
 
 from emotion_qwen.export.reports import read_report
@@ -27,19 +25,6 @@ from emotion_qwen.views.render import as_json
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
-AXE = next(
-    (
-        path
-        for path in (
-            *([Path(os.environ["AXE_CORE"])] if "AXE_CORE" in os.environ else []),
-            *(folder / "node_modules" / "axe-core" / "axe.min.js" for folder in (ROOT, ROOT.parent)),
-        )
-        if path.is_file()
-    ),
-    None,
-)
-needs_axe = pytest.mark.skipif(AXE is None, reason="no axe-core: npm install axe-core, AXE_CORE=…/axe.min.js")
-WIDTHS = (390, 768, 1280, 1920)
 SMALLEST = 11
 """Smallest text in drawings, pixels on the screen."""
 
@@ -109,28 +94,18 @@ def opened(browser, pages):
 
 
 @needs_axe
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", ["moving", "gapped", "group", "index", "index_zh"])
 def test_axe_finds_no_serious_fault(opened, name, scheme):
-    """Axe is run in the page's own world by the debugger, which the content security policy does not stop."""
-    page = opened(name, color_scheme=scheme)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    result = page.evaluate("axe.run(document)")
-    faults = {
-        violation["id"]: [node["target"] for node in violation["nodes"]]
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-    }
-    assert len(result["passes"]) > 10 and not faults
+    faults, passes = violations(opened(name, color_scheme=scheme))
+    assert passes > 10 and not faults
 
 
 @needs_axe
 def test_axe_finds_a_planted_fault(opened):
     page = opened("index")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     page.evaluate("document.querySelector('.name a').style.color = '#eeeeee'")
-    result = page.evaluate("axe.run(document)")
-    assert "color-contrast" in {violation["id"] for violation in result["violations"]}
+    assert "color-contrast" in violations(page)[0]
 
 
 @pytest.mark.parametrize("name", ["moving", "group", "chinese", "index"])

@@ -11,11 +11,16 @@ from PIL import Image
 SECONDS, FPS, SIZE = 3.0, 10, 384
 
 
-def make_demo_clip(path: Path) -> Path:
-    """Write the demo clip (NASA's public-domain portrait of Eileen Collins) as MP4 and return its path."""
+def make_demo_clip(path: Path, photograph: Image.Image | None = None) -> Path:
+    """Write the demo clip as MP4 and return its path.
+
+    Args:
+        path: of the clip.
+        photograph: a square picture; default: NASA's public-domain portrait of Eileen Collins.
+    """
     from skimage import data
 
-    photograph = Image.fromarray(data.astronaut())
+    photograph = photograph or Image.fromarray(data.astronaut())
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=FPS)

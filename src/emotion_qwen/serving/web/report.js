@@ -159,7 +159,8 @@ byId("report").addEventListener("load", () => {
   if (!inside || !inside.body || !byId("report").src) return;
   inside.body.style.padding = "0";
   inside.body.style.maxWidth = "none";
-  const fit = () => { byId("report").style.height = `${inside.documentElement.scrollHeight}px`; };
+  // Not scrollHeight, which is at least the frame's own height and would never shrink.
+  const fit = () => { byId("report").style.height = `${Math.ceil(inside.documentElement.getBoundingClientRect().height)}px`; };
   new ResizeObserver(fit).observe(inside.body);
   fit();
 });
