@@ -7,17 +7,15 @@ generator that is passed in.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
-from emotion_qwen.analysis.reasoning import steps_question
 from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.questions import LANGUAGES, QUESTIONS
-from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept, feeling_word
+from emotion_qwen.taxonomy import CONCEPTS, concept, feeling_word
 from recipes.mini.evidence import speaking_against, speaking_for
 from recipes.mini.face_texts import CLEAR, FORMS, MOST
 from recipes.nano.questions import Exchange
@@ -146,33 +144,18 @@ def account(facts: ClipFacts, rng: random.Random) -> str:
     parts: list[str] = []
     for person in facts.people:
         parts.append(_feelings(facts, person, rng))
-        movements = _chosen(person.face, 3 if len(facts.people) == 1 else 2, rng)
+        movements = choose_claims(person.face, 3 if len(facts.people) == 1 else 2, rng)
         if movements:
             parts.append(_listed(facts, movements, rng))
-    parts += [] if facts.people else [_say("nobody", facts, rng)]
+    parts += [] if facts.people else [say("nobody", facts, rng)]
     if facts.voice:
-        parts.append(_listed(facts, _chosen(facts.voice, 2, rng), rng))
+        parts.append(_listed(facts, choose_claims(facts.voice, 2, rng), rng))
     if facts.words and rng.random() < 0.7:
         form = "The words are “{text}”" if facts.language == "en" else "说的话是“{text}”"
         parts.append(form.format(text=rng.choice(facts.words).text.strip()))
     if facts.likeliest:
         parts.append(_certainty(facts, facts.likeliest, rng))
     return _sentences(parts, facts.language)
-
-
-def think_steps(facts: ClipFacts, labels: LabelSet, rng: random.Random) -> Exchange:
-    """Write the steps that `analysis.reasoning` asks for: observations alone, what they speak for, and the label."""
-    person = facts.people[0]
-    emotion = concept(facts.likeliest[0][0])
-    steps = {"seen": _plain_list(facts, _chosen(person.face, 3, rng), rng) or _say("no_face", facts, rng)}
-    if facts.voice:
-        steps["heard"] = _plain_list(facts, _chosen(facts.voice, 2, rng), rng)
-    if facts.words:
-        steps["said"] = facts.words[0].text.strip().replace('"', "").replace("\\", "")[:120]
-    steps["meaning"] = _meaning(facts, emotion, rng)
-    steps["conclusion"] = labels.names(facts.language)[[concept(name) for name in labels.labels].index(emotion)]
-    answer = json.dumps(steps, ensure_ascii=False)
-    return Exchange(steps_question(tuple(steps), labels, facts.language), answer, facts.language, "steps")
 
 
 def _account(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
@@ -192,7 +175,7 @@ def _when_claim(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     words = {stretch.word for stretch in claims}
     table = FACE_PHRASES if facts.people and facts.people[0].face else VOICE_PHRASES
     word = rng.choice(sorted(words)) if words and rng.random() < 0.8 else rng.choice(sorted(set(table) - words))
-    question = _ask("when_claim", facts, rng, phrase=_phrase(word, facts.language, rng))
+    question = _ask("when_claim", facts, rng, phrase=phrase_of(word, facts.language, rng))
     return question, _times(facts, [s for s in claims if s.word == word], rng)
 
 
@@ -203,14 +186,14 @@ def _who_is(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     names = [_who(person, facts, numbered=True) for person in them]
     joined = (" and " if facts.language == "en" else "和").join(names)
     end = "." if facts.language == "en" else "。"
-    return _ask("who", facts, rng, word=word), joined + end if names else _say("nobody_is", facts, rng)
+    return _ask("who", facts, rng, word=word), joined + end if names else say("nobody_is", facts, rng)
 
 
 def _change(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     person = _someone(facts, rng)
     question = _ask("change", facts, rng, who=_who(person, facts))
     if len(person.feelings) < 2:
-        return question, _say("no_change", facts, rng, word=person.feelings[0].word, who=_who(person, facts))
+        return question, say("no_change", facts, rng, word=person.feelings[0].word, who=_who(person, facts))
     return question, _sentences([_feelings(facts, person, rng)], facts.language)
 
 
@@ -219,10 +202,10 @@ def _direction(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     first, last = person.feelings[0].word, person.feelings[-1].word
     question = _ask("direction", facts, rng, who=_who(person, facts))
     if first == last:
-        return question, _say("same", facts, rng, word=first)
+        return question, say("same", facts, rng, word=first)
     moved = CONCEPTS[concept(last)].valence - CONCEPTS[concept(first)].valence
     way = "better" if moved > 0.25 else "worse" if moved < -0.25 else "level"
-    return question, _say(way, facts, rng, word=first, other=last)
+    return question, say(way, facts, rng, word=first, other=last)
 
 
 def _at(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
@@ -267,7 +250,7 @@ def _evidence(
     words = chosen(concept(stretch.word), [claim.word for claim in claims])
     question = _ask(kind, facts, rng, who=_who(person, facts), word=stretch.word)
     if not words:
-        return question, _say(nothing, facts, rng, word=stretch.word)
+        return question, say(nothing, facts, rng, word=stretch.word)
     return question, _sentences([_listed(facts, [c for c in claims if c.word in words][:3], rng)], facts.language)
 
 
@@ -279,21 +262,21 @@ def _sure(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
 def _count(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     number = NUMBERS[facts.language][len(facts.people)]
     form = {"en": ("{0}.", "{0} in all."), "zh": ("{0}个人。",)}[facts.language]
-    answer = rng.choice(form).format(number) if facts.people else _say("nobody_is", facts, rng)
+    answer = rng.choice(form).format(number) if facts.people else say("nobody_is", facts, rng)
     return _ask("count", facts, rng), answer
 
 
 def _voice(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     question = _ask("voice", facts, rng)
     if not facts.voice:
-        return question, _say("silent", facts, rng)
-    return question, _sentences([_listed(facts, _chosen(facts.voice, 3, rng), rng)], facts.language)
+        return question, say("silent", facts, rng)
+    return question, _sentences([_listed(facts, choose_claims(facts.voice, 3, rng), rng)], facts.language)
 
 
 def _words(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     question = _ask("words", facts, rng)
     if not facts.words:
-        return question, _say("wordless", facts, rng)
+        return question, say("wordless", facts, rng)
     quoted = " ".join(f"“{utterance.text.strip()}”" for utterance in facts.words)
     return question, quoted
 
@@ -305,7 +288,7 @@ def _unknown(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
 
 def _feel(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     if not facts.people:
-        return _ask("feel", facts, rng, who=_who(None, facts)), _say("nobody", facts, rng)
+        return _ask("feel", facts, rng, who=_who(None, facts)), say("nobody", facts, rng)
     person = _someone(facts, rng)
     question = _ask("feel", facts, rng, who=_who(person, facts))
     if len(facts.people) == 1 and len(person.feelings) == 1:  # all channels together decide
@@ -317,7 +300,7 @@ def _missing(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
     """Ask about the feelings of somebody who is not seen."""
     word = rng.choice([feeling_word(name, facts.language) for name in ("happiness", "sadness", "anger", "fear")])
     kind = rng.choice(("when", "why", "feel", "change"))
-    return _ask(kind, facts, rng, who=_who(None, facts), word=word), _say("nobody", facts, rng)
+    return _ask(kind, facts, rng, who=_who(None, facts), word=word), say("nobody", facts, rng)
 
 
 def _choice(facts: ClipFacts, rng: random.Random) -> tuple[str, str]:
@@ -414,7 +397,7 @@ def _listed(facts: ClipFacts, claims: Sequence[Stretch], rng: random.Random) -> 
     """Put claims into one sentence, with times where they do not hold throughout."""
     phrases = []
     for claim in claims:
-        phrase = _phrase(claim.word, facts.language, rng)
+        phrase = phrase_of(claim.word, facts.language, rng)
         timed = not facts.still and claim.end > 0 and not (claim.start <= 0 and claim.end >= facts.seconds)
         if timed:
             time = _range(claim, facts.language)
@@ -423,29 +406,10 @@ def _listed(facts: ClipFacts, claims: Sequence[Stretch], rng: random.Random) -> 
     return rng.choice(FORMS[facts.language][len(phrases)]).format(*phrases).rstrip(".。")
 
 
-def _plain_list(facts: ClipFacts, claims: Sequence[Stretch], rng: random.Random) -> str:
+def plain_list(facts: ClipFacts, claims: Sequence[Stretch], rng: random.Random) -> str:
     """Put claims into one clause without times."""
     joint = "，" if facts.language == "zh" else ", "
-    return joint.join(_phrase(claim.word, facts.language, rng) for claim in claims)
-
-
-def _meaning(facts: ClipFacts, emotion: str, rng: random.Random) -> str:
-    """Say which of the observations speak for an emotion, and which against it."""
-    claims = [*facts.people[0].face, *facts.voice]
-    words = list(dict.fromkeys(claim.word for claim in claims))
-    chinese, feeling = facts.language == "zh", noun(feeling_word(emotion, facts.language), facts.language)
-    parts = []
-    for chosen, english, form in (
-        (speaking_for, "this speaks for {0}: {1}", "{1}，说明{0}"),
-        (speaking_against, "{1}, which does not fit {0}", "{1}，与{0}不符"),
-    ):
-        fitting = chosen(emotion, words)[:2]
-        if fitting:
-            listed = ("、" if chinese else " and ").join(_phrase(word, facts.language, rng) for word in fitting)
-            parts.append((form if chinese else english).format(feeling, listed))
-    first, second = facts.likeliest[:2]
-    parts.append(f"比{second[0]}更像{first[0]}" if chinese else f"{first[0]} is likelier than {second[0]}")
-    return ("；" if chinese else "; ").join(parts)
+    return joint.join(phrase_of(claim.word, facts.language, rng) for claim in claims)
 
 
 def _certainty(facts: ClipFacts, shares: Shares, rng: random.Random) -> str:
@@ -459,9 +423,9 @@ def _certainty(facts: ClipFacts, shares: Shares, rng: random.Random) -> str:
 
 def _times(facts: ClipFacts, stretches: Sequence[Stretch], rng: random.Random) -> str:
     if not stretches:
-        return _say("never", facts, rng)
+        return say("never", facts, rng)
     if any(s.start <= 0 and s.end >= facts.seconds for s in stretches):
-        return _say("throughout", facts, rng)
+        return say("throughout", facts, rng)
     ranges = [_range(stretch, facts.language) for stretch in stretches]
     return _sentences([_and(ranges) if facts.language == "en" else "和".join(ranges)], facts.language)
 
@@ -473,7 +437,8 @@ def _range(stretch: Stretch, language: str) -> str:
     return f"at {stretch.start:.1f} s" if instant else f"from {stretch.start:.1f} to {stretch.end:.1f} s"
 
 
-def _phrase(word: str, language: str, rng: random.Random) -> str:
+def phrase_of(word: str, language: str, rng: random.Random) -> str:
+    """Draw a phrase for a movement of the face or a quality of the voice."""
     table = FACE_PHRASES if word in FACE_PHRASES else VOICE_PHRASES
     return rng.choice(table[word][LANGUAGES.index(language)])
 
@@ -494,7 +459,7 @@ def _during(stretches: Sequence[Stretch], time: float) -> list[Stretch]:
     return [stretch for stretch in stretches if stretch.start <= time <= stretch.end]
 
 
-def _chosen(stretches: Sequence[Stretch], most: int, rng: random.Random) -> list[Stretch]:
+def choose_claims(stretches: Sequence[Stretch], most: int, rng: random.Random) -> list[Stretch]:
     """Return at most so many stretches, in order of time, each word once."""
     unique = list({stretch.word: stretch for stretch in reversed(stretches)}.values())[::-1]
     places = sorted(rng.sample(range(len(unique)), min(len(unique), most)))
@@ -511,7 +476,8 @@ def _ask(kind: str, facts: ClipFacts, rng: random.Random, **words: object) -> st
     return rng.choice(ASK[kind][facts.language]).format(**{"who": _who(None, facts), **words, **nouns})
 
 
-def _say(kind: str, facts: ClipFacts, rng: random.Random, **words: str) -> str:
+def say(kind: str, facts: ClipFacts, rng: random.Random, **words: str) -> str:
+    """Draw a sentence of `SAY`."""
     clip = {"en": ("clip", "picture"), "zh": ("片段", "图片")}[facts.language][facts.still]
     who = words.get("who", "")
     nouns = {"noun": noun(words["word"], facts.language)} if "word" in words else {}

@@ -22,12 +22,13 @@ from emotion_qwen.taxonomy import concept, label_set
 from recipes.mini.actions import mirrored
 from recipes.mini.banks import facts_of_row
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
-from recipes.mini.clip_texts import ask_clip, kinds_for, think_steps
+from recipes.mini.clip_texts import ask_clip, kinds_for
 from recipes.mini.ears_voices import Voice
 from recipes.mini.ears_voices import vary as vary_voice
 from recipes.mini.eyes_data import EMOTIONS, LabelledFaces, item_of, vary
 from recipes.mini.face_texts import ask_face
 from recipes.mini.label_choices import CHOICES, SETS, answer, closed_question, draw_set, drawn_meaning
+from recipes.mini.thinking import draw_form, forms_for, think
 from recipes.nano.questions import Exchange, ask_voice
 
 SIDES = (48, 48, 48, 64)
@@ -45,6 +46,8 @@ VOICE_SETS = {
     "emotiontts": ("weibo6", "dfew7", "fer7"),
 }
 FACT_SETS = ("dfew7", "fer7", "ekman")
+THINKING = 0.4
+"""Share of the clips and pictures with facts of which the first question asks to think in a form."""
 CHINESE = 0.35
 """Share of questions in Chinese."""
 AGAIN = {"en": ("And here?", "And this one?", "The same question."), "zh": ("这个呢？", "那这一个呢？", "同样的问题。")}
@@ -274,10 +277,10 @@ def interview(facts: ClipFacts, turns: int, rng: random.Random) -> list[Exchange
     if rng.random() < 0.5:
         chosen = ["account", *(kind for kind in chosen if kind != "account")][:turns]
     exchanges = [ask_clip(facts, kind, rng) for kind in chosen]
-    if facts.people and rng.random() < 0.25:
+    if forms_for(facts) and rng.random() < THINKING:
         emotion = concept(facts.likeliest[0][0])
         sets = [name for name in FACT_SETS if emotion in map(concept, label_set(name).labels)]
-        exchanges[0] = think_steps(facts, label_set(rng.choice(sets)), rng)
+        exchanges[0] = think(facts, draw_form(facts, rng), label_set(rng.choice(sets)), rng)
     return exchanges
 
 

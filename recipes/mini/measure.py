@@ -34,9 +34,9 @@ from recipes.mini.accounts import (
 )
 from recipes.mini.banks import make_bank
 from recipes.mini.clip_facts import FactBank, draw_clip
-from recipes.mini.clip_texts import think_steps
 from recipes.mini.ears_voices import read_corpora
 from recipes.mini.eyes_data import FERPLUS, LFW, LabelledFaces, read_faces
+from recipes.mini.thinking import think
 
 CORPORA = ("EmoDB", "RAVDESS")
 TAUGHT = 3000
@@ -75,7 +75,7 @@ def taught_rationales(bank: FactBank, count: int, seed: int = 0) -> list[tuple[s
         facts = draw_clip(bank, "en", rng)
         if not facts.people or concept(facts.likeliest[0][0]) not in meanings:
             continue
-        steps = json.loads(think_steps(facts, labels, rng).answer)
+        steps = json.loads(think(facts, "steps", labels, rng).answer)
         label = labels.labels[meanings.index(concept(facts.likeliest[0][0]))]
         taught.append((" ".join(text for name, text in steps.items() if name != "conclusion"), label))
     return taught

@@ -53,6 +53,21 @@ PHRASES: Strings = {
     "step_said": ("what is said", "所言"),
     "step_meaning": ("what it means", "含义"),
     "step_conclusion": ("conclusion", "结论"),
+    "step_trigger": ("what sets it off", "触发因素"),
+    "step_reaction": ("reaction", "反应"),
+    "step_actions": ("what the face does", "面部动作"),
+    "step_expression": ("expression", "表情"),
+    "step_background": ("background", "背景环境"),
+    "step_attribute": ("attribute", "特点"),
+    "step_subject": ("subject", "主体"),
+    "step_utterance": ("cause", "原因语句"),
+    "step_link": ("why", "缘由"),
+    "step_situation": ("situation", "情况"),
+    "step_other": ("the other's feeling", "对方的感受"),
+    "step_own": ("own feeling", "自己的感受"),
+    "step_managing": ("dealing with it", "自我调节"),
+    "step_influence": ("what could help", "如何帮助"),
+    "step_answer": ("reply", "回应"),
     "said": ("what was said", "台词"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),
@@ -229,6 +244,14 @@ SENTENCES: Strings = {
         "推理的结论是“{own}”，而测得的标签是“{label}”；标签不依赖推理",
     ),
     "doubted_reasoning": ("reasoning: {doubt}", "推理：{doubt}"),
+    "unusable_form": (
+        "the form {form!r} needs {lacks}, which is missing here",
+        "{form} 形式需要{lacks}，而这里没有",
+    ),
+    "untrained_form": (
+        "the model was not trained to reason in the form {form!r}; only the layout of the steps is reliable",
+        "模型未针对 {form} 形式的推理训练过，只有步骤的格式可靠",
+    ),
     # warnings about what a model was never trained for
     "untrained_own": (
         "the labels are your own ({name}); no model was trained on them, so the shares are a guess",
@@ -309,13 +332,34 @@ THINKING: Strings = {
     "said": ("what is said", "说了什么"),
     "meaning": ("what this means in context", "结合情境意味着什么"),
     "conclusion": ("one of {labels}", "从{labels}中选一个"),
+    "trigger": ("what in the scene could set off a feeling", "场景中什么会引起情绪"),
+    "reaction": ("how a person would feel about it", "人会对此有什么感受"),
+    "actions": ("what the face does", "面部有哪些动作"),
+    "expression": ("which expression these make up", "这些动作构成什么表情"),
+    "background": ("where it takes place", "发生在什么地方"),
+    "attribute": ("what is special about the person or thing that matters", "主要的人或物有什么特点"),
+    "subject": ("who or what matters", "主要的人或物是什么"),
+    "utterance": ("the sentence that causes the feeling", "引起情绪的那句话"),
+    "link": ("why it causes the feeling", "它为什么会引起情绪"),
+    "reply": (
+        "Think about the other person first, then reply. Answer as JSON: {steps}.",
+        "先为对方着想，再作回应，并用 JSON 回答：{steps}。",
+    ),
+    "situation": ("what the situation is", "情况是怎样的"),
+    "other": ("what the other person feels, and why", "对方有什么感受，为什么"),
+    "own": ("what I feel about it", "我对此有什么感受"),
+    "managing": ("how I deal with my own feeling", "我如何处理自己的感受"),
+    "influence": ("what could help the other person", "什么能帮助对方"),
+    "answer": ("what I say", "我说的话"),
 }
-"""The question for steps of reasoning, and what each step is about."""
+"""The questions of forms of reasoning ("steps" for most), and what each step is about; see `analysis.forms`."""
 BEGINNINGS: Strings = {
     "seen": ("The person looks", "这个人看起来很"),
     "heard": ("The voice sounds", "声音听起来很"),
     "said": ("The words sound", "说的话显得很"),
     "meaning": ("I think the person feels", "我觉得这个人很"),
+    "expression": ("The face looks", "这张脸看起来很"),
+    "reaction": ("A person would feel", "人会感到"),
 }
 """The fixed words at the start of each reasoning step."""
 FACTS: Strings = {

@@ -12,24 +12,20 @@ from tests.views.reports import two_people
 from tests.views.test_schema import faults
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.analysis.reasoning import (
-    Reasoning,
-    difference,
-    most_tokens,
-    schema_of,
-    steps_of,
-    steps_question,
-    think,
-)
+from emotion_qwen.analysis.forms import FORMS, MOST_ACTIONS
+from emotion_qwen.analysis.reasoning import Prompt, Reasoning, difference, safe_text, think
 from emotion_qwen.cli import emotion_qwen
 from emotion_qwen.engine.engine import Engine, Sampling
 from emotion_qwen.errors import SettingsError
+from emotion_qwen.faces.face_claims import PHRASES
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.strings import BEGINNINGS, in_language
+from emotion_qwen.strings import BEGINNINGS, SENTENCES, in_language
+from emotion_qwen.strings import PHRASES as VIEW_PHRASES
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.views.html import write_html
 from emotion_qwen.views.markdown import as_markdown
+from emotion_qwen.views.phrases import step_name
 from emotion_qwen.views.render import as_json, show_report
 from emotion_qwen.views.schema import report_schema
 
@@ -69,21 +65,75 @@ def picture(seed: int = 0) -> dict:
 def test_a_model_that_knows_nothing_still_fills_the_steps(untrained, language, temperature):
     channels, sampling = ("picture", "words"), Sampling(temperature, seed=3)
     view = [picture(), {"type": "text", "text": 'He says: "\\'}]
-    steps = think(untrained, view, channels, DFEW, language, sampling)
+    prompt = Prompt(FORMS["steps"], channels, DFEW, language)
+    steps = think(untrained, view, prompt, sampling)
     assert list(steps) == ["seen", "said", "meaning", "conclusion"] and steps["conclusion"] in DFEW.names(language)
     assert all(steps[step].startswith(in_language(BEGINNINGS, language)[step]) for step in ("seen", "said", "meaning"))
-    assert steps == think(untrained, view, channels, DFEW, language, sampling)  # the same seed draws the same words
+    assert steps == think(untrained, view, prompt, sampling)  # the same seed draws the same words
+
+
+SAID = ("I got the place!", "Thank you.")
+WANTED = {
+    "reflect": ["trigger", "reaction", "conclusion"],
+    "tree": ["actions", "expression", "conclusion"],
+    "triplet": ["background", "attribute", "subject", "conclusion"],
+    "cause": ["utterance", "link", "conclusion"],
+    "reply": ["situation", "other", "own", "managing", "influence", "answer"],
+}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("form", WANTED)
+def test_every_form_is_filled_as_it_says(untrained, form, language):
+    assert set(WANTED) | {"steps"} == set(FORMS)
+    prompt = Prompt(FORMS[form], ("picture", "words"), DFEW, language, False, SAID)
+    steps = think(untrained, [picture()], prompt, Sampling(1.5, 2))
+    assert list(steps) == WANTED[form] and len(json.dumps(steps, ensure_ascii=False).encode()) < prompt.most_tokens
+    if form == "tree":
+        actions = steps["actions"].split("; " if language == "en" else "；")
+        phrases = {texts[language == "zh"][0] for texts in PHRASES.values()}
+        assert set(actions) <= phrases and 0 < len(actions) == len(set(actions)) <= MOST_ACTIONS
+    if form == "cause":
+        assert steps["utterance"] in SAID
+    if form != "reply":
+        assert steps["conclusion"] in DFEW.names(language)
+    assert prompt.question.startswith("Think about the other" if form == "reply" else "Think step") or language == "zh"
+
+
+@pytest.mark.parametrize(
+    ("form", "said", "warned"),
+    [
+        ("cause", "", "the form 'cause' needs words, which is missing here"),
+        ("cause", "I have lost everything.", None),
+        ("triplet", "", None),
+    ],
+)
+def test_a_form_that_the_clip_cannot_fill_is_told(nano, face_file, tmp_path, form, said, warned):
+    sources = Sources()
+    if said:
+        (tmp_path / "said.txt").write_text(said)
+        sources = Sources(words=True, transcript=tmp_path / "said.txt")
+    report = Analyzer(nano).analyze(face_file, sources=sources, reasoning=form)
+    warnings = report.provenance["warnings"]
+    assert (f"reasoning: {warned}" in warnings) == (warned is not None)
+    assert list(report.reasoning) == ([] if warned else WANTED[form])
+    assert any(f"not trained to reason in the form '{form}'" in warning for warning in warnings)
+    assert said in report.reasoning.get("utterance", said)
+    show_report(report, console := Console(file=io.StringIO(), width=140))
+    assert warned or f"1. {step_name(WANTED[form][0], in_language(VIEW_PHRASES, 'en'))}" in console.file.getvalue()
+
+
+def test_texts_for_steps_hold_nothing_that_json_must_escape():
+    assert safe_text(' say "no"\\\n\u200e ') == "say no"
 
 
 def test_rows_of_one_batch_all_parse(untrained):
-    steps = steps_of(("picture",))
-    told = (steps, DFEW, "zh")
+    prompt = Prompt(FORMS["steps"], ("picture",), DFEW, "zh")
     views = [picture(seed) for seed in range(5)]
-    texts = untrained.write(
-        views, steps_question(*told), most_tokens(*told), sampling=Sampling(2.0, 1), schema=schema_of(*told)
-    )
-    found = [json.loads(text) for text in texts]
-    assert len({one["seen"] for one in found}) == 5 and {tuple(one) for one in found} == {steps}
+    texts = untrained.write(views, prompt.question, prompt.most_tokens, sampling=Sampling(2.0, 1), schema=prompt.schema)
+    written = [json.loads(text) for text in texts]
+    assert len({steps["seen"] for steps in written}) == 5
+    assert {tuple(steps) for steps in written} == {("seen", "meaning", "conclusion")}
 
 
 def test_drawing_leaves_the_random_numbers_of_others_alone(untrained):
@@ -94,11 +144,14 @@ def test_drawing_leaves_the_random_numbers_of_others_alone(untrained):
 
 
 def test_steps_of_absent_channels_are_left_out_of_answer_and_question():
-    assert steps_of(("context",)) == ("meaning", "conclusion")
-    assert steps_of(("picture", "sound", "words")) == ("seen", "heard", "said", "meaning", "conclusion")
-    asked = steps_question(("seen", "meaning", "conclusion"), DFEW, "en")
-    assert '"seen": ' in asked and '"heard"' not in asked and "happy, sad, neutral" in asked
-    assert "高兴、悲伤" in steps_question(("conclusion",), DFEW, "zh")
+    def names(*channels: str) -> list[str]:
+        return [step.name for step in FORMS["steps"].steps_for(channels)]
+
+    assert names("context") == ["meaning", "conclusion"]
+    assert names("picture", "sound", "words") == ["seen", "heard", "said", "meaning", "conclusion"]
+    question = Prompt(FORMS["steps"], ("picture",), DFEW, "en").question
+    assert '"seen": ' in question and '"heard"' not in question and "happy, sad, neutral" in question
+    assert "高兴、悲伤" in Prompt(FORMS["steps"], (), DFEW, "zh").question
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -113,7 +166,8 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
         and "heard" not in facts["fixed_beginnings"]
     )
     own = difference(report.reasoning, report.label, DFEW, language)
-    assert [own] * (own is not None) == [w for w in report.provenance["warnings"] if "reasoning" in w or "推理" in w]
+    assert (own in report.provenance["warnings"]) == (own is not None)
+    assert in_language(SENTENCES, language)["untrained_form"].format(form="steps") in report.provenance["warnings"]
 
 
 def test_without_asking_there_is_none(nano, face_file):
@@ -171,7 +225,7 @@ def test_the_command_thinks_and_refuses(capsys, face_file, nano_in_commands):
     assert run("--reasoning", "steps", "--temperature", "0.7", "--seed", "5") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["reasoning"]["conclusion"] in DFEW.labels and report["provenance"]["reasoning"]["seed"] == 5
-    with pytest.raises(SettingsError, match="give --reasoning steps with them"):
+    with pytest.raises(SettingsError, match="give --reasoning with them"):
         run("--temperature", "0.7")
     with pytest.raises(SettingsError, match="temperature nan"):
         run("--reasoning", "steps", "--temperature", "nan")
@@ -190,11 +244,9 @@ def test_five_hundred_faces_parse(nano, shared_data, temperature):
     ]
     parsed = 0
     for part, language in ((views[::2], "en"), (views[1::2], "zh")):
-        steps = steps_of(("picture",))
-        told, sampling = (steps, DFEW, language), Sampling(temperature, seed=7)
-        for text in nano.write(
-            part, steps_question(*told), most_tokens(*told), sampling=sampling, schema=schema_of(*told)
-        ):
+        prompt, sampling = Prompt(FORMS["steps"], ("picture",), DFEW, language), Sampling(temperature, seed=7)
+        names = tuple(step.name for step in prompt.steps)
+        for text in nano.write(part, prompt.question, prompt.most_tokens, sampling=sampling, schema=prompt.schema):
             found = json.loads(text)
-            parsed += tuple(found) == steps and found["conclusion"] in DFEW.names(language) and "\ufffd" not in text
+            parsed += tuple(found) == names and found["conclusion"] in DFEW.names(language) and "\ufffd" not in text
     assert parsed == 500

@@ -132,3 +132,14 @@ def test_the_site_is_built_strictly_and_needs_no_network(tmp_path: Path) -> None
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"https?:", text), name
     assert "emotion-qwen analyze" in (tmp_path / "reference" / "cli.html").read_text(encoding="utf-8")
+
+
+def test_the_guide_to_reasoning_lists_every_form():
+    from emotion_qwen.analysis.forms import FORMS
+
+    page = (DOCS / "guides" / "reasoning.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    assert [(row[0].strip(" `"), row[2].strip()) for row in rows] == [
+        (form.name, form.checked) for form in FORMS.values()
+    ]
+    assert all(row[1].count(";") + 1 <= len(FORMS[row[0].strip(" `")].steps) for row in rows)

@@ -58,6 +58,13 @@ def test_labels_of_the_user_are_marked_as_untrained(server, film):
     assert refused.status_code == 400
 
 
+def test_a_form_of_reasoning_is_that_of_the_command(server, film):
+    made = report(server, film, reasoning="tree")
+    assert list(made["reasoning"]) == ["actions", "expression", "conclusion"]
+    refused = server.http.post(WHERE, files={"file": ("face.mp4", film)}, data={"reasoning": "trees"})
+    assert refused.status_code == 400 and "Did you mean 'tree'?" in refused.json()["error"]["message"]
+
+
 def test_the_page_of_the_api_needs_nothing_from_elsewhere(server):
     page = server.http.get("/docs")
     assert page.status_code == 200 and "http" not in page.text.replace("https://www.w3", "")

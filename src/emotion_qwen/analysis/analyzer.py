@@ -354,6 +354,9 @@ class Analyzer:
             facts["reasoning"] = written.reasoning.provenance(reading.language, begun)
             differs = difference(written.steps, label, labels, reading.language)
             facts["warnings"] += [differs] if differs else []
+            form, known = written.reasoning.form, self.engine.training_facts()
+            if known and form not in known.get("forms", ()):
+                facts["warnings"].append(say["untrained_form"].format(form=form))
             facts["warnings"] += [say["doubted_reasoning"].format(doubt=doubt) for doubt in written.doubts]
         return facts
 

@@ -1,7 +1,7 @@
-"""Structured reasoning: the model states step by step what is seen, heard and said, its meaning, and a conclusion.
+"""Structured reasoning: the model takes the steps of one of `forms.FORMS`, most of which end in a conclusion.
 
-The steps form a JSON object that is constrained by a schema, so that it always parses. Each step but the last begins
-with fixed words from the schema, after which a small model that was trained on short sentences gives a relevant answer.
+The steps form a JSON object that is constrained by a schema, so that it always parses. A step of free text begins with
+fixed words from the schema, after which a small model that was trained on short sentences gives a relevant answer.
 The conclusion is one of the names of the label set. All steps are generated text: it has not been shown that the label
 depends on them.
 """
@@ -9,25 +9,24 @@ depends on them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from emotion_qwen.analysis.forms import ACTIONS, LABEL, MOST_ACTIONS, TEXT, UTTERANCE, Form, Step, form_named
 from emotion_qwen.engine.engine import Engine, Sampling, View
-from emotion_qwen.errors import SettingsError, unknown_choice
-from emotion_qwen.strings import BEGINNINGS, SENTENCES, THINKING, in_language
+from emotion_qwen.faces.face_claims import PHRASES
+from emotion_qwen.strings import BEGINNINGS, FACTS, SENTENCES, THINKING, in_language
 from emotion_qwen.taxonomy import LabelSet
 
-FORMS = ("steps",)
-LETTERS = {"en": 160, "zh": 60}
+LETTERS = {"en": 240, "zh": 100}
 """Maximum number of characters of a step after its fixed beginning."""
 _CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 # Line breaks, changes of the writing direction, byte order marks, replacement characters.
 _UNSEEN = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufffd"
 UNSAFE = '"\\' + _CONTROLS + _UNSEEN
 """Characters that steps must not contain, so that no escapes are needed and nothing is invisible."""
-STEPS = {"seen": "picture", "heard": "sound", "said": "words", "meaning": "", "conclusion": ""}
-"""Step -> its channel. A step is omitted if its channel is absent; steps with "" are always included."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Reasoning:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise SettingsError(unknown_choice("form of reasoning", self.form, FORMS))
+        form_named(self.form)
 
     def provenance(self, language: str, steps: Collection[str]) -> dict[str, object]:
         """Return how the steps were generated, and which words of the given steps are fixed by the schema."""
@@ -60,77 +58,118 @@ class Reasoning:
         }
 
 
-def think(
-    engine: Engine,
-    view: View,
-    channels: Collection[str],
-    labels: LabelSet,
-    language: str,
-    sampling: Sampling,
-    facts: str = "",
-) -> dict[str, str]:
-    """Generate reasoning steps about a view.
+@dataclass(frozen=True)
+class Prompt:
+    """The question for the steps about one clip, and the JSON Schema of the answer.
+
+    Attributes:
+        form: which steps.
+        channels: those of `records.CHANNELS` that the clip has; steps of others are left out.
+        labels: from which the conclusion is chosen.
+        language: "en" or "zh", for question, fixed beginnings and conclusion.
+        begun: whether steps of free text begin with fixed words; a model that was trained for the steps needs none.
+        utterances: what is said, for a step that chooses one of them.
+    """
+
+    form: Form
+    channels: tuple[str, ...]
+    labels: LabelSet
+    language: str
+    begun: bool = True
+    utterances: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps to take."""
+        return self.form.steps_for(self.channels)
+
+    @property
+    def question(self) -> str:
+        """What the model is asked."""
+        texts, joint = in_language(THINKING, self.language), ", " if self.language == "en" else "、"
+        listed = joint.join(f'"{step.name}": {texts[step.name]}' for step in self.steps)
+        return texts.get(self.form.name, texts["steps"]).format(
+            steps=listed.format(labels=joint.join(self.labels.names(self.language)))
+        )
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the answer: an object with every step, in order."""
+        return {
+            "type": "object",
+            "properties": {step.name: self._described(step) for step in self.steps},
+            "required": [step.name for step in self.steps],
+            "additionalProperties": False,
+        }
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the longest answer that the schema allows, at one token per byte, plus its end."""
+        longest = {step.name: max(self._extremes(step), key=lambda text: len(text.encode())) for step in self.steps}
+        return len(json.dumps(longest, ensure_ascii=False).encode()) + 1
+
+    def _described(self, step: Step) -> dict[str, Any]:
+        if step.holds == LABEL:
+            return {"enum": list(self.labels.names(self.language))}
+        if step.holds == UTTERANCE:
+            return {"enum": list(self.utterances)}
+        if step.holds == ACTIONS:
+            phrase = "|".join(map(re.escape, self._actions()))
+            return {"type": "string", "pattern": f"^({phrase})({self._joint}({phrase})){{0,{MOST_ACTIONS - 1}}}$"}
+        free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[self.language] - 1}}}"
+        return {"type": "string", "pattern": f"^{self._beginning(step)}{free}$"}
+
+    def _extremes(self, step: Step) -> list[str]:
+        """Return texts of which one is the longest that a step may hold."""
+        if step.holds == TEXT:  # UTF-8 has at most four bytes per character
+            return [self._beginning(step) + "\U0001f600" * LETTERS[self.language]]
+        if step.holds == ACTIONS:
+            return [self._joint.join([phrase] * MOST_ACTIONS) for phrase in self._actions()]
+        return list(self.labels.names(self.language) if step.holds == LABEL else self.utterances)
+
+    def _beginning(self, step: Step) -> str:
+        text = in_language(BEGINNINGS, self.language).get(step.name, "") if self.begun else ""
+        return f"{text} " if text and self.language == "en" else text  # English words are separated by a space
+
+    def _actions(self) -> list[str]:
+        return [PHRASES[word][self.language == "zh"][0] for word in PHRASES]
+
+    @property
+    def _joint(self) -> str:
+        return in_language(FACTS, self.language)["and"]
+
+
+def think(engine: Engine, view: View, prompt: Prompt, sampling: Sampling, facts: str = "") -> dict[str, str]:
+    """Generate the steps of reasoning about a view.
 
     Args:
         engine: the model.
         view: the input of the question.
-        channels: those of `records.CHANNELS` that the view has.
-        labels: the label set from which the conclusion is chosen.
-        language: "en" or "zh", for question, fixed beginnings and conclusion.
+        prompt: the question and the form of the answer.
         sampling: how tokens are sampled.
-        facts: text of the clip's measured facts, for a model that was trained to read them; its steps begin freely.
+        facts: text of the clip's measured facts, for a model that was trained to read them.
 
     Returns:
-        Step -> text, in the order of `STEPS`.
+        Step -> text, in order.
     """
-    steps = steps_of(channels)
     (text,) = engine.write(
-        [view], steps_question(steps, labels, language), most_tokens(steps, labels, language), sampling=sampling,
-        system=facts, schema=schema_of(steps, labels, language, begun=not facts),
-    )  # fmt: skip
-    return {step: written.strip() for step, written in json.loads(text).items()}
+        [view], prompt.question, prompt.most_tokens, sampling=sampling, system=facts, schema=prompt.schema
+    )
+    steps = {step: written.strip() for step, written in json.loads(text).items()}
+    for step in prompt.steps:
+        if step.holds == ACTIONS:  # the same phrase again says nothing more
+            steps[step.name] = prompt._joint.join(dict.fromkeys(steps[step.name].split(prompt._joint)))
+    return steps
 
 
-def steps_of(channels: Collection[str]) -> tuple[str, ...]:
-    """Return the steps for the channels of a view."""
-    return tuple(step for step, channel in STEPS.items() if not channel or channel in channels)
-
-
-def schema_of(steps: Collection[str], labels: LabelSet, language: str, *, begun: bool = True) -> dict[str, Any]:
-    """Return the JSON Schema of the steps: each a fixed beginning if `begun`, and free text; a label as conclusion."""
-    blank = " " if language == "en" else ""  # English words are separated by a space
-    free = f"[^{_class(UNSAFE + ' ')}][^{_class(UNSAFE)}]{{0,{LETTERS[language] - 1}}}"
-    described: dict[str, Any] = {
-        step: {"type": "string", "pattern": f"^{text + blank if begun else ''}{free}$"}
-        for step, text in in_language(BEGINNINGS, language).items()
-    }
-    described["conclusion"] = {"enum": list(labels.names(language))}
-    return {
-        "type": "object",
-        "properties": {step: described[step] for step in steps},
-        "required": list(steps),
-        "additionalProperties": False,
-    }
-
-
-def most_tokens(steps: Collection[str], labels: LabelSet, language: str) -> int:
-    """Return the number of tokens of the longest answer that the schema allows, at one token per byte, plus its end."""
-    words = " " + "\U0001f600" * LETTERS[language]  # UTF-8 has at most four bytes per character
-    longest = {step: text + words for step, text in in_language(BEGINNINGS, language).items()}
-    longest["conclusion"] = max(labels.names(language), key=lambda name: len(name.encode()))
-    return len(json.dumps({step: longest[step] for step in steps}, ensure_ascii=False).encode()) + 1
+def safe_text(text: str) -> str:
+    """Return a text without the characters that steps must not contain."""
+    return "".join(letter for letter in text if letter not in UNSAFE).strip()
 
 
 def _class(letters: str) -> str:
     """Return the inside of a character class of a regular expression."""
     return "".join(f"\\{letter}" if letter in "\\]^-" else letter for letter in letters)
-
-
-def steps_question(steps: Collection[str], labels: LabelSet, language: str) -> str:
-    """Return the question that requests the steps."""
-    texts, joint = in_language(THINKING, language), ", " if language == "en" else "、"
-    listed = joint.join(f'"{step}": {texts[step]}' for step in steps)
-    return texts["steps"].format(steps=listed.format(labels=joint.join(labels.names(language))))
 
 
 def difference(steps: dict[str, str], label: str, labels: LabelSet, language: str) -> str | None:

@@ -36,7 +36,7 @@ class AnalysisOptions(TypedDict, total=False):
     abstain_below: float
     """Confidence below which a report abstains, 0 to 1."""
     reasoning: Reasoning | str | None
-    """Makes the model reason in a given form, "steps"; None requests no reasoning."""
+    """Makes the model reason in a given form of `analysis.forms`, such as "steps"; None requests no reasoning."""
     about: str
     """"people" asks what people show; "whole" also answers from whole frames and all sound where nobody is found;
     "evoked" asks what the picture as a whole evokes in viewers."""

@@ -15,19 +15,23 @@ import numpy as np
 from emotion_qwen.analysis.checking import Checked, check_text, without_repetition
 from emotion_qwen.analysis.clip_facts import facts_of
 from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.analysis.forms import form_named
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading
-from emotion_qwen.analysis.reasoning import Reasoning, think
+from emotion_qwen.analysis.reasoning import Prompt, Reasoning, safe_text, think
 from emotion_qwen.analysis.report import Outline, denies_person
 from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.questions import account_question, describe_question
 from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence
+from emotion_qwen.strings import PHRASES, SENTENCES, in_language
 
 ACCOUNT_TOKENS, ANSWER_TOKENS = 192, 96
 """Maximum lengths of an account and of an answer to a question, tokens."""
+MOST_UTTERANCES = 40
+"""Utterances among which a step of reasoning may choose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +101,29 @@ def _about(
     doubts: list[str] = []
     thinking = reading.request.thinking
     if thinking is not None:
-        system, channels = ("", glimpse.channels) if facts is None else (facts_text(facts), _channels(facts))
-        view = _view(reading, glimpse) if facts is None else []
-        steps = think(engine, view, channels, reading.labels, reading.language, thinking.sampling, facts=system)
+        prompt = _prompt(thinking, reading, glimpse, facts)
+        view, system = (_view(reading, glimpse), "") if facts is None else ([], facts_text(facts))
+        if prompt.form.fits(prompt.channels, prompt.utterances):
+            steps = think(engine, view, prompt, thinking.sampling, facts=system)
+        else:
+            lacks = in_language(PHRASES, reading.language)[prompt.form.needs]
+            doubts = [in_language(SENTENCES, reading.language)["unusable_form"].format(form=thinking.form, lacks=lacks)]
         if facts is not None:
-            observed = [steps.get(step, "") for step in ("seen", "heard", "meaning")]
-            doubts = [clause for text in observed for each in check_text(text, facts) for clause in each.contradictions]
+            observed = [steps.get(step.name, "") for step in prompt.steps if step.observes]
+            doubts += [
+                clause for text in observed for each in check_text(text, facts) for clause in each.contradictions
+            ]
     checked = () if facts is None else tuple(check_text(text, facts))
     return Written("" if unread else text, steps, thinking, unread, checked, tuple(dict.fromkeys(doubts)))
+
+
+def _prompt(thinking: Reasoning, reading: ClipReading, glimpse: Glimpse, facts: ClipFacts | None) -> Prompt:
+    """Return the question for the steps; a model that reads facts is asked about what these hold."""
+    spoken = reading.prepared.clip.utterances if facts is None else facts.words
+    utterances = tuple(dict.fromkeys(text for each in spoken if (text := safe_text(each.text))))
+    channels = tuple(glimpse.channels) if facts is None else _channels(facts)
+    utterances = utterances[:MOST_UTTERANCES]
+    return Prompt(form_named(thinking.form), channels, reading.labels, reading.language, facts is None, utterances)
 
 
 def _channels(facts: ClipFacts) -> tuple[str, ...]:

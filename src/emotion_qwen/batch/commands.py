@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
@@ -92,7 +93,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--fps", type=_POSITIVE, default=None, help="Frames per second to analyze; default: as trained.")
 @click.option("--window", type=_POSITIVE, default=LENGTH, show_default=True, help="Seconds per window of the timeline.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), default=None, help="Confidence below which to abstain.")
-@click.option("--reasoning", type=click.Choice(["steps"]), default=None, help="Let the model reason step by step.")
+@click.option("--reasoning", type=click.Choice(tuple(FORMS)), default=None, help="Let the model reason in a form.")
 @click.option("--temperature", type=float, default=None, help="Temperature of the reasoning; 0 (default) is greedy.")
 @click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
@@ -221,7 +222,7 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
     from emotion_qwen.engine.engine import Sampling
 
     if form is None and (temperature, seed) != (None, None):
-        raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning steps with them")
+        raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning with them")
     return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
 
 

@@ -153,8 +153,7 @@ def same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
     """Return whether two stored tensors have the same dtype, shape and bytes."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
-    one, other = (tensor.read().flatten().view(torch.uint8) for tensor in (first, second))
-    return torch.equal(one, other)
+    return torch.equal(*(tensor.read().flatten().view(torch.uint8) for tensor in (first, second)))
 
 
 def write_folder(

@@ -61,8 +61,8 @@ class ModelSource:
     @property
     def processor(self) -> Path:
         """The folder of the processor: the adapter's own where it has one."""
-        own = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
-        return self.folder if own else self.base
+        has_tokenizer = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
+        return self.folder if has_tokenizer else self.base
 
 
 def find_model(name: str | Path | None, weights: bool = True) -> ModelSource:

@@ -3,14 +3,17 @@ import random
 import re
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from emotion_qwen.analysis.checking import check_text
 from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
+from emotion_qwen.faces.face_claims import claims_in
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, label_set
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
-from recipes.mini.clip_texts import KINDS, account, ask_clip, kinds_for, noun, think_steps
+from recipes.mini.clip_texts import KINDS, account, ask_clip, kinds_for, noun
 from recipes.mini.face_texts import FaceFacts
+from recipes.mini.thinking import SHARES, forms_for, prompt_for, think
 
 EMOTIONS = ("happiness", "sadness", "anger", "surprise", "fear", "neutral", "disgust")
 
@@ -112,17 +115,46 @@ def test_steps_observe_before_they_conclude():
     for facts, _ in clips(40, "en"):
         if not facts.people:
             continue
-        steps = json.loads(think_steps(facts, label_set("fer7"), rng).answer)
+        steps = json.loads(think(facts, "steps", label_set("fer7"), rng).answer)
         assert list(steps)[-2:] == ["meaning", "conclusion"] and next(iter(steps)) == "seen"
         assert concept(steps["conclusion"]) == concept(facts.likeliest[0][0])
         assert steps["conclusion"] not in steps["seen"] and ("heard" in steps) == bool(facts.voice)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_form_is_written_as_its_schema_asks(language):
+    rng, counted = random.Random(6), dict.fromkeys(SHARES, 0)
+    labels = label_set("fer7")
+    for facts, _ in clips(60, language):
+        for form in forms_for(facts):
+            exchange = think(facts, form, labels, rng)
+            steps, prompt = json.loads(exchange.answer), prompt_for(facts, form, labels)
+            Draft202012Validator(prompt.schema).validate(steps)
+            assert exchange.question == prompt.question and list(steps) == [step.name for step in prompt.steps]
+            if "conclusion" in steps:
+                assert concept(steps["conclusion"]) == concept(facts.likeliest[0][0])
+            if form == "cause":
+                assert steps["utterance"] in [each.text.strip() for each in facts.words]
+            if form == "tree":
+                claimed = set(claims_in(steps["actions"], language))
+                assert claimed <= {claim.word for claim in facts.people[0].face} and claimed
+            counted[form] += 1
+    assert min(counted.values()) > 5
+
+
+def test_a_reaction_says_how_pleasant_and_how_lively_a_feeling_is():
+    people = (PersonFacts(1, (Stretch("sad"),), (("sad", 0.8), ("fear", 0.1)), (Stretch("gaze lowered"),)),)
+    facts = ClipFacts("en", 0.0, people, likeliest=(("sad", 0.8), ("fear", 0.1)))
+    steps = json.loads(think(facts, "reflect", label_set("fer7"), random.Random(0)).answer)
+    assert steps["reaction"] == "A person would feel sad; the feeling is unpleasant, its arousal low."
+    assert steps["trigger"] in ("the gaze is lowered", "the eyes look down") and steps["conclusion"] == "sadness"
 
 
 @pytest.mark.parametrize(("language", "seen"), [("en", "No clear movement"), ("zh", "没有测到明显")])
 def test_steps_about_a_face_without_movements_say_so(language, seen):
     emotions = (("happy", 0.6), ("sad", 0.3)) if language == "en" else (("高兴", 0.6), ("悲伤", 0.3))
     facts = ClipFacts(language, 0.0, (PersonFacts(1, (Stretch(emotions[0][0]),), emotions),), likeliest=emotions)
-    steps = json.loads(think_steps(facts, label_set("fer7"), random.Random(0)).answer)
+    steps = json.loads(think(facts, "steps", label_set("fer7"), random.Random(0)).answer)
     assert steps["seen"].startswith(seen)
 
 

@@ -294,8 +294,8 @@ def _options(text: str | None, service: Service) -> AnalyzeOptions:
     except ValidationError as error:
         first = error.errors()[0]
         raise _fault(validation_messages([first], values)[0]) from error
-    if (options.start, options.end, options.fps) != (None, None, None):
-        raise _fault("start, end, fps: not supported in live sessions; leave them out")
+    if {options.start, options.end, options.fps, options.reasoning} != {None}:
+        raise _fault("start, end, fps, reasoning: not supported in live sessions; leave them out")
     chosen_labels(options.labels)
     service.check_open()
     if service.live >= service.settings.live:

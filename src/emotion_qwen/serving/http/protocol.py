@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.analysis.request import ABSTAIN_BELOW
 from emotion_qwen.engine.sampling import COLDEST
@@ -264,6 +265,7 @@ class AnalyzeOptions(ClipOptions):
     """Options of a report."""
 
     abstain_below: float = Field(ABSTAIN_BELOW, ge=0, le=1)
+    reasoning: str | None = Field(None, examples=list(FORMS))
 
 
 class FeaturesRequest(ClipOptions):
