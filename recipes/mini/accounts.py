@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.analysis.writing import ANSWER_TOKENS
 from emotion_qwen.engine.engine import Engine

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.faces.face_claims import PLAIN, face_claims
 from emotion_qwen.media.voice_claims import MEASURED
 from emotion_qwen.records import Utterance

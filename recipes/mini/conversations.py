@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.reader import BLANK
 from emotion_qwen.questions import LANGUAGES, TOLD
 from emotion_qwen.records import Sample

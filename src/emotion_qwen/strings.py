@@ -334,7 +334,7 @@ FACTS: Strings = {
     "instant": ("{start:.1f} s", "{start:.1f}秒"),
     "and": ("; ", "；"),
 }
-"""Measured facts as a model gets them; see `analysis.facts`."""
+"""Measured facts as a model gets them; see `verify.facts`."""
 CHECKS: Strings = {
     "movement": ("it was not measured that {claim}", "没有测到“{claim}”"),
     "voice": ("it was not measured that {claim}", "没有测到“{claim}”"),
@@ -342,7 +342,7 @@ CHECKS: Strings = {
     "quote": ("the words {claim} are not known", "没有{claim}这句话"),
     "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
 }
-"""What contradicts a generated sentence; see `analysis.checking`."""
+"""What contradicts a generated sentence; see `verify.checking`."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

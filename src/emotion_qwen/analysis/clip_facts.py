@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Outline
 from emotion_qwen.faces.face_claims import PLAIN

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emotion_qwen.analysis.checking import Checked, check_text, without_repetition
+from emotion_qwen.verify.checking import Checked, check_text, without_repetition
 from emotion_qwen.analysis.clip_facts import facts_of
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading

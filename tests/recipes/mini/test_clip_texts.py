@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from emotion_qwen.analysis.checking import check_text
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
+from emotion_qwen.verify.checking import check_text
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, label_set
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture

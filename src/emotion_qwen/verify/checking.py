@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from emotion_qwen.analysis.facts import ClipFacts, Stretch, spoken_phrase
+from emotion_qwen.verify.facts import ClipFacts, Stretch, spoken_phrase
 from emotion_qwen.faces.face_claims import claims_in, unknown_movements
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
