@@ -12,12 +12,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.analysis.reasoning import steps_question
 from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.questions import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept, feeling_word
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from recipes.mini.evidence import speaking_against, speaking_for
 from recipes.mini.face_texts import CLEAR, FORMS, MOST
 from recipes.nano.questions import Exchange

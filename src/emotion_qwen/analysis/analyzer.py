@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from emotion_qwen.analysis.clip_facts import facts_of
-from emotion_qwen.verify.facts import facts_text
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
 from emotion_qwen.analysis.reader import ViewReader, label_reader
 from emotion_qwen.analysis.reading import ClipReading
@@ -53,6 +52,7 @@ from emotion_qwen.questions import describe_question, label_question
 from emotion_qwen.records import CHANNELS, EmotionReport
 from emotion_qwen.strings import PHRASES, SENTENCES, file_warning, in_language
 from emotion_qwen.taxonomy import OWN
+from emotion_qwen.verify.facts import facts_text
 
 SPARSE = 0.9
 """Smallest number of analyzed frames per window of the timeline that needs no warning."""

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emotion_qwen.verify.checking import Checked, check_text, without_repetition
 from emotion_qwen.analysis.clip_facts import facts_of
-from emotion_qwen.verify.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.reading import ClipReading
@@ -25,6 +23,8 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.questions import account_question, describe_question
 from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence
+from emotion_qwen.verify.checking import Checked, check_text, without_repetition
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 
 ACCOUNT_TOKENS, ANSWER_TOKENS = 192, 96
 """Maximum lengths of an account and of an answer to a question, tokens."""

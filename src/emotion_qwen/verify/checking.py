@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from emotion_qwen.verify.facts import ClipFacts, Stretch, spoken_phrase
 from emotion_qwen.faces.face_claims import claims_in, unknown_movements
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
 from emotion_qwen.strings import CHECKS, in_language
 from emotion_qwen.taxonomy import concept_of_word, feeling_word
+from emotion_qwen.verify.facts import ClipFacts, Stretch, spoken_phrase
 
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
@@ -67,14 +67,17 @@ def check_text(text: str, facts: ClipFacts) -> list[Checked]:
 
 def check_sentence(sentence: str, facts: ClipFacts) -> Checked:
     """Check one sentence: which of its claims are not among the facts?"""
-    verdicts = list(_verdicts(sentence, facts))
+    verdicts = list(verdicts(sentence, facts))
     texts = in_language(CHECKS, facts.language)
     wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in verdicts if not right)
     return Checked(sentence, len(verdicts), wrong)
 
 
-def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:
-    """Yield (kind, claim as words, whether the facts confirm it) of every claim that can be checked."""
+def verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:
+    """Yield (kind, claim as words, whether the facts confirm it) of every claim that can be checked.
+
+    Kinds are the keys of `strings.CHECKS`: "movement", "voice", "time", "quote", "emotion".
+    """
     unquoted = _QUOTES.sub("", sentence)
     language = facts.language
     movements = [stretch for person in facts.people for stretch in person.face]
