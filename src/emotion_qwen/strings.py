@@ -311,6 +311,17 @@ BEGINNINGS: Strings = {
     "meaning": ("I think the person feels", "我觉得这个人很"),
 }
 """The fixed words at the start of each reasoning step."""
+REFLECTION: Strings = {
+    "label": (
+        "Somebody describes a person: {text}\nWhich emotion does the person show? Choose one: {labels}.",
+        "有人这样描述一个人：{text}\n这个人表现出哪种情绪？请选择一个：{labels}。",
+    ),
+    "describes": (
+        "Does this describe what is shown: {text}\nAnswer yes or no.",
+        "下面的描述符合所展示的内容吗：{text}\n请回答是或不是。",
+    ),
+}
+"""The questions that ask a model again from its own reasoning; see `verify.reflection`."""
 FACTS: Strings = {
     "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
     "picture": ("Measured in a picture:", "在图片中测得："),

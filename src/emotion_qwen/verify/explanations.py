@@ -1,10 +1,10 @@
 """How an explanation is read: which of seven emotions does it express, whatever answer stands beside it?
 
 The explanation is what a model gives as its reasons, without the answer: the steps of `--reasoning` but the conclusion,
-or the text between `<think>` tags. Each sentence is read by the verifier. Sentences that describe ("a man in a room")
-are neutral by nature, so the half of the sentences that is most emotional decides how neutral the whole is: neither all
-descriptions nor one sentence alone can decide. Which emotion it is, every sentence decides in proportion to how emotional
-it is.
+or the text between `<think>` tags. The verifier reads each sentence. Sentences that describe ("a man in a room") are
+neutral by nature, so the half of the sentences that is most emotional decides how neutral the whole is: neither all
+descriptions nor one sentence alone can decide. Which emotion it is, every sentence decides in proportion to how
+emotional it is.
 """
 
 from __future__ import annotations

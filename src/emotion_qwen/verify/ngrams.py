@@ -1,8 +1,8 @@
 """Hashed n-grams of texts: words, pairs of words, and pieces of words, as a sparse matrix of buckets.
 
-No vocabulary is stored: the number of a bucket is a checksum of the n-gram. Chinese has no blanks between words, so each
-character counts as a word, and three characters in a row as a piece. Pieces make a word readable that was never seen in
-training, such as "teary-eyed" (Bojanowski et al., TACL 2017).
+No vocabulary is stored: the number of a bucket is a checksum of the n-gram. Chinese has no blanks between words, so
+each character counts as a word, and three characters in a row as a piece. Pieces make a word readable that was never
+seen in training, such as "teary-eyed" (Bojanowski et al., TACL 2017).
 """
 
 from __future__ import annotations
