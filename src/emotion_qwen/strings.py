@@ -48,6 +48,18 @@ PHRASES: Strings = {
     "step_said": ("what is said", "所言"),
     "step_meaning": ("what it means", "含义"),
     "step_conclusion": ("conclusion", "结论"),
+    "verified": ("checked", "核对"),
+    "verified_emotion": ("these steps express {emotion}", "以上步骤表达的情绪：{emotion}"),
+    "verified_wordless": ("these steps express nothing", "以上步骤没有内容"),
+    "verified_other": (" (the answer is {label})", "（结论为{label}）"),
+    "verified_claims": (
+        "measurements confirm {confirmed} of {claims} claims",
+        "{claims}项陈述中有{confirmed}项与测量结果相符",
+    ),
+    "verified_again": (
+        "asked again with these steps alone, the model names {label}",
+        "仅凭以上步骤再次询问，模型回答{label}",
+    ),
     "said": ("what was said", "台词"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),

@@ -304,6 +304,7 @@ class Analyzer:
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
             reasoning=written.steps,
+            verification=written.verification,
             provenance=self._provenance(reading, written, conclusion.label),
         )
 

@@ -22,9 +22,10 @@ from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.questions import account_question, describe_question
-from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence
+from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence, Verification
 from emotion_qwen.verify.checking import Checked, check_text, without_repetition
 from emotion_qwen.verify.facts import ClipFacts, facts_text
+from emotion_qwen.verify.verification import verify_steps
 
 ACCOUNT_TOKENS, ANSWER_TOKENS = 192, 96
 """Maximum lengths of an account and of an answer to a question, tokens."""
@@ -41,6 +42,7 @@ class Written:
         unread: see above.
         checked: the sentences of an account, each with what contradicts it; empty if the text was not checked.
         doubts: what of the steps contradicts the measurements, one clause each.
+        verification: of the steps.
     """
 
     text: str = ""
@@ -49,6 +51,7 @@ class Written:
     unread: bool = False
     checked: tuple[Checked, ...] = ()
     doubts: tuple[str, ...] = ()
+    verification: Verification | None = None
 
     @property
     def sentences(self) -> tuple[Sentence, ...]:
@@ -79,23 +82,25 @@ def write(reader: ViewReader, readings: Sequence[ClipReading], outlines: Sequenc
         texts = reader.write(views, *questions) if wanted else []
     written = [Written() for _ in readings]
     for row, text in zip(wanted, texts, strict=True):
-        written[row] = _about(engine, readings[row], shown[row], text, facts.get(row))
+        written[row] = _about(engine, readings[row], outlines[row], shown[row], text, facts.get(row))
     return written
 
 
 def _about(
     engine: Engine,
     reading: ClipReading,
+    outline: Outline,
     glimpse: Glimpse | None,
     text: str,
     facts: ClipFacts | None,
 ) -> Written:
-    """Check a text about a clip, and let the model reason about it."""
+    """Check a text about a clip, and let the model reason about it; the steps are verified."""
     assert glimpse is not None  # only clips with a glimpse are written about
     unread = facts is None and glimpse.person is not None and denies_person(text)
     steps: dict[str, str] = {}
     doubts: list[str] = []
-    thinking = reading.request.thinking
+    verification = None
+    thinking, label = reading.request.thinking, outline.conclusion.label
     if thinking is not None:
         system, channels = ("", glimpse.channels) if facts is None else (facts_text(facts), _channels(facts))
         view = _view(reading, glimpse) if facts is None else []
@@ -103,8 +108,12 @@ def _about(
         if facts is not None:
             observed = [steps.get(step, "") for step in ("seen", "heard", "meaning")]
             doubts = [clause for text in observed for each in check_text(text, facts) for clause in each.contradictions]
+        if label is not None:
+            measured = facts_of(reading, outline) if facts is None else facts
+            verification = verify_steps(steps, label, reading.labels, measured, engine)
     checked = () if facts is None else tuple(check_text(text, facts))
-    return Written("" if unread else text, steps, thinking, unread, checked, tuple(dict.fromkeys(doubts)))
+    doubted = tuple(dict.fromkeys(doubts))
+    return Written("" if unread else text, steps, thinking, unread, checked, doubted, verification)
 
 
 def _channels(facts: ClipFacts) -> tuple[str, ...]:

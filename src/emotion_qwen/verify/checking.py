@@ -67,10 +67,10 @@ def check_text(text: str, facts: ClipFacts) -> list[Checked]:
 
 def check_sentence(sentence: str, facts: ClipFacts) -> Checked:
     """Check one sentence: which of its claims are not among the facts?"""
-    verdicts = list(verdicts(sentence, facts))
+    checkable = list(verdicts(sentence, facts))
     texts = in_language(CHECKS, facts.language)
-    wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in verdicts if not right)
-    return Checked(sentence, len(verdicts), wrong)
+    wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in checkable if not right)
+    return Checked(sentence, len(checkable), wrong)
 
 
 def verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:

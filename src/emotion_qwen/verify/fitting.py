@@ -6,8 +6,7 @@ biases are therefore chosen for macro F1, on sentences that the weights were not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.verify.ngrams import count_grams, is_chinese, rarity, weighted
+from emotion_qwen.verify.sentences import Sentences
 from emotion_qwen.verify.verifier import EMOTIONS, EmotionTable, softmax
 
 BITS = {"en": 18, "zh": 17}
@@ -28,28 +28,6 @@ HELD_OUT = 8
 FEWEST = 20
 """Minimum number of sentences per language."""
 _STEPS = (0.3, 0.1)
-
-
-@dataclass(frozen=True, eq=False)
-class Sentences:
-    """Labelled sentences.
-
-    Attributes:
-        texts: N texts.
-        targets: (N, 7) share of each emotion; a row adds up to 1.
-        weights: (N,) how much each sentence counts.
-    """
-
-    texts: Sequence[str]
-    targets: np.ndarray
-    weights: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, rows: np.ndarray) -> Sentences:
-        texts = [self.texts[row] for row in np.arange(len(self))[rows]]
-        return Sentences(texts, self.targets[rows], self.weights[rows])
 
 
 def of_language(sentences: Sentences, language: str) -> Sentences:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from emotion_qwen.verify.verifier import Verifier, emotion_of
 DRAWS = 20
 """Number of times that explanations are moved to other clips."""
 EEA, EPC, FCR = "EEA", "EPC", "FCR"
+Compare = Callable[[Sequence[int]], Sequence[float]]
+"""Gets for each of N clips the row whose text is to be used, and returns N values."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class Measured:
         values: (N,) 0 to 1.
         floors: (N,) means over the draws with explanations of other clips.
         constant: the best that one explanation for all clips can reach; None where that is not defined.
+        clips: (N,) names of the clips.
     """
 
     name: str
     values: np.ndarray
     floors: np.ndarray
     constant: float | None = None
+    clips: Sequence[str] = ()
 
     @property
     def gain(self) -> float:
@@ -110,7 +114,7 @@ def measure_agreement(
 
 
 def measure_with_floor(
-    name: str, clips: Sequence[str], compare: Callable[[Sequence[int]], Sequence[float]], draws: int = DRAWS,
+    name: str, clips: Sequence[str], compare: Compare, draws: int = DRAWS,
     seed: int = 0,
 ) -> Measured:  # fmt: skip
     """Measure anything that compares the text of a clip with something of the same clip, and its floor.
@@ -118,7 +122,7 @@ def measure_with_floor(
     Args:
         name: of the measure.
         clips: N names.
-        compare: gets for each of the N clips the row whose text is to be used, and returns N values.
+        compare: see `Compare`.
         draws: see `DRAWS`.
         seed: of the draws.
 
@@ -126,7 +130,7 @@ def measure_with_floor(
         DataError: see `moved`.
     """
     floors = np.mean([compare(rows.tolist()) for rows in moved(clips, draws, seed)], axis=0)
-    return Measured(name, np.asarray(compare(range(len(clips))), dtype=float), floors)
+    return Measured(name, np.asarray(compare(range(len(clips))), dtype=float), floors, clips=clips)
 
 
 def moved(clips: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -171,4 +175,4 @@ def _measured(
 
     commonest = max(Counter(label for label in wanted if label is not None).values(), default=0)
     measured = measure_with_floor(name, clips, compare, draws, seed)
-    return Measured(name, measured.values, measured.floors, commonest / len(wanted))
+    return replace(measured, constant=commonest / len(wanted))

@@ -88,8 +88,8 @@ def tree_reward(tree: Any, right: Any) -> float:
 def reflection_reward(reflection: Reflection, label: str) -> float:
     """Return what asking again confirms: half for the label, half for the description if that was asked.
 
-    An opinion that was not asked for, or is neither yes nor no, leaves the label to decide alone. EMO-R3's code adds the
-    two instead of averaging them, and pays half for a reply that cannot be read.
+    An opinion that was not asked for, or is neither yes nor no, leaves the label to decide alone. EMO-R3's code adds
+    the two instead of averaging them, and pays half for a reply that cannot be read.
     """
     kept = float(reflection.label is not None and reflection.label == label)
     return kept if reflection.describes is None else (kept + reflection.describes) / 2

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from emotion_qwen.verify.checking import check_text
-from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.verify.checking import check_text
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
 from recipes.mini.clip_texts import KINDS, account, ask_clip, kinds_for, noun, think_steps
 from recipes.mini.face_texts import FaceFacts
