@@ -24,5 +24,5 @@ def small_verifier() -> Verifier:
     tables = {}
     for language, lines in LINES.items():
         pairs = [(f"{line}{end}", label) for label in lines for line in lines[label] for end in ENDS[language]]
-        tables[language] = fit_table(sentences_of(*zip(*pairs, strict=True)), language, bits=12)
+        tables[language] = fit_table(sentences_of(*zip(*pairs, strict=True)), language)
     return Verifier(tables)

@@ -77,9 +77,9 @@ def read_explanations(texts: Sequence[str], verifier: Verifier) -> list[Explanat
         CheckpointError: a text is in a language that the verifier was not trained for.
     """
     parts = [list(dict.fromkeys(_sentences(text))) for text in texts]
+    ends = np.cumsum([0, *map(len, parts)])
     shares = verifier.shares([sentence for sentences in parts for sentence in sentences])
-    ends = np.cumsum([len(sentences) for sentences in parts])
-    return [_reading(sentences, of_text) for sentences, of_text in zip(parts, np.split(shares, ends[:-1]), strict=True)]
+    return [_reading(part, shares[begin:end]) for part, begin, end in zip(parts, ends, ends[1:], strict=False)]
 
 
 def _sentences(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The verifier: a small classifier that reads which emotion a text expresses, without the clip and without a model.
 
-It is multinomial logistic regression on hashed n-grams (`ngrams`), one table per language, and answers in microseconds
+It is multinomial logistic regression on n-grams (`ngrams`), one table per language, and answers in microseconds
 per sentence on a CPU. `fitting` trains one from labelled sentences.
 """
 
@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
+from scipy.sparse import csr_matrix
 
 from emotion_qwen.errors import CheckpointError
 from emotion_qwen.files import write_whole
 from emotion_qwen.taxonomy import CONCEPTS, concept_of_word, label_set
-from emotion_qwen.verify.ngrams import count_grams, is_chinese, weighted
+from emotion_qwen.verify.ngrams import GramList, count_grams, is_chinese, vectors_of
 
 EMOTIONS = label_set("fer7").labels
 """The concepts that a verifier tells apart, in the order of its shares."""
@@ -28,6 +29,7 @@ NEUTRAL = EMOTIONS.index("neutral")
 FORMAT = 1
 SETTINGS, WEIGHTS = "verifier.json", "verifier.safetensors"
 SHIPPED = Path(__file__).parent / "weights"
+KINDS = ("words", "pieces")
 _LEVELS = 127
 
 
@@ -44,23 +46,18 @@ class EmotionTable:
     """The weights for one language.
 
     Attributes:
-        weights: (B, 7) float32 of each bucket for each of `EMOTIONS`; B is a power of 2.
-        rarity: (B,) float32 weight of each bucket; see `ngrams.weighted`.
+        grams: the n-grams that it knows: words and pairs of words, and pieces of words; G in all.
+        weights: (G, 7) float32 of each n-gram for each of `EMOTIONS`.
         bias: (7,) float32.
     """
 
+    grams: tuple[GramList, GramList]
     weights: np.ndarray
-    rarity: np.ndarray
     bias: np.ndarray
 
-    @property
-    def bits(self) -> int:
-        """The number of buckets is 2 ** bits."""
-        return len(self.weights).bit_length() - 1
-
-    def vectors(self, texts: Sequence[str]) -> Any:
-        """Return the (N, B) sparse n-gram vectors of N texts."""
-        return weighted(count_grams(texts, self.bits), self.rarity)
+    def vectors(self, texts: Sequence[str]) -> csr_matrix:
+        """Return the (N, G) vectors of N texts."""
+        return vectors_of(count_grams(texts), self.grams)
 
     def shares(self, texts: Sequence[str]) -> np.ndarray:
         """Return (N, 7) shares of N texts."""
@@ -103,10 +100,10 @@ class Verifier:
         arrays = {}
         for language, table in self.tables.items():
             levels, largest = _compressed(table.weights)
-            arrays |= {
-                f"{language}.weights": levels, f"{language}.largest": largest, f"{language}.bias": table.bias,
-                f"{language}.rarity": table.rarity.astype(np.float16),
-            }  # fmt: skip
+            arrays |= {f"{language}.weights": levels, f"{language}.largest": largest, f"{language}.bias": table.bias}
+            for kind, grams in zip(KINDS, table.grams, strict=True):
+                arrays[f"{language}.{kind}"] = grams.checksums
+                arrays[f"{language}.{kind}.rarity"] = grams.rarity.astype(np.float16)
         settings = {"format": FORMAT, "emotions": list(EMOTIONS), "languages": list(self.tables), **self.facts}
         write_whole(folder / WEIGHTS, save(arrays))
         write_whole(folder / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
@@ -168,20 +165,22 @@ def _read(folder: Path) -> Verifier:
 
 
 def _table(arrays: Mapping[str, np.ndarray], language: str) -> EmotionTable:
-    levels, bias = arrays[f"{language}.weights"], arrays[f"{language}.bias"]
-    rarity = arrays[f"{language}.rarity"].astype(np.float32)
-    weights = _expanded(levels, arrays[f"{language}.largest"])
-    buckets = len(weights)
-    expected = [(buckets, len(EMOTIONS)), (buckets,), (len(EMOTIONS),)]
-    if buckets & (buckets - 1) or [weights.shape, rarity.shape, bias.shape] != expected:
-        raise ValueError(f"arrays of shapes {weights.shape}, {rarity.shape} and {bias.shape} do not fit together")
-    if not all(np.isfinite(array).all() for array in (weights, rarity, bias)):
+    weights, bias = _expanded(arrays[f"{language}.weights"], arrays[f"{language}.largest"]), arrays[f"{language}.bias"]
+    words, pieces = (
+        GramList(arrays[f"{language}.{kind}"], arrays[f"{language}.{kind}.rarity"].astype(np.float32)) for kind in KINDS
+    )
+    count = len(words.checksums) + len(pieces.checksums)
+    if weights.shape != (count, len(EMOTIONS)) or bias.shape != (len(EMOTIONS),):
+        raise ValueError(f"weights of shape {weights.shape} and {bias.shape} for {count} n-grams")
+    if any(grams.checksums.shape != grams.rarity.shape for grams in (words, pieces)):
+        raise ValueError(f"other numbers of n-grams than of their weights for {language!r}")
+    if not all(np.isfinite(array).all() for array in (weights, bias, words.rarity, pieces.rarity)):
         raise ValueError(f"weights for {language!r} that are not finite")
-    return EmotionTable(weights, rarity, bias)
+    return EmotionTable((words, pieces), weights, bias)
 
 
 def _compressed(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (B, K) int8 levels and the (K,) float32 largest magnitudes of weights.
+    """Return (G, K) int8 levels and the (K,) float32 largest magnitudes of weights.
 
     A level is the root of a weight: most weights are small, and equal steps would round them to 0.
     """
