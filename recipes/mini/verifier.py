@@ -1,6 +1,7 @@
 """Train the shipped verifier of explanations, measure it, and write its folder with its card.
 
-English: GoEmotions, and the emotion words of `taxonomy` in short sentences. Chinese: Weibo posts and television
+English: GoEmotions with its 28 classes, which are added up to seven, and the emotion words of `taxonomy` in short
+sentences. Chinese: Weibo posts and television
 dialogue of `text_emotion_zh`, and the words likewise. Each language is fitted by itself, and what is finished is kept,
 so that an interrupted run continues with the other one.
 
@@ -35,7 +36,7 @@ from emotion_qwen.verify.sentences import (
     labelled_sentences,
     read_sentences,
 )
-from emotion_qwen.verify.verifier import EMOTIONS, Verifier
+from emotion_qwen.verify.verifier import EMOTIONS, Verifier, emotion_of
 
 FILES = {"en": "text_goemotions.parquet", "zh": "text_emotion_zh.parquet"}
 FRAMES = {
@@ -94,7 +95,28 @@ def together(parts: Sequence[Sentences]) -> Sentences:
         [text for part in parts for text in part.texts],
         np.concatenate([part.targets for part in parts]),
         np.concatenate([part.weights for part in parts]),
+        parts[0].emotions,
     )
+
+
+def finer(path: Path, words: Sentences) -> tuple[Sentences, Sentences]:
+    """Return GoEmotions' training part and the emotion words with its 28 classes, each in its Ekman group.
+
+    A word for anger becomes a sentence of the class anger, and so on; happiness is called joy there.
+    """
+    fine = [row for row in read_sentences(path, label="labels") if row.split == TRAIN]
+    votes: dict[str, Counter[str]] = {}
+    ekman = [row.labels for row in read_sentences(path) if row.split == TRAIN]
+    for row, groups in zip(fine, ekman, strict=True):
+        if len(row.labels) == len(groups) == 1:
+            votes.setdefault(row.labels[0], Counter())[emotion_of(groups[0]) or ""] += 1
+    classes = sorted(votes)
+    emotions = tuple(EMOTIONS.index(votes[name].most_common(1)[0][0]) for name in classes)
+    targets = np.array([[(name in row.labels) / len(row.labels) for name in classes] for row in fine], dtype=np.float32)
+    train = Sentences([row.text for row in fine], targets, np.ones(len(fine), dtype=np.float32), emotions)
+    names = ["joy" if emotion == "happiness" else emotion for emotion in EMOTIONS]
+    columns = np.eye(len(classes), dtype=np.float32)[[classes.index(name) for name in names]]
+    return train, Sentences(words.texts, words.targets @ columns, words.weights, emotions)
 
 
 def part_of(rows: Sequence[LabelledText], split: str) -> Sentences:
@@ -110,6 +132,8 @@ def train_language(language: str, data: Path, output: Path) -> dict[str, Any]:
         return json.loads(facts.read_text(encoding="utf-8"))
     rows = read_sentences(data / FILES[language])
     train, words = part_of(rows, TRAIN), word_sentences(language)
+    if language == "en":
+        train, words = finer(data / FILES[language], words)
     verifier = Verifier({language: fit_table(together([train, words]), language)})
     verifier.save(folder)
     result = measure_verifier(Verifier.load(folder), part_of(rows, VALIDATION))
@@ -153,8 +177,12 @@ def card(figures: dict[str, dict[str, Any]]) -> str:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the Parquet files.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the verifier.")
-def command(data: Path, output: Path) -> None:
+@click.option("--language", type=click.Choice(list(FILES)), default=None, help="Train only this language, and stop.")
+def command(data: Path, output: Path, language: str | None) -> None:
     """Train the verifier, or continue; write weights, figures and card to OUTPUT/verifier."""
+    if language is not None:
+        train_language(language, data, output)
+        return
     figures = {}
     for language in FILES:
         figures[language] = train_language(language, data, output)

@@ -36,20 +36,27 @@ class Sentences:
 
     Attributes:
         texts: N texts.
-        targets: (N, 7) share of each emotion; a row adds up to 1.
+        targets: (N, K) share of each class; a row adds up to 1.
         weights: (N,) how much each sentence counts.
+        emotions: for each of the K classes, which of `verifier.EMOTIONS` it belongs to. Finer classes than these, such
+            as annoyance beside anger, make it easier to tell the emotions apart.
     """
 
     texts: Sequence[str]
     targets: np.ndarray
     weights: np.ndarray
+    emotions: tuple[int, ...] = tuple(range(len(EMOTIONS)))
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def __getitem__(self, rows: np.ndarray) -> Sentences:
         texts = [self.texts[row] for row in np.arange(len(self))[rows]]
-        return Sentences(texts, self.targets[rows], self.weights[rows])
+        return Sentences(texts, self.targets[rows], self.weights[rows], self.emotions)
+
+    def by_emotion(self) -> np.ndarray:
+        """Return the (N, 7) share of each emotion."""
+        return self.targets @ np.eye(len(EMOTIONS))[list(self.emotions)]
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,15 @@ class EmotionTable:
 
     Attributes:
         grams: the n-grams that it knows: words and pairs of words, and pieces of words; G in all.
-        weights: (G, 7) float32 of each n-gram for each of `EMOTIONS`.
-        bias: (7,) float32.
+        weights: (G, K) float32 of each n-gram for each of K classes.
+        bias: (K,) float32.
+        emotions: (K,) which of `EMOTIONS` each class belongs to.
     """
 
     grams: tuple[GramList, GramList]
     weights: np.ndarray
     bias: np.ndarray
+    emotions: np.ndarray
 
     def vectors(self, texts: Sequence[str]) -> csr_matrix:
         """Return the (N, G) vectors of N texts."""
@@ -61,7 +63,8 @@ class EmotionTable:
 
     def shares(self, texts: Sequence[str]) -> np.ndarray:
         """Return (N, 7) shares of N texts."""
-        return softmax(self.vectors(texts) @ self.weights + self.bias)
+        fitted = np.concatenate([self.weights, self.bias[None]])
+        return emotion_shares(self.vectors(texts), fitted, self.emotions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,10 @@ class Verifier:
         arrays = {}
         for language, table in self.tables.items():
             levels, largest = _compressed(table.weights)
-            arrays |= {f"{language}.weights": levels, f"{language}.largest": largest, f"{language}.bias": table.bias}
+            arrays |= {
+                f"{language}.weights": levels, f"{language}.largest": largest, f"{language}.bias": table.bias,
+                f"{language}.emotions": table.emotions.astype(np.int8),
+            }  # fmt: skip
             for kind, grams in zip(KINDS, table.grams, strict=True):
                 arrays[f"{language}.{kind}"] = grams.checksums
                 arrays[f"{language}.{kind}.rarity"] = grams.rarity.astype(np.float16)
@@ -144,6 +150,17 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def emotion_shares(vectors: csr_matrix, fitted: np.ndarray, emotions: np.ndarray) -> np.ndarray:
+    """Return (N, 7) shares of `EMOTIONS`: those of the K classes, added up by emotion.
+
+    Args:
+        vectors: (N, G).
+        fitted: (G + 1, K) weights, then biases.
+        emotions: (K,) index of the emotion of each class.
+    """
+    return softmax(vectors @ fitted[:-1] + fitted[-1]) @ np.eye(len(EMOTIONS))[emotions]
+
+
 @cache
 def _shipped() -> Verifier:
     return _read(SHIPPED)
@@ -169,14 +186,16 @@ def _table(arrays: Mapping[str, np.ndarray], language: str) -> EmotionTable:
     words, pieces = (
         GramList(arrays[f"{language}.{kind}"], arrays[f"{language}.{kind}.rarity"].astype(np.float32)) for kind in KINDS
     )
-    count = len(words.checksums) + len(pieces.checksums)
-    if weights.shape != (count, len(EMOTIONS)) or bias.shape != (len(EMOTIONS),):
+    count, emotions = len(words.checksums) + len(pieces.checksums), arrays[f"{language}.emotions"]
+    if weights.shape != (count, len(emotions)) or bias.shape != emotions.shape:
         raise ValueError(f"weights of shape {weights.shape} and {bias.shape} for {count} n-grams")
+    if emotions.min() < 0 or emotions.max() >= len(EMOTIONS):
+        raise ValueError(f"classes of emotions {emotions.tolist()}")
     if any(grams.checksums.shape != grams.rarity.shape for grams in (words, pieces)):
         raise ValueError(f"other numbers of n-grams than of their weights for {language!r}")
     if not all(np.isfinite(array).all() for array in (weights, bias, words.rarity, pieces.rarity)):
         raise ValueError(f"weights for {language!r} that are not finite")
-    return EmotionTable((words, pieces), weights, bias)
+    return EmotionTable((words, pieces), weights, bias, emotions.astype(np.int64))
 
 
 def _compressed(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -88,11 +88,11 @@ def measure_verifier(verifier: Verifier, sentences: Sentences, *, seed: int = 0)
         sentences: that it was not trained on.
         seed: of the bootstrap.
     """
-    single = sentences[sentences.targets.max(axis=1) == 1] if len(sentences) else sentences
+    single = sentences[sentences.by_emotion().max(axis=1) == 1] if len(sentences) else sentences
     if not len(single):
         return None
     chosen = verifier.shares(single.texts).argmax(axis=1)
-    right = single.targets.argmax(axis=1)
+    right = single.by_emotion().argmax(axis=1)
     items = [ScoredItem(str(row), (EMOTIONS[emotion],), EMOTIONS) for row, emotion in enumerate(right)]
     answers = [Response(str(row), scores={EMOTIONS[emotion]: 1.0}) for row, emotion in enumerate(chosen)]
     return score_labels(items, answers, label_set("fer7"), seed=seed)
