@@ -1,9 +1,8 @@
 """Train the shipped verifier of explanations, measure it, and write its folder with its card.
 
 English: GoEmotions with its 28 classes, which are added up to seven, and the emotion words of `taxonomy` in short
-sentences. Chinese: Weibo posts and television
-dialogue of `text_emotion_zh`, and the words likewise. Each language is fitted by itself, and what is finished is kept,
-so that an interrupted run continues with the other one.
+sentences. Chinese: Weibo posts and television dialogue of `text_emotion_zh`, and the words likewise. Each language is
+fitted by itself, and what is finished is kept, so that an interrupted run continues with the other one.
 
     python -m recipes.mini.verifier --data DATA --output RUNS/verifier
 
@@ -27,7 +26,7 @@ from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.run.verifier import figures_of, measure_verifier
 from emotion_qwen.files import write_whole
 from emotion_qwen.taxonomy import CONCEPTS
-from emotion_qwen.verify.fitting import fit_table
+from emotion_qwen.verify.fitting import fit_table, of_language
 from emotion_qwen.verify.sentences import (
     TRAIN,
     VALIDATION,
@@ -36,7 +35,7 @@ from emotion_qwen.verify.sentences import (
     labelled_sentences,
     read_sentences,
 )
-from emotion_qwen.verify.verifier import EMOTIONS, Verifier, emotion_of
+from emotion_qwen.verify.verifier import EMOTIONS, SETTINGS, Verifier, emotion_of
 
 FILES = {"en": "text_goemotions.parquet", "zh": "text_emotion_zh.parquet"}
 FRAMES = {
@@ -134,9 +133,10 @@ def train_language(language: str, data: Path, output: Path) -> dict[str, Any]:
     train, words = part_of(rows, TRAIN), word_sentences(language)
     if language == "en":
         train, words = finer(data / FILES[language], words)
-    verifier = Verifier({language: fit_table(together([train, words]), language)})
-    verifier.save(folder)
-    result = measure_verifier(Verifier.load(folder), part_of(rows, VALIDATION))
+    train = of_language(train, language)
+    if not (folder / SETTINGS).is_file():
+        Verifier({language: fit_table(together([train, words]), language)}).save(folder)
+    result = measure_verifier(Verifier.load(folder), of_language(part_of(rows, VALIDATION), language))
     assert result is not None  # both files have a validation part
     counts = Counter((answer.item.references[0], answer.read) for answer in result.judged)
     support, given = Counter[str](), Counter[str | None]()

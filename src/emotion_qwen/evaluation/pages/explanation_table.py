@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,21 +15,18 @@ from emotion_qwen.evaluation.scoring.records import Score
 
 
 def print_explanations(scores: Sequence[ExplanationScores], console: Console) -> None:
-    """Print one table over all sources, and what was left out."""
-    table = Table(title="explanations, with 95 % intervals", padding=(0, 1, 0, 0))
-    table.add_column("source", overflow="fold")
-    table.add_column("measure", overflow="fold")
-    for title in ("value", "95 %", "floor", "gain", "95 %", "constant", "items"):
-        table.add_column(title, justify="right", no_wrap=True)
+    """Print one table per source, and what was left out."""
     for source in scores:
-        for place, (score, floor, gain, constant) in enumerate(source.rows):
+        table = Table(title=f"{escape(source.name)}, {source.items} answers", box=SIMPLE_HEAD, show_edge=False)
+        table.add_column("measure", overflow="fold")
+        for title in ("value", "95 %", "floor", "gain", "95 %", "constant", "items"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for score, floor, gain, constant in source.rows:
             table.add_row(
-                "" if place else escape(source.name), escape(score.name), f"{score.value:.3f}", _interval(score),
-                f"{floor.value:.3f}", f"{gain.value:+.3f}", _interval(gain),
-                "" if constant is None else f"{constant:.3f}", str(score.items),
+                score.name, f"{score.value:.3f}", _interval(score), f"{floor.value:.3f}", f"{gain.value:+.3f}",
+                _interval(gain), "" if constant is None else f"{constant:.3f}", str(score.items),
             )  # fmt: skip
-    console.print(table)
-    for source in scores:
+        console.print(table)
         notes = [*source.notes]
         if source.empty:
             notes.append(f"{source.empty} of {source.items} answers have no explanation and count as wrong")
@@ -40,4 +38,4 @@ def print_explanations(scores: Sequence[ExplanationScores], console: Console) ->
 
 
 def _interval(score: Score) -> str:
-    return f"{score.low:.3f} to {score.high:.3f}"
+    return f"{score.low:.2f} to {score.high:.2f}"

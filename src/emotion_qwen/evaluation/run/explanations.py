@@ -28,7 +28,7 @@ from emotion_qwen.verify.verifier import Verifier
 
 Row = tuple[Score, Score, Score, float | None]
 """A measure, its floor, its gain over the floor, and the best constant; None where that is not defined."""
-CLAIMS, CUES, KEPT = "claims confirmed", "cue F", "reflected label kept"
+CLAIMS, CUES, KEPT = "claims confirmed", "cue F", "label kept"
 UNSTORED = ("voice", "time")
 """Kinds of claims about which a stored report holds no facts."""
 

@@ -55,7 +55,8 @@ def train_verifier(paths: Sequence[Path], text: str = "text", label: str | None 
     every = [row for part in rows.values() for row in part]
     named = any(row.split == VALIDATION for row in every)
     kept = [row for row in every if _measures(row, named)]
-    train, unknown = labelled_sentences([row for row in every if row.split != TEST and not _measures(row, named)])
+    train, _ = labelled_sentences([row for row in every if row.split != TEST and not _measures(row, named)])
+    _, unknown = labelled_sentences([row for row in every if row.split != TEST])
     held_out, _ = labelled_sentences(kept)
     notes = _notes(every, unknown)
     tables, results = {}, {}
