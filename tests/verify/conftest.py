@@ -3,7 +3,7 @@
 import pytest
 
 from emotion_qwen.verify.fitting import fit_table
-from emotion_qwen.verify.sentences import sentences_of
+from emotion_qwen.verify.sentences import labelled_as
 from emotion_qwen.verify.verifier import Verifier
 
 LINES = {
@@ -24,5 +24,5 @@ def small_verifier() -> Verifier:
     tables = {}
     for language, lines in LINES.items():
         pairs = [(f"{line}{end}", label) for label in lines for line in lines[label] for end in ENDS[language]]
-        tables[language] = fit_table(sentences_of(*zip(*pairs, strict=True)), language)
+        tables[language] = fit_table(labelled_as(*zip(*pairs, strict=True)), language)
     return Verifier(tables)

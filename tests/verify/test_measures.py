@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.verify.measures import Explained, measure_agreement, measure_with_floor, moved
+from emotion_qwen.verify.measures import Explained, measure_agreement, measure_with_floor, moved_apart
 
 HAPPY, SAD, ANGRY = "She smiles, so happy and glad.", "He cries, sad and lonely.", "He shouts, angry and furious."
 ITEMS = [
@@ -55,19 +55,19 @@ def test_without_truths_only_the_agreement_with_the_answer_is_measured(small_ver
 
 def test_every_row_gets_one_of_another_clip_and_each_is_given_once():
     clips = ["a", "a", "b", "b", "b", "c", "d"]
-    draws = moved(clips, 50, seed=3)
+    draws = moved_apart(clips, 50, seed=3)
     assert draws.shape == (50, 7) and len({tuple(row) for row in draws.tolist()}) > 10
     for rows in draws:
         assert sorted(rows.tolist()) == list(range(7))
         assert all(clips[row] != clips[at] for at, row in enumerate(rows))
-    assert (moved(clips, 50, seed=3) == draws).all() and (moved(clips, 50, seed=4) != draws).any()
-    assert moved(["a", "b"], 2).tolist() == [[1, 0], [1, 0]]
+    assert (moved_apart(clips, 50, seed=3) == draws).all() and (moved_apart(clips, 50, seed=4) != draws).any()
+    assert moved_apart(["a", "b"], 2).tolist() == [[1, 0], [1, 0]]
 
 
 @pytest.mark.parametrize("clips", [[], ["a"], ["a", "a"], ["a", "a", "b"]])
 def test_a_floor_needs_other_clips(clips):
     with pytest.raises(DataError, match="expected at least two clips"):
-        moved(clips)
+        moved_apart(clips)
 
 
 def test_anything_can_be_measured_beside_its_floor():

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 from emotion_qwen.errors import CheckpointError, DataError
 from emotion_qwen.verify.fitting import fit_table, macro_biases
 from emotion_qwen.verify.ngrams import collect_grams, count_grams, tokens_of, vectors_of
-from emotion_qwen.verify.sentences import LabelledText, labelled_sentences, read_sentences, sentences_of
+from emotion_qwen.verify.sentences import LabelledText, labelled_as, labelled_sentences, read_sentences
 from emotion_qwen.verify.verifier import EMOTIONS, NEUTRAL, SETTINGS, WEIGHTS, Verifier, emotion_of
 
 
@@ -151,13 +151,13 @@ def test_a_file_without_texts_and_labels_is_refused_in_one_line(tmp_path, name, 
 
 def test_too_few_sentences_or_a_single_emotion_are_refused():
     with pytest.raises(DataError, match=r"3 labelled sentence\(s\) in 'en' with 1 emotion"):
-        fit_table(sentences_of(["a", "b", "c"], ["joy"] * 3), "en")
+        fit_table(labelled_as(["a", "b", "c"], ["joy"] * 3), "en")
     with pytest.raises(DataError, match=r"30 labelled sentence\(s\) in 'en' with 1 emotion"):
-        fit_table(sentences_of(["a"] * 30, ["joy"] * 30), "en")
+        fit_table(labelled_as(["a"] * 30, ["joy"] * 30), "en")
 
 
 def test_biases_let_a_rare_emotion_be_named():
-    sentences = sentences_of(["x"] * 60, ["neutral"] * 50 + ["fear"] * 10)
+    sentences = labelled_as(["x"] * 60, ["neutral"] * 50 + ["fear"] * 10)
     scores = np.zeros((60, 7), dtype=np.float32)
     scores[:, NEUTRAL] = 2.0
     scores[50:, EMOTIONS.index("fear")] = 1.5

@@ -127,13 +127,13 @@ def measure_with_floor(
         seed: of the draws.
 
     Raises:
-        DataError: see `moved`.
+        DataError: see `moved_apart`.
     """
-    floors = np.mean([compare(rows.tolist()) for rows in moved(clips, draws, seed)], axis=0)
+    floors = np.mean([compare(rows.tolist()) for rows in moved_apart(clips, draws, seed)], axis=0)
     return Measured(name, np.asarray(compare(range(len(clips))), dtype=float), floors, clips=clips)
 
 
-def moved(clips: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def moved_apart(clips: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Return random arrangements in which every row gets something of another clip.
 
     The rows are arranged by clip, the clips in random order, and turned by a random number of places.

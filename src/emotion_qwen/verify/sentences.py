@@ -81,7 +81,7 @@ def read_sentences(path: Path, text: str = "text", label: str | None = None) -> 
         DataError: the file does not exist, cannot be read, is of another kind, or lacks a column.
         MissingPackage: pyarrow is not installed, for Parquet.
     """
-    rows = list(read_rows(path))
+    rows = list(read_columns(path))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     chosen = label or next((name for name in LABELS if name in columns), LABELS[1])
     missing = [name for name in (text, chosen) if name not in columns]
@@ -98,7 +98,7 @@ def read_sentences(path: Path, text: str = "text", label: str | None = None) -> 
     return read
 
 
-def sentences_of(texts: Sequence[str], labels: Sequence[str | Sequence[str]], weight: float = 1.0) -> Sentences:
+def labelled_as(texts: Sequence[str], labels: Sequence[str | Sequence[str]], weight: float = 1.0) -> Sentences:
     """Turn texts and their labels into sentences to train on; see `labelled_sentences` for what is left out."""
     rows = [LabelledText(text, (name,) if isinstance(name, str) else tuple(name))
             for text, name in zip(texts, labels, strict=True)]  # fmt: skip
@@ -135,7 +135,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(name).strip() for name in names if str(name).strip()) if not isinstance(names, int | float) else ()
 
 
-def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def read_columns(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a CSV, TSV, JSON-lines or Parquet file; columns of pictures and sounds are left out.
 
     Raises:

@@ -23,7 +23,7 @@ from emotion_qwen.verify.claims import count_claims, facts_of_report
 from emotion_qwen.verify.cues import cue_overlaps
 from emotion_qwen.verify.explanations import CONCLUSION, explanation_of, steps_text
 from emotion_qwen.verify.measures import DRAWS, Compare, Explained, Measured, measure_agreement, measure_with_floor
-from emotion_qwen.verify.sentences import LABELS, read_rows
+from emotion_qwen.verify.sentences import LABELS, read_columns
 from emotion_qwen.verify.verifier import Verifier
 
 Row = tuple[Score, Score, Score, float | None]
@@ -87,7 +87,7 @@ def read_references(path: Path) -> References:
     Raises:
         DataError: the file cannot be read, or has no such columns.
     """
-    rows = list(read_rows(path))
+    rows = list(read_columns(path))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     label = next((name for name in LABELS if name in columns), "")
     if "clip" not in columns or not (label or "text" in columns):
