@@ -323,49 +323,6 @@ BEGINNINGS: Strings = {
     "meaning": ("I think the person feels", "我觉得这个人很"),
 }
 """The fixed words at the start of each reasoning step."""
-REFLECTION: Strings = {
-    "label": (
-        "Somebody describes a person: {text}\nWhich emotion does the person show? Choose one: {labels}.",
-        "有人这样描述一个人：{text}\n这个人表现出哪种情绪？请选择一个：{labels}。",
-    ),
-    "describes": (
-        "Does this describe what is shown: {text}\nAnswer yes or no.",
-        "下面的描述符合所展示的内容吗：{text}\n请回答是或不是。",
-    ),
-}
-"""The questions that ask a model again from its own reasoning; see `verify.reflection`."""
-FACTS: Strings = {
-    "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
-    "picture": ("Measured in a picture:", "在图片中测得："),
-    "person": ("Person {person}: {feelings}.", "人物{person}：{feelings}。"),
-    "likeliest": (
-        " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
-        "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
-    ),
-    "together": (
-        "Together: {first} ({share:.0%}), {second} ({other:.0%}).",
-        "综合：{first}（{share:.0%}）、{second}（{other:.0%}）。",
-    ),
-    "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
-    "voice": ("Voice: {voice}.", "声音：{voice}。"),
-    "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
-    "words": ("Said: “{text}”", "说：“{text}”"),
-    "context": ("Known: {text}", "已知：{text}"),
-    "nobody": ("Nobody is seen.", "看不到人。"),
-    "silent": ("No voice is heard.", "听不到人声。"),
-    "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
-    "instant": ("{start:.1f} s", "{start:.1f}秒"),
-    "and": ("; ", "；"),
-}
-"""Measured facts as a model gets them; see `verify.facts`."""
-CHECKS: Strings = {
-    "movement": ("it was not measured that {claim}", "没有测到“{claim}”"),
-    "voice": ("it was not measured that {claim}", "没有测到“{claim}”"),
-    "time": ("nothing that was measured begins or ends at {claim} s", "没有测到在{claim}秒开始或结束的内容"),
-    "quote": ("the words {claim} are not known", "没有{claim}这句话"),
-    "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
-}
-"""What contradicts a generated sentence; see `verify.checking`."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

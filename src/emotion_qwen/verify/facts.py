@@ -15,12 +15,36 @@ from emotion_qwen.faces.face_claims import PLAIN
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.records import Person, Utterance
-from emotion_qwen.strings import FACTS, in_language
+from emotion_qwen.strings import Strings, in_language
 from emotion_qwen.taxonomy import feeling_word
 
 MOVEMENTS = 6
 """Most movements of a face that the facts list: a prompt stays short."""
 
+FACTS: Strings = {
+    "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
+    "picture": ("Measured in a picture:", "在图片中测得："),
+    "person": ("Person {person}: {feelings}.", "人物{person}：{feelings}。"),
+    "likeliest": (
+        " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
+    "together": (
+        "Together: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "综合：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
+    "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
+    "voice": ("Voice: {voice}.", "声音：{voice}。"),
+    "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
+    "words": ("Said: “{text}”", "说：“{text}”"),
+    "context": ("Known: {text}", "已知：{text}"),
+    "nobody": ("Nobody is seen.", "看不到人。"),
+    "silent": ("No voice is heard.", "听不到人声。"),
+    "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
+    "instant": ("{start:.1f} s", "{start:.1f}秒"),
+    "and": ("; ", "；"),
+}
+"""Measured facts as a model gets them, in English and Chinese."""
 Shares = tuple[tuple[str, float], ...]
 """Emotions in the facts' language, each with its share, 0 to 1."""
 

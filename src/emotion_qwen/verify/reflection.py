@@ -13,7 +13,7 @@ from typing import Protocol
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.matching.yes_no import stated_answer
-from emotion_qwen.strings import REFLECTION, in_language
+from emotion_qwen.questions import REFLECTION
 from emotion_qwen.taxonomy import LabelSet
 
 LABEL_TOKENS, YES_NO_TOKENS = 24, 8
@@ -62,15 +62,15 @@ def reflect(
     Returns:
         N reflections.
     """
-    texts, joint = in_language(REFLECTION, language), ", " if language == "en" else "、"
+    joint = ", " if language == "en" else "、"
     names = joint.join(labels.names(language))
     replies = _asked(
         writer, [[] for _ in explanations],
-        [text and texts["label"].format(text=text, labels=names) for text in explanations], LABEL_TOKENS,
+        [text and REFLECTION["label"][language].format(text=text, labels=names) for text in explanations], LABEL_TOKENS,
     )  # fmt: skip
     opinions: Sequence[str] = [""] * len(explanations)
     if views is not None and first_steps is not None:
-        questions = [text and texts["describes"].format(text=text) for text in first_steps]
+        questions = [text and REFLECTION["describes"][language].format(text=text) for text in first_steps]
         opinions = _asked(writer, views, questions, YES_NO_TOKENS)
     return [
         Reflection(match_label(reply, labels) if reply else None, _describes(opinion))

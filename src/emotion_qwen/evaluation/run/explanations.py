@@ -151,14 +151,14 @@ def score_reports(
             return [count.confirmed / max(count.checkable, 1) for count in counts]
 
         rows.append(_scored(CLAIMS, [clips[row] for row in checkable], confirmed, draws, seed))
-    asked = [row for row, report in enumerate(answered) if report.verification and report.verification.reflected]
-    if len({clips[row] for row in asked}) > 1:
-        reflected = [answered[row].verification.reflected for row in asked]  # type: ignore[union-attr]
+    again = [row for row, report in enumerate(answered) if report.verification and report.verification.reflected]
+    if len({clips[row] for row in again}) > 1:
+        reflected = [answered[row].verification.reflected for row in again]  # type: ignore[union-attr]
 
         def kept(order: Sequence[int]) -> list[float]:
-            return [float(reflected[moved] == items[row].answer) for moved, row in zip(order, asked, strict=True)]
+            return [float(reflected[moved] == items[row].answer) for moved, row in zip(order, again, strict=True)]
 
-        rows.append(_scored(KEPT, [clips[row] for row in asked], kept, draws, seed))
+        rows.append(_scored(KEPT, [clips[row] for row in again], kept, draws, seed))
     right = [_of_clip(references.texts, clip) for clip in clips]
     with_text = [row for row, text in enumerate(right) if text]
     if len({clips[row] for row in with_text}) > 1:
