@@ -24,20 +24,26 @@ import numpy as np
 
 from emotion_qwen.console import run_command
 from emotion_qwen.evaluation.run.verifier import figures_of, measure_verifier
+from emotion_qwen.evaluation.scoring.explanations import FLOOR, GAIN, score_explanations
 from emotion_qwen.files import write_whole
 from emotion_qwen.taxonomy import CONCEPTS
+from emotion_qwen.verify.checking import split_sentences
+from emotion_qwen.verify.cues import cue_overlaps
 from emotion_qwen.verify.fitting import fit_table, of_language
+from emotion_qwen.verify.measures import Explained, Measured, measure_agreement, measure_with_floor
 from emotion_qwen.verify.sentences import (
     TRAIN,
     VALIDATION,
     LabelledText,
     Sentences,
     labelled_sentences,
+    read_columns,
     read_sentences,
 )
 from emotion_qwen.verify.verifier import EMOTIONS, SETTINGS, Verifier, emotion_of
 
 FILES = {"en": "text_goemotions.parquet", "zh": "text_emotion_zh.parquet"}
+DESCRIPTIONS = "text_mer_descriptions.parquet"
 FRAMES = {
     "en": ("{}", "I feel {}.", "The person looks {}.", "A face full of {}."),
     "zh": ("{}", "我觉得{}。", "这个人看起来{}。", "{}的表情"),
@@ -60,6 +66,10 @@ On validation parts, sentences with one emotion. Intervals: 95 %, bootstrap.
 {rows}
 
 F1 by emotion: {classes}.
+
+## Explanations by people
+
+{described}
 
 ## Data and terms
 
@@ -152,7 +162,58 @@ def train_language(language: str, data: Path, output: Path) -> dict[str, Any]:
     return figures
 
 
-def card(figures: dict[str, dict[str, Any]]) -> str:
+def described(path: Path, verifier: Verifier) -> dict[str, dict[str, Any]]:
+    """Measure the verifier on people's explanations of television clips (EMER v1), which no part of it was fitted to.
+
+    EEA is measured with all sentences, and without the last one, which names the emotion. Cue F compares them with the
+    paragraphs about the same clips (EMER v2).
+    """
+    rows = [row for row in read_columns(path) if row["split"] in (TRAIN, VALIDATION)]
+    figures: dict[str, dict[str, Any]] = {}
+    for language in FILES:
+        first = [row for row in rows if row["source"] == "EMER v1" and row["lang"] == language]
+        texts = {
+            row["clip"]: row["description"] for row in rows if row["source"] != "EMER v1" and row["lang"] == language
+        }
+        for name, kept in (("EEA", None), ("EEA without the last sentence", -1)):
+            items = [
+                Explained(row["clip"], " ".join(split_sentences(row["description"])[:kept]), None, row["emotion"])
+                for row in first
+            ]
+            figures[f"{name}, {language}"] = _scores(measure_agreement(items, verifier)[0][0])
+        pairs = [(row["clip"], row["description"], texts[row["clip"]]) for row in first if row["clip"] in texts]
+        clips, given, wanted = (list(column) for column in zip(*pairs, strict=True))
+
+        def compare(order: Sequence[int], given: list[str] = given, wanted: list[str] = wanted) -> list[float]:
+            return [overlap.f1 for overlap in cue_overlaps([given[row] for row in order], wanted, verifier)]
+
+        figures[f"cue F, {language}"] = _scores(measure_with_floor("cue F", clips, compare))
+    return figures
+
+
+def _scores(measured: Measured) -> dict[str, Any]:
+    scores = score_explanations(measured)
+    values = {
+        name: {"value": round(score.value, 4), "low": round(score.low, 4), "high": round(score.high, 4)}
+        for name, score in (("value", scores[measured.name]), (FLOOR, scores[FLOOR]), (GAIN, scores[GAIN]))
+    }
+    return {"items": len(measured.values), "constant": measured.constant, **values}
+
+
+def described_table(figures: dict[str, dict[str, Any]]) -> str:
+    """Return the table of the card about explanations by people."""
+    lines = ["| measure | clips | value | floor | gain | constant |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, figure in figures.items():
+        gain, constant = figure[GAIN], figure["constant"]
+        lines.append(
+            f"| {name} | {figure['items']} | {figure['value']['value']:.3f} | {figure[FLOOR]['value']:.3f} | "
+            f"{gain['value']:+.3f} ({gain['low']:.3f} to {gain['high']:.3f}) | "
+            f"{'' if constant is None else f'{constant:.3f}'} |"
+        )
+    return "\n".join(lines)
+
+
+def card(figures: dict[str, dict[str, Any]], people: dict[str, dict[str, Any]]) -> str:
     """Return the card of the verifier."""
 
     def with_interval(score: dict[str, float]) -> str:
@@ -169,7 +230,7 @@ def card(figures: dict[str, dict[str, Any]]) -> str:
     )
     return CARD.format(
         emotions=", ".join(EMOTIONS), rows="\n".join(rows), classes=classes,
-        words=f"{sum(f['words'] for f in figures.values()):,}",
+        described=described_table(people), words=f"{sum(f['words'] for f in figures.values()):,}",
         **{language: f"{f['sentences']:,}" for language, f in figures.items()},
     )  # fmt: skip
 
@@ -188,8 +249,9 @@ def command(data: Path, output: Path, language: str | None) -> None:
         figures[language] = train_language(language, data, output)
         click.echo(f"{language}: {json.dumps(figures[language])}")
     tables = {language: Verifier.load(output / language).table(language) for language in FILES}
-    Verifier(tables, {"validation": figures}).save(output / "verifier")
-    write_whole(output / "verifier" / "README.md", card(figures))
+    people = described(data / DESCRIPTIONS, Verifier(tables))
+    Verifier(tables, {"validation": figures, "explanations by people": people}).save(output / "verifier")
+    write_whole(output / "verifier" / "README.md", card(figures, people))
 
 
 if __name__ == "__main__":

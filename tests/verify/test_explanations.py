@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from emotion_qwen.verify.explanations import explanation_of, pooled_shares, read_explanations, steps_text
+from emotion_qwen.verify.explanations import (
+    explanation_of,
+    pooled_shares,
+    read_explanations,
+    sentence_shares,
+    steps_text,
+)
 from emotion_qwen.verify.verifier import EMOTIONS, NEUTRAL
 
 STEPS = {"seen": "She cries.", "meaning": "She is sad", "conclusion": "happy"}
@@ -54,6 +60,17 @@ def test_one_emotional_sentence_among_many_descriptions_does_not_decide(small_ve
     assert read_explanations([described + "He is sad and lonely."], small_verifier)[0].emotion == "neutral"
     (both,) = read_explanations([described + "He is sad and lonely. Tears run down. A mournful face."], small_verifier)
     assert both.emotion == "sadness" and both.sentences == 6
+
+
+def test_what_a_sentence_states_counts_as_much_as_what_the_verifier_reads(small_verifier):
+    plain, stated, denied = sentence_shares(
+        ["There is a table.", "There is a disgusted table.", "There is no disgusted table."], small_verifier
+    )
+    disgust = EMOTIONS.index("disgust")
+    assert plain[disgust] < 0.05 and stated[disgust] > 0.5 > denied[disgust]
+    assert stated.sum() == pytest.approx(1)
+    (reading,) = read_explanations(["He is not happy at all, he feels deeply ashamed and sad."], small_verifier)
+    assert reading.emotion == "sadness"
 
 
 def test_a_repeated_sentence_counts_once(small_verifier):

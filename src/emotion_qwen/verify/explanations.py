@@ -1,10 +1,11 @@
 """How an explanation is read: which of seven emotions does it express, whatever answer stands beside it?
 
 The explanation is what a model gives as its reasons, without the answer: the steps of `--reasoning` but the conclusion,
-or the text between `<think>` tags. The verifier reads each sentence. Sentences that describe ("a man in a room") are
-neutral by nature, so the half of the sentences that is most emotional decides how neutral the whole is: neither all
-descriptions nor one sentence alone can decide. Which emotion it is, every sentence decides in proportion to how
-emotional it is.
+or the text between `<think>` tags. Each sentence is read twice: by the verifier, and for the emotions that it states in
+so many words (`matching.statements`, which knows denials). Where it states one, both count the same; elsewhere the
+verifier decides alone. Sentences that describe ("a man in a room") are neutral by nature, so the half of the sentences
+that is most emotional decides how neutral the whole is: neither all descriptions nor one sentence alone can decide.
+Which emotion it is, every sentence decides in proportion to how emotional it is.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.verify.checking import split_sentences
-from emotion_qwen.verify.verifier import EMOTIONS, NEUTRAL, Verifier
+from emotion_qwen.verify.verifier import EMOTIONS, NEUTRAL, Verifier, emotion_of
 
+STATED = 0.5
+"""How much the emotions count that a sentence states, beside what the verifier reads in it."""
 CONCLUSION = "conclusion"
 """The step of reasoning that gives the answer."""
 _THOUGHT = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|$)", re.DOTALL | re.IGNORECASE)
@@ -78,8 +82,19 @@ def read_explanations(texts: Sequence[str], verifier: Verifier) -> list[Explanat
     """
     parts = [list(dict.fromkeys(_sentences(text))) for text in texts]
     ends = np.cumsum([0, *map(len, parts)])
-    shares = verifier.shares([sentence for sentences in parts for sentence in sentences])
+    shares = sentence_shares([sentence for sentences in parts for sentence in sentences], verifier)
     return [_reading(part, shares[begin:end]) for part, begin, end in zip(parts, ends, ends[1:], strict=False)]
+
+
+def sentence_shares(sentences: Sequence[str], verifier: Verifier) -> np.ndarray:
+    """Return the (S, 7) shares of S sentences: what the verifier reads, and what they state; see the module."""
+    shares = verifier.shares(sentences)
+    for row, sentence in enumerate(sentences):
+        stated = {emotion for concept in stated_concepts(sentence) if (emotion := emotion_of(concept))}
+        if stated:
+            named = np.array([name in stated for name in EMOTIONS]) / len(stated)
+            shares[row] = (1 - STATED) * shares[row] + STATED * named
+    return shares
 
 
 def _sentences(text: str) -> list[str]:
