@@ -106,7 +106,8 @@ def measure_agreement(
     measures = [_measured(EPC, readings, answers, clips, draws, seed)]
     rows = [row for row, truth in enumerate(truths) if truth is not None]
     if rows:
-        read, right, places = ([values[row] for row in rows] for values in (readings, truths, clips))
+        read, right = ([values[row] for row in rows] for values in (readings, truths))
+        places = [clips[row] for row in rows]
         correct = [right[at] if answers[row] == right[at] else None for at, row in enumerate(rows)]
         measures.insert(0, _measured(EEA, read, right, places, draws, seed))
         measures.append(_measured(FCR, read, correct, places, draws, seed))

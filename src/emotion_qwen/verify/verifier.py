@@ -100,7 +100,7 @@ class Verifier:
         Raises:
             StorageError: the folder cannot be written.
         """
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for language, table in self.tables.items():
             levels, largest = _compressed(table.weights)
             arrays |= {
