@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -183,7 +182,8 @@ def score_predictions(folder: Path, verifier: Verifier, draws: int = DRAWS, seed
         raise DataError(f"{name}: no answer is a text with an explanation; ask for replies (eval --replies)")
     closed = [line for line in lines if items[line.key].choices]
     free = [line for line in lines if not items[line.key].choices]
-    rows, unknown = [], Counter[str]()
+    rows: list[Row] = []
+    unknown: Mapping[str, int] = {}
     explained = [_explained(line, items[line.key]) for line in closed]
     if explained:
         rows, unknown = _agreement(explained, verifier, draws, seed)
