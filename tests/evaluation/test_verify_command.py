@@ -135,7 +135,12 @@ def test_a_verifier_is_trained_measured_and_used_by_the_command(tmp_path):
     assert done.exit_code == 0, done.output
     (figures,) = json.loads((tmp_path / "out.json").read_text())
     assert figures["measures"]["EPC"]["score"]["value"] == 1 and figures["measures"]["EPC"]["constant"] == 0.5
-    assert 0 < figures["measures"]["EPC"]["floor"]["value"] < 1 and "EPC" in done.stdout
+    assert (
+        0 < figures["measures"]["EPC"]["floor"]["value"] < 1
+        and "EPC " in done.stdout
+        and "claims confirmed" in done.stdout
+    )
+    assert max(map(len, done.stdout.splitlines()[:4])) <= 80  # fits a terminal
 
 
 def test_a_file_without_emotions_trains_nothing(tmp_path):

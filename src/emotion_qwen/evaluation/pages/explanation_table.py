@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,8 +16,8 @@ from emotion_qwen.evaluation.scoring.records import Score
 def print_explanations(scores: Sequence[ExplanationScores], console: Console) -> None:
     """Print one table per source, and what was left out."""
     for source in scores:
-        table = Table(title=f"{escape(source.name)}, {source.items} answers", box=SIMPLE_HEAD, show_edge=False)
-        table.add_column("measure", overflow="fold")
+        table = Table(title=f"{escape(source.name)}, {source.items} answers", box=None, padding=(0, 1, 0, 0))
+        table.add_column("measure", no_wrap=True)
         for title in ("value", "95 %", "floor", "gain", "95 %", "constant", "items"):
             table.add_column(title, justify="right", no_wrap=True)
         for score, floor, gain, constant in source.rows:
