@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from emotion_qwen.analysis.analyzer import Analyzer
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.analysis.writing import ANSWER_TOKENS
 from emotion_qwen.engine.engine import Engine
@@ -32,6 +31,7 @@ from emotion_qwen.media.voice_claims import voice_claims, voice_claims_in
 from emotion_qwen.prepare import PersonPictures, PreparedClip
 from emotion_qwen.records import Clip, EmotionReport, FaceTrack
 from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 from recipes.mini.banks import facts_of_row
 from recipes.mini.clip_facts import FactBank, draw_clip
 from recipes.mini.clip_texts import ask_clip

@@ -11,11 +11,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.faces.face_claims import PLAIN, face_claims
 from emotion_qwen.media.voice_claims import MEASURED
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, feeling_word
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from recipes.mini.face_texts import FaceFacts, likeliest, mentioned
 
 RELATIVE = ("relative level", "relative pitch", "relative rate")

@@ -1,6 +1,6 @@
 """Questions about a clip and their answers, written from its measured facts, in English and Chinese.
 
-Every answer follows from the facts that the model gets as text (`analysis.facts`): who, when, how it changed, why, what
+Every answer follows from the facts that the model gets as text (`verify.facts`): who, when, how it changed, why, what
 speaks against it. A question that the facts do not answer is refused. Phrasing and language are drawn from the
 generator that is passed in.
 """
@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.questions import LANGUAGES, QUESTIONS
 from emotion_qwen.taxonomy import CONCEPTS, concept, feeling_word
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Shares, Stretch
 from recipes.mini.evidence import speaking_against, speaking_for
 from recipes.mini.face_texts import CLEAR, FORMS, MOST
 from recipes.nano.questions import Exchange

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.reader import BLANK
 from emotion_qwen.questions import LANGUAGES, TOLD
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.verify.facts import ClipFacts, facts_text
 from recipes.mini.actions import mirrored
 from recipes.mini.banks import facts_of_row
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture

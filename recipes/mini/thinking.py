@@ -10,13 +10,13 @@ import json
 import random
 from collections.abc import Callable
 
-from emotion_qwen.analysis.facts import ClipFacts
 from emotion_qwen.analysis.forms import MOST_ACTIONS, form_named
 from emotion_qwen.analysis.reasoning import Prompt, safe_text
 from emotion_qwen.faces.face_claims import PHRASES
 from emotion_qwen.questions import LANGUAGES
-from emotion_qwen.strings import FACTS, in_language
+from emotion_qwen.strings import in_language
 from emotion_qwen.taxonomy import CONCEPTS, LabelSet, concept, feeling_word
+from emotion_qwen.verify.facts import FACTS, ClipFacts
 from recipes.mini.clip_texts import choose_claims, noun, phrase_of, plain_list, say
 from recipes.mini.evidence import speaking_against, speaking_for
 from recipes.nano.questions import Exchange

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "emotion_qwen.evaluation.calibrate:command",
         "Fit the weights of a model's channels on validation data.",
     ),
+    "verify": (
+        "emotion_qwen.evaluation.verify_commands:verify",
+        "Check whether explanations are true to their labels and clips.",
+    ),
     "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
     "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional and missing parts."),
 }

@@ -32,6 +32,17 @@ TOLD = {
     "context": {"en": "Context: {text} ", "zh": "背景：{text} "},
 }
 """How words and context are told, by channel and language; they stand between the media and the question."""
+REFLECTION = {
+    "label": {
+        "en": "Somebody describes a person: {text}\nWhich emotion does the person show? Choose one: {labels}.",
+        "zh": "有人这样描述一个人：{text}\n这个人表现出哪种情绪？请选择一个：{labels}。",
+    },
+    "describes": {
+        "en": "Does this describe what is shown: {text}\nAnswer yes or no.",
+        "zh": "下面的描述符合所展示的内容吗：{text}\n请回答是或不是。",
+    },
+}
+"""The questions that ask a model again from its own reasoning; see `verify.reflection`."""
 LANGUAGES = ("en", "zh")
 
 

@@ -226,8 +226,8 @@ class Person:
     it."""
 
 
-OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions", "Sentence": "contradicted"}
-"""Record -> its field that JSON leaves out where it is empty, because only some models measure it."""
+OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions", "Sentence": "contradicted", "EmotionReport": "verification"}
+"""Record -> its field that JSON leaves out where it is empty, because only some models or requests have it."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +304,24 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """Whether the steps of reasoning, without their conclusion, are true to the answer and to the measurements."""
+
+    emotion: str | None
+    """the emotion that the verifier reads in the steps; None without a word."""
+    distribution: Shares
+    """emotion -> share that the verifier reads in the steps; all 0 without a word."""
+    agrees: bool | None
+    """whether that emotion is the label of the report; None if the verifier does not know the label."""
+    claims: Annotated[int, Field(ge=0)]
+    """number of claims in the steps about something that is measured."""
+    confirmed: Annotated[int, Field(ge=0)]
+    """number of those claims that the measurements confirm."""
+    reflected: str | None
+    """the label that the model names when it is asked again with its steps alone; None if it names none."""
+
+
+@dataclass(frozen=True)
 class EmotionReport:
     """What the people in a clip show, as far as a model can say, and where the answer comes from.
 
@@ -361,5 +379,7 @@ class EmotionReport:
     """what the user said about the situation."""
     reasoning: dict[str, str] = field(default_factory=dict)
     """step -> text, if reasoning was requested; all of it is generated."""
+    verification: Verification | None = None
+    """whether these steps are true to the answer and the measurements; left out of JSON without reasoning."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """how the report was made: model, weights, prompt, settings, warnings."""

@@ -68,6 +68,18 @@ PHRASES: Strings = {
     "step_managing": ("dealing with it", "自我调节"),
     "step_influence": ("what could help", "如何帮助"),
     "step_answer": ("reply", "回应"),
+    "verified": ("checked", "核对"),
+    "verified_emotion": ("these steps express {emotion}", "以上步骤表达的情绪：{emotion}"),
+    "verified_wordless": ("these steps express nothing", "以上步骤没有内容"),
+    "verified_other": (" (the answer is {label})", "（结论为{label}）"),
+    "verified_claims": (
+        "measurements confirm {confirmed} of {claims} claims",
+        "{claims}项陈述中有{confirmed}项与测量结果相符",
+    ),
+    "verified_again": (
+        "asked again with these steps alone, the model names {label}",
+        "仅凭以上步骤再次询问，模型回答{label}",
+    ),
     "said": ("what was said", "台词"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),
@@ -362,38 +374,6 @@ BEGINNINGS: Strings = {
     "reaction": ("A person would feel", "人会感到"),
 }
 """The fixed words at the start of each reasoning step."""
-FACTS: Strings = {
-    "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
-    "picture": ("Measured in a picture:", "在图片中测得："),
-    "person": ("Person {person}: {feelings}.", "人物{person}：{feelings}。"),
-    "likeliest": (
-        " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
-        "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
-    ),
-    "together": (
-        "Together: {first} ({share:.0%}), {second} ({other:.0%}).",
-        "综合：{first}（{share:.0%}）、{second}（{other:.0%}）。",
-    ),
-    "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
-    "voice": ("Voice: {voice}.", "声音：{voice}。"),
-    "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
-    "words": ("Said: “{text}”", "说：“{text}”"),
-    "context": ("Known: {text}", "已知：{text}"),
-    "nobody": ("Nobody is seen.", "看不到人。"),
-    "silent": ("No voice is heard.", "听不到人声。"),
-    "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
-    "instant": ("{start:.1f} s", "{start:.1f}秒"),
-    "and": ("; ", "；"),
-}
-"""Measured facts as a model gets them; see `analysis.facts`."""
-CHECKS: Strings = {
-    "movement": ("it was not measured that {claim}", "没有测到“{claim}”"),
-    "voice": ("it was not measured that {claim}", "没有测到“{claim}”"),
-    "time": ("nothing that was measured begins or ends at {claim} s", "没有测到在{claim}秒开始或结束的内容"),
-    "quote": ("the words {claim} are not known", "没有{claim}这句话"),
-    "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
-}
-"""What contradicts a generated sentence; see `analysis.checking`."""
 
 
 def in_language(strings: Strings, language: str) -> dict[str, str]:

@@ -20,9 +20,11 @@ from emotion_qwen.errors import SettingsError
 from emotion_qwen.faces.face_claims import PHRASES
 from emotion_qwen.media.clip import Sources
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
+from emotion_qwen.records import Verification
 from emotion_qwen.strings import BEGINNINGS, SENTENCES, in_language
 from emotion_qwen.strings import PHRASES as VIEW_PHRASES
 from emotion_qwen.taxonomy import label_set
+from emotion_qwen.verify.verifier import emotion_of
 from emotion_qwen.views.html import write_html
 from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.phrases import step_name
@@ -159,6 +161,10 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
     report = Analyzer(nano).analyze(face_file, language=language, reasoning="steps", context="Good news.")
     assert not faults(json.loads(as_json(report)), report_schema())
     assert list(report.reasoning) == ["seen", "meaning", "conclusion"]
+    verified = report.verification
+    assert sum(verified.distribution.values()) == pytest.approx(1) and verified.claims >= verified.confirmed
+    assert verified.agrees is (verified.emotion == emotion_of(report.label))
+    assert verified.reflected is None or verified.reflected in DFEW.labels
     facts = report.provenance["reasoning"]
     assert (facts["form"], facts["temperature"], facts["seed"]) == ("steps", 0.0, 0)
     assert (
@@ -173,6 +179,7 @@ def test_a_report_with_reasoning_fits_the_schema_and_says_how_it_came_about(nano
 def test_without_asking_there_is_none(nano, face_file):
     report = Analyzer(nano).analyze(face_file)
     assert report.reasoning == {} and "reasoning" not in report.provenance
+    assert report.verification is None and "verification" not in json.loads(as_json(report))
 
 
 def test_words_have_a_step_of_their_own(nano, face_file, tmp_path):
@@ -197,6 +204,7 @@ def test_every_view_shows_the_steps_by_their_names(tmp_path):
     report = replace(
         full,
         reasoning={"seen": "The person looks tired.", "conclusion": "sad"},
+        verification=Verification("sadness", {"sadness": 0.9}, False, 3, 2, "sad"),
         provenance={**full.provenance, "warnings": [told]},
     )
     console = Console(file=io.StringIO(), width=140)
@@ -205,6 +213,9 @@ def test_every_view_shows_the_steps_by_their_names(tmp_path):
     for text in (console.file.getvalue(), as_markdown(report), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert "what is seen" in text and "The person looks tired." in text
         assert "the reasoning concludes" in text
+        flat = " ".join(text.replace("│", " ").split())
+        assert "these steps express sadness (the answer is happy)" in flat
+        assert "measurements confirm 2 of 3 claims" in flat and "the model names sad" in flat
 
 
 def test_requests_that_make_no_sense_are_refused(nano, face_file):

@@ -47,7 +47,7 @@ def scribe(nano, monkeypatch):
 def test_a_model_that_reads_facts_writes_from_them_and_is_checked(scribe, picture):
     model, written = scribe("It is a picture. The smile is broad from 1.0 to 90.0 s.")
     report = model.analyze(picture, reasoning="steps")
-    (views, question, system, _), (_, _, thought, schema) = written.asked
+    (views, question, system, _), (_, _, thought, schema), (nothing, again, plain_system, _) = written.asked
     assert (views, question) == ([[]], [QUESTIONS["account"]["en"]])
     assert system[0].startswith("Measured in a picture:\nPerson 1: ") and thought == system[0]
     assert "The person looks" not in json.dumps(schema)  # its steps begin freely
@@ -57,6 +57,10 @@ def test_a_model_that_reads_facts_writes_from_them_and_is_checked(scribe, pictur
     assert wrong.contradicted[0] == "it was not measured that the smile is broad" and len(wrong.contradicted) == 3
     assert "reasoning: it was not measured that the smile is broad" in report.provenance["warnings"]
     assert report.provenance["reasoning"]["fixed_beginnings"] == {}
+    verified = report.verification  # the steps alone were asked about, without the facts and the conclusion
+    assert nothing == [[]] and "the smile is broad.\na guess." in again[0] and plain_system == ""
+    assert (verified.claims, verified.confirmed, verified.reflected) == (1, 0, None)
+    assert verified.emotion == max(verified.distribution, key=verified.distribution.get)
 
 
 def test_contradicted_sentences_are_marked_where_a_report_is_shown(scribe, picture):

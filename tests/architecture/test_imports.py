@@ -20,6 +20,7 @@ ROWS = (
     ("convert",),
     ("prepare", "fetch"),
     ("data", "engine"),
+    ("verify",),
     ("analysis",),
     ("views",),
     ("export",),

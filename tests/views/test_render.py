@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.views.reports import HOSTILE, KINDS, face, moving, nobody_seen, picture_only, two, two_people
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.records import Cue, EmotionReport
+from emotion_qwen.records import Cue, EmotionReport, Verification
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.html import compose_page
 from emotion_qwen.views.markdown import as_markdown, escape
@@ -34,7 +34,10 @@ def line_of(text: str, start: str) -> str:
 
 def test_json_is_one_line_with_every_field():
     line = as_json(two_people())
-    assert "\n" not in line and list(json.loads(line)) == [field.name for field in fields(EmotionReport)]
+    names = [field.name for field in fields(EmotionReport)]
+    assert "\n" not in line and list(json.loads(line)) == [name for name in names if name != "verification"]
+    verified = replace(two_people(), verification=Verification(None, {}, None, 2, 1, None))
+    assert list(json.loads(as_json(verified))) == names  # left out only where it is empty
 
 
 def test_json_leaves_out_what_was_not_measured():

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from emotion_qwen.analysis.clip_facts import facts_of
-from emotion_qwen.analysis.facts import facts_text
 from emotion_qwen.analysis.features import ClipFeatures, clip_features
 from emotion_qwen.analysis.reader import ViewReader, label_reader
 from emotion_qwen.analysis.reading import ClipReading
@@ -54,6 +53,7 @@ from emotion_qwen.questions import describe_question, label_question
 from emotion_qwen.records import CHANNELS, EmotionReport
 from emotion_qwen.strings import PHRASES, SENTENCES, in_language
 from emotion_qwen.taxonomy import OWN
+from emotion_qwen.verify.facts import facts_text
 
 SPARSE = 0.9
 """Smallest number of analyzed frames per window of the timeline that needs no warning."""
@@ -233,7 +233,7 @@ class Analyzer:
         return self.engine.write([view], question, ANSWER_TOKENS, system=facts)[0]
 
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
-        """Return what was measured in a clip as text, in "en" or "zh"; see `analysis.facts`."""
+        """Return what was measured in a clip as text, in "en" or "zh"; see `verify.facts`."""
         request = Request(language=language, context=context)
         reading = ClipReading(self.reader(request), prepared, request)
         return "" if reading.is_empty else facts_text(facts_of(reading, outline(reading)))
@@ -305,6 +305,7 @@ class Analyzer:
             utterances=reading.prepared.clip.utterances,
             context=reading.context.strip(),
             reasoning=written.steps,
+            verification=written.verification,
             provenance=self._provenance(reading, written, conclusion.label),
         )
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Shares, Stretch
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import Outline
-from emotion_qwen.faces.face_claims import PLAIN
 from emotion_qwen.media.prosody import prosody_of
 from emotion_qwen.media.voice_claims import voice_claims
-from emotion_qwen.records import Clip, Person
-from emotion_qwen.taxonomy import feeling_word
+from emotion_qwen.records import Clip
+from emotion_qwen.verify.facts import ClipFacts, Stretch, person_facts, two_likeliest
 
-MOVEMENTS, CHANGES, WORDS = 6, 3, 4
-"""Most movements of a face, changes of the voice, and utterances that the facts list: a prompt stays short."""
+CHANGES, WORDS = 3, 4
+"""Most changes of the voice and utterances that the facts list: a prompt stays short."""
 SPOKEN = 0.8
 """Shortest stretch of voice that is compared with the whole voice, seconds."""
 
@@ -33,35 +29,12 @@ def facts_of(reading: ClipReading, outline: Outline) -> ClipFacts:
     return ClipFacts(
         language,
         seconds,
-        tuple(_person(person, seconds, language) for person in outline.people),
+        tuple(person_facts(person, seconds, language) for person in outline.people),
         tuple(_voice(reading, seconds)),
         clip.utterances[:WORDS],
         two_likeliest(outline.conclusion.distribution, language),
         reading.context.strip(),
     )
-
-
-def two_likeliest(distribution: Mapping[str, float], language: str) -> Shares:
-    """Return the two likeliest labels of a distribution, said of a person, with their shares."""
-    ranked = sorted(distribution.items(), key=lambda pair: -pair[1])[:2]
-    return tuple((feeling_word(label, language), share) for label, share in ranked)
-
-
-def _person(person: Person, seconds: float, language: str) -> PersonFacts:
-    feelings = [
-        Stretch(feeling_word(episode.label, language), round(episode.onset, 1), round(episode.offset, 1))
-        for episode in person.episodes
-    ]
-    if not feelings:
-        feelings = [Stretch(feeling_word(person.label, language), *_span(person.start, person.end, seconds))]
-    moves = [movement for movement in person.face if movement.word not in PLAIN]
-    longest = sorted(moves, key=lambda movement: movement.start - movement.end)[:MOVEMENTS]
-    face = [Stretch(m.word, *_span(m.start, m.end, seconds)) for m in moves if m in longest]
-    return PersonFacts(person.person, tuple(feelings), two_likeliest(person.distribution, language), tuple(face))
-
-
-def _span(start: float, end: float, seconds: float) -> tuple[float, float]:
-    return (round(start, 1), round(end, 1)) if seconds else (0.0, 0.0)
 
 
 def _voice(reading: ClipReading, seconds: float) -> list[Stretch]:

@@ -17,8 +17,9 @@ from typing import Any
 from emotion_qwen.analysis.forms import ACTIONS, LABEL, MOST_ACTIONS, TEXT, UTTERANCE, Form, Step, form_named
 from emotion_qwen.engine.engine import Engine, Sampling, View
 from emotion_qwen.faces.face_claims import PHRASES
-from emotion_qwen.strings import BEGINNINGS, FACTS, SENTENCES, THINKING, in_language
+from emotion_qwen.strings import BEGINNINGS, SENTENCES, THINKING, in_language
 from emotion_qwen.taxonomy import LabelSet
+from emotion_qwen.verify.facts import FACTS
 
 LETTERS = {"en": 240, "zh": 100}
 """Maximum number of characters of a step after its fixed beginning."""

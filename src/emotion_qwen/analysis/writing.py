@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emotion_qwen.analysis.checking import Checked, check_text, without_repetition
 from emotion_qwen.analysis.clip_facts import facts_of
-from emotion_qwen.analysis.facts import ClipFacts, facts_text
 from emotion_qwen.analysis.forms import form_named
 from emotion_qwen.analysis.glimpses import Glimpse, glimpses, whole
 from emotion_qwen.analysis.reader import ViewReader
@@ -25,8 +23,11 @@ from emotion_qwen.engine.engine import Engine, View
 from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.questions import account_question, describe_question
-from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence
+from emotion_qwen.records import CHANNELS, EVOKED, GENERATED, PEOPLE, WHOLE, Sentence, Verification
 from emotion_qwen.strings import PHRASES, SENTENCES, in_language
+from emotion_qwen.verify.checking import Checked, check_text, without_repetition
+from emotion_qwen.verify.facts import ClipFacts, facts_text
+from emotion_qwen.verify.verification import verify_steps
 
 ACCOUNT_TOKENS, ANSWER_TOKENS = 192, 96
 """Maximum lengths of an account and of an answer to a question, tokens."""
@@ -45,6 +46,7 @@ class Written:
         unread: see above.
         checked: the sentences of an account, each with what contradicts it; empty if the text was not checked.
         doubts: what of the steps contradicts the measurements, one clause each.
+        verification: of the steps.
     """
 
     text: str = ""
@@ -53,6 +55,7 @@ class Written:
     unread: bool = False
     checked: tuple[Checked, ...] = ()
     doubts: tuple[str, ...] = ()
+    verification: Verification | None = None
 
     @property
     def sentences(self) -> tuple[Sentence, ...]:
@@ -83,23 +86,25 @@ def write(reader: ViewReader, readings: Sequence[ClipReading], outlines: Sequenc
         texts = reader.write(views, *questions) if wanted else []
     written = [Written() for _ in readings]
     for row, text in zip(wanted, texts, strict=True):
-        written[row] = _about(engine, readings[row], shown[row], text, facts.get(row))
+        written[row] = _about(engine, readings[row], outlines[row], shown[row], text, facts.get(row))
     return written
 
 
 def _about(
     engine: Engine,
     reading: ClipReading,
+    outline: Outline,
     glimpse: Glimpse | None,
     text: str,
     facts: ClipFacts | None,
 ) -> Written:
-    """Check a text about a clip, and let the model reason about it."""
+    """Check a text about a clip, and let the model reason about it; the steps are verified."""
     assert glimpse is not None  # only clips with a glimpse are written about
     unread = facts is None and glimpse.person is not None and denies_person(text)
     steps: dict[str, str] = {}
     doubts: list[str] = []
-    thinking = reading.request.thinking
+    verification = None
+    thinking, label = reading.request.thinking, outline.conclusion.label
     if thinking is not None:
         prompt = _prompt(thinking, reading, glimpse, facts)
         view, system = (_view(reading, glimpse), "") if facts is None else ([], facts_text(facts))
@@ -113,8 +118,12 @@ def _about(
             doubts += [
                 clause for text in observed for each in check_text(text, facts) for clause in each.contradictions
             ]
+        if label is not None and steps:
+            measured = facts_of(reading, outline) if facts is None else facts
+            verification = verify_steps(steps, label, reading.labels, measured, engine)
     checked = () if facts is None else tuple(check_text(text, facts))
-    return Written("" if unread else text, steps, thinking, unread, checked, tuple(dict.fromkeys(doubts)))
+    doubted = tuple(dict.fromkeys(doubts))
+    return Written("" if unread else text, steps, thinking, unread, checked, doubted, verification)
 
 
 def _prompt(thinking: Reasoning, reading: ClipReading, glimpse: Glimpse, facts: ClipFacts | None) -> Prompt:

@@ -36,6 +36,7 @@ from emotion_qwen.views.sections import (
     movement_lines,
     rationale_lines,
     time_span,
+    verification_text,
 )
 
 BAR = 20
@@ -211,6 +212,8 @@ def _reasons(report: EmotionReport, say: Phrases) -> Iterator[str]:
             f"{number}. **{escape(step_name(step, say))}** {_sentence(text, GENERATED, say)}"
             for number, (step, text) in steps
         )
+    if verified := verification_text(report, say):
+        yield escape(verified)
 
 
 def _transcript(report: EmotionReport, say: Phrases) -> Iterator[str]:

@@ -47,7 +47,8 @@ def as_values(report: EmotionReport) -> dict[str, Any]:
     """
     values = dataclasses.asdict(report)
     seen = [seen for person in values["people"] for seen in person["seen"]]
-    for name, records in (("Person", values["people"]), ("Seen", seen), ("Sentence", values["rationale"])):
+    optional = {"Person": values["people"], "Seen": seen, "Sentence": values["rationale"], "EmotionReport": [values]}
+    for name, records in optional.items():
         for record in records:
             if not record[OMITTED_IF_EMPTY[name]]:
                 del record[OMITTED_IF_EMPTY[name]]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from emotion_qwen.faces.face_claims import PHRASES, PLAIN, FaceClaim
 from emotion_qwen.records import GENERATED, HEAD_ANGLES, Channel, Cue, EmotionReport, FacialMovement, Person, Sentence
-from emotion_qwen.views.phrases import label_name, measurement, ranked, times
+from emotion_qwen.views.phrases import label_name, measurement, ranked, times, word_name
 from emotion_qwen.views.playhead import is_still
 
 Phrases = dict[str, str]
@@ -107,3 +107,20 @@ def certainty(report: EmotionReport, say: Phrases) -> Iterator[str]:
         general, emotion = report.gate["general"], report.gate["emotion"]
         experts = (f"{say['general_expert']} {general:.2f}", f"{say['emotion_expert']} {emotion:.2f}")
         yield f"{say['gate']}{say['colon']}{say['comma'].join(experts)}"
+
+
+def verification_text(report: EmotionReport, say: Phrases) -> str:
+    """Describe whether the steps of reasoning are true to the answer; "" if they were not verified."""
+    verified = report.verification
+    if verified is None:
+        return ""
+    clauses = [say["verified_wordless"]]
+    if verified.emotion is not None:
+        clauses = [say["verified_emotion"].format(emotion=word_name(report, verified.emotion))]
+        if verified.agrees is False and report.label is not None:
+            clauses[0] += say["verified_other"].format(label=label_name(report, report.label))
+    if verified.claims:
+        clauses.append(say["verified_claims"].format(claims=verified.claims, confirmed=verified.confirmed))
+    if verified.reflected is not None:
+        clauses.append(say["verified_again"].format(label=label_name(report, verified.reflected)))
+    return f"{say['verified']}{say['colon']}{say['semicolon'].join(clauses)}"

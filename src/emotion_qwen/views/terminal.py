@@ -40,6 +40,7 @@ from emotion_qwen.views.sections import (
     movement_lines,
     rationale_lines,
     time_span,
+    verification_text,
 )
 
 LONGEST_BAR = 40
@@ -270,6 +271,8 @@ def reasons(report: EmotionReport, say: Phrases) -> RenderableType | None:
         lines.append(
             Text.assemble((f"{number}. {one_line(step_name(step, say))}  ", "bold")) + sentence(text, GENERATED, say)
         )
+    if verified := verification_text(report, say):
+        lines.append(Text(verified, "dim"))
     return Group(*lines) if lines else None
 
 

@@ -5,11 +5,11 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
-from emotion_qwen.analysis.checking import check_text
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from emotion_qwen.faces.face_claims import claims_in
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import concept, label_set
+from emotion_qwen.verify.checking import check_text
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from recipes.mini.clip_facts import FactBank, draw_clip, draw_picture
 from recipes.mini.clip_texts import KINDS, account, ask_clip, kinds_for, noun
 from recipes.mini.face_texts import FaceFacts

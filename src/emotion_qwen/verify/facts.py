@@ -7,15 +7,44 @@ them afterwards. Training writes the same text from annotated data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emotion_qwen.faces.face_claims import PHRASES as FACE_PHRASES
+from emotion_qwen.faces.face_claims import PLAIN
 from emotion_qwen.media.voice_claims import PHRASES as VOICE_PHRASES
 from emotion_qwen.questions import LANGUAGES
-from emotion_qwen.records import Utterance
-from emotion_qwen.strings import FACTS, in_language
+from emotion_qwen.records import Person, Utterance
+from emotion_qwen.strings import Strings, in_language
+from emotion_qwen.taxonomy import feeling_word
 
+MOVEMENTS = 6
+"""Most movements of a face that the facts list: a prompt stays short."""
+
+FACTS: Strings = {
+    "clip": ("Measured in a clip of {seconds:.1f} s:", "在{seconds:.1f}秒的片段中测得："),
+    "picture": ("Measured in a picture:", "在图片中测得："),
+    "person": ("Person {person}: {feelings}.", "人物{person}：{feelings}。"),
+    "likeliest": (
+        " Likeliest: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "最可能：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
+    "together": (
+        "Together: {first} ({share:.0%}), {second} ({other:.0%}).",
+        "综合：{first}（{share:.0%}）、{second}（{other:.0%}）。",
+    ),
+    "face": ("Face of person {person}: {face}.", "人物{person}的面部：{face}。"),
+    "voice": ("Voice: {voice}.", "声音：{voice}。"),
+    "words_at": ("Said at {start:.1f} s: “{text}”", "{start:.1f}秒时说：“{text}”"),
+    "words": ("Said: “{text}”", "说：“{text}”"),
+    "context": ("Known: {text}", "已知：{text}"),
+    "nobody": ("Nobody is seen.", "看不到人。"),
+    "silent": ("No voice is heard.", "听不到人声。"),
+    "span": ("{start:.1f}-{end:.1f} s", "{start:.1f}-{end:.1f}秒"),
+    "instant": ("{start:.1f} s", "{start:.1f}秒"),
+    "and": ("; ", "；"),
+}
+"""Measured facts as a model gets them, in English and Chinese."""
 Shares = tuple[tuple[str, float], ...]
 """Emotions in the facts' language, each with its share, 0 to 1."""
 
@@ -88,6 +117,36 @@ class ClipFacts:
             for stretch in stretches
             if min(stretch.end, end) - max(stretch.start, start) >= (stretch.end - stretch.start) / 2
         )
+
+
+def two_likeliest(distribution: Mapping[str, float], language: str) -> Shares:
+    """Return the two likeliest labels of a distribution, said of a person, with their shares."""
+    ranked = sorted(distribution.items(), key=lambda pair: -pair[1])[:2]
+    return tuple((feeling_word(label, language), share) for label, share in ranked)
+
+
+def person_facts(person: Person, seconds: float, language: str) -> PersonFacts:
+    """Return the facts of a person in a report.
+
+    Args:
+        person: of the report.
+        seconds: duration of the clip; 0 for a picture.
+        language: "en" or "zh".
+    """
+    feelings = [
+        Stretch(feeling_word(episode.label, language), round(episode.onset, 1), round(episode.offset, 1))
+        for episode in person.episodes
+    ]
+    if not feelings:
+        feelings = [Stretch(feeling_word(person.label, language), *_span(person.start, person.end, seconds))]
+    moves = [movement for movement in person.face if movement.word not in PLAIN]
+    longest = sorted(moves, key=lambda movement: movement.start - movement.end)[:MOVEMENTS]
+    face = [Stretch(m.word, *_span(m.start, m.end, seconds)) for m in moves if m in longest]
+    return PersonFacts(person.person, tuple(feelings), two_likeliest(person.distribution, language), tuple(face))
+
+
+def _span(start: float, end: float, seconds: float) -> tuple[float, float]:
+    return (round(start, 1), round(end, 1)) if seconds else (0.0, 0.0)
 
 
 def facts_text(facts: ClipFacts) -> str:

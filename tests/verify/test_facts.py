@@ -1,9 +1,9 @@
 import pytest
 
-from emotion_qwen.analysis.checking import check_sentence, check_text, split_sentences, without_repetition
-from emotion_qwen.analysis.facts import ClipFacts, PersonFacts, Stretch, facts_text
 from emotion_qwen.records import Utterance
 from emotion_qwen.taxonomy import LABEL_SETS, feeling_word
+from emotion_qwen.verify.checking import check_sentence, check_text, split_sentences, without_repetition
+from emotion_qwen.verify.facts import ClipFacts, PersonFacts, Stretch, facts_text
 
 CLIP = ClipFacts(
     "en",

@@ -10,13 +10,21 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from emotion_qwen.analysis.facts import ClipFacts, Stretch, spoken_phrase
 from emotion_qwen.faces.face_claims import claims_in, unknown_movements
 from emotion_qwen.matching.statements import stated_concepts
 from emotion_qwen.media.voice_claims import voice_claims_in
-from emotion_qwen.strings import CHECKS, in_language
+from emotion_qwen.strings import Strings, in_language
 from emotion_qwen.taxonomy import concept_of_word, feeling_word
+from emotion_qwen.verify.facts import ClipFacts, Stretch, spoken_phrase
 
+CHECKS: Strings = {
+    "movement": ("it was not measured that {claim}", "没有测到“{claim}”"),
+    "voice": ("it was not measured that {claim}", "没有测到“{claim}”"),
+    "time": ("nothing that was measured begins or ends at {claim} s", "没有测到在{claim}秒开始或结束的内容"),
+    "quote": ("the words {claim} are not known", "没有{claim}这句话"),
+    "emotion": ("{claim} is not among the measured emotions", "测得的情绪中没有{claim}"),
+}
+"""What contradicts a generated sentence, in English and Chinese."""
 TOLERANCE = 0.25
 """Seconds by which a time may differ from that of the facts."""
 _SENTENCES = re.compile(r"(?:[^.!?。！？“]|\.(?=\d)|“[^”]*”)+[.!?。！？]*\s*")
@@ -67,14 +75,17 @@ def check_text(text: str, facts: ClipFacts) -> list[Checked]:
 
 def check_sentence(sentence: str, facts: ClipFacts) -> Checked:
     """Check one sentence: which of its claims are not among the facts?"""
-    verdicts = list(_verdicts(sentence, facts))
+    checkable = list(verdicts(sentence, facts))
     texts = in_language(CHECKS, facts.language)
-    wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in verdicts if not right)
-    return Checked(sentence, len(verdicts), wrong)
+    wrong = tuple(texts[kind].format(claim=claim) for kind, claim, right in checkable if not right)
+    return Checked(sentence, len(checkable), wrong)
 
 
-def _verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:
-    """Yield (kind, claim as words, whether the facts confirm it) of every claim that can be checked."""
+def verdicts(sentence: str, facts: ClipFacts) -> Iterator[tuple[str, str, bool]]:
+    """Yield (kind, claim as words, whether the facts confirm it) of every claim that can be checked.
+
+    Kinds are the keys of `CHECKS`: "movement", "voice", "time", "quote", "emotion".
+    """
     unquoted = _QUOTES.sub("", sentence)
     language = facts.language
     movements = [stretch for person in facts.people for stretch in person.face]
