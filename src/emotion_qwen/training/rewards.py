@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,12 +181,11 @@ def reward_maker(name: str) -> Callable[..., Reward]:
     return getattr(module, file[1])
 
 
-def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
-    """Make a reward with its options.
+def check_reward(name: str, options: Mapping[str, Any]) -> Callable[..., Reward]:
+    """Return the maker of a reward whose options fit.
 
     Raises:
         SettingsError: unknown name or option, or a missing option.
-        DataError: a file that the reward needs cannot be read.
     """
     maker = reward_maker(name)
     parameters = inspect.signature(maker).parameters
@@ -196,7 +195,17 @@ def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
     missing = [key for key, value in parameters.items() if value.default is value.empty and key not in options]
     if missing:
         raise SettingsError(f"reward {name!r} has no {missing[0]}; give it among the options")
-    return maker(**options)
+    return maker
+
+
+def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
+    """Make a reward with its options.
+
+    Raises:
+        SettingsError: see `check_reward`, or an option has a wrong value.
+        DataError: a file that the reward needs cannot be read.
+    """
+    return check_reward(name, options)(**options)
 
 
 def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[Answer]) -> dict[str, list[float]]:
@@ -261,9 +270,3 @@ def _polarity(label: str) -> int:
     if place is None:
         raise SettingsError(f"the valence of label {label!r} is unknown; leave out the reward 'polarity'")
     return 0 if abs(place[0]) < NEUTRAL else (1 if place[0] > 0 else -1)
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the mean of numbers, 0 of none."""
-    given = list(values)
-    return sum(given) / len(given) if given else 0.0
