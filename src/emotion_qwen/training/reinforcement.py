@@ -181,11 +181,8 @@ class ReinforcementTrainer(AnswerTrainer):
         figures = {"reward": _spread(total)[0], "reward_spread": _spread(total)[1]}
         for name in self.rewards:
             figures[name], figures[f"{name}_spread"] = _spread(torch.cat([group.rewards[name] for group in groups]))
-        answers = [answer for group in groups for listed in group.answers for answer in listed]
-        drawn = [answer for group in groups for listed in group.drawn for answer in listed]
-        distinct = [
-            len({answer.text for answer in listed}) / len(listed) for group in groups for listed in group.answers
-        ]
+        texts = [[answer.text for answer in answers] for group in groups for answers in group.answers]
+        drawn = [answer for group in groups for answers in group.drawn for answer in answers]
         figures |= {
             "dead_groups": float(without_spread(total).float().mean()),
             "tokens": statistics.fmean(len(answer.tokens) for answer in drawn),
