@@ -63,6 +63,24 @@ def test_likelihoods_are_those_of_plain_passes_with_media(bare, processor, kinds
     assert (given.entropy[given.present] > 0).all()
 
 
+def test_a_drawn_placeholder_is_no_place_for_a_medium(bare, processor):
+    content, pads = [picture(1)], [processor.image_token_id, processor.audio_token_id]
+    inputs = prompts(processor, content)
+    encoded = bare.encode_media(inputs)
+    with torch.no_grad():
+        given = answer_likelihoods(bare, inputs, encoded, [[[*pads, 40]]])
+        prompt = bare.model(**{k: inputs[k] for k in ("input_ids", "attention_mask")}, mm_encoder_outputs=encoded,
+                            position_ids=bare.model.get_rope_index(**inputs)[0], use_cache=True)  # fmt: skip
+        following = inputs["input_ids"].shape[1] + int(bare.model.get_rope_index(**inputs)[1])
+        rest = bare.model.language_model(
+            input_ids=torch.tensor([pads]), position_ids=(following + torch.arange(2)).expand(3, 1, -1),
+            past_key_values=prompt.past_key_values,
+        )  # fmt: skip
+        states = torch.cat([prompt.last_hidden_state[0, -1:], rest.last_hidden_state[0]])
+        wanted = bare.lm_head(states).log_softmax(-1).gather(1, torch.tensor([*pads, 40])[:, None])[:, 0]
+    assert torch.allclose(given.tokens[0, 0], wanted, atol=1e-4)
+
+
 def test_gradients_are_those_of_plain_passes(bare, processor, monkeypatch):
     """Also where logits are computed in pieces and again in the backward pass."""
     content, weight = [picture(1)], bare.model.language_model.layers[0].mlp.up_proj.weight

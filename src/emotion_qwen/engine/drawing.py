@@ -139,9 +139,12 @@ def answer_likelihoods(
         places.append(torch.cat([positions[:, row, mask[row]], torch.cat(steps).expand(3, -1)], 1).T)
         owners = [torch.full_like(part, number) for number, part in enumerate(given)]
         branches.append(torch.cat([torch.full_like(ids[row, mask[row]], PROMPT), *owners]))
+    owner, sequences = pad_sequence(branches, True, NOTHING), pad_sequence(rows, True, 0)
     output = model.model(
-        input_ids=pad_sequence(rows, True, 0),
-        attention_mask={"full_attention": _visible(pad_sequence(branches, True, NOTHING))},
+        # A model may draw the placeholder of a medium, which is no place for one.
+        input_ids=sequences.masked_fill(owner != PROMPT, 0),
+        inputs_embeds=model.get_input_embeddings()(sequences),
+        attention_mask={"full_attention": _visible(owner)},
         position_ids=pad_sequence(places, True, 0).permute(2, 0, 1),
         mm_encoder_outputs=encoded or None,
         use_cache=False,
