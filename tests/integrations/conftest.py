@@ -1,0 +1,1 @@
+from tests.training.conftest import hearing_start, tiny, tiny_start  # noqa: F401
