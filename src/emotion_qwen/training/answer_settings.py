@@ -18,6 +18,11 @@ class RewardSettings(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """The keyword-only parameters of its maker, see `training.rewards`."""
 
+    @property
+    def key(self) -> str:
+        """Its name in logs: without the file that it comes from."""
+        return self.name.rpartition(":")[2]
+
 
 class CollapseSettings(Settings):
     """When a run stops because nothing is left to learn, or the model has left its start too far."""

@@ -68,7 +68,7 @@ def print_data(settings: TrainSettings, console: Console) -> None:
         console.print(f"  {key} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}", highlight=False)
     if settings.stage == REINFORCEMENT:
         chosen = settings.rewarded
-        rewards = ", ".join(f"{reward.weight:g} x {reward.name}" for reward in chosen.rewards)
+        rewards = ", ".join(f"{reward.weight:g} x {reward.key}" for reward in chosen.rewards)
         console.print(f"  {chosen.answers} answers per prompt; rewards: {rewards}", markup=False, highlight=False)
     if settings.learns_from_answers:
         return

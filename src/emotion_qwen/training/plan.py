@@ -247,11 +247,11 @@ def _check_answer_stage(settings: TrainSettings, path: Path) -> None:
         raise SettingsError(f"{path}: the stage {settings.stage} does not use {', '.join(given)}; remove it")
     if settings.stage == PREFERENCE:
         return
-    names = [reward.name for reward in settings.rewarded.rewards]
+    names = [reward.key for reward in settings.rewarded.rewards]
     for reward in settings.rewarded.rewards:
         check_reward(reward.name, reward.options)
-        if names.count(reward.name) > 1:
-            raise SettingsError(f"{path}: reward {reward.name!r} is there twice; give it once, with one weight")
+        if names.count(reward.key) > 1:
+            raise SettingsError(f"{path}: reward {reward.key!r} is there twice; give it once, with one weight")
     for name, number in (("optim.steps", optim.steps), ("save_every", settings.save_every)):
         if number % settings.rewarded.updates:
             raise SettingsError(

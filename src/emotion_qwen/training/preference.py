@@ -49,19 +49,21 @@ class PreferenceTrainer(AnswerTrainer):
         """See `AnswerTrainer`."""
         super().configure(settings, processor)
         self.beta = (settings.preference or PreferenceSettings.of({})).beta
+        self._step_margins: list[float] = []
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Read the pairs of a step, with their log-likelihoods by the start."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        pairs = [self._pairs(batch) for batch in batches]
+        pairs, self._step_margins = [self._pairs(batch) for batch in batches], []
         return [{"pairs": each} for each in pairs], sum(len(each.answers) for each in pairs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss of pairs, as a share of that of all pairs of the step."""
         margins = self._margins(inputs["pairs"])
+        self._step_margins += margins.detach().tolist()
         self.latest = {
-            "margin": float(margins.detach().mean()),
-            "preferred": float((margins.detach() > 0).float().mean()),
+            "margin": statistics.fmean(self._step_margins),
+            "preferred": statistics.fmean(margin > 0 for margin in self._step_margins),
         }
         loss = preference_loss(margins).sum() / num_items_in_batch
         return (loss, None) if return_outputs else loss

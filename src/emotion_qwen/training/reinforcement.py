@@ -83,7 +83,7 @@ class ReinforcementTrainer(AnswerTrainer):
         """See `AnswerTrainer`; errors are also those of `rewards.make_reward`."""
         super().configure(settings, processor)
         self.chosen, self.seed, self.updates = settings.rewarded, settings.seed, settings.rewarded.updates
-        self.rewards = {reward.name: make_reward(reward.name, reward.options) for reward in self.chosen.rewards}
+        self.rewards = {reward.key: make_reward(reward.name, reward.options) for reward in self.chosen.rewards}
         self._journals: tuple[Journal, Journal] | None = None
         self._dead_steps = 0
         self._rollouts: list[Rollout] = []
@@ -160,7 +160,7 @@ class ReinforcementTrainer(AnswerTrainer):
         values = reward_answers(self.rewards, [answer for group in answers for answer in group])
         shape = (len(answers), -1)
         rewards = {name: torch.tensor(given).view(shape) for name, given in values.items()}
-        total = sum(reward.weight * rewards[reward.name] for reward in self.chosen.rewards)
+        total = sum(reward.weight * rewards[reward.key] for reward in self.chosen.rewards)
         return RewardedGroups(answers, drawn, rewards, total)  # type: ignore[arg-type]
 
     def _compared(self, prompts: Prompts, group: RewardedGroups) -> Rollout:
