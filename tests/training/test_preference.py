@@ -34,20 +34,19 @@ def pairs_file(config_file, hearing_start):
 def test_the_chosen_answers_are_preferred_after_a_run(pairs_file, tmp_path):
     held = {"kinds": ["image"], "rejected": "I cannot tell.", "count": 3}
     part = {"name": "held", "kind": f"{PARTS}:moments", "domain": "emotion", "options": held}
-    optim = {"steps": 6, "learning_rate": 5e-3, "warmup": 0.0}
+    optim = {"steps": 4, "learning_rate": 1e-2, "warmup": 0.0}
     path = pairs_file(["video", "audio", "image"], optim=optim, adapter={"rank": 4}, validation=[part],
-                      evaluate_every=6, save_every=6)  # fmt: skip
+                      evaluate_every=4, save_every=4)  # fmt: skip
     assert main(["train", str(path)]) == 0
     log = json.loads((tmp_path / "run" / "model" / "stage.json").read_text())["log"]
     steps = [entry for entry in log if "loss" in entry]
     assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5) and steps[0]["margin"] == 0
-    assert steps[-1]["loss"] < 0.5 and steps[-1]["preferred"] == 1
+    assert steps[-1]["loss"] < 0.6 and steps[-1]["preferred"] == 1
     (entry,) = [entry for entry in log if "eval_emotion_preferred" in entry]
-    assert entry["eval_emotion_preferred"] == 1 and entry["eval_emotion_loss"] < 0.6
+    assert entry["eval_emotion_preferred"] == 1 and entry["eval_emotion_loss"] < math.log(2)
 
 
-@pytest.mark.parametrize("kind", ["video", "audio"])
-@pytest.mark.parametrize("adapter", [None, {"rank": 4}])
+@pytest.mark.parametrize(("kind", "adapter"), [("video", {"rank": 4}), ("audio", None)])
 def test_a_step_on_a_pair_sees_the_medium(kind, adapter, pairs_file):
     def step(first: int) -> torch.Tensor:
         from emotion_qwen.training.adapters import add_adapter
