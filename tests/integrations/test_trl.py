@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.training.training_runs import noise_clip, tone
+from transformers import AutoModelForImageTextToText
 
 from emotion_qwen.errors import ShapeError
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
@@ -55,11 +56,12 @@ def weights(model) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
-def test_the_class_of_a_configuration_is_found_as_trl_looks_for_it(bare):
-    import transformers
-
-    (name,) = bare.config.architectures or [type(bare).__name__]
-    assert getattr(transformers, name) is EmotionQwenForConditionalGeneration
+@pytest.mark.parametrize("trusted", [False, True])
+def test_the_class_is_found_through_the_auto_class_and_never_as_remote_code(bare, tiny_start, trusted):
+    assert list(bare.config.auto_map) == ["AutoModelForImageTextToText"]
+    assert "auto_map" not in bare.config.to_dict() and "auto_map" not in (tiny_start / "config.json").read_text()
+    model = AutoModelForImageTextToText.from_pretrained(tiny_start, trust_remote_code=trusted)
+    assert type(model) is EmotionQwenForConditionalGeneration
 
 
 @needs_trl
@@ -134,23 +136,18 @@ def test_sft_on_pictures(tiny, processor, tmp_path):
 @pytest.mark.parametrize("kind", ["video", "audio"])
 def test_videos_and_sounds_are_refused_in_one_line(kind, hearing_start, processor, tmp_path):
     """TRL generates with the medium and scores without it; the model refuses the blind pass."""
+    from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     model = EmotionQwenForConditionalGeneration.from_pretrained(hearing_start)
     medium = noise_clip(0) if kind == "video" else tone(200.0)
     content = [{"type": kind, kind: medium}, {"type": "text", "text": "Which emotion?"}]
 
-    class Clips(torch.utils.data.Dataset):
-        column_names = ("prompt",)
-
-        def __len__(self):
-            return 4
-
-        def __getitem__(self, place):
-            return {"prompt": [{"role": "user", "content": content}]}
-
+    data = Dataset.from_dict({"number": [0] * 4})
+    # Media are put in when a row is read: a column cannot hold them.
+    data.set_transform(lambda batch: {"prompt": [[{"role": "user", "content": content}]] * len(batch["number"])})
     config = GRPOConfig(**options(tmp_path, num_generations=2, max_completion_length=4))
-    trainer = GRPOTrainer(model, reward, config, train_dataset=Clips(), processing_class=processor)
+    trainer = GRPOTrainer(model, reward, config, train_dataset=data, processing_class=processor)
     with pytest.raises(ShapeError, match=rf"\d+ {kind} placeholder\(s\) without .* use `emotion-qwen train`") as raised:
         trainer.train()
     assert "\n" not in str(raised.value)

@@ -4,7 +4,6 @@
 import (or after using a public name of `emotion_qwen`); nothing is ever loaded as remote code.
 """
 
-import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from emotion_qwen.model.configuration import EmotionQwenConfig, EmotionQwenTextConfig, EmotionQwenVisionConfig
@@ -14,8 +13,6 @@ from emotion_qwen.model.presets import PRESETS, preset
 AutoConfig.register(EmotionQwenConfig.model_type, EmotionQwenConfig)
 AutoModel.register(EmotionQwenConfig, EmotionQwenModel)
 AutoModelForImageTextToText.register(EmotionQwenConfig, EmotionQwenForConditionalGeneration)
-# TRL and others look up the class that a configuration names (`architectures`) as an attribute of transformers.
-setattr(transformers, EmotionQwenForConditionalGeneration.__name__, EmotionQwenForConditionalGeneration)
 
 __all__ = [
     "PRESETS",
