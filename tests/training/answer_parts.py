@@ -3,10 +3,13 @@
 from collections.abc import Callable
 
 from emotion_qwen.data.mixture import SampleList
+from emotion_qwen.questions import label_question
 from emotion_qwen.records import Sample
+from emotion_qwen.taxonomy import label_set
 
 from .training_runs import noise_clip, tone
 
+QUESTION = label_question(label_set("fer7"), "en")
 LABELS = ("anger", "happiness", "sadness")
 
 
@@ -27,11 +30,16 @@ def moments(
     samples = []
     for number in range(count):
         label = LABELS[number % 3]
-        content = [*medium(kinds[number % len(kinds)], number + first), {"type": "text", "text": "Which emotion?"}]
+        content = [*medium(kinds[number % len(kinds)], number + first), {"type": "text", "text": QUESTION}]
         messages = ({"role": "user", "content": content}, {"role": "assistant", "content": label})
         labels = {"emotion": label, **({"rejected": rejected} if rejected else {})}
         samples.append(Sample(f"{name}/{number}", messages, labels))
     return SampleList(name, domain, samples)
+
+
+def says(*, word: str = "surprise") -> Callable:
+    """Reward answers that are a word."""
+    return lambda answers: [float(answer.text == word) for answer in answers]
 
 
 def letters(*, wanted: str = "e") -> Callable:

@@ -78,24 +78,26 @@ def trainer_of(path: Path, *overrides: str) -> ReinforcementTrainer:
 
 @pytest.mark.slow
 def test_a_run_learns_and_logs(plan_file, tmp_path):
-    optim = {"steps": 12, "learning_rate": 1e-2, "warmup": 0.0}
-    path = plan_file(kinds=ALL, count=6, adapter=None, optim=optim, reinforcement={"kl": 0.01, "answers": 8})
+    optim = {"steps": 12, "learning_rate": 1e-3, "warmup": 0.0}
+    reinforcement = {"kl": 0.001, "answers": 8, "temperature": 1.5}
+    path = plan_file("says", ALL, count=6, start="nano", batch={"samples": 4}, optim=optim, reinforcement=reinforcement)
     run_stage(read_settings(path, ("save_every=100",)))
     output = tmp_path / "run"
     rows = journal(output)
     assert [row["step"] for row in rows] == list(range(1, 13))
-    first, last = ([row["reward"] for row in part] for part in (rows[:3], rows[-3:]))
-    assert sum(last) > sum(first) + 0.3, "the share of the letter does not grow"
+    first, last = ([row["says"] for row in part] for part in (rows[:3], rows[-3:]))
+    assert sum(last) / 3 > sum(first) / 3 + 0.2, "the rewarded word does not become likelier"
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6) and rows[-1]["kl"] > 1e-3
     figures = {"reward", "reward_spread", "dead_groups", "tokens", "unfinished", "empty", "distinct", "entropy", "kl"}
-    assert figures < set(rows[0]) and rows[0]["tokens"] == 5 and rows[0]["unfinished"] == 1
+    assert figures < set(rows[0]) and 1 < rows[0]["tokens"] <= 5
     shown = journal(output, ANSWERS)
     assert {row["step"] for row in shown} == {1, 3, 5, 7, 9, 11} and len(shown[0]["answers"]) == 8
-    assert shown[0]["taught"] in ("anger", "happiness", "sadness") and shown[0]["question"].endswith("Which emotion?")
+    assert shown[0]["taught"] in ("anger", "happiness", "sadness") and "Which emotion does" in shown[0]["question"]
     log = json.loads((output / "model" / "stage.json").read_text())["log"]
     assert [entry["reward"] for entry in log if "loss" in entry] == [row["reward"] for row in rows]
 
 
+@pytest.mark.slow
 def test_a_trained_adapter_merges(plan_file, tmp_path, hearing_start):
     assert main(["train", str(plan_file(optim={"steps": 2, "learning_rate": 1e-2, "warmup": 0.0}))]) == 0
     assert main(["merge", str(tmp_path / "run" / "model"), str(hearing_start), str(tmp_path / "merged")]) == 0
@@ -112,7 +114,8 @@ def slow(*values):
 
 @pytest.mark.parametrize(("adapter", "dies_at"), [(LORA, 3), *(slow(a, n) for a in (None, LORA) for n in (1, 2, 5))])
 def test_a_run_that_dies_goes_on_along_the_same_way(adapter, dies_at, plan_file, tmp_path, monkeypatch):
-    path = plan_file(adapter=adapter, optim={"steps": 6, "learning_rate": 1e-2}, reinforcement={"updates": 2})
+    steps = 4 if dies_at < 4 else 6
+    path = plan_file(adapter=adapter, optim={"steps": steps, "learning_rate": 1e-2}, reinforcement={"updates": 2})
     whole = tmp_path / "whole"
     run_stage(read_settings(path, (f"output={whole}",)))
     step = ReinforcementTrainer.training_step
@@ -131,7 +134,7 @@ def test_a_run_that_dies_goes_on_along_the_same_way(adapter, dies_at, plan_file,
     assert journal(tmp_path / "run") == journal(whole)
     assert journal(tmp_path / "run", ANSWERS) == journal(whole, ANSWERS)
     position = json.loads((checkpoints(tmp_path / "run")[-1] / "position.json").read_text())
-    assert position["seen"] == 3 * 2, "three draws of two prompts"
+    assert position["seen"] == steps, "two prompts for every two steps"
 
 
 @pytest.mark.slow
@@ -189,7 +192,7 @@ def test_a_step_sees_the_medium(kind, adapter, trains, plan_file, fixed_answers)
 def test_steps_make_rewarded_answers_likelier(plan_file, fixed_answers):
     """The reward goes to the second answer of every prompt."""
     trainer = trainer_of(
-        plan_file("place", reinforcement={"updates": 3, "kl": 0.0}, optim={"steps": 3, "learning_rate": 0.02})
+        plan_file("place", reinforcement={"updates": 2, "kl": 0.0}, optim={"steps": 2, "learning_rate": 0.02})
     )
     batch = trainer.data_collator([trainer.train_dataset[place] for place in range(2)])
     (rollout,) = trainer._roll_out([batch])
@@ -321,6 +324,7 @@ def test_a_sample_without_a_taught_answer_is_refused(plan_file):
         trainer.data_collator([item])
 
 
+@pytest.mark.slow
 def test_validation_logs_rewards_of_greedy_answers(plan_file, tmp_path):
     part = {
         "name": "held",
