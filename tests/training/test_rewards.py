@@ -7,18 +7,18 @@ import pytest
 from tests.evaluation.scoring.test_sets import FORMS, SYNONYMS, WHEELS, write_csv
 
 from emotion_qwen.errors import DataError, SettingsError, TrainingError
-from emotion_qwen.training.rewards import Answer, length_penalty, make_reward, reward_answers
+from emotion_qwen.training.rewards import AnsweredSample, length_penalty, make_reward, reward_answers
 
 from .training_runs import chat
 
 
-def answer(text: str, taught: str = "anger", finished: bool = True, **labels: str) -> Answer:
+def answer(text: str, taught: str = "anger", finished: bool = True, **labels: str) -> AnsweredSample:
     sample = chat("faces/1", "Which emotion?", taught)
     sample.labels.update({"emotion": "anger", **labels})
-    return Answer(sample, text, finished)
+    return AnsweredSample(sample, text, finished)
 
 
-def of(name: str, given: Answer, **options) -> float:
+def of(name: str, given: AnsweredSample, **options) -> float:
     (value,) = make_reward(name, options)([given])
     return value
 
@@ -101,7 +101,7 @@ def test_wrong_names_and_options_are_one_line(wheels):
 
 
 def test_samples_without_what_a_reward_needs_are_one_line(wheels):
-    bare = Answer(chat("faces/2", "Which emotion?", "anger"), "anger")
+    bare = AnsweredSample(chat("faces/2", "Which emotion?", "anger"), "anger")
     with pytest.raises(DataError, match="sample 'faces/2' has no label 'emotion'"):
         make_reward("label", {})([bare])
     with pytest.raises(DataError, match="sample 'faces/1': unknown label 'boredom'"):

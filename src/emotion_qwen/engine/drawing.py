@@ -178,8 +178,8 @@ def _last(mask: torch.Tensor) -> torch.Tensor:
 def _visible(branches: torch.Tensor) -> torch.Tensor:
     """Return the (B, 1, S, S) mask: a token attends to earlier tokens of the prompt and of its own branch."""
     causal = torch.ones(branches.shape[1], branches.shape[1], dtype=torch.bool, device=branches.device).tril()
-    own, others = branches[:, :, None], branches[:, None]
-    return (causal & ((own == others) | ((others == PROMPT) & (own != NOTHING))))[:, None]
+    branch, others = branches[:, :, None], branches[:, None]
+    return (causal & ((branch == others) | ((others == PROMPT) & (branch != NOTHING))))[:, None]
 
 
 def _before(state: torch.Tensor, prompt: int, group: Sequence[Tokens]) -> torch.Tensor:

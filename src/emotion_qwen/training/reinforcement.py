@@ -29,7 +29,7 @@ from emotion_qwen.training.objectives import (
     without_spread,
 )
 from emotion_qwen.training.plan import TrainSettings
-from emotion_qwen.training.rewards import Answer, Reward, make_reward, reward_answers, text_of
+from emotion_qwen.training.rewards import AnsweredSample, Reward, make_reward, reward_answers, text_of
 
 FIGURES, ANSWERS = "rewards.jsonl", "answers.jsonl"
 _SEEDS = 1_000_003
@@ -66,7 +66,7 @@ class RewardedGroups:
         total: (P, G) weighted sum.
     """
 
-    answers: Sequence[Sequence[Answer]]
+    answers: Sequence[Sequence[AnsweredSample]]
     drawn: Sequence[Sequence[DrawnAnswer]]
     rewards: dict[str, torch.Tensor]
     total: torch.Tensor
@@ -156,7 +156,7 @@ class ReinforcementTrainer(AnswerTrainer):
         )
         answers = []
         for sample, group in zip(prompts.samples, drawn, strict=True):
-            answers.append([Answer(sample, texts.pop(0).strip(), answer.finished) for answer in group])
+            answers.append([AnsweredSample(sample, texts.pop(0).strip(), answer.finished) for answer in group])
         values = reward_answers(self.rewards, [answer for group in answers for answer in group])
         shape = (len(answers), -1)
         rewards = {name: torch.tensor(given).view(shape) for name, given in values.items()}

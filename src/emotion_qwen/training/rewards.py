@@ -29,7 +29,7 @@ _TAGGED = re.compile(r"\s*<think>.*\S.*</think>\s*<answer>.*\S.*</answer>\s*", r
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnsweredSample:
     """A drawn answer, as a reward reads it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Answer:
         return text_of(self.sample.messages[-1]["content"])
 
 
-Reward = Callable[[Sequence[Answer]], Sequence[float]]
+Reward = Callable[[Sequence[AnsweredSample]], Sequence[float]]
 
 
 def text_of(content: Any) -> str:
@@ -66,7 +66,7 @@ def label_reward(*, labels: str | list[str] = "fer7") -> Reward:
     """
     default = chosen_labels(labels)
 
-    def reward(answer: Answer) -> float:
+    def reward(answer: AnsweredSample) -> float:
         choices = _choices(answer.sample, default)
         return float(read_label(answer.text, choices).label == _wanted(answer.sample, choices))
 
@@ -88,7 +88,7 @@ def form_reward(*, form: str = "word", labels: str | list[str] = "fer7") -> Rewa
         raise SettingsError(unknown_choice("form", form, ("word", "tags")))
     default = chosen_labels(labels)
 
-    def reward(answer: Answer) -> float:
+    def reward(answer: AnsweredSample) -> float:
         if form == "tags":
             return float(answer.finished and _TAGGED.fullmatch(answer.text) is not None)
         choices = _choices(answer.sample, default)
@@ -112,7 +112,7 @@ def polarity_reward(*, labels: str | list[str] = "fer7") -> Reward:
     for label in default.labels:
         _polarity(label)
 
-    def reward(answer: Answer) -> float:
+    def reward(answer: AnsweredSample) -> float:
         choices = _choices(answer.sample, default)
         given = read_label(answer.text, choices).label
         return float(given is not None and _polarity(given) == _polarity(_wanted(answer.sample, choices)))
@@ -139,7 +139,7 @@ def wheel_reward(*, wheels: str, alpha: float = 0.1, level: str = "level1") -> R
         raise SettingsError(f"alpha {alpha} and level {level!r}; expected at least 0, and level1 or level2")
     read = read_wheels(Path(wheels))
 
-    def reward(answer: Answer) -> float:
+    def reward(answer: AnsweredSample) -> float:
         right, given = (words_of(text, lambda word: read.knows(word, level)) for text in (answer.taught, answer.text))
         if not right:
             raise DataError(f"sample {answer.sample.id!r}: the taught answer names no word; expected a list of words")
@@ -208,7 +208,7 @@ def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
     return check_reward(name, options)(**options)
 
 
-def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[Answer]) -> dict[str, list[float]]:
+def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[AnsweredSample]) -> dict[str, list[float]]:
     """Return name of a reward -> a number for each answer.
 
     Raises:
@@ -230,8 +230,8 @@ def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[Answer]) -> 
     return values
 
 
-def _each(reward: Callable[[Answer], float]) -> Reward:
-    def rewards(answers: Sequence[Answer]) -> list[float]:
+def _each(reward: Callable[[AnsweredSample], float]) -> Reward:
+    def rewards(answers: Sequence[AnsweredSample]) -> list[float]:
         return [reward(answer) for answer in answers]
 
     return rewards
