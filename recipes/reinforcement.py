@@ -50,7 +50,7 @@ def taught(
         name: of the part.
         domain: "emotion" or "general".
         split: "train" or "validation".
-        path: folder of the Parquet files.
+        path: the file of the task, beside any others that it needs.
         task: name of a task with one closed question over a label set.
         language: of question and answer.
         shuffled: exchange the labels among the items.
@@ -60,7 +60,7 @@ def taught(
     Raises:
         DataError: unknown task, or one without a label set.
     """
-    items = task_items(task, path, split, language, limit)
+    items = task_items(task, path.parent, split, language, limit)
     answers = [(item.answer, item.references[0]) for item in items]
     if shuffled:
         random.Random(f"{seed}/{name}").shuffle(answers)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import BatchFeature
+from transformers import BatchFeature, TrainerControl
 
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.mixture import Mixture, MixtureItem, sample_of_item
@@ -188,6 +188,12 @@ class AnswerTrainer(StageTrainer):
     ) -> AnswerLikelihoods:
         """Compute the log-likelihoods of answers to prompts whose media the model sees."""
         return answer_likelihoods(model, prompts.inputs, self.encoded(model, prompts), answers, temperature)
+
+    def evaluated(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Log the metrics of an evaluation, as `Trainer.evaluate` does, and return them."""
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: operations are not counted, as a step has several passes of different lengths."""

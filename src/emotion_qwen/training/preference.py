@@ -94,9 +94,7 @@ class PreferenceTrainer(AnswerTrainer):
                     margins += self._margins(pairs).tolist()
             metrics[f"{metric_key_prefix}_{domain}_loss"] = float(preference_loss(torch.tensor(margins)).mean())
             metrics[f"{metric_key_prefix}_{domain}_preferred"] = statistics.fmean(margin > 0 for margin in margins)
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.evaluated(metrics)
 
 
 def pair_of(sample: Sample) -> tuple[str, str]:

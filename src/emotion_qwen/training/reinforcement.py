@@ -237,9 +237,7 @@ class ReinforcementTrainer(AnswerTrainer):
                 for name, given in self._reward(prompts, self._draw(prompts, 1, 0, 0.0)).rewards.items():
                     values[name] += given.flatten().tolist()
             metrics |= {f"{metric_key_prefix}_{domain}_{name}": statistics.fmean(v) for name, v in values.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.evaluated(metrics)
 
 
 def collapse(figures: dict[str, float], dead_steps: int, stop: CollapseSettings) -> str:
