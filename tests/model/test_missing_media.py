@@ -32,7 +32,10 @@ def test_placeholders_without_their_medium_are_refused(bare, processor, kind):
 
 
 def test_a_generated_placeholder_is_no_medium(bare, processor):
-    """A model that draws the placeholder of a video goes on."""
+    """A model that draws the placeholder of a video goes on, and so does a text in which it stands alone."""
+    alone = torch.tensor([[40, processor.video_token_id, 41]])
+    with torch.no_grad():
+        assert torch.isfinite(bare(input_ids=alone).logits).all()
     prompt = processor.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=True)
     with torch.no_grad():
         cache = bare(**prompt, use_cache=True).past_key_values

@@ -34,9 +34,9 @@ def pairs_file(config_file, hearing_start):
 def test_the_chosen_answers_are_preferred_after_a_run(pairs_file, tmp_path):
     held = {"kinds": ["image"], "rejected": "I cannot tell.", "count": 3}
     part = {"name": "held", "kind": f"{PARTS}:moments", "domain": "emotion", "options": held}
-    optim = {"steps": 4, "learning_rate": 1e-2, "warmup": 0.0}
-    path = pairs_file(["video", "audio", "image"], optim=optim, adapter={"rank": 4}, validation=[part],
-                      evaluate_every=4, save_every=4)  # fmt: skip
+    optim = {"steps": 5, "learning_rate": 3e-3, "warmup": 0.0}
+    path = pairs_file(["video", "audio", "image"], optim=optim, adapter=None, validation=[part],
+                      evaluate_every=5, save_every=5)  # fmt: skip
     assert main(["train", str(path)]) == 0
     log = json.loads((tmp_path / "run" / "model" / "stage.json").read_text())["log"]
     steps = [entry for entry in log if "loss" in entry]
