@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers import TrainerControl, TrainerState
 
 from emotion_qwen.cli import main
 from emotion_qwen.engine.drawing import DrawnAnswer
@@ -19,6 +20,7 @@ from emotion_qwen.training.plan import make_mixture, read_settings
 from emotion_qwen.training.reinforcement import ANSWERS, FIGURES, ReinforcementTrainer, collapse
 from emotion_qwen.training.run import check_strategy, load_start, make_trainer, run_stage
 from emotion_qwen.training.stages import enter_stage, part_digests
+from emotion_qwen.training.trainer import StopOnSignal
 
 from .test_trainer import start, wait_for
 
@@ -314,6 +316,14 @@ def test_settings_that_the_stage_does_not_follow_are_refused(plan_file, monkeypa
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingsError, match="the stage reinforcement runs in one process, not 2"):
         check_strategy(read_settings(plan_file()))
+
+
+def test_a_signal_waits_for_the_last_update_of_a_draw():
+    stop, state = StopOnSignal(every=2), TrainerState()
+    stop.received = signal.SIGTERM
+    for state.global_step, stops in ((3, False), (4, True)):
+        control = stop.on_step_end(None, state, TrainerControl())
+        assert (control.should_save, control.should_training_stop) == (stops, stops)
 
 
 def test_a_sample_without_a_taught_answer_is_refused(plan_file):

@@ -136,8 +136,8 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             # A placeholder alone may be a generated token; media follow their start token or fill several places.
             if (marks[:, 1:] & (marks[:, :-1] | (input_ids[:, :-1] == self.config.vision_start_token_id))).any():
                 raise ShapeError(
-                    f"{int(marks.sum())} {kind} placeholder(s) without {name}: the model would not see the medium; pass "
-                    "what the processor returned. Trainers that drop videos and sounds (TRL) cannot train on them: use "
+                    f"{int(marks.sum())} {kind} placeholder(s) without {name}: the model would not see the medium; "
+                    "pass what the processor returned. Trainers that drop videos and sounds (TRL) cannot train on them: use "
                     "`emotion-qwen train`"
                 )
 
