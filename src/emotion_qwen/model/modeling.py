@@ -137,8 +137,8 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             if (marks[:, 1:] & (marks[:, :-1] | (input_ids[:, :-1] == self.config.vision_start_token_id))).any():
                 raise ShapeError(
                     f"{int(marks.sum())} {kind} placeholder(s) without {name}: the model would not see the medium; "
-                    "pass what the processor returned. Trainers that drop videos and sounds (TRL) cannot train on them: use "
-                    "`emotion-qwen train`"
+                    "pass what the processor returned. Trainers that drop videos and sounds (TRL) cannot train on "
+                    "them: use `emotion-qwen train`"
                 )
 
     def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:

@@ -160,7 +160,7 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "polarity": polarity_reward,
     "wheel": wheel_reward,
 }
-"""Name -> maker."""
+"""Name -> maker. A reward gets all answers of a forward pass together, so that one that asks a model can batch them."""
 
 
 def reward_maker(name: str) -> Callable[..., Reward]:
