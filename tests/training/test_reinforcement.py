@@ -351,4 +351,9 @@ def test_validation_logs_rewards_of_greedy_answers(plan_file, tmp_path):
 
 def test_a_dry_run_names_rewards(plan_file, capsys):
     assert main(["train", str(plan_file(reinforcement={"rewards": [{"name": "label"}]})), "--dry-run"]) == 0
-    assert "4 answers per prompt; rewards: 1 x label" in " ".join(capsys.readouterr().err.split())
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "4 answers per prompt; rewards: 1 x label" in printed and "frozen copy" not in printed
+    assert main(["train", str(plan_file(adapter=None)), "--dry-run"]) == 0
+    assert "and 0.0 for the frozen copy of the start; an adapter needs none" in " ".join(
+        capsys.readouterr().err.split()
+    )

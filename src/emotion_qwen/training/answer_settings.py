@@ -28,7 +28,7 @@ class CollapseSettings(Settings):
     """When a run stops because nothing is left to learn, or the model has left its start too far."""
 
     dead_steps: int = Field(50, ge=1)
-    """Consecutive steps in which all answers of every group have the same reward."""
+    """Consecutive draws in which all answers of every group have the same reward."""
     kl: float = Field(10.0, gt=0)
     """Mean divergence from the start per token, nats."""
     empty: float = Field(0.5, gt=0, le=1)

@@ -122,12 +122,8 @@ class AnswerTrainer(StageTrainer):
         chosen = self.base.config.text_config._attn_implementation
         if chosen != "sdpa":
             raise SettingsError(f"the stage {settings.stage} needs the attention implementation sdpa, not {chosen}")
-        if settings.adapter is None and self.needs_start(settings):
+        if settings.copies_start:
             self.start = copy.deepcopy(self.base).requires_grad_(False)
-
-    def needs_start(self, settings: TrainSettings) -> bool:
-        """Return whether the stage compares the model with its start."""
-        return True
 
     @property
     def base(self) -> EmotionQwenForConditionalGeneration:

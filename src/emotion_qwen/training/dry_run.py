@@ -9,6 +9,7 @@ from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.answers import PromptCollator
 from emotion_qwen.training.plan import (
+    GIB,
     TrainSettings,
     absent_data,
     empty_model,
@@ -42,6 +43,9 @@ def print_plan(settings: TrainSettings, console: Console) -> None:
         for kind, devices in STRATEGIES
     )
     console.print(f"GiB per device for weights, gradients and moments: {needed}", highlight=False)
+    if settings.copies_start:
+        size = 4 * sum(parameter.numel() for parameter in model.parameters()) / GIB
+        console.print(f"and {size:.1f} for the frozen copy of the start; an adapter needs none", highlight=False)
 
 
 def print_data(settings: TrainSettings, console: Console) -> None:

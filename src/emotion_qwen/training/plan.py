@@ -175,6 +175,12 @@ class TrainSettings(Settings):
         return self.reinforcement or ReinforcementSettings.of({})
 
     @property
+    def copies_start(self) -> bool:
+        """Whether the run keeps a frozen copy of its start, because no adapter can be switched off."""
+        compared = self.stage == PREFERENCE or self.rewarded.kl > 0
+        return self.learns_from_answers and self.adapter is None and compared
+
+    @property
     def updates(self) -> int:
         """Steps of the optimizer with the same samples."""
         return self.rewarded.updates if self.stage == REINFORCEMENT else 1

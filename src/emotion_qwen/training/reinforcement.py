@@ -88,10 +88,6 @@ class ReinforcementTrainer(AnswerTrainer):
         self._dead_steps = 0
         self._rollouts: list[Rollout] = []
 
-    def needs_start(self, settings: TrainSettings) -> bool:
-        """Return whether the divergence from the start has a weight; without one, it costs a copy of the model."""
-        return settings.rewarded.kl > 0
-
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Read the prompts of a step, and draw and reward answers to them if those of an earlier step are used up."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
