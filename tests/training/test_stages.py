@@ -17,7 +17,6 @@ from emotion_qwen.training.stages import (
     trainable_counts,
 )
 
-
 PARTS = Path(__file__).with_name("answer_parts.py")
 PAIRS = {"name": "faces", "kind": f"{PARTS}:moments", "domain": "emotion",
          "options": {"kinds": ["image"], "rejected": "no"}}  # fmt: skip
