@@ -137,7 +137,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
             spans: for each text, the character spans of the assistant's turns; if given, `labels` are returned.
             padding: True pads texts to the longest one; False returns text tensors as lists, one per text, without
-                padding. None pads if a side or a type of tensors is given; otherwise texts of unequal length are
+                padding. None pads if a side, a type of tensors or spans are given; otherwise texts of unequal length are
                 returned as lists, as in transformers, because padding that a caller does not expect counts as text.
             padding_side: "left" or "right"; None uses the tokenizer's.
             return_tensors: type of the returned tensors, as in transformers; None is "pt".
@@ -163,7 +163,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         rows = self._rows(texts, spans, {**counts, AUDIO_PAD: audio_tokens})
         if padding is None:
             equal = len({len(row["input_ids"]) for row in rows}) < 2
-            padding = equal or padding_side is not None or return_tensors is not None
+            padding = equal or not (padding_side is None and return_tensors is None and spans is None)
         if not padding:
             return BatchFeature({**_listed(rows), **BatchFeature(data, tensor_type=return_tensors or "pt")})
         return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors or "pt")
