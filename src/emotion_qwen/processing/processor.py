@@ -137,7 +137,7 @@ class EmotionQwenProcessor(ProcessorMixin):
             audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
             spans: for each text, the character spans of the assistant's turns; if given, `labels` are returned.
             padding: True pads texts to the longest one; False returns text tensors as lists, one per text, without
-                padding. None pads if a side, a type of tensors or spans are given; otherwise texts of unequal length are
+                padding. None pads if a side, tensors or spans are given; otherwise texts of unequal length are
                 returned as lists, as in transformers, because padding that a caller does not expect counts as text.
             padding_side: "left" or "right"; None uses the tokenizer's.
             return_tensors: type of the returned tensors, as in transformers; None is "pt".
