@@ -133,6 +133,31 @@ def test_labels_need_an_assistant(processor):
         processor.apply_chat_template([{"role": "user", "content": "x"}], tokenize=True, return_labels=True)
 
 
+def test_texts_are_padded_only_for_callers_who_expect_it(processor):
+    """Others, such as TRL, take every token that they get as real."""
+    chats = [[{"role": "user", "content": [words("Hi" * number)]}] for number in (1, 9)]
+    for options in ({"padding": True}, {"padding_side": "right"}, {"return_tensors": "pt"}):
+        padded = processor.apply_chat_template(chats, tokenize=True, **options)
+        assert padded["input_ids"].shape[0] == 2 and not padded["attention_mask"].all()
+    for options in ({}, {"padding": False}, {"padding": False, "return_tensors": "pt"}):
+        rows = processor.apply_chat_template(chats, tokenize=True, **options)
+        for row, chat in enumerate(chats):
+            alone = processor.apply_chat_template(chat, tokenize=True)
+            for key in ("input_ids", "attention_mask", "mm_token_type_ids"):
+                assert rows[key][row] == alone[key][0].tolist()
+    same = processor.apply_chat_template([chats[0], chats[0]], tokenize=True)
+    assert torch.is_tensor(same["input_ids"]) and same["input_ids"].shape[0] == 2
+
+
+def test_a_text_without_pictures_may_stand_among_others(processor):
+    shown, pad = picture(5), "<|vision_start|><|image_pad|><|vision_end|>"
+    texts = [f"{pad}What?", "How are you?", f"{pad}{pad}Which?"]
+    wanted = processor(images=[shown, shown, shown], text=texts, padding=True)
+    for nothing in (None, []):
+        given = processor(images=[[shown], nothing, [shown, shown]], text=texts, padding=True)
+        assert all(torch.equal(given[key], wanted[key]) for key in wanted)
+
+
 def test_part_without_medium_is_named(processor):
     with pytest.raises(DataError, match=r"a part of type 'image' has no 'image', 'path' or 'url'; it has \['type'\]"):
         processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}], tokenize=True)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +17,21 @@ from emotion_qwen.training.stages import (
     trainable_counts,
 )
 
+PARTS = Path(__file__).with_name("answer_parts.py")
+PAIRS = {"name": "faces", "kind": f"{PARTS}:moments", "domain": "emotion",
+         "options": {"kinds": ["image"], "rejected": "no"}}  # fmt: skip
+ANSWERED = {
+    "reinforcement": {"data": [PAIRS], "reinforcement": {"rewards": [{"name": f"{PARTS}:letters"}]}},
+    "preference": {"data": [PAIRS]},
+}
+"""What the stages that learn from answers need besides conversations."""
+
 
 @pytest.mark.parametrize("name", STAGES)
 def test_frozen_parts_are_bit_equal_after_a_stage_and_trained_ones_have_changed(name, config_file, tiny):
-    settings = read_settings(config_file(stage=name, optim={"steps": 2, "learning_rate": 1e-3}))
+    settings = read_settings(
+        config_file(stage=name, optim={"steps": 2, "learning_rate": 1e-3}, **ANSWERED.get(name, {}))
+    )
     enter_stage(tiny, STAGES[name])  # makes the stage's copies
     before = part_digests(tiny)
     outcome = run_stage(settings)

@@ -12,6 +12,7 @@ from tests.ver.sets import faces, settings
 from tests.ver.teachers import ServedTeacher
 
 from emotion_qwen.cli import main
+from emotion_qwen.data.manifest import read_manifest
 from emotion_qwen.data.parts import read_part
 from emotion_qwen.errors import DataError, StorageError
 from emotion_qwen.ver import export as exporting
@@ -137,6 +138,29 @@ def test_what_reviewers_corrected_and_restored_is_in_every_form(made):
     finally:
         (made.output / FILE).unlink()
         exporting.export(made)
+
+
+def test_what_reviewers_corrected_becomes_pairs_of_answers(made):
+    clips = [row["clip"] for row in made.tables["check"].rows()]
+    before = {sample.id: sample for sample in load_ver(made.output)}
+    reviews = Decisions(made.output / FILE)
+    try:
+        reviews.add(clips[0], "ann", "edit", {"zh": {"description": "改过的描述。"}}, "", {"label": "sad"})
+        reviews.add(clips[1], "ann", "accept")
+        exporting.export(made)
+        pairs = {sample.id: sample for sample in read_manifest(made.output / exporting.PAIRS)}
+        teacher = before[f"{clips[0]}/zh"].messages
+        assert set(pairs) == {f"{clips[0]}/{name}" for name in ("en/label", "zh/description", "zh/label")}
+        described = pairs[f"{clips[0]}/zh/description"]
+        assert described.messages[1]["content"] == "改过的描述。" and len(described.messages) == 2
+        assert described.labels["rejected"] == teacher[1]["content"]
+        label = pairs[f"{clips[0]}/en/label"]
+        assert label.messages[-1]["content"] == "sad" and len(label.messages) == 6
+        assert label.labels["rejected"] == before[f"{clips[0]}/en"].messages[-1]["content"] != "sad"
+    finally:
+        (made.output / FILE).unlink()
+        exporting.export(made)
+    assert not (made.output / exporting.PAIRS).exists()
 
 
 def test_a_full_disk_leaves_the_old_files_whole(made, monkeypatch):

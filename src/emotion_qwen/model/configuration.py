@@ -105,6 +105,10 @@ class EmotionQwenConfig(Qwen2_5_VLConfig):
         "text_config": SubConfigSpec(config_class=EmotionQwenTextConfig),
     }
 
+    # TRL searches here for the Auto class of a model whose class is not in transformers. It is no field, so that no
+    # saved configuration names code to be loaded; the Auto class then takes the registered class.
+    auto_map = {"AutoModelForImageTextToText": "modeling.EmotionQwenForConditionalGeneration"}  # noqa: RUF012
+
     gate_mode: str = "learned"
     gate_pool: str = "after"
     gate_num_heads: int = 16

@@ -102,14 +102,44 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             inputs: all other arguments of transformers' model.
 
         Raises:
-            ShapeError: the numbers of audio tokens and placeholders differ.
+            ShapeError: the numbers of audio tokens and placeholders differ, or placeholders have no medium.
         """
+        self._check_media(input_ids, {"input_features": input_features, **inputs})
         encoded = (inputs.get("mm_encoder_outputs") or {}).get("audio")
         if encoded is None and input_features is not None:
             encoded = self.get_audio_features(input_features, feature_lengths)
         if encoded is not None:
             inputs["inputs_embeds"] = self._place_audio(input_ids, inputs.get("inputs_embeds"), encoded)
         return super().forward(input_ids=input_ids, **inputs)
+
+    def _check_media(self, input_ids: torch.Tensor | None, inputs: Mapping[str, Any]) -> None:
+        """Check that every kind of medium with placeholders in a prompt is there.
+
+        Without it, the embeddings of the placeholders would stand for the medium, and a trainer that drops videos and
+        sounds, such as TRL's, would train a model that does not see them, with a loss that falls all the same.
+
+        Raises:
+            ShapeError: a kind of medium is missing.
+        """
+        cache = inputs.get("past_key_values")
+        if input_ids is None or (cache is not None and cache.get_seq_length()):
+            return  # a token that continues a prompt is no medium, even if a model generates a placeholder
+        encoded = inputs.get("mm_encoder_outputs") or {}
+        for kind, (name, number) in {
+            "image": ("pixel_values", self.config.image_token_id),
+            "video": ("pixel_values_videos", self.config.video_token_id),
+            "audio": ("input_features", self.config.audio_token_id),
+        }.items():
+            if number is None or kind in encoded or inputs.get(name) is not None:
+                continue
+            marks = input_ids == number
+            # A placeholder alone may be a generated token; media follow their start token or fill several places.
+            if (marks[:, 1:] & (marks[:, :-1] | (input_ids[:, :-1] == self.config.vision_start_token_id))).any():
+                raise ShapeError(
+                    f"{int(marks.sum())} {kind} placeholder(s) without {name}: the model would not see the medium; "
+                    "pass what the processor returned. Trainers that drop videos and sounds (TRL) cannot train on "
+                    "them: use `emotion-qwen train`"
+                )
 
     def get_audio_features(self, input_features: torch.Tensor, feature_lengths: torch.Tensor | None) -> AudioFeatures:
         """Encode (W, mels, frames) log-mel windows with (W,) numbers of frames that hold sound; None means all frames.

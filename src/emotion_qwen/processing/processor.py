@@ -123,9 +123,9 @@ class EmotionQwenProcessor(ProcessorMixin):
         audio: Any = None,
         *,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
-        padding: bool = True,
+        padding: bool | str | None = None,
         padding_side: str | None = None,
-        return_tensors: str = "pt",
+        return_tensors: str | None = None,
         **ignored: Any,
     ) -> BatchFeature:
         """Tokenize rendered chats and prepare their media, given in reading order.
@@ -136,9 +136,11 @@ class EmotionQwenProcessor(ProcessorMixin):
             videos: paths or `Clip`s.
             audio: paths, `Clip`s with sound, or (S,) float32 waves at 16 kHz.
             spans: for each text, the character spans of the assistant's turns; if given, `labels` are returned.
-            padding: ignored; texts are always padded to the longest one.
+            padding: True pads texts to the longest one; False returns text tensors as lists, one per text, without
+                padding. None pads if a side, tensors or spans are given; otherwise texts of unequal length are
+                returned as lists, as in transformers, because padding that a caller does not expect counts as text.
             padding_side: "left" or "right"; None uses the tokenizer's.
-            return_tensors: type of the returned tensors, as in transformers.
+            return_tensors: type of the returned tensors, as in transformers; None is "pt".
 
         Returns:
             input_ids, attention_mask, mm_token_type_ids (0 text, 1 image, 2 video, 3 audio), each (B, L); pixel_values
@@ -159,7 +161,12 @@ class EmotionQwenProcessor(ProcessorMixin):
             for pad, key in ((IMAGE_PAD, "image_grid_thw"), (VIDEO_PAD, "video_grid_thw"))
         }
         rows = self._rows(texts, spans, {**counts, AUDIO_PAD: audio_tokens})
-        return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors)
+        if padding is None:
+            equal = len({len(row["input_ids"]) for row in rows}) < 2
+            padding = equal or not (padding_side is None and return_tensors is None and spans is None)
+        if not padding:
+            return BatchFeature({**_listed(rows), **BatchFeature(data, tensor_type=return_tensors or "pt")})
+        return BatchFeature({**self._pad(rows, padding_side), **data}, tensor_type=return_tensors or "pt")
 
     def _rows(self, texts: list[str], spans: Any, remaining: dict[str, list[int]]) -> list[dict[str, list[int]]]:
         kinds = {self.tokenizer.convert_tokens_to_ids(pad): kind for kind, pad in enumerate(PADS, start=1)}
@@ -192,7 +199,7 @@ class EmotionQwenProcessor(ProcessorMixin):
         padded: dict[str, list[list[int]]] = {}
         for row in rows:
             gap = length - len(row["input_ids"])
-            full = {**row, "attention_mask": [1] * len(row["input_ids"])}
+            full = _with_mask(row)
             for key, values in full.items():
                 padding = [fill.get(key, 0)] * gap
                 padded.setdefault(key, []).append(padding + values if on_the_left else values + padding)
@@ -413,12 +420,23 @@ def _features(kind: str, encoded: Sequence[Any]) -> dict[str, torch.Tensor]:
     return {f"{kind}_features": torch.cat([visual.features for visual in encoded]), **grid}
 
 
+def _with_mask(row: dict[str, list[int]]) -> dict[str, list[int]]:
+    return {**row, "attention_mask": [1] * len(row["input_ids"])}
+
+
+def _listed(rows: list[dict[str, list[int]]]) -> dict[str, list[list[int]]]:
+    full = [_with_mask(row) for row in rows]
+    return {key: [row[key] for row in full] for key in (full[0] if full else ())}
+
+
 def _flat(media: Any) -> list[Any]:
+    """Return media that are given as one, as a list, or as a list per text, which may be empty or None."""
     if media is None:
         return []
     if not isinstance(media, list | tuple):
         return [media]
-    return [item for group in media for item in (group if isinstance(group, list | tuple) else [group])]
+    groups = [group for group in media if group is not None]
+    return [medium for group in groups for medium in (group if isinstance(group, list | tuple) else [group])]
 
 
 def _picture(image: Any, settings: ClipSettings) -> Image.Image:

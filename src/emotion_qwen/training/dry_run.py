@@ -7,7 +7,9 @@ from rich.table import Table
 
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.model.modeling import IGNORE
+from emotion_qwen.training.answers import PromptCollator
 from emotion_qwen.training.plan import (
+    GIB,
     TrainSettings,
     absent_data,
     empty_model,
@@ -17,7 +19,7 @@ from emotion_qwen.training.plan import (
     start_is_there,
 )
 from emotion_qwen.training.run import start_processor
-from emotion_qwen.training.stages import enter_stage, trainable_counts
+from emotion_qwen.training.stages import REINFORCEMENT, enter_stage, trainable_counts
 
 STRATEGIES = (("ddp", 1), ("ddp", 8), ("zero2", 8), ("zero3", 8), ("fsdp", 8))
 
@@ -41,6 +43,9 @@ def print_plan(settings: TrainSettings, console: Console) -> None:
         for kind, devices in STRATEGIES
     )
     console.print(f"GiB per device for weights, gradients and moments: {needed}", highlight=False)
+    if settings.copies_start:
+        size = 4 * sum(parameter.numel() for parameter in model.parameters()) / GIB
+        console.print(f"and {size:.1f} for the frozen copy of the start; an adapter needs none", highlight=False)
 
 
 def print_data(settings: TrainSettings, console: Console) -> None:
@@ -59,8 +64,17 @@ def print_data(settings: TrainSettings, console: Console) -> None:
         console.print("no processor there: the first batch is not shown", highlight=False)
         return
     first = [mixture[place] for place in range(min(settings.batch.samples, len(mixture), 8))]
-    batch = SampleCollator(start_processor(settings))(first)
+    if settings.learns_from_answers:
+        batch = PromptCollator(start_processor(settings))(first)["batch"]
+    else:
+        batch = SampleCollator(start_processor(settings))(first)
     for key, value in batch.items():
         console.print(f"  {key} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}", highlight=False)
+    if settings.stage == REINFORCEMENT:
+        chosen = settings.rewarded
+        rewards = ", ".join(f"{reward.weight:g} x {reward.key}" for reward in chosen.rewards)
+        console.print(f"  {chosen.answers} answers per prompt; rewards: {rewards}", markup=False, highlight=False)
+    if settings.learns_from_answers:
+        return
     taught = int((batch["labels"] != IGNORE).sum())
     console.print(f"  {taught} of {int(batch['attention_mask'].sum())} tokens are taught", highlight=False)

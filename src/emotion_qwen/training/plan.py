@@ -20,7 +20,9 @@ from emotion_qwen.model.parts import TRAINED
 from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
-from emotion_qwen.training.stages import Stage, stage, trainable_counts
+from emotion_qwen.training.answer_settings import PreferenceSettings, ReinforcementSettings
+from emotion_qwen.training.rewards import check_reward
+from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, Stage, stage, trainable_counts
 
 GIB = 1024**3
 
@@ -137,6 +139,10 @@ class TrainSettings(Settings):
     optim: OptimSettings
     adapter: AdapterSettings | None = None
     gate: GateSettings = Field(default_factory=lambda: GateSettings.of({}))
+    reinforcement: ReinforcementSettings | None = None
+    """For the stage `reinforcement`. Default: the rewards `label` and `form`."""
+    preference: PreferenceSettings | None = None
+    """For the stage `preference`."""
     features: Path | None = None
     """Folder of cached patch features of the frozen vision transformer."""
     capture: bool = True
@@ -159,6 +165,27 @@ class TrainSettings(Settings):
         return native_dtype() if self.precision == "auto" else getattr(torch, self.precision)
 
     @property
+    def learns_from_answers(self) -> bool:
+        """Whether the stage learns from whole answers rather than from tokens to repeat."""
+        return self.stage in (REINFORCEMENT, PREFERENCE)
+
+    @property
+    def rewarded(self) -> ReinforcementSettings:
+        """The settings of the stage `reinforcement`, or its defaults."""
+        return self.reinforcement or ReinforcementSettings.of({})
+
+    @property
+    def copies_start(self) -> bool:
+        """Whether the run keeps a frozen copy of its start, because no adapter can be switched off."""
+        compared = self.stage == PREFERENCE or self.rewarded.kl > 0
+        return self.learns_from_answers and self.adapter is None and compared
+
+    @property
+    def updates(self) -> int:
+        """Steps of the optimizer with the same samples."""
+        return self.rewarded.updates if self.stage == REINFORCEMENT else 1
+
+    @property
     def plan(self) -> Stage:
         """The stage with this run's parts, gate mode and replay share."""
         chosen = stage(self.stage)
@@ -179,6 +206,10 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
         SettingsError: wrong key or value; unknown stage, part, or kind of data.
     """
     values = read_yaml(path, overrides)
+    rewards = (values.get("reinforcement") or {}).get("rewards")
+    for reward in rewards if isinstance(rewards, list) else ():
+        if isinstance(reward, dict) and isinstance(reward.get("name"), str):
+            reward["name"] = beside(reward["name"], path.parent)
     for parts in (values.get("data"), values.get("validation")):
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("kind"), str):
@@ -198,7 +229,41 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
         raise SettingsError(f"{path}: batch.share_prefixes applies to packed rows; set batch.pack too, for example 512")
     if settings.strategy.kind == "deepspeed":
         check_deepspeed(settings.strategy.config)
+    if settings.learns_from_answers:
+        _check_answer_stage(settings, path)
+    for block, name in ((settings.reinforcement, REINFORCEMENT), (settings.preference, PREFERENCE)):
+        if block is not None and settings.stage != name:
+            raise SettingsError(f"{path}: `{name}` is for the stage {name}, not {settings.stage}; remove the block")
     return settings
+
+
+def _check_answer_stage(settings: TrainSettings, path: Path) -> None:
+    """Check the settings of a stage that learns from whole answers.
+
+    Raises:
+        SettingsError: a setting that such a stage cannot follow, or an unknown reward.
+    """
+    batch, optim = settings.batch, settings.optim
+    unused = {
+        "batch.pack": batch.pack, "batch.share_prefixes": batch.share_prefixes, "batch.by_length": batch.by_length,
+        "gate.objective": settings.gate.objective != "none", "optim.length_exponent": optim.length_exponent,
+        "strategy.kind": settings.strategy.kind != "ddp",
+    }  # fmt: skip
+    if given := [name for name, value in unused.items() if value]:
+        raise SettingsError(f"{path}: the stage {settings.stage} does not use {', '.join(given)}; remove it")
+    if settings.stage == PREFERENCE:
+        return
+    names = [reward.key for reward in settings.rewarded.rewards]
+    for reward in settings.rewarded.rewards:
+        check_reward(reward.name, reward.options)
+        if names.count(reward.key) > 1:
+            raise SettingsError(f"{path}: reward {reward.key!r} is there twice; give it once, with one weight")
+    for name, number in (("optim.steps", optim.steps), ("save_every", settings.save_every)):
+        if number % settings.rewarded.updates:
+            raise SettingsError(
+                f"{path}: {name} {number} is no multiple of reinforcement.updates {settings.rewarded.updates}, so that "
+                "a checkpoint would stand between the updates of one draw; change one of them"
+            )
 
 
 def open_parts(settings: TrainSettings, parts: list[PartOfData]) -> list[Part]:
@@ -239,7 +304,7 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
         DataError: a file is missing or broken, or a part is empty.
     """
     used = [(p, s) for p, s in zip(settings.data, shares_of(settings.data, settings.plan.replay), strict=True) if s]
-    length = settings.optim.steps * settings.batch.samples * settings.batch.accumulate * processes
+    length = settings.optim.steps // settings.updates * settings.batch.samples * settings.batch.accumulate * processes
     return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
 
 

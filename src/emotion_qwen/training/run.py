@@ -29,14 +29,19 @@ from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.processing.folder import load_processor
 from emotion_qwen.records import Sample
 from emotion_qwen.training.adapters import add_adapter, added_rows, load_quantized
+from emotion_qwen.training.answers import AnswerTrainer, PromptCollator, RepeatedSteps
 from emotion_qwen.training.checkpoint import POSITION, STAGING, latest_checkpoint, read_position, save_model
 from emotion_qwen.training.optimizer import make_optimizer
-from emotion_qwen.training.plan import TrainSettings, make_mixture, open_parts
+from emotion_qwen.training.plan import AdapterSettings, TrainSettings, make_mixture, open_parts
+from emotion_qwen.training.preference import PreferenceTrainer
 from emotion_qwen.training.ranks import on_rank_zero, without_worker
-from emotion_qwen.training.stages import enter_stage, gathered_state, part_digests
+from emotion_qwen.training.reinforcement import ReinforcementTrainer
+from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, enter_stage, gathered_state, part_digests
 from emotion_qwen.training.trainer import StageTrainer, StopOnSignal, exact_share
 
 REJECTED = "rejected.jsonl"
+TRAINERS: dict[str, type[StageTrainer]] = {REINFORCEMENT: ReinforcementTrainer, PREFERENCE: PreferenceTrainer}
+"""Stage -> its trainer; all others use `StageTrainer`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     before = part_digests(model) if proves else None
     if settings.adapter is not None:
         rows = added_rows(processor.tokenizer) if settings.adapter.new_tokens else ()
-        model = add_adapter(model, settings.adapter, learning, rows)
+        model = add_adapter(model, undropped(settings), learning, rows)
     trainer = make_trainer(settings, model, processor, mixture)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -96,12 +101,24 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     return Outcome(settings.output / "model", steps, None)
 
 
+def undropped(settings: TrainSettings) -> AdapterSettings:
+    """Return the settings of the adapters, without dropout in stages that compare likelihoods of the same answer."""
+    assert settings.adapter is not None
+    return settings.adapter.model_copy(update={"dropout": 0.0}) if settings.learns_from_answers else settings.adapter
+
+
 def check_strategy(settings: TrainSettings) -> None:
     """Refuse a strategy that would silently be replaced by another one.
 
     Raises:
-        SettingsError: FSDP without a GPU, which Accelerate turns into DDP, or without a launcher.
+        SettingsError: FSDP without a GPU, which Accelerate turns into DDP, or without a launcher; several processes in
+            a stage that learns from whole answers.
     """
+    if settings.learns_from_answers and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError(
+            f"the stage {settings.stage} runs in one process, not {os.environ['WORLD_SIZE']}; start it without a "
+            "launcher, and raise batch.accumulate for larger steps"
+        )
     if settings.strategy.kind != "fsdp":
         return
     if not torch.cuda.is_available():
@@ -194,7 +211,7 @@ def make_trainer(
     validation = validation_subsets(settings)
     args = training_arguments(settings, bool(validation))
     prepare = sample_preparation(settings, args, base, processor, [mixture, *validation.values()])
-    collate = SampleCollator(
+    collate = (PromptCollator if settings.learns_from_answers else SampleCollator)(
         processor,
         base.model.get_rope_index,
         settings.batch.pack,
@@ -205,16 +222,22 @@ def make_trainer(
         share_prefixes=settings.batch.share_prefixes,
     )
     plan = settings.plan
-    data = LengthGrouped(mixture, settings.batch.samples, seed=settings.seed) if settings.batch.by_length else mixture
-    trainer = StageTrainer(
+    data: Any = mixture
+    if settings.batch.by_length:
+        data = LengthGrouped(mixture, settings.batch.samples, seed=settings.seed)
+    if settings.updates > 1:
+        data = RepeatedSteps(mixture, settings.batch.samples * settings.batch.accumulate, settings.updates)
+    trainer = TRAINERS.get(settings.stage, StageTrainer)(
         model=model,
         args=args,
-        train_dataset=data,  # type: ignore[arg-type]
+        train_dataset=data,
         eval_dataset=validation or None,
         data_collator=collate,
         compute_metrics=exact_share if validation else None,
-        callbacks=[StopOnSignal()],
+        callbacks=[StopOnSignal(settings.updates)],
     )
+    if isinstance(trainer, AnswerTrainer):
+        trainer.configure(settings, processor)
     trainer.mixture, trainer.keep = mixture, settings.keep
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
     trainer.length_exponent = settings.optim.length_exponent

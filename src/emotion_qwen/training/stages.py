@@ -21,6 +21,8 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.parts import PARTS, TRAINED
 
+REINFORCEMENT, PREFERENCE = "reinforcement", "preference"
+"""Stages that learn from rewards for answers of the model, and from pairs of answers."""
 LEFT_OUT: dict[str, set[str]] = {"learned": set(), "general": {"emotion", "gate"}, "emotion": {"general", "gate"}}
 """Gate mode -> parts that are bypassed."""
 
@@ -30,7 +32,7 @@ class Stage:
     """One stage.
 
     Attributes:
-        number: its position; tuning has 4.
+        number: its position; tuning has 4, and what may follow it 5.
         sees: description of its data.
         trains: names of parts, of `TRAINED`; all others are frozen.
         gate: gate mode during the stage.
@@ -59,6 +61,13 @@ STAGES: dict[str, Stage] = {
     "tuning": Stage(
         4, "VER and instruction data, with general replay", ("language", "general", "emotion", "gate"), "learned",
         0.5, (), 1e-5,
+    ),
+    REINFORCEMENT: Stage(
+        5, "prompts with checkable answers", ("language", "general", "emotion", "gate"), "learned", 0.0, (), 1e-5
+    ),
+    PREFERENCE: Stage(
+        5, "prompts with a chosen and a rejected answer", ("language", "general", "emotion", "gate"), "learned", 0.0,
+        (), 1e-6,
     ),
 }  # fmt: skip
 

@@ -65,6 +65,10 @@ class StageTrainer(Trainer):
     gate_objective: tuple[str, float] = ("none", 0.0)
     length_exponent: float = 0.0
     """See `OptimSettings.length_exponent`."""
+    updates: int = 1
+    """Steps of the optimizer with the same samples."""
+    latest: dict[str, float] = {}  # noqa: RUF012  replaced, never changed
+    """Further figures of the latest step, which are logged with its loss."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -74,6 +78,10 @@ class StageTrainer(Trainer):
         if getattr(self, "optimizer", None) is None:
             self.optimizer: Optimizer = self.optimizer_for(model or self.model)
         return self.optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log figures, those of the loss with `latest`."""
+        super().log({**logs, **self.latest} if "loss" in logs else logs, start_time)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return padded validation batches, with one sample per row."""
@@ -181,7 +189,7 @@ class StageTrainer(Trainer):
         if self.args.should_save:
             args = self.args
             samples_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-            position = self.mixture.position(self.state.global_step * samples_per_step)
+            position = self.mixture.position(self.state.global_step // self.updates * samples_per_step)
             finish_checkpoint(staged, target, position, self.keep)
 
 
@@ -211,9 +219,14 @@ def exact_share(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGTERM or SIGINT, finish the step, save, and stop. A second signal stops at once."""
+    """On SIGTERM or SIGINT, finish the step, save, and stop. A second signal stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        every: stop only after a multiple of so many steps.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -229,7 +242,7 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         """Save and stop on all ranks if any rank received a signal; a single one would wait forever for the others."""
         self.received = max(of_all_ranks(self.received or 0)) or None
-        if self.received is not None:
+        if self.received is not None and state.global_step % self.every == 0:
             control.should_save = control.should_training_stop = True
         return control
 

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ from emotion_qwen.ver.settings import BuildSettings
 from emotion_qwen.ver.store.columns import Row
 from emotion_qwen.ver.store.corrections import CORRECTABLE
 from emotion_qwen.ver.store.decisions import EDITABLE
-from emotion_qwen.ver.store.entries import Entry, entries
+from emotion_qwen.ver.store.entries import Entry, entries, texts_of
 from emotion_qwen.ver.store.folder import SetFolder
 from emotion_qwen.ver.store.table import write_rows
 
 MANIFEST = "manifest.jsonl"
+PAIRS = "preferences.jsonl"
+"""Manifest of corrected texts and labels, each with what the teacher wrote as its label "rejected"."""
 QUESTIONS = {
     "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
     "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),
@@ -66,6 +69,7 @@ def write_set(folder: SetFolder) -> None:
                 f"no clip was accepted, nothing is written; emotion-qwen ver stats {str(out)!r} shows the reasons"
             )
         write_manifest(samples(folder), out / MANIFEST)
+        _write_pairs(folder)
         for name, form in (("release.json", _release), ("llava.json", _llava), ("sharegpt.json", _sharegpt)):
             _write_list(out / name, (form(sample, out) for sample in samples(folder)))
         _write_parquet(folder)
@@ -111,15 +115,52 @@ def samples(folder: SetFolder) -> Iterator[Sample]:
             yield _sample(folder.settings, folder.output, entry, language, texts)
 
 
+def pairs(folder: SetFolder) -> Iterator[Sample]:
+    """Yield one conversation per text or label that reviewers corrected, for the stage `preference` of training.
+
+    It ends with the corrected answer; the label "rejected" is what the teacher wrote.
+    """
+    languages = folder.settings.describe.languages
+    for entry in entries(folder):
+        if not entry.corrected:
+            continue
+        before = texts_of(entry.row, languages)
+        for language, texts in entry.texts.items():
+            whole = _sample(folder.settings, folder.output, entry, language, texts)
+            teacher = _answers(folder.settings, language, before[language])
+            for number, (written, name) in enumerate(zip(teacher, ("description", "reasoning", "label"), strict=True)):
+                messages = whole.messages[: 2 * number + 2]
+                chosen = messages[-1]["content"]
+                if written.strip() and written != chosen:
+                    labels = {**whole.labels, "rejected": written}
+                    yield replace(whole, id=f"{whole.id}/{name}", messages=messages, labels=labels)
+
+
+def _write_pairs(folder: SetFolder) -> None:
+    """Write the manifest of pairs; there is none if nothing was corrected."""
+    corrected = list(pairs(folder))
+    if corrected:
+        write_manifest(corrected, folder.output / PAIRS)
+    else:
+        (folder.output / PAIRS).unlink(missing_ok=True)
+
+
+def _answers(settings: BuildSettings, language: str, texts: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the three answers of a conversation; the label is "" for a clip without one of the set."""
+    labels = label_set(settings.describe.labels)
+    label = next(iter(texts["emotions"]), "")
+    named = labels.names(language)[labels.labels.index(label)] if label in labels.labels else ""
+    return texts["description"], texts["reasoning"], named
+
+
 def _sample(settings: BuildSettings, out: Path, entry: Entry, language: str, texts: dict[str, Any]) -> Sample:
     labels = label_set(settings.describe.labels)
-    label = texts["emotions"][0]
-    named = labels.names(language)[labels.labels.index(label)]
+    label, (description, reasoning, named) = texts["emotions"][0], _answers(settings, language, texts)
     what, why = QUESTIONS[language]
     video = {"type": "video", "video": str(out / entry.media)}
     turns = (
-        ([video, {"type": "text", "text": what}], texts["description"]),
-        (why, texts["reasoning"]),
+        ([video, {"type": "text", "text": what}], description),
+        (why, reasoning),
         (label_question(labels, language), named),
     )
     messages: list[dict[str, Any]] = []

@@ -16,9 +16,9 @@ from emotion_qwen.evaluation.scoring.sets import (
     score_clue_overlap,
     score_label_overlap,
     score_open_vocabulary,
-    words_of,
 )
-from emotion_qwen.evaluation.scoring.wheels import read_wheels
+from emotion_qwen.matching.wheels import read_wheels
+from emotion_qwen.matching.word_lists import words_of
 
 # Our own small wheels; the organisers' are not shipped. An empty cell goes on with the one above.
 WHEELS = {

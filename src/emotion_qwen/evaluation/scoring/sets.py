@@ -9,65 +9,16 @@ from itertools import pairwise
 import numpy as np
 
 from emotion_qwen.evaluation.scoring import records
-from emotion_qwen.evaluation.scoring.wheels import Wheels
-from emotion_qwen.matching.answer import EMPTY, answer_part
+from emotion_qwen.matching.answer import EMPTY
 from emotion_qwen.matching.statements import plain, stated_concepts
+from emotion_qwen.matching.wheels import Wheels
+from emotion_qwen.matching.word_lists import STOP, set_f1, words_of
 
 LENGTH = "mean length"
-_SEPARATORS = re.compile(r"[,;/|\n、，；。]|\band\b|(?<!\w)[-*•](?!\w)|\d+[.)]\s")
-_FUNCTION_WORDS = (
-    "about above after again also although and any are because been being both but can could did does doing "
-    "during each for from had has have her here hers him his how into its may might more most not now off once "
-    "only other our out over own same she should so some such than that the their them then there these they "
-    "this those through under until very was were what when where which while who whom why will with would you "
-    "your in on at of to is it he as by be or an a i we if no video picture image person people someone appears "
-    "seems shows scene infer inferred"
-)
-_STOP = frozenset(_FUNCTION_WORDS.split())
 _CHINESE_STOP = frozenset(
     "的了在是和与也就都而及着或一个这那他她它们我你有中上下里为以于被把让从到对说人可能推测视频画面"
 )
-_VERB_FORMS = "feel feels feeling felt look looks looking show showing express expresses expressing"
-_VERBS = frozenset(_VERB_FORMS.split())
-_FENCE = re.compile(r"^\s*```\w*|```\s*$", re.MULTILINE)
-_HEADING = re.compile(
-    r"^[^\n:：,，]{0,40}(?:emotions?|feelings?|labels?|answers?|words?|情绪|情感|标签|答案)[^\n:：,，]{0,20}[:：]",
-    re.IGNORECASE | re.MULTILINE,
-)
-_SHARE = re.compile(r"\s*[:=(]\s*[\d.]+\s*%?\s*\)?\s*$")
-_DENIAL = re.compile(r"\b(?:not|no|never|without|nor|neither|lack\w*|rather than|instead of|hardly)\b|n't\b")
 _ENDINGS = re.compile(r"(?<=\w{3})(?:ingly|edly|ings?|ed|ly|es|s)$")
-
-
-def words_of(text: str, in_vocabulary: Callable[[str], bool] = lambda word: True) -> tuple[str, ...]:
-    """Return the words of a list: JSON or Python, or separated by commas, semicolons, slashes, line breaks or "and".
-
-    Args:
-        text: the reply; a heading such as "Emotions:", a fence around JSON and percentages after words are removed.
-        in_vocabulary: whether a word is in the vocabulary. A part of several words that is not, such as "the person
-            feels happy", is replaced by those of its words that are, unless it contains a negation.
-    """
-    part, _ = answer_part(_FENCE.sub("", text))
-    words: dict[str, None] = {}
-    for piece in _SEPARATORS.split(_HEADING.sub("", part)):
-        plain_piece = re.sub(r"[\[\]{}()\"“”‘`*]|(?<!\w)['’]|['’](?!\w)", " ", _SHARE.sub("", piece))
-        word = " ".join(plain_piece.strip(" .:!?。").lower().split())
-        if word:
-            words |= dict.fromkeys([word] if in_vocabulary(word) else _known_in(word, in_vocabulary) or [word])
-    return tuple(words)
-
-
-def _known_in(piece: str, in_vocabulary: Callable[[str], bool]) -> list[str]:
-    """Return the vocabulary words in part of a sentence, the longest match at each position."""
-    tokens, words, at = piece.split(), [], 0
-    if _DENIAL.search(piece):
-        return []
-    while at < len(tokens):
-        spans = (" ".join(tokens[at : at + length]) for length in range(min(3, len(tokens) - at), 0, -1))
-        word = next((span for span in spans if span not in _STOP | _VERBS and in_vocabulary(span)), None)
-        words += [word] if word else []
-        at += len(word.split()) if word else 1
-    return words
 
 
 def score_open_vocabulary(
@@ -98,11 +49,8 @@ def score_open_vocabulary(
     """
     names = tuple(wheels.rings)
 
-    def groups(words: Iterable[str], wheel: str) -> set[str]:
-        return {group for word in words if (group := wheels.group(word, wheel, level)) is not None}
-
     def known(word: str) -> bool:
-        return any(wheels.group(word, wheel, level) is not None for wheel in names)
+        return wheels.knows(word, level)
 
     judged, tally = records.judge(items, answers, _read_list, lambda item, text: 0.0)
     sets, points, lengths, unknown = [], [], [], 0
@@ -110,9 +58,11 @@ def score_open_vocabulary(
         given = words_of(answer.read or "", known)
         unknown += sum(not known(word) for word in given)
         lengths.append(len(given))
-        pairs = [(groups(answer.item.references, wheel), groups(given, wheel)) for wheel in names]
+        pairs = [
+            (wheels.groups(answer.item.references, wheel, level), wheels.groups(given, wheel, level)) for wheel in names
+        ]
         sets.append(pairs)
-        points.append(float(np.mean([_f1(*pair) for pair in pairs])))
+        points.append(float(np.mean([set_f1(*pair) for pair in pairs])))
     judged = tuple(records.Judged(o.item, o.read, o.why, p) for o, p in zip(judged, points, strict=True))
     notes = (
         f"{unknown} of {sum(lengths)} given words are outside the vocabulary",
@@ -124,10 +74,6 @@ def score_open_vocabulary(
 
 def _read_list(item: records.ScoredItem, answer: records.Response) -> records.Read:
     return records.Read(answer.text) if words_of(answer.text) else records.Read(None, EMPTY)
-
-
-def _f1(right: set[str], given: set[str]) -> float:
-    return 2 * len(right & given) / (len(right) + len(given)) if right or given else 0.0
 
 
 def _overlap_table(
@@ -188,7 +134,7 @@ def score_overlap(
         return records.Read(answer.text) if any(map(str.isalnum, answer.text)) else records.Read(None, EMPTY)
 
     wanted = {item.id: set(parts(item.references[0])) for item in items if item.references}
-    judged, tally = records.judge(items, answers, read, lambda item, text: _f1(wanted[item.id], set(parts(text))))
+    judged, tally = records.judge(items, answers, read, lambda item, text: set_f1(wanted[item.id], set(parts(text))))
     sets = [[(wanted[answer.item.id], set(parts(answer.read or "")))] for answer in judged]
     lengths = np.array([len(given) for [(_, given)] in sets], dtype=float)
     bare = sum(not right for [(right, _)] in sets)
@@ -217,7 +163,7 @@ def clues(text: str) -> set[str]:
     A lexical comparison like ROUGE-1's: "frowns" and "knits his brow" count as different clues.
     """
     written = plain(text)
-    english = {_ENDINGS.sub("", word) for word in re.findall(r"[a-z]{2,}", written) if word not in _STOP}
+    english = {_ENDINGS.sub("", word) for word in re.findall(r"[a-z]{2,}", written) if word not in STOP}
     chinese = set()
     for run in re.findall(r"[一-鿿]+", written):
         chinese |= {pair for pair in map("".join, pairwise(run)) if not set(pair) & _CHINESE_STOP}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emotion_qwen.errors import listed
-from emotion_qwen.evaluation.scoring.sets import words_of
 from emotion_qwen.evaluation.task import Item, Task
 from emotion_qwen.evaluation.tasks.clips import put_clips
 from emotion_qwen.evaluation.tasks.files import NAMED, BenchmarkReader, ReadRows, needed, read_csv
 from emotion_qwen.evaluation.tasks.prompts import OPEN_OURS, spoken_part
 from emotion_qwen.evaluation.tasks.scorers import WheelScores
+from emotion_qwen.matching.word_lists import words_of
 
 CLIPS = 532
 """Clips of OV-MERD+, as asserted in the organisers' code."""

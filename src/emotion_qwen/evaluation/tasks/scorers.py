@@ -12,8 +12,8 @@ from emotion_qwen.evaluation.scoring import as_released
 from emotion_qwen.evaluation.scoring.labels import score_labels
 from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
-from emotion_qwen.evaluation.scoring.wheels import Wheels, read_wheels
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
+from emotion_qwen.matching.wheels import Wheels, read_wheels
 from emotion_qwen.taxonomy import LabelSet
 
 Figures = dict[str, float]

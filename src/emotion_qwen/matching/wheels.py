@@ -53,6 +53,14 @@ class Wheels:
         synonyms = sorted(synonym for form in words for synonym in self.synonyms.get(form, ()))
         return next((ring[synonym] for synonym in synonyms if synonym in ring), None)
 
+    def groups(self, words: Iterable[str], wheel: str, level: str = "level1") -> set[str]:
+        """Return the groups of words on one wheel, without words that are not in the vocabulary."""
+        return {group for word in words if (group := self.group(word, wheel, level)) is not None}
+
+    def knows(self, word: str, level: str = "level1") -> bool:
+        """Return whether any wheel has a group for a word."""
+        return any(self.group(word, wheel, level) is not None for wheel in self.rings)
+
 
 def read_wheels(folder: Path) -> Wheels:
     """Read the organisers' files.

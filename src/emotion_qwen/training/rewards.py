@@ -1,0 +1,272 @@
+"""The rewards of the stage `reinforcement`, as a table of functions of answers.
+
+A reward reads all answers of a batch and returns a number for each. Its maker takes the options that the settings of a
+run may give, which are its keyword-only parameters. Like kinds of data, a reward may come from a file of the user:
+`FILE.py:NAME`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_qwen.errors import DataError, SettingsError, TrainingError, unknown_choice
+from emotion_qwen.extensions import load_file, split_file
+from emotion_qwen.matching.answer import read_label
+from emotion_qwen.matching.wheels import read_wheels
+from emotion_qwen.matching.word_lists import set_f1, words_of
+from emotion_qwen.records import Sample
+from emotion_qwen.taxonomy import LabelSet, chosen_labels, concept_of_word, coordinates, label_set
+
+NEUTRAL = 0.1
+"""Valence closer to 0 than this counts as neither pleasant nor unpleasant."""
+_TAGGED = re.compile(r"\s*<think>.*\S.*</think>\s*<answer>.*\S.*</answer>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class AnsweredSample:
+    """A drawn answer, as a reward reads it.
+
+    Attributes:
+        sample: the annotated item, whose last message is the taught answer.
+        text: of the answer, without special tokens.
+        finished: whether it ended by itself.
+    """
+
+    sample: Sample
+    text: str
+    finished: bool = True
+
+    @property
+    def taught(self) -> str:
+        """The text of the taught answer."""
+        return text_of(self.sample.messages[-1]["content"])
+
+
+Reward = Callable[[Sequence[AnsweredSample]], Sequence[float]]
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content, without its media."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def label_reward(*, labels: str | list[str] = "fer7") -> Reward:
+    """Return 1 for an answer that gives the label of the sample, else 0.
+
+    The answer is read like a reply in evaluation (`matching.answer`), so "joyful" is right where "happiness" is wanted.
+
+    Args:
+        labels: label set of the question, or its labels; a sample may name its own as its label "set".
+    """
+    default = chosen_labels(labels)
+
+    def reward(answer: AnsweredSample) -> float:
+        choices = _choices(answer.sample, default)
+        return float(read_label(answer.text, choices).label == _wanted(answer.sample, choices))
+
+    return _each(reward)
+
+
+def form_reward(*, form: str = "word", labels: str | list[str] = "fer7") -> Reward:
+    """Return 1 for an answer in the asked form that ended by itself, else 0.
+
+    Args:
+        form: "word": nothing but one of the labels, in the language of the taught answer; "tags": reasoning between
+            `<think>` tags, then an answer between `<answer>` tags.
+        labels: as for `label_reward`.
+
+    Raises:
+        SettingsError: unknown form.
+    """
+    if form not in ("word", "tags"):
+        raise SettingsError(unknown_choice("form", form, ("word", "tags")))
+    default = chosen_labels(labels)
+
+    def reward(answer: AnsweredSample) -> float:
+        if form == "tags":
+            return float(answer.finished and _TAGGED.fullmatch(answer.text) is not None)
+        choices = _choices(answer.sample, default)
+        languages = [choices.names(language) for language in ("en", "zh")]
+        names = next((names for names in languages if answer.taught in names), languages[0] + languages[1])
+        return float(answer.finished and answer.text in names)
+
+    return _each(reward)
+
+
+def polarity_reward(*, labels: str | list[str] = "fer7") -> Reward:
+    """Return 1 for an answer whose label is as pleasant, unpleasant or neither as that of the sample, else 0.
+
+    Args:
+        labels: as for `label_reward`.
+
+    Raises:
+        SettingsError: a label whose valence is unknown.
+    """
+    default = chosen_labels(labels)
+    for label in default.labels:
+        _polarity(label)
+
+    def reward(answer: AnsweredSample) -> float:
+        choices = _choices(answer.sample, default)
+        given = read_label(answer.text, choices).label
+        return float(given is not None and _polarity(given) == _polarity(_wanted(answer.sample, choices)))
+
+    return _each(reward)
+
+
+def wheel_reward(*, wheels: str, alpha: float = 0.1, level: str = "level1") -> Reward:
+    """Return the overlap of a list of words with the taught one, less a penalty for longer lists.
+
+    This is F - alpha max(0, n - m) / m for n given and m taught words, where F is the F1 of their groups, averaged over
+    the wheels. Without the penalty, lists grow.
+
+    Args:
+        wheels: folder of the wheels; see `matching.wheels`.
+        alpha: of the penalty; 0 leaves it out.
+        level: "level1" (inner ring) or "level2".
+
+    Raises:
+        SettingsError: a penalty below 0, or an unknown level.
+        DataError: the folder cannot be read.
+    """
+    if alpha < 0 or level not in ("level1", "level2"):
+        raise SettingsError(f"alpha {alpha} and level {level!r}; expected at least 0, and level1 or level2")
+    read = read_wheels(Path(wheels))
+
+    def reward(answer: AnsweredSample) -> float:
+        right, given = (words_of(text, lambda word: read.knows(word, level)) for text in (answer.taught, answer.text))
+        if not right:
+            raise DataError(f"sample {answer.sample.id!r}: the taught answer names no word; expected a list of words")
+        overlaps = [set_f1(*(read.groups(words, ring, level) for words in (right, given))) for ring in read.rings]
+        return sum(overlaps) / len(overlaps) - length_penalty(len(given), len(right), alpha)
+
+    return _each(reward)
+
+
+def length_penalty(given: int, taught: int, alpha: float) -> float:
+    """Return alpha max(0, n - m) / m for a list of n words where m were taught."""
+    return alpha * max(0, given - taught) / taught
+
+
+REWARDS: dict[str, Callable[..., Reward]] = {
+    "label": label_reward,
+    "form": form_reward,
+    "polarity": polarity_reward,
+    "wheel": wheel_reward,
+}
+"""Name -> maker. A reward gets all answers of a forward pass together, so that one that asks a model can batch them."""
+
+
+def reward_maker(name: str) -> Callable[..., Reward]:
+    """Return the maker of a reward: a key of `REWARDS`, or `FILE.py:NAME`.
+
+    Raises:
+        SettingsError: unknown name, or a file without that function.
+    """
+    file = split_file(name)
+    if file is None:
+        if name not in REWARDS:
+            raise SettingsError(f"{unknown_choice('reward', name, REWARDS)} Or name a file: FILE.py:NAME")
+        return REWARDS[name]
+    module = load_file(Path(file[0]), "train")
+    if not callable(getattr(module, file[1], None)):
+        makers = [key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_"]
+        raise SettingsError(f"reward {name!r}: {unknown_choice('function', file[1], makers)}")
+    return getattr(module, file[1])
+
+
+def check_reward(name: str, options: Mapping[str, Any]) -> Callable[..., Reward]:
+    """Return the maker of a reward whose options fit.
+
+    Raises:
+        SettingsError: unknown name or option, or a missing option.
+    """
+    maker = reward_maker(name)
+    parameters = inspect.signature(maker).parameters
+    for option in options:
+        if option not in parameters:
+            raise SettingsError(f"reward {name!r}: {unknown_choice('option', option, parameters)}")
+    missing = [key for key, value in parameters.items() if value.default is value.empty and key not in options]
+    if missing:
+        raise SettingsError(f"reward {name!r} has no {missing[0]}; give it among the options")
+    return maker
+
+
+def make_reward(name: str, options: Mapping[str, Any]) -> Reward:
+    """Make a reward with its options.
+
+    Raises:
+        SettingsError: see `check_reward`, or an option has a wrong value.
+        DataError: a file that the reward needs cannot be read.
+    """
+    return check_reward(name, options)(**options)
+
+
+def reward_answers(rewards: Mapping[str, Reward], answers: Sequence[AnsweredSample]) -> dict[str, list[float]]:
+    """Return name of a reward -> a number for each answer.
+
+    Raises:
+        TrainingError: a reward returns another number of values, or one that is not finite.
+        DataError: a sample lacks what a reward compares answers with.
+    """
+    values = {name: [float(value) for value in reward(answers)] for name, reward in rewards.items()}
+    for name, given in values.items():
+        if len(given) != len(answers):
+            raise TrainingError(
+                f"reward {name!r} returned {len(given)} values for {len(answers)} answers; return one each"
+            )
+        for value, answer in zip(given, answers, strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"reward {name!r} is {value} for the answer {answer.text[:60]!r} to sample {answer.sample.id!r}; "
+                    "expected a finite number, correct the reward"
+                )
+    return values
+
+
+def _each(reward: Callable[[AnsweredSample], float]) -> Reward:
+    def rewards(answers: Sequence[AnsweredSample]) -> list[float]:
+        return [reward(answer) for answer in answers]
+
+    return rewards
+
+
+def _choices(sample: Sample, default: LabelSet) -> LabelSet:
+    return label_set(sample.labels["set"]) if "set" in sample.labels else default
+
+
+def _wanted(sample: Sample, choices: LabelSet) -> str:
+    """Return the label of a sample as spelt in the set.
+
+    Raises:
+        DataError: the sample has no emotion, or one that is not in the set.
+    """
+    given = sample.labels.get("emotion")
+    if given is None:
+        raise DataError(f"sample {sample.id!r} has no label 'emotion' to compare answers with; add it, or leave it out")
+    same = [label for label in choices.labels if _meaning(label) == _meaning(given)]
+    if not same:
+        raise DataError(f"sample {sample.id!r}: {unknown_choice('label', given, choices.labels)}")
+    return same[0]
+
+
+def _meaning(label: str) -> str:
+    return concept_of_word().get(label.lower(), label.lower())
+
+
+def _polarity(label: str) -> int:
+    """Return 1 for a pleasant label, -1 for an unpleasant one and 0 for one that is neither.
+
+    Raises:
+        SettingsError: the label is no known emotion.
+    """
+    place = coordinates(label)
+    if place is None:
+        raise SettingsError(f"the valence of label {label!r} is unknown; leave out the reward 'polarity'")
+    return 0 if abs(place[0]) < NEUTRAL else (1 if place[0] > 0 else -1)

@@ -1,0 +1,133 @@
+"""Rewards by hand for unequal answers, and the errors of wrong names, options and values."""
+
+import math
+from pathlib import Path
+
+import pytest
+from tests.evaluation.scoring.test_sets import FORMS, SYNONYMS, WHEELS, write_csv
+
+from emotion_qwen.errors import DataError, SettingsError, TrainingError
+from emotion_qwen.training.rewards import AnsweredSample, length_penalty, make_reward, reward_answers
+
+from .training_runs import chat
+
+
+def answer(text: str, taught: str = "anger", finished: bool = True, **labels: str) -> AnsweredSample:
+    sample = chat("faces/1", "Which emotion?", taught)
+    sample.labels.update({"emotion": "anger", **labels})
+    return AnsweredSample(sample, text, finished)
+
+
+def of(name: str, given: AnsweredSample, **options) -> float:
+    (value,) = make_reward(name, options)([given])
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "wanted"),
+    [
+        ("label", answer("anger"), 1.0),
+        ("label", answer("The person looks furious."), 1.0),
+        ("label", answer("愤怒", taught="愤怒"), 1.0),
+        ("label", answer("fear"), 0.0),
+        ("label", answer(""), 0.0),
+        ("label", answer("anger or fear"), 0.0),
+        ("label", answer("boredom", emotion="boredom", set="emodb7"), 1.0),
+        ("form", answer("anger"), 1.0),
+        ("form", answer("fear"), 1.0),
+        ("form", answer("The person looks furious."), 0.0),
+        ("form", answer("anger", finished=False), 0.0),
+        ("form", answer("愤怒"), 0.0),
+        ("form", answer("愤怒", taught="愤怒"), 1.0),
+        ("polarity", answer("fear"), 1.0),
+        ("polarity", answer("happiness"), 0.0),
+        ("polarity", answer("neutral"), 0.0),
+        ("polarity", answer(""), 0.0),
+    ],
+)
+def test_rewards_of_labels(name, given, wanted):
+    assert of(name, given) == wanted
+
+
+def test_the_form_with_tags():
+    whole = "<think>The brows are low.</think>\n<answer>anger</answer>"
+    assert of("form", answer(whole), form="tags") == 1
+    for wrong in ("anger", whole[:-3], "<think></think><answer>anger</answer>", f"Well: {whole}"):
+        assert of("form", answer(wrong), form="tags") == 0
+    assert of("form", answer(whole, finished=False), form="tags") == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "taught", "alpha", "wanted"),
+    [(3, 2, 0.1, 0.05), (7, 2, 0.1, 0.25), (2, 2, 0.1, 0.0), (1, 2, 0.1, 0.0), (7, 2, 0.0, 0.0), (5, 4, 0.2, 0.05)],
+)
+def test_the_penalty_for_long_lists(given, taught, alpha, wanted):
+    assert length_penalty(given, taught, alpha) == pytest.approx(wanted)
+
+
+@pytest.fixture
+def wheels(tmp_path) -> Path:
+    for name, rows in {**WHEELS, "synonym": SYNONYMS}.items():
+        write_csv(tmp_path / f"{name}.csv", rows)
+    write_csv(tmp_path / "format.csv", FORMS)
+    return tmp_path
+
+
+def test_words_on_wheels_less_the_penalty(wheels):
+    # "glad" and "merry" share a group on both wheels, "gloomy" has the other one.
+    assert of("wheel", answer("merry", taught="glad"), wheels=str(wheels)) == 1
+    # One of two groups is right: F = 2 * 1 / (1 + 2) on both wheels; two words for one cost 0.1.
+    assert of("wheel", answer("glad, gloomy", taught="glad"), wheels=str(wheels)) == pytest.approx(2 / 3 - 0.1)
+    # The same groups in four words cost 0.3 more; without the penalty, nothing.
+    longer = answer("glad, gloomy, sad, merry", taught="glad")
+    assert of("wheel", longer, wheels=str(wheels), alpha=0.2) == pytest.approx(2 / 3 - 0.6)
+    assert of("wheel", longer, wheels=str(wheels), alpha=0.0) == pytest.approx(2 / 3)
+    assert of("wheel", answer("", taught="glad"), wheels=str(wheels)) == 0
+
+
+def test_wrong_names_and_options_are_one_line(wheels):
+    with pytest.raises(SettingsError, match=r"unknown reward 'lable'; expected one of: .*Did you mean 'label'\?"):
+        make_reward("lable", {})
+    with pytest.raises(SettingsError, match="reward 'label': unknown option 'label'; expected one of: labels"):
+        make_reward("label", {"label": "fer7"})
+    with pytest.raises(SettingsError, match="reward 'wheel' has no wheels; give it among the options"):
+        make_reward("wheel", {})
+    with pytest.raises(SettingsError, match="unknown form 'json'"):
+        make_reward("form", {"form": "json"})
+    with pytest.raises(SettingsError, match="alpha -1 and level 'level1'"):
+        make_reward("wheel", {"wheels": str(wheels), "alpha": -1})
+    with pytest.raises(SettingsError, match="the valence of label 'sleepy' is unknown"):
+        make_reward("polarity", {"labels": "happy,sleepy"})
+
+
+def test_samples_without_what_a_reward_needs_are_one_line(wheels):
+    bare = AnsweredSample(chat("faces/2", "Which emotion?", "anger"), "anger")
+    with pytest.raises(DataError, match="sample 'faces/2' has no label 'emotion'"):
+        make_reward("label", {})([bare])
+    with pytest.raises(DataError, match="sample 'faces/1': unknown label 'boredom'"):
+        of("label", answer("anger", emotion="boredom"))
+    with pytest.raises(DataError, match="the taught answer names no word"):
+        of("wheel", answer("glad", taught="..."), wheels=str(wheels))
+
+
+def test_values_that_are_no_numbers_and_missing_ones_are_one_line():
+    given = [answer("fear"), answer("anger")]
+    with pytest.raises(
+        TrainingError, match="reward 'mine' is nan for the answer 'anger' to sample 'faces/1'; expected"
+    ):
+        reward_answers({"mine": lambda answers: [1.0, math.nan]}, given)
+    with pytest.raises(TrainingError, match="reward 'mine' returned 1 values for 2 answers"):
+        reward_answers({"mine": lambda answers: [1.0]}, given)
+    assert reward_answers({"label": make_reward("label", {})}, given) == {"label": [0.0, 1.0]}
+
+
+def test_a_reward_from_a_file(tmp_path):
+    (tmp_path / "my_rewards.py").write_text(
+        "def short(*, most=3):\n    return lambda answers: [len(a.text) <= most for a in answers]\n"
+    )
+    name = f"{tmp_path / 'my_rewards.py'}:short"
+    given = [answer("joy"), answer("anger")]
+    assert reward_answers({"short": make_reward(name, {})}, given) == {"short": [1.0, 0.0]}
+    assert reward_answers({"short": make_reward(name, {"most": 5})}, given) == {"short": [1.0, 1.0]}
+    with pytest.raises(SettingsError, match="unknown function 'shor'"):
+        make_reward(name[:-1], {})
