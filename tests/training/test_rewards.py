@@ -23,6 +23,42 @@ def of(name: str, given: AnsweredSample, **options) -> float:
     return value
 
 
+TREE = (
+    '{"actions": "the mouth is open; the eyes are wide", "expression": "The face looks afraid.", "conclusion": "fear"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (TREE, 1.0),
+        (TREE.replace("the mouth is open; ", ""), 6 / 7),  # three of four leaves, none wrong
+        (TREE.replace("the mouth is open; ", "").replace('"fear"', '"anger"'), 4 / 7),
+        ("fear", 0.0),
+        ("[1]", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_trees_are_compared_leaf_by_leaf(text, wanted):
+    assert of("tree", answer(text, taught=TREE)) == pytest.approx(wanted)
+
+
+def test_an_explanation_must_express_the_label():
+    explained = (
+        "<think>He shouts, what the hell is this, he is furious and insults everybody.</think><answer>{}</answer>"
+    )
+    angry, wrong = answer(explained.format("anger")), answer(explained.format("anger"), emotion="sadness")
+    bare = answer("<answer>anger</answer>")
+    values = make_reward("verify", {"words": 10})([angry, wrong, bare])
+    assert values[0] > 0.4 > 0.2 > values[1] and values[2] == 0.0
+    short = make_reward("verify", {"words": 26})([angry])[0]
+    assert 0.4 < short / values[0] < 0.6  # 13 of 26 words
+    with pytest.raises(SettingsError, match="the verifier does not know the label 'contempt'"):
+        make_reward("verify", {"labels": "ferplus8"})
+    with pytest.raises(DataError, match="the taught answer is no JSON object"):
+        of("tree", answer(TREE, taught="fear"))
+
+
 @pytest.mark.parametrize(
     ("name", "given", "wanted"),
     [

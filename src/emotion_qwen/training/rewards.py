@@ -8,6 +8,7 @@ run may give, which are its keyword-only parameters. Like kinds of data, a rewar
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,10 @@ from emotion_qwen.matching.wheels import read_wheels
 from emotion_qwen.matching.word_lists import set_f1, words_of
 from emotion_qwen.records import Sample
 from emotion_qwen.taxonomy import LabelSet, chosen_labels, concept_of_word, coordinates, label_set
+from emotion_qwen.verify.explanations import explanation_of
+from emotion_qwen.verify.rewards import WORDS, verifier_rewards
+from emotion_qwen.verify.tree import steps_tree, tree_overlap
+from emotion_qwen.verify.verifier import Verifier, emotion_of
 
 NEUTRAL = 0.1
 """Valence closer to 0 than this counts as neither pleasant nor unpleasant."""
@@ -149,6 +154,47 @@ def wheel_reward(*, wheels: str, alpha: float = 0.1, level: str = "level1") -> R
     return _each(reward)
 
 
+def verify_reward(*, labels: str | list[str] = "fer7", words: int = WORDS, verifier: str = "") -> Reward:
+    """Return how clearly the explanation in an answer expresses the label of the sample; see `verify.rewards`.
+
+    An answer without an explanation earns 0.
+
+    Args:
+        labels: as for `label_reward`.
+        words: number of different words from which an explanation counts in full; 0 pays short ones in full, too.
+        verifier: folder of a verifier; "" takes the shipped one.
+
+    Raises:
+        SettingsError: a label that the verifier does not know, such as contempt.
+        CheckpointError: the folder holds no verifier.
+    """
+    default, reader = chosen_labels(labels), Verifier.load(verifier or None)
+    for label in default.labels:
+        if emotion_of(label) is None:
+            raise SettingsError(f"the verifier does not know the label {label!r}; leave out the reward 'verify'")
+
+    def rewards(answers: Sequence[AnsweredSample]) -> list[float]:
+        wanted = [_wanted(answer.sample, _choices(answer.sample, default)) for answer in answers]
+        return verifier_rewards([explanation_of(answer.text) for answer in answers], wanted, reader, words)
+
+    return rewards
+
+
+def tree_reward() -> Reward:
+    """Return the F1 of the tree in an answer and in the taught one, both JSON; 0 for what is no JSON object.
+
+    See `verify.tree`; what a text lists, such as the facial movements of the form "tree", is compared piece by piece.
+    """
+
+    def reward(answer: AnsweredSample) -> float:
+        tree, right = _json_object(answer.text), _json_object(answer.taught)
+        if right is None:
+            raise DataError(f"sample {answer.sample.id!r}: the taught answer is no JSON object, which 'tree' compares")
+        return 0.0 if tree is None else tree_overlap(steps_tree(tree), steps_tree(right)).f1
+
+    return _each(reward)
+
+
 def length_penalty(given: int, taught: int, alpha: float) -> float:
     """Return alpha max(0, n - m) / m for a list of n words where m were taught."""
     return alpha * max(0, given - taught) / taught
@@ -159,6 +205,8 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "form": form_reward,
     "polarity": polarity_reward,
     "wheel": wheel_reward,
+    "verify": verify_reward,
+    "tree": tree_reward,
 }
 """Name -> maker. A reward gets all answers of a forward pass together, so that one that asks a model can batch them."""
 
@@ -254,6 +302,14 @@ def _wanted(sample: Sample, choices: LabelSet) -> str:
     if not same:
         raise DataError(f"sample {sample.id!r}: {unknown_choice('label', given, choices.labels)}")
     return same[0]
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _meaning(label: str) -> str:

@@ -5,6 +5,7 @@ A tree counts as its set of leaves, each with the path to it. Two trees are as a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,11 @@ def leaves_of(tree: Any) -> set[Leaf]:
     The order in a list does not matter. True is the leaf "true".
     """
     return set(_leaves(tree, ()))
+
+
+def steps_tree(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return steps of reasoning as a tree: a text that lists things, separated by semicolons, becomes a list."""
+    return {step: re.split("[;；]", text) if isinstance(text, str) else text for step, text in steps.items()}
 
 
 def tree_overlap(predicted: Any, right: Any, level: str = "") -> Overlap:
