@@ -69,7 +69,7 @@ def series(
 ) -> Sample:
     """Return one question about several items in turn, in full about the first and in short about the others.
 
-    The list of labels is most of a closed question, so a label costs a third of the tokens that it costs alone.
+    The list of labels is most of a closed question, so a label costs little more than half of the tokens that it costs alone.
 
     Args:
         name: of the sample.
