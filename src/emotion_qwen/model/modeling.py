@@ -122,7 +122,9 @@ class EmotionQwenModel(Qwen2_5_VLModel):
             ShapeError: a kind of medium is missing.
         """
         cache = inputs.get("past_key_values")
-        if input_ids is None or (cache is not None and cache.get_seq_length()):
+        if input_ids is None or torch.compiler.is_compiling():  # a compiled graph cannot branch on values
+            return
+        if cache is not None and cache.get_seq_length():
             return  # a token that continues a prompt is no medium, even if a model generates a placeholder
         encoded = inputs.get("mm_encoder_outputs") or {}
         for kind, (name, number) in {

@@ -41,8 +41,10 @@ def check_address(text: str) -> str:
     address: Any = ipaddress.ip_address(text.partition("%")[0])
     inner = [address]
     if address.version == 6:
-        inner += [address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
+        inner += address.teredo or ()
+        if address.sixtofour is not None:  # Python 3.13 calls none of these global, 3.11 all
+            inner = [address.sixtofour]
+        elif address in _NAT64:
             inner = [ipaddress.ip_address(int(address) & 0xFFFFFFFF)]
         elif address not in _PUBLIC_V6:  # mapped, compatible, translated, local: none is needed
             inner = [ipaddress.ip_address("::")]

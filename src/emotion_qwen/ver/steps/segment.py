@@ -88,7 +88,9 @@ class SegmentVideo:
 
     def _row(self, common: Row, timeline: Timeline, words: tuple[Utterance, ...], part: ClipRange) -> Row:
         times = np.append(timeline.times, timeline.duration)
-        stamps = np.append(timeline.stamps, timeline.stamps[-1] + 1)
+        # The last clip ends with its last frame, so that its sound is whole; numbered frames have no duration.
+        length = 0 if timeline.counted else round(timeline.duration / float(timeline.unit))
+        stamps = np.append(timeline.stamps, max(timeline.stamps[-1] + 1, timeline.stamps[0] + length))
         start, end = float(times[part.first]), float(times[part.last])
         lines = [
             [round(max(utterance.start - start, 0), 3), round(min(utterance.end, end) - start, 3), utterance.text]
