@@ -26,7 +26,8 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("new") / "a b" / "工"
     folder.mkdir(parents=True)
     lay_out(folder, None)
-    (folder / "configs").symlink_to(ROOT / "configs", target_is_directory=True)
+    for name in ("configs", "recipes"):
+        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
     return folder
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from llguidance import LLParserLimits
 
-from emotion_qwen.analysis.reasoning import UNSAFE, most_tokens, schema_of, steps_of
+from emotion_qwen.analysis.forms import FORMS
+from emotion_qwen.analysis.reasoning import UNSAFE, Prompt
 from emotion_qwen.engine import constrained
 from emotion_qwen.engine.constrained import ANY_OBJECT, SchemaGuide
 from emotion_qwen.engine.sampling import Sampler, SamplerProcessor, Sampling
@@ -110,14 +111,15 @@ def longest_walk(vocabulary: Vocabulary, schema: dict) -> bytes:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_steps_parse_and_end_within_their_bound_whatever_is_drawn(vocabulary, language):
     labels = label_set("dfew7")
-    steps = steps_of(("picture", "words"))
-    grammar, most = SchemaGuide(schema_of(steps, labels, language), vocabulary), most_tokens(steps, labels, language)
+    prompt = Prompt(FORMS["steps"], ("picture", "words"), labels, language)
+    steps = tuple(step.name for step in prompt.steps)
+    grammar, most = SchemaGuide(prompt.schema, vocabulary), prompt.most_tokens
     for seed, temperature in enumerate((0, 0.01, 0.7, 1.5, 5, 100)):
         for text in drawn(grammar, temperature, seed, most=most):
             found = json.loads(text)
             assert tuple(found) == steps and found["conclusion"] in labels.names(language)
             assert not set("".join(found.values())) & set(UNSAFE)
-    walk = longest_walk(vocabulary, schema_of(steps, labels, language))
+    walk = longest_walk(vocabulary, prompt.schema)
     assert json.loads(vocabulary.decode(walk)) and most // 5 < len(walk) < most
 
 
@@ -208,7 +210,7 @@ def test_a_string_ends_at_a_whole_character(qwen_like):
     ],
 )
 def test_bytes_that_break_a_step_have_no_chance(qwen_like, begun, byte):
-    constraint = SchemaGuide(schema_of(("meaning",), label_set("dfew7"), "zh"), qwen_like).begin()
+    constraint = SchemaGuide(Prompt(FORMS["steps"], (), label_set("dfew7"), "zh").schema, qwen_like).begin()
     for token in qwen_like.encode('{"meaning": "我觉得这个人很'):
         constraint.take(token)
     for one in begun:
@@ -219,7 +221,7 @@ def test_bytes_that_break_a_step_have_no_chance(qwen_like, begun, byte):
 
 def test_rows_at_different_places_do_not_know_of_each_other(vocabulary):
     """In a batch a row is held as it is alone."""
-    grammar = SchemaGuide(schema_of(("seen", "conclusion"), label_set("dfew7"), "en"), vocabulary)
+    grammar = SchemaGuide(Prompt(FORMS["steps"], ("picture",), label_set("dfew7"), "en").schema, vocabulary)
     written = drawn_tokens(grammar, 1.5, seed=1, most=1000)
     sampling = Sampling(1.5, seed=2)
     together, alone = SamplerProcessor(sampling, grammar), [Sampler(sampling, grammar.begin(), row) for row in range(3)]

@@ -180,7 +180,7 @@ def verify_reward(*, labels: str | list[str] = "fer7", words: int = WORDS, verif
     return rewards
 
 
-def tree_reward() -> Reward:
+def answer_tree_reward() -> Reward:
     """Return the F1 of the tree in an answer and in the taught one, both JSON; 0 for what is no JSON object.
 
     See `verify.tree`; what a text lists, such as the facial movements of the form "tree", is compared piece by piece.
@@ -206,7 +206,7 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "polarity": polarity_reward,
     "wheel": wheel_reward,
     "verify": verify_reward,
-    "tree": tree_reward,
+    "tree": answer_tree_reward,
 }
 """Name -> maker. A reward gets all answers of a forward pass together, so that one that asks a model can batch them."""
 
