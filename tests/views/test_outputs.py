@@ -56,6 +56,9 @@ def test_one_file_is_written_where_the_user_says(tmp_path):
     named = view_names([Path("a.mp4")])
     assert view_path(tmp_path / "x.html", ".html", Path("a.mp4"), named) == tmp_path / "x.html"
     assert view_path(tmp_path, ".html", Path("a.mp4"), named) == tmp_path / "a.html"
+    assert (
+        view_path(tmp_path / "frames", ".csv", Path("a.mp4"), named) == tmp_path / "frames" / "a.csv"
+    )  # not there yet
 
 
 def test_outputs_that_would_overwrite_an_input_or_each_other_are_refused(tmp_path):

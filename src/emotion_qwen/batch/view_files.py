@@ -16,7 +16,7 @@ from emotion_qwen.batch.following import terminal_progress
 from emotion_qwen.errors import EmotionQwenError, MediaError, printable
 from emotion_qwen.files import write_whole
 from emotion_qwen.records import EmotionReport
-from emotion_qwen.views.outputs import view_names, view_path
+from emotion_qwen.views.outputs import in_folder, view_names, view_path
 
 if TYPE_CHECKING:  # not imported: `analyze --help` would load torch
     from emotion_qwen.analysis.analyzer import Analyzer
@@ -51,11 +51,12 @@ class ViewFiles:
             MissingPackage: for the format of a table.
             SettingsError: a table of frames with another suffix.
         """
-        if "every_frame" in targets and len(files) == 1 and not targets["every_frame"].is_dir():
+        views = cls(targets, view_names(files, [INDEX] if "html" in targets else []))
+        if "every_frame" in targets and len(files) == 1:
             from emotion_qwen.export.every_frame import frame_format
 
-            frame_format(targets["every_frame"])
-        return cls(targets, view_names(files, [INDEX] if "html" in targets else []))
+            frame_format(views.path("every_frame", files[0]))
+        return views
 
     def path(self, view: str, file: Path) -> Path:
         """Return where a view of an input is written."""
@@ -72,7 +73,7 @@ class ViewFiles:
     def index(self) -> Path | None:
         """Path of the index; None if pages go to a single file, or nowhere."""
         folder = self.targets.get("html")
-        return folder / f"{INDEX}.html" if folder and (len(self.names) > 1 or folder.is_dir()) else None
+        return folder / f"{INDEX}.html" if folder and in_folder(folder, self.names) else None
 
     def fail(self, file: Path, error: EmotionQwenError) -> None:
         """Note for the index that an input could not be analyzed."""

@@ -50,9 +50,17 @@ def view_path(target: Path, suffix: str, file: Path, names: Mapping[Path, str]) 
         file: the analyzed file.
         names: base names of all files, from `view_names`.
     """
-    if len(names) > 1 or target.is_dir():
+    if in_folder(target, names):
         return target / f"{names[file]}{suffix or file.suffix}"
     return target
+
+
+def in_folder(target: Path, names: Mapping[Path, str]) -> bool:
+    """Whether views go to a folder: one that is there, one for several files, or a name without a suffix.
+
+    So a folder with one clip gives the same files as one with several.
+    """
+    return len(names) > 1 or target.is_dir() or not target.suffix
 
 
 def check_outputs(outputs: Mapping[str, Sequence[Path]], files: Sequence[Path]) -> None:
