@@ -192,8 +192,8 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
 def expressions(clip: Clip, tracks: tuple[FaceTrack, ...]) -> Row:
     """Return what the shipped model reads in the faces; crops are not mirrored.
 
-    "smile" is the largest share of happiness in any face, 0 to 1; "shares" is JSON, emotion -> mean share in the face that
-    is seen longest.
+    "smile" is the largest share of happiness in any face, 0 to 1; "shares" is JSON, emotion -> mean share in the face
+    that is seen longest.
     """
     from emotion_qwen.analysis.reader import label_reader
 
@@ -202,9 +202,8 @@ def expressions(clip: Clip, tracks: tuple[FaceTrack, ...]) -> Row:
     budget = replace(budget, settings=budget.settings.model_copy(update={"person_mirrored": False}))
     longest = sorted(tracks, key=lambda track: -len(track.frames))[:_READ_SMILES]
     crops = [cut_out(clip, track, budget).crops for track in longest]
-    scores, _ = label_reader(engine, labels, "en").scores(
-        [{"type": "image", "image": crop} for some in crops for crop in some]
-    )
+    parts = [{"type": "image", "image": crop} for person in crops for crop in person]
+    scores, _ = label_reader(engine, labels, "en").scores(parts)
     shares = scores.double().softmax(-1)
     main = shares[: len(crops[0])].mean(0).tolist()
     return {

@@ -76,7 +76,7 @@ def label_objections(
     given = record.emotions[0]
     own = {concept(emotion) for emotion in record.emotions}
     words, source = _words_say(record, language, settings)
-    if words and not words & {emotion_of(name) or name for name in own} | (words & own):
+    if words and not _alike(words, own):
         supported = _label_of(words, labels)
         what = f"the {source} {', '.join(sorted(words))}"
         yield Objection("words", f"label: {given!r}, but {what}", language, label=supported)
@@ -126,6 +126,12 @@ def _face_says(item: Row, given: str, settings: CriticSettings) -> tuple[str, fl
     if name == own or shares[name] < settings.clear or shares[own] > settings.unlikely:
         return None
     return name, shares[name], shares[own]
+
+
+def _alike(first: set[str], second: set[str]) -> bool:
+    """Say whether two sets of concepts share one, or one of the verifier's emotions."""
+    read = [{emotion_of(name) for name in names} - {None} for names in (first, second)]
+    return bool(first & second or read[0] & read[1])
 
 
 def _label_of(names: set[str], labels: LabelSet) -> str:
