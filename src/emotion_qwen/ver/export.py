@@ -35,7 +35,7 @@ from emotion_qwen.ver.store.table import write_rows
 
 MANIFEST = "manifest.jsonl"
 PAIRS = "preferences.jsonl"
-"""Manifest of texts and labels that reviewers or the critic corrected, each with what the teacher wrote as its label "rejected"."""
+"""Manifest of texts and labels that reviewers or the critic corrected; the label "rejected" is what they replaced."""
 QUESTIONS = {
     "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
     "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),

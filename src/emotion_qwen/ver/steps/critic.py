@@ -112,13 +112,17 @@ class CriticizeClip:
         return self._repaired(records, item, against, reason)
 
     def objections(self, records: Mapping[str, Description], item: Row) -> tuple[Objection, ...]:
-        """Return all objections to the descriptions of a clip, those to the label first."""
+        """Return all objections to the descriptions of a clip, those to the label first.
+
+        The check's own rule for labels is replaced by the critic's, which knows more sources and ignores emotions that
+        no label stands for.
+        """
         labels, found = label_set(self.labels), list[Objection]()
         for language, record in records.items():
             found += label_objections(record, item, language, labels, self.settings)
             found += text_objections(record, item, language)
-            known = [fault for fault in objections(record, item, language, self.check) if not _repeated(fault, found)]
-            found += [Objection("rule", fault, language) for fault in known]
+            rules = objections(record, item, language, self.check)
+            found += [Objection("rule", fault, language) for fault in rules if not fault.startswith("label:")]
         if len(records) == 2 and (fault := languages_fault(*records.values())):
             found.append(Objection("rule", fault))
         unique = list(dict.fromkeys(found))
@@ -179,11 +183,6 @@ class CriticizeClip:
                 return Critique(REVISE, reason, against)  # the words fit the label, so they would have to change, too
             revised = {language: _relabelled(record, named) for language, record in revised.items()}
         return Critique(REVISE, reason, against, None if self.objections(revised, item) else revised)
-
-
-def _repeated(fault: str, found: Sequence[Objection]) -> bool:
-    """Say whether the check's rule for labels repeats an objection of the critic."""
-    return fault.startswith("label:") and any(one.kind == "words" for one in found)
 
 
 def _without(record: Description, sentences: set[str]) -> Description | None:

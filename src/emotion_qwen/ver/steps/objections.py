@@ -74,12 +74,10 @@ def label_objections(
 ) -> Iterator[Objection]:
     """Yield the objections to the label of a description, at most one per source of evidence."""
     given = record.emotions[0]
-    own = {concept(emotion) for emotion in record.emotions}
-    words, source = _words_say(record, language, settings)
-    if words and not _alike(words, own):
-        supported = _label_of(words, labels)
-        what = f"the {source} {', '.join(sorted(words))}"
-        yield Objection("words", f"label: {given!r}, but {what}", language, label=supported)
+    words, how = _words_say(record, language, labels, settings)
+    if words and not words & {_meaning(concept(emotion), labels) for emotion in record.emotions}:
+        text = f"label: {given!r}, but the text {how} {', '.join(sorted(words))}"
+        yield Objection("words", text, language, label=_label_of(words, labels))
     if face := _face_says(item, given, settings):
         name, share, other = face
         text = f"label: {given!r}, but the face reads as {name} ({share:.0%}, {given} {other:.0%})"
@@ -103,16 +101,19 @@ def text_objections(record: Description, item: Row, language: str) -> Iterator[O
             yield Objection(kind, text, language, sentence)
 
 
-def _words_say(record: Description, language: str, settings: CriticSettings) -> tuple[set[str], str]:
-    """Return the concepts that the words express, and how: stated, or read without being named."""
+def _words_say(record: Description, language: str, labels: LabelSet, settings: CriticSettings) -> tuple[set[str], str]:
+    """Return the emotions that the words express, and how: stated, or read without being named.
+
+    Only emotions that have a label, or count for one, can contradict one: "agitated" goes with most labels.
+    """
     text = f"{record.description}\n{record.reasoning}"
     if stated := stated_concepts(text, language):
-        return stated, "text states"
+        return {meaning for name in stated if (meaning := _meaning(name, labels))}, "states"
     (reading,) = read_explanations([without_emotions(text)], Verifier.load())
     own = emotion_of(record.emotions[0])
     share = reading.shares.get(reading.emotion or "", 0.0)
     if own and reading.emotion and share >= settings.clear and reading.shares[own] <= settings.unlikely:
-        return {reading.emotion}, "text reads as"
+        return {reading.emotion}, "reads as"
     return set(), ""
 
 
@@ -128,10 +129,9 @@ def _face_says(item: Row, given: str, settings: CriticSettings) -> tuple[str, fl
     return name, shares[name], shares[own]
 
 
-def _alike(first: set[str], second: set[str]) -> bool:
-    """Say whether two sets of concepts share one, or one of the verifier's emotions."""
-    read = [{emotion_of(name) for name in names} - {None} for names in (first, second)]
-    return bool(first & second or read[0] & read[1])
+def _meaning(name: str, labels: LabelSet) -> str:
+    """Return the concept itself if the set has a label for it, else the one of seven emotions that it counts for."""
+    return name if any(concept(label) == name for label in labels.labels) else emotion_of(name) or ""
 
 
 def _label_of(names: set[str], labels: LabelSet) -> str:
@@ -190,6 +190,8 @@ def _place_faults(sentence: str, item: Row, language: str) -> Iterator[tuple[str
 
     A sentence must name a person by number, unless only one was measured.
     """
+    if voice_claims_in(sentence, language):
+        return  # a pitch "in the middle" is not a place
     tracks = json.loads(item.get("tracks") or "[]")
     numbers = {int(number) for number in _PERSON[language].findall(sentence)} or ({1} if len(tracks) == 1 else set())
     stated = {_SIDES[next(filter(None, match.groups())).lower()] for match in _PLACE[language].finditer(sentence)}

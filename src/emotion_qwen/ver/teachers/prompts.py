@@ -83,8 +83,8 @@ JUDGE = {
         "Here is a description of this clip, written for a data set. Judge it by the frames, the words and the "
         "measurements. accept: everything it says is supported, and the emotion follows from it. revise: something is "
         "wrong or unsupported and could be put right. discard: the clip does not show the emotion, or cannot be "
-        'judged. Answer with one JSON object: {{"verdict": "accept", "revise" or "discard", "reason": one sentence that quotes '
-        "what is wrong, empty for accept}}.\n\n{text}"
+        'judged. Answer with one JSON object: {{"verdict": "accept", "revise" or "discard", "reason": one sentence '
+        "that quotes what is wrong, empty for accept}}.\n\n{text}"
     ),
     "zh": (
         "下面是为数据集写的对这段视频的描述。请根据画面、台词和测量结果判断。accept：内容都有依据，情绪也由此得出；"
