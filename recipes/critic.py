@@ -11,6 +11,7 @@ differ; boxes always come from another clip, which may show its person on the sa
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sys
@@ -54,50 +55,41 @@ _SEEN = {
 }
 Clip = tuple[dict[str, Description], dict[str, Any]]
 """Descriptions by language, and the measurements."""
+Plant = Callable[[list[Clip], set[int], random.Random], list[Clip]]
+"""Returns clips with faults in those of the given numbers."""
 
 
-def measured(clips: Sequence[Clip], labels: str, plant: Callable[[list[Clip], set[int], random.Random], list[Clip]]):
-    """Plant faults with several seeds and return precision, recall and shares of verdicts, mean and range over seeds."""
-    precisions, recalls, clean, flagged_all = [], [], 0, 0
+def measured(clips: Sequence[Clip], labels: str, plant: Plant) -> dict[str, Any]:
+    """Plant faults with several seeds and return precision and recall, each as mean, least and most over seeds."""
+    precisions, recalls, false_alarms, sound = [], [], 0, 0
     for seed in range(SEEDS):
         draw = random.Random(seed)
         wrong = set(draw.sample(range(len(clips)), round(SHARE * len(clips))))
-        planted = plant(list(clips), wrong, draw)
-        critics = {
-            tuple(records): CriticizeClip(
-                CriticSettings.of({}), CheckSettings.of({"shortest": 1}), labels, tuple(records)
-            )
-            for records, _ in planted
-        }
-        flagged = {
-            number
-            for number, (records, item) in enumerate(planted)
-            if critics[tuple(records)].criticize(records, item).verdict != ACCEPT
-        }
+        flagged = set()
+        for number, (records, item) in enumerate(plant(list(clips), wrong, draw)):
+            critic = CriticizeClip(CriticSettings(), CheckSettings(shortest=1), labels, tuple(records))
+            if critic.criticize(records, item).verdict != ACCEPT:
+                flagged.add(number)
         hits = len(flagged & wrong)
         precisions.append(hits / max(len(flagged), 1))
         recalls.append(hits / len(wrong))
-        clean += len(flagged - wrong)
-        flagged_all += len(clips) - len(wrong)
+        false_alarms += len(flagged - wrong)
+        sound += len(clips) - len(wrong)
     return {
         "clips": len(clips), "planted": round(SHARE * len(clips)), "seeds": SEEDS,
-        "precision": _spread(precisions), "recall": _spread(recalls), "false_alarms": round(clean / flagged_all, 3),
+        "precision": _spread(precisions), "recall": _spread(recalls), "false_alarms": round(false_alarms / sound, 3),
     }  # fmt: skip
 
 
-def exchanged_labels(names: Sequence[str]) -> Callable[[list[Clip], set[int], random.Random], list[Clip]]:
-    """Return a function that gives clips the label of a drawn other clip with another label."""
-
-    def plant(clips: list[Clip], wrong: set[int], draw: random.Random) -> list[Clip]:
-        frequent = [next(iter(records.values())).emotions[0] for records, _ in clips]
-        for number in sorted(wrong):
-            records, item = clips[number]
-            own = next(iter(records.values())).emotions[0]
-            other = draw.choice([label for label in frequent if concept(label) != concept(own)])
-            clips[number] = {key: replace(one, emotions=(other,)) for key, one in records.items()}, item
-        return clips
-
-    return plant
+def exchanged_labels(clips: list[Clip], wrong: set[int], draw: random.Random) -> list[Clip]:
+    """Give clips the label of a drawn other clip with another label."""
+    frequent = [next(iter(records.values())).emotions[0] for records, _ in clips]
+    for number in sorted(wrong):
+        records, item = clips[number]
+        own = next(iter(records.values())).emotions[0]
+        other = draw.choice([label for label in frequent if concept(label) != concept(own)])
+        clips[number] = {key: replace(one, emotions=(other,)) for key, one in records.items()}, item
+    return clips
 
 
 def exchanged_boxes(clips: list[Clip], wrong: set[int], draw: random.Random) -> list[Clip]:
@@ -142,7 +134,7 @@ def sure_faces(data: Path, most: int) -> list[Clip]:
     reader = label_reader(Engine.load(device="cpu"), labels, "en")
     clips: list[Clip] = []
     for row in sure[:most]:
-        with Image.open(__import__("io").BytesIO(row["image"])) as picture:
+        with Image.open(io.BytesIO(row["image"])) as picture:
             scores, _ = reader.scores([{"type": "image", "image": np.asarray(picture.convert("RGB"))}])
         shares = scores[0].double().softmax(-1).tolist()
         label = match_label(VOTES[int(np.argmax(row["votes"]))], labels) or ""
@@ -201,17 +193,16 @@ def _spread(values: list[float]) -> list[float]:
 @click.option("--faces", type=int, default=600, show_default=True, help="Number of faces.")
 def main(data: Path, output: Path, faces: int) -> None:
     """Measure precision and recall of the critic on planted faults."""
-    labels = exchanged_labels(label_set("fer7").labels)
     drawn = composed(300)
     results = {
-        **{f"people, {split}: labels": measured(clips, "fer7", labels)
+        **{f"people, {split}: labels": measured(clips, "fer7", exchanged_labels)
            for split, clips in described_by_people(data).items()},
-        "composed: labels": measured(drawn, "fer7", labels),
+        "composed: labels": measured(drawn, "fer7", exchanged_labels),
         "composed: boxes": measured(drawn, "fer7", exchanged_boxes),
         "composed: claims": measured(drawn, "fer7", exchanged_claims),
     }  # fmt: skip
     if faces:
-        results["faces: labels"] = measured(sure_faces(data, faces), "fer7", labels)
+        results["faces: labels"] = measured(sure_faces(data, faces), "fer7", exchanged_labels)
     write_whole(output, json.dumps(results, indent=2) + "\n")
     for name, values in results.items():
         click.echo(f"{name}: {values}")
