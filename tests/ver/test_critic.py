@@ -133,13 +133,13 @@ def test_a_label_that_only_the_words_support_waits_for_a_reviewer(item, verdict)
 
 def test_emotions_that_no_label_stands_for_contradict_none():
     record = told(emotions=["angry"], valence=-0.6, arousal=0.6)
-    words = "The person speaks fast and is visibly curious about it all, and the eyes are wide open."
+    words = "The person moves fast and is visibly curious about it all, and the eyes are wide open."
     assert criticized(replace(record, description=words, reasoning=words)).verdict == "accept"
 
 
 def test_a_text_without_emotion_words_is_read():
     record = told(emotions=["happy"])
-    text = "He clenches his fists and shouts that he has had enough of these stupid idiots, how dare they."
+    text = "He clenches his fists, for he has had enough of these stupid idiots: how dare they."
     critique = criticized(replace(record, description=text, reasoning=text))
     assert [(one.kind, one.label) for one in critique.objections] == [("words", "angry")]
     assert critique.revised["en"].emotions == ("angry",)
