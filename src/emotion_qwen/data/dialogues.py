@@ -1,7 +1,7 @@
 """Dialogues with emotions and their causes: the records of ECF and RECCON, and the question about causes.
 
-A pair says that an utterance has an emotion and which utterance causes it. An utterance often causes its own emotion, so
-the target itself is always a candidate.
+A pair says that an utterance has an emotion and which utterance causes it. An utterance often causes its own emotion,
+so the target itself is always a candidate.
 """
 
 from __future__ import annotations
