@@ -1,6 +1,6 @@
 """Pairs of emotion and cause: the baseline that every utterance with an emotion causes it itself.
 
-    python -m recipes.causes --data DATA --output causes.json
+python -m recipes.causes --data DATA --output causes.json
 """
 
 from __future__ import annotations
