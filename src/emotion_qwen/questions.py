@@ -46,9 +46,9 @@ REFLECTION = {
 """The questions that ask a model again from its own reasoning; see `verify.reflection`."""
 ROLE = {
     "en": (
-        "Play a person with this emotional state: valence {valence:+.2f}, from -1 (very unpleasant) to 1 (very pleasant), "
-        "and arousal {arousal:+.2f}, from -1 (very calm) to 1 (very excited). Answer in the first person, in two or three "
-        "sentences, so that the state can be felt in every sentence. Do not mention the numbers."
+        "Play a person with this emotional state: valence {valence:+.2f}, from -1 (very unpleasant) to 1 (very "
+        "pleasant), and arousal {arousal:+.2f}, from -1 (very calm) to 1 (very excited). Answer in the first person, "
+        "in two or three sentences, so that the state can be felt in every sentence. Do not mention the numbers."
     ),
     "zh": (
         "请扮演一个处于以下情绪状态的人：效价 {valence:+.2f}（-1 为非常不愉快，1 为非常愉快），唤醒度 {arousal:+.2f}"

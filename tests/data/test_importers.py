@@ -336,7 +336,9 @@ def test_a_folder_without_folders(tmp_path):
 
 
 def test_what_is_chosen_is_checked(tmp_path):
-    with pytest.raises(SettingsError, match="unknown kind of source 'lava'; expected one of: folder, llava, .*'llava'"):
+    with pytest.raises(
+        SettingsError, match="unknown kind of source 'lava'; expected one of: amt, .*, folder, llava, .*'llava'"
+    ):
         import_samples("lava", tmp_path, ImportOptions(tmp_path))
     with pytest.raises(SettingsError, match="unknown label set 'fer8'"):
         import_samples("folder", tmp_path, ImportOptions(tmp_path, labels="fer8"))

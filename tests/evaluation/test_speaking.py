@@ -12,7 +12,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run import asking
 from emotion_qwen.evaluation.run.asking import Asker
-from emotion_qwen.evaluation.run.replies import GOALS, ReplyPair, judge_replies, read_points, read_reply_pairs
+from emotion_qwen.evaluation.run.replies import GOALS, ReplyPair, judge_replies, points_of_judgement, read_reply_pairs
 from emotion_qwen.evaluation.run.speaking import QUESTIONS, STATES, cosines, is_refusal, score_speaking, speak
 from emotion_qwen.questions import role_text
 from emotion_qwen.verify.verifier import Verifier
@@ -66,7 +66,8 @@ def test_refusals_are_counted_and_score_nothing():
     [
         ("", True), (" ... ", True), ("I'm just an AI language model.", True), ("I can't pretend to be sad.", True),
         ("I don't have feelings.", True), ("作为一个人工智能，我没有情感。", True), ("我无法扮演这个角色。", True),
-        ("I cannot believe my luck!", False), ("I can't feel my toes, it is so cold.", True),
+        ("I cannot believe my luck!", False), ("I can't feel my toes, it is so cold.", False),
+        ("I can't help smiling.", False),
         ("My aim is to rest.", False), ("我没有时间了！", False),
     ],
 )  # fmt: skip
@@ -151,11 +152,11 @@ def test_unreadable_judgements_are_counted():
     "text", ["", "[]", points(0, 5), points(11, 5), points(5.5, 5), points(True, 5), '{"first": 3}']
 )
 def test_points_are_read_strictly(text):
-    assert read_points(text) is None
+    assert points_of_judgement(text) is None
 
 
 def test_points_may_stand_in_a_fence():
-    assert read_points(f"```json\n{points(2, 9)}\n```").tolist() == [[2] * 4, [9] * 4]
+    assert points_of_judgement(f"```json\n{points(2, 9)}\n```").tolist() == [[2] * 4, [9] * 4]
 
 
 def test_files_of_replies(tmp_path):

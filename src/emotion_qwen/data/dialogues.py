@@ -112,12 +112,12 @@ def read_pairs(text: str) -> frozenset[CausePair] | None:
     """
     if _NONE.fullmatch(text):
         return frozenset()
-    found = {
+    pairs = {
         CausePair(int(target), emotion_name(emotion), int(cause)) for target, emotion, cause in _PUBLISHED.findall(text)
     }
     for target, emotion, causes in _OURS.findall(text):
-        found |= {CausePair(int(target), emotion_name(emotion), int(cause)) for cause in re.findall(r"\d+", causes)}
-    return frozenset(found) or None
+        pairs |= {CausePair(int(target), emotion_name(emotion), int(cause)) for cause in re.findall(r"\d+", causes)}
+    return frozenset(pairs) or None
 
 
 def emotion_name(word: str) -> str:

@@ -182,13 +182,13 @@ def _plain_turns(sample: Sample) -> list[tuple[str, str]]:
 
 def _media(sample: Sample, root: Path) -> dict[str, list[str]]:
     """Return "images" and "videos" -> paths from the folder of the written file."""
-    found: dict[str, list[str]] = {"images": [], "videos": []}
+    media: dict[str, list[str]] = {"images": [], "videos": []}
     for message in sample.messages:
         for part in content_parts(message["content"]):
             if part["type"] != "text":
                 path = os.path.relpath(part[part["type"]], os.path.abspath(root))
-                found[f"{part['type']}s"].append(Path(path).as_posix())
-    return found
+                media[f"{part['type']}s"].append(Path(path).as_posix())
+    return media
 
 
 def _filled(media: dict[str, list[str]]) -> dict[str, list[str]]:

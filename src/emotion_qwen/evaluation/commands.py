@@ -200,8 +200,8 @@ def speaking(model: str, language: str, folder: Path | None, questions: int, out
 def replies(file: Path, judge: str, language: str, output: Path | None) -> None:
     """Compare two replies to each of several texts by four goals (EGS), judged in both orders.
 
-    FILE: JSON lines with context, first and second. Each reply gets 1 to 10 points for each of four goals: it fits, does
-    no harm, supports, and does the conversation good.
+    FILE: JSON lines with context, first and second. Each reply gets 1 to 10 points for each of four goals: it fits,
+    does no harm, supports, and does the conversation good.
     """
     from emotion_qwen.evaluation.run.answerers import EndpointSettings
     from emotion_qwen.evaluation.run.asking import asker

@@ -121,7 +121,7 @@ def _criticism(folder: SetFolder) -> dict[str, dict[str, int]]:
     for row in folder.tables["critic"].rows():
         verdict = row["verdict"] or "lost"
         verdicts["revise, revised" if verdict == "revise" and row["status"] == KEPT else verdict] += 1
-        kinds.update({one["kind"] for one in json.loads(row["criticism"] or "[]")})
+        kinds.update({objection["kind"] for objection in json.loads(row["criticism"] or "[]")})
     return {"verdicts": dict(verdicts.most_common()), "objections": dict(kinds.most_common())}
 
 

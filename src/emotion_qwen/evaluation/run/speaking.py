@@ -1,9 +1,9 @@
-"""Does a model speak with the feeling that it is asked for? The grid of AI with Emotions (2025), with our own questions.
+"""Does a model speak with the feeling that it is asked for? The grid of AI with Emotions (2025), with other questions.
 
 Twelve states of valence and arousal lie on a circle, 30 degrees apart. In each state the model answers the same
-questions. The verifier reads the emotions of an answer; their shares, with the coordinates of the taxonomy, give a point,
-and the score is the cosine between it and the state. Controls: the same answers beside states that were drawn at random
-(about 0 if the answers follow the states), and refusals, which count as 0.
+questions. The verifier reads the emotions of an answer; their shares, with the coordinates of the taxonomy, give a
+point, and the score is the cosine between it and the state. Control: the same answers beside states that were drawn
+at random (about 0 if the answers follow the states). Refusals count as 0.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ QUESTIONS = {
     "en": (
         "How was your morning?", "What do you think of the weather today?", "Tell me about the last meal that you had.",
         "A neighbour knocks at your door. What do you say?", "What will you do this weekend?",
-        "How do you like your work?", "Describe the room that you are in.", "A friend is late. What goes through your mind?",
+        "How do you like your work?", "Describe the room that you are in.", "A friend is late. What do you think?",
         "What did you dream last night?", "Tell me about a person whom you met this week.",
         "How do you feel about the coming year?", "You hear music from the street. What do you think?",
         "What is it like to be you at this moment?", "Someone gives you a letter. What do you expect in it?",
-        "How was the journey home?", "What would you like to tell your family?", "You look into the mirror. What do you see?",
+        "How was the journey home?", "What would you like to tell your family?", "What do you see in the mirror?",
         "What happened at the last party that you went to?", "How do you get on with your colleagues?",
         "Tell me about something that you own.",
     ),
@@ -51,11 +51,12 @@ QUESTIONS = {
     ),
 }  # fmt: skip
 _REFUSALS = re.compile(
-    r"\b(?:as an? (?:ai|artificial|language model|assistant)|i(?:'m| am) (?:just |only )?an? (?:ai|language model|assistant)"
-    r"|i (?:can(?:no|')t|am unable to|won't) (?:role.?play|pretend|play|take on|feel|have|assume|adopt|comply|help|assist)"
+    r"\b(?:as an? (?:ai|artificial|language model|assistant)"
+    r"|i(?:'m| am) (?:just |only )?an? (?:ai|language model|assistant)"
+    r"|i (?:can(?:no|')t|am unable to|won't) (?:role.?play|pretend|play a|play the|take on|assume|adopt|comply|assist)"
     r"|i (?:do not|don't) (?:have|experience) (?:feelings|emotions))"
     r"|作为(?:一个|一名)?(?:AI|人工智能|语言模型|智能助手)|我(?:是|只是)(?:一个)?(?:AI|人工智能|语言模型)"
-    r"|我(?:不能|无法)(?:扮演|假装|感受|体会|拥有)|我没有(?:情感|感情|感觉|情绪)",
+    r"|我(?:不能|无法)(?:扮演|假装)|我没有(?:情感|感情|感觉|情绪)",
     re.IGNORECASE,
 )
 
@@ -143,20 +144,20 @@ def speak(model: Asker, language: str, verifier: Verifier, questions: int | None
     Raises:
         RemoteError: the model does not answer.
     """
-    asked = [(state, question) for state in STATES for question in QUESTIONS[language][:questions]]
+    prompts = [(state, question) for state in STATES for question in QUESTIONS[language][:questions]]
 
     def answer(pair: tuple[tuple[float, float], str]) -> str:
         (valence, arousal), question = pair
         return model.ask(question, role_text(valence, arousal, language), TOKENS, None)
 
     with ThreadPoolExecutor(model.at_once) as pool:
-        texts = list(pool.map(answer, asked))
+        texts = list(pool.map(answer, prompts))
     refused = np.array([is_refusal(text) for text in texts])
     points = np.where(refused[:, None], 0.0, read_points(texts, verifier))
-    angles = cosines(points, np.array([state for state, _ in asked]))
+    angles = cosines(points, np.array([state for state, _ in prompts]))
     return [
         SpokenAnswer(*state, question, text, bool(no), (float(point[0]), float(point[1])), float(cosine))
-        for (state, question), text, no, point, cosine in zip(asked, texts, refused, points, angles, strict=True)
+        for (state, question), text, no, point, cosine in zip(prompts, texts, refused, points, angles, strict=True)
     ]
 
 

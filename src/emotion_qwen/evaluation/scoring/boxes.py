@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 Box = tuple[float, float, float, float]
 
 
-def overlaps(given: Sequence[Box], right: Sequence[Box]) -> np.ndarray:
+def box_overlaps(given: Sequence[Box], right: Sequence[Box]) -> np.ndarray:
     """Return the (G, R) intersections over unions of boxes (x1, y1, x2, y2)."""
     first, second = (np.asarray(boxes, dtype=float).reshape(-1, 4) for boxes in (given, right))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
@@ -24,6 +24,6 @@ def box_score(given: Sequence[Box], right: Sequence[Box]) -> float:
     """Return the mean overlap of the best matching; a missing or superfluous box counts as 0, none at all as 1."""
     if not given and not right:
         return 1.0
-    table = overlaps(given, right)
+    table = box_overlaps(given, right)
     rows, columns = linear_sum_assignment(-table)
     return float(table[rows, columns].sum() / max(len(given), len(right)))

@@ -36,7 +36,7 @@ MOST = 0.5
 """Largest share of the sentences of a description that may be contradicted."""
 
 
-class Judge(Protocol):
+class DescriptionJudge(Protocol):
     """Interface of a model that judges descriptions."""
 
     def judge(self, item: Row, record: Description, language: str) -> tuple[str, str]:
@@ -74,7 +74,7 @@ class CriticizeClip:
     labels: str
     languages: tuple[str, ...]
     teacher: Teacher | None = None
-    judge: Judge | None = None
+    judge: DescriptionJudge | None = None
 
     def __call__(self, item: Row) -> list[Row]:
         """Return one row."""
@@ -87,7 +87,7 @@ class CriticizeClip:
             {
                 "clip": item["clip"], "status": KEPT if stays else REJECTED, "verdict": critique.verdict,
                 "reason": "" if stays else f"{critique.verdict}: {critique.reason}",
-                "criticism": json.dumps([one.packed() for one in critique.objections], ensure_ascii=False),
+                "criticism": json.dumps([objection.packed() for objection in critique.objections], ensure_ascii=False),
                 "label": texts[self.languages[0]].emotions[0], "before": json.dumps(before, ensure_ascii=False),
                 **{language: record.packed() for language, record in texts.items()},
             }
@@ -102,13 +102,13 @@ class CriticizeClip:
         against = self.objections(records, item)
         if not against:
             return self._judged(records, item)
-        reason = "; ".join(one.text for one in against)
+        reason = "; ".join(objection.text for objection in against)
         if self.teacher is not None and self.teacher.revises:
             revised = self._asked(records, item, against)
             left = self.objections(revised, item) if revised else against
             if not left:
                 return Critique(REVISE, reason, against, revised)
-            return Critique(DISCARD, f"after a revision: {'; '.join(one.text for one in left)}", against)
+            return Critique(DISCARD, f"after a revision: {'; '.join(objection.text for objection in left)}", against)
         return self._repaired(records, item, against, reason)
 
     def objections(self, records: Mapping[str, Description], item: Row) -> tuple[Objection, ...]:
@@ -117,16 +117,16 @@ class CriticizeClip:
         The check's own rule for labels is replaced by the critic's, which knows more sources and ignores emotions that
         no label stands for.
         """
-        labels, found = label_set(self.labels), list[Objection]()
+        labels, against = label_set(self.labels), list[Objection]()
         for language, record in records.items():
-            found += label_objections(record, item, language, labels, self.settings)
-            found += text_objections(record, item, language)
+            against += label_objections(record, item, language, labels, self.settings)
+            against += text_objections(record, item, language)
             rules = objections(record, item, language, self.check)
-            found += [Objection("rule", fault, language) for fault in rules if not fault.startswith("label:")]
+            against += [Objection("rule", fault, language) for fault in rules if not fault.startswith("label:")]
         if len(records) == 2 and (fault := languages_fault(*records.values())):
-            found.append(Objection("rule", fault))
-        unique = list(dict.fromkeys(found))
-        return tuple(sorted(unique, key=lambda one: one.kind not in ABOUT_LABEL))
+            against.append(Objection("rule", fault))
+        unique = list(dict.fromkeys(against))
+        return tuple(sorted(unique, key=lambda objection: objection.kind not in ABOUT_LABEL))
 
     def _judged(self, records: Mapping[str, Description], item: Row) -> Critique:
         """Ask the model, if there is one, about descriptions to which no rule objects."""
@@ -154,7 +154,7 @@ class CriticizeClip:
         assert self.teacher is not None
         revised = dict(records)
         for language in records:
-            texts = [one.text for one in against if one.language in (language, "")]
+            texts = [objection.text for objection in against if objection.language in (language, "")]
             if texts:
                 try:
                     revised[language] = self.teacher.describe(item, language, texts)
@@ -166,11 +166,14 @@ class CriticizeClip:
         self, records: Mapping[str, Description], item: Row, against: tuple[Objection, ...], reason: str
     ) -> Critique:
         """Correct the label and remove sentences, as far as the objections show what would be right."""
-        label = [one for one in against if one.kind in ABOUT_LABEL]
-        supported = {one.label for one in label}
+        label = [objection for objection in against if objection.kind in ABOUT_LABEL]
+        supported = {objection.label for objection in label}
         if len(supported) > 1:
             return Critique(DISCARD, f"no label has the support of all evidence: {reason}", against)
-        wrong = {language: {one.sentence for one in against if one.language == language} - {""} for language in records}
+        wrong = {
+            language: {objection.sentence for objection in against if objection.language == language} - {""}
+            for language in records
+        }
         revised: dict[str, Description] = {}
         for language, record in records.items():
             shorter = _without(record, wrong[language])
@@ -179,7 +182,7 @@ class CriticizeClip:
             revised[language] = shorter
         if label:
             named = supported.pop()
-            if not named or not any(one.kind == "words" for one in label):
+            if not named or not any(objection.kind == "words" for objection in label):
                 return Critique(REVISE, reason, against)  # the words fit the label, so they would have to change, too
             revised = {language: _relabelled(record, named) for language, record in revised.items()}
         return Critique(REVISE, reason, against, None if self.objections(revised, item) else revised)

@@ -110,9 +110,9 @@ def _words_say(record: Description, language: str, labels: LabelSet, settings: C
     if stated := stated_concepts(text, language):
         return {meaning for name in stated if (meaning := _meaning(name, labels))}, "states"
     (reading,) = read_explanations([without_emotions(text)], Verifier.load())
-    own = emotion_of(record.emotions[0])
+    emotion = emotion_of(record.emotions[0])
     share = reading.shares.get(reading.emotion or "", 0.0)
-    if own and reading.emotion and share >= settings.clear and reading.shares[own] <= settings.unlikely:
+    if emotion and reading.emotion and share >= settings.clear and reading.shares[emotion] <= settings.unlikely:
         return {reading.emotion}, "reads as"
     return set(), ""
 
@@ -120,13 +120,13 @@ def _words_say(record: Description, language: str, labels: LabelSet, settings: C
 def _face_says(item: Row, given: str, settings: CriticSettings) -> tuple[str, float, float] | None:
     """Return (emotion, its share, share of the label) if the main face contradicts the label; None otherwise."""
     shares: Mapping[str, float] = json.loads(item.get("shares") or "{}")
-    own = emotion_of(given)
-    if not shares or own not in shares:
+    emotion = emotion_of(given)
+    if not shares or emotion not in shares:
         return None
-    name = max(shares, key=lambda emotion: shares[emotion])
-    if name == own or shares[name] < settings.clear or shares[own] > settings.unlikely:
+    name = max(shares, key=lambda label: shares[label])
+    if name == emotion or shares[name] < settings.clear or shares[emotion] > settings.unlikely:
         return None
-    return name, shares[name], shares[own]
+    return name, shares[name], shares[emotion]
 
 
 def _meaning(name: str, labels: LabelSet) -> str:
@@ -136,8 +136,8 @@ def _meaning(name: str, labels: LabelSet) -> str:
 
 def _label_of(names: set[str], labels: LabelSet) -> str:
     """Return the only label of the set that means one of the concepts; "" for none or several."""
-    found = [label for label in labels.labels if concept(label) in names]
-    return found[0] if len(found) == 1 else ""
+    fitting = [label for label in labels.labels if concept(label) in names]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def _concept(label: str) -> str:
@@ -161,8 +161,8 @@ def _voice_faults(sentence: str, item: Row, language: str) -> Iterator[tuple[str
     for word in voice_claims_in(sentence, language):
         name = MEASURED[word]
         if name in words and words[name] != word:
-            said, right = (PHRASES[each][language == "zh"][0] for each in (word, words[name]))
-            yield "voice", f"voice: {said!r}, but measured: {right}"
+            claimed, right = (PHRASES[each][language == "zh"][0] for each in (word, words[name]))
+            yield "voice", f"voice: {claimed!r}, but measured: {right}"
 
 
 def _quote_faults(sentence: str, item: Row) -> Iterator[tuple[str, str]]:

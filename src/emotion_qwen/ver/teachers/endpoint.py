@@ -81,7 +81,7 @@ class EndpointTeacher:
         )  # fmt: skip
 
     def judge(self, item: Row, record: Description, language: str) -> tuple[str, str]:
-        """Ask the endpoint for its judgement of a description; see `critic.Judge`."""
+        """Ask the endpoint for its judgement of a description; see `critic.DescriptionJudge`."""
         messages = messages_for(item, Path(self.folder), self.settings, language)
         shown = json.dumps({"description": record.description, "reasoning": record.reasoning,
                             "emotions": record.emotions, "valence": record.valence, "arousal": record.arousal},
