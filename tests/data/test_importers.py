@@ -348,7 +348,9 @@ def test_what_is_chosen_is_checked(tmp_path):
         import_samples("folder", tmp_path, ImportOptions(tmp_path, split="tran"))
     with pytest.raises(DataError, match="source '.*gone' does not exist; give a file or folder"):
         import_samples("folder", tmp_path / "gone", ImportOptions(tmp_path))
-    assert list(IMPORTERS) == ["release", "llava", "sharegpt", "parquet", "folder"]
+    assert list(IMPORTERS) == [
+        "release", "llava", "sharegpt", "parquet", "folder", "emoverse", "amt", "emocfg", "emocue", "ecf", "reccon"
+    ]  # fmt: skip
 
 
 def test_an_import_writes_a_manifest_that_can_be_read(folder):
