@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from emotion_qwen.analysis.analyzer import Analyzer
 from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, RemoteError, SettingsError
 from emotion_qwen.evaluation.run import asking
@@ -169,3 +172,17 @@ def test_files_of_replies(tmp_path):
     path.write_text("")
     with pytest.raises(DataError, match="no line with replies"):
         read_reply_pairs(path)
+
+
+@pytest.mark.parametrize("facts, joined", [("", ""), ("Measured: a smile.", "\nMeasured: a smile.")])
+def test_a_feeling_becomes_the_system_text_of_an_answer(facts, joined):
+    engine = SimpleNamespace(
+        write=lambda views, question, tokens, system: [system], training_facts=lambda: {"reads_facts": bool(facts)}
+    )
+    analyzer = SimpleNamespace(
+        engine=engine, prepare=lambda path, request: None, asked_view=lambda prepared, context: (),
+        facts=lambda prepared, language, context: facts,
+    )  # fmt: skip
+    analyzer.answer = partial(Analyzer.answer, analyzer)
+    assert Analyzer.ask(analyzer, "a.mp4", "你好吗？", speak_as=(0.5, -0.3)) == role_text(0.5, -0.3, "zh") + joined
+    assert Analyzer.ask(analyzer, "a.mp4", "How are you?") == facts
