@@ -67,7 +67,7 @@ def measured(clips: Sequence[Clip], labels: str, plant: Plant) -> dict[str, Any]
         wrong = set(draw.sample(range(len(clips)), round(SHARE * len(clips))))
         flagged = set()
         for number, (records, item) in enumerate(plant(list(clips), wrong, draw)):
-            critic = CriticizeClip(CriticSettings(), CheckSettings(shortest=1), labels, tuple(records))
+            critic = CriticizeClip(CriticSettings.of({}), CheckSettings.of({"shortest": 1}), labels, tuple(records))
             if critic.criticize(records, item).verdict != ACCEPT:
                 flagged.add(number)
         hits = len(flagged & wrong)

@@ -177,7 +177,7 @@ def speaking(model: str, language: str, folder: Path | None, questions: int, out
     from emotion_qwen.files import json_line, write_whole
     from emotion_qwen.verify.verifier import Verifier
 
-    named = asker(model, EndpointSettings())
+    named = asker(model, EndpointSettings.of({}))
     answers = speak(named, language, Verifier.load(folder), questions)
     scores = score_speaking(answers)
     print(
@@ -209,7 +209,7 @@ def replies(file: Path, judge: str, language: str, output: Path | None) -> None:
     from emotion_qwen.files import json_line, write_whole
 
     pairs = read_reply_pairs(file)
-    scores = judge_replies(pairs, asker(judge, EndpointSettings()), language)
+    scores = judge_replies(pairs, asker(judge, EndpointSettings.of({})), language)
     difference = scores.difference
     print(
         f"first {scores.first:.2f}, second {scores.second:.2f} of 40; difference {difference.value:+.2f} "

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.taxonomy import CONCEPTS, concept, label_set
@@ -200,7 +200,9 @@ def _without(record: Description, sentences: set[str]) -> Description | None:
         return None
     if not sentences:
         return record
-    texts = {name: kept(getattr(record, name)) for name in ("voice", "context", "reasoning", "description")}
+    texts: dict[str, Any] = {
+        name: kept(getattr(record, name)) for name in ("voice", "context", "reasoning", "description")
+    }
     cues = tuple(text for cue in record.facial_cues if (text := kept(cue)))
     return replace(record, facial_cues=cues, **texts)
 

@@ -121,7 +121,7 @@ def _face_says(item: Row, given: str, settings: CriticSettings) -> tuple[str, fl
     """Return (emotion, its share, share of the label) if the main face contradicts the label; None otherwise."""
     shares: Mapping[str, float] = json.loads(item.get("shares") or "{}")
     emotion = emotion_of(given)
-    if not shares or emotion not in shares:
+    if emotion is None or emotion not in shares:
         return None
     name = max(shares, key=lambda label: shares[label])
     if name == emotion or shares[name] < settings.clear or shares[emotion] > settings.unlikely:
@@ -178,7 +178,7 @@ def _quote_faults(sentence: str, item: Row) -> Iterator[tuple[str, str]]:
 
 def _time_faults(sentence: str, item: Row, language: str) -> Iterator[tuple[str, str]]:
     """Yield times after the end of the clip."""
-    seconds = item.get("seconds")
+    seconds = float(item.get("seconds") or 0.0)
     for match in _TIMES[language].finditer(sentence) if seconds else ():
         time = float(match.group(1) or match.group(2))
         if time > seconds + TOLERANCE:
