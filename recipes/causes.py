@@ -30,8 +30,7 @@ def dialogues(data: Path, name: str, split: str) -> list[Dialogue]:
         if not row["source"].startswith(SETS[name]):
             continue
         identity = row["id"].rpartition("_")[0]
-        if len(row["turns"]) >= len(lines.get(identity, [])):  # RECCON shows the turns up to the target
-            lines[identity] = [Line(turn["speaker"], turn["text"], turn["emotion"]) for turn in row["turns"]]
+        lines[identity] = [Line(turn["speaker"], turn["text"], turn["emotion"]) for turn in row["turns"]]
         pairs.setdefault(identity, []).extend(
             CausePair(row["target"], row["emotion"], cause) for cause in row["causes"]
         )
