@@ -22,7 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
     "fetch": ("emotion_qwen.fetch.commands:fetch", "Download a part that is not in the package."),
     "convert": ("emotion_qwen.convert.commands:convert", "Convert another checkpoint to an Emotion-Qwen folder."),
-    "data": ("emotion_qwen.data.commands:data", "Check training manifests, and import other formats into one."),
+    "data": (
+        "emotion_qwen.data.commands:data",
+        "Check training manifests, import other formats into one, and export one to them.",
+    ),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),
     "forgetting": (

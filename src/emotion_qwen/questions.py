@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emotion_qwen.errors import SettingsError
 from emotion_qwen.records import EVOKED, PEOPLE
 from emotion_qwen.taxonomy import LabelSet
 
@@ -43,6 +44,18 @@ REFLECTION = {
     },
 }
 """The questions that ask a model again from its own reasoning; see `verify.reflection`."""
+ROLE = {
+    "en": (
+        "Play a person with this emotional state: valence {valence:+.2f}, from -1 (very unpleasant) to 1 (very "
+        "pleasant), and arousal {arousal:+.2f}, from -1 (very calm) to 1 (very excited). Answer in the first person, "
+        "in two or three sentences, so that the state can be felt in every sentence. Do not mention the numbers."
+    ),
+    "zh": (
+        "请扮演一个处于以下情绪状态的人：效价 {valence:+.2f}（-1 为非常不愉快，1 为非常愉快），唤醒度 {arousal:+.2f}"
+        "（-1 为非常平静，1 为非常激动）。用第一人称回答两三句话，让每句话都能体现这种状态。不要提到这些数字。"
+    ),
+}
+"""The system text that asks for a feeling."""
 LANGUAGES = ("en", "zh")
 
 
@@ -60,3 +73,20 @@ def describe_question(language: str, about: str = PEOPLE) -> str:
 def account_question(language: str) -> str:
     """Return the question for several sentences about a clip whose facts the model knows, in "en" or "zh"."""
     return QUESTIONS["account"][language]
+
+
+def role_text(valence: float, arousal: float, language: str) -> str:
+    """Return the system text that asks a model to speak with a feeling, in "en" or "zh".
+
+    Args:
+        valence: unpleasant -1 to pleasant 1.
+        arousal: calm -1 to excited 1.
+        language: "en" or "zh".
+
+    Raises:
+        SettingsError: a number is outside its range.
+    """
+    for name, value in (("valence", valence), ("arousal", arousal)):
+        if not -1 <= value <= 1:
+            raise SettingsError(f"{name} {value:g}; expected a number from -1 to 1")
+    return ROLE[language].format(valence=valence, arousal=arousal)

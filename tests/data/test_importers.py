@@ -336,7 +336,9 @@ def test_a_folder_without_folders(tmp_path):
 
 
 def test_what_is_chosen_is_checked(tmp_path):
-    with pytest.raises(SettingsError, match="unknown kind of source 'lava'; expected one of: folder, llava, .*'llava'"):
+    with pytest.raises(
+        SettingsError, match="unknown kind of source 'lava'; expected one of: amt, .*, folder, llava, .*'llava'"
+    ):
         import_samples("lava", tmp_path, ImportOptions(tmp_path))
     with pytest.raises(SettingsError, match="unknown label set 'fer8'"):
         import_samples("folder", tmp_path, ImportOptions(tmp_path, labels="fer8"))
@@ -346,7 +348,9 @@ def test_what_is_chosen_is_checked(tmp_path):
         import_samples("folder", tmp_path, ImportOptions(tmp_path, split="tran"))
     with pytest.raises(DataError, match="source '.*gone' does not exist; give a file or folder"):
         import_samples("folder", tmp_path / "gone", ImportOptions(tmp_path))
-    assert list(IMPORTERS) == ["release", "llava", "sharegpt", "parquet", "folder"]
+    assert list(IMPORTERS) == [
+        "release", "llava", "sharegpt", "parquet", "folder", "emoverse", "amt", "emocfg", "emocue", "ecf", "reccon"
+    ]  # fmt: skip
 
 
 def test_an_import_writes_a_manifest_that_can_be_read(folder):

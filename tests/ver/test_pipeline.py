@@ -109,7 +109,7 @@ def test_a_build_stopped_at_every_item_comes_to_the_same_set(films, whole, tmp_p
 @pytest.mark.slow
 def test_kill_9_in_each_step(films, tmp_path):
     with ServedTeacher(delay=0.05) as teacher:
-        chosen = settings(films, tmp_path / "set", teacher.url)
+        chosen = settings(films, tmp_path / "set", teacher.url, critic={})
         work = tmp_path / "set" / "work"
         for name in STEPS[:-1]:
             # A call that is under way when the process dies is lost; the teacher holds all but the first ones back.

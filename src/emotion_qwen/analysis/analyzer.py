@@ -49,7 +49,7 @@ from emotion_qwen.media.clip import Sources
 from emotion_qwen.media.file_warnings import file_warning
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import ClipBudget, PreparedClip, prepare_file
-from emotion_qwen.questions import describe_question, label_question
+from emotion_qwen.questions import describe_question, label_question, role_text
 from emotion_qwen.records import CHANNELS, EmotionReport
 from emotion_qwen.strings import PHRASES, SENTENCES, in_language
 from emotion_qwen.taxonomy import OWN
@@ -206,7 +206,14 @@ class Analyzer:
         reading.reader.forget()
         return features
 
-    def ask(self, path: str | Path, question: str, **options: Unpack[AnalysisOptions]) -> str:
+    def ask(
+        self,
+        path: str | Path,
+        question: str,
+        *,
+        speak_as: tuple[float, float] | None = None,
+        **options: Unpack[AnalysisOptions],
+    ) -> str:
         """Answer a free question about a clip, picture or sound with generated text.
 
         The model gets the input that `analyze` uses: the person seen most, or the whole clip if nobody is seen.
@@ -214,23 +221,26 @@ class Analyzer:
         Args:
             path: as in `analyze`.
             question: in English or Chinese.
+            speak_as: valence and arousal, -1 to 1, of the feeling with which to answer; None for the usual way.
             options: as in `analyze`; `start`, `end`, `fps`, `sources` and `context` are used.
 
         Raises:
             MediaError: the file cannot be read, or contains nothing that can be seen or heard.
         """
         request = Request(**options)
-        return self.answer(self.prepare(path, request), question, request.context)
+        role = "" if speak_as is None else role_text(*speak_as, language_of(question))
+        return self.answer(self.prepare(path, request), question, request.context, role)
 
-    def answer(self, prepared: PreparedClip, question: str, context: str = "") -> str:
-        """Answer a free question about a prepared clip as `ask` does.
+    def answer(self, prepared: PreparedClip, question: str, context: str = "", role: str = "") -> str:
+        """Answer a free question about a prepared clip as `ask` does; `role` is the text that asks for a feeling.
 
         Raises:
             MediaError: the clip contains nothing that can be seen or heard.
         """
         view = self.asked_view(prepared, context)
         facts = self.facts(prepared, language_of(question), context) if reads_facts(self.engine) else ""
-        return self.engine.write([view], question, ANSWER_TOKENS, system=facts)[0]
+        system = "\n".join(filter(None, (role, facts)))
+        return self.engine.write([view], question, ANSWER_TOKENS, system=system)[0]
 
     def facts(self, prepared: PreparedClip, language: str, context: str = "") -> str:
         """Return what was measured in a clip as text, in "en" or "zh"; see `verify.facts`."""

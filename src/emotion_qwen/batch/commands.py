@@ -266,17 +266,42 @@ def _tell_failure(file: Path, error: EmotionQwenError, as_lines: bool, alone: bo
 @click.command()
 @click.argument("path")
 @click.argument("question")
+@click.option(
+    "--as", "feeling", default=None, metavar="VALENCE,AROUSAL", help="Answer with this feeling; two numbers, -1 to 1."
+)
 @_source_options
 @_model_options
-def ask(path: str, question: str, start: float | None, end: float | None, context: str, **options: Any) -> None:
-    """Ask a free question about a clip, picture or sound."""
+def ask(
+    path: str, question: str, feeling: str | None, start: float | None, end: float | None, context: str, **options: Any
+) -> None:
+    """Ask a free question about a clip, picture or sound.
+
+    --as asks a model that follows instructions to speak with a feeling; write --as=-0.5,0.8 if it begins with a minus.
+    """
+    speak_as = None if feeling is None else _state(feeling)
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
 
     _quiet()
     analyzer = Analyzer.load(**options)
     sources = analyzer.sources(**chosen)
-    print(analyzer.ask(path, question, start=start, end=end, sources=sources, context=context))
+    answer = analyzer.ask(path, question, speak_as=speak_as, start=start, end=end, sources=sources, context=context)
+    print(answer)
+
+
+def _state(text: str) -> tuple[float, float]:
+    """Read valence and arousal, each from -1 to 1.
+
+    Raises:
+        SettingsError: these are not two such numbers.
+    """
+    try:
+        valence, arousal = map(float, text.split(","))
+    except ValueError:
+        valence = arousal = float("nan")
+    if not (-1 <= valence <= 1 and -1 <= arousal <= 1):
+        raise SettingsError(f"--as {text!r}; expected valence and arousal from -1 to 1, such as 0.5,-0.3")
+    return valence, arousal
 
 
 @click.command()

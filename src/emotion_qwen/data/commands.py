@@ -1,4 +1,4 @@
-"""The commands `data check` and `data import`."""
+"""The commands `data check`, `data import` and `data export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from emotion_qwen.data.faults import Check, Fault
     from emotion_qwen.records import Sample
 
-KINDS = ("release", "llava", "sharegpt", "parquet", "folder")
+FORMS = ("emoverse", "amt", "emocfg", "emocue", "ecf", "reccon")
+"""Forms of other emotion systems, for import and export."""
+KINDS = ("release", "llava", "sharegpt", "parquet", "folder", *FORMS)
 SHOWN = 20
 _FILE = click.Path(path_type=Path)
 _LISTED = "List of bad samples; default: rejected.jsonl beside the manifest."
@@ -26,7 +28,7 @@ _LISTED = "List of bad samples; default: rejected.jsonl beside the manifest."
 
 @click.group()
 def data() -> None:
-    """Check training manifests, and import other formats into one."""
+    """Check training manifests, import other formats into one, and export one to them."""
 
 
 @data.command()
@@ -92,6 +94,12 @@ def import_source(
     sharegpt  ShareGPT's JSON: conversations or messages, images, videos
     parquet   Parquet or Arrow files of a Hugging Face dataset, or a folder of them
     folder    one folder of pictures and videos per label
+    emoverse  EmoVerse records: image_path, description, emotion, background, attribute, subject, bbox
+    amt       lines of AMT, five tasks: query, response, videos or images
+    emocfg    lines of Emo-CFG: messages, videos, labels, source
+    emocue    JSON of clips with cues: video, cues (visual, auditory, emotional), description
+    ecf       conversations of ECF with emotion-cause_pairs
+    reccon    RECCON's object of dialogues
     """
     from emotion_qwen.data.importers import ImportOptions, import_manifest
 
@@ -114,6 +122,27 @@ def import_source(
     print(f"{len(report.samples)} sample(s) written to {output}")
     if not report.samples:
         raise DataError(f"{source}: no sample could be imported; check KIND and SOURCE")
+
+
+@data.command(name="export")
+@click.argument("kind", type=click.Choice(FORMS))
+@click.argument("manifest", type=_FILE)
+@click.argument("output", type=_FILE)
+@click.option("--split", help="Only train, validation or test; default: all.")
+def export_form(kind: str, manifest: Path, output: Path, split: str | None) -> None:
+    """Export MANIFEST in the form KIND to the file OUTPUT, the inverse of `data import`.
+
+    Samples that do not fit the form are left out and named. amt also takes dialogues of ecf and reccon: one query per
+    utterance with an emotion, whose candidates include the utterance itself.
+    """
+    from emotion_qwen.data.form_export import export_manifest
+
+    count, left_out = export_manifest(kind, manifest, output, split)
+    for identity, reason in list(left_out.items())[:SHOWN]:
+        print(f"left out: {identity}: {reason}")
+    if len(left_out) > SHOWN:
+        print(f"and {len(left_out) - SHOWN} more")
+    print(f"{count} record(s) written to {output}, {len(left_out)} sample(s) left out")
 
 
 def print_faults(faults: Sequence[Fault]) -> None:

@@ -108,7 +108,7 @@ def _read(source: Path, options: ImportOptions, dialect: Dialect) -> Iterator[Fo
             raise DataError(f"{kind} is {value!r}; expected a path")
         return options.path(value, source)
 
-    for number, record in _records(source):
+    for number, record in json_records(source):
         if isinstance(record, Fault):
             yield record
             continue
@@ -126,7 +126,7 @@ def _sample(
     return options.sample(identity, messages_of(record, dialect, resolve), source)
 
 
-def _records(source: Path) -> Iterator[tuple[int, Any]]:
+def json_records(source: Path) -> Iterator[tuple[int, Any]]:
     """Yield (number from 1, record or fault) for the elements of a JSON list or for lines."""
     if not source.is_file():
         raise DataError(f"{str(source)!r} is no file; expected a JSON list, or JSON with one object per line")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emotion_qwen.data.conversations import read_llava, read_release, read_sharegpt
 from emotion_qwen.data.faults import REJECTED, Check, refuse
+from emotion_qwen.data.forms import read_amt, read_ecf, read_emocfg, read_emocue, read_emoverse, read_reccon
 from emotion_qwen.data.import_options import Found, ImportOptions
 from emotion_qwen.data.labelled import read_labelled_folder
 from emotion_qwen.data.manifest import Acceptance, write_manifest
@@ -29,6 +30,12 @@ IMPORTERS: dict[str, Callable[[Path, ImportOptions], Iterator[Found]]] = {
     "sharegpt": read_sharegpt,
     "parquet": read_tables,
     "folder": read_labelled_folder,
+    "emoverse": read_emoverse,
+    "amt": read_amt,
+    "emocfg": read_emocfg,
+    "emocue": read_emocue,
+    "ecf": read_ecf,
+    "reccon": read_reccon,
 }
 
 

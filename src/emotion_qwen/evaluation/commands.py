@@ -157,6 +157,71 @@ def agree(reports: tuple[Path, ...], annotations: Path, output: Path | None, **t
         write_whole(output, json_line(done.to_dict()))
 
 
+@evaluate.command("speaking")
+@click.option("--model", required=True, help="nano, mini, a folder, or openai:http://host/v1#name.")
+@click.option("--language", type=click.Choice(("en", "zh")), default="en", show_default=True)
+@click.option("--verifier", "folder", type=click.Path(path_type=Path), default=None, help="Default: the shipped one.")
+@click.option("--questions", type=click.IntRange(1, 20), default=20, show_default=True, help="Asked in every state.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Write figures and answers as JSON.")
+def speaking(model: str, language: str, folder: Path | None, questions: int, output: Path | None) -> None:
+    """Measure whether a model speaks with the feeling that it is asked for.
+
+    The model answers the same questions in twelve states of valence and arousal. Score: mean cosine between the state
+    and what the verifier reads in the answer, beside the value for randomly drawn states. Refusals count as 0.
+    """
+    from dataclasses import asdict
+
+    from emotion_qwen.evaluation.run.answerers import EndpointSettings
+    from emotion_qwen.evaluation.run.asking import asker
+    from emotion_qwen.evaluation.run.speaking import score_speaking, speak
+    from emotion_qwen.files import json_line, write_whole
+    from emotion_qwen.verify.verifier import Verifier
+
+    named = asker(model, EndpointSettings.of({}))
+    answers = speak(named, language, Verifier.load(folder), questions)
+    scores = score_speaking(answers)
+    print(
+        f"{named.name}: cosine {scores.cosine.value:.3f} ({scores.cosine.low:.3f} to {scores.cosine.high:.3f}), "
+        f"shuffled states {scores.shuffled.value:.3f} ({scores.shuffled.low:.3f} to {scores.shuffled.high:.3f}), "
+        f"{scores.refused:.1%} of {scores.answers} refused, {scores.distinct} different answers"
+    )
+    for name, value in (("valence", scores.valence), ("arousal", scores.arousal)):
+        print(f"correlation of asked and read {name}: {'not defined' if value is None else f'{value:.3f}'}")
+    if output:
+        record = {"model": named.name, "language": language, **scores.to_dict(), "texts": list(map(asdict, answers))}
+        write_whole(output, json_line(record))
+
+
+@evaluate.command("replies")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--judge", required=True, help="Model that gives points; named like --model.")
+@click.option("--language", type=click.Choice(("en", "zh")), default="en", show_default=True, help="Of the prompt.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Write the figures to this JSON file.")
+def replies(file: Path, judge: str, language: str, output: Path | None) -> None:
+    """Compare two replies to each of several texts by four goals (EGS), judged in both orders.
+
+    FILE: JSON lines with context, first and second. Each reply gets 1 to 10 points for each of four goals: it fits,
+    does no harm, supports, and does the conversation good.
+    """
+    from emotion_qwen.evaluation.run.answerers import EndpointSettings
+    from emotion_qwen.evaluation.run.asking import asker
+    from emotion_qwen.evaluation.run.replies import judge_replies, read_reply_pairs
+    from emotion_qwen.files import json_line, write_whole
+
+    pairs = read_reply_pairs(file)
+    scores = judge_replies(pairs, asker(judge, EndpointSettings.of({})), language)
+    difference = scores.difference
+    print(
+        f"first {scores.first:.2f}, second {scores.second:.2f} of 40; difference {difference.value:+.2f} "
+        f"({difference.low:+.2f} to {difference.high:+.2f}), {scores.pairs} of {len(pairs)} pairs"
+    )
+    for name, (first, second) in scores.goals.items():
+        print(f"{name}: {first:.2f} and {second:.2f} of 10")
+    print(f"preference for the first place: {scores.place:+.2f}; judgements without points: {scores.unread}")
+    if output:
+        write_whole(output, json_line(scores.to_dict()))
+
+
 def _report(run: Path, items_of: dict[Path, Any], frames: bool) -> Scored:
     """Score, write the pages, print the table; return the scores."""
     from emotion_qwen.evaluation.pages.examples import keep_pictures

@@ -62,6 +62,7 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 - Cost: {cost["calls"]:,} calls, {cost["tokens"]:,} tokens, {cost["call_hours"]:.2f} hours of answers.
 - Check: {check["without objection"]:,} of {check["clips"]:,} clips without objection, {revised:,} accepted after a
   revision.
+{_criticized(values)}\
 {_reviewed(values)}\
 - Labels: {settings.describe.labels}. Descriptions are generated; a face shows an expression, not what a person feels.
 - Faces are located and followed, never identified. Splits go by source video.
@@ -90,6 +91,14 @@ facial cues, body, voice, scene, context, a description with its reasoning, emot
 `data/*.parquet` (Hugging Face datasets; one row per clip with its provenance), `clips/`. `work/` holds the tables of
 the build and may be removed.
 """
+
+
+def _criticized(values: dict[str, Any]) -> str:
+    """Return the line about the critic; "" if there was none."""
+    if values["critic"] is None:
+        return ""
+    counts = ", ".join(f"{name} {count:,}" for name, count in values["critic"]["verdicts"].items())
+    return f"- Critic: {counts}.\n"
 
 
 def _reviewed(values: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ def build(settings: Path, overrides: Sequence[str], engine: str, address: str, u
     """Build the set that the file SETTINGS describes; finished items are kept.
 
     \b
-    Steps: segment, cut, look, select, listen, describe, check, export.
+    Steps: segment, cut, look, select, listen, describe, check, critic, export.
     """
     from emotion_qwen.errors import SettingsError, unknown_choice
     from emotion_qwen.settings import read_yaml

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.ver.settings import BuildSettings, CallSettings, TeacherSettings
-from emotion_qwen.ver.store.columns import COLUMNS, KEPT
+from emotion_qwen.ver.store.columns import KEPT
 from emotion_qwen.ver.store.folder import Cost, SetFolder
 from emotion_qwen.ver.store.table import entries_of
 from emotion_qwen.ver.teachers.calls import PICTURE_TOKENS
@@ -102,8 +102,8 @@ def extrapolate(folder: SetFolder, clips: int) -> BuildEstimate:
         DataError: the set is not complete, or has no accepted clip.
     """
     settings, cost = folder.settings, folder.cost()
-    counts = {name: Counter(row.get("status") or KEPT for row in folder.tables[name].rows()) for name in COLUMNS}
-    accepted = counts["check"][KEPT]
+    counts = {name: Counter(row.get("status") or KEPT for row in folder.tables[name].rows()) for name in folder.tables}
+    accepted = counts["critic" if "critic" in counts else "check"][KEPT]
     if not accepted:
         raise DataError(f"set {str(folder.output)!r} accepted no clip; there is nothing to extrapolate from")
     factor = clips / accepted

@@ -35,7 +35,7 @@ from emotion_qwen.ver.store.table import write_rows
 
 MANIFEST = "manifest.jsonl"
 PAIRS = "preferences.jsonl"
-"""Manifest of corrected texts and labels, each with what the teacher wrote as its label "rejected"."""
+"""Manifest of texts and labels that reviewers or the critic corrected; the label "rejected" is what they replaced."""
 QUESTIONS = {
     "en": ("Describe this clip: what can be seen and heard, and what does the person feel?", "Which signs tell you?"),
     "zh": ("请描述这段视频：能看到、听到什么，这个人有怎样的情绪？", "依据有哪些？"),
@@ -43,7 +43,7 @@ QUESTIONS = {
 _SPLITS = ("train", "validation", "test")
 _DESCENT = (
     "license", "group", "start", "end", "first_frame", "frames", "copied", "people", "speaker", "tracks", "words",
-    "prosody", "teacher", "read", "second", "rounds", "objections", "known",
+    "prosody", "teacher", "read", "second", "rounds", "objections", "known", "verdict", "criticism",
 )  # fmt: skip
 _FIELDS = ("body", "voice", "scene", "context", "reasoning", "description")
 
@@ -116,24 +116,29 @@ def samples(folder: SetFolder) -> Iterator[Sample]:
 
 
 def pairs(folder: SetFolder) -> Iterator[Sample]:
-    """Yield one conversation per text or label that reviewers corrected, for the stage `preference` of training.
+    """Yield one conversation per text or label that reviewers or the critic corrected, for the stage `preference`.
 
-    It ends with the corrected answer; the label "rejected" is what the teacher wrote.
+    It ends with the corrected answer; the label "rejected" is what the teacher wrote. The id of a pair that the critic
+    made ends with "/critic".
     """
     languages = folder.settings.describe.languages
     for entry in entries(folder):
-        if not entry.corrected:
-            continue
-        before = texts_of(entry.row, languages)
-        for language, texts in entry.texts.items():
-            whole = _sample(folder.settings, folder.output, entry, language, texts)
-            teacher = _answers(folder.settings, language, before[language])
-            for number, (written, name) in enumerate(zip(teacher, ("description", "reasoning", "label"), strict=True)):
-                messages = whole.messages[: 2 * number + 2]
-                chosen = messages[-1]["content"]
-                if written.strip() and written != chosen:
-                    labels = {**whole.labels, "rejected": written}
-                    yield replace(whole, id=f"{whole.id}/{name}", messages=messages, labels=labels)
+        criticized = json.loads(entry.row.get("before") or "{}")
+        sources = [("", texts_of(entry.row, languages))] if entry.corrected else []
+        sources += [("/critic", texts_of(criticized, languages))] if criticized else []
+        for mark, before in sources:
+            for language, texts in entry.texts.items():
+                whole = _sample(folder.settings, folder.output, entry, language, texts)
+                yield from _pairs_of(whole, _answers(folder.settings, language, before[language]), mark)
+
+
+def _pairs_of(whole: Sample, teacher: tuple[str, str, str], mark: str) -> Iterator[Sample]:
+    """Yield a conversation up to each answer that differs from the teacher's."""
+    for number, (written, name) in enumerate(zip(teacher, ("description", "reasoning", "label"), strict=True)):
+        messages = whole.messages[: 2 * number + 2]
+        if written.strip() and written != messages[-1]["content"]:
+            labels = {**whole.labels, "rejected": written}
+            yield replace(whole, id=f"{whole.id}/{name}{mark}", messages=messages, labels=labels)
 
 
 def _write_pairs(folder: SetFolder) -> None:

@@ -1,4 +1,4 @@
-"""The build of a set: eight steps, each of which fills a table item by item and can be resumed."""
+"""The build of a set: nine steps, each of which fills a table item by item and can be resumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emotion_qwen.ver.estimate import announcement
 from emotion_qwen.ver.export import write_set
 from emotion_qwen.ver.pools import MakePool, ThreadPool, Work, local_pool, outcomes
 from emotion_qwen.ver.settings import BuildSettings, TeacherSettings
-from emotion_qwen.ver.steps import check, cut, describe, listen, look, segment, select
+from emotion_qwen.ver.steps import check, critic, cut, describe, listen, look, segment, select
 from emotion_qwen.ver.store.columns import COLUMNS, Row
 from emotion_qwen.ver.store.folder import SetFolder
 from emotion_qwen.ver.store.sources import find_sources
@@ -71,7 +71,11 @@ class Build(SetFolder):
     def _look_ahead(self) -> None:
         """Check before the first step what would stop a later one; errors are those of the steps."""
         label_set(self.settings.describe.labels)
-        for teacher in (self.settings.describe.teacher, self.settings.check.reader, self.settings.check.second):
+        chosen = self.settings
+        judge = chosen.critic.teacher if chosen.critic else None
+        if judge is not None and judge.kind != "endpoint":
+            raise SettingsError(f"critic.teacher.kind {judge.kind!r}; expected endpoint, a local model cannot judge")
+        for teacher in (chosen.describe.teacher, chosen.check.reader, chosen.check.second, judge):
             if teacher is not None and teacher.kind == "endpoint":
                 self._caller(teacher)
         for name in self.settings.select.benchmarks:
@@ -120,6 +124,17 @@ class Build(SetFolder):
         second = self._teacher(chosen.second) if chosen.second else None
         work = check.CheckClip(self._teacher(describing.teacher), reader, second, chosen, describing.languages)
         self._step("check", lambda: self.evidence("listen", "describe"), work)
+
+    def _critic(self) -> None:
+        chosen, describing = self.settings.critic, self.settings.describe
+        if chosen is None:
+            return
+        judge = EndpointTeacher(self._served(chosen.teacher), describing, str(self.clips)) if chosen.teacher else None
+        work = critic.CriticizeClip(
+            chosen, self.settings.check, describing.labels, describing.languages, self._teacher(describing.teacher),
+            judge,
+        )  # fmt: skip
+        self._step("critic", lambda: self.evidence("listen", "describe", "check"), work)
 
     def _export(self) -> None:
         write_set(self)
@@ -176,8 +191,11 @@ class Build(SetFolder):
     def _teacher(self, teacher: TeacherSettings) -> Teacher:
         if teacher.kind == "local":
             return LocalTeacher(teacher.model, self.settings.describe, str(self.clips))
+        return EndpointTeacher(self._served(teacher), self.settings.describe, str(self.clips))
+
+    def _served(self, teacher: TeacherSettings) -> Caller:
         self._callers.append(self._caller(teacher))
-        return EndpointTeacher(self._callers[-1], self.settings.describe, str(self.clips))
+        return self._callers[-1]
 
     def _stop_callers(self) -> None:
         for caller in self._callers:

@@ -137,6 +137,17 @@ class CheckSettings(Settings):
     """Number of rounds in which the teacher may revise its description."""
 
 
+class CriticSettings(Settings):
+    """How the critic judges descriptions that passed the check."""
+
+    clear: float = Field(0.6, ge=0, le=1)
+    """Smallest share of another emotion, in a face or a text, that contradicts a label."""
+    unlikely: float = Field(0.1, ge=0, le=1)
+    """Largest share of the label itself in the same face or text."""
+    teacher: TeacherSettings | None = None
+    """An endpoint that judges descriptions to which no rule objects; None uses only rules."""
+
+
 class ExportSettings(Settings):
     """How a set is written."""
 
@@ -164,5 +175,7 @@ class BuildSettings(Settings):
     listen: ListenSettings = ListenSettings.of({})
     describe: DescribeSettings = DescribeSettings.of({})
     check: CheckSettings = CheckSettings.of({})
+    critic: CriticSettings | None = None
+    """None leaves the step out, as in sets of earlier versions."""
     calls: CallSettings = CallSettings.of({})
     export: ExportSettings = ExportSettings.of({})

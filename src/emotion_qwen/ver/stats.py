@@ -18,7 +18,7 @@ from emotion_qwen.ver.store.decisions import FILE, Decision, Decisions, counting
 from emotion_qwen.ver.store.entries import entries
 from emotion_qwen.ver.store.folder import SetFolder
 
-STEPS = ("segment", "cut", "look", "select", "describe", "check")
+STEPS = ("segment", "cut", "look", "select", "describe", "check", "critic")
 
 
 def figures(folder: SetFolder) -> dict[str, Any]:
@@ -52,6 +52,7 @@ def figures(folder: SetFolder) -> dict[str, Any]:
         **{name: dict(counter.most_common()) for name, counter in counts.items()},
         "steps": funnel,
         "rejections": dict(reasons.most_common()),
+        "critic": _criticism(folder) if "critic" in folder.tables else None,
         "corrected": corrected,
         "restored": restored,
         "agreement": _teacher_agreement(folder),
@@ -71,6 +72,8 @@ def print_figures(values: dict[str, Any], console: Console) -> None:
         (("step", "clips", "kept"), [(name, *step.values()) for name, step in values["steps"].items()]),
         *(((name, "clips"), list(values[name].items())) for name in ("emotion", "split", "license", "rejections")),
     ]
+    for name, counts in (values["critic"] or {}).items():
+        tables.append(((f"critic: {name}", "clips"), list(counts.items())))
     for columns, rows in tables:
         table = Table(*columns, box=None)
         for name, *numbers in rows:
@@ -100,7 +103,7 @@ def kind_of(reason: str) -> str:
 
 def _funnel(folder: SetFolder) -> tuple[dict[str, dict[str, int]], Counter[str]]:
     funnel, reasons = {}, Counter[str]()
-    for name in STEPS:
+    for name in (step for step in STEPS if step in folder.tables):
         clips = kept = 0
         for row in folder.tables[name].rows():
             clips += 1
@@ -110,6 +113,16 @@ def _funnel(folder: SetFolder) -> tuple[dict[str, dict[str, int]], Counter[str]]
                 reasons[kind_of(row["reason"] or "")] += 1
         funnel[name] = {"clips": clips, "kept": kept}
     return funnel, reasons
+
+
+def _criticism(folder: SetFolder) -> dict[str, dict[str, int]]:
+    """Count the critic's verdicts, and the kinds of its objections."""
+    verdicts, kinds = Counter[str](), Counter[str]()
+    for row in folder.tables["critic"].rows():
+        verdict = row["verdict"] or "lost"
+        verdicts["revise, revised" if verdict == "revise" and row["status"] == KEPT else verdict] += 1
+        kinds.update({objection["kind"] for objection in json.loads(row["criticism"] or "[]")})
+    return {"verdicts": dict(verdicts.most_common()), "objections": dict(kinds.most_common())}
 
 
 def _teacher_agreement(folder: SetFolder) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import Field
 
 from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_choice
-from emotion_qwen.evaluation.run.answerers import ENDPOINT, EndpointSettings
+from emotion_qwen.evaluation.run.answerers import EndpointSettings
+from emotion_qwen.evaluation.run.asking import asker
 from emotion_qwen.evaluation.run.predictions import read_predictions, read_run_header, text_digest
 from emotion_qwen.evaluation.run.runner import read_items
 from emotion_qwen.evaluation.run.score import task_of
@@ -158,26 +159,13 @@ def make_judge(name: str, settings: JudgeSettings, cache: Path) -> Judge:
         SettingsError: the address is invalid.
         CheckpointError: there is no such model.
     """
-    if name.startswith(ENDPOINT):
-        from emotion_qwen.evaluation.run.answerers.endpoint import client_at
+    model = asker(name, settings.endpoint)
 
-        client = client_at(name.removeprefix(ENDPOINT), settings.endpoint)
+    def ask(text: str) -> str:
+        return model.ask(text, "", TOKENS, SCHEMA)  # the prompt asks for this form, too
 
-        def ask(text: str) -> str:
-            request = {**settings.endpoint.extra, "messages": [{"role": "user", "content": text}], "temperature": 0}
-            return client.ask(request, TOKENS, SCHEMA).text.strip()  # the prompt asks for this form, too
-
-        service = client.service
-        return Judge(service.model, ask, cache, settings.tries, settings.endpoint.concurrency, service.url)
-    from emotion_qwen.engine.engine import Engine
-
-    engine = Engine.load(name)
-
-    def write(text: str) -> str:
-        return engine.chat([{"role": "user", "content": [{"type": "text", "text": text}]}], TOKENS)
-
-    # Decoding is greedy: another try would give the same reply.
-    return Judge(engine.name, write, cache, 1, identity=str(engine.provenance()["weights"]))
+    tries = 1 if model.is_local else settings.tries
+    return Judge(model.name, ask, cache, tries, model.at_once, model.identity)
 
 
 def judge_folder(folder: Path, judge: Judge, questions: Sequence[str]) -> list[Judgement]:

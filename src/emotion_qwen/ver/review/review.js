@@ -70,6 +70,8 @@ async function show(name) {
   by("title").textContent = shorten(clip.clip, 40); by("title").title = clip.clip;
   by("reason").hidden = clip.accepted;
   by("reason").textContent = "Rejected by the build in step " + clip.step + ": " + clip.reason + (clip.obstacle ? ". It cannot be restored: " + clip.obstacle + "." : "");
+  by("critic").hidden = !clip.verdict || clip.verdict === "accept";
+  by("critic").textContent = "Critic: " + clip.verdict + (clip.accepted ? ", revised. " : ". ") + (clip.criticism || []).map(one => (one.language ? LANGUAGES[one.language] + ", " : "") + one.text + (one.sentence ? " (“" + one.sentence + "”)" : "")).join("; ");
   const speaker = clip.speaker !== null && clip.speaker >= 0 ? " Person " + (clip.speaker + 1) + " likely speaks." : "";
   by("facts").textContent = [clip.source, clip.start === null ? "" : clip.start.toFixed(2) + "–" + clip.end.toFixed(2) + " s of the video", clip.license].filter(Boolean).join(" · ") +
     (clip.people === null ? "" : ". Measured: " + clip.people + (clip.people === 1 ? " face." : " faces.") + speaker) + (clip.teacher ? " Teacher: " + clip.teacher + "." : "");

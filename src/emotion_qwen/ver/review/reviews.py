@@ -28,9 +28,9 @@ from emotion_qwen.views.colours import colour_of, ink_on
 
 _SHOWN = (
     "clip", "label", "source", "start", "end", "people", "speaker", "teacher", "voice_en", "voice_zh", "license",
-    "media", "step", "reason",
+    "media", "step", "reason", "verdict",
 )  # fmt: skip
-_PACKED = ("en", "zh", "tracks", "words", "objections", "read")
+_PACKED = ("en", "zh", "tracks", "words", "objections", "read", "criticism")
 _THUMBNAIL = ClipSettings.of({"fps": 0.01, "min_frames": 2, "max_frames": 2, "working_side": 160}, "thumbnail")
 
 

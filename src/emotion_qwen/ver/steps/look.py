@@ -72,8 +72,10 @@ def measure_clip(clip: Clip, settings: SelectSettings) -> Row:
         "tracks": json.dumps([_shares(track, times, width, height) for track in tracks]),
         "people": len(tracks), "most_people": int(at_once.max()), "coverage": 0.0, "level": level,
         "speaker": speaker, "mouth": mouth, "hashes": json.dumps([f"{h:016x}" for h in picture_hashes(clip.frames)]),
-        "smile": smile_share(sampled, tracks) if tracks and settings.expressions else None,
+        "smile": None, "shares": None,
     }  # fmt: skip
+    if tracks and settings.expressions:
+        row |= expressions(sampled, tracks)
     if tracks:
         main = max(tracks, key=lambda t: len(t.frames))
         sides = np.sqrt(np.prod(main.boxes[:, 2:] - main.boxes[:, :2], axis=1))
@@ -187,17 +189,27 @@ def picture_hashes(frames: np.ndarray) -> list[int]:
     return hashes
 
 
-def smile_share(clip: Clip, tracks: tuple[FaceTrack, ...]) -> float:
-    """Return the shipped model's largest share of happiness for any face, 0 to 1; crops are not mirrored."""
+def expressions(clip: Clip, tracks: tuple[FaceTrack, ...]) -> Row:
+    """Return what the shipped model reads in the faces; crops are not mirrored.
+
+    "smile" is the largest share of happiness in any face, 0 to 1; "shares" is JSON, emotion -> mean share in the face
+    that is seen longest.
+    """
     from emotion_qwen.analysis.reader import label_reader
 
     engine, labels = _reader(), label_set("fer7")
     budget = ClipBudget.of(engine.processor)
     budget = replace(budget, settings=budget.settings.model_copy(update={"person_mirrored": False}))
     longest = sorted(tracks, key=lambda track: -len(track.frames))[:_READ_SMILES]
-    crops = [crop for track in longest for crop in cut_out(clip, track, budget).crops]
-    scores, _ = label_reader(engine, labels, "en").scores([{"type": "image", "image": crop} for crop in crops])
-    return float(scores.double().softmax(-1)[:, labels.labels.index("happiness")].max())
+    crops = [cut_out(clip, track, budget).crops for track in longest]
+    parts = [{"type": "image", "image": crop} for person in crops for crop in person]
+    scores, _ = label_reader(engine, labels, "en").scores(parts)
+    shares = scores.double().softmax(-1)
+    main = shares[: len(crops[0])].mean(0).tolist()
+    return {
+        "smile": float(shares[:, labels.labels.index("happiness")].max()),
+        "shares": json.dumps({name: round(share, 4) for name, share in zip(labels.labels, main, strict=True)}),
+    }
 
 
 @cache

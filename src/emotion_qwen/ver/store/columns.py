@@ -22,7 +22,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "look": {
         "clip": "text", "status": "text", "reason": "text", "tracks": "text", "people": "count",
         "most_people": "count", "coverage": "number", "face_size": "number", "step": "number", "sharpness": "number",
-        "level": "number", "speaker": "count", "mouth": "number", "smile": "number", "hashes": "text",
+        "level": "number", "speaker": "count", "mouth": "number", "smile": "number", "shares": "text", "hashes": "text",
     },
     "select": {"clip": "text", "status": "text", "reason": "text"},
     "listen": {
@@ -33,6 +33,10 @@ COLUMNS: dict[str, dict[str, str]] = {
     "check": {
         "clip": "text", "status": "text", "reason": "text", "label": "text", "en": "text", "zh": "text",
         "rounds": "count", "objections": "text", "read": "text", "second": "text", "teacher": "text",
+    },
+    "critic": {
+        "clip": "text", "status": "text", "reason": "text", "verdict": "text", "label": "text", "en": "text",
+        "zh": "text", "criticism": "text", "before": "text",
     },
 }  # fmt: skip
 """Step -> column -> "text", "number", "count" or "flag"; every column may be empty."""

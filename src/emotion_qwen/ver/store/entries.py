@@ -57,7 +57,7 @@ def split_of(group: str, settings: ExportSettings) -> str:
 
 def accepted(row: Row) -> bool:
     """Return whether the build accepted a clip, given a row of `SetFolder.outcomes`."""
-    return bool(row["step"] == "check" and row["status"] == KEPT)
+    return bool(row["step"] in ("check", "critic") and row["status"] == KEPT)
 
 
 def obstacle(row: Row) -> str:

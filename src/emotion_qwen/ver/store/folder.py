@@ -101,7 +101,7 @@ class SetFolder:
         A clip that a step rejected has no columns of later steps. A rejecting step only adds what it knows: the texts
         of a clip that was lost during its check remain.
         """
-        names = tuple(COLUMNS)
+        names = tuple(self.tables)
         later = {name: self.tables[name].rows() for name in names[1:]}
         ahead = {name: next(rows, None) for name, rows in later.items()}
         for row in self.tables[names[0]].rows():
@@ -133,11 +133,14 @@ def read_cost(path: Path) -> Cost:
 def digests(settings: BuildSettings) -> Iterator[tuple[str, str]]:
     """Yield (step, digest) of everything that affects its rows: its own settings and those of the steps before."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    for teacher in (values["describe"]["teacher"], values["check"]["reader"], values["check"]["second"]):
+    critic = (values["critic"] or {}).get("teacher")
+    for teacher in (values["describe"]["teacher"], values["check"]["reader"], values["check"]["second"], critic):
         if teacher:
             del teacher["key_env"]  # the place of the key changes no answer
     values["look"] = {name: values["select"][name] for name in MEASURED_WITH}
     before = ""
     for name in COLUMNS:
+        if values[name] is None:
+            continue  # a step that is left out
         before = value_digest([values[name], before])
         yield name, before

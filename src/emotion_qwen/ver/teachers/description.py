@@ -12,7 +12,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.matching.answer import match_label
 from emotion_qwen.taxonomy import LabelSet
 from emotion_qwen.ver.store.columns import Row
-from emotion_qwen.ver.teachers.prompts import TEXTS, UNCLEAR, answer_schema
+from emotion_qwen.ver.teachers.prompts import TEXTS, UNCLEAR, VERDICTS, answer_schema
 
 
 class Unusable(DataError):
@@ -137,6 +137,21 @@ def parse_reading(text: str, labels: LabelSet, language: str) -> str:
     """
     emotion = str(read_object(text).get("emotion", "")).strip()
     return "unclear" if emotion in UNCLEAR.values() else label_of(emotion, labels, language)
+
+
+def parse_judgement(text: str) -> tuple[str, str]:
+    """Parse the verdict and the reason of a judgement.
+
+    Raises:
+        Unusable: it is not JSON, the verdict is unknown, or an objection has no reason.
+    """
+    fields = read_object(text)
+    verdict, reason = str(fields.get("verdict", "")).strip(), str(fields.get("reason") or "").strip()
+    if verdict not in VERDICTS:
+        raise Unusable(f"verdict {verdict!r}; expected {', '.join(VERDICTS)}")
+    if verdict != VERDICTS[0] and not reason:
+        raise Unusable(f"verdict {verdict!r} without a reason")
+    return verdict, reason
 
 
 def read_object(text: str) -> dict[str, Any]:

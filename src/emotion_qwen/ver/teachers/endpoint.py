@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,24 @@ from emotion_qwen.taxonomy import LabelSet, label_set
 from emotion_qwen.ver.settings import DescribeSettings
 from emotion_qwen.ver.store.columns import Row
 from emotion_qwen.ver.teachers.calls import Caller
-from emotion_qwen.ver.teachers.description import Description, Unusable, parse_description, parse_reading
-from emotion_qwen.ver.teachers.evidence import messages_for
-from emotion_qwen.ver.teachers.prompts import CORRECT, OBJECT, READ, UNCLEAR, answer_schema, reading_schema
+from emotion_qwen.ver.teachers.description import (
+    Description,
+    Unusable,
+    parse_description,
+    parse_judgement,
+    parse_reading,
+)
+from emotion_qwen.ver.teachers.evidence import facts, messages_for
+from emotion_qwen.ver.teachers.prompts import (
+    CORRECT,
+    JUDGE,
+    OBJECT,
+    READ,
+    UNCLEAR,
+    answer_schema,
+    judgement_schema,
+    reading_schema,
+)
 
 Message = dict[str, Any]
 Parsed = TypeVar("Parsed")
@@ -62,6 +78,23 @@ class EndpointTeacher:
             [prompt], reading_schema(self.labels, language), 1, "reading",
             lambda text: parse_reading(text, self.labels, language),
             lambda answer, fault: [prompt, {"role": "assistant", "content": answer[:400] or "-"}, prompt],
+        )  # fmt: skip
+
+    def judge(self, item: Row, record: Description, language: str) -> tuple[str, str]:
+        """Ask the endpoint for its judgement of a description; see `critic.DescriptionJudge`."""
+        messages = messages_for(item, Path(self.folder), self.settings, language)
+        shown = json.dumps({"description": record.description, "reasoning": record.reasoning,
+                            "emotions": record.emotions, "valence": record.valence, "arousal": record.arousal},
+                           ensure_ascii=False)  # fmt: skip
+        content = messages[1]["content"]
+        content[-1] = {"type": "text", "text": facts(item, [], language)}
+        content.append({"type": "text", "text": JUDGE[language].format(text=shown)})
+        return self._ask(
+            messages, judgement_schema(), 1, "judgement", parse_judgement,
+            lambda answer, fault: [
+                *messages, {"role": "assistant", "content": answer[:400] or "-"},
+                {"role": "user", "content": CORRECT[language].format(fault=fault)},
+            ],
         )  # fmt: skip
 
     def _ask(

@@ -10,6 +10,7 @@ from typing import Any
 from emotion_qwen.taxonomy import LabelSet
 
 UNCLEAR = {"en": "unclear", "zh": "不明确"}
+VERDICTS = ("accept", "revise", "discard")
 TEXTS = ("body", "voice", "scene", "context", "reasoning", "description")
 SYSTEM = {
     "en": (
@@ -77,6 +78,21 @@ READ = {
         '{{"emotion": [{labels}] 之一，或 "{unclear}"}}。\n\n{text}'
     ),
 }
+JUDGE = {
+    "en": (
+        "Here is a description of this clip, written for a data set. Judge it by the frames, the words and the "
+        "measurements. accept: everything it says is supported, and the emotion follows from it. revise: something is "
+        "wrong or unsupported and could be put right. discard: the clip does not show the emotion, or cannot be "
+        'judged. Answer with one JSON object: {{"verdict": "accept", "revise" or "discard", "reason": one sentence '
+        "that quotes what is wrong, empty for accept}}.\n\n{text}"
+    ),
+    "zh": (
+        "下面是为数据集写的对这段视频的描述。请根据画面、台词和测量结果判断。accept：内容都有依据，情绪也由此得出；"
+        "revise：有错误或没有依据之处，但可以改正；discard：片段没有表现出该情绪，或无法判断。"
+        '只回答一个 JSON 对象：{{"verdict": "accept"、"revise" 或 "discard"，'
+        '"reason": 一句话，引用有误之处，accept 时为空}}。\n\n{text}'
+    ),
+}
 FACTS: dict[str, dict[str, str]] = {
     "en": {
         "frames": "{count} frames at {times} s of a clip of {seconds:.1f} s; everything but the faces is paler.",
@@ -120,6 +136,12 @@ def answer_schema(labels: LabelSet, language: str) -> dict[str, Any]:
         "valence": number,
         "arousal": number,
     }  # fmt: skip
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def judgement_schema() -> dict[str, Any]:
+    """Return the JSON schema of a judgement."""
+    fields = {"verdict": {"type": "string", "enum": list(VERDICTS)}, "reason": {"type": "string"}}
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
