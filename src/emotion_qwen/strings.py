@@ -80,6 +80,10 @@ PHRASES: Strings = {
         "asked again with these steps alone, the model names {label}",
         "仅凭以上步骤再次询问，模型回答{label}",
     ),
+    "examples": (
+        "labelled clips most like this one, with their distance (unrelated clips: about 1.4)",
+        "最相似的已标注片段及其距离（无关片段约为1.4）",
+    ),
     "said": ("what was said", "台词"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),

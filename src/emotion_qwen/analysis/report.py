@@ -73,7 +73,7 @@ def conclude(reading: ClipReading) -> Conclusion:
     channels, people = reading.channels, tuple(reading.people)
     if not channels:
         return Conclusion(None, {}, unanswered(reading), weights(reading.gates), (), people)
-    pooled = reading.clip(channels)
+    pooled = reading.answer(channels)
     label = reading.labels.labels[int(pooled.argmax())]
     return Conclusion(label, named(reading.labels, pooled), "", weights(reading.gates), channels, people)
 
@@ -236,7 +236,7 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
 
     Without any channel, all labels have the same share.
     """
-    labels, pooled = reading.labels, reading.clip(reading.channels)
+    labels, pooled = reading.labels, reading.answer(reading.channels)
     leading = int(pooled.argmax())
     counts = reading.calibration.weights(reading.channels)
     channels = []
@@ -246,7 +246,7 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
             continue
         alone = reading.clip((channel,))
         rest = tuple(name for name in reading.channels if name != channel)
-        without = reading.clip(rest) if rest else np.full(len(pooled), 1 / len(pooled))
+        without = reading.answer(rest) if rest else np.full(len(pooled), 1 / len(pooled))
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
         favoured = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING

@@ -49,7 +49,10 @@ Result = Analysis | MediaError | InferenceError
 
 def made_by(analyzer: Analyzer, request: Request) -> dict[str, Any]:
     """Return everything except the file that determines a line, as JSON values."""
-    options = {name: value for name, value in vars(request).items() if name not in ("labels", "sources", "reasoning")}
+    apart = ("labels", "sources", "reasoning", "examples")
+    options = {name: value for name, value in vars(request).items() if name not in apart}
+    if request.examples is not None:
+        options["examples"] = request.examples.digest
     options["reasoning"] = None if request.thinking is None else asdict(request.thinking)
     for name, value in vars(request.sources or analyzer.sources()).items():
         described = value.name if isinstance(value, Recognizer) else value
