@@ -1,39 +1,54 @@
 """What labelled examples and the word table add to nano alone, measured on validation data, with intervals.
 
     python -m recipes.evidence features --data DATA --runs RUNS
-    python -m recipes.evidence gains --runs RUNS --output evidence.json
+    python -m recipes.evidence words --data DATA --to FOLDER
+    python -m recipes.evidence gains --data DATA --runs RUNS --words FOLDER --output evidence.json
 
 `features` lets the model read training items (the examples) and validation items of faces, voices and words; every
-task's answers are stored as soon as they are complete. `gains` fits the weight on the first half of the validation
-items and measures on the second half.
+task's answers are stored as soon as they are complete. `words` counts the word table. `gains` fits number of neighbours
+and weight on one half of the validation items and measures on the other, and the other way round, so that every item is
+measured once. Both are compared with controls: examples whose labels are exchanged, and the shipped verifier in place
+of the word table.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from safetensors.numpy import save
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
+from emotion_qwen.analysis.examples import fit_examples, fit_weight, shares_of, spaced
 from emotion_qwen.analysis.reader import label_reader
 from emotion_qwen.console import run_command
+from emotion_qwen.engine.calibration import combine
 from emotion_qwen.engine.engine import Engine
+from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.files import write_whole
 from emotion_qwen.taxonomy import label_set
+from emotion_qwen.verify.sentences import labelled_sentences, read_columns, read_sentences
+from emotion_qwen.verify.verifier import EMOTIONS, Verifier, emotion_of
+from emotion_qwen.verify.word_table import WordTable
 from recipes.options import folder_options
 from recipes.reinforcement import task_items
 
-CHANNELS = {"fer": "picture", "emodb": "sound", "ravdess_voices": "sound", "goemotions": "words"}
+CHANNELS = {"fer": "picture", "emodb": "sound", "ravdess_voices": "sound", "goemotions": "words",
+            "meld_lines": "words"}  # fmt: skip
 """Task -> the one channel of its items."""
+TEXTS = {"goemotions": "text_goemotions.parquet", "meld_lines": "text_dialogue_en.parquet"}
 AT_ONCE = 64
+Arrays = dict[str, np.ndarray]
+"""What `read_items` returns."""
 
 
-def read_items(engine: Engine, items: Sequence[Item], channel: str) -> dict[str, np.ndarray]:
+def read_items(engine: Engine, items: Sequence[Item], channel: str) -> Arrays:
     """Return what the model reads in N items of one channel over K labels.
 
     Returns:
@@ -78,6 +93,93 @@ def features(data: Path, runs: Path, model: str, examples: int, items: int) -> N
                 chosen = task_items(task, data, split, "en", limit)
                 write_whole(path, save(read_items(engine, chosen, channel), {"ids": "\n".join(i.id for i in chosen)}))
                 click.echo(f"{path}: {len(chosen)} items")
+
+
+Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Given the rows to fit on and the rows to answer, returns what multiplies the shares of the latter."""
+
+
+def example_fit(examples: Arrays, asked: Arrays, kind: str, columns: np.ndarray) -> Fit:
+    """Return the fit of labelled examples by features of one kind, such as "pooled"; `columns` are their labels."""
+
+    def fit(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        fitted = fit_examples(
+            examples[kind], columns, asked[kind][rows], asked["shares"][rows].astype(float), asked["label"][rows]
+        )
+        nearest = np.argsort(spaced(examples[kind], asked[kind][others]), axis=1, kind="stable")
+        return shares_of(columns[nearest[:, : fitted.neighbours]], asked["shares"].shape[1]) ** fitted.weight
+
+    return fit
+
+
+def opinion_fit(opinions: np.ndarray, asked: Arrays) -> Fit:
+    """Return the fit of the weight of (N, L) shares of another source."""
+
+    def fit(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        weight, _ = fit_weight(asked["shares"][rows].astype(float), opinions[rows], asked["label"][rows])
+        return opinions[others] ** weight
+
+    return fit
+
+
+def gain(asked: Arrays, fit: Fit) -> dict[str, float]:
+    """Return accuracy of the model alone and with the opinion, and their paired difference, in points."""
+    rows = np.random.default_rng(0).permutation(len(asked["label"]))
+    halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    together = np.empty(asked["shares"].shape)
+    for fitted, measured in (halves, halves[::-1]):
+        together[measured] = combine((asked["shares"][measured].astype(float), fit(fitted, measured)))
+    before, after = (
+        100.0 * (shares.argmax(axis=1) == asked["label"]).astype(float) for shares in (asked["shares"], together)
+    )
+    difference = mean_over_tasks([after - before])
+    return {
+        "items": len(before), "before": round(float(before.mean()), 2), "after": round(float(after.mean()), 2),
+        "difference": round(difference.value, 2), "low": round(difference.low, 2), "high": round(difference.high, 2),
+    }  # fmt: skip
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="folder of the table")
+def words(data: Path, to: Path) -> None:
+    """Count the word table from the training part of GoEmotions."""
+    rows = [row for row in read_sentences(data / TEXTS["goemotions"], label="ekman") if row.split == "train"]
+    facts = {"source": "GoEmotions (Demszky et al., ACL 2020), training part", "licence": "Apache-2.0"}
+    table = WordTable.count(labelled_sentences(rows)[0], facts)
+    click.echo(f"{table.save(to)}: {len(table.words)} words of {table.texts.sum()} texts")
+
+
+@main.command()
+@folder_options
+@click.option("--words", "folder", type=click.Path(path_type=Path), help="folder of the word table; default: shipped")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="JSON file of the figures")
+def gains(data: Path, runs: Path, folder: Path | None, output: Path) -> None:
+    """Measure what examples and words add, in points of accuracy."""
+    table: dict[str, dict[str, float]] = {}
+    for task, channel in CHANNELS.items():
+        examples, asked = (load_file(runs / f"{task}.{split}.safetensors") for split in ("train", "validation"))
+        shuffled = np.random.default_rng(0).permutation(examples["label"])
+        kinds = {"picture": ("pooled", "visual"), "sound": ("pooled", "audio"), "words": ("pooled",)}[channel]
+        for kind in kinds:
+            table[f"{task}, {len(examples['label'])} examples by {kind}"] = gain(
+                asked, example_fit(examples, asked, kind, examples["label"])
+            )
+        table[f"{task}, labels exchanged"] = gain(asked, example_fit(examples, asked, "pooled", shuffled))
+    for task, name in TEXTS.items():
+        texts = {row["id"]: row["text"] for row in read_columns(data / name)}
+        with safe_open(str(runs / f"{task}.validation.safetensors"), "numpy") as file:
+            written = [texts[identity] for identity in file.metadata()["ids"].split("\n")]
+        asked = load_file(runs / f"{task}.validation.safetensors")
+        order = [EMOTIONS.index(emotion_of(label) or "") for label in label_set("ekman").labels]
+        for source, reader in (("word table", WordTable.load(folder)), ("verifier", Verifier.load())):
+            table[f"{task}, {source}"] = gain(asked, opinion_fit(reader.shares(written)[:, order], asked))
+    write_whole(output, json.dumps(table, indent=1) + "\n")
+    for name, row in table.items():
+        click.echo(
+            f"{name}: {row['before']:.1f} -> {row['after']:.1f}, {row['difference']:+.1f} "
+            f"({row['low']:+.1f} to {row['high']:+.1f}), {row['items']} items"
+        )
 
 
 if __name__ == "__main__":

@@ -246,6 +246,14 @@ SENTENCES: Strings = {
         "“{said}”: without these words, the share of {label} would be {after:.0%} instead of {before:.0%}.",
         "“{said}”：去掉这句话，此时{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
     ),
+    "cue_word": (
+        "“{word}”: this word is {ratio:.0f} times as frequent in texts of {label} as in others.",
+        "“{word}”：这个词在表达{label}的文本中出现的频率是在其他文本中的 {ratio:.0f} 倍。",
+    ),
+    "cue_frequent_word": (
+        "“{word}”: this word is more than {ratio:.0f} times as frequent in texts of {label} as in others.",
+        "“{word}”：这个词在表达{label}的文本中出现的频率是在其他文本中的 {ratio:.0f} 倍以上。",
+    ),
     "cue_context": (
         "“{said}”: without this context, the share of {label} would be {after:.0%} instead of {before:.0%}.",
         "“{said}”：去掉这段背景，{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
@@ -398,6 +406,7 @@ MEASURES: Strings = {
     "pitch, Hz": ("pitch, Hz", "音高（Hz）"),
     "pitch spread, semitones": ("pitch spread, semitones", "音高起伏（半音）"),
     "voiced share": ("voiced share", "浊音比例"),
+    "times as frequent": ("times as frequent", "频率倍数"),
     "clip's pitch, Hz": ("clip's pitch, Hz", "全片音高（Hz）"),
     "clip's level, dB of full scale": ("clip's level, dB of full scale", "全片音量（dB，相对满刻度）"),
 }

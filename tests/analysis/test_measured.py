@@ -145,7 +145,8 @@ def tables(prepared: PreparedClip, glimpses: list, shares: dict[tuple[str, ...],
     return SimpleNamespace(
         prepared=prepared, glimpses=glimpses, labels=LABELS, language="en", channels=channels, context="an exam",
         calibration=Calibration(),
-        shares=lambda names: np.stack(shares[key(names)]), clip=lambda names: (clips or {})[key(names)],
+        shares=lambda names: np.stack(shares[key(names)]), answer=lambda names: (clips or {})[key(names)],
+        clip=lambda names: (clips or {})[key(names)],
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
 that frame again: the decrease of the label's share measures the contribution of the region. A voice cue compares level
 and pitch around an episode's peak with the whole clip, where a voice is active. A cue from words or context gives the
-change of the share when they are omitted; a change below `EFFECT` gives no cue. All sentences are composed from the
+change of the share when they are omitted; a change below `EFFECT` gives no cue. Of each utterance, the word that is
+strongest evidence of an emotion is another cue (`verify.word_table`). All sentences are composed from the
 measurements, never written by the model.
 """
 
@@ -22,6 +23,9 @@ from emotion_qwen.media.voice import Voice, measure
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
 from emotion_qwen.strings import SENTENCES, in_language
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.verify.verifier import EMOTIONS
+from emotion_qwen.verify.word_table import LARGEST, WordTable
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
 """Region of an upright face crop -> its first and last row, as shares of the crop's side."""
@@ -168,6 +172,21 @@ def text_cues(reading: ClipReading, column: int) -> list[Cue]:
     if "context" in everything and rest:
         utterance = Utterance(0.0, clip.duration, reading.context.strip())
         cues += _text_cue(reading, "context", utterance, column, reading.clip(everything), reading.clip(rest))
+    return cues
+
+
+def word_cues(reading: ClipReading) -> list[Cue]:
+    """Return the strongest word of each utterance with how much more frequent it is in texts of one emotion."""
+    table, texts = WordTable.load(), in_language(SENTENCES, reading.language)
+    names = dict(zip(EMOTIONS, label_set("fer7").names(reading.language), strict=True))
+    cues = []
+    for utterance in reading.prepared.clip.utterances if "words" in reading.channels else ():
+        for strongest in table.evidence(utterance.text)[:1]:
+            form = "cue_word" if strongest.ratio <= LARGEST else "cue_frequent_word"
+            ratio = min(strongest.ratio, LARGEST)
+            text = texts[form].format(word=strongest.word, ratio=ratio, label=names[strongest.emotion])
+            measures = {"times as frequent": strongest.ratio}
+            cues.append(Cue("words", utterance.start, utterance.end, text, MEASURED, measures))
     return cues
 
 

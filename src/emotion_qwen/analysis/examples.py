@@ -212,24 +212,34 @@ def fit_examples(
             "labelled clips"
         )
     order = np.argsort(spaced(vectors, asked), axis=1, kind="stable")
-    rows, best = np.arange(len(right)), (np.inf, counts[0], 0.0)
-
-    def surprise(opinions: np.ndarray, weight: float) -> float:
-        together = combine((shares, opinions**weight))
-        return -float(np.log(np.maximum(together[rows, right], _SMALLEST)).mean())
-
-    alone = surprise(np.ones_like(shares), 0.0)
-    for count in counts:
-        opinions = shares_of(columns[order[:, :count]], shares.shape[1])
-        found = minimize_scalar(
-            lambda weight, opinions=opinions: surprise(opinions, weight), bounds=(0.0, HEAVIEST), method="bounded"
-        )
-        if found.fun < min(best[0], alone):
-            best = (float(found.fun), count, round(float(found.x), 4))
-    _, count, weight = best
-    together = combine((shares, shares_of(columns[order[:, :count]], shares.shape[1]) ** weight))
+    opinions = {count: shares_of(columns[order[:, :count]], shares.shape[1]) for count in counts}
+    fits = {count: fit_weight(shares, opinions[count], right) for count in counts}
+    count = min(counts, key=lambda count: fits[count][1])
+    weight = round(fits[count][0], 4)
+    together = combine((shares, opinions[count] ** weight))
     accuracies = [float((each.argmax(axis=1) == right).mean()) for each in (shares, together)]
     return ExampleFit(count, weight, len(asked), round(accuracies[0], 4), round(accuracies[1], 4))
+
+
+def fit_weight(shares: np.ndarray, opinions: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Find the weight of other shares under which the right labels are likeliest.
+
+    Args:
+        shares: (M, L) of the model.
+        opinions: (M, L) of another source.
+        right: (M,) columns of the right labels.
+
+    Returns:
+        The weight, 0 if the opinions do not help, and the mean of the negative log likelihoods with it.
+    """
+
+    def surprise(weight: float) -> float:
+        together = combine((shares, opinions**weight))
+        return -float(np.log(np.maximum(together[np.arange(len(right)), right], _SMALLEST)).mean())
+
+    found = minimize_scalar(surprise, bounds=(0.0, HEAVIEST), method="bounded")
+    alone = surprise(0.0)
+    return (float(found.x), float(found.fun)) if found.fun < alone else (0.0, alone)
 
 
 def stacked(features: Sequence[ClipFeatures]) -> np.ndarray:
