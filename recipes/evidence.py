@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
@@ -27,11 +28,14 @@ from safetensors.numpy import load_file, save
 from emotion_qwen.analysis.examples import fit_examples, fit_weight, shares_of, spaced
 from emotion_qwen.analysis.reader import label_reader
 from emotion_qwen.console import run_command
+from emotion_qwen.data.voices import decode_voice
 from emotion_qwen.engine.calibration import combine
 from emotion_qwen.engine.engine import Engine
 from emotion_qwen.evaluation.scoring.bootstrap import mean_over_tasks
 from emotion_qwen.evaluation.task import Item
 from emotion_qwen.files import write_whole
+from emotion_qwen.media.sound import SAMPLE_RATE
+from emotion_qwen.media.voice_claims import level_measures
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.verify.sentences import labelled_sentences, read_columns, read_sentences
 from emotion_qwen.verify.verifier import EMOTIONS, Verifier, emotion_of
@@ -43,6 +47,8 @@ CHANNELS = {"fer": "picture", "emodb": "sound", "ravdess_voices": "sound", "goem
             "meld_lines": "words"}  # fmt: skip
 """Task -> the one channel of its items."""
 TEXTS = {"goemotions": "text_goemotions.parquet", "meld_lines": "text_dialogue_en.parquet"}
+VOICES = {"speech_emodb.parquet": "", "speech_ravdess.parquet": "", "speech_more.parquet": "nEMO"}
+"""File of voices -> its corpus that is used; "" for all."""
 AT_ONCE = 64
 Arrays = dict[str, np.ndarray]
 """What `read_items` returns."""
@@ -137,6 +143,34 @@ def gain(asked: Arrays, fit: Fit) -> dict[str, float]:
         "items": len(before), "before": round(float(before.mean()), 2), "after": round(float(after.mean()), 2),
         "difference": round(difference.value, 2), "low": round(difference.low, 2), "high": round(difference.high, 2),
     }  # fmt: skip
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="folder of the Parquet files")
+@click.option("--recordings", type=int, default=250, show_default=True, help="training recordings per corpus, at most")
+def voices(data: Path, recordings: int) -> None:
+    """Print quartiles of voices per corpus, and those of all corpora together, each corpus with the same weight."""
+    together = []
+    for name, corpus in VOICES.items():
+        rows = [row for row in pq.read_table(data / name).to_pylist() if row["split"] == "train"]
+        rows = [row for row in rows if not corpus or row["corpus"] == corpus]
+        chosen = np.random.default_rng(0).permutation(len(rows))[:recordings]
+        waves = [decode_voice(rows[row]["audio"]) for row in chosen]
+        found = [measures for wave in waves if (measures := level_measures(wave, SAMPLE_RATE))]
+        together += [{**measures, "weight": 1 / len(found)} for measures in found]
+        click.echo(f"{corpus or name}: {len(found)} recordings, {_quartiles([{**m, 'weight': 1.0} for m in found])}")
+    click.echo(f"together: {len(together)} recordings, {_quartiles(together)}")
+
+
+def _quartiles(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, ...]]:
+    """Return the first and third quartile of every measurement, by the rows' weights."""
+    quartiles = {}
+    for name in sorted({name for row in rows for name in row} - {"weight"}):
+        pairs = sorted((row[name], row["weight"]) for row in rows if name in row)
+        passed = np.cumsum([weight for _, weight in pairs])
+        places = np.searchsorted(passed, np.array([0.25, 0.75]) * passed[-1])
+        quartiles[name] = tuple(float(f"{pairs[place][0]:.3g}") for place in places)
+    return quartiles
 
 
 @main.command()

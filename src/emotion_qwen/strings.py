@@ -242,6 +242,19 @@ SENTENCES: Strings = {
         "Voice without a steady pitch, {level:+.0f} dB relative to the clip.",
         "没有稳定的音高，音量与全片相差 {level:+.0f} dB。",
     ),
+    "cue_levels": (
+        "Compared with recordings of acted speech: {levels}.",
+        "与表演语音的录音相比：{levels}。",
+    ),
+    "level_low": (
+        "{name} low ({value} {unit}, usually {low} to {high})",
+        "{name}偏低（{value} {unit}，通常为{low}至{high}）",
+    ),
+    "level_high": (
+        "{name} high ({value} {unit}, usually {low} to {high})",
+        "{name}偏高（{value} {unit}，通常为{low}至{high}）",
+    ),
+    "level_and": ("; ", "；"),
     "cue_words": (
         "“{said}”: without these words, the share of {label} would be {after:.0%} instead of {before:.0%}.",
         "“{said}”：去掉这句话，此时{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
@@ -346,6 +359,15 @@ VOICE_CLAIMS: Strings = {
     "relative rate": ("The speech is {word} ({value:.1f} times the rate).", "语速{word}（{value:.1f} 倍）。"),
 }
 """One sentence for each measurement of a voice, by `media.voice_claims`."""
+VOICE_LEVELS: Strings = {
+    "pitch": ("pitch", "音高"),
+    "spread": ("pitch spread", "音高起伏"),
+    "rate": ("syllables per second", "每秒音节数"),
+    "longest pause": ("longest pause", "最长停顿"),
+    "jitter": ("jitter", "频率微扰"),
+    "shimmer": ("shimmer", "振幅微扰"),
+}
+"""Names of the measurements of a voice that are compared with other recordings, by `media.voice_claims`."""
 THINKING: Strings = {
     "steps": (
         "Think step by step about what the person feels. Answer as JSON: {steps}.",
@@ -406,6 +428,11 @@ MEASURES: Strings = {
     "pitch, Hz": ("pitch, Hz", "音高（Hz）"),
     "pitch spread, semitones": ("pitch spread, semitones", "音高起伏（半音）"),
     "voiced share": ("voiced share", "浊音比例"),
+    "rate, syllables/s": ("rate, syllables/s", "语速（音节/秒）"),
+    "longest pause, s": ("longest pause, s", "最长停顿（秒）"),
+    "jitter, %": ("jitter, %", "频率微扰（%）"),
+    "shimmer, %": ("shimmer, %", "振幅微扰（%）"),
+    "spread, semitones": ("spread, semitones", "音高起伏（半音）"),
     "times as frequent": ("times as frequent", "频率倍数"),
     "clip's pitch, Hz": ("clip's pitch, Hz", "全片音高（Hz）"),
     "clip's level, dB of full scale": ("clip's level, dB of full scale", "全片音量（dB，相对满刻度）"),

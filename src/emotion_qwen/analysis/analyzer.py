@@ -347,6 +347,8 @@ class Analyzer:
             "warnings": [file_warning(text, reading.language) for text in clip.warnings],
             "took": 0.0,  # seconds, set when everything is done
         }
+        if reading.request.examples is not None:
+            facts["examples"] = reading.request.examples.summary
         say, phrases = in_language(SENTENCES, reading.language), in_language(PHRASES, reading.language)
         if facts["label_set_trained"] is False:
             key = "untrained_own" if labels.source == OWN else "untrained_set"

@@ -2,10 +2,10 @@
 
 A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
 that frame again: the decrease of the label's share measures the contribution of the region. A voice cue compares level
-and pitch around an episode's peak with the whole clip, where a voice is active. A cue from words or context gives the
-change of the share when they are omitted; a change below `EFFECT` gives no cue. Of each utterance, the word that is
-strongest evidence of an emotion is another cue (`verify.word_table`). All sentences are composed from the
-measurements, never written by the model.
+and pitch around an episode's peak with the whole clip, where a voice is active; another compares the voice of the whole
+clip with recordings of other people. A cue from words or context gives the change of the share when they are omitted; a
+change below `EFFECT` gives no cue. Of each utterance, the word that is the strongest evidence of an emotion is another
+cue (`verify.word_table`). All sentences are composed from the measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.faces.capture import RIGHTED_FROM
 from emotion_qwen.media.voice import Voice, measure
+from emotion_qwen.media.voice_claims import LEVEL_UNITS, REFERENCE, level_measures, voice_levels
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
-from emotion_qwen.strings import SENTENCES, in_language
+from emotion_qwen.strings import SENTENCES, VOICE_LEVELS, in_language
 from emotion_qwen.taxonomy import label_set
 from emotion_qwen.verify.verifier import EMOTIONS
 from emotion_qwen.verify.word_table import LARGEST, WordTable
@@ -148,6 +149,30 @@ def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) ->
         "clip's level, dB of full scale": whole.level,
     }
     return Cue("sound", span[0], span[1], text, MEASURED, measures)
+
+
+def level_cues(reading: ClipReading) -> list[Cue]:
+    """Compare the voice of the whole clip with recordings of acted speech; nothing where it is as usual."""
+    clip, spans = reading.prepared.clip, reading.prepared.voice
+    if clip.wave is None or not spans or "sound" not in reading.channels:
+        return []
+    start, end = spans[0][0], spans[-1][1]
+    first, last = (max(round((time - clip.wave_start) * clip.sample_rate), 0) for time in (start, end))
+    measures = level_measures(clip.wave[first:last], clip.sample_rate)
+    texts, names = (in_language(table, reading.language) for table in (SENTENCES, VOICE_LEVELS))
+    unusual = [level for level in voice_levels(measures) if level.level != "middle"]
+    sentences = [
+        texts[f"level_{level.level}"].format(
+            name=names[level.name], value=f"{level.value:.3g}", unit=LEVEL_UNITS[level.name],
+            low=f"{REFERENCE[level.name][0]:g}", high=f"{REFERENCE[level.name][1]:g}",
+        )
+        for level in unusual
+    ]  # fmt: skip
+    if not sentences:
+        return []
+    text = texts["cue_levels"].format(levels=texts["level_and"].join(sentences))
+    values = {f"{name}, {LEVEL_UNITS[name]}": value for name, value in measures.items()}
+    return [Cue("sound", start, end, text, MEASURED, values)]
 
 
 def text_cues(reading: ClipReading, column: int) -> list[Cue]:

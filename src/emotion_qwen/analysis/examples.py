@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,13 +138,21 @@ class ExampleIndex:
         write_whole(folder / FILE, save(arrays, metadata={"format": FORMAT, "version": VERSION, **metadata}))
         return folder / FILE
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Tells two indexes apart: a hash of vectors, labels and fit."""
         content = hashlib.sha256(np.ascontiguousarray(self.vectors, np.float32).tobytes())
         content.update(np.ascontiguousarray(self.columns, np.int32).tobytes())
         content.update(json.dumps([self.labels, asdict(self.fit)]).encode())
         return content.hexdigest()[:16]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The provenance of a report: hash, number of examples, and what counts."""
+        fit = self.fit
+        return {
+            "index": self.digest, "examples": len(self.columns), "neighbours": fit.neighbours, "weight": fit.weight,
+        }  # fmt: skip
 
     def check(self, labels: LabelSet, made: Mapping[str, Any]) -> None:
         """Check that the vectors can be compared with those of another run.

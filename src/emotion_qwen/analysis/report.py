@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion_qwen.analysis import moments as windowing
-from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues, word_cues
+from emotion_qwen.analysis.cues import covered_views, face_cues, level_cues, text_cues, voice_cues, word_cues
 from emotion_qwen.analysis.movements import movements, person_actions
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
 from emotion_qwen.analysis.reading import PICTURE, ClipReading
@@ -302,6 +302,7 @@ def find_cues(reading: ClipReading, facts: Outline) -> tuple[Cue, ...]:
     for pictures, episodes in _of_people(reading, facts):
         cues += face_cues(reading, pictures, episodes)
     leading = reading.labels.labels.index(facts.conclusion.label)
+    cues += level_cues(reading)
     cues += voice_cues(reading, facts.episodes or (_throughout(reading, facts.conclusion.label),))
     cues += word_cues(reading)
     cues += text_cues(reading, leading)
