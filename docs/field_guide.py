@@ -29,7 +29,7 @@ Keys of `provenance`; some are only there where they apply.
 """
 RECORD_ORDER = (
     "Person", "Seen", "FacialMovement", "Moment", "Episode", "Gap", "Cue", "Sentence", "Channel", "Uncertainty",
-    "Utterance", "Verification", "Example",
+    "Utterance", "Verification", "LabelledExample",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from emotion_qwen.analysis.examples import fit_examples, fit_weight, shares_of, spaced
+from emotion_qwen.analysis.examples import fit_examples, fit_weight, neighbour_shares, spaced
 from emotion_qwen.analysis.reader import label_reader
 from emotion_qwen.console import run_command
 from emotion_qwen.data.voices import decode_voice
@@ -113,7 +113,7 @@ def example_fit(examples: Arrays, asked: Arrays, kind: str, columns: np.ndarray)
             examples[kind], columns, asked[kind][rows], asked["shares"][rows].astype(float), asked["label"][rows]
         )
         nearest = np.argsort(spaced(examples[kind], asked[kind][others]), axis=1, kind="stable")
-        return shares_of(columns[nearest[:, : fitted.neighbours]], asked["shares"].shape[1]) ** fitted.weight
+        return neighbour_shares(columns[nearest[:, : fitted.neighbours]], asked["shares"].shape[1]) ** fitted.weight
 
     return fit
 

@@ -325,7 +325,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Example:
+class LabelledExample:
     """A labelled clip that is like the clip of the report."""
 
     source: str
@@ -396,7 +396,7 @@ class EmotionReport:
     """step -> text, if reasoning was requested; all of it is generated."""
     verification: Verification | None = None
     """whether these steps are true to the answer and the measurements; left out of JSON without reasoning."""
-    examples: tuple[Example, ...] = ()
+    examples: tuple[LabelledExample, ...] = ()
     """labelled clips most like this one, the nearest first, if an index was given; left out of JSON without one."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """how the report was made: model, weights, prompt, settings, warnings."""

@@ -248,7 +248,7 @@ SENTENCES: Strings = {
     ),
     "level_low": (
         "{name} low ({value} {unit}, usually {low} to {high})",
-        "{name}偏低（{value} {unit}，通常为{low}至{high}）",
+        "{name}偏低（{value} {unit}，通常{low}至{high}）",
     ),
     "level_high": (
         "{name} high ({value} {unit}, usually {low} to {high})",

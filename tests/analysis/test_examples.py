@@ -16,7 +16,7 @@ from emotion_qwen.analysis.examples import (
     ExampleFit,
     ExampleIndex,
     fit_examples,
-    shares_of,
+    neighbour_shares,
     spaced,
 )
 from emotion_qwen.analysis.features import ClipFeatures
@@ -49,7 +49,7 @@ def small_index(weight: float = 0.5, neighbours: int = 3) -> ExampleIndex:
 
 
 def test_the_nearest_are_found_and_their_labels_counted():
-    near = small_index().nearest(features(0.25, 0.0))
+    near = small_index().nearest(np.array([0.25, 0.0]))
     assert [(each.source, each.label) for each in near.examples] == [("a", "sad"), ("b", "sad"), ("c", "angry")]
     scale = small_index().vectors.std(axis=0) * np.sqrt(2)
     assert near.examples[1].distance == pytest.approx(0.75 / scale[0])
@@ -62,7 +62,7 @@ def test_unrelated_examples_are_about_the_root_of_two_apart():
 
 
 def test_shares_of_neighbours_are_never_zero():
-    assert shares_of(np.array([[0, 0, 0, 2]]), 4)[0] == pytest.approx([3.25 / 5, 0.25 / 5, 1.25 / 5, 0.25 / 5])
+    assert neighbour_shares(np.array([[0, 0, 0, 2]]), 4)[0] == pytest.approx([3.25 / 5, 0.25 / 5, 1.25 / 5, 0.25 / 5])
 
 
 def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

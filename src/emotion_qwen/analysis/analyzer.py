@@ -185,7 +185,7 @@ class Analyzer:
         reader.answers([view for reading in able for view in reading.views()])
         for reading in able:
             if reading.request.examples is not None and reading.channels:
-                reading.neighbours = reading.request.examples.nearest(clip_features(reading))
+                reading.neighbours = reading.request.examples.nearest(clip_features(reading).pooled)
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, facts in zip(able, outlines, strict=True) for v in cue_views(reading, facts)])
         written = write(reader, able, outlines)

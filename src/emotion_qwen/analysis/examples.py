@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
 
-from emotion_qwen.analysis.features import ClipFeatures, differing
 from emotion_qwen.engine.calibration import combine
 from emotion_qwen.errors import DataError, SettingsError, printable
-from emotion_qwen.files import write_whole
-from emotion_qwen.records import Example
+from emotion_qwen.files import differing, write_whole
+from emotion_qwen.records import LabelledExample
 
 if TYPE_CHECKING:
     from emotion_qwen.taxonomy import LabelSet
@@ -72,7 +71,7 @@ class Neighbours:
     """
 
     opinion: np.ndarray
-    examples: tuple[Example, ...]
+    examples: tuple[LabelledExample, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,18 +167,19 @@ class ExampleIndex:
         if other := differing(json.loads(json.dumps(made)), dict(self.made)):
             raise SettingsError(f"the examples were made otherwise ({other}); index the clips again with this model")
 
-    def nearest(self, features: ClipFeatures) -> Neighbours:
-        """Return the examples that are nearest to a clip."""
-        distances = spaced(self.vectors, features.pooled[None])[0]
+    def nearest(self, vector: np.ndarray) -> Neighbours:
+        """Return the examples that are nearest to a clip, given its (H,) vector."""
+        distances = spaced(self.vectors, vector[None])[0]
         order = np.argsort(distances, kind="stable")[: self.fit.neighbours]
-        opinion = shares_of(self.columns[order][None], len(self.labels))[0] ** self.fit.weight
+        opinion = neighbour_shares(self.columns[order][None], len(self.labels))[0] ** self.fit.weight
         examples = tuple(
-            Example(self.sources[row], self.labels[self.columns[row]], float(distances[row])) for row in order[:SHOWN]
+            LabelledExample(self.sources[row], self.labels[self.columns[row]], float(distances[row]))
+            for row in order[:SHOWN]
         )
         return Neighbours(opinion, examples)
 
 
-def spaced(vectors: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def spaced(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Return (M, N) distances of M vectors from N examples.
 
     Every dimension is divided by its standard deviation over the examples, so that two unrelated clips are about 1.4
@@ -187,27 +187,27 @@ def spaced(vectors: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
     Args:
         vectors: (N, H) of the examples.
-        asked: (M, H).
+        queries: (M, H).
     """
     scale = np.maximum(vectors.std(axis=0), 1e-6) * np.sqrt(vectors.shape[1])
-    return cdist(asked / scale, vectors / scale)
+    return cdist(queries / scale, vectors / scale)
 
 
-def shares_of(columns: np.ndarray, count: int) -> np.ndarray:
+def neighbour_shares(columns: np.ndarray, count: int) -> np.ndarray:
     """Return (M, L) shares of `count` labels L among (M, K) labels of neighbours; none is 0, see above."""
     counted = np.eye(count)[columns].sum(axis=1)
     return (counted + 1 / count) / (columns.shape[1] + 1)
 
 
 def fit_examples(
-    vectors: np.ndarray, columns: np.ndarray, asked: np.ndarray, shares: np.ndarray, right: np.ndarray
+    vectors: np.ndarray, columns: np.ndarray, queries: np.ndarray, shares: np.ndarray, right: np.ndarray
 ) -> ExampleFit:
     """Find the number of neighbours and the weight under which the labels of validation clips are likeliest.
 
     Args:
         vectors: (N, H) of the examples.
         columns: (N,) of their labels.
-        asked: (M, H) of the validation clips.
+        queries: (M, H) of the validation clips.
         shares: (M, L) of the model alone.
         right: (M,) columns of their labels.
 
@@ -215,19 +215,19 @@ def fit_examples(
         DataError: fewer examples than the smallest number of neighbours, or no validation clip.
     """
     counts = [count for count in COUNTS if count <= len(vectors)]
-    if not counts or not len(asked):
+    if not counts or not len(queries):
         raise DataError(
-            f"{len(vectors)} examples and {len(asked)} validation clips; expected {COUNTS[0]} and 1 or more, add "
+            f"{len(vectors)} examples and {len(queries)} validation clips; expected {COUNTS[0]} and 1 or more, add "
             "labelled clips"
         )
-    order = np.argsort(spaced(vectors, asked), axis=1, kind="stable")
-    opinions = {count: shares_of(columns[order[:, :count]], shares.shape[1]) for count in counts}
+    order = np.argsort(spaced(vectors, queries), axis=1, kind="stable")
+    opinions = {count: neighbour_shares(columns[order[:, :count]], shares.shape[1]) for count in counts}
     fits = {count: fit_weight(shares, opinions[count], right) for count in counts}
     count = min(counts, key=lambda count: fits[count][1])
     weight = round(fits[count][0], 4)
     together = combine((shares, opinions[count] ** weight))
     accuracies = [float((each.argmax(axis=1) == right).mean()) for each in (shares, together)]
-    return ExampleFit(count, weight, len(asked), round(accuracies[0], 4), round(accuracies[1], 4))
+    return ExampleFit(count, weight, len(queries), round(accuracies[0], 4), round(accuracies[1], 4))
 
 
 def fit_weight(shares: np.ndarray, opinions: np.ndarray, right: np.ndarray) -> tuple[float, float]:
@@ -246,11 +246,6 @@ def fit_weight(shares: np.ndarray, opinions: np.ndarray, right: np.ndarray) -> t
         together = combine((shares, opinions**weight))
         return -float(np.log(np.maximum(together[np.arange(len(right)), right], _SMALLEST)).mean())
 
-    found = minimize_scalar(surprise, bounds=(0.0, HEAVIEST), method="bounded")
+    best = minimize_scalar(surprise, bounds=(0.0, HEAVIEST), method="bounded")
     alone = surprise(0.0)
-    return (float(found.x), float(found.fun)) if found.fun < alone else (0.0, alone)
-
-
-def stacked(features: Sequence[ClipFeatures]) -> np.ndarray:
-    """Return (N, H) vectors of N clips."""
-    return np.stack([each.pooled for each in features])
+    return (float(best.x), float(best.fun)) if best.fun < alone else (0.0, alone)

@@ -126,21 +126,18 @@ def analyze(
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     request_options = {name: options.pop(name) for name in ("start", "end", "fps", "window", "context")}
-    examples = options.pop("examples")
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     if abstain_below is not None:
         request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
-    from emotion_qwen.analysis.examples import ExampleIndex
     from emotion_qwen.analysis.report import other_language
     from emotion_qwen.analysis.request import Request
     from emotion_qwen.batch.folder import Results, analyze_all, made_by
     from emotion_qwen.views.render import save_picture
 
     quiet()
-    request_options["reasoning"] = _reasoning(*thought)
-    request_options["examples"] = ExampleIndex.read(examples) if examples else None
+    request_options |= {"reasoning": _reasoning(*thought), "examples": _examples(options.pop("examples"))}
     request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
@@ -228,6 +225,13 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
     if form is None and (temperature, seed) != (None, None):
         raise SettingsError("--temperature and --seed are of the reasoning's words; give --reasoning with them")
     return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
+
+
+def _examples(folder: Path | None) -> Any:
+    """Return the index of labelled examples, or None."""
+    from emotion_qwen.analysis.examples import ExampleIndex
+
+    return None if folder is None else ExampleIndex.read(folder)
 
 
 def quiet() -> None:

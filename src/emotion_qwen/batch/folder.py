@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from emotion_qwen.analysis.analyzer import Analysis, Analyzer
-from emotion_qwen.analysis.features import FeatureFile, differing
+from emotion_qwen.analysis.features import FeatureFile
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
 from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
-from emotion_qwen.files import append, json_line, locked, read_journal, write_whole
+from emotion_qwen.files import append, differing, json_line, locked, read_journal, write_whole
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.views.render import as_json, rounded

@@ -90,12 +90,13 @@ def make_index(clips: Sequence[tuple[LabelledClip, Analysis]], analyzer: Analyze
     Raises:
         DataError: too few clips; see `fit_examples`.
     """
-    from emotion_qwen.analysis.examples import ExampleIndex, fit_examples, stacked
+    from emotion_qwen.analysis.examples import ExampleIndex, fit_examples
 
     labels = request.label_set.labels
     sides = [[pair for pair in clips if pair[0].validation is side] for side in (False, True)]
     vectors = [
-        stacked([analysis.features for _, analysis in side]) if side else np.zeros((0, 1), np.float32) for side in sides
+        np.stack([analysis.features.pooled for _, analysis in side]) if side else np.zeros((0, 1), np.float32)
+        for side in sides
     ]
     columns = [np.array([labels.index(clip.label) for clip, _ in side], dtype=np.int64) for side in sides]
     shares = np.array([[a.report.distribution[label] for label in labels] for _, a in sides[1]])

@@ -129,15 +129,15 @@ class WordTable:
 
     def evidence(self, text: str) -> list[WordEvidence]:
         """Return the words of a text that are evidence of an emotion other than neutral, the strongest first."""
-        found = []
+        strong = []
         logs, sure = self._in_and_out
         for row in self._known(text):
             usable = np.where(sure[row] >= SURE, logs[row], -np.inf)
             usable[NEUTRAL] = -np.inf
             column = int(usable.argmax())
             if usable[column] >= np.log(TELLING):
-                found.append(WordEvidence(self.words[row], EMOTIONS[column], float(np.exp(usable[column]))))
-        return sorted(found, key=lambda each: -each.ratio)
+                strong.append(WordEvidence(self.words[row], EMOTIONS[column], float(np.exp(usable[column]))))
+        return sorted(strong, key=lambda each: -each.ratio)
 
     def shares(self, texts: Sequence[str]) -> np.ndarray:
         """Return (N, 7) shares of `EMOTIONS` in N texts: naive Bayes on the words that a text has.
