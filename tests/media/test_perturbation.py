@@ -46,3 +46,11 @@ def test_noise_silence_and_short_voices_give_nothing():
     noise = np.random.default_rng(1).normal(0, 0.1, 32000).astype(np.float32)
     for wave in (noise, np.zeros(16000, np.float32), voice(16000, 150, 0.01, 0, seconds=0.15)[0], noise[:100]):
         assert jitter_and_shimmer(wave, 16000) is None
+
+
+def test_sound_without_a_best_period_ends():
+    drawn = np.random.default_rng(4)
+    for _ in range(12):  # filtered noise is voiced now and then, with periods that match at no lag
+        wave = np.convolve(drawn.normal(0, 0.1, 16000), np.hanning(60), mode="same").astype(np.float32)
+        measured = jitter_and_shimmer(wave, 16000)
+        assert measured is None or (np.isfinite(measured).all() and max(measured) < 0.5)

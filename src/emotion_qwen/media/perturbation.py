@@ -51,7 +51,7 @@ def _differences(series: list[np.ndarray], most: float) -> np.ndarray:
 
 
 def _periods(wave: np.ndarray, rate: int, first: int, pitches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the periods of a voiced stretch in samples, and the largest amplitude of each.
+    """Return the periods of a voiced stretch in samples, and the largest amplitude of each; NaN where none fits.
 
     Args:
         wave: (S,).
@@ -78,9 +78,13 @@ def _periods(wave: np.ndarray, rate: int, first: int, pitches: np.ndarray) -> tu
         likeness = np.correlate(following, here, "valid") / sizes
         best = int(likeness[1:-1].argmax()) + 1
         below, peak, above = likeness[best - 1 : best + 2]
+        if peak < max(below, above):  # no best lag within the bounds: not compared with its neighbours
+            lags.append(np.nan)
+            heights.append(np.nan)
+            place += round(period)
+            continue
         bend = below - 2 * peak + above
-        lag = shortest - 1 + best + (0.5 * (below - above) / bend if bend < 0 else 0.0)
-        lags.append(lag)
+        lags.append(shortest - 1 + best + (0.5 * (below - above) / bend if bend < 0 else 0.0))
         heights.append(float(np.abs(here).max()))
-        place += round(lag)
+        place += round(lags[-1])
     return np.array(lags), np.array(heights)
