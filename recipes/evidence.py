@@ -128,16 +128,18 @@ def opinion_fit(opinions: np.ndarray, asked: Arrays) -> Fit:
     return fit
 
 
-def gain(asked: Arrays, fit: Fit) -> dict[str, float]:
-    """Return accuracy of the model alone and with the opinion, and their paired difference, in points."""
+def right_answers(asked: Arrays, fit: Fit) -> np.ndarray:
+    """Return (N,) 100 where the model with the opinion is right, else 0; each half is answered by the other's fit."""
     rows = np.random.default_rng(0).permutation(len(asked["label"]))
     halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     together = np.empty(asked["shares"].shape)
     for fitted, measured in (halves, halves[::-1]):
         together[measured] = combine((asked["shares"][measured].astype(float), fit(fitted, measured)))
-    before, after = (
-        100.0 * (shares.argmax(axis=1) == asked["label"]).astype(float) for shares in (asked["shares"], together)
-    )
+    return 100.0 * (together.argmax(axis=1) == asked["label"])
+
+
+def gain(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Return both accuracies and their paired difference with its interval, in points."""
     difference = mean_over_tasks([after - before])
     return {
         "items": len(before), "before": round(float(before.mean()), 2), "after": round(float(after.mean()), 2),
@@ -193,13 +195,14 @@ def gains(data: Path, runs: Path, folder: Path | None, output: Path) -> None:
     table: dict[str, dict[str, float]] = {}
     for task, channel in CHANNELS.items():
         examples, asked = (load_file(runs / f"{task}.{split}.safetensors") for split in ("train", "validation"))
-        shuffled = np.random.default_rng(0).permutation(examples["label"])
+        alone = 100.0 * (asked["shares"].argmax(axis=1) == asked["label"])
+        exchanged = np.random.default_rng(0).permutation(examples["label"])
+        control = right_answers(asked, example_fit(examples, asked, "pooled", exchanged))
         kinds = {"picture": ("pooled", "visual"), "sound": ("pooled", "audio"), "words": ("pooled",)}[channel]
         for kind in kinds:
-            table[f"{task}, {len(examples['label'])} examples by {kind}"] = gain(
-                asked, example_fit(examples, asked, kind, examples["label"])
-            )
-        table[f"{task}, labels exchanged"] = gain(asked, example_fit(examples, asked, "pooled", shuffled))
+            right = right_answers(asked, example_fit(examples, asked, kind, examples["label"]))
+            table[f"{task}, {len(examples['label'])} examples by {kind}"] = gain(alone, right)
+            table[f"{task}, {kind}, from exchanged labels to right ones"] = gain(control, right)
     for task, name in TEXTS.items():
         texts = {row["id"]: row["text"] for row in read_columns(data / name)}
         with safe_open(str(runs / f"{task}.validation.safetensors"), "numpy") as file:
@@ -207,7 +210,8 @@ def gains(data: Path, runs: Path, folder: Path | None, output: Path) -> None:
         asked = load_file(runs / f"{task}.validation.safetensors")
         order = [EMOTIONS.index(emotion_of(label) or "") for label in label_set("ekman").labels]
         for source, reader in (("word table", WordTable.load(folder)), ("verifier", Verifier.load())):
-            table[f"{task}, {source}"] = gain(asked, opinion_fit(reader.shares(written)[:, order], asked))
+            right = right_answers(asked, opinion_fit(reader.shares(written)[:, order], asked))
+            table[f"{task}, {source}"] = gain(100.0 * (asked["shares"].argmax(axis=1) == asked["label"]), right)
     write_whole(output, json.dumps(table, indent=1) + "\n")
     for name, row in table.items():
         click.echo(
