@@ -363,7 +363,6 @@ VOICE_LEVELS: Strings = {
     "pitch": ("pitch", "音高"),
     "spread": ("pitch spread", "音高起伏"),
     "rate": ("syllables per second", "每秒音节数"),
-    "longest pause": ("longest pause", "最长停顿"),
     "jitter": ("jitter", "频率微扰"),
     "shimmer": ("shimmer", "振幅微扰"),
 }
@@ -429,7 +428,6 @@ MEASURES: Strings = {
     "pitch spread, semitones": ("pitch spread, semitones", "音高起伏（半音）"),
     "voiced share": ("voiced share", "浊音比例"),
     "rate, syllables/s": ("rate, syllables/s", "语速（音节/秒）"),
-    "longest pause, s": ("longest pause, s", "最长停顿（秒）"),
     "jitter, %": ("jitter, %", "频率微扰（%）"),
     "shimmer, %": ("shimmer, %", "振幅微扰（%）"),
     "spread, semitones": ("spread, semitones", "音高起伏（半音）"),
