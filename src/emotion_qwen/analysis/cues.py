@@ -163,8 +163,8 @@ def level_cues(reading: ClipReading) -> list[Cue]:
     unusual = [level for level in voice_levels(measures) if level.level != "middle"]
     sentences = [
         texts[f"level_{level.level}"].format(
-            name=names[level.name], value=f"{level.value:.{0 if level.value >= 100 else 1}f}", unit=LEVEL_UNITS[level.name],
-            low=f"{REFERENCE[level.name][0]:g}", high=f"{REFERENCE[level.name][1]:g}",
+            name=names[level.name], value=f"{level.value:.{0 if level.value >= 100 else 1}f}",
+            unit=LEVEL_UNITS[level.name], low=f"{REFERENCE[level.name][0]:g}", high=f"{REFERENCE[level.name][1]:g}",
         )
         for level in unusual
     ]  # fmt: skip

@@ -80,8 +80,8 @@ REFERENCE: dict[str, tuple[float, float]] = {
     "pitch": (132.0, 235.0), "spread": (2.81, 4.85), "rate": (3.91, 4.89), "jitter": (2.09, 2.98),
     "shimmer": (9.53, 12.6),
 }  # fmt: skip
-"""Measurement -> first and third quartile of 749 recordings of acted speech: the training parts of EmoDB, RAVDESS and nEMO
-in equal shares, made by `python -m recipes.evidence voices`."""
+"""Measurement -> first and third quartile of 749 recordings of acted speech: the training parts of EmoDB, RAVDESS
+and nEMO in equal shares, made by `python -m recipes.evidence voices`."""
 LEVEL_UNITS = {
     "pitch": "Hz", "spread": "semitones", "rate": "syllables/s", "jitter": "%", "shimmer": "%",
 }  # fmt: skip
