@@ -29,7 +29,7 @@ Keys of `provenance`; some are only there where they apply.
 """
 RECORD_ORDER = (
     "Person", "Seen", "FacialMovement", "Moment", "Episode", "Gap", "Cue", "Sentence", "Channel", "Uncertainty",
-    "Utterance", "Verification",
+    "Utterance", "Verification", "LabelledExample",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ PROVENANCE = {
     "base_weights": "likewise, of the base of an adapter",
     "dtype": "number format of the computation",
     "label_set": "name of the label set, or the labels themselves if they are your own",
+    "examples": "with labelled examples: a hash of their index, their number, and how many count with which weight",
     "label_set_trained": "whether the model was trained on this label set; null if its training is not known",
     "prompt": "first digits of the SHA-256 of chat template and questions",
     "clip_settings": "frames per second, limits of frames and pixels, and the handling of faces",

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyze": ("emotion_qwen.batch.commands:analyze", "Analyze the emotions of people in clips or pictures."),
     "ask": ("emotion_qwen.batch.commands:ask", "Ask a free question about a clip or picture."),
     "faces": ("emotion_qwen.batch.commands:faces", "Show the faces found in a clip, their tracks and crops."),
+    "index": ("emotion_qwen.batch.indexing:index", "Store labelled clips as examples for `analyze --examples`."),
     "export": ("emotion_qwen.export.commands:export", "Turn reports into tables, ELAN and Praat files, subtitles."),
     "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),

@@ -252,3 +252,10 @@ def check_is_no_folder(path: Path) -> None:
 
 def _encoded(content: str | bytes) -> bytes:
     return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+
+
+def differing(wanted: dict[str, Any], earlier: dict[str, Any]) -> str:
+    """Return the settings that differ between two runs; the name of the model may differ, its weights may not."""
+    keys = [key for key in wanted if key != "model" and earlier.get(key) != wanted[key]]
+    short = {key: not isinstance(wanted[key], dict) for key in keys}
+    return "; ".join(f"{key} {earlier.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)

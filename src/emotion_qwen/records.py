@@ -226,8 +226,11 @@ class Person:
     it."""
 
 
-OMITTED_IF_EMPTY = {"Person": "face", "Seen": "actions", "Sentence": "contradicted", "EmotionReport": "verification"}
-"""Record -> its field that JSON leaves out where it is empty, because only some models or requests have it."""
+OMITTED_IF_EMPTY = {
+    "Person": ("face",), "Seen": ("actions",), "Sentence": ("contradicted",),
+    "EmotionReport": ("verification", "examples"),
+}  # fmt: skip
+"""Record -> its fields that JSON leaves out where they are empty, because only some models or requests have them."""
 
 
 @dataclass(frozen=True)
@@ -322,6 +325,18 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class LabelledExample:
+    """A labelled clip that is like the clip of the report."""
+
+    source: str
+    """its path, as it was given when it was indexed."""
+    label: str
+    """the label that it was given."""
+    distance: Annotated[float, Field(ge=0)]
+    """from the clip of the report; two unrelated clips are about 1.4 apart."""
+
+
+@dataclass(frozen=True)
 class EmotionReport:
     """What the people in a clip show, as far as a model can say, and where the answer comes from.
 
@@ -381,5 +396,7 @@ class EmotionReport:
     """step -> text, if reasoning was requested; all of it is generated."""
     verification: Verification | None = None
     """whether these steps are true to the answer and the measurements; left out of JSON without reasoning."""
+    examples: tuple[LabelledExample, ...] = ()
+    """labelled clips most like this one, the nearest first, if an index was given; left out of JSON without one."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """how the report was made: model, weights, prompt, settings, warnings."""

@@ -80,6 +80,10 @@ PHRASES: Strings = {
         "asked again with these steps alone, the model names {label}",
         "仅凭以上步骤再次询问，模型回答{label}",
     ),
+    "examples": (
+        "labelled clips most like this one, with their distance (unrelated clips: about 1.4)",
+        "最相似的已标注片段及其距离（无关片段约为1.4）",
+    ),
     "said": ("what was said", "台词"),
     "context_given": ("context given by the user", "用户提供的背景"),
     "gate": ("gate", "门控"),
@@ -238,9 +242,30 @@ SENTENCES: Strings = {
         "Voice without a steady pitch, {level:+.0f} dB relative to the clip.",
         "没有稳定的音高，音量与全片相差 {level:+.0f} dB。",
     ),
+    "cue_levels": (
+        "Compared with recordings of acted speech: {levels}.",
+        "与表演语音的录音相比：{levels}。",
+    ),
+    "level_low": (
+        "{name} low ({value} {unit}, usually {low} to {high})",
+        "{name}偏低（{value} {unit}，通常{low}至{high}）",
+    ),
+    "level_high": (
+        "{name} high ({value} {unit}, usually {low} to {high})",
+        "{name}偏高（{value} {unit}，通常为{low}至{high}）",
+    ),
+    "level_and": ("; ", "；"),
     "cue_words": (
         "“{said}”: without these words, the share of {label} would be {after:.0%} instead of {before:.0%}.",
         "“{said}”：去掉这句话，此时{label}的份额会从 {before:.0%} 变为 {after:.0%}。",
+    ),
+    "cue_word": (
+        "“{word}”: this word is {ratio:.0f} times as frequent in texts of {label} as in others.",
+        "“{word}”：这个词在表达{label}的文本中出现的频率是在其他文本中的 {ratio:.0f} 倍。",
+    ),
+    "cue_frequent_word": (
+        "“{word}”: this word is more than {ratio:.0f} times as frequent in texts of {label} as in others.",
+        "“{word}”：这个词在表达{label}的文本中出现的频率是在其他文本中的 {ratio:.0f} 倍以上。",
     ),
     "cue_context": (
         "“{said}”: without this context, the share of {label} would be {after:.0%} instead of {before:.0%}.",
@@ -334,6 +359,14 @@ VOICE_CLAIMS: Strings = {
     "relative rate": ("The speech is {word} ({value:.1f} times the rate).", "语速{word}（{value:.1f} 倍）。"),
 }
 """One sentence for each measurement of a voice, by `media.voice_claims`."""
+VOICE_LEVELS: Strings = {
+    "pitch": ("pitch", "音高"),
+    "spread": ("pitch spread", "音高起伏"),
+    "rate": ("syllables per second", "每秒音节数"),
+    "jitter": ("jitter", "频率微扰"),
+    "shimmer": ("shimmer", "振幅微扰"),
+}
+"""Names of the measurements of a voice that are compared with other recordings, by `media.voice_claims`."""
 THINKING: Strings = {
     "steps": (
         "Think step by step about what the person feels. Answer as JSON: {steps}.",
@@ -394,6 +427,11 @@ MEASURES: Strings = {
     "pitch, Hz": ("pitch, Hz", "音高（Hz）"),
     "pitch spread, semitones": ("pitch spread, semitones", "音高起伏（半音）"),
     "voiced share": ("voiced share", "浊音比例"),
+    "rate, syllables/s": ("rate, syllables/s", "语速（音节/秒）"),
+    "jitter, %": ("jitter, %", "频率微扰（%）"),
+    "shimmer, %": ("shimmer, %", "振幅微扰（%）"),
+    "spread, semitones": ("spread, semitones", "音高起伏（半音）"),
+    "times as frequent": ("times as frequent", "频率倍数"),
     "clip's pitch, Hz": ("clip's pitch, Hz", "全片音高（Hz）"),
     "clip's level, dB of full scale": ("clip's level, dB of full scale", "全片音量（dB，相对满刻度）"),
 }

@@ -16,12 +16,13 @@ from emotion_qwen.analysis.request import Request
 from emotion_qwen.errors import MediaError, SettingsError
 from emotion_qwen.faces import Detections, ScriptedDetector
 from emotion_qwen.media.clip import Sources
-from emotion_qwen.records import EmotionReport, Utterance
+from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport, Utterance
 from emotion_qwen.views.html import compose_page
 from emotion_qwen.views.markdown import as_markdown
 from emotion_qwen.views.render import as_json, show_report
 
-KEYS = [field.name for field in dataclasses.fields(EmotionReport) if field.name != "verification"]  # of reasoning only
+OPTIONAL = OMITTED_IF_EMPTY["EmotionReport"]  # of reasoning and examples only
+KEYS = [field.name for field in dataclasses.fields(EmotionReport) if field.name not in OPTIONAL]
 
 
 @pytest.fixture(scope="module")

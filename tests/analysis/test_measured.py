@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_qwen.analysis.cues import text_cues, voice_cues
+from emotion_qwen.analysis.cues import level_cues, text_cues, voice_cues, word_cues
 from emotion_qwen.analysis.reader import ViewAnswer
 from emotion_qwen.analysis.reading import ClipReading
 from emotion_qwen.analysis.report import conclude, influence, outline
@@ -145,7 +145,8 @@ def tables(prepared: PreparedClip, glimpses: list, shares: dict[tuple[str, ...],
     return SimpleNamespace(
         prepared=prepared, glimpses=glimpses, labels=LABELS, language="en", channels=channels, context="an exam",
         calibration=Calibration(),
-        shares=lambda names: np.stack(shares[key(names)]), clip=lambda names: (clips or {})[key(names)],
+        shares=lambda names: np.stack(shares[key(names)]), answer=lambda names: (clips or {})[key(names)],
+        clip=lambda names: (clips or {})[key(names)],
     )  # fmt: skip
 
 
@@ -209,6 +210,27 @@ def test_a_voice_is_measured_in_its_own_second():
     cues = voice_cues(made, episodes)
     assert [(one.start, one.end) for one in cues] == [(3.0, 5.0), (7.0, 9.0)]  # before 3 s there is no voice
     assert [one.measures["pitch, Hz"] for one in cues] == pytest.approx([120, 260], rel=0.02)
+
+
+def test_a_voice_is_compared_with_recordings_of_others():
+    seconds = np.arange(3 * RATE) / RATE
+    pulses = sum(np.sin(2 * np.pi * 320 * number * seconds) / number for number in (1, 2, 3)).astype(np.float32) * 0.1
+    of = clip(20, wave=np.concatenate([np.zeros(RATE, np.float32), pulses]), sample_rate=RATE, wave_start=2.0)
+    made = tables(PreparedClip(of, of, (), voice=((3.0, 6.0),)), [], {("picture", "sound"): []})
+    (cue,) = level_cues(made)
+    assert (cue.modality, cue.start, cue.end) == ("sound", 3.0, 6.0)
+    assert "pitch high (320 Hz, usually" in cue.text and "; jitter low (0.0 %, usually" in cue.text
+    assert cue.measures["pitch, Hz"] == pytest.approx(320, rel=0.02) and cue.measures["jitter, %"] < 1
+    assert level_cues(tables(PreparedClip(of, of, ()), [], {("picture", "sound"): []})) == []  # no voice
+
+
+def test_the_strongest_word_of_an_utterance_is_a_cue():
+    said = (Utterance(0.0, 1.0, "I am scared to death"), Utterance(2.0, 3.0, "The table is there"))
+    of = clip(10, utterances=said)
+    (cue,) = word_cues(tables(PreparedClip(of, of, ()), [], {("words",): []}))
+    assert (cue.modality, cue.start, cue.end, cue.kind) == ("words", 0.0, 1.0, "measured")
+    assert cue.text == "“scared”: this word is more than 20 times as frequent in texts of fear as in others."
+    assert cue.measures["times as frequent"] > 100
 
 
 def test_no_voice_cue_where_no_voice_is_active():

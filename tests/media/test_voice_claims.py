@@ -10,16 +10,20 @@ from tests.ver.films import tone
 
 from emotion_qwen.media.prosody import Prosody, prosody_of
 from emotion_qwen.media.voice_claims import (
+    LEVEL_UNITS,
     MEASURED,
     PHRASES,
+    REFERENCE,
     SCALES,
     UNITS,
     VoiceClaim,
+    level_measures,
     voice_claims,
     voice_claims_in,
+    voice_levels,
     voice_word,
 )
-from emotion_qwen.strings import VOICE_CLAIMS, VOICE_WORDS
+from emotion_qwen.strings import VOICE_CLAIMS, VOICE_LEVELS, VOICE_WORDS
 
 USUAL = Prosody(level=-25.0, pitch=180.0, spread=2.0, voiced=0.6, rate=4.0, pauses=1, longest_pause=0.4)
 
@@ -86,3 +90,21 @@ def test_every_phrase_is_found_again_as_its_own_word(language):
     assert voice_claims_in(" ".join(phrase for phrase, _ in phrases), language) == [word for _, word in phrases]
     assert {MEASURED[word] for word in PHRASES} == set(SCALES) - {"level"}
     assert voice_claims_in("the pitch is lower. the pace is moderately quick", "en") == [], "words end where they end"
+
+
+def test_levels_are_low_and_high_outside_the_quartiles_of_other_recordings():
+    assert REFERENCE.keys() == LEVEL_UNITS.keys() == VOICE_LEVELS.keys()
+    assert all(low < high for low, high in REFERENCE.values())
+    (low, high), (_, spread) = REFERENCE["pitch"], REFERENCE["spread"]
+    measured = {"pitch": high + 1, "spread": spread, "jitter": REFERENCE["jitter"][0] - 0.01}
+    assert [(each.name, each.level) for each in voice_levels(measured)] == [
+        ("pitch", "high"), ("spread", "middle"), ("jitter", "low"),
+    ]  # fmt: skip
+    assert [each.level for each in voice_levels({"pitch": low})] == ["middle"]
+
+
+def test_levels_are_measured_of_voices_only():
+    steady = tone(2.0, 150.0)
+    assert level_measures(steady, 16000)["pitch"] == pytest.approx(150.0, rel=0.02)
+    assert level_measures(steady, 16000)["jitter"] < 0.5
+    assert level_measures(np.zeros(16000, np.float32), 16000) == {}

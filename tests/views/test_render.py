@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.views.reports import HOSTILE, KINDS, face, moving, nobody_seen, picture_only, two, two_people
 
 from emotion_qwen.errors import DataError
-from emotion_qwen.records import Cue, EmotionReport, Verification
+from emotion_qwen.records import Cue, EmotionReport, LabelledExample, Verification
 from emotion_qwen.strings import PHRASES, in_language
 from emotion_qwen.views.html import compose_page
 from emotion_qwen.views.markdown import as_markdown, escape
@@ -35,8 +35,10 @@ def line_of(text: str, start: str) -> str:
 def test_json_is_one_line_with_every_field():
     line = as_json(two_people())
     names = [field.name for field in fields(EmotionReport)]
-    assert "\n" not in line and list(json.loads(line)) == [name for name in names if name != "verification"]
-    verified = replace(two_people(), verification=Verification(None, {}, None, 2, 1, None))
+    optional = ("verification", "examples")
+    assert "\n" not in line and list(json.loads(line)) == [name for name in names if name not in optional]
+    near = (LabelledExample("a.png", "sad", 0.75),)
+    verified = replace(two_people(), verification=Verification(None, {}, None, 2, 1, None), examples=near)
     assert list(json.loads(as_json(verified))) == names  # left out only where it is empty
 
 

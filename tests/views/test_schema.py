@@ -110,8 +110,8 @@ def test_everything_is_closed_named_and_described():
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
     for record in (schema, *schema["$defs"].values()):
         assert record["additionalProperties"] is False and record["description"]
-        optional = OMITTED_IF_EMPTY.get(record["title"])
-        assert record["required"] == [name for name in record["properties"] if name != optional]
+        optional = OMITTED_IF_EMPTY.get(record["title"], ())
+        assert record["required"] == [name for name in record["properties"] if name not in optional]
     told = schema["properties"]
     assert told["gate"]["description"] == 'mean fusion weights, "general" and "emotion".'
     assert schema["$defs"]["Moment"]["properties"]["distribution"]["description"] == "Smoothed."

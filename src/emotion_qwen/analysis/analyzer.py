@@ -128,7 +128,13 @@ class Analyzer:
         return result.report
 
     def reader(self, request: Request) -> ViewReader:
-        """Return a reader of this model for `read`."""
+        """Return a reader of this model for `read`.
+
+        Raises:
+            SettingsError: the examples of the request do not fit; see `ExampleIndex.check`.
+        """
+        if request.examples is not None:
+            request.examples.check(request.label_set, self.made_by(request))
         return label_reader(self.engine, request.label_set, request.language, request.about)
 
     def prepare(self, path: str | Path, request: Request = PLAIN) -> PreparedClip:
@@ -177,6 +183,9 @@ class Analyzer:
         began = time.perf_counter()
         able = [reading for reading in readings if not reading.is_empty]
         reader.answers([view for reading in able for view in reading.views()])
+        for reading in able:
+            if reading.request.examples is not None and reading.channels:
+                reading.neighbours = reading.request.examples.nearest(clip_features(reading).pooled)
         outlines = [outline(reading) for reading in able]
         reader.answers([v for reading, facts in zip(able, outlines, strict=True) for v in cue_views(reading, facts)])
         written = write(reader, able, outlines)
@@ -316,6 +325,7 @@ class Analyzer:
             context=reading.context.strip(),
             reasoning=written.steps,
             verification=written.verification,
+            examples=reading.neighbours.examples if reading.neighbours else (),
             provenance=self._provenance(reading, written, conclusion.label),
         )
 
@@ -347,6 +357,8 @@ class Analyzer:
             "warnings": [file_warning(text, reading.language) for text in clip.warnings],
             "took": 0.0,  # seconds, set when everything is done
         }
+        if reading.request.examples is not None:
+            facts["examples"] = reading.request.examples.summary
         say, phrases = in_language(SENTENCES, reading.language), in_language(PHRASES, reading.language)
         if facts["label_set_trained"] is False:
             key = "untrained_own" if labels.source == OWN else "untrained_set"

@@ -2,9 +2,10 @@
 
 A face cue covers a region of the face with the blank colour, in the frame with the episode's largest share, and scores
 that frame again: the decrease of the label's share measures the contribution of the region. A voice cue compares level
-and pitch around an episode's peak with the whole clip, where a voice is active. A cue from words or context gives the
-change of the share when they are omitted; a change below `EFFECT` gives no cue. All sentences are composed from the
-measurements, never written by the model.
+and pitch around an episode's peak with the whole clip, where a voice is active; another compares the voice of the whole
+clip with recordings of other people. A cue from words or context gives the change of the share when they are omitted; a
+change below `EFFECT` gives no cue. Of each utterance, the word that is the strongest evidence of an emotion is another
+cue (`verify.word_table`). All sentences are composed from the measurements, never written by the model.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from emotion_qwen.analysis.reading import PICTURE, ClipReading
 from emotion_qwen.engine.encoding import View
 from emotion_qwen.faces.capture import RIGHTED_FROM
 from emotion_qwen.media.voice import Voice, measure
+from emotion_qwen.media.voice_claims import LEVEL_UNITS, REFERENCE, level_measures, voice_levels
 from emotion_qwen.prepare import PersonPictures
 from emotion_qwen.records import MEASURED, Cue, Episode, FaceTrack, Utterance
-from emotion_qwen.strings import SENTENCES, in_language
+from emotion_qwen.strings import SENTENCES, VOICE_LEVELS, in_language
+from emotion_qwen.taxonomy import label_set
+from emotion_qwen.verify.verifier import EMOTIONS
+from emotion_qwen.verify.word_table import LARGEST, WordTable
 
 REGIONS: dict[str, tuple[float, float]] = {"brows and eyes": (0.15, 0.5), "mouth": (0.62, 1.0)}
 """Region of an upright face crop -> its first and last row, as shares of the crop's side."""
@@ -146,6 +151,30 @@ def _voice_cue(reading: ClipReading, span: tuple[float, float], whole: Voice) ->
     return Cue("sound", span[0], span[1], text, MEASURED, measures)
 
 
+def level_cues(reading: ClipReading) -> list[Cue]:
+    """Compare the voice of the whole clip with recordings of acted speech; nothing where it is as usual."""
+    clip, spans = reading.prepared.clip, reading.prepared.voice
+    if clip.wave is None or not spans or "sound" not in reading.channels:
+        return []
+    start, end = spans[0][0], spans[-1][1]
+    first, last = (max(round((time - clip.wave_start) * clip.sample_rate), 0) for time in (start, end))
+    measures = level_measures(clip.wave[first:last], clip.sample_rate)
+    texts, names = (in_language(table, reading.language) for table in (SENTENCES, VOICE_LEVELS))
+    unusual = [level for level in voice_levels(measures) if level.level != "middle"]
+    sentences = [
+        texts[f"level_{level.level}"].format(
+            name=names[level.name], value=f"{level.value:.{0 if level.value >= 100 else 1}f}",
+            unit=LEVEL_UNITS[level.name], low=f"{REFERENCE[level.name][0]:g}", high=f"{REFERENCE[level.name][1]:g}",
+        )
+        for level in unusual
+    ]  # fmt: skip
+    if not sentences:
+        return []
+    text = texts["cue_levels"].format(levels=texts["level_and"].join(sentences))
+    values = {f"{name}, {LEVEL_UNITS[name]}": value for name, value in measures.items()}
+    return [Cue("sound", start, end, text, MEASURED, values)]
+
+
 def text_cues(reading: ClipReading, column: int) -> list[Cue]:
     """Measure how omitting the words changes the answer while they are said, and the context that of the clip.
 
@@ -168,6 +197,21 @@ def text_cues(reading: ClipReading, column: int) -> list[Cue]:
     if "context" in everything and rest:
         utterance = Utterance(0.0, clip.duration, reading.context.strip())
         cues += _text_cue(reading, "context", utterance, column, reading.clip(everything), reading.clip(rest))
+    return cues
+
+
+def word_cues(reading: ClipReading) -> list[Cue]:
+    """Return the strongest word of each utterance with how much more frequent it is in texts of one emotion."""
+    table, texts = WordTable.load(), in_language(SENTENCES, reading.language)
+    names = dict(zip(EMOTIONS, label_set("fer7").names(reading.language), strict=True))
+    cues = []
+    for utterance in reading.prepared.clip.utterances if "words" in reading.channels else ():
+        for strongest in table.evidence(utterance.text)[:1]:
+            form = "cue_word" if strongest.ratio <= LARGEST else "cue_frequent_word"
+            ratio = min(strongest.ratio, LARGEST)
+            text = texts[form].format(word=strongest.word, ratio=ratio, label=names[strongest.emotion])
+            measures = {"times as frequent": strongest.ratio}
+            cues.append(Cue("words", utterance.start, utterance.end, text, MEASURED, measures))
     return cues
 
 

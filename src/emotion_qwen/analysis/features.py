@@ -16,7 +16,7 @@ import numpy as np
 from emotion_qwen.analysis.movements import crop_actions
 from emotion_qwen.analysis.report import weights
 from emotion_qwen.errors import DataError, printable
-from emotion_qwen.files import write_whole
+from emotion_qwen.files import differing, write_whole
 
 if TYPE_CHECKING:
     from emotion_qwen.analysis.reading import ClipReading
@@ -171,13 +171,6 @@ def action_errors(path: Path) -> dict[str, dict[str, float]]:
         DataError: the file is not a features file.
     """
     return _read(path)[0]["made"].get("facial_actions", {})
-
-
-def differing(wanted: dict[str, Any], earlier: dict[str, Any]) -> str:
-    """Return the settings that differ between two runs; the name of the model may differ, its weights may not."""
-    keys = [key for key in wanted if key != "model" and earlier.get(key) != wanted[key]]
-    short = {key: not isinstance(wanted[key], dict) for key in keys}
-    return "; ".join(f"{key} {earlier.get(key)!r}, now {wanted[key]!r}" if short[key] else key for key in keys)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

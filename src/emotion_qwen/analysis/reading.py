@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from emotion_qwen.errors import MediaError
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.records import CHANNELS, EVOKED, PEOPLE, WHOLE
 from emotion_qwen.taxonomy import LabelSet
+
+if TYPE_CHECKING:
+    from emotion_qwen.analysis.examples import Neighbours
 
 PICTURE = ("picture",)
 
@@ -51,6 +55,8 @@ class ClipReading:
     """Glimpse -> the views of its face with regions covered, created by `cues`."""
     gates: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     """(G, 2) fusion weights of the glimpses' pictures, once they were scored; zeros without a picture."""
+    neighbours: Neighbours | None = None
+    """The labelled clips most like this one, once they were looked up; None without an index."""
 
     def __post_init__(self) -> None:
         if self.about == EVOKED:  # the original picture, without capture and crops
@@ -117,7 +123,7 @@ class ClipReading:
     def calibrated(self) -> bool:
         """Whether the shares are calibrated probabilities: every channel was fitted, also for this label set."""
         fitted = self.labels.name in self.calibration.label_sets and self.calibration.weighs(self.channels)
-        return self.about == PEOPLE and fitted
+        return self.about == PEOPLE and fitted and self.neighbours is None
 
     def views(self) -> list[View]:
         """Return the views that a report needs, of the glimpses and of the clip.
@@ -172,6 +178,11 @@ class ClipReading:
         if self._shows_whole(key) and key not in self._whole:
             self._whole[key] = self._read([self.whole], key)[0][0]
         return self.pool(self.shares(key), self._whole.get(key))
+
+    def answer(self, channels: Collection[str]) -> np.ndarray:
+        """Return the (K,) distribution of the clip by the given channels and the labels of its neighbours, if any."""
+        shares = self.clip(channels)
+        return shares if self.neighbours is None else combine((shares, self.neighbours.opinion))
 
     def pool(self, values: np.ndarray, whole: np.ndarray | None) -> np.ndarray:
         """Pool values of the glimpses into a value of the clip.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion_qwen.analysis import moments as windowing
-from emotion_qwen.analysis.cues import covered_views, face_cues, text_cues, voice_cues
+from emotion_qwen.analysis.cues import covered_views, face_cues, level_cues, text_cues, voice_cues, word_cues
 from emotion_qwen.analysis.movements import movements, person_actions
 from emotion_qwen.analysis.presence import SHORTEST, Span, appearances, bridged, merged, outside, whole_span
 from emotion_qwen.analysis.reading import PICTURE, ClipReading
@@ -73,7 +73,7 @@ def conclude(reading: ClipReading) -> Conclusion:
     channels, people = reading.channels, tuple(reading.people)
     if not channels:
         return Conclusion(None, {}, unanswered(reading), weights(reading.gates), (), people)
-    pooled = reading.clip(channels)
+    pooled = reading.answer(channels)
     label = reading.labels.labels[int(pooled.argmax())]
     return Conclusion(label, named(reading.labels, pooled), "", weights(reading.gates), channels, people)
 
@@ -236,7 +236,7 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
 
     Without any channel, all labels have the same share.
     """
-    labels, pooled = reading.labels, reading.clip(reading.channels)
+    labels, pooled = reading.labels, reading.answer(reading.channels)
     leading = int(pooled.argmax())
     counts = reading.calibration.weights(reading.channels)
     channels = []
@@ -246,7 +246,7 @@ def influence(reading: ClipReading) -> tuple[Channel, ...]:
             continue
         alone = reading.clip((channel,))
         rest = tuple(name for name in reading.channels if name != channel)
-        without = reading.clip(rest) if rest else np.full(len(pooled), 1 / len(pooled))
+        without = reading.answer(rest) if rest else np.full(len(pooled), 1 / len(pooled))
         moved = float(np.log(max(pooled[leading], 1e-9)) - np.log(max(without[leading], 1e-9)))
         favoured = labels.labels[int(alone.argmax())]
         flat = alone.max() * len(alone) < SAYING
@@ -302,7 +302,9 @@ def find_cues(reading: ClipReading, facts: Outline) -> tuple[Cue, ...]:
     for pictures, episodes in _of_people(reading, facts):
         cues += face_cues(reading, pictures, episodes)
     leading = reading.labels.labels.index(facts.conclusion.label)
+    cues += level_cues(reading)
     cues += voice_cues(reading, facts.episodes or (_throughout(reading, facts.conclusion.label),))
+    cues += word_cues(reading)
     cues += text_cues(reading, leading)
     return tuple(sorted(cues, key=lambda cue: (cue.start, CHANNELS.index(cue.modality))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.analysis.reasoning import Reasoning
@@ -13,6 +13,9 @@ from emotion_qwen.media.clip import Sources
 from emotion_qwen.questions import LANGUAGES
 from emotion_qwen.records import ABOUT, EVOKED, PEOPLE
 from emotion_qwen.taxonomy import LabelSet, chosen_labels
+
+if TYPE_CHECKING:
+    from emotion_qwen.analysis.examples import ExampleIndex
 
 ABSTAIN_BELOW = 0.4
 """Default confidence below which a report abstains."""
@@ -40,6 +43,8 @@ class AnalysisOptions(TypedDict, total=False):
     about: str
     """"people" asks what people show; "whole" also answers from whole frames and all sound where nobody is found;
     "evoked" asks what the picture as a whole evokes in viewers."""
+    examples: ExampleIndex | None
+    """Labelled clips with which the clip is compared, from `ExampleIndex.read`; None compares it with none."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Request:
     abstain_below: float = ABSTAIN_BELOW
     reasoning: Reasoning | str | None = None
     about: str = PEOPLE
+    examples: ExampleIndex | None = None
 
     def __post_init__(self) -> None:
         if self.language not in LANGUAGES:

@@ -98,6 +98,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--seed", type=int, default=None, help="Random seed of the reasoning, for a temperature above 0.")
 @click.option("--whole-picture", is_flag=True, help="Answer from whole frames and all sound where nobody is found.")
 @click.option("--evoked", is_flag=True, help="Ask what the picture evokes in viewers, not what people show.")
+@click.option("--examples", type=PATH, default=None, help="Compare with the labelled clips of an `index` folder.")
 @click.option("--demo", is_flag=True, help="Analyze a short built-in clip of an astronaut.")
 @_source_options
 @_model_options
@@ -135,8 +136,8 @@ def analyze(
     from emotion_qwen.batch.folder import Results, analyze_all, made_by
     from emotion_qwen.views.render import save_picture
 
-    _quiet()
-    request_options["reasoning"] = _reasoning(*thought)
+    quiet()
+    request_options |= {"reasoning": _reasoning(*thought), "examples": _examples(options.pop("examples"))}
     request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
@@ -226,7 +227,15 @@ def _reasoning(form: str | None, temperature: float | None, seed: int | None) ->
     return None if form is None else Reasoning(form, Sampling(temperature or 0.0, seed or 0))
 
 
-def _quiet() -> None:
+def _examples(folder: Path | None) -> Any:
+    """Return the index of labelled examples, or None."""
+    from emotion_qwen.analysis.examples import ExampleIndex
+
+    return None if folder is None else ExampleIndex.read(folder)
+
+
+def quiet() -> None:
+    """Silence the progress bars and warnings of libraries."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the bar for loading weights would interfere with the progress over files
@@ -282,7 +291,7 @@ def ask(
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
 
-    _quiet()
+    quiet()
     analyzer = Analyzer.load(**options)
     sources = analyzer.sources(**chosen)
     answer = analyzer.ask(path, question, speak_as=speak_as, start=start, end=end, sources=sources, context=context)

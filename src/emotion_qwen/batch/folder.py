@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from emotion_qwen.analysis.analyzer import Analysis, Analyzer
-from emotion_qwen.analysis.features import FeatureFile, differing
+from emotion_qwen.analysis.features import FeatureFile
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
 from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
-from emotion_qwen.files import append, json_line, locked, read_journal, write_whole
+from emotion_qwen.files import append, differing, json_line, locked, read_journal, write_whole
 from emotion_qwen.media.speech import Recognizer
 from emotion_qwen.prepare import PreparedClip
 from emotion_qwen.views.render import as_json, rounded
@@ -49,7 +49,10 @@ Result = Analysis | MediaError | InferenceError
 
 def made_by(analyzer: Analyzer, request: Request) -> dict[str, Any]:
     """Return everything except the file that determines a line, as JSON values."""
-    options = {name: value for name, value in vars(request).items() if name not in ("labels", "sources", "reasoning")}
+    apart = ("labels", "sources", "reasoning", "examples")
+    options = {name: value for name, value in vars(request).items() if name not in apart}
+    if request.examples is not None:
+        options["examples"] = request.examples.digest
     options["reasoning"] = None if request.thinking is None else asdict(request.thinking)
     for name, value in vars(request.sources or analyzer.sources()).items():
         described = value.name if isinstance(value, Recognizer) else value

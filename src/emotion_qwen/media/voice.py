@@ -42,20 +42,27 @@ def measure(wave: np.ndarray, rate: int) -> Voice:
         wave: (S,) float mono.
         rate: its sample rate, Hz.
     """
-    length, step = round(FRAME * rate), round(STEP * rate)
+    step = round(STEP * rate)
     parts = (wave[first : first + _BLOCK * step] for first in range(0, len(wave), _BLOCK * step))
     level = _decibels(sum(float(np.square(part, dtype=np.float64).sum()) for part in parts) / max(len(wave), 1))
-    if len(wave) < length:
-        return Voice(float(level), 0.0, 0.0, 0.0)
-    frames = np.lib.stride_tricks.sliding_window_view(wave, length)[::step]  # (F, length)
-    blocks = [_pitches(frames[first : first + _BLOCK], rate) for first in range(0, len(frames), _BLOCK)]
-    pitches, loudness = np.concatenate(blocks, axis=1)
-    voiced = pitches[(pitches > 0) & (loudness >= loudness.max() - QUIET)]
+    pitches = pitch_track(wave, rate)
+    voiced = pitches[pitches > 0]
     if not len(voiced):
         return Voice(float(level), 0.0, 0.0, 0.0)
     middle = float(np.median(voiced))
     spread = float(np.std(12 * np.log2(voiced / middle)))
     return Voice(float(level), middle, spread, len(voiced) / len(pitches))
+
+
+def pitch_track(wave: np.ndarray, rate: int) -> np.ndarray:
+    """Return (F,) pitch in Hz of frames of `FRAME` seconds, one every `STEP`; 0 for those that are not voiced."""
+    length, step = round(FRAME * rate), round(STEP * rate)
+    if len(wave) < length:
+        return np.zeros(0)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, length)[::step]  # (F, length)
+    blocks = [_pitches(frames[first : first + _BLOCK], rate) for first in range(0, len(frames), _BLOCK)]
+    pitches, loudness = np.concatenate(blocks, axis=1)
+    return np.where(loudness >= loudness.max() - QUIET, pitches, 0.0)
 
 
 def _decibels(power: float | np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ from emotion_qwen.views.phrases import (
 )
 from emotion_qwen.views.playhead import HOLE, clip_span, has_picture, is_still, sampling_step
 from emotion_qwen.views.render import as_json
-from emotion_qwen.views.sections import movement_lines, rationale_lines, verification_text
+from emotion_qwen.views.sections import examples_text, movement_lines, rationale_lines, verification_text
 
 MIB = 2**20
 EMBED_LIMIT = 40 * MIB
@@ -99,6 +99,7 @@ def compose_page(report: EmotionReport, shown: Playable | None, sound: dict[str,
         faces=[(person, lines) for person in report.people if (lines := movement_lines(report, person, aids["say"]))],
         reasons=list(rationale_lines(report, aids["say"])),
         verified=verification_text(report, aids["say"]),
+        examples=examples_text(report, aids["say"]),
         nobody=nobody_note(report, aids["say"], pictured=has_picture(report)),
         notes=_notes(report, shown, aids["say"]),
         policy=embedded_policy(style, script, *MEDIA),

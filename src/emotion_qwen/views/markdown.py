@@ -32,6 +32,7 @@ from emotion_qwen.views.sections import (
     certainty,
     channel_cells,
     cue_place,
+    examples_text,
     leading,
     movement_lines,
     rationale_lines,
@@ -229,6 +230,8 @@ def _transcript(report: EmotionReport, say: Phrases) -> Iterator[str]:
 
 def _trust(report: EmotionReport, say: Phrases) -> Iterator[str]:
     lines = [f"- {line}" for line in certainty(report, say)]
+    if examples := examples_text(report, say):
+        lines.append(f"- {escape(examples)}")
     lines += [f"- **{say['warning']}**{say['colon']}{escape(text)}" for text in report.provenance.get("warnings", ())]
     if lines:
         yield f"### {_head('trust', say)}"

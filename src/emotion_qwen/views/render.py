@@ -50,8 +50,9 @@ def as_values(report: EmotionReport) -> dict[str, Any]:
     optional = {"Person": values["people"], "Seen": seen, "Sentence": values["rationale"], "EmotionReport": [values]}
     for name, records in optional.items():
         for record in records:
-            if not record[OMITTED_IF_EMPTY[name]]:
-                del record[OMITTED_IF_EMPTY[name]]
+            for field in OMITTED_IF_EMPTY[name]:
+                if not record[field]:
+                    del record[field]
     try:
         return rounded(values)
     except DataError as error:

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from emotion_qwen.records import OMITTED_IF_EMPTY, EmotionReport
 
-VERSION = "3.1.0"
+VERSION = "3.2.0"
 """Major: readers of the previous version may fail. Minor: additions. Patch: only descriptions."""
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
 _ORDER = ("title", "description", "type", "properties", "required", "additionalProperties")
@@ -69,7 +69,7 @@ def report_schema() -> dict[str, Any]:
     adapter = TypeAdapter(tuple[EmotionReport], config=_CONFIG)
     records = adapter.json_schema(mode="serialization", schema_generator=_Generator)["$defs"]
     for name, optional in OMITTED_IF_EMPTY.items():
-        records[name]["required"].remove(optional)
+        records[name]["required"] = [field for field in records[name]["required"] if field not in optional]
     report = records.pop("EmotionReport")
     return {
         "$schema": GenerateJsonSchema.schema_dialect,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from emotion_qwen.faces.face_claims import PHRASES, PLAIN, FaceClaim
 from emotion_qwen.records import GENERATED, HEAD_ANGLES, Channel, Cue, EmotionReport, FacialMovement, Person, Sentence
-from emotion_qwen.views.phrases import label_name, measurement, ranked, times, word_name
+from emotion_qwen.views.phrases import label_name, measurement, one_line, ranked, times, word_name
 from emotion_qwen.views.playhead import is_still
 
 Phrases = dict[str, str]
@@ -124,3 +124,16 @@ def verification_text(report: EmotionReport, say: Phrases) -> str:
     if verified.reflected is not None:
         clauses.append(say["verified_again"].format(label=label_name(report, verified.reflected)))
     return f"{say['verified']}{say['colon']}{say['semicolon'].join(clauses)}"
+
+
+def examples_text(report: EmotionReport, say: Phrases) -> str:
+    """List the labelled examples nearest to the clip; "" without any."""
+    if not report.examples:
+        return ""
+    each = [
+        say["aside"].format(
+            what=f"{label_name(report, example.label)} {example.distance:.2f}", aside=one_line(example.source)
+        )
+        for example in report.examples
+    ]
+    return f"{say['examples']}{say['colon']}{say['semicolon'].join(each)}"

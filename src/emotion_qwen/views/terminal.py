@@ -36,6 +36,7 @@ from emotion_qwen.views.sections import (
     certainty,
     channel_cells,
     cue_place,
+    examples_text,
     leading,
     movement_lines,
     rationale_lines,
@@ -294,8 +295,9 @@ def transcript(report: EmotionReport, say: Phrases) -> RenderableType | None:
 
 def trust(report: EmotionReport, say: Phrases) -> RenderableType:
     """Return the confidence of the answer, the gate weights, and the warnings."""
-    warned = warning_lines(report, say)
-    return Group(*(Text(line) for line in certainty(report, say)), *([] if warned is None else [warned]))
+    warned, examples = warning_lines(report, say), examples_text(report, say)
+    lines = [*certainty(report, say), *([examples] if examples else [])]
+    return Group(*(Text(line) for line in lines), *([] if warned is None else [warned]))
 
 
 def warning_lines(report: EmotionReport, say: Phrases, most: int | None = None) -> RenderableType | None:
