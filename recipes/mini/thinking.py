@@ -48,7 +48,7 @@ OTHER = {
     "zh": ("对方感到{word}。", "对方感到{word}：{evidence}。"),
 }
 """Without and with evidence."""
-OWN = {
+OWN: dict[str, dict[str, tuple[str, ...]]] = {
     "pleasant": {"en": ("I am glad about it.", "It makes me glad, too."), "zh": ("我也替对方高兴。",)},
     "unpleasant": {"en": ("It touches me.", "I am concerned."), "zh": ("我感到担心。", "我很同情。")},
     "neither": {"en": ("I feel calm about it.",), "zh": ("我心情平静。",)},
@@ -57,12 +57,12 @@ MANAGING = {
     "en": ("I stay calm and listen.", "I put my own feeling aside and pay attention."),
     "zh": ("我保持冷静，认真倾听。", "我先放下自己的感受。"),
 }
-INFLUENCE = {
+INFLUENCE: dict[str, dict[str, tuple[str, ...]]] = {
     "pleasant": {"en": ("Sharing the joy helps.",), "zh": ("一起分享喜悦会有帮助。",)},
     "unpleasant": {"en": ("Being heard and taken seriously helps.",), "zh": ("被倾听、被重视会有帮助。",)},
     "neither": {"en": ("A friendly question helps to go on.",), "zh": ("一个友好的问题有助于继续交谈。",)},
 }
-REPLIES = {
+REPLIES: dict[str, dict[str, tuple[str, ...]]] = {
     "happiness": {"en": ("That is lovely to see! What made you so happy?", "I am happy for you. Tell me more!"),
                   "zh": ("看到你这么高兴真好！发生了什么好事？", "真为你高兴，快跟我说说！")},
     "sadness": {"en": ("I am sorry that you are sad. Do you want to talk about it?",

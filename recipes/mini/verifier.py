@@ -71,6 +71,12 @@ F1 by emotion: {classes}.
 
 {described}
 
+## Words
+
+`word_table.json` counts in how many of GoEmotions' training comments (39,551 with one of the seven emotions) a word
+stands, by emotion. Reports cite it for words that are said. English only; Apache-2.0; made by
+`recipes/evidence.py words`.
+
 ## Data and terms
 
 `Apache-2.0 AND LicenseRef-research-weights`: see [LICENSE-WEIGHTS](LICENSE-WEIGHTS).
