@@ -23,10 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
     "fetch": ("emotion_qwen.fetch.commands:fetch", "Download a part that is not in the package."),
     "convert": ("emotion_qwen.convert.commands:convert", "Convert another checkpoint to an Emotion-Qwen folder."),
-    "data": (
-        "emotion_qwen.data.commands:data",
-        "Check training manifests, import other formats into one, and export one to them.",
-    ),
+    "data": ("emotion_qwen.data.commands:data", "Check, import and export training manifests."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),
     "forgetting": (
@@ -39,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "verify": (
         "emotion_qwen.evaluation.verify_commands:verify",
-        "Check whether explanations are true to their labels and clips.",
+        "Check explanations against labels and clips.",
     ),
     "serve": ("emotion_qwen.serving.commands:serve", "Serve a chat API, reports and a page."),
     "doctor": ("emotion_qwen.doctor:doctor", "Print versions, devices, optional and missing parts."),
