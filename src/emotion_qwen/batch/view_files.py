@@ -93,10 +93,10 @@ class ViewFiles:
         Raises:
             StorageError: the index cannot be written.
         """
-        from emotion_qwen.views.index import write_index
-
         if self.index is None:
             return
+        from emotion_qwen.views.index import write_index
+
         given = {printable(file): file for file in self.names}
         others = [Path(source) for source in earlier if source not in given]
         names = {**view_names([*self.names, *others], [INDEX]), **self.names}
