@@ -120,6 +120,7 @@ PHRASES: Strings = {
     # people
     "seen": ("seen", "出现"),
     "frames": ("frames", "帧"),
+    "frame_used": ("1 frame", "1 帧"),
     "frames_used": ("{count} frames", "{count} 帧"),
     "took": ("analyzed in {seconds:.1f} s", "分析用时 {seconds:.1f} 秒"),
     "feels": ("shows", "表现为"),

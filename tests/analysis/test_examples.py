@@ -99,6 +99,13 @@ def test_an_index_is_read_as_it_was_written_and_damage_is_named(tmp_path):
         ExampleIndex.read(tmp_path)
 
 
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(DataError, match="nowhere.* does not exist; give a folder that `emotion-qwen index` wrote"):
+        ExampleIndex.read(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="does not exist; expected a folder of labels, or a table of files"):
+        labelled_clips(tmp_path / "nowhere", label_set("fer7"))
+
+
 def test_other_labels_and_other_models_are_refused():
     index, labels = small_index(), label_set("dfew7")
     with pytest.raises(SettingsError, match="have the labels happy,sad,angry, asked for are happy,sad,neutral"):

@@ -104,6 +104,8 @@ class ExampleIndex:
         from safetensors import SafetensorError, safe_open
 
         path = folder / FILE
+        if not path.is_file():
+            raise DataError(f"{str(path)!r} does not exist; give a folder that `emotion-qwen index` wrote")
         try:
             with safe_open(str(path), "numpy") as file:
                 facts = file.metadata() or {}

@@ -57,6 +57,8 @@ def labelled_clips(source: Path, labels: LabelSet) -> list[LabelledClip]:
         DataError: the source has no labelled clip, an unknown label or split, or a table lacks a column.
         MediaError: a folder of a label has no clip.
     """
+    if not source.exists():
+        raise DataError(f"{str(source)!r} does not exist; expected a folder of labels, or a table of files and labels")
     if source.is_dir():
         folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
         rows = [

@@ -314,7 +314,11 @@ def origin(report: EmotionReport, say: Phrases) -> RenderableType:
     facts = report.provenance
     parts = [f"{facts['model']}"] if "model" in facts else []
     parts += [f"{say[name]} {facts[name]}" for name in ("weights", "label_set") if name in facts]
-    parts += [say["frames_used"].format(count=facts["frames"])] if "frames" in facts else []
+    parts += (
+        [say["frame_used" if facts["frames"] == 1 else "frames_used"].format(count=facts["frames"])]
+        if "frames" in facts
+        else []
+    )
     parts += [say["took"].format(seconds=facts["took"])] if "took" in facts else []
     limits = say["between"].join((say["limits"], say["limits_more"]))
     return Group(Text(one_line(say["comma"].join(parts)), "dim"), Text(limits, "dim"))
