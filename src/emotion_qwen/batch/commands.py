@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -27,7 +27,11 @@ from emotion_qwen.settings import ClipSettings
 from emotion_qwen.taxonomy import LABEL_SETS, chosen_labels
 from emotion_qwen.views.outputs import check_outputs
 
+if TYPE_CHECKING:
+    from emotion_qwen.analysis.analyzer import Analyzer
+
 FAILED = 2
+REQUESTED = ("start", "end", "fps", "window", "context")
 SOURCES = ("audio", "audio_track", "transcript", "subtitle_track", "transcribe", "encoding")
 PATH = click.Path(path_type=Path)
 _POSITIVE = click.FloatRange(0, min_open=True)
@@ -39,7 +43,9 @@ TABLES = (".csv", ".xlsx", ".parquet")
 def _model_options(command: Callable) -> Callable:
     for option in (
         click.option(
-            "--model", default=None, help="nano, mini (if fetched), a model or adapter folder, or a hub name."
+            "--model",
+            default=None,
+            help="nano, mini (if fetched), a folder, a hub name, or openai:NAME@http://host/v1.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps"),
         click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16, float16"),
@@ -121,14 +127,12 @@ def analyze(
     output, table = _lines_and_table(options.pop("output"))
     if picture and (message := "--json" if as_lines else "--output" if output else ""):
         raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
-    if evoked and whole_picture:
-        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+    about = _about(evoked, whole_picture)
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
-    request_options = {name: options.pop(name) for name in ("start", "end", "fps", "window", "context")}
+    request_options = {"about": about, **{name: options.pop(name) for name in REQUESTED}}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
-    if abstain_below is not None:
-        request_options["abstain_below"] = abstain_below
+    request_options |= {} if abstain_below is None else {"abstain_below": abstain_below}
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
     from emotion_qwen.analysis.report import other_language
@@ -138,7 +142,6 @@ def analyze(
 
     quiet()
     request_options |= {"reasoning": _reasoning(*thought), "examples": _examples(options.pop("examples"))}
-    request_options["about"] = EVOKED if evoked else WHOLE if whole_picture else PEOPLE
     views = ViewFiles.of(targets, files)
     single = {"output": output, "table": table and table.path, "features": features, "picture": picture}
     check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
@@ -146,8 +149,11 @@ def analyze(
     if not analyzer.hears and not demo:  # sounds in folders are only for models with audio input
         views = ViewFiles.of(targets, files := find_media(paths))
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
+    if features:
+        analyzer.check_features("--features")
     results = Results(made_by(analyzer, request), output, features)
     waiting = results.waiting(files)
+    _tell_remote(analyzer, len(waiting), len(request.label_set.labels))
     console, failures, unsaved = Console(record=picture is not None), [], []
     shown = Following(len(waiting))
     clips = analyze_all(analyzer, waiting, request, workers, shown.stage)
@@ -184,6 +190,12 @@ def analyze(
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
 
+def _about(evoked: bool, whole_picture: bool) -> str:
+    if evoked and whole_picture:
+        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+    return EVOKED if evoked else WHOLE if whole_picture else PEOPLE
+
+
 def _lines_and_table(output: Path | None) -> tuple[Path | None, ExportTarget | None]:
     """Return the file of reports, one per line, that a second run continues, and the table made of it, if any.
 
@@ -206,6 +218,16 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
     entries = ReportFiles([output])
     export_reports(entries, survey(entries), table, files)
     return table.path
+
+
+def _tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
+    """Say before a run where pictures are sent, and what it costs at most; nothing for a model on this machine."""
+    from emotion_qwen.engine.endpoint import EndpointEngine
+
+    engine = analyzer.engine
+    if isinstance(engine, EndpointEngine):
+        place, cost = engine.client.service.url, engine.cost(clips, labels)
+        print(f"pictures of people are sent to {place}: {cost}", file=sys.stderr, flush=True)
 
 
 def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:

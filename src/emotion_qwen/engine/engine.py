@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import BatchFeature, LogitsProcessorList
 
+from emotion_qwen.convert.loading import load_model
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import (
@@ -36,7 +37,6 @@ from emotion_qwen.engine.scoring import AnswerScorer, AnswerScores, BatchScores,
 from emotion_qwen.engine.vocabulary import Vocabulary
 from emotion_qwen.errors import CheckpointError, RequestError, SettingsError, ShapeError, unknown_choice
 from emotion_qwen.model import EmotionQwenForConditionalGeneration
-from emotion_qwen.model.loading import load_model
 from emotion_qwen.model.modeling import MEDIA, SOUND
 from emotion_qwen.model.source import NANO, NANO_NAME, find_model
 from emotion_qwen.processing import EmotionQwenProcessor
@@ -112,6 +112,8 @@ class Engine:
         widen(model.to(place))
         return cls(model, processor, source.name, source.folder)
 
+    has_features = True
+    """Whether hidden states, gates and mean tokens of views are known."""
     written_together = BATCH
     """Maximum number of answers per batch of `write`."""
     tokens_together = TOKENS
@@ -312,6 +314,27 @@ class Engine:
         for _, inputs in self._batches(views, question, system, self.written_together):
             texts += self._generate(inputs, max_new_tokens, sampling, grammar, first=len(texts))
         return texts
+
+    @torch.inference_mode()
+    def score_continuation(self, messages: Sequence[dict[str, Any]], answer: str) -> tuple[int, list[int], list[float]]:
+        """Score an answer token by token as the continuation of a conversation with any number of visuals and turns.
+
+        Returns:
+            The number of tokens of the prompt, the tokens of the answer and their log-likelihoods.
+
+        Raises:
+            RequestError: the answer has no token, or prompt and answer are longer than the model's context.
+        """
+        (tokens,) = self._tokens([answer])
+        inputs = self.processor.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True)
+        inputs = inputs.to(self.device)
+        length = inputs["input_ids"].shape[1]
+        if not tokens:
+            raise RequestError(f"{answer!r} has no token to score; give a longer text")
+        self._check_length(length + len(tokens))
+        beginnings = [tokens[: place + 1] for place in range(len(tokens))]
+        (sums,) = self._score_batch(AnswerScorer(self.model), inputs, [beginnings]).log_likelihood.tolist()
+        return length, tokens, [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
 
     @torch.inference_mode()
     def chat(self, messages: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> str:

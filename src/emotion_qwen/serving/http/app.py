@@ -34,19 +34,10 @@ from emotion_qwen.serving.http.description import (
     openapi_document,
 )
 from emotion_qwen.serving.http.live import serve_live
-from emotion_qwen.serving.http.protocol import (
-    AnalyzeOptions,
-    AnalyzeRequest,
-    ChatCompletion,
-    ChatRequest,
-    ClipOptions,
-    Features,
-    FeaturesRequest,
-    ModelCard,
-    ModelList,
-    State,
-)
+from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ChatRequest, ClipOptions, FeaturesRequest
 from emotion_qwen.serving.http.reports import ReportJob
+from emotion_qwen.serving.http.responses import ChatCompletion, Features, ModelCard, ModelList, State
+from emotion_qwen.serving.http.scoring import scored_answer, served_facts
 from emotion_qwen.serving.http.security import Guard
 from emotion_qwen.serving.http.streams import ClientGone, EventStream, while_listening
 from emotion_qwen.serving.limits import ServeSettings
@@ -161,7 +152,7 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
         trained = analyzer.engine.training_facts().get("label_sets", [])
         return ModelCard(
             id=service.name, created=service.started, context_length=service.scheduler.context, hears=analyzer.hears,
-            label_sets=list(trained),
+            label_sets=list(trained), emotion=served_facts(analyzer.engine),
         )  # fmt: skip
 
     @app.get("/v1/models", tags=["chat"], responses=ERRORS)
@@ -183,6 +174,8 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     async def chat(request: Request, body: ChatRequest) -> Any:
         """Answer a conversation that may contain pictures, videos and sounds."""
+        if body.prompt_logprobs is not None:
+            return await while_listening(request, scored_answer(service, body))
         answer = Answer(service, body)
         try:
             await while_listening(request, answer.start())

@@ -18,24 +18,26 @@ from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.records import Clip
 from emotion_qwen.serving.failures import ApiError
 from emotion_qwen.serving.http.protocol import (
-    AnswerMessage,
     AudioPart,
-    ChatChunk,
-    ChatCompletion,
     ChatRequest,
-    Choice,
-    ChoiceLogprobs,
-    ChunkChoice,
-    Delta,
     ImagePart,
     Message,
     RefusalPart,
     TextPart,
+    TurnPart,
+    VideoPart,
+)
+from emotion_qwen.serving.http.responses import (
+    AnswerMessage,
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
     TokenLogprob,
     TopLogprob,
-    TurnPart,
     Usage,
-    VideoPart,
 )
 from emotion_qwen.serving.intake.media_input import decode_base64, to_file
 from emotion_qwen.serving.scheduling.generation import Generation, GenerationOutput, Options, TokenShare
