@@ -33,6 +33,7 @@ from emotion_qwen.serving.http.description import (
     MEDIUM_ERRORS,
     openapi_document,
 )
+from emotion_qwen.serving.http.forwarding import as_events, forwarded_answer
 from emotion_qwen.serving.http.live import serve_live
 from emotion_qwen.serving.http.protocol import AnalyzeOptions, AnalyzeRequest, ChatRequest, ClipOptions, FeaturesRequest
 from emotion_qwen.serving.http.reports import ReportJob
@@ -174,6 +175,10 @@ def _add_chat_routes(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     async def chat(request: Request, body: ChatRequest) -> Any:
         """Answer a conversation that may contain pictures, videos and sounds."""
+        if service.remote is not None:
+            forwarded = await while_listening(request, forwarded_answer(service, service.remote, body))
+            usage = body.stream_options is not None and body.stream_options.include_usage
+            return EventStream(as_events(forwarded, usage), lambda: None) if body.stream else forwarded
         if body.prompt_logprobs is not None:
             return await while_listening(request, scored_answer(service, body))
         answer = Answer(service, body)
@@ -285,7 +290,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             return Response(status_code=499)
         api_error = as_api_error(error)
         if api_error.status >= 500 and api_error is not error:
-            log.error("a request failed: %s", type(error).__name__)
+            log.error("a request failed: %s", error if api_error.status == 502 else type(error).__name__)
         service: Service = request.app.state.service
         if api_error.code in ("invalid_media", "media_too_large", "media_refused", "url_refused"):
             service.metrics.refused_media.labels(api_error.code).inc()
