@@ -10,6 +10,8 @@ from emotion_qwen.taxonomy import label_set
 
 
 class ScriptedEngine:
+    has_features = True
+
     """Answers with fixed likelihoods: one table for seen visuals, one row for the blank."""
 
     def __init__(self, seen, blank, tokens, facts=None):

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from emotion_qwen.client import CallError, ChatClient, ChatService, Reply, parse_endpoint
+from emotion_qwen.engine.batches import per_view
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.encoding import Part, View, parts_of
 from emotion_qwen.engine.engine import Engine
@@ -36,7 +37,7 @@ from emotion_qwen.engine.label_shares import candidates, first_token_scores, nam
 from emotion_qwen.engine.sampling import Sampler, Sampling
 from emotion_qwen.engine.scoring import WordScores
 from emotion_qwen.engine.wire import FRAMES, wire_content
-from emotion_qwen.errors import InferenceError, SettingsError, ShapeError, listed
+from emotion_qwen.errors import InferenceError, SettingsError, listed
 from emotion_qwen.settings import ClipSettings, HearingSettings
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -403,13 +404,8 @@ class EndpointEngine(Engine):
     def _conversations(
         self, views: Sequence[View], question: str | Sequence[str], system: str | Sequence[str]
     ) -> list[list[dict[str, Any]]]:
-        questions = [question] * len(views) if isinstance(question, str) else list(question)
-        systems = [system] * len(views) if isinstance(system, str) else list(system)
-        if not len(questions) == len(systems) == len(views):
-            raise ShapeError(
-                f"{len(questions)} questions and {len(systems)} system messages for {len(views)} views; give one for "
-                "all, or one for each"
-            )
+        questions = per_view(question, len(views), "questions")
+        systems = per_view(system, len(views), "system messages")
         conversations: list[list[dict[str, Any]]] = []
         for view, text, before in zip(views, questions, systems, strict=True):
             content = wire_content([*parts_of(view), {"type": "text", "text": text}])

@@ -17,6 +17,7 @@ import torch
 from transformers import BatchFeature, LogitsProcessorList
 
 from emotion_qwen.convert.loading import load_model
+from emotion_qwen.engine.batches import SHARED, TOKENS, by_visual, fitting, per_view
 from emotion_qwen.engine.calibration import Calibration
 from emotion_qwen.engine.constrained import SchemaGuide
 from emotion_qwen.engine.encoding import (
@@ -40,11 +41,10 @@ from emotion_qwen.model import EmotionQwenForConditionalGeneration
 from emotion_qwen.model.modeling import MEDIA, SOUND
 from emotion_qwen.model.source import NANO, NANO_NAME, find_model
 from emotion_qwen.processing import EmotionQwenProcessor
+from emotion_qwen.processing.encoded import MediumTokens
 from emotion_qwen.processing.folder import load_processor
 
 DTYPES = ("float32", "bfloat16", "float16")
-TOKENS = 16_384
-"""Approximate maximum number of tokens per batch of the language model, including padding."""
 TOGETHER = 8
 """Maximum number of views with answers of their own per batch; more would mostly add padding."""
 SAMPLED = 64
@@ -198,14 +198,25 @@ class Engine:
         """
         words = self._tokens(answers)
         scorer = AnswerScorer(self.model)
+        questions = per_view(question, len(views), "questions")
+        encoded = self.encoder().views(views)
         scores, gates, hidden = [], [], []
-        for batch, inputs in self._batches(views, question):
-            gates.append(torch.stack([gate_of(parts) for parts in batch]))
-            output = self._score_batch(scorer, inputs, [words] * len(batch))
-            scores.append(output.log_likelihood.cpu())
-            hidden.append(output.hidden.float().cpu())
+        order: list[int] = []
+        for rows, visuals in by_visual(encoded):
+            order += rows
+            tokens = self.tokens_together * (1 if visuals is None else SHARED)
+            shown, about = [encoded[row] for row in rows], [questions[row] for row in rows]
+            done = 0
+            for batch, inputs in self._batches(shown, about, tokens=tokens):
+                gates.append(torch.stack([gate_of(parts) for parts in batch]))
+                common = None if visuals is None else visuals[done : done + len(batch)]
+                done += len(batch)
+                output = self._score_batch(scorer, inputs, [words] * len(batch), False, common)
+                scores.append(output.log_likelihood.cpu())
+                hidden.append(output.hidden.float().cpu())
         lengths = torch.tensor([len(w) for w in words])
-        return WordScores(torch.cat(scores), lengths, torch.cat(gates), torch.cat(hidden))
+        back = torch.tensor(order).argsort()
+        return WordScores(torch.cat(scores)[back], lengths, torch.cat(gates)[back], torch.cat(hidden)[back])
 
     @torch.inference_mode()
     def score_each(
@@ -264,7 +275,7 @@ class Engine:
         sizes = [len(prompts[row]) + len(answers[row]) for row in order]
         scorer = AnswerScorer(self.model)
         scores: dict[int, AnswerScores] = {}
-        for part in _fitting(sizes, TOGETHER, self.tokens_together):
+        for part in fitting(sizes, TOGETHER, self.tokens_together):
             rows = order[part]
             inputs = self.processor.tokenizer.pad(
                 {"input_ids": [prompts[row] for row in rows]}, padding_side="left", return_tensors="pt"
@@ -279,9 +290,14 @@ class Engine:
         return [self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
     def _score_batch(
-        self, scorer: AnswerScorer, inputs: BatchFeature, answers: Sequence[Sequence[Tokens]], greedy: bool = False
+        self,
+        scorer: AnswerScorer,
+        inputs: BatchFeature,
+        answers: Sequence[Sequence[Tokens]],
+        greedy: bool = False,
+        visuals: Sequence[MediumTokens] | None = None,
     ) -> BatchScores:
-        return scorer(_without_media(inputs), self.model.encode_media(inputs), answers, greedy)
+        return scorer(_without_media(inputs), self.model.encode_media(inputs), answers, greedy, visuals)
 
     @torch.inference_mode()
     def write(
@@ -378,20 +394,15 @@ class Engine:
         question: str | Sequence[str],
         system: str | Sequence[str] = "",
         together: int = BATCH,
+        tokens: int = 0,
     ) -> Iterator[tuple[list[list[Part]], BatchFeature]]:
-        questions = [question] * len(views) if isinstance(question, str) else list(question)
-        if len(questions) != len(views):
-            raise ShapeError(f"{len(questions)} questions for {len(views)} views; give one for all, or one for each")
-        systems = [system] * len(views) if isinstance(system, str) else list(system)
-        if len(systems) != len(views):
-            raise ShapeError(
-                f"{len(systems)} system messages for {len(views)} views; give one for all, or one for each"
-            )
+        questions = per_view(question, len(views), "questions")
+        systems = per_view(system, len(views), "system messages")
         encoded = self.encoder().views(views)
         if any(sum(part["type"] in VISUALS for part in parts) > 1 for parts in encoded):
             raise ShapeError("a view holds several visuals, expected at most one; score them one by one")
         sizes = [size_of(p) + len(q) + len(s) for p, q, s in zip(encoded, questions, systems, strict=True)]
-        for rows in _fitting(sizes, together, self.tokens_together):
+        for rows in fitting(sizes, together, tokens or self.tokens_together):
             batch = encoded[rows]
             chats = [
                 ([{"role": "system", "content": before}] if before else [])
@@ -404,18 +415,6 @@ class Engine:
             self._check_length(prepared["input_ids"].shape[1])
             prepared[ENCODED] = encoder_outputs(batch)
             yield batch, prepared
-
-
-def _fitting(sizes: Sequence[int], most: int = BATCH, tokens: int = TOKENS) -> Iterator[slice]:
-    """Divide rows of given sizes into batches of at most `most` rows and about `tokens` tokens including padding."""
-    start, longest = 0, 0
-    for row, size in enumerate(sizes):
-        longest = max(longest, size)
-        if row > start and (row - start == most or (row - start + 1) * longest > tokens):
-            yield slice(start, row)
-            start, longest = row, size
-    if sizes:
-        yield slice(start, len(sizes))
 
 
 def _without_media(inputs: BatchFeature) -> dict[str, Any]:
