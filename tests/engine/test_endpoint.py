@@ -100,6 +100,33 @@ def test_shares_by_what_the_service_gives(script, way, expected):
     assert np.array_equal(picture, PICTURE["image"]) and "focus" not in sent  # ours alone takes such a field
 
 
+def test_labels_among_the_candidates_are_not_asked_about_again():
+    """happy is one token and a candidate, sad one token and none, all others are two tokens."""
+
+    def script(request):
+        last = request["messages"][-1]
+        if last["role"] != "assistant":
+            tops = [{"token": name, "logprob": math.log(share)} for name, share in (("happy", 0.5), ("fear", 0.4))]
+            return body("happy", choices=[{
+                "message": {"content": "happy"}, "finish_reason": "length",
+                "logprobs": {"content": [{"token": "happy", "logprob": -0.7, "top_logprobs": tops}]},
+            }])  # fmt: skip
+        tokens = [{"7": {"logprob": math.log(SHARES.get(last["content"], 0.3))}}]
+        if last["content"] not in ("happy", "sad"):
+            tokens.append({"8": {"logprob": 0.0}})
+        return body(prompt_logprobs=[None, *({"1": {"logprob": -9.0}} for _ in range(10)), *tokens])
+
+    views = [{"type": "image", "image": PICTURE["image"] // darker} for darker in (1, 2, 3)]
+    with scripted_server(script) as (address, requests):
+        engine = engine_at(address)
+        engine.shares_from()
+        before = len(requests)
+        output = engine.score(views, "Which emotion?", LABELS)
+    assert len(requests) - before == 3 + 7 + 2 * 6, "three prompts; all labels once; then all but happy"
+    assert output.log_likelihood.exp().tolist() == [pytest.approx(list(SHARES.values()))] * 3
+    assert output.tokens.tolist() == [1, 1, 2, 2, 2, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("tokens", "answers", "expected"),
     [

@@ -125,9 +125,12 @@ def index(source: Path, to: Path, labels: str, language: str, workers: int | Non
     chosen = chosen_labels(labels)
     clips = labelled_clips(source, chosen)
     from emotion_qwen.analysis.analyzer import Analysis, Analyzer
+    from emotion_qwen.analysis.examples import check_numbers
     from emotion_qwen.analysis.request import Request
     from emotion_qwen.batch.folder import analyze_all
 
+    validation = sum(clip.validation for clip in clips)
+    check_numbers(len(clips) - validation, validation)  # before hours of analysis
     quiet()
     analyzer = Analyzer.load(**options)
     analyzer.check_features("index")

@@ -4,7 +4,8 @@ The service gets the same crops, words and questions as a local model. How the s
 what the service gives, and is tried once per run, in this order:
 
 - "answers": the log-likelihood of every label as a continuation of the prompt, from the log-probabilities of prompt
-  tokens (`prompt_logprobs` with `continue_final_message`, as vLLM and our own server have them). Exact.
+  tokens (`prompt_logprobs` with `continue_final_message`, as vLLM and our own server have them), or of a candidate for
+  the first token that is the whole label. Exact.
 - "first token": the log-probabilities of the first token of one answer (`top_logprobs`). Each candidate token belongs
   to the labels that begin with it; where several labels begin alike, the next way is used.
 - "repeated": a label is requested `REPEATED` times at temperature 1 and counted.
@@ -16,11 +17,13 @@ the model itself.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +152,7 @@ class EndpointEngine(Engine):
         self.way: str | None = None
         """How shares are measured, once it is known."""
         self._top = 0
+        self._lengths: dict[str, int] = {}  # answer -> its number of tokens
         self._answered: dict[str, Reply] = {}  # a failed clip is asked about again alone; nothing is paid twice
 
     @classmethod
@@ -270,23 +274,18 @@ class EndpointEngine(Engine):
         return WordScores(scores, lengths, torch.zeros(len(views), 2), torch.zeros(len(views), 0))
 
     def _probe(self) -> str:
-        """Find out with two short requests what the service gives."""
+        """Find out with a few short requests what the service gives."""
         question = [{"role": "user", "content": "Is the sky blue? Answer yes or no."}]
-        try:
-            reply = self._ask(self._continued(question, "yes"), 1)
-            if isinstance(reply.body.get("prompt_logprobs"), list):
-                return "answers"
-        except InferenceError:
-            pass
+        exact = False
+        with suppress(InferenceError):
+            exact = isinstance(self._ask(self._continued(question, "yes"), 1).body.get("prompt_logprobs"), list)
         for top in TOP:
-            try:
-                reply = self._ask({"messages": question, "temperature": 0, "logprobs": True, "top_logprobs": top}, 1)
-            except InferenceError:
-                continue
-            if candidates(reply):
-                self._top = top
-                return "first token"
-        return "repeated"
+            with suppress(InferenceError):
+                payload = {"messages": question, "temperature": 0, "logprobs": True, "top_logprobs": top}
+                if candidates(self._ask(payload, 1)):
+                    self._top = top
+                    break
+        return "answers" if exact else "first token" if self._top else "repeated"
 
     @staticmethod
     def _continued(messages: list[dict[str, Any]], answer: str) -> dict[str, Any]:
@@ -301,32 +300,57 @@ class EndpointEngine(Engine):
     def _likelihoods(
         self, conversations: Sequence[list[dict[str, Any]]], answers: Sequence[str]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (V, L) log-likelihoods of the answers, and (L,) their numbers of tokens."""
-        prompts = [{"messages": messages, "temperature": 0} for messages in conversations]
-        payloads = [self._continued(messages, answer) for messages in conversations for answer in answers]
-        replies = self._all([*prompts, *payloads], 1)
-        lengths = [reply.read or 0 for reply in replies[: len(conversations)]]
-        scores, counts = [], []
-        for place, reply in enumerate(replies[len(conversations) :]):
-            begin = lengths[place // len(answers)]
+        """Return (V, L) log-likelihoods of the answers, and (L,) their numbers of tokens.
+
+        An answer of one token that is among the candidates for the first token is not asked about any further.
+        """
+        begun = self._all([self._beginning(messages) for messages in conversations], 1)
+        first = [(0, column) for column, answer in enumerate(answers) if answer not in self._lengths]
+        known = self._continuations(conversations, answers, begun, first)
+        self._lengths |= {answers[column]: count for (_, column), (_, count) in known.items()}
+        found = [candidates(reply) for reply in begun]
+        for row, column in itertools.product(range(len(conversations)), range(len(answers))):
+            answer = answers[column]
+            if (row, column) not in known and self._lengths[answer] == 1 and answer in found[row]:
+                known[row, column] = found[row][answer], 1
+        rest = [
+            place for place in itertools.product(range(len(conversations)), range(len(answers))) if place not in known
+        ]
+        known |= self._continuations(conversations, answers, begun, rest)
+        scores = [[known[row, column][0] for column in range(len(answers))] for row in range(len(conversations))]
+        return torch.tensor(scores), torch.tensor([self._lengths[answer] for answer in answers])
+
+    def _continuations(
+        self,
+        conversations: Sequence[list[dict[str, Any]]],
+        answers: Sequence[str],
+        begun: Sequence[Reply],
+        places: Sequence[tuple[int, int]],
+    ) -> dict[tuple[int, int], tuple[float, int]]:
+        """Return (row, column) -> log-likelihood and number of tokens of an answer after a conversation."""
+        replies = self._all([self._continued(conversations[row], answers[column]) for row, column in places], 1)
+        scores = {}
+        for (row, column), reply in zip(places, replies, strict=True):
+            begin = begun[row].read or 0
             tokens = (reply.body.get("prompt_logprobs") or [])[begin:]
             if not begin or not tokens or not all(isinstance(token, dict) and token for token in tokens):
                 raise InferenceError(f"{self.name}: no log-probabilities of the answer in a reply; ask again")
             # The entry of a token holds the token itself first, then likelier ones if they were requested.
-            scores.append(sum(float(next(iter(token.values()))["logprob"]) for token in tokens))
-            counts.append(len(tokens))
-        shape = len(conversations), len(answers)
-        return torch.tensor(scores).view(shape), torch.tensor(counts[: len(answers)])
+            total = sum(float(next(iter(token.values()))["logprob"]) for token in tokens)
+            scores[row, column] = total, len(tokens)
+        return scores
+
+    def _beginning(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the request for the candidates for the first token, if the service gives any."""
+        payload: dict[str, Any] = {"messages": messages, "temperature": 0}
+        return payload | {"logprobs": True, "top_logprobs": self._top} if self._top else payload
 
     def _first_tokens(
         self, conversations: Sequence[list[dict[str, Any]]], answers: Sequence[str]
     ) -> list[list[float]] | None:
         """Return per conversation the log-shares of the answers by their first token; None if these are ambiguous."""
-        payloads: list[dict[str, Any]] = [
-            {"messages": messages, "temperature": 0, "logprobs": True, "top_logprobs": self._top}
-            for messages in conversations
-        ]
-        rows = [first_token_scores(candidates(reply), answers) for reply in self._all(payloads, 1)]
+        replies = self._all([self._beginning(messages) for messages in conversations], 1)
+        rows = [first_token_scores(candidates(reply), answers) for reply in replies]
         return None if any(row is None for row in rows) else [row for row in rows if row is not None]
 
     def _counted(self, conversations: Sequence[list[dict[str, Any]]], answers: Sequence[str]) -> list[list[float]]:
