@@ -16,15 +16,13 @@ from filelock import FileLock
 from transformers import BatchFeature
 
 from emotion_qwen.data.mixture import MixtureItem, sample_of_item
-from emotion_qwen.data.packing import VISUALS, media_in_order, packed, visuals_per_sample
+from emotion_qwen.data.packing import TEXTS, VISUALS, media_in_order, packed, visuals_per_sample
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
 
 DOMAINS = ("general", "emotion")  # in the order of the columns of the gate weights
-TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
-"""Names of tensors in a batch with one row per sample and one column per token."""
 
 
 @dataclass
@@ -74,6 +72,21 @@ class SampleCollator:
             return batch
         assert self.positions is not None  # the trainer passes it on
         return packed(batch, self.processor, self.positions, self.pack, self.share_prefixes)
+
+    def features(self, item: MixtureItem | Sample, limit: int) -> BatchFeature | None:
+        """Return the tensors of one sample, or None if it is longer than `limit` tokens and was rejected.
+
+        Raises:
+            DataError: more samples were rejected than allowed.
+        """
+        batch = self._prepared([item])
+        length = batch["input_ids"].shape[1]
+        if length > limit:
+            self._reject(sample_of_item(item), f"{length} tokens, longer than {limit}")
+            return None
+        if isinstance(item, MixtureItem):
+            batch["domains"] = _domains([item], batch)
+        return batch
 
     def _prepared(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         if not items:

@@ -56,14 +56,15 @@ def print_data(settings: TrainSettings, console: Console) -> None:
         return
     mixture = make_mixture(settings, 1)
     table = Table("data", "samples", "share", "seen in this run", "turns")
-    for row in mixture.position(len(mixture))["parts"]:
+    for row in mixture.position(mixture.length or 0)["parts"]:
         turns = f"{row['seen'] / row['samples']:.2f}"
-        table.add_row(row["name"], f"{row['samples']:,}", f"{row['share']:.1%}", f"{row['seen']:,}", turns)
+        cells = ("as many as fit", "") if mixture.length is None else (f"{row['seen']:,}", turns)
+        table.add_row(row["name"], f"{row['samples']:,}", f"{row['share']:.1%}", *cells)
     console.print(table)
     if settings.processor is None and (settings.start.startswith("preset:") or not start_is_there(settings)):
         console.print("no processor there: the first batch is not shown", highlight=False)
         return
-    first = [mixture[place] for place in range(min(settings.batch.samples, len(mixture), 8))]
+    first = [mixture[place] for place in range(min(settings.batch.samples, len(mixture.owner), 8))]
     if settings.learns_from_answers:
         batch = PromptCollator(start_processor(settings))(first)["batch"]
     else:
