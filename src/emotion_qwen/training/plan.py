@@ -1,4 +1,4 @@
-"""The settings of a training run, and what follows from them: data, trained parts, memory. `--dry-run` prints it."""
+"""The settings of a training run, and what follows from them: data and trained parts. `--dry-run` prints it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 from transformers import AutoConfig
 
 from emotion_qwen.data.mixture import Mixture, Part
@@ -21,8 +20,9 @@ from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
 from emotion_qwen.training.answer_settings import PreferenceSettings, ReinforcementSettings
+from emotion_qwen.training.budgets import ClipBudgets
 from emotion_qwen.training.rewards import check_reward
-from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, Stage, stage, trainable_counts
+from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, Stage, stage
 
 GIB = 1024**3
 
@@ -153,6 +153,8 @@ class TrainSettings(Settings):
     """For the stage `reinforcement`. Default: the rewards `label` and `form`."""
     preference: PreferenceSettings | None = None
     """For the stage `preference`."""
+    clip: ClipBudgets = Field(default_factory=lambda: ClipBudgets.of({}))
+    """Limits for videos and pictures. Default: those of the processor."""
     features: Path | None = None
     """Folder of cached patch features of the frozen vision transformer."""
     capture: bool = True
@@ -392,35 +394,6 @@ def empty_model(config: EmotionQwenConfig) -> EmotionQwenForConditionalGeneratio
     """Build a model on the meta device, which needs no memory."""
     with torch.device("meta"):
         return EmotionQwenForConditionalGeneration(config)
-
-
-def memory_estimate(model: nn.Module, devices: int, kind: str, adapter: AdapterSettings | None) -> float:
-    """Estimate GiB per device for weights, gradients and optimizer, without activations.
-
-    Frozen weights take 2 bytes; trained ones take 4, plus 4 for gradients and 8 for AdamW's moments (mixed precision
-    keeps them in fp32; Rajbhandari et al. 2020, ZeRO). DDP keeps everything on every device, ZeRO-2 shards gradients
-    and moments, FSDP and ZeRO-3 shard everything.
-
-    Args:
-        model: with requires_grad set.
-        devices: number of devices.
-        kind: "ddp", "zero2", "zero3" or "fsdp".
-        adapter: if given, the language model is frozen except for about 2 x rank x width values per matrix.
-    """
-    learning = sum(learns for learns, _ in trainable_counts(model).values())
-    whole = sum(parameter.numel() for parameter in model.parameters())
-    if adapter is not None:
-        matrices = [m for n, m in model.named_modules() if "language_model.layers" in n and isinstance(m, nn.Linear)]
-        learning -= trainable_counts(model)["language"][0]
-        learning += sum(adapter.rank * (m.in_features + m.out_features) for m in matrices)
-    bytes_frozen = {"nf4": 0.56, "int8": 1.0, None: 2.0}[adapter.quantize if adapter else None]
-    weights = bytes_frozen * (whole - learning) + 4.0 * learning
-    moving = 12.0 * learning
-    if kind in ("fsdp", "zero3"):
-        weights /= devices
-    if kind in ("fsdp", "zero2", "zero3"):
-        moving /= devices
-    return (weights + moving) / GIB
 
 
 def check_deepspeed(path: Path | None) -> dict[str, Any]:

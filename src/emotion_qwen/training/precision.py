@@ -8,7 +8,7 @@ import torch
 
 from emotion_qwen.errors import MissingPackage
 from emotion_qwen.extras import optional
-from emotion_qwen.training.plan import TrainSettings, start_config
+from emotion_qwen.training.plan import TrainSettings, start_config, start_is_there
 
 ATTENTION = {"sdpa": "sdpa", "flex": "flex_attention", "flash": "flash_attention_2"}
 """Name in the settings -> name in transformers."""
@@ -42,8 +42,15 @@ def choose_attention(model: Any, name: str) -> None:
 
 
 def stored_dtype(settings: TrainSettings) -> torch.dtype | None:
-    """Return the dtype in which the start of a run stores its weights; None for random weights."""
-    return None if settings.start.startswith("preset:") else start_config(settings).dtype
+    """Return the dtype in which the start of a run stores its weights; None for random weights.
+
+    A start that does not exist yet is taken for one of the published sizes, which are in bfloat16.
+    """
+    if settings.start.startswith("preset:"):
+        return None
+    if not start_is_there(settings):
+        return None if settings.size == "nano" else torch.bfloat16
+    return start_config(settings).dtype
 
 
 def loading_dtype(settings: TrainSettings, stored: torch.dtype | None) -> torch.dtype:

@@ -176,16 +176,23 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
 
 
 def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
-    """Load the processor given in the settings, or else that of the start.
+    """Load the processor given in the settings, or else that of the start, with the budgets of the run.
 
     Raises:
         CheckpointError: there is no processor.
+        SettingsError: budgets that no clip fits.
     """
     if settings.processor is not None:
-        return load_processor(locate(settings.processor, weights=False))
-    if settings.start.startswith("preset:"):
+        folder = locate(settings.processor, weights=False)
+    elif settings.start.startswith("preset:"):
         raise CheckpointError(f"start {settings.start} has no processor; give `processor`, for example processor=nano")
-    return load_processor(find_model(settings.start, weights=False).processor)
+    else:
+        folder = find_model(settings.start, weights=False).processor
+    processor = load_processor(folder)
+    shape = processor.image_processor
+    changed = settings.clip.settings(processor.settings, shape.patch_size * shape.merge_size)
+    processor.clip_settings |= changed
+    return processor
 
 
 class ValidationSubset(Dataset):
