@@ -134,6 +134,7 @@ def test_frozen_parts_keep_the_dtype_of_the_start_and_trained_ones_are_float32(c
         assert dtypes_of(model) == wanted, values
 
 
+@pytest.mark.slow
 def test_a_run_with_frozen_parts_in_bfloat16_trains_and_saves(config_file, tiny, processor, tmp_path):
     tiny.to(torch.bfloat16).save_pretrained(tmp_path / "half")
     processor.save_pretrained(tmp_path / "half")

@@ -38,6 +38,7 @@ from emotion_qwen.training.precision import choose_attention, frozen_dtype, load
 from emotion_qwen.training.preference import PreferenceTrainer
 from emotion_qwen.training.ranks import on_rank_zero, without_worker
 from emotion_qwen.training.reinforcement import ReinforcementTrainer
+from emotion_qwen.training.speed import Speedometer, peak_flops
 from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, enter_stage, gathered_state, part_digests
 from emotion_qwen.training.trainer import StageTrainer, StopOnSignal, exact_share
 
@@ -266,6 +267,9 @@ def make_trainer(
     if isinstance(trainer, AnswerTrainer):
         trainer.configure(settings, processor)
     trainer.mixture, trainer.keep = mixture, settings.keep
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    trainer.speed = Speedometer(peak_flops(device) if settings.dtype == torch.bfloat16 else None)
+    trainer.padding_token = processor.tokenizer.pad_token_id
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
     trainer.length_exponent = settings.optim.length_exponent
     trainer.gate_objective = (settings.gate.objective, settings.gate.weight)

@@ -31,6 +31,7 @@ from emotion_qwen.data.rows import STATE, RowStream, StreamState
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
+from emotion_qwen.training.speed import Speedometer
 
 
 def answer_weights(labels: torch.Tensor, exponent: float) -> torch.Tensor:
@@ -69,6 +70,8 @@ class StageTrainer(Trainer):
     """See `OptimSettings.length_exponent`."""
     updates: int = 1
     """Steps of the optimizer with the same samples."""
+    padding_token: int = -1
+    speed: Speedometer
     latest: dict[str, float] = {}  # noqa: RUF012  replaced, never changed
     """Further figures of the latest step, which are logged with its loss."""
 
@@ -90,8 +93,10 @@ class StageTrainer(Trainer):
         return self.optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log figures, those of the loss with `latest`."""
-        super().log({**logs, **self.latest} if "loss" in logs else logs, start_time)
+        """Log figures, those of the loss with `latest` and with the speed of this device."""
+        if "loss" in logs:
+            logs = {**logs, **self.latest, **self.speed.figures()}
+        super().log(logs, start_time)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return padded validation batches, with one sample per row."""
@@ -101,6 +106,12 @@ class StageTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = training
+
+    @property
+    def whole_model(self) -> Any:
+        """The model without what trains or shards it; with its adapters, if there are any."""
+        model = self.accelerator.unwrap_model(self.model)
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss of the supervised tokens, plus the gate objective if there is one."""
@@ -145,6 +156,9 @@ class StageTrainer(Trainer):
             for batch in batches:
                 number, state = batch.pop(STATE)
                 self.train_dataset.states[number] = state
+        for batch in batches:
+            if "labels" in batch:
+                self.speed.add(self.whole_model, batch, self.padding_token)
         return super().get_batch_samples(iter(batches), num_batches, device)
 
     @contextmanager
