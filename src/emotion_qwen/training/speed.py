@@ -74,7 +74,7 @@ def step_flops(model: Any, batch: Mapping[str, Any]) -> float:
         compressor = base.compressor
         learned = compressor.mode == "learned"
         for expert in (compressor.general, compressor.emotion) if learned else (getattr(compressor, compressor.mode),):
-            flops += linear_flops(expert, merged, False)
+            flops += linear_flops(expert, merged, next(expert.parameters()).requires_grad)  # its norm is trained, too
         if learned:
             flops += linear_flops(compressor.gate.qkv, merged, False) + linear_flops(compressor.gate.proj, merged, True)
         if batch.get(pixels) is None:
@@ -84,6 +84,7 @@ def step_flops(model: Any, batch: Mapping[str, Any]) -> float:
         full = len(vision.fullatt_block_indexes)
         window = torch.full((max(patches // 64, 1),), 64)
         flops += linear_flops(base.visual, patches, trained)
+        flops += 2.0 * patches * base.visual.patch_embed.proj.weight.numel() * (1 + trained)  # a convolution
         flops += attention_flops(per_time, vision.hidden_size, full, False, 3 if trained else 1)
         flops += attention_flops(window, vision.hidden_size, vision.depth - full, False, 3 if trained else 1)
     return flops
