@@ -1,24 +1,28 @@
 """Training on rows filled from a buffer: the losses of padded samples, and continued where it stopped."""
 
+import copy
 import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 import torch
 from tests.training.test_parallel import run_two
+from torch.utils.data import DataLoader
 
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.rows import STATE
 from emotion_qwen.errors import DataError, MissingPackage, SettingsError
+from emotion_qwen.records import Sample
 from emotion_qwen.training.checkpoint import latest_checkpoint, read_position
-from emotion_qwen.training.plan import read_settings
+from emotion_qwen.training.plan import make_mixture, read_settings
 from emotion_qwen.training.precision import frozen_dtype, set_dtypes, stored_dtype
-from emotion_qwen.training.run import load_start, run_stage
-from emotion_qwen.training.stages import enter_stage
+from emotion_qwen.training.run import load_start, make_trainer, run_stage
+from emotion_qwen.training.stages import STAGES, enter_stage
 from emotion_qwen.training.trainer import StageTrainer
 
-from .training_runs import losses
+from .training_runs import chat, losses, noise_clip
 
 ROWS = {"row_tokens": 256}
 
@@ -87,10 +91,10 @@ def test_settings_that_rows_replace_are_refused(config_file):
 
 RANKS = """
 from pathlib import Path
-from emotion_qwen.training.plan import read_settings
+from emotion_qwen.training.plan import make_mixture, read_settings
 from emotion_qwen.training.precision import frozen_dtype, set_dtypes, stored_dtype
-from emotion_qwen.training.run import load_start, run_stage
-from emotion_qwen.training.stages import enter_stage
+from emotion_qwen.training.run import load_start, make_trainer, run_stage
+from emotion_qwen.training.stages import STAGES, enter_stage
 run_stage(read_settings(Path(config)))
 """
 
@@ -153,3 +157,30 @@ def test_flash_attention_that_is_not_installed_is_one_line(config_file, monkeypa
     path = config_file(attention="flash", precision="bfloat16", batch=ROWS)
     with pytest.raises(MissingPackage, match="package 'flash_attn' is not installed"):
         run_stage(read_settings(path))
+
+
+def test_patches_leave_the_workers_in_the_dtype_of_the_products_and_change_nothing(config_file, shallow, processor):
+    """No float32 patches cross a border between processes in bfloat16; losses and gradients are equal to the bit."""
+    asked = [{"type": "video", "video": noise_clip(1, 6)}, {"type": "text", "text": "What happens?"}]
+    talk = ({"role": "user", "content": asked}, {"role": "assistant", "content": "sad"})
+    picture = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
+    samples = [Sample("v", talk), chat("p", "Who?", "happy", picture)]
+    model = copy.deepcopy(shallow.model).train()
+    enter_stage(model, STAGES["scratch"])  # the vision transformer is trained, too
+    results = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        collate = SampleCollator(processor, pixels=dtype)
+        (batch,) = DataLoader(samples, batch_size=2, num_workers=1, collate_fn=collate)
+        assert batch["pixel_values"].dtype == batch["pixel_values_videos"].dtype == dtype
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = model(**batch, supervised_only=True)
+        output.loss.backward()
+        results[dtype] = [output.loss, *(p.grad for p in model.parameters() if p.grad is not None)]
+    pairs = zip(results[torch.float32], results[torch.bfloat16], strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
+    settings = read_settings(config_file(precision="bfloat16"))
+    loaded, _ = load_start(settings)
+    enter_stage(loaded, settings.plan)
+    collator = make_trainer(settings, loaded, processor, make_mixture(settings, 1)).data_collator
+    assert collator.pixels == torch.bfloat16

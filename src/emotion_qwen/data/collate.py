@@ -22,6 +22,7 @@ from emotion_qwen.files import write_whole
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
 
+PIXELS = {"pixel_values", "pixel_values_videos"}
 DOMAINS = ("general", "emotion")  # in the order of the columns of the gate weights
 
 
@@ -39,6 +40,8 @@ class SampleCollator:
             only those of this process.
         prepare: prepares a sample's media for the processor (decoding, capture, cached features).
         share_prefixes: store text with which several samples of a packed row begin once.
+        pixels: dtype in which patches leave this process. With that of the products of the model, which converts them
+            first of all, nothing changes but the bytes that cross to the process and the device of the model.
     """
 
     processor: EmotionQwenProcessor
@@ -50,6 +53,7 @@ class SampleCollator:
     rejections: Path | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     share_prefixes: bool = False
+    pixels: torch.dtype = torch.float32
 
     def __call__(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         """Return a batch of the samples, with `domains` (V,), 0 for general and 1 for emotion visuals.
@@ -93,7 +97,10 @@ class SampleCollator:
             raise DataError("a batch of no sample; give at least one")
         samples = [sample_of_item(item) for item in items]
         chats = [list((self.prepare(sample) if self.prepare else sample).messages) for sample in samples]
-        return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+        batch = self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+        for name in PIXELS & set(batch):
+            batch[name] = batch[name].to(self.pixels)
+        return batch
 
     def _of_rows(self, batch: BatchFeature, rows: list[int]) -> BatchFeature:
         """Return some rows of a right-padded batch, with their media."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.answers import PromptCollator
-from emotion_qwen.training.memory import TAUGHT_SHARE, memory_plan, rows_of, tokens_per_pass
+from emotion_qwen.training.memory import TAUGHT_SHARE, memory_plan, plan_rows, tokens_per_pass
 from emotion_qwen.training.plan import (
     GIB,
     TrainSettings,
@@ -43,7 +43,7 @@ def print_plan(settings: TrainSettings, console: Console) -> None:
     frozen = frozen_dtype(settings, stored_dtype(settings))
     needed = Table("GiB per device", *(f"{kind} x{devices}" for kind, devices in STRATEGIES))
     plans = [memory_plan(model, settings, frozen, devices, kind) for kind, devices in STRATEGIES]
-    for rows in zip(*map(rows_of, plans), strict=True):
+    for rows in zip(*map(plan_rows, plans), strict=True):
         needed.add_row(rows[0][0], *(f"{size:.1f}" for _, size in rows))
     needed.add_row("total", *(f"{memory.total / GIB:.1f}" for memory in plans), style="bold")
     console.print(needed)

@@ -208,7 +208,7 @@ def memory_plan(
     )
 
 
-def rows_of(plan: MemoryPlan) -> Iterator[tuple[str, float]]:
+def plan_rows(plan: MemoryPlan) -> Iterator[tuple[str, float]]:
     """Yield the name and GiB of every entry of a plan."""
     for field in fields(plan):
         yield field.name, getattr(plan, field.name) / GIB

@@ -246,6 +246,7 @@ def make_trainer(
         prepare,
         settings.output / REJECTED,
         share_prefixes=settings.batch.share_prefixes,
+        pixels=settings.dtype,
     )
     plan = settings.plan
     data: Any = mixture
@@ -273,7 +274,7 @@ def make_trainer(
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
     trainer.length_exponent = settings.optim.length_exponent
     trainer.gate_objective = (settings.gate.objective, settings.gate.weight)
-    trainer.validation_collator = SampleCollator(processor, prepare=prepare)
+    trainer.validation_collator = SampleCollator(processor, prepare=prepare, pixels=settings.dtype)
     return trainer
 
 
