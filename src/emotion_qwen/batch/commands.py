@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from rich.console import Console
 from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.batch.following import Following
+from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
+from emotion_qwen.batch.sharding import Shard
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
 from emotion_qwen.export.layout import survey
@@ -66,7 +69,7 @@ def _source_options(command: Callable) -> Callable:
     return command
 
 
-@click.command()
+@click.command(cls=RememberedCommand)
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--labels",
@@ -84,6 +87,10 @@ def _source_options(command: Callable) -> Callable:
 @click.option(
     "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
 )
+@click.option("--shard", default=None, metavar="PART/PARTS", help="Analyze one part of the clips, such as 2/4.")
+@click.option("--replicas", type=click.IntRange(1), default=None, help="Copies of the model, by default one.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs.")
+@click.option("--ray-address", default=None, metavar="ADDRESS", help="A running Ray cluster; default: a new one here.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
@@ -119,11 +126,15 @@ def analyze(
     labels = chosen_labels(labels).name
     features, workers, verbose = options.pop("features"), options.pop("workers"), options.pop("verbose")
     output, table = _lines_and_table(options.pop("output"))
-    if picture and (message := "--json" if as_lines else "--output" if output else ""):
-        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
-    if evoked and whole_picture:
-        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+    shard = _chosen_shard(options.pop("shard"), output, features)
+    engine = {name: options.pop(name) for name in ("engine", "replicas", "ray_address")}
+    if _copies(engine, output, shard) > 1:
+        arguments = click.get_current_context().meta[ARGUMENTS]
+        return run_replicas(arguments, replica_devices(engine["replicas"]))
+    _check_together(picture, as_lines, output, evoked and whole_picture)
     files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
+    everything, joined, files = files, output, shard.files(files) if shard else files
+    output = shard.path(output) if shard and output else output
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     request_options = {name: options.pop(name) for name in ("start", "end", "fps", "window", "context")}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
@@ -131,9 +142,8 @@ def analyze(
         request_options["abstain_below"] = abstain_below
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
-    from emotion_qwen.analysis.report import other_language
     from emotion_qwen.analysis.request import Request
-    from emotion_qwen.batch.folder import Results, analyze_all, made_by
+    from emotion_qwen.batch.folder import Results, made_by
     from emotion_qwen.views.render import save_picture
 
     quiet()
@@ -144,28 +154,18 @@ def analyze(
     check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
     analyzer = Analyzer.load(**options)
     if not analyzer.hears and not demo:  # sounds in folders are only for models with audio input
-        views = ViewFiles.of(targets, files := find_media(paths))
+        everything = find_media(paths)
+        views = ViewFiles.of(targets, files := shard.files(everything) if shard else everything)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(made_by(analyzer, request), output, features)
     waiting = results.waiting(files)
-    console, failures, unsaved = Console(record=picture is not None), [], []
+    console = Console(record=picture is not None)
     shown = Following(len(waiting))
-    clips = analyze_all(analyzer, waiting, request, workers, shown.stage)
+    clips = _results(engine, options, analyzer, waiting, request, workers, shown)
+    tell = partial(_tell, as_lines=as_lines, verbose=verbose, console=console)
+    tell_failure = partial(_tell_failure, as_lines=as_lines and not output, alone=len(files) == 1)
     try:
-        for file, result in shown.over(clips):
-            if isinstance(result, MediaError | InferenceError):
-                results.add(file, result)
-                views.fail(file, result)
-                failures.append(result)
-                _tell_failure(file, result, as_lines and not output, alone=len(files) == 1)
-                continue
-            for warning in other_language(result.report.utterances, language):
-                print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
-            # Views come first, because a clip with a line in the output is not analyzed again.
-            unsaved += views.save(analyzer, result.report, request, file)
-            results.add(file, result)
-            if not output:
-                _tell(result.report, as_lines, verbose, console)
+        failures, unsaved = _store(shown.over(clips), analyzer, request, results, views, tell, tell_failure)
     except KeyboardInterrupt:
         if output:
             counted = f"{str(output)!r} has {_count(output)} complete lines"
@@ -176,12 +176,96 @@ def analyze(
         results.close()
     if picture:
         save_picture(console, picture)
-    if output:
-        place = _write_table(output, table, files) if table else output
-        _tell_counts(len(files), len(waiting), len(failures), place)
+    if joined and output:
+        complete = shard is None or shard.join(joined, everything)
+        place = _write_table(joined, table, everything) if table and complete else joined if complete else output
+        _tell_counts(len(files), len(waiting), failures, place)
     views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
-    wrong = len(failures) + len(unsaved)
+    wrong = failures + unsaved
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
+
+
+def _copies(engine: dict[str, Any], output: Path | None, shard: Shard | None) -> int:
+    """Return the number of processes that this one starts for copies of the model, with a part of the clips each.
+
+    Raises:
+        SettingsError: options that belong to another engine, or copies whose results nothing joins.
+    """
+    if engine["engine"] == "ray":
+        return 1
+    if engine["ray_address"] is not None:
+        raise SettingsError("--ray-address belongs to --engine ray; add it, or leave the address out")
+    copies = engine["replicas"] or 1
+    if copies > 1 and (output is None or shard is not None):
+        raise SettingsError("--replicas divides the clips by itself and joins them in --output; give it, no --shard")
+    return copies
+
+
+def _results(
+    engine: dict[str, Any], options: dict[str, Any], analyzer: Any, files: Sequence[Path], request: Any,
+    workers: int | None, shown: Following,
+) -> Generator[tuple[Path, Any], None, None]:  # fmt: skip
+    """Yield every file with its analysis or error, from this process or from a Ray cluster."""
+    if engine["engine"] == "ray":
+        from emotion_qwen.batch.ray_engine import analyze_on_ray
+
+        yield from analyze_on_ray(options, files, request, engine["replicas"], engine["ray_address"])
+        return
+    from emotion_qwen.batch.folder import analyze_all
+
+    yield from analyze_all(analyzer, files, request, workers, shown.stage)
+
+
+def _store(
+    clips: Iterator[tuple[Path, Any]], analyzer: Any, request: Any, results: Any, views: ViewFiles,
+    tell: Callable[[EmotionReport], None], tell_failure: Callable[[Path, EmotionQwenError], None],
+) -> tuple[int, int]:  # fmt: skip
+    """Store and print all results; return the number of failures, and of views that could not be saved."""
+    from emotion_qwen.analysis.report import other_language
+
+    failures = unsaved = 0
+    for file, result in clips:
+        if isinstance(result, MediaError | InferenceError):
+            results.add(file, result)
+            views.fail(file, result)
+            failures += 1
+            tell_failure(file, result)
+            continue
+        for warning in other_language(result.report.utterances, request.language):
+            print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
+        # Views come first, because a clip with a line in the output is not analyzed again.
+        unsaved += len(views.save(analyzer, result.report, request, file))
+        results.add(file, result)
+        if results.output is None:
+            tell(result.report)
+    return failures, unsaved
+
+
+def _check_together(picture: Path | None, as_lines: bool, output: Path | None, twice_whole: bool) -> None:
+    """Refuse options that ask for different things.
+
+    Raises:
+        SettingsError: for such options.
+    """
+    if picture and (message := "--json" if as_lines else "--output" if output else ""):
+        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
+    if twice_whole:
+        raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
+
+
+def _chosen_shard(text: str | None, output: Path | None, features: Path | None) -> Shard | None:
+    """Return the part of the clips to analyze; None for all.
+
+    Raises:
+        SettingsError: it is no part, nothing stores its results, or parts would write one file of features.
+    """
+    if text is None:
+        return None
+    if output is None:
+        raise SettingsError("--shard needs --output, in which the parts are joined")
+    if features is not None:
+        raise SettingsError("--features is one file, which parts cannot share; leave --shard out, or run it per part")
+    return Shard.of(text)
 
 
 def _lines_and_table(output: Path | None) -> tuple[Path | None, ExportTarget | None]:
