@@ -15,6 +15,7 @@ from rich.console import Console
 
 from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
+from emotion_qwen.batch.addresses import Addresses
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
 from emotion_qwen.batch.sharding import Shard
@@ -88,6 +89,9 @@ def _source_options(command: Callable) -> Callable:
     "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
 )
 @click.option("--shard", default=None, metavar="PART/PARTS", help="Analyze one part of the clips, such as 2/4.")
+@click.option(
+    "--remote", type=PATH, default=None, help="Folder for copies of clips at s3, gs, hf, http addresses."
+)
 @click.option("--replicas", type=click.IntRange(1), default=None, help="Copies of the model, by default one.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs.")
 @click.option("--ray-address", default=None, metavar="ADDRESS", help="A running Ray cluster; default: a new one here.")
@@ -132,7 +136,9 @@ def analyze(
         arguments = click.get_current_context().meta[ARGUMENTS]
         return run_replicas(arguments, replica_devices(engine["replicas"]))
     _check_together(picture, as_lines, output, evoked and whole_picture)
-    files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
+    remote = None if (folder := options.pop("remote")) is None else Addresses(folder)
+    find = remote.find if remote else find_media
+    files = _demo_clip() if demo else find(_named(paths), sounds=True)
     everything, joined, files = files, output, shard.files(files) if shard else files
     output = shard.path(output) if shard and output else output
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
@@ -154,18 +160,18 @@ def analyze(
     check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
     analyzer = Analyzer.load(**options)
     if not analyzer.hears and not demo:  # sounds in folders are only for models with audio input
-        everything = find_media(paths)
+        everything = find(paths, sounds=False)
         views = ViewFiles.of(targets, files := shard.files(everything) if shard else everything)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     results = Results(made_by(analyzer, request), output, features)
-    waiting = results.waiting(files)
+    waiting, failures = _waiting(remote, files, results, views)
     console = Console(record=picture is not None)
     shown = Following(len(waiting))
     clips = _results(engine, options, analyzer, waiting, request, workers, shown)
     tell = partial(_tell, as_lines=as_lines, verbose=verbose, console=console)
     tell_failure = partial(_tell_failure, as_lines=as_lines and not output, alone=len(files) == 1)
     try:
-        failures, unsaved = _store(shown.over(clips), analyzer, request, results, views, tell, tell_failure)
+        failed, unsaved = _store(shown.over(clips), analyzer, request, results, views, tell, tell_failure)
     except KeyboardInterrupt:
         if output:
             counted = f"{str(output)!r} has {_count(output)} complete lines"
@@ -174,6 +180,7 @@ def analyze(
     finally:
         clips.close()
         results.close()
+    failures += failed
     if picture:
         save_picture(console, picture)
     if joined and output:
@@ -214,6 +221,18 @@ def _results(
     from emotion_qwen.batch.folder import analyze_all
 
     yield from analyze_all(analyzer, files, request, workers, shown.stage)
+
+
+def _waiting(remote: Addresses | None, files: list[Path], results: Any, views: ViewFiles) -> tuple[list[Path], int]:
+    """Return the files without a result, after copying those at addresses, and the number of copies that failed."""
+    if remote is None:
+        return results.waiting(files), 0
+    waiting = results.waiting(remote.fetch(files))
+    for file, error in remote.failures.items():
+        results.add(file, error)
+        views.fail(file, error)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    return waiting, len(remote.failures)
 
 
 def _store(
