@@ -85,7 +85,7 @@ def test_addresses_are_refused_without_a_folder_or_a_known_scheme(store, tmp_pat
     with pytest.raises(MediaError, match="holds no picture or video"):
         remote.find(["memory://nothing/"], sounds=False)
     monkeypatch.setitem(addresses.SCHEMES, "s3", "no_such_package")
-    with pytest.raises(MissingPackage, match=r"pip install 'emotion-qwen\[remote\]'"):
+    with pytest.raises(MissingPackage, match=r"pip install 'emotion-qwen\[scale\]'"):
         remote.find(["s3://bucket/a.mp4"], sounds=False)
 
 

@@ -22,7 +22,7 @@ from emotion_qwen.files import staged
 from emotion_qwen.media.clip import MEDIA_SUFFIXES, SOUND_SUFFIXES, find_media
 
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub", "http": "aiohttp", "https": "aiohttp"}
-"""Scheme of an address -> package with which fsspec reads it, of the extra `remote`."""
+"""Scheme of an address -> package with which fsspec reads it, of the extra `scale`."""
 TOGETHER = 8
 """Downloads at a time."""
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -74,8 +74,8 @@ class Addresses:
         scheme = match[1].lower()
         if scheme not in SCHEMES:
             raise SettingsError(f"address {address[:80]!r}: expected {'://, '.join(SCHEMES)}://, or a local path")
-        optional(SCHEMES[scheme], "remote")
-        system, path = optional("fsspec", "remote").core.url_to_fs(address)
+        optional(SCHEMES[scheme], "scale")
+        system, path = optional("fsspec", "scale").core.url_to_fs(address)
         suffixes = MEDIA_SUFFIXES | SOUND_SUFFIXES if sounds else MEDIA_SUFFIXES
         names = [path]
         try:

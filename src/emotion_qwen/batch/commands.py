@@ -20,6 +20,7 @@ from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
 from emotion_qwen.batch.sharding import Shard
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
+from emotion_qwen.console import run_command
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
 from emotion_qwen.export.layout import survey
 from emotion_qwen.export.reports import ReportFiles
@@ -89,9 +90,7 @@ def _source_options(command: Callable) -> Callable:
     "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
 )
 @click.option("--shard", default=None, metavar="PART/PARTS", help="Analyze one part of the clips, such as 2/4.")
-@click.option(
-    "--remote", type=PATH, default=None, help="Folder for copies of clips at s3, gs, hf, http addresses."
-)
+@click.option("--remote", type=PATH, default=None, help="Folder for copies of clips at s3, gs, hf, http addresses.")
 @click.option("--replicas", type=click.IntRange(1), default=None, help="Copies of the model, by default one.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs.")
 @click.option("--ray-address", default=None, metavar="ADDRESS", help="A running Ray cluster; default: a new one here.")
@@ -438,3 +437,7 @@ def faces(path: str, save: Path, fps: float, strength: float) -> None:
     if not tracks:
         print("no face found")
     print("\n".join(str(file) for file in written))
+
+
+if __name__ == "__main__":  # a process of `--replicas`
+    sys.exit(run_command(analyze, name="emotion-qwen analyze"))

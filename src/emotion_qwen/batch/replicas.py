@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-ARGUMENTS = "emotion_qwen.arguments"
+ARGUMENTS = "arguments"
 """Key in `click.Context.meta` of the arguments of a command as they were given."""
 
 
@@ -39,7 +39,7 @@ def run_replicas(arguments: Sequence[str], devices: Sequence[str]) -> int:
     Returns:
         The exit code: 0, or the largest one of the processes.
     """
-    command = [sys.executable, "-m", "emotion_qwen.cli", "analyze", *arguments]
+    command = [sys.executable, "-m", f"{__package__}.commands", *arguments]
     count = len(devices)
     processes = [
         subprocess.Popen([*command, "--replicas", "1", "--device", device, "--shard", f"{number}/{count}"])
