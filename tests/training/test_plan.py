@@ -8,12 +8,12 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import CheckpointError, SettingsError
 from emotion_qwen.model import preset
 from emotion_qwen.model.presets import NANO_HEARING
+from emotion_qwen.training.memory import memory_estimate
 from emotion_qwen.training.plan import (
     AdapterSettings,
     PartOfData,
     check_deepspeed,
     empty_model,
-    memory_estimate,
     read_settings,
     shares_of,
     start_config,

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,20 @@ from rich.console import Console
 
 from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
+from emotion_qwen.batch.addresses import Addresses
+from emotion_qwen.batch.engines import (
+    chosen_shard,
+    copies_of,
+    results_of,
+    store_results,
+    tell_remote,
+    waiting_files,
+)
 from emotion_qwen.batch.following import Following
+from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
-from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
+from emotion_qwen.console import run_command
+from emotion_qwen.errors import EmotionQwenError, SettingsError, printable
 from emotion_qwen.export.layout import survey
 from emotion_qwen.export.reports import ReportFiles
 from emotion_qwen.export.run import ExportTarget, export_reports
@@ -28,7 +40,7 @@ from emotion_qwen.taxonomy import LABEL_SETS, chosen_labels
 from emotion_qwen.views.outputs import check_outputs
 
 if TYPE_CHECKING:
-    from emotion_qwen.analysis.analyzer import Analyzer
+    pass
 
 FAILED = 2
 REQUESTED = ("start", "end", "fps", "window", "context")
@@ -72,7 +84,7 @@ def _source_options(command: Callable) -> Callable:
     return command
 
 
-@click.command()
+@click.command(cls=RememberedCommand)
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--labels",
@@ -90,6 +102,13 @@ def _source_options(command: Callable) -> Callable:
 @click.option(
     "--workers", type=click.IntRange(0), default=None, help="Processes that prepare clips; default: by cores."
 )
+@click.option("--shard", default=None, metavar="PART/PARTS", help="Analyze one part of the clips, such as 2/4.")
+@click.option("--remote", type=PATH, default=None, help="Folder for copies of clips at s3, gs, hf, http addresses.")
+@click.option("--replicas", type=click.IntRange(1), default=None, help="Copies of the model, by default one.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="This machine, or Ray."
+)
+@click.option("--ray-address", default=None, metavar="ADDRESS", help="A running Ray cluster; default: a new one here.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if any input failed.")
 @click.option("--picture", type=click.Path(path_type=Path), default=None, help="Save the readable report as SVG.")
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
@@ -125,19 +144,26 @@ def analyze(
     labels = chosen_labels(labels).name
     features, workers, verbose = options.pop("features"), options.pop("workers"), options.pop("verbose")
     output, table = _lines_and_table(options.pop("output"))
-    if picture and (message := "--json" if as_lines else "--output" if output else ""):
-        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
+    shard = chosen_shard(options.pop("shard"), output, features)
+    engine = {name: options.pop(name) for name in ("engine", "replicas", "ray_address")}
+    if copies_of(engine, output, shard) > 1:
+        arguments = click.get_current_context().meta[ARGUMENTS]
+        return run_replicas(arguments, replica_devices(engine["replicas"]))
+    _check_picture(picture, as_lines, output)
     about = _about(evoked, whole_picture)
-    files = _demo_clip() if demo else find_media(_named(paths), sounds=True)
+    remote = None if (folder := options.pop("remote")) is None else Addresses(folder)
+    find = remote.find if remote else find_media
+    files = _demo_clip() if demo else find(_named(paths), sounds=True)
+    everything, joined, files = files, output, shard.files(files) if shard else files
+    output = shard.path(output) if shard and output else output
     targets = {name: path for name in VIEWS if (path := options.pop(name)) is not None}
     request_options = {"about": about, **{name: options.pop(name) for name in REQUESTED}}
     thought = [options.pop(name) for name in ("reasoning", "temperature", "seed")]
     request_options |= {} if abstain_below is None else {"abstain_below": abstain_below}
     chosen = {name: options.pop(name) for name in SOURCES}
     from emotion_qwen.analysis.analyzer import Analyzer
-    from emotion_qwen.analysis.report import other_language
     from emotion_qwen.analysis.request import Request
-    from emotion_qwen.batch.folder import Results, analyze_all, made_by
+    from emotion_qwen.batch.folder import Results, made_by
     from emotion_qwen.views.render import save_picture
 
     quiet()
@@ -147,31 +173,21 @@ def analyze(
     check_outputs(views.places(files) | {name: [path] for name, path in single.items() if path}, files)
     analyzer = Analyzer.load(**options)
     if not analyzer.hears and not demo:  # sounds in folders are only for models with audio input
-        views = ViewFiles.of(targets, files := find_media(paths))
+        everything = find(paths, sounds=False)
+        views = ViewFiles.of(targets, files := shard.files(everything) if shard else everything)
     request = Request(labels, language, **request_options, sources=analyzer.sources(**chosen))
     if features:
         analyzer.check_features("--features")
     results = Results(made_by(analyzer, request), output, features)
-    waiting = results.waiting(files)
-    _tell_remote(analyzer, len(waiting), len(request.label_set.labels))
-    console, failures, unsaved = Console(record=picture is not None), [], []
+    waiting, failures = waiting_files(remote, files, results, views)
+    tell_remote(analyzer, len(waiting), len(request.label_set.labels))
+    console = Console(record=picture is not None)
     shown = Following(len(waiting))
-    clips = analyze_all(analyzer, waiting, request, workers, shown.stage)
+    clips = results_of(engine, options, analyzer, waiting, request, workers, shown)
+    tell = partial(_tell, as_lines=as_lines, verbose=verbose, console=console)
+    tell_failure = partial(_tell_failure, as_lines=as_lines and not output, alone=len(files) == 1)
     try:
-        for file, result in shown.over(clips):
-            if isinstance(result, MediaError | InferenceError):
-                results.add(file, result)
-                views.fail(file, result)
-                failures.append(result)
-                _tell_failure(file, result, as_lines and not output, alone=len(files) == 1)
-                continue
-            for warning in other_language(result.report.utterances, language):
-                print(f"warning: {printable(file)!r}: {warning}", file=sys.stderr, flush=True)
-            # Views come first, because a clip with a line in the output is not analyzed again.
-            unsaved += views.save(analyzer, result.report, request, file)
-            results.add(file, result)
-            if not output:
-                _tell(result.report, as_lines, verbose, console)
+        failed, unsaved = store_results(shown.over(clips), analyzer, request, results, views, tell, tell_failure)
     except KeyboardInterrupt:
         if output:
             counted = f"{str(output)!r} has {_count(output)} complete lines"
@@ -180,13 +196,15 @@ def analyze(
     finally:
         clips.close()
         results.close()
+    failures += failed
     if picture:
         save_picture(console, picture)
-    if output:
-        place = _write_table(output, table, files) if table else output
-        _tell_counts(len(files), len(waiting), len(failures), place)
+    if joined and output:
+        complete = shard is None or shard.join(joined, everything)
+        place = _write_table(joined, table, everything) if table and complete else joined if complete else output
+        _tell_counts(len(files), len(waiting), failures, place)
     views.write_index({source: line for source, (_, line) in results.lines.items()}, language)
-    wrong = len(failures) + len(unsaved)
+    wrong = failures + unsaved
     return FAILED if wrong and (strict or wrong >= len(files)) else 0
 
 
@@ -194,6 +212,16 @@ def _about(evoked: bool, whole_picture: bool) -> str:
     if evoked and whole_picture:
         raise SettingsError("--evoked is of the whole picture already; leave --whole-picture out")
     return EVOKED if evoked else WHOLE if whole_picture else PEOPLE
+
+
+def _check_picture(picture: Path | None, as_lines: bool, output: Path | None) -> None:
+    """Refuse options that ask for different outputs.
+
+    Raises:
+        SettingsError: for such options.
+    """
+    if picture and (message := "--json" if as_lines else "--output" if output else ""):
+        raise SettingsError(f"--picture saves the readable report, {message} asks for another; choose one of them")
 
 
 def _lines_and_table(output: Path | None) -> tuple[Path | None, ExportTarget | None]:
@@ -218,16 +246,6 @@ def _write_table(output: Path, table: ExportTarget, files: Sequence[Path]) -> Pa
     entries = ReportFiles([output])
     export_reports(entries, survey(entries), table, files)
     return table.path
-
-
-def _tell_remote(analyzer: Analyzer, clips: int, labels: int) -> None:
-    """Say before a run where pictures are sent, and what it costs at most; nothing for a model on this machine."""
-    from emotion_qwen.engine.endpoint import EndpointEngine
-
-    engine = analyzer.engine
-    if isinstance(engine, EndpointEngine):
-        place, cost = engine.client.service.url, engine.cost(clips, labels)
-        print(f"pictures of people are sent to {place}: {cost}", file=sys.stderr, flush=True)
 
 
 def _tell_counts(files: int, waiting: int, failures: int, place: Path) -> None:
@@ -357,3 +375,7 @@ def faces(path: str, save: Path, fps: float, strength: float) -> None:
     if not tracks:
         print("no face found")
     print("\n".join(str(file) for file in written))
+
+
+if __name__ == "__main__":  # a process of `--replicas`
+    sys.exit(run_command(analyze, name="emotion-qwen analyze"))

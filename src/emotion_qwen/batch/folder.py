@@ -23,6 +23,7 @@ from emotion_qwen.analysis.features import FeatureFile
 from emotion_qwen.analysis.reader import ViewReader
 from emotion_qwen.analysis.request import Request
 from emotion_qwen.batch.preparation import Preparation, prepare_all, spare_workers
+from emotion_qwen.batch.sharding import TOGETHER
 from emotion_qwen.errors import DataError, InferenceError, MediaError, printable
 from emotion_qwen.files import append, differing, json_line, locked, read_journal, write_whole
 from emotion_qwen.media.speech import Recognizer
@@ -31,8 +32,6 @@ from emotion_qwen.views.render import as_json, rounded
 
 READING, ASKING = "reading frames and finding faces", "asking the model"
 """Stages of the work on a clip."""
-TOGETHER = 16
-"""Number of clips whose views share batches."""
 FRAME_BYTES = 1 << 29
 """Bytes of frames per group of clips; with larger frames, groups are smaller."""
 FEWEST = 4

@@ -16,15 +16,14 @@ from filelock import FileLock
 from transformers import BatchFeature
 
 from emotion_qwen.data.mixture import MixtureItem, sample_of_item
-from emotion_qwen.data.packing import VISUALS, media_in_order, packed, visuals_per_sample
+from emotion_qwen.data.packing import TEXTS, VISUALS, media_in_order, packed, visuals_per_sample
 from emotion_qwen.errors import DataError
 from emotion_qwen.files import write_whole
 from emotion_qwen.processing import EmotionQwenProcessor
 from emotion_qwen.records import Sample
 
+PIXELS = {"pixel_values", "pixel_values_videos"}
 DOMAINS = ("general", "emotion")  # in the order of the columns of the gate weights
-TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
-"""Names of tensors in a batch with one row per sample and one column per token."""
 
 
 @dataclass
@@ -41,6 +40,8 @@ class SampleCollator:
             only those of this process.
         prepare: prepares a sample's media for the processor (decoding, capture, cached features).
         share_prefixes: store text with which several samples of a packed row begin once.
+        pixels: dtype in which patches leave this process. With that of the products of the model, which converts them
+            first of all, nothing changes but the bytes that cross to the process and the device of the model.
     """
 
     processor: EmotionQwenProcessor
@@ -52,6 +53,7 @@ class SampleCollator:
     rejections: Path | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     share_prefixes: bool = False
+    pixels: torch.dtype = torch.float32
 
     def __call__(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         """Return a batch of the samples, with `domains` (V,), 0 for general and 1 for emotion visuals.
@@ -75,12 +77,30 @@ class SampleCollator:
         assert self.positions is not None  # the trainer passes it on
         return packed(batch, self.processor, self.positions, self.pack, self.share_prefixes)
 
+    def features(self, item: MixtureItem | Sample, limit: int) -> BatchFeature | None:
+        """Return the tensors of one sample, or None if it is longer than `limit` tokens and was rejected.
+
+        Raises:
+            DataError: more samples were rejected than allowed.
+        """
+        batch = self._prepared([item])
+        length = batch["input_ids"].shape[1]
+        if length > limit:
+            self._reject(sample_of_item(item), f"{length} tokens, longer than {limit}")
+            return None
+        if isinstance(item, MixtureItem):
+            batch["domains"] = _domains([item], batch)
+        return batch
+
     def _prepared(self, items: Sequence[MixtureItem | Sample]) -> BatchFeature:
         if not items:
             raise DataError("a batch of no sample; give at least one")
         samples = [sample_of_item(item) for item in items]
         chats = [list((self.prepare(sample) if self.prepare else sample).messages) for sample in samples]
-        return self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+        batch = self.processor.apply_chat_template(chats, tokenize=True, return_labels=True, padding_side="right")
+        for name in PIXELS & set(batch):
+            batch[name] = batch[name].to(self.pixels)
+        return batch
 
     def _of_rows(self, batch: BatchFeature, rows: list[int]) -> BatchFeature:
         """Return some rows of a right-padded batch, with their media."""

@@ -44,7 +44,8 @@ class Pixels:
 
     Attributes:
         key: of the visual.
-        patches: (N, D) float32.
+        patches: (N, D x bytes per value) uint8, the bytes of the patches in the dtype of the features, because NumPy,
+            which keeps no file descriptor per array, has no bfloat16.
         grid: number of temporal steps, rows and columns of patches.
         seconds: duration of a temporal patch; 0 for a picture.
     """
@@ -63,12 +64,14 @@ class MissingVisuals(Dataset):
         sources: sequences of samples, or of items with a sample.
         read: reads a sample's media given by path as captured clips.
         processor: of the model.
+        dtype: of the patches.
         places: (source, index in the source, keys to encode).
     """
 
     sources: Sequence[Any]
     read: Callable[[Sample], Sample]
     processor: EmotionQwenProcessor
+    dtype: torch.dtype = torch.float32
     places: list[tuple[int, int, frozenset[str]]] = field(default_factory=list)
 
     @property
@@ -107,7 +110,7 @@ class MissingVisuals(Dataset):
         batch = self.processor(images=medium) if kind == "image" else self.processor(videos=medium)
         pixels, grid = (batch[name] for name in KINDS[kind])
         seconds = float(batch["second_per_grid_ts"][0]) if kind == "video" else 0.0
-        return Pixels(key, pixels.numpy(), grid[0].tolist(), seconds)
+        return Pixels(key, pixels.to(self.dtype).view(torch.uint8).numpy(), grid[0].tolist(), seconds)
 
 
 class FeatureFiller:
@@ -168,7 +171,7 @@ class FeatureFiller:
 
     def _fill(self, sources: Sequence[Samples], workers: int, console: Console) -> FeatureCache:
         self._check_maker()
-        missing = MissingVisuals(sources, self.read, self.processor)
+        missing = MissingVisuals(sources, self.read, self.processor, self.dtype)
         missing.find(self._repair(), console)
         done = 0
         for batch in _bounded(_loaded(missing, workers, console)):
@@ -226,7 +229,7 @@ class FeatureFiller:
     @torch.no_grad()
     def _encode(self, batch: Sequence[Pixels]) -> list[torch.Tensor]:
         device = next(self.vision.parameters()).device
-        pixels = torch.from_numpy(np.concatenate([visual.patches for visual in batch])).to(device)
+        pixels = torch.from_numpy(np.concatenate([visual.patches for visual in batch])).view(self.dtype).to(device)
         grid = torch.tensor([visual.grid for visual in batch], device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             encoded = self.vision(pixels, grid).last_hidden_state

@@ -19,6 +19,7 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.records import Sample
 
 GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill every interval evenly
+FIRST_POSITIONS = 65_536  # of an endless mixture; more are added as they are read
 
 
 class Part(Protocol):
@@ -89,14 +90,14 @@ class Mixture:
     Args:
         parts: sources of samples.
         shares: one positive number per part; only their ratios matter.
-        length: number of positions.
+        length: number of positions; None is an endless mixture, which is read with `item_at`.
         seed: of the order.
 
     Raises:
         DataError: there is no part, an empty part, or a share that is not positive.
     """
 
-    def __init__(self, parts: Sequence[Part], shares: Sequence[float], length: int, seed: int) -> None:
+    def __init__(self, parts: Sequence[Part], shares: Sequence[float], length: int | None, seed: int) -> None:
         if not parts or len(parts) != len(shares):
             raise DataError(f"a mixture of {len(parts)} part(s) with {len(shares)} share(s); give one share per part")
         for part, share in zip(parts, shares, strict=True):
@@ -106,23 +107,36 @@ class Mixture:
                 raise DataError(f"part {part.name!r} has share {share}; expected a positive number, or leave it out")
         self.parts, self.seed = tuple(parts), seed
         self.shares = np.asarray(shares, dtype=np.float64) / sum(shares)
-        offset = np.random.default_rng(seed).random()
-        spread = (offset + GOLDEN * np.arange(length)) % 1.0
-        self.owner = np.searchsorted(self.shares.cumsum()[:-1], spread, side="right").astype(np.int16)
-        self.rank = np.zeros(length, dtype=np.int64)  # number of earlier positions of the same part
-        for number in range(len(parts)):
-            mine = self.owner == number
-            self.rank[mine] = np.arange(mine.sum())
+        self.length = length
+        self._lay_out(FIRST_POSITIONS if length is None else length)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
+    def _lay_out(self, count: int) -> None:
+        """Assign the first `count` positions to parts."""
+        offset = np.random.default_rng(self.seed).random()
+        spread = (offset + GOLDEN * np.arange(count)) % 1.0
+        self.owner = np.searchsorted(self.shares.cumsum()[:-1], spread, side="right").astype(np.int16)
+        self.rank = np.zeros(count, dtype=np.int64)  # number of earlier positions of the same part
+        for number in range(len(self.parts)):
+            mine = self.owner == number
+            self.rank[mine] = np.arange(mine.sum())
+
     def __len__(self) -> int:
-        return len(self.owner)
+        if self.length is None:
+            raise DataError("an endless mixture has no length; give it one, or read it with `item_at`")
+        return self.length
 
     def __getitem__(self, place: int) -> MixtureItem:
         number = int(self.owner[place])
         part = self.parts[number]
         turn, within = divmod(int(self.rank[place]), len(part))
         return MixtureItem(place, part.sample(int(self._order(number, turn)[within]), turn), part.domain)
+
+    def item_at(self, place: int) -> MixtureItem:
+        """Return the item at a place; an endless mixture has an item at every place."""
+        if self.length is None and place >= len(self.owner):
+            self._lay_out(2 * place)
+        return self[place]
 
     def _order(self, number: int, turn: int) -> np.ndarray:
         key = (number, turn)
@@ -134,6 +148,8 @@ class Mixture:
 
     def position(self, seen: int) -> dict[str, Any]:
         """Describe the position of a run after `seen` samples; saved with every checkpoint."""
+        if self.length is None and seen > len(self.owner):
+            self._lay_out(2 * seen)
         counts = np.bincount(self.owner[:seen], minlength=len(self.parts))
         return {
             "seen": seen,
@@ -151,7 +167,7 @@ class Mixture:
             DataError: seed, parts, their content or their shares differ from those of the checkpoint.
         """
         now = self.position(saved["seen"])
-        if now == saved:
+        if now == {name: saved.get(name) for name in now}:
             return
         before, after = ({p["name"]: p for p in position["parts"]} for position in (saved, now))
         changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
@@ -160,6 +176,21 @@ class Mixture:
             f"the data differ from what the checkpoint has seen ({what}); resume with the same data, or start anew "
             "in another output folder"
         )
+
+
+class OnePass:
+    """Every sample of the parts once, in their order, as in the first pass over them."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, place: int) -> Sample:
+        number = int(np.searchsorted(self.ends, place, side="right"))
+        return self.parts[number].sample(place - int(self.ends[number]) + len(self.parts[number]), 0)
 
 
 class LengthGrouped:

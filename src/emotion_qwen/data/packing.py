@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from transformers import BatchFeature
 
 from emotion_qwen.model.audio import audio_token_counts
@@ -31,8 +32,8 @@ VISUALS = (
 """Grid, tensors with one row per patch, and token type of both kinds of visual."""
 GRIDS = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids", "attention_mask")
 """Tensors from which positions are computed."""
-
-
+TEXTS = ("input_ids", "attention_mask", "mm_token_type_ids", "labels")
+"""Names of tensors in a batch with one row per sample and one column per token."""
 LEAST_SHARED = 8
 """Minimum length in tokens of a shared prefix."""
 
@@ -60,6 +61,7 @@ def packed(
     positions: Callable[..., Any],
     capacity: int,
     share_prefixes: bool = False,
+    width: int | None = None,
 ) -> BatchFeature:
     """Pack a right-padded batch.
 
@@ -69,6 +71,7 @@ def packed(
         positions: the model's `get_rope_index`.
         capacity: tokens per row; no sample may be longer.
         share_prefixes: store text with which several samples begin once per row.
+        width: length of the rows; None is that of the longest.
 
     Returns:
         Text tensors (R, L) with R rows and the media in the order of the rows. `position_ids` is (4, R, L), or with
@@ -83,10 +86,10 @@ def packed(
     rows = [[bundles[number] for number in row] for row in filled]
     pieces = [[piece for bundle in row for piece in bundle.pieces(lengths)] for row in rows]
     fills = (("input_ids", processor.tokenizer.pad_token_id), ("mm_token_type_ids", 0), ("labels", IGNORE))
-    texts: dict[str, Any] = {key: _lay_out(batch[key], pieces, fill) for key, fill in fills}
+    texts: dict[str, Any] = {key: _lay_out(batch[key], pieces, fill, width) for key, fill in fills}
     restart = torch.arange(batch["input_ids"].shape[1]).expand(1, *batch["input_ids"].shape)
     planes = places if share_prefixes else torch.cat([restart, places])  # (3 or 4, B, L)
-    texts["position_ids"] = torch.stack([_lay_out(plane, pieces, None) for plane in planes])
+    texts["position_ids"] = torch.stack([_lay_out(plane, pieces, None, width) for plane in planes])
     if share_prefixes:
         texts["attention_mask"] = {"full_attention": _branches(rows, lengths)}
     order = [sample for row in rows for bundle in row for sample in bundle.samples]
@@ -170,6 +173,38 @@ def _branches(rows: Sequence[Sequence[Bundle]], lengths: Sequence[int]) -> torch
     return (causal & same & reachable)[:, None]
 
 
+def concatenated(parts: Sequence[BatchFeature], processor: EmotionQwenProcessor) -> BatchFeature:
+    """Join the tensors of single samples (1, L) to a right-padded batch, with their media in order."""
+    fills = {"input_ids": processor.tokenizer.pad_token_id, "labels": IGNORE}
+    width = max(part["input_ids"].shape[1] for part in parts)
+    joined: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        tensors = [part[name] for part in parts if name in part]
+        if name in TEXTS:
+            tensors = [F.pad(x, (0, width - x.shape[1]), value=fills.get(name, 0)) for x in tensors]
+        if name != "domains":
+            joined[name] = torch.cat(tensors)
+    if all("domains" in part for part in parts):  # of all pictures, then of all videos
+        by_kind = [part["domains"].split([len(part.get(grid, ())) for grid, _, _ in VISUALS]) for part in parts]
+        joined["domains"] = torch.cat([kinds[number] for number in range(len(VISUALS)) for kinds in by_kind])
+    return BatchFeature(joined)
+
+
+def with_boundaries(row: BatchFeature) -> BatchFeature:
+    """Add where the samples of one packed row begin and end, under the names of variable-length attention kernels.
+
+    `cu_seq_lens_q` and `cu_seq_lens_k` (S + 1,) int32 are the cumulative lengths of the S samples, the tail included;
+    `max_length_q` and `max_length_k` the largest length. Flash attention takes them; other implementations read the
+    same from the positions, which restart at every sample.
+    """
+    restarts = row["position_ids"][0, 0]
+    begins = (restarts == 0).nonzero()[:, 0]
+    bounds = torch.cat([begins, begins.new_tensor([len(restarts)])]).to(torch.int32)
+    longest = int(bounds.diff().max())
+    lengths = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+    return BatchFeature({**row, **lengths})
+
+
 def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Distribute samples over rows by best-fit decreasing.
 
@@ -194,12 +229,14 @@ def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-def _lay_out(padded: torch.Tensor, rows: list[list[tuple[int, int, int]]], fill: int | None) -> torch.Tensor:
-    """Put pieces (sample, first token, end) of (B, L) samples into rows.
+def _lay_out(
+    padded: torch.Tensor, rows: list[list[tuple[int, int, int]]], fill: int | None, width: int | None = None
+) -> torch.Tensor:
+    """Put pieces (sample, first token, end) of (B, L) samples into rows of `width`, by default that of the longest.
 
     `fill` None counts up from 0, so the tail is a separate sample.
     """
-    width = max(sum(end - first for _, first, end in row) for row in rows)
+    width = width or max(sum(end - first for _, first, end in row) for row in rows)
     lines = []
     for row in rows:
         pieces = [padded[sample, first:end] for sample, first, end in row]

@@ -308,11 +308,11 @@ class EndpointEngine(Engine):
         first = [(0, column) for column, answer in enumerate(answers) if answer not in self._lengths]
         known = self._continuations(conversations, answers, begun, first)
         self._lengths |= {answers[column]: count for (_, column), (_, count) in known.items()}
-        found = [candidates(reply) for reply in begun]
+        first_tokens = [candidates(reply) for reply in begun]
         for row, column in itertools.product(range(len(conversations)), range(len(answers))):
             answer = answers[column]
-            if (row, column) not in known and self._lengths[answer] == 1 and answer in found[row]:
-                known[row, column] = found[row][answer], 1
+            if (row, column) not in known and self._lengths[answer] == 1 and answer in first_tokens[row]:
+                known[row, column] = first_tokens[row][answer], 1
         rest = [
             place for place in itertools.product(range(len(conversations)), range(len(answers))) if place not in known
         ]

@@ -37,6 +37,10 @@ class Segments:
     length: int
 
 
+GroupedRows = tuple[list[Segments], torch.Tensor | None]
+"""Segments by length, and their `reading_order`."""
+
+
 def group_segments(bounds: torch.Tensor) -> list[Segments]:
     """Group attention segments by their length.
 
@@ -61,12 +65,22 @@ def group_segments(bounds: torch.Tensor) -> list[Segments]:
     return groups
 
 
+def reading_order(groups: list[Segments]) -> torch.Tensor | None:
+    """Return the (N,) indices that put the rows of all groups, one group after another, back into their order.
+
+    None if they are in order. It is the same for all layers, so that they need not sort again.
+    """
+    picked = [group.rows for group in groups if group.rows is not None]
+    return torch.cat(picked).argsort() if picked else None
+
+
 def attend_segments(
     groups: list[Segments],
     attend: Callable[..., torch.Tensor],
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
+    order: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Attend within segments, all of one length in one call.
 
@@ -74,6 +88,7 @@ def attend_segments(
         groups: what `group_segments` made of the boundaries.
         attend: takes query, key and value (S, heads, L, d) and returns (S, L, heads, d).
         query: (N, heads, d), rows of all segments one after another; `key` and `value` likewise.
+        order: `reading_order` of the groups, if it is known.
 
     Returns:
         (N, heads * d), rows in the order they came.
@@ -85,7 +100,7 @@ def attend_segments(
         parts.append(attend(*batched).reshape(group.count * group.length, -1))
     if len(parts) == 1:
         return parts[0]
-    return torch.cat(parts)[torch.cat([group.rows for group in groups if group.rows is not None]).argsort()]
+    return torch.cat(parts)[reading_order(groups) if order is None else order]
 
 
 class EmotionQwenPatchEmbed(Qwen2_5_VisionPatchEmbed):
@@ -109,7 +124,7 @@ class EmotionQwenVisionAttention(Qwen2_5_VLVisionAttention):
         cu_seqlens: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         max_seqlen: int | None = None,
-        segments: tuple[list[Segments], list[Segments]] | None = None,
+        segments: tuple[GroupedRows, GroupedRows] | None = None,
         **kwargs,
     ) -> torch.Tensor:
         if segments is None or is_flash_attention_requested(self.config):
@@ -125,7 +140,8 @@ class EmotionQwenVisionAttention(Qwen2_5_VLVisionAttention):
         def attend(*qkv: torch.Tensor) -> torch.Tensor:
             return attention(self, *qkv, attention_mask=None, scaling=self.scaling, is_causal=False)[0]
 
-        return self.proj(attend_segments(segments[0] if self.full else segments[1], attend, query, key, value))
+        groups, order = segments[0] if self.full else segments[1]
+        return self.proj(attend_segments(groups, attend, query, key, value, order))
 
 
 class EmotionQwenVisionTransformer(Qwen2_5_VisionTransformerPretrainedModel):
@@ -158,13 +174,14 @@ class EmotionQwenVisionTransformer(Qwen2_5_VisionTransformerPretrainedModel):
             grid_thw, self.spatial_merge_size, self.window_size, self.patch_size
         )
         bounds = get_vision_cu_seqlens(grid_thw)
+        grouped = (group_segments(bounds), group_segments(window_bounds))
         features = super().forward(
             hidden_states,
             grid_thw,
             window_index=window_index.to(hidden_states.device),
             cu_window_seqlens=window_bounds,
             cu_seqlens=bounds,
-            segments=(group_segments(bounds), group_segments(window_bounds)),
+            segments=tuple((groups, reading_order(groups)) for groups in grouped),
             **kwargs,
         )
         features.pooler_output = window_index

@@ -57,8 +57,6 @@ def add_adapter(
         raise SettingsError("adapters and a learning vision transformer do not go together; take `vision` out")
     whole = [prefix.rstrip(".") for part in KEPT_WHOLE if part in learning for prefix in PARTS[part]]
     peft = optional("peft", "train")
-    if settings.quantize:
-        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -83,15 +81,17 @@ def added_rows(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return rows
 
 
-def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) -> EmotionQwenForConditionalGeneration:
+def load_quantized(
+    source: Path, kind: str, dtype: torch.dtype = torch.float32, others: torch.dtype = torch.float32
+) -> EmotionQwenForConditionalGeneration:
     """Load a model whose language model is quantised to "nf4" or "int8" by bitsandbytes.
-
-    Vision transformer, compressor, audio encoder, head for facial actions and output projection remain float32.
 
     Args:
         source: model folder.
         kind: "nf4" or "int8".
         dtype: of the products with 4-bit weights; that of the training step.
+        others: of vision transformer, compressor, audio encoder, head for facial actions and output projection, which
+            are not quantised.
 
     Raises:
         MissingPackage: bitsandbytes is not installed.
@@ -107,7 +107,7 @@ def load_quantized(source: Path, kind: str, dtype: torch.dtype = torch.float32) 
         if kind == "nf4"
         else BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     )
-    return EmotionQwenForConditionalGeneration.from_pretrained(source, quantization_config=config, dtype=torch.float32)
+    return EmotionQwenForConditionalGeneration.from_pretrained(source, quantization_config=config, dtype=others)
 
 
 @torch.no_grad()

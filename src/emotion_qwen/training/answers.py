@@ -128,8 +128,7 @@ class AnswerTrainer(StageTrainer):
     @property
     def base(self) -> EmotionQwenForConditionalGeneration:
         """The model itself, with its adapter in place if there is one."""
-        model = self.accelerator.unwrap_model(self.model)
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
+        return self.whole_model
 
     @property
     def ends(self) -> list[int]:

@@ -83,7 +83,7 @@ class MuonWithAdamW(Optimizer):
         if for_muon:
             self.parts.append(Muon(for_muon))
         if for_adamw:
-            self.parts.append(AdamW(for_adamw, betas=betas))
+            self.parts.append(adamw(for_adamw, betas))
         super().__init__([{"params": group["params"]} for part in self.parts for group in part.param_groups], {})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
@@ -117,7 +117,13 @@ def make_optimizer(model: nn.Module, settings: OptimSettings, learning_rate: flo
     betas = (0.9, settings.beta2)
     if settings.name == "muon":
         return MuonWithAdamW(groups, betas)
-    return AdamW([_without_kind(group) for group in groups], betas=betas)
+    return adamw([_without_kind(group) for group in groups], betas)
+
+
+def adamw(groups: list[dict[str, Any]], betas: tuple[float, float]) -> AdamW:
+    """Build AdamW, on a GPU with its fused kernel, which updates all parameters in a few launches."""
+    on_gpu = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    return AdamW(groups, betas=betas, fused=True if on_gpu else None)
 
 
 def _without_kind(group: dict[str, Any]) -> dict[str, Any]:

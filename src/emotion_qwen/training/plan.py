@@ -1,4 +1,4 @@
-"""The settings of a training run, and what follows from them: data, trained parts, memory. `--dry-run` prints it."""
+"""The settings of a training run, and what follows from them: data and trained parts. `--dry-run` prints it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from emotion_qwen.convert.loading import load_config
 from emotion_qwen.data.mixture import Mixture, Part
@@ -21,8 +20,9 @@ from emotion_qwen.model.presets import NANO_HEARING
 from emotion_qwen.model.source import NANO_NAME, find_model
 from emotion_qwen.settings import Settings, read_yaml
 from emotion_qwen.training.answer_settings import PreferenceSettings, ReinforcementSettings
+from emotion_qwen.training.budgets import ClipBudgets
 from emotion_qwen.training.rewards import check_reward
-from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, Stage, stage, trainable_counts
+from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, Stage, stage
 
 GIB = 1024**3
 
@@ -57,7 +57,9 @@ class BatchSettings(Settings):
     """Samples per forward pass on one device."""
     accumulate: int = Field(1, ge=1)
     pack: int | None = Field(None, ge=16)
-    """Tokens per packed row; without it, rows are padded."""
+    """Tokens per packed row, into which the samples of a batch are packed; without it, rows are padded."""
+    row_tokens: int | None = Field(None, ge=16)
+    """Tokens of one row per forward pass, filled with as many samples as fit; replaces `samples` and `pack`."""
     share_prefixes: bool = False
     """Store text with which several samples of a packed row begin, such as a common question, once; needs `pack`."""
     max_tokens: int | None = Field(None, ge=16)
@@ -65,7 +67,15 @@ class BatchSettings(Settings):
     max_rejected: int = Field(0, ge=0)
     by_length: bool = False
     """Batch samples of similar length."""
+    evaluate_samples: int | None = Field(None, ge=1)
+    """Samples per padded batch of validation. Default: 32, or `samples` if that is more; with `row_tokens` 1, which
+    needs no more memory than training."""
     workers: int = Field(0, ge=0)
+
+    @property
+    def validation_samples(self) -> int:
+        """Samples per padded batch of validation."""
+        return self.evaluate_samples or (1 if self.row_tokens else max(self.samples, 32))
 
 
 class OptimSettings(Settings):
@@ -143,6 +153,8 @@ class TrainSettings(Settings):
     """For the stage `reinforcement`. Default: the rewards `label` and `form`."""
     preference: PreferenceSettings | None = None
     """For the stage `preference`."""
+    clip: ClipBudgets = Field(default_factory=lambda: ClipBudgets.of({}))
+    """Limits for videos and pictures. Default: those of the processor."""
     features: Path | None = None
     """Folder of cached patch features of the frozen vision transformer."""
     capture: bool = True
@@ -150,6 +162,11 @@ class TrainSettings(Settings):
     strategy: StrategySettings = Field(default_factory=lambda: StrategySettings.of({}))
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Default: mixed precision in bfloat16 if the device multiplies it natively, as it is much slower otherwise."""
+    frozen: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Dtype of frozen parts. Default: bfloat16 if products and the weights of the start are in bfloat16, so that
+    nothing is lost, else float32. Trained parts are always float32."""
+    attention: Literal["sdpa", "flex", "flash"] = "sdpa"
+    """Attention implementation: that of torch, its compiled flex attention, or the package flash-attn (GPU only)."""
     checkpointing: bool = False
     """Recompute activations in the backward pass."""
     save_every: int = Field(100, ge=1)
@@ -227,6 +244,8 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
         )
     if settings.batch.share_prefixes and settings.batch.pack is None:
         raise SettingsError(f"{path}: batch.share_prefixes applies to packed rows; set batch.pack too, for example 512")
+    _check_rows(settings, path)
+    _check_precision(settings, path)
     if settings.strategy.kind == "deepspeed":
         check_deepspeed(settings.strategy.config)
     if settings.learns_from_answers:
@@ -237,6 +256,43 @@ def read_settings(path: Path, overrides: tuple[str, ...] = ()) -> TrainSettings:
     return settings
 
 
+def _check_rows(settings: TrainSettings, path: Path) -> None:
+    """Refuse settings that do not go with rows filled from a buffer.
+
+    Raises:
+        SettingsError: a setting that such rows replace.
+    """
+    batch = settings.batch
+    if batch.row_tokens is None:
+        return
+    replaced = {name for name in ("samples", "pack", "by_length", "share_prefixes") if name in batch.model_fields_set}
+    if given := [f"batch.{name}" for name in sorted(replaced) if getattr(batch, name)]:
+        raise SettingsError(
+            f"{path}: {', '.join(given)} does not apply with batch.row_tokens, which takes as many samples as fit into "
+            "one row; remove one of them"
+        )
+
+
+def _check_precision(settings: TrainSettings, path: Path) -> None:
+    """Refuse dtypes and attention implementations that do not go together.
+
+    Raises:
+        SettingsError: such a combination.
+    """
+    if settings.frozen == "bfloat16" and settings.dtype != torch.bfloat16:
+        raise SettingsError(
+            f"{path}: frozen=bfloat16 needs products in bfloat16, here they are in "
+            f"{str(settings.dtype).removeprefix('torch.')}; set precision=bfloat16"
+        )
+    if settings.attention == "flash" and settings.batch.pack:
+        raise SettingsError(
+            f"{path}: attention=flash separates the samples of a single row only, and batch.pack makes several; use "
+            "batch.row_tokens"
+        )
+    if settings.attention == "flash" and settings.dtype != torch.bfloat16:
+        raise SettingsError(f"{path}: attention=flash computes in bfloat16 only; set precision=bfloat16")
+
+
 def _check_answer_stage(settings: TrainSettings, path: Path) -> None:
     """Check the settings of a stage that learns from whole answers.
 
@@ -245,9 +301,10 @@ def _check_answer_stage(settings: TrainSettings, path: Path) -> None:
     """
     batch, optim = settings.batch, settings.optim
     unused = {
-        "batch.pack": batch.pack, "batch.share_prefixes": batch.share_prefixes, "batch.by_length": batch.by_length,
+        "batch.pack": batch.pack, "batch.row_tokens": batch.row_tokens,
+        "batch.share_prefixes": batch.share_prefixes, "batch.by_length": batch.by_length,
         "gate.objective": settings.gate.objective != "none", "optim.length_exponent": optim.length_exponent,
-        "strategy.kind": settings.strategy.kind != "ddp",
+        "strategy.kind": settings.strategy.kind != "ddp", "attention": settings.attention != "sdpa",
     }  # fmt: skip
     if given := [name for name, value in unused.items() if value]:
         raise SettingsError(f"{path}: the stage {settings.stage} does not use {', '.join(given)}; remove it")
@@ -298,13 +355,15 @@ def shares_of(parts: list[PartOfData], replay: float) -> list[float]:
 
 
 def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
-    """Build the mixture of a run, with as many items as its steps need.
+    """Build the mixture of a run, with as many items as its steps need, or an endless one for `batch.row_tokens`.
 
     Raises:
         DataError: a file is missing or broken, or a part is empty.
     """
     used = [(p, s) for p, s in zip(settings.data, shares_of(settings.data, settings.plan.replay), strict=True) if s]
-    length = settings.optim.steps // settings.updates * settings.batch.samples * settings.batch.accumulate * processes
+    batch = settings.batch
+    items = settings.optim.steps // settings.updates * batch.samples * batch.accumulate * processes
+    length = None if batch.row_tokens else items
     return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
 
 
@@ -335,35 +394,6 @@ def empty_model(config: EmotionQwenConfig) -> EmotionQwenForConditionalGeneratio
     """Build a model on the meta device, which needs no memory."""
     with torch.device("meta"):
         return EmotionQwenForConditionalGeneration(config)
-
-
-def memory_estimate(model: nn.Module, devices: int, kind: str, adapter: AdapterSettings | None) -> float:
-    """Estimate GiB per device for weights, gradients and optimizer, without activations.
-
-    Frozen weights take 2 bytes; trained ones take 4, plus 4 for gradients and 8 for AdamW's moments (mixed precision
-    keeps them in fp32; Rajbhandari et al. 2020, ZeRO). DDP keeps everything on every device, ZeRO-2 shards gradients
-    and moments, FSDP and ZeRO-3 shard everything.
-
-    Args:
-        model: with requires_grad set.
-        devices: number of devices.
-        kind: "ddp", "zero2", "zero3" or "fsdp".
-        adapter: if given, the language model is frozen except for about 2 x rank x width values per matrix.
-    """
-    learning = sum(learns for learns, _ in trainable_counts(model).values())
-    whole = sum(parameter.numel() for parameter in model.parameters())
-    if adapter is not None:
-        matrices = [m for n, m in model.named_modules() if "language_model.layers" in n and isinstance(m, nn.Linear)]
-        learning -= trainable_counts(model)["language"][0]
-        learning += sum(adapter.rank * (m.in_features + m.out_features) for m in matrices)
-    bytes_frozen = {"nf4": 0.56, "int8": 1.0, None: 2.0}[adapter.quantize if adapter else None]
-    weights = bytes_frozen * (whole - learning) + 4.0 * learning
-    moving = 12.0 * learning
-    if kind in ("fsdp", "zero3"):
-        weights /= devices
-    if kind in ("fsdp", "zero2", "zero3"):
-        moving /= devices
-    return (weights + moving) / GIB
 
 
 def check_deepspeed(path: Path | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from emotion_qwen.convert.loading import load_model
 from emotion_qwen.data.collate import SampleCollator
 from emotion_qwen.data.feature_filling import FeatureFiller
 from emotion_qwen.data.features import FeatureCache
-from emotion_qwen.data.mixture import LengthGrouped, Mixture, Part
+from emotion_qwen.data.mixture import LengthGrouped, Mixture, OnePass, Part
+from emotion_qwen.data.rows import RowStream, saved_states
 from emotion_qwen.errors import CheckpointError, DataError, SettingsError, TrainingError
 from emotion_qwen.faces import CenterFaceDetector
 from emotion_qwen.model import EmotionQwenForConditionalGeneration, preset
@@ -33,9 +34,11 @@ from emotion_qwen.training.answers import AnswerTrainer, PromptCollator, Repeate
 from emotion_qwen.training.checkpoint import POSITION, STAGING, latest_checkpoint, read_position, save_model
 from emotion_qwen.training.optimizer import make_optimizer
 from emotion_qwen.training.plan import AdapterSettings, TrainSettings, make_mixture, open_parts
+from emotion_qwen.training.precision import choose_attention, frozen_dtype, loading_dtype, set_dtypes, stored_dtype
 from emotion_qwen.training.preference import PreferenceTrainer
 from emotion_qwen.training.ranks import on_rank_zero, without_worker
 from emotion_qwen.training.reinforcement import ReinforcementTrainer
+from emotion_qwen.training.speed import Speedometer, peak_flops
 from emotion_qwen.training.stages import PREFERENCE, REINFORCEMENT, enter_stage, gathered_state, part_digests
 from emotion_qwen.training.trainer import StageTrainer, StopOnSignal, exact_share
 
@@ -79,16 +82,21 @@ def run_stage(settings: TrainSettings, resume: bool = False) -> Outcome:
     set_seed(settings.seed)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     mixture = make_mixture(settings, processes)
-    if last is not None:
-        mixture.check_position(read_position(last))
+    position = None if last is None else read_position(last)
+    if position is not None:
+        mixture.check_position(position)
     model, processor = load_start(settings)
+    choose_attention(model, settings.attention)
     learning = enter_stage(model, settings.plan)
+    frozen = frozen_dtype(settings, stored_dtype(settings))
+    set_dtypes(model, frozen)
     proves = settings.adapter is None and settings.strategy.kind != "deepspeed"  # its shards cannot be hashed
     before = part_digests(model) if proves else None
     if settings.adapter is not None:
         rows = added_rows(processor.tokenizer) if settings.adapter.new_tokens else ()
         model = add_adapter(model, undropped(settings), learning, rows)
-    trainer = make_trainer(settings, model, processor, mixture)
+        set_dtypes(model, frozen)  # adapters are trained
+    trainer = make_trainer(settings, model, processor, mixture, position)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     except DataError as error:
@@ -154,8 +162,9 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
         config = processor.name_tokens(preset(settings.start.removeprefix("preset:")))
         return EmotionQwenForConditionalGeneration(config), processor
     source = find_model(settings.start)
+    dtype = loading_dtype(settings, stored_dtype(settings))
     if settings.adapter is None:
-        return load_model(source, dtype=torch.float32), processor
+        return load_model(source, dtype=dtype), processor
     if source.adapter is not None:
         raise SettingsError(
             f"start {settings.start} is itself an adapter and a new one would lose it; merge it first: "
@@ -163,21 +172,28 @@ def load_start(settings: TrainSettings) -> tuple[EmotionQwenForConditionalGenera
         )
     folder = source.base.resolve()  # saved with the adapter as the name of its base
     if settings.adapter.quantize:
-        return load_quantized(folder, settings.adapter.quantize, settings.dtype), processor
-    return load_model(replace(source, base=folder), dtype=torch.float32), processor
+        return load_quantized(folder, settings.adapter.quantize, settings.dtype, dtype), processor
+    return load_model(replace(source, base=folder), dtype=dtype), processor
 
 
 def start_processor(settings: TrainSettings) -> EmotionQwenProcessor:
-    """Load the processor given in the settings, or else that of the start.
+    """Load the processor given in the settings, or else that of the start, with the budgets of the run.
 
     Raises:
         CheckpointError: there is no processor.
+        SettingsError: budgets that no clip fits.
     """
     if settings.processor is not None:
-        return load_processor(locate(settings.processor, weights=False))
-    if settings.start.startswith("preset:"):
+        folder = locate(settings.processor, weights=False)
+    elif settings.start.startswith("preset:"):
         raise CheckpointError(f"start {settings.start} has no processor; give `processor`, for example processor=nano")
-    return load_processor(find_model(settings.start, weights=False).processor)
+    else:
+        folder = find_model(settings.start, weights=False).processor
+    processor = load_processor(folder)
+    shape = processor.image_processor
+    changed = settings.clip.settings(processor.settings, shape.patch_size * shape.merge_size)
+    processor.clip_settings |= changed
+    return processor
 
 
 class ValidationSubset(Dataset):
@@ -199,8 +215,17 @@ def make_trainer(
     model: Any,
     processor: EmotionQwenProcessor,
     mixture: Mixture,
+    position: dict[str, Any] | None = None,
 ) -> StageTrainer:
-    """Build the trainer of a run, for a model whose frozen parts are already set."""
+    """Build the trainer of a run, for a model whose frozen parts are already set.
+
+    Args:
+        settings: of the run.
+        model: plain or with adapters.
+        processor: of the model.
+        mixture: the data.
+        position: in the data, saved with the checkpoint from which the run is resumed.
+    """
     base = model.get_base_model() if settings.adapter is not None else model
     if settings.batch.share_prefixes and (chosen := base.config.text_config._attn_implementation) != "sdpa":
         raise SettingsError(
@@ -210,7 +235,8 @@ def make_trainer(
         model.gradient_checkpointing_enable({"use_reentrant": False})
     validation = validation_subsets(settings)
     args = training_arguments(settings, bool(validation))
-    prepare = sample_preparation(settings, args, base, processor, [mixture, *validation.values()])
+    visible = OnePass(mixture.parts) if mixture.length is None else mixture
+    prepare = sample_preparation(settings, args, base, processor, [visible, *validation.values()])
     collate = (PromptCollator if settings.learns_from_answers else SampleCollator)(
         processor,
         base.model.get_rope_index,
@@ -220,6 +246,7 @@ def make_trainer(
         prepare,
         settings.output / REJECTED,
         share_prefixes=settings.batch.share_prefixes,
+        pixels=settings.dtype,
     )
     plan = settings.plan
     data: Any = mixture
@@ -227,6 +254,8 @@ def make_trainer(
         data = LengthGrouped(mixture, settings.batch.samples, seed=settings.seed)
     if settings.updates > 1:
         data = RepeatedSteps(mixture, settings.batch.samples * settings.batch.accumulate, settings.updates)
+    if settings.batch.row_tokens:
+        data = row_stream(settings, args, mixture, collate, position)
     trainer = TRAINERS.get(settings.stage, StageTrainer)(
         model=model,
         args=args,
@@ -239,11 +268,35 @@ def make_trainer(
     if isinstance(trainer, AnswerTrainer):
         trainer.configure(settings, processor)
     trainer.mixture, trainer.keep = mixture, settings.keep
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    trainer.speed = Speedometer(peak_flops(device) if settings.dtype == torch.bfloat16 else None)
+    trainer.padding_token = processor.tokenizer.pad_token_id
     trainer.optimizer_for = lambda trained: make_optimizer(trained, settings.optim, plan.learning_rate)
     trainer.length_exponent = settings.optim.length_exponent
     trainer.gate_objective = (settings.gate.objective, settings.gate.weight)
-    trainer.validation_collator = SampleCollator(processor, prepare=prepare)
+    trainer.validation_collator = SampleCollator(processor, prepare=prepare, pixels=settings.dtype)
     return trainer
+
+
+def row_stream(
+    settings: TrainSettings,
+    args: TrainingArguments,
+    mixture: Mixture,
+    collate: SampleCollator,
+    position: dict[str, Any] | None,
+) -> RowStream:
+    """Build the rows of a run with `batch.row_tokens`, from its start or from a saved position.
+
+    Raises:
+        DataError: the position is that of a run with another number of processes or workers.
+    """
+    assert settings.batch.row_tokens is not None
+    workers = settings.batch.workers
+    states = saved_states(position, args.world_size * max(workers, 1))
+    used = 0 if position is None else position["rows"]
+    ranks = (args.process_index, args.world_size)
+    fixed = settings.attention == "flex"  # which is compiled per length
+    return RowStream(mixture, collate, settings.batch.row_tokens, *ranks, workers, used, states, fixed)
 
 
 def validation_subsets(settings: TrainSettings) -> dict[str, ValidationSubset]:
@@ -298,7 +351,8 @@ def training_arguments(settings: TrainSettings, evaluates: bool) -> TrainingArgu
         output_dir=str(settings.output),
         max_steps=optim.steps,
         per_device_train_batch_size=batch.samples,
-        per_device_eval_batch_size=max(batch.samples, 32),
+        per_device_eval_batch_size=batch.validation_samples,
+        ignore_data_skip=batch.row_tokens is not None,  # the rows themselves continue at their position
         gradient_accumulation_steps=batch.accumulate,
         learning_rate=settings.plan.learning_rate,
         lr_scheduler_type=optim.schedule,
@@ -341,7 +395,7 @@ def _finish(
         with trainer.fail_together("comparing the parts of the model"):
             proof |= _moved(before, part_digests(model), learning)
     proof["log"] = trainer.state.log_history
-    proof[POSITION.removesuffix(".json")] = trainer.mixture.position(len(trainer.mixture))
+    proof[POSITION.removesuffix(".json")] = trainer.position()
     deepspeed = settings.strategy.kind == "deepspeed"
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if deepspeed else gathered_state(model)
     with trainer.fail_together("saving the model"):

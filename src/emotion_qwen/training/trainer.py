@@ -11,13 +11,14 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
-from accelerate.utils import gather
+from accelerate.utils import gather, gather_object
 from safetensors import SafetensorError
 from torch import nn
 from torch.optim import Optimizer
@@ -26,9 +27,11 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import EvalPrediction
 
 from emotion_qwen.data.mixture import Mixture
+from emotion_qwen.data.rows import STATE, RowStream, StreamState
 from emotion_qwen.errors import TrainingError
 from emotion_qwen.model.modeling import IGNORE
 from emotion_qwen.training.checkpoint import STAGING, finish_checkpoint, latest_checkpoint
+from emotion_qwen.training.speed import Speedometer
 
 
 def answer_weights(labels: torch.Tensor, exponent: float) -> torch.Tensor:
@@ -67,11 +70,21 @@ class StageTrainer(Trainer):
     """See `OptimSettings.length_exponent`."""
     updates: int = 1
     """Steps of the optimizer with the same samples."""
+    padding_token: int = -1
+    speed: Speedometer
     latest: dict[str, float] = {}  # noqa: RUF012  replaced, never changed
     """Further figures of the latest step, which are logged with its loss."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the loader of batches; rows of a stream are batches already, different ones on every rank."""
+        if not isinstance(self.train_dataset, RowStream):
+            return super().get_train_dataloader()
+        pinned = self.args.dataloader_pin_memory and torch.cuda.is_available()
+        workers = self.args.dataloader_num_workers
+        return DataLoader(self.train_dataset, batch_size=None, num_workers=workers, pin_memory=pinned)
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """Build the optimizer after the model has its final form."""
@@ -80,8 +93,10 @@ class StageTrainer(Trainer):
         return self.optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log figures, those of the loss with `latest`."""
-        super().log({**logs, **self.latest} if "loss" in logs else logs, start_time)
+        """Log figures, those of the loss with `latest` and with the speed of this device."""
+        if "loss" in logs:
+            logs = {**logs, **self.latest, **self.speed.figures()}
+        super().log(logs, start_time)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return padded validation batches, with one sample per row."""
@@ -91,6 +106,12 @@ class StageTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = training
+
+    @property
+    def whole_model(self) -> Any:
+        """The model without what trains or shards it; with its adapters, if there are any."""
+        model = self.accelerator.unwrap_model(self.model)
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the loss of the supervised tokens, plus the gate objective if there is one."""
@@ -131,6 +152,13 @@ class StageTrainer(Trainer):
         """Read the batches of a step; a data error of one rank stops all ranks before they wait for each other."""
         with self.fail_together("reading its data"):
             batches = list(itertools.islice(epoch_iterator, num_batches))
+        if isinstance(self.train_dataset, RowStream):
+            for batch in batches:
+                number, state = batch.pop(STATE)
+                self.train_dataset.states[number] = state
+        for batch in batches:
+            if "labels" in batch:
+                self.speed.add(self.whole_model, batch, self.padding_token)
         return super().get_batch_samples(iter(batches), num_batches, device)
 
     @contextmanager
@@ -186,11 +214,25 @@ class StageTrainer(Trainer):
 
     def _finish(self, staged: Path, target: Path) -> None:
         """Rename a written checkpoint to its final name, with the position in the data."""
+        position = self.position()
         if self.args.should_save:
-            args = self.args
-            samples_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-            position = self.mixture.position(self.state.global_step // self.updates * samples_per_step)
             finish_checkpoint(staged, target, position, self.keep)
+
+    def position(self) -> dict[str, Any]:
+        """Return the position in the data after the latest step; every rank must call it."""
+        args, steps = self.args, self.state.global_step // self.updates
+        if not isinstance(self.train_dataset, RowStream):
+            samples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            return self.mixture.position(steps * samples)
+        stream = self.train_dataset
+        per_rank = max(stream.workers, 1)
+        mine = range(args.process_index * per_rank, (args.process_index + 1) * per_rank)
+        states = [(number, stream.states.get(number, StreamState())) for number in mine]
+        states = gather_object(states) if args.world_size > 1 else states
+        seen = sum(state.read - len(state.buffer) for _, state in states)
+        streams = {str(number): asdict(state) for number, state in sorted(states, key=lambda entry: entry[0])}
+        rows = steps * args.gradient_accumulation_steps
+        return {**self.mixture.position(seen), "rows": rows, "streams": streams}
 
 
 def of_all_ranks(number: int) -> list[int]:
