@@ -23,7 +23,7 @@ ROWS = (
     ("verify",),
     ("analysis",),
     ("views",),
-    ("export",),
+    ("export", "express"),
     ("batch",),
     ("training", "ver", "notebook"),
     ("evaluation", "serving"),
