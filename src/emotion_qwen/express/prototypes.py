@@ -38,7 +38,7 @@ ACTION_UNITS: Mapping[int, Mapping[str, float]] = MappingProxyType({
     24: {"mouthPressLeft": 1.0, "mouthPressRight": 1.0},
     25: {"mouthLowerDownLeft": 0.2, "mouthLowerDownRight": 0.2, "jawOpen": 0.08},
     26: {"jawOpen": 0.5},
-    27: {"jawOpen": 1.0},
+    27: {"jawOpen": 1.0, "mouthFunnel": 0.3},
     43: {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     64: {"eyeLookDownLeft": 1.0, "eyeLookDownRight": 1.0},
 })  # fmt: skip
@@ -47,10 +47,10 @@ EMOTION_UNITS: Mapping[str, Mapping[int, float]] = MappingProxyType({
     "anger": {4: 1.0, 5: 0.55, 7: 0.75, 9: 0.25, 10: 0.25, 23: 0.7, 24: 0.5, 17: 0.3},
     "disgust": {9: 1.0, 10: 0.75, 4: 0.4, 7: 0.5, 6: 0.4, 15: 0.25, 17: 0.35, 25: 0.3},
     "fear": {1: 1.0, 2: 0.6, 4: 0.45, 5: 1.0, 20: 0.85, 16: 0.35, 26: 0.55},
-    "happiness": {12: 0.95, 6: 0.85, 25: 0.9, 26: 0.15},
+    "happiness": {12: 1.0, 6: 0.85, 25: 1.0, 26: 0.3},
     "neutral": {},
     "sadness": {1: 1.0, 4: 0.35, 15: 0.95, 17: 0.55, 43: 0.22, 64: 0.35},
-    "surprise": {1: 0.95, 2: 1.0, 5: 0.9, 26: 0.9, 27: 0.15},
+    "surprise": {1: 0.95, 2: 1.0, 5: 0.9, 26: 0.7, 27: 0.5},
 })  # fmt: skip
 """Emotion -> action unit -> strength, 0 to 1."""
 HEAD_POSES: Mapping[str, tuple[float, float, float]] = MappingProxyType({
