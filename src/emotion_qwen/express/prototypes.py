@@ -44,12 +44,12 @@ ACTION_UNITS: Mapping[int, Mapping[str, float]] = MappingProxyType({
 })  # fmt: skip
 """Action unit of FACS -> the facial actions that show it, each with its strength at full action."""
 EMOTION_UNITS: Mapping[str, Mapping[int, float]] = MappingProxyType({
-    "anger": {4: 1.0, 5: 0.55, 7: 0.75, 9: 0.25, 10: 0.25, 23: 0.7, 24: 0.5, 17: 0.3},
+    "anger": {4: 1.0, 5: 0.55, 7: 0.75, 9: 0.2, 23: 0.7, 24: 0.6, 17: 0.3},
     "disgust": {9: 1.0, 10: 0.75, 4: 0.4, 7: 0.5, 6: 0.4, 15: 0.25, 17: 0.35, 25: 0.3},
     "fear": {1: 1.0, 2: 0.6, 4: 0.45, 5: 1.0, 20: 0.85, 16: 0.35, 26: 0.55},
     "happiness": {12: 1.0, 6: 0.85, 25: 1.0, 26: 0.3},
     "neutral": {},
-    "sadness": {1: 1.0, 4: 0.35, 15: 0.95, 17: 0.55, 43: 0.22, 64: 0.35},
+    "sadness": {1: 1.0, 4: 0.35, 15: 0.95, 17: 0.55, 43: 0.14, 64: 0.35},
     "surprise": {1: 0.95, 2: 1.0, 5: 0.9, 26: 0.7, 27: 0.5},
 })  # fmt: skip
 """Emotion -> action unit -> strength, 0 to 1."""
