@@ -19,6 +19,17 @@ EXTRA_OF_COMMAND = {
 """Command -> the extra to name for a package that several extras bring."""
 
 
+class WithDefault(click.Group):
+    """A group whose default command is `run`, or that named by a subclass."""
+
+    default = "run"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: D102
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
 def run_command(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> int:
     """Run a command and return its exit code.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import struct
 import zipfile
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+from PIL import Image
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.express.identities import IDENTITIES
@@ -21,6 +23,8 @@ COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 UNSUPPORTED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 TRIANGLES = 4
+GAMMA = 2.2
+"""Exponent between the linear colours of glTF and those of a picture."""
 _ICT_KINDS = {
     "M_Face": SKIN, "M_BackHead": SKIN, "M_EyeBlend": HIDDEN, "M_EyeOcclusion": HIDDEN, "M_LacrimalFluid": HIDDEN,
     "M_IrisLeft": HIDDEN, "M_IrisRight": HIDDEN,
@@ -43,7 +47,8 @@ def read_head(path: Path) -> HeadMesh:
     if reader is None:
         raise MediaError(f"{str(path)!r} ends in {path.suffix!r}; expected a head as {', '.join(readers)}")
     try:
-        return reader(path)
+        with np.errstate(invalid="ignore"):  # of a damaged file; see `aligned`
+            return reader(path)
     except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error, zipfile.BadZipFile) as error:
         raise MediaError(f"{str(path)!r} cannot be read as a head ({error}); export it again as binary glTF") from error
 
@@ -100,9 +105,11 @@ def _read_gltf(path: Path) -> HeadMesh:
                     named.append((name, rows + count, change))
             vertices.append(points @ matrix[:3, :3].T + matrix[:3, 3])
             faces.append(indices.reshape(-1, 3).astype(np.int64) + count)
-            colour, kind = document.colour(primitive)
-            colours.append(np.tile(colour, (len(points), 1)))
-            kinds.append(np.full(len(indices) // 3, kind, np.uint8))
+            colour, kind, two_sided = document.colour(primitive, len(points))
+            if two_sided:
+                faces.append(faces[-1][:, ::-1])
+            colours.append(colour)
+            kinds.append(np.full(len(indices) // 3 * (1 + two_sided), kind, np.uint8))
             count += len(points)
     if not vertices:
         raise MediaError(f"{str(path)!r} has no triangle mesh; expected a head with ARKit morphs")
@@ -111,9 +118,11 @@ def _read_gltf(path: Path) -> HeadMesh:
     kind = np.concatenate(kinds)
     moving = np.abs(scaled).sum((0, 2)) > 0
     all_faces = np.concatenate(faces)
-    if not (kind == SKIN).any():  # without names that say so, what moves is skin
+    coloured = len(np.unique(np.concatenate(colours), axis=0)) > len(colours)  # vertex colours or textures
+    if not (kind == SKIN).any() and not coloured:  # without names that say so, what moves is skin
         kind = np.where(moving[all_faces].any(1), SKIN, kind).astype(np.uint8)
-    return HeadMesh(moved, all_faces, kind, np.concatenate(colours).astype(np.float32), scaled, has)
+    lit = "KHR_materials_unlit" not in document.document.get("extensionsUsed", [])
+    return HeadMesh(moved, all_faces, kind, np.concatenate(colours).astype(np.float32), scaled, has, lit=lit)
 
 
 class GltfFile:
@@ -122,11 +131,11 @@ class GltfFile:
     Args:
         document: its JSON.
         buffers: contents of its buffers.
-        name: of the file, for messages.
+        path: of the file.
     """
 
-    def __init__(self, document: dict[str, Any], buffers: list[bytes], name: str) -> None:
-        self.document, self._buffers, self._name = document, buffers, name
+    def __init__(self, document: dict[str, Any], buffers: list[bytes], path: Path) -> None:
+        self.document, self._buffers, self._path = document, buffers, path
 
     @classmethod
     def read(cls, path: Path) -> GltfFile:
@@ -151,7 +160,7 @@ class GltfFile:
         if used:
             raise MediaError(f"{str(path)!r} needs {used[0]}; export the head without compression")
         buffers = [_buffer(path, entry, binary) for entry in document.get("buffers", [])]
-        return cls(document, buffers, repr(str(path)))
+        return cls(document, buffers, path)
 
     def accessor(self, index: int) -> np.ndarray:
         """Return an accessor as (N, width), with sparse changes and normalised integers applied."""
@@ -197,15 +206,43 @@ class GltfFile:
         """Return the names of a mesh's morphs."""
         return list(mesh.get("extras", {}).get("targetNames", []))
 
-    def colour(self, primitive: dict[str, Any]) -> tuple[np.ndarray, int]:
-        """Return the base colour (3,) of a primitive, and its kind by the name of its material."""
-        if "material" not in primitive:
-            return np.array([200.0, 200.0, 200.0]), PLAIN
-        material = self.document["materials"][primitive["material"]]
-        factor = np.array(material.get("pbrMetallicRoughness", {}).get("baseColorFactor", [1, 1, 1, 1]), float)
-        name = material.get("name", "").lower()
-        is_skin = any(word in name for word in ("skin", "head", "face")) and "eye" not in name
-        return 255 * factor[:3].clip(0, 1) ** (1 / 2.2), SKIN if is_skin else PLAIN
+    def colour(self, primitive: dict[str, Any], count: int) -> tuple[np.ndarray, int, bool]:
+        """Return the colours of a primitive's vertices (V, 3), its kind, and whether both sides are seen.
+
+        Colours are those of the vertices, or of the base colour texture at them, times the base colour. Without either,
+        the name of the material decides whether it is skin.
+        """
+        number = primitive.get("material")
+        material = {} if number is None else self.document["materials"][number]
+        look = material.get("pbrMetallicRoughness", {})
+        factor = np.array(look.get("baseColorFactor", (1, 1, 1, 1)), float)[:3].clip(0, 1)
+        colours, kind = np.tile(factor, (count, 1)), PLAIN
+        attributes, texture = primitive["attributes"], look.get("baseColorTexture")
+        if "COLOR_0" in attributes:
+            colours *= self.accessor(attributes["COLOR_0"])[:, :3]
+        elif texture is not None and f"TEXCOORD_{texture.get('texCoord', 0)}" in attributes:
+            places = self.accessor(attributes[f"TEXCOORD_{texture.get('texCoord', 0)}"])
+            colours *= (self._texels(texture["index"], places) / 255) ** GAMMA
+        else:
+            name = material.get("name", "").lower()
+            is_skin = any(word in name for word in ("skin", "head", "face")) and "eye" not in name
+            kind = SKIN if is_skin else PLAIN
+        return 255 * colours ** (1 / GAMMA), kind, bool(material.get("doubleSided", False))
+
+    def _texels(self, index: int, places: np.ndarray) -> np.ndarray:
+        """Return the colours (V, 3) of a texture at coordinates (V, 2), repeated beyond its edges."""
+        image = self.document["images"][self.document["textures"][index]["source"]]
+        if "bufferView" in image:
+            view = self.document["bufferViews"][image["bufferView"]]
+            start = view.get("byteOffset", 0)
+            data = self._buffers[view["buffer"]][start : start + view["byteLength"]]
+        else:
+            data = _buffer(self._path, image, b"")
+        with Image.open(io.BytesIO(data)) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        height, width = pixels.shape[:2]
+        x, y = (places[:, 0] % 1 * width).astype(int) % width, (places[:, 1] % 1 * height).astype(int) % height
+        return pixels[y, x].astype(float)
 
 
 def _buffer(path: Path, entry: dict[str, Any], binary: bytes) -> bytes:

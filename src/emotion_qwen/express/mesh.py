@@ -1,4 +1,4 @@
-"""Heads as triangle meshes with a morph per facial action, in the units of the scene, so that all faces are alike in size.
+"""Heads as triangle meshes with a morph per facial action, in the units of the scene, so that all are of one size.
 
 A mesh from a file has its own units and origin. They are found from its morphs: the lids that close mark the eyes, the
 lips that purse mark the mouth.
@@ -53,6 +53,7 @@ class HeadMesh:
     has: tuple[str, ...]
     shapes: Mapping[str, np.ndarray] = field(default_factory=dict)
     iris: np.ndarray | None = None
+    lit: bool = True
 
     def at(self, frame: np.ndarray, shape: str = "") -> np.ndarray:
         """Return the vertices (V, 3) with facial actions (52,), in the shape of an identity if the head has it."""
@@ -66,7 +67,9 @@ def channel_of(name: str) -> str | None:
 
     Accepts "browDownLeft", "browDown_L", "BrowDownLeft" and names with a prefix such as "blendShape1.browDown_L".
     """
-    plain = re.sub(r"[\s_.\-]*(L|R|Left|Right|left|right)$", lambda m: {"l": "Left", "r": "Right"}[m[1][0].lower()], name)
+    plain = re.sub(
+        r"[\s_.\-]*(L|R|Left|Right|left|right)$", lambda m: {"l": "Left", "r": "Right"}[m[1][0].lower()], name
+    )
     plain = re.split(r"[.:]", plain)[-1].replace("_", "")
     plain = _ALIASES.get(plain[:1].lower() + plain[1:], plain)
     by_key = _by_key()
@@ -127,6 +130,8 @@ def aligned(vertices: np.ndarray, morphs: np.ndarray, name: str) -> tuple[np.nda
     Raises:
         MediaError: the morphs of lids and lips are missing or do not fit a head that stands upright.
     """
+    if not np.isfinite(vertices).all():
+        raise MediaError(f"{name} has vertices that are not numbers; export the head again")
     left, right = (_centre(vertices, morphs, (f"eyeBlink{side}",)) for side in ("Left", "Right"))
     lips = _centre(vertices, morphs, ("mouthPucker", "mouthFunnel", "mouthClose"))
     if left is None or right is None or lips is None or left[0] <= right[0] or lips[1] >= left[1]:

@@ -117,23 +117,22 @@ def mouth(act: Actions, who: Identity) -> Iterator[Shape]:
     for row, sign in ((0, -1.0), (-1, 1.0)):
         corner = ellipse(m.inner_top[row, 0] + sign * 0.012, m.inner_top[row, 1], 0.028, 0.022)
         yield Shape(on_head(corner, 0.04), toned(who.skin, 0.45, 10), 0.6, 0.012, "face")
-    if act("tongueOut") > 0.05:
-        out = act("tongueOut")
-        shape = ellipse(m.shift, float(m.inner_bottom[16, 1]) - 0.09 * out, 0.12, 0.05 + 0.1 * out)
-        yield Shape(on_head(shape, 0.08), (206, 104, 104), 1.0, 0.004, "face")
+    out = act("tongueOut")
+    shape = ellipse(m.shift, float(m.inner_bottom[16, 1]) - 0.09 * out, 0.12, 0.05 + 0.1 * out)
+    yield Shape(on_head(shape, 0.08), (206, 104, 104), min(10 * out, 1.0), 0.004, "face")
 
 
 def _teeth(m: Mouth, who: Identity) -> Iterator[Shape]:
-    u = np.linspace(-1, 1, 21)
-    x = 0.27 * who.mouth * u
-    edge = MIDDLE + 0.015 - 0.088 + 0.045 * u**2
-    upper = np.concatenate([np.stack([x, edge], 1), np.stack([x, np.full(21, MIDDLE + 0.12)], 1)[::-1]])
-    low = MIDDLE - m.drop - 0.015 - 0.02 * u**2
-    lower = np.concatenate([np.stack([0.85 * x + m.shift, low], 1), np.stack([x + m.shift, low - 0.2], 1)[::-1]])
-    yield Shape(on_head(lower, 0.0), toned(TEETH, 0.86), 1.0, 0.004, "mouth")
-    yield Shape(on_head(upper, 0.02), TEETH, 1.0, 0.003, "mouth")
-    for place in np.linspace(-0.8, 0.8, 7):
-        gap = np.array([(place * 0.25, edge.min() - 0.01), (place * 0.25, MIDDLE + 0.1)])
-        yield Shape(
-            on_head(stroke(np.linspace(*gap, 5), 0.006, start=1, end=1), 0.02), (190, 178, 168), 0.35, 0.0, "mouth"
-        )
+    """Yield the teeth as far as the open lips show them, and the gaps between the upper ones."""
+    x = m.inner_top[:, 0]
+    edge = MIDDLE - 0.073 + 0.045 * (x / (0.27 * who.mouth)) ** 2
+    low = MIDDLE - m.drop - 0.015 - 0.02 * ((x - m.shift) / 0.27) ** 2
+    top, bottom = m.inner_top[:, 1], m.inner_bottom[:, 1]
+    lower = np.concatenate([np.stack([x, low.clip(bottom, top)], 1), m.inner_bottom[::-1]])
+    upper = np.concatenate([m.inner_top, np.stack([x, edge.clip(bottom, top)], 1)[::-1]])
+    yield Shape(on_head(lower, 0.05), toned(TEETH, 0.86))
+    yield Shape(on_head(upper, 0.05), TEETH)
+    for place in np.linspace(-0.2, 0.2, 7):
+        gap = np.array([(place, float(edge.min()) - 0.01), (place, MIDDLE + 0.1)])
+        line = stroke(np.linspace(*gap, 5), 0.006, start=1, end=1)
+        yield Shape(on_head(line, 0.05), (190, 178, 168), 0.35, 0.0, "mouth")

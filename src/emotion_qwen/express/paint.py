@@ -42,20 +42,29 @@ def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int =
 def _fill(canvas: np.ndarray, points: np.ndarray, shape: Shape, masks: dict[str, np.ndarray]) -> None:
     """Blend one shape into the canvas, within its bounds."""
     side = len(canvas)
+    ink = [round(float(value)) for value in shape.colour]
+    if shape.opacity == 1 and not (shape.blur or shape.clip):
+        cv2.fillPoly(canvas, [_fixed(points)], ink, cv2.LINE_AA, SHIFT)
+        return
     sigma = shape.blur * side / (VIEW[2] - VIEW[0])
     margin = 3 * sigma + 2
-    x1, y1 = np.maximum(np.floor(points.min(0) - margin), 0).astype(int)
-    x2, y2 = np.minimum(np.ceil(points.max(0) + margin), side).astype(int)
+    x1, y1 = np.maximum(np.floor(points.min(0) - margin), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(points.max(0) + margin), side).astype(int).tolist()
     if x2 <= x1 or y2 <= y1:
         return
     mask = _mask(points, (x1, y1, x2, y2), sigma)
     if shape.clip:
         mask = cv2.multiply(mask, masks[shape.clip][y1:y2, x1:x2], scale=1 / 255)
-    weight = mask.astype(np.float32) * np.float32(shape.opacity / 255)
     part = canvas[y1:y2, x1:x2]
-    colour = np.empty_like(part)
-    colour[:] = np.round(shape.colour).astype(np.uint8)
-    canvas[y1:y2, x1:x2] = cv2.blendLinear(colour, part, weight, 1 - weight)
+    colour = np.empty(part.shape, np.uint8)
+    cv2.rectangle(colour, (0, 0), (x2 - x1, y2 - y1), ink, cv2.FILLED)
+    weight = cv2.multiply(mask, 1.0, scale=shape.opacity / 255, dtype=cv2.CV_32F)
+    canvas[y1:y2, x1:x2] = cv2.blendLinear(colour, part, weight, cv2.subtract(1.0, weight))
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    """Return points (N, 2) as OpenCV takes them, with `SHIFT` fractional bits."""
+    return np.round(points * (1 << SHIFT)).astype(np.int32)
 
 
 def _mask(points: np.ndarray, box: tuple[int, int, int, int], sigma: float) -> np.ndarray:
@@ -64,8 +73,7 @@ def _mask(points: np.ndarray, box: tuple[int, int, int, int], sigma: float) -> n
     step = 8 if sigma > 16 else 4 if sigma > 8 else 2 if sigma > 3 else 1
     height, width = -(-(y2 - y1) // step), -(-(x2 - x1) // step)
     mask = np.zeros((height, width), np.uint8)
-    moved = np.round(((points - (x1, y1)) / step) * (1 << SHIFT)).astype(np.int32)
-    cv2.fillPoly(mask, [moved], 255, cv2.LINE_8 if sigma > CRISP else cv2.LINE_AA, SHIFT)
+    cv2.fillPoly(mask, [_fixed((points - (x1, y1)) / step)], 255, cv2.LINE_8 if sigma > CRISP else cv2.LINE_AA, SHIFT)
     if sigma:
         mask = cv2.GaussianBlur(mask, (0, 0), sigma / step, borderType=cv2.BORDER_CONSTANT)
     if step > 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BLOCKS = (2, 4, 8, 16, 32, 64, 128)
+BLOCKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Sides in pixels of the squares over which triangles are tested; a triangle uses the smallest that holds it."""
 AT_ONCE = 2_000_000
 """Largest number of pixels tested in one step; bounds the memory."""
@@ -95,10 +95,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     of_faces = np.cross(b - a, c - a)
     normals = np.stack(
-        [
-            np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), minlength=len(vertices))
-            for axis in range(3)
-        ],
+        [np.bincount(faces.ravel(), np.repeat(of_faces[:, axis], 3), minlength=len(vertices)) for axis in range(3)],
         1,
     )
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

@@ -12,7 +12,7 @@ import numpy as np
 from emotion_qwen.express.face import draw_face, drawn_box
 from emotion_qwen.express.features import Actions, brows, wrinkles
 from emotion_qwen.express.head_files import read_head
-from emotion_qwen.express.identities import IDENTITIES, Identity, identity_of, toned
+from emotion_qwen.express.identities import Identity, identity_of, toned
 from emotion_qwen.express.mesh import EYE_DEPTH, HIDDEN, SKIN, HeadMesh
 from emotion_qwen.express.mouth import mouth_of
 from emotion_qwen.express.paint import paint
@@ -102,13 +102,15 @@ class MeshRig:
             radius = covered.interpolate(np.minimum(self.mesh.iris, 1.0)[:, None], self._faces)[:, 0]
             colour = _iris_colour(colour, radius, who)
         skin = self._is_skin[covered.faces]
-        colour[skin] = _skin_colour(resting[skin], frame, who)
-        light = _light(normal)
-        inner = ~skin & (resting[:, 1] < -0.2)
-        light[inner] *= 0.55 + 0.45 * np.clip((resting[inner, 2:3] - 0.3) / 0.5, 0, 1)  # the mouth is dark inside
+        colour[skin] = skin_colour(resting[skin], frame, who)
+        if self.mesh.lit:
+            light = _light(normal)
+            inner = ~skin & (resting[:, 1] < -0.2) & self._is_skin.any()
+            light[inner] *= 0.55 + 0.45 * np.clip((resting[inner, 2:3] - 0.3) / 0.5, 0, 1)  # the mouth is dark inside
+            colour = colour * light + 255 * SHINE * _shine(normal) * skin[:, None]
         picture = np.empty((side * side, 3), np.float32)
         picture[:] = who.background
-        picture[covered.pixels] = colour * light + 255 * SHINE * _shine(normal) * skin[:, None]
+        picture[covered.pixels] = colour
         picture = picture.reshape(side, side, 3).clip(0, 255).astype(np.uint8)
         return picture if fine == 1 else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
@@ -164,12 +166,16 @@ def _iris_colour(colour: np.ndarray, radius: np.ndarray, who: Identity) -> np.nd
     return colour
 
 
-def _skin_colour(places: np.ndarray, frame: np.ndarray, who: Identity) -> np.ndarray:
+def skin_colour(places: np.ndarray, frame: np.ndarray, who: Identity) -> np.ndarray:
     """Return the colours (P, 3) of skin at resting places (P, 3): brows, lips and wrinkles in front, cropped hair."""
+    if not len(places):
+        return np.zeros((0, 3))
     texture = _texture(np.round(frame, 3).tobytes(), who)
     at = on_picture(places[:, :2], TEXTURE).astype(np.float32)
     rows = np.pad(at, ((0, -len(at) % ROW), (0, 0))).reshape(-1, ROW, 2)  # OpenCV's pictures have at most 32,767 rows
-    painted = cv2.remap(texture, rows, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[: len(at)]
+    painted = cv2.remap(texture, rows, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[
+        : len(at)
+    ]
     front = np.clip((places[:, 2:3] - EYE_DEPTH + 0.75) / 0.3, 0, 1)
     skin = np.array(who.skin)
     colour = skin + front * (painted.astype(np.float64) - skin)

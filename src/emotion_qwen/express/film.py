@@ -1,0 +1,81 @@
+"""Write a track as a video with the package's film writer; the file and every picture say that it is synthetic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.express.identities import identity_of
+from emotion_qwen.express.marks import MARK, mark_text, marked
+from emotion_qwen.express.rigs import Rig
+from emotion_qwen.express.track import ExpressionTrack
+from emotion_qwen.files import staged
+from emotion_qwen.media.container import reason
+from emotion_qwen.media.timeline import Timeline
+from emotion_qwen.media.write.film import ENCODINGS, Film, encoder
+
+SIZE = 512
+QUALITY = 20
+THREADS = 2
+Watch = Callable[[int, int], object]
+"""Called with the number of written frames and that of all frames."""
+
+
+def frames_of(track: ExpressionTrack, rig: Rig, identity: str, size: int = SIZE) -> Iterator[np.ndarray]:
+    """Yield the pictures (size, size, 3) uint8 of a track in order, with the visible mark; a few are drawn at once."""
+    threads = min(THREADS, os.cpu_count() or 1)
+
+    def draw(row: int) -> np.ndarray:
+        return marked(rig.render(track.frames[row], track.head[row], identity, size, 1))
+
+    with ThreadPoolExecutor(threads) as pool:
+        rows = iter(range(len(track.frames)))
+        waiting = [pool.submit(draw, row) for row in islice(rows, 2 * threads)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting += [pool.submit(draw, row) for row in islice(rows, 1)]
+
+
+def write_film(
+    track: ExpressionTrack, rig: Rig, identity: str, path: Path, size: int = SIZE, watch: Watch | None = None
+) -> None:
+    """Write a track as a video.
+
+    Args:
+        track: the track.
+        rig: the face.
+        identity: of the face.
+        path: ends in `.mp4`, `.mkv`, `.mov` or `.webm`; its metadata has the provenance as JSON in `comment`.
+        size: side of the picture, pixels.
+        watch: called after each frame.
+
+    Raises:
+        MediaError: there is no encoder, or the file cannot be written.
+        SettingsError: there is no such identity.
+    """
+    codec = encoder(path)
+    identity_of(identity)
+    encoding = ENCODINGS[path.suffix.lower()]
+    stamps = np.arange(len(track.frames), dtype=np.int64)
+    unit = 1 / Fraction(track.fps).limit_denominator(1001)
+    timeline = Timeline(stamps, stamps, stamps[:1], unit, track.seconds, track.fps)
+    try:
+        with staged(path) as draft, av.open(str(draft), "w", format=encoding.container) as target:
+            target.metadata.update({"title": f"{MARK} face", "comment": mark_text(track.provenance)})
+            film = Film(target, encoding, codec, timeline, QUALITY)
+            for number, picture in enumerate(frames_of(track, rig, identity, size)):
+                film.add_picture(picture, number * unit)
+                if watch is not None:
+                    watch(number + 1, len(stamps))
+            film.finish()
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{str(path)!r} cannot be written ({reason(error)}); check the folder and the disk") from error
