@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from emotion_qwen.analysis.forms import FORMS
 from emotion_qwen.analysis.moments import LENGTH
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
+from emotion_qwen.console import quiet
 from emotion_qwen.errors import EmotionQwenError, InferenceError, MediaError, SettingsError, printable
 from emotion_qwen.export.layout import survey
 from emotion_qwen.export.reports import ReportFiles
@@ -232,15 +232,6 @@ def _examples(folder: Path | None) -> Any:
     from emotion_qwen.analysis.examples import ExampleIndex
 
     return None if folder is None else ExampleIndex.read(folder)
-
-
-def quiet() -> None:
-    """Silence the progress bars and warnings of libraries."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # the bar for loading weights would interfere with the progress over files
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", module="PIL")  # about damaged pictures, for which there is an error of one line
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:

@@ -20,8 +20,8 @@ from emotion_qwen.express.scene import (
     OUTLINE,
     VIEW,
     Shape,
+    at_depth,
     ellipse,
-    flat,
     lifted,
     on_head,
     on_picture,
@@ -50,7 +50,7 @@ def face_outline(act: Actions, who: Identity) -> np.ndarray:
     left = points + np.stack([side * low, np.zeros(len(low))], 1)
     right = points[1:][::-1] * (-1, 1) + np.stack([side * low[1:][::-1], np.zeros(len(low) - 1)], 1)
     curve = spline(np.concatenate([left, right]), closed=True, steps=6)
-    return flat(curve, 0.5 * np.clip((-curve[:, 1] - 0.2) / 0.8, 0, 1))
+    return at_depth(curve, 0.5 * np.clip((-curve[:, 1] - 0.2) / 0.8, 0, 1))
 
 
 def face_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
@@ -63,7 +63,7 @@ def face_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
     act = Actions(frame)
     outline = face_outline(act, who)
     return [
-        Shape(flat(np.array([VIEW[:2], VIEW[2:]])), who.background, 0.0, turns=BODY),
+        Shape(at_depth(np.array([VIEW[:2], VIEW[2:]])), who.background, 0.0, turns=BODY),
         *_backdrop(who),
         *back_hair(who),
         *_body(who),
@@ -100,38 +100,41 @@ def draw_face(
 def drawn_box(head: np.ndarray, size: int = SIZE) -> np.ndarray:
     """Return x1, y1, x2, y2 of the drawn face in pixels, as a face detector would mark it."""
     x1, y1, x2, y2 = FACE_BOX
-    corners = flat(np.array([(x1, y1), (x1, y2), (x2, y1), (x2, y2)]), 0.4)
+    corners = at_depth(np.array([(x1, y1), (x1, y2), (x2, y1), (x2, y2)]), 0.4)
     points = on_picture(turned(corners, head, OUTLINE), size)
     return np.concatenate([points.min(0), points.max(0)]).clip(0, size)
 
 
 def _backdrop(who: Identity) -> Iterator[Shape]:
     glow = ellipse(0, 0.1, 1.35, 1.45)
-    yield Shape(flat(glow, -0.5), toned(who.background, 1.5), 0.7, 0.25, turns=BODY)
+    yield Shape(at_depth(glow, -0.5), toned(who.background, 1.5), 0.7, 0.25, turns=BODY)
 
 
 def _body(who: Identity) -> Iterator[Shape]:
     half = [(0.0, -1.38), (0.42, -1.36), (0.95, -1.5), (1.3, -1.75), (1.42, -2.2)]
     shirt = spline([*half, *[(-x, y) for x, y in half[::-1]]], steps=6)
-    yield Shape(flat(shirt, -0.2), who.shirt, 1.0, 0.0, "", "shirt", BODY)
+    yield Shape(at_depth(shirt, -0.2), who.shirt, 1.0, 0.0, "", "shirt", BODY)
     fold = spline([(-1.0, -1.55), (-0.3, -1.75), (0.3, -1.75), (1.0, -1.55), (1.2, -2.3), (-1.2, -2.3)], closed=True)
-    yield Shape(flat(fold, -0.2), toned(who.shirt, 0.75), 0.5, 0.12, "shirt", turns=BODY)
+    yield Shape(at_depth(fold, -0.2), toned(who.shirt, 0.75), 0.5, 0.12, "shirt", turns=BODY)
     neck = [(0.40, -0.5), (0.385, -1.15), (0.5, -1.42), (0.3, -1.52), (0, -1.56)]
     outline = spline([*neck, *[(-x, y) for x, y in neck[-2::-1]]], steps=6)
-    yield Shape(flat(outline, -0.1), toned(who.skin, 0.9, 4), 1.0, 0.0, "", "neck", BODY)
+    yield Shape(at_depth(outline, -0.1), toned(who.skin, 0.9, 4), 1.0, 0.0, "", "neck", BODY)
     shadow = ellipse(0.02, -0.98, 0.62, 0.34)
-    yield Shape(flat(shadow, 0.1), toned(who.skin, 0.5, 12), 0.75, 0.07, "neck", turns=OUTLINE)
+    yield Shape(at_depth(shadow, 0.1), toned(who.skin, 0.5, 12), 0.75, 0.07, "neck", turns=OUTLINE)
     collar = spline([(-0.52, -1.40), (-0.3, -1.53), (0, -1.58), (0.3, -1.53), (0.52, -1.40)])
     band = np.concatenate([collar, (collar - (0, 0.09))[::-1]])
-    yield Shape(flat(band, -0.1), toned(who.shirt, 0.82), 1.0, turns=BODY)
+    yield Shape(at_depth(band, -0.1), toned(who.shirt, 0.82), 1.0, turns=BODY)
 
 
 def _ears(who: Identity) -> Iterator[Shape]:
     for sign in (1, -1):
         x = sign * 0.8 * who.width
-        yield Shape(flat(ellipse(x, 0.08, 0.1, 0.2, -0.15 * sign), -0.28), toned(who.skin, 0.95, 6))
+        yield Shape(at_depth(ellipse(x, 0.08, 0.1, 0.2, -0.15 * sign), -0.28), toned(who.skin, 0.95, 6))
         yield Shape(
-            flat(ellipse(x + sign * 0.02, 0.08, 0.05, 0.12, -0.15 * sign), -0.28), toned(who.skin, 0.66, 10), 0.6, 0.02
+            at_depth(ellipse(x + sign * 0.02, 0.08, 0.05, 0.12, -0.15 * sign), -0.28),
+            toned(who.skin, 0.66, 10),
+            0.6,
+            0.02,
         )
 
 
@@ -142,7 +145,7 @@ def _shading(act: Actions, who: Identity, outline: np.ndarray) -> Iterator[Shape
         side = spline(
             [(0.86, 0.9), (0.66, 0.35), (0.62, -0.2), (0.5, -0.7), (0.3, -1.06), (0.9, -1.2), (1.1, 0)], closed=True
         )
-        yield Shape(flat(side * (sign, 1)), dark, strength, 0.10, "face", turns=OUTLINE)
+        yield Shape(at_depth(side * (sign, 1)), dark, strength, 0.10, "face", turns=OUTLINE)
     yield Shape(on_head(ellipse(-0.08, 0.72, 0.36, 0.17)), light, 0.4, 0.12, "face")
     chin = ellipse(0, -0.9 - 0.6 * jaw_drop(act), 0.15, 0.08)
     yield Shape(on_head(chin), light, 0.3, 0.05, "face")

@@ -41,10 +41,10 @@ def brow_line(act: Actions, side: str, sign: float) -> np.ndarray:
     """Return the centre line (N, 2) of a brow, from the nose outwards."""
     down, inner, outer = act(f"browDown{side}"), act("browInnerUp"), act(f"browOuterUp{side}")
     points = [
-        (0.135 - 0.05 * down + 0.01 * inner, 0.435 - 0.125 * down + 0.15 * inner + 0.04 * outer),
-        (0.25 - 0.035 * down, 0.475 - 0.115 * down + 0.1 * inner + 0.09 * outer),
-        (0.40 - 0.01 * down, 0.495 - 0.06 * down + 0.03 * inner + 0.125 * outer),
-        (0.575, 0.43 - 0.01 * down - 0.03 * inner + 0.10 * outer),
+        (0.135 - 0.05 * down + 0.01 * inner, 0.41 - 0.105 * down + 0.17 * inner + 0.05 * outer),
+        (0.25 - 0.035 * down, 0.452 - 0.1 * down + 0.1 * inner + 0.11 * outer),
+        (0.40 - 0.01 * down, 0.472 - 0.055 * down + 0.03 * inner + 0.145 * outer),
+        (0.575, 0.412 - 0.01 * down - 0.03 * inner + 0.12 * outer),
     ]
     return spline(np.array(points) * (sign, 1.0))
 
@@ -67,8 +67,8 @@ def eye_lids(act: Actions, who: Identity, side: str, sign: float) -> tuple[np.nd
     wide, squint, blink = act(f"eyeWide{side}"), act(f"eyeSquint{side}"), act(f"eyeBlink{side}")
     cheek = max(act(f"cheekSquint{side}"), 0.5 * act(f"mouthSmile{side}"))
     down = act(f"eyeLookDown{side}")
-    upper = (0.098 + 0.062 * wide - 0.03 * squint - 0.045 * down) * who.eye
-    lower = (0.066 + 0.018 * wide - 0.042 * squint - 0.045 * cheek) * who.eye
+    upper = (0.086 + 0.074 * wide - 0.03 * squint - 0.045 * down) * who.eye
+    lower = (0.062 + 0.022 * wide - 0.042 * squint - 0.045 * cheek) * who.eye
     lower = max(lower, 0.012)
     upper = upper + (-lower * 0.85 - upper) * blink
     t = np.linspace(0, 1, 17)

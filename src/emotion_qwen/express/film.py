@@ -15,7 +15,7 @@ import numpy as np
 
 from emotion_qwen.errors import MediaError
 from emotion_qwen.express.identities import identity_of
-from emotion_qwen.express.marks import MARK, mark_text, marked
+from emotion_qwen.express.marks import MARK, mark_text, with_mark
 from emotion_qwen.express.rigs import Rig
 from emotion_qwen.express.track import ExpressionTrack
 from emotion_qwen.files import staged
@@ -30,12 +30,12 @@ Watch = Callable[[int, int], object]
 """Called with the number of written frames and that of all frames."""
 
 
-def frames_of(track: ExpressionTrack, rig: Rig, identity: str, size: int = SIZE) -> Iterator[np.ndarray]:
+def track_pictures(track: ExpressionTrack, rig: Rig, identity: str, size: int = SIZE) -> Iterator[np.ndarray]:
     """Yield the pictures (size, size, 3) uint8 of a track in order, with the visible mark; a few are drawn at once."""
     threads = min(THREADS, os.cpu_count() or 1)
 
     def draw(row: int) -> np.ndarray:
-        return marked(rig.render(track.frames[row], track.head[row], identity, size, 1))
+        return with_mark(rig.render(track.frames[row], track.head[row], identity, size, 1))
 
     with ThreadPoolExecutor(threads) as pool:
         rows = iter(range(len(track.frames)))
@@ -72,7 +72,7 @@ def write_film(
         with staged(path) as draft, av.open(str(draft), "w", format=encoding.container) as target:
             target.metadata.update({"title": f"{MARK} face", "comment": mark_text(track.provenance)})
             film = Film(target, encoding, codec, timeline, QUALITY)
-            for number, picture in enumerate(frames_of(track, rig, identity, size)):
+            for number, picture in enumerate(track_pictures(track, rig, identity, size)):
                 film.add_picture(picture, number * unit)
                 if watch is not None:
                     watch(number + 1, len(stamps))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from emotion_qwen.express.identities import Identity, toned
-from emotion_qwen.express.scene import OUTLINE, Shape, ellipse, flat, spline, stroke
+from emotion_qwen.express.scene import OUTLINE, Shape, at_depth, ellipse, spline, stroke
 
 _BACK = {
     "bob": [(0, 1.30), (0.55, 1.22), (0.92, 0.85), (1.02, 0.3), (1.04, -0.3), (0.98, -0.75), (0.72, -0.95),
@@ -39,7 +39,7 @@ def back_hair(who: Identity) -> Iterator[Shape]:
     """Yield the hair behind the head."""
     half = np.array(_BACK[who.style]) * (who.width, 1)
     points = spline(np.concatenate([half, half[:0:-1] * (-1, 1)]), closed=True, steps=6)
-    yield Shape(flat(points, -0.35), toned(who.hair, 0.72), turns=OUTLINE)
+    yield Shape(at_depth(points, -0.35), toned(who.hair, 0.72), turns=OUTLINE)
 
 
 def front_hair(who: Identity) -> Iterator[Shape]:
@@ -47,14 +47,14 @@ def front_hair(who: Identity) -> Iterator[Shape]:
     half = np.array(_FRONT[who.style]) * (who.width, 1)
     for sign in (1, -1):
         points = spline(half * (sign, 1), closed=True, steps=6)
-        yield Shape(flat(points - (0, 0.05), 0.1), toned(who.skin, 0.5, 10), 0.3, 0.05, "face", turns=OUTLINE)
+        yield Shape(at_depth(points - (0, 0.05), 0.1), toned(who.skin, 0.5, 10), 0.3, 0.05, "face", turns=OUTLINE)
     for sign in (1, -1):
         points, name = spline(half * (sign, 1), closed=True, steps=6), f"hair {sign}"
-        yield Shape(flat(points, 0.1), who.hair, 1.0, 0.0, "", name, OUTLINE)
+        yield Shape(at_depth(points, 0.1), who.hair, 1.0, 0.0, "", name, OUTLINE)
         shine = ellipse(-0.42 if sign < 0 else 0.3, 1.02, 0.22, 0.07, 0.5 if sign < 0 else -0.5)
-        yield Shape(flat(shine, 0.1), toned(who.hair, 1.5), 0.55, 0.05, name, turns=OUTLINE)
+        yield Shape(at_depth(shine, 0.1), toned(who.hair, 1.5), 0.55, 0.05, name, turns=OUTLINE)
         for k in range(5):
             bend = 0.16 * k
             begin, bent = (0.02 + 0.3 * bend, 1.24), (0.45 + 0.3 * bend, 1.1 - 0.25 * bend)
             line = spline(np.array([begin, bent, (0.78 + 0.03 * k, 0.6 - bend), (0.84, -0.2)]) * (sign * who.width, 1))
-            yield Shape(flat(stroke(line, 0.02), 0.1), toned(who.hair, 0.7), 0.4, 0.008, name, turns=OUTLINE)
+            yield Shape(at_depth(stroke(line, 0.02), 0.1), toned(who.hair, 0.7), 0.4, 0.008, name, turns=OUTLINE)

@@ -36,7 +36,7 @@ _ICT_COLOURS = {
 _SHAPES_USED, _SHAPE_STRENGTH = 8, 1.0
 
 
-def read_head(path: Path) -> HeadMesh:
+def load_head(path: Path) -> HeadMesh:
     """Read a head from `.glb`, `.gltf` or `.npz`.
 
     Raises:

@@ -22,7 +22,7 @@ def mark_text(provenance: Provenance) -> str:
     return json.dumps(provenance.model_dump(), ensure_ascii=True)
 
 
-def marked(picture: np.ndarray) -> np.ndarray:
+def with_mark(picture: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, 3) uint8 with the visible word in its lower right corner."""
     height, width = picture.shape[:2]
     drawn = Image.fromarray(picture)

@@ -1,8 +1,8 @@
 """From keyframes of emotions to moving facial actions, by rule.
 
 The emotion curve is interpolated between keyframes; each facial action follows its target through a critically damped
-filter, faster on the way up than on the way down, with slow random variation and blinks. All constants are in `Pace`
-and `REGIONS`. Motion is shaped, not learned: no labelled recordings of facial actions were available.
+filter, faster on the way up than on the way down, with slow random variation and blinks. All constants are in
+`MotionPace` and `REGIONS`. Motion is shaped, not learned: no labelled recordings of facial actions were available.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from emotion_qwen.express.track import (
 
 
 @dataclass(frozen=True)
-class Pace:
+class MotionPace:
     """Constants of the motion. Sources are named where there is one; the others are our choice.
 
     Attributes:
@@ -68,7 +68,7 @@ REGIONS = {"brow": 0.10, "eye": 0.08, "nose": 0.13, "cheek": 0.16, "mouth": 0.13
 Smiles of Schmidt, Cohn and Tian (2003) take about 0.5 s to their first peak; brows and lids are our choice."""
 HEAD_SECONDS = 0.3
 """Time constant of the head."""
-PACE = Pace()
+PACE = MotionPace()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def neutral_weights() -> np.ndarray:
     return weights
 
 
-def held(weights: np.ndarray, seconds: float, pace: Pace = PACE) -> list[Keyframe]:
+def held(weights: np.ndarray, seconds: float, pace: MotionPace = PACE) -> list[Keyframe]:
     """Return keyframes that rise from neutral to an emotion, hold it, and release it before the end."""
     rise = min(pace.attack, seconds / 10)
     fall = max(seconds * pace.hold, rise)
@@ -102,7 +102,7 @@ def make_track(
     fps: float = 30.0,
     seed: int = 0,
     provenance: Provenance | None = None,
-    pace: Pace = PACE,
+    pace: MotionPace = PACE,
 ) -> ExpressionTrack:
     """Make a track from keyframes of emotions; the same arguments give the same track.
 
@@ -195,7 +195,7 @@ def wander(random: np.random.Generator, shape: tuple[int, int], seconds: float, 
     return path
 
 
-def blink_curve(random: np.random.Generator, count: int, fps: float, pace: Pace = PACE) -> np.ndarray:
+def blink_curve(random: np.random.Generator, count: int, fps: float, pace: MotionPace = PACE) -> np.ndarray:
     """Return how far blinks close the eyes, (T,) 0 to 1; they come as a Poisson process with a least gap."""
     clock, curve = np.arange(count) / fps, np.zeros(count)
     mean = 60 / pace.blinks_per_minute - pace.blink_gap

@@ -170,3 +170,24 @@ def circle_shares(valence: float, arousal: float) -> dict[str, float]:
     radius = sum(share * math.hypot(CONCEPTS[name].valence, CONCEPTS[name].arousal) for name, share in shares.items())
     strength = min(math.hypot(valence, arousal) / radius, 1.0)
     return {name: share * strength for name, share in shares.items() if share * strength > 0}
+
+
+def seven_shares(distribution: Mapping[str, float]) -> dict[str, float]:
+    """Return shares of `EMOTIONS` that add up to 1, from those of labels of any set.
+
+    A label of a narrower emotion counts for its broader one; a label that has no place among the seven is left out.
+
+    Raises:
+        SettingsError: no label means one of the seven emotions, or a share is not a number.
+    """
+    shares = dict.fromkeys(EMOTIONS, 0.0)
+    for label, share in distribution.items():
+        name = concept_of_word().get(str(label).strip().lower(), "")
+        while name and name not in shares:
+            name = CONCEPTS[name].broader
+        if name:
+            shares[name] += max(float(share), 0.0)
+    total = sum(shares.values())
+    if not total > 0 or not math.isfinite(total):
+        raise SettingsError(f"labels {', '.join(map(str, distribution))}; expected shares of {', '.join(EMOTIONS)}")
+    return {name: share / total for name, share in shares.items()}

@@ -11,13 +11,13 @@ import numpy as np
 
 from emotion_qwen.express.face import draw_face, drawn_box
 from emotion_qwen.express.features import Actions, brows, wrinkles
-from emotion_qwen.express.head_files import read_head
+from emotion_qwen.express.head_files import load_head
 from emotion_qwen.express.identities import Identity, identity_of, toned
 from emotion_qwen.express.mesh import EYE_DEPTH, HIDDEN, SKIN, HeadMesh
 from emotion_qwen.express.mouth import mouth_of
 from emotion_qwen.express.paint import paint
 from emotion_qwen.express.raster import rasterise, vertex_normals
-from emotion_qwen.express.scene import BODY_SHARE, VIEW, Shape, ellipse, flat, on_head, on_picture
+from emotion_qwen.express.scene import BODY_SHARE, VIEW, Shape, at_depth, ellipse, on_head, on_picture
 from emotion_qwen.express.track import CHANNELS
 
 CAMERA = 8.0
@@ -125,7 +125,7 @@ def rig_of(path: Path | None) -> Rig:
     Raises:
         MediaError: the file is no head with ARKit morphs.
     """
-    return DrawnRig() if path is None else MeshRig(read_head(path), path.stem)
+    return DrawnRig() if path is None else MeshRig(load_head(path), path.stem)
 
 
 def rotation(head: np.ndarray) -> np.ndarray:
@@ -196,8 +196,8 @@ def _texture(frame: bytes, who: Identity) -> np.ndarray:
     lips = np.concatenate([lines.top, lines.bottom[::-1]])
     square = np.array([VIEW[:2], (VIEW[2], VIEW[1]), VIEW[2:], (VIEW[0], VIEW[3])])
     shapes = [
-        Shape(flat(square), who.skin),
-        Shape(flat(square), who.skin, 0.0, 0.0, "", "face"),
+        Shape(at_depth(square), who.skin),
+        Shape(at_depth(square), who.skin, 0.0, 0.0, "", "face"),
         *(Shape(on_head(ellipse(x, -0.12, 0.2, 0.14)), toned(who.skin, 0.95, 22), 0.45, 0.08) for x in (0.47, -0.47)),
         *wrinkles(act, who),
         Shape(on_head(lips), who.lips, 0.8, 0.016),

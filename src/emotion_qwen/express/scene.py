@@ -107,7 +107,7 @@ def on_head(points: np.ndarray, raised: float = 0.0) -> np.ndarray:
     return np.column_stack([points, depth(points) + raised])
 
 
-def flat(points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
+def at_depth(points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
     """Return (N, 3) points at the depth `z`."""
     return np.column_stack([points, np.broadcast_to(z, len(points))])
 
