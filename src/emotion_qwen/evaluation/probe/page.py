@@ -84,9 +84,9 @@ def write_page(probe: Probe, rig: Rig, path: Path) -> None:
         blocks: list[Block] = [
             Heading(f"Probe of {probe.model}", 1),
             Text(
-                f"{len(probe.answers)} rendered faces of the rig {probe.rig!r}, {len(probe.grid.identities)} identities. "
-                "All faces are synthetic. The threshold is the intensity from which at least half of the faces are read "
-                "correctly; 1 is the prototype of the emotion."
+                f"{len(probe.answers)} rendered faces of the rig {probe.rig!r}, {len(probe.grid.identities)} "
+                "identities. All faces are synthetic. The threshold is the intensity from which at least half of the "
+                "faces are read correctly; 1 is the prototype of the emotion."
             ),
             Rows(HEAD, table_rows(responses), left=(0, 1)),
             Bullets([_detected(probe, condition) for condition in probe.grid.conditions]),
