@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import islice
@@ -30,11 +30,24 @@ Watch = Callable[[int, int], object]
 """Called with the number of written frames and that of all frames."""
 
 
-def track_pictures(track: ExpressionTrack, rig: Rig, identity: str, size: int = SIZE) -> Iterator[np.ndarray]:
-    """Yield the pictures (size, size, 3) uint8 of a track in order, with the visible mark; a few are drawn at once."""
+def track_pictures(
+    track: ExpressionTrack, rig: Rig, identity: str, size: int = SIZE, shown: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the pictures (size, size, 3) uint8 of a track in order, with the visible mark; a few are drawn at once.
+
+    Args:
+        track: the track.
+        rig: the face.
+        identity: of the face.
+        size: side of the pictures, pixels.
+        shown: (T,) whether there is a face in a frame; the others are empty. None: in all frames.
+    """
+    empty = np.full((size, size, 3), np.round(identity_of(identity).background), np.uint8)
     threads = min(THREADS, os.cpu_count() or 1)
 
     def draw(row: int) -> np.ndarray:
+        if shown is not None and not shown[row]:
+            return with_mark(empty)
         return with_mark(rig.render(track.frames[row], track.head[row], identity, size, 1))
 
     with ThreadPoolExecutor(threads) as pool:
@@ -54,16 +67,33 @@ def write_film(
         track: the track.
         rig: the face.
         identity: of the face.
-        path: ends in `.mp4`, `.mkv`, `.mov` or `.webm`; its metadata has the provenance as JSON in `comment`.
+        path: see `write_pictures`.
         size: side of the picture, pixels.
         watch: called after each frame.
 
     Raises:
-        MediaError: there is no encoder, or the file cannot be written.
+        MediaError: see `write_pictures`.
         SettingsError: there is no such identity.
     """
-    codec = encoder(path)
     identity_of(identity)
+    write_pictures(track, track_pictures(track, rig, identity, size), path, watch)
+
+
+def write_pictures(
+    track: ExpressionTrack, pictures: Iterable[np.ndarray], path: Path, watch: Watch | None = None
+) -> None:
+    """Write pictures that were made from a track as a video.
+
+    Args:
+        track: gives the frame rate and the provenance.
+        pictures: T pictures (H, W, 3) uint8, marked already.
+        path: ends in `.mp4`, `.mkv`, `.mov` or `.webm`; its metadata has the provenance as JSON in `comment`.
+        watch: called after each frame.
+
+    Raises:
+        MediaError: there is no encoder, or the file cannot be written.
+    """
+    codec = encoder(path)
     encoding = ENCODINGS[path.suffix.lower()]
     stamps = np.arange(len(track.frames), dtype=np.int64)
     unit = 1 / Fraction(track.fps).limit_denominator(1001)
@@ -72,7 +102,7 @@ def write_film(
         with staged(path) as draft, av.open(str(draft), "w", format=encoding.container) as target:
             target.metadata.update({"title": f"{MARK} face", "comment": mark_text(track.provenance)})
             film = Film(target, encoding, codec, timeline, QUALITY)
-            for number, picture in enumerate(track_pictures(track, rig, identity, size)):
+            for number, picture in enumerate(pictures):
                 film.add_picture(picture, number * unit)
                 if watch is not None:
                     watch(number + 1, len(stamps))
