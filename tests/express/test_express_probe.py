@@ -10,7 +10,13 @@ import pytest
 
 from emotion_qwen.cli import main
 from emotion_qwen.errors import SettingsError
-from emotion_qwen.evaluation.probe.measures import changes, confusion, detection_rate, dose_responses, threshold_of
+from emotion_qwen.evaluation.probe.measures import (
+    changes,
+    confusion_counts,
+    detection_rate,
+    dose_responses,
+    threshold_of,
+)
 from emotion_qwen.evaluation.probe.run import read_probe, run_probe, write_probe
 from emotion_qwen.evaluation.probe.stimuli import CONDITIONS, ProbeGrid, Stimulus, rendered, stimuli_of
 from emotion_qwen.express.mesh import HeadMesh
@@ -86,7 +92,7 @@ def test_a_model_that_reads_smiles_is_measured_as_one() -> None:
     assert smile.rates[-1] == 1 and smile.rates[:2] == (0, 0) and smile.threshold == 0.375
     assert smile.correlation is not None and smile.correlation > 0.9 and smile.slope > 0 and smile.faces == 2
     assert fear.threshold is None and fear.correlation is None and fear.low == 0
-    counts = confusion(result, "plain")
+    counts = confusion_counts(result, "plain")
     assert counts[EMOTIONS.index("happiness"), EMOTIONS.index("happiness")] == 2
     assert counts[EMOTIONS.index("fear"), EMOTIONS.index("neutral")] == 2 and counts.sum() == 6
     assert detection_rate(result, "plain") == (0, 14)

@@ -7,6 +7,7 @@ the Facial Action Coding System names for them; wrinkles appear where the skin i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,10 +65,7 @@ def face_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
     outline = face_outline(act, who)
     return [
         Shape(at_depth(np.array([VIEW[:2], VIEW[2:]])), who.background, 0.0, turns=BODY),
-        *_backdrop(who),
-        *back_hair(who),
-        *_body(who),
-        *_ears(who),
+        *_behind(who),
         Shape(outline, who.skin, 1.0, 0.0, "", "face", OUTLINE),
         *_shading(act, who, outline),
         *wrinkles(act, who),
@@ -75,7 +73,7 @@ def face_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
         *mouth(act, who),
         *eyes(act, who),
         *brows(act, who),
-        *front_hair(who),
+        *_hair(who),
     ]
 
 
@@ -103,6 +101,17 @@ def drawn_box(head: np.ndarray, size: int = SIZE) -> np.ndarray:
     corners = at_depth(np.array([(x1, y1), (x1, y2), (x2, y1), (x2, y2)]), 0.4)
     points = on_picture(turned(corners, head, OUTLINE), size)
     return np.concatenate([points.min(0), points.max(0)]).clip(0, size)
+
+
+@lru_cache(maxsize=8)
+def _behind(who: Identity) -> tuple[Shape, ...]:
+    """Return what is behind the face and does not depend on its actions."""
+    return (*_backdrop(who), *back_hair(who), *_body(who), *_ears(who))
+
+
+@lru_cache(maxsize=8)
+def _hair(who: Identity) -> tuple[Shape, ...]:
+    return tuple(front_hair(who))
 
 
 def _backdrop(who: Identity) -> Iterator[Shape]:

@@ -152,55 +152,64 @@ def nose(act: Actions, who: Identity) -> Iterator[Shape]:
         yield Shape(on_head(nostril, 0.14), toned(who.skin, 0.28), 0.85, 0.006, "face")
 
 
-def fold(line: np.ndarray, width: float, strength: float, who: Identity) -> Iterator[Shape]:
-    """Yield a wrinkle along a line (N, 2): a dark groove with a light rim below it."""
-    if strength < FAINT:
-        return
-    strength = min(strength, 1.0)
-    swell = width * (0.35 + 0.65 * strength)
-    yield Shape(on_head(stroke(line, 2.2 * swell)), toned(who.skin, 0.6, 12), 0.42 * strength, 0.02, "face")
-    yield Shape(on_head(stroke(lifted(line, -0.9 * swell), swell)), toned(who.skin, 1.8), 0.35 * strength, 0.01, "face")
-    yield Shape(on_head(stroke(line, swell)), toned(who.skin, 0.44, 14), 0.85 * strength, 0.004, "face")
+Fold = tuple[np.ndarray, float, float]
+"""The line of a wrinkle (N, 2), its width, and its strength, which may be outside of 0 to 1."""
 
 
 def wrinkles(act: Actions, who: Identity) -> Iterator[Shape]:
-    """Yield the wrinkles of brow, nose, eyes and cheeks, each with the strength of the actions that cause it."""
+    """Yield the wrinkles of brow, nose, eyes, cheeks and chin: dark grooves, each with a light rim below it.
+
+    They are yielded layer by layer, so that those of a layer are painted at once.
+    """
+    folds = [(line, width, min(s, 1.0)) for line, width, s in _folds(act, who) if s >= FAINT]
+    folds = [(line, width * (0.35 + 0.65 * strength), strength) for line, width, strength in folds]
+    dark, light, groove = toned(who.skin, 0.6, 12), toned(who.skin, 1.8), toned(who.skin, 0.44, 14)
+    for line, width, strength in folds:
+        yield Shape(on_head(stroke(line, 2.2 * width)), dark, 0.42 * strength, 0.02, "face")
+    for line, width, strength in folds:
+        yield Shape(on_head(stroke(lifted(line, -0.9 * width), width)), light, 0.35 * strength, 0.01, "face")
+    for line, width, strength in folds:
+        yield Shape(on_head(stroke(line, width)), groove, 0.85 * strength, 0.004, "face")
+
+
+def _folds(act: Actions, who: Identity) -> Iterator[Fold]:
+    """Yield the folds, each with the strength of the actions that cause it."""
     inner, outer, down = act("browInnerUp"), act.both("browOuterUp"), act.both("browDown")
     sneer = act.both("noseSneer")
     for row, y in enumerate((0.66, 0.745, 0.825)):
         across = np.linspace(-1, 1, 15)
         raised = spline(np.stack([0.46 * across, y + 0.05 * outer + 0.02 * np.cos(2 * np.pi * across)], 1), steps=3)
-        yield from fold(raised, 0.018, max(0.95 * outer, 0.28 * who.age) - 0.12 * row, who)
+        yield raised, 0.018, max(0.95 * outer, 0.28 * who.age) - 0.12 * row
         grief = np.stack([0.2 * across, y - 0.015 + 0.05 * inner + 0.03 * (1 - across**2)], 1)
-        yield from fold(grief, 0.017, inner * (1 - outer) * 0.9 - 0.1 * row, who)
+        yield grief, 0.017, inner * (1 - outer) * 0.9 - 0.1 * row
     for sign in (1, -1):
         frown = spline(np.array([(0.05, 0.6 - 0.03 * down), (0.052, 0.5), (0.062, 0.41), (0.045, 0.35)]) * (sign, 1))
-        yield from fold(frown, 0.03, down + 0.1 * who.age, who)
+        yield frown, 0.03, down + 0.1 * who.age
         outer_frown = spline(np.array([(0.1, 0.58), (0.112, 0.5), (0.098, 0.44)]) * (sign, 1))
-        yield from fold(outer_frown, 0.018, 0.7 * down - 0.15, who)
+        yield outer_frown, 0.018, 0.7 * down - 0.15
     across = np.linspace(-1, 1, 9)
     for y, share in ((0.335, 0.75), (0.285, 0.5), (0.235, 0.3)):
         root = np.stack([0.085 * across, y + 0.012 * across**2], 1)
-        yield from fold(root, 0.018, share * max(sneer, 0.7 * down), who)
+        yield root, 0.018, share * max(sneer, 0.7 * down)
     for name, sign in SIDES:
         squint = act(f"noseSneer{name}")
         for k in range(3):
             y = 0.2 - 0.06 * k
             bunny = spline(np.array([(0.05, y), (0.09, y - 0.012), (0.125, y - 0.05)]) * (sign, 1))
-            yield from fold(bunny, 0.018, squint * (1 - 0.15 * k), who)
+            yield bunny, 0.018, squint * (1 - 0.15 * k)
         crow = max(act(f"cheekSquint{name}"), 0.5 * act(f"eyeSquint{name}") - 0.1) + 0.3 * who.age
         for angle in (0.55, 0.12, -0.32):
             begin = np.array([0.565, 0.225])
             end = begin + 0.12 * np.array([np.cos(angle), np.sin(angle)])
-            yield from fold(spline([begin, (begin + end) / 2, end]) * (sign, 1), 0.014, 0.8 * crow, who)
+            yield spline([begin, (begin + end) / 2, end]) * (sign, 1), 0.014, 0.8 * crow
         yield from _nasolabial(act, who, name, sign)
     chin = act("mouthShrugLower")
     for sign in (1, -1):
         dimple = spline(np.array([(0.03, -0.84), (0.1, -0.80), (0.16, -0.83)]) * (sign, 1))
-        yield from fold(lifted(dimple, -0.2 * act("jawOpen")), 0.02, 0.9 * chin, who)
+        yield lifted(dimple, -0.2 * act("jawOpen")), 0.02, 0.9 * chin
 
 
-def _nasolabial(act: Actions, who: Identity, name: str, sign: float) -> Iterator[Shape]:
+def _nasolabial(act: Actions, who: Identity, name: str, sign: float) -> Iterator[Fold]:
     """Yield the fold from the nose around the corner of the mouth, and the one below a corner that is drawn down."""
     smile, sneer, frown = act(f"mouthSmile{name}"), act(f"noseSneer{name}"), act(f"mouthFrown{name}")
     strength = 0.85 * smile + 0.9 * sneer + 0.55 * act(f"mouthUpperUp{name}") + 0.4 * frown + 0.3 * who.age
@@ -212,6 +221,6 @@ def _nasolabial(act: Actions, who: Identity, name: str, sign: float) -> Iterator
             (0.325 + out, -0.41 + 0.04 * smile), (0.35 + out, -0.54 + 0.05 * smile),
         ]) * (sign, 1)
     )  # fmt: skip
-    yield from fold(line, 0.024, strength + 0.12, who)
+    yield line, 0.024, strength + 0.12
     low = spline(np.array([(0.31, -0.6), (0.34, -0.68), (0.33, -0.78)]) * (sign, 1))
-    yield from fold(lifted(low, -0.06 * frown), 0.02, 0.85 * frown + 0.2 * who.age, who)
+    yield lifted(low, -0.06 * frown), 0.02, 0.85 * frown + 0.2 * who.age

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import cv2
 import numpy as np
 
-from emotion_qwen.express.scene import VIEW, Shape, on_picture, turned
+from emotion_qwen.express.scene import VIEW, Colour, Shape, on_picture, turned
 
+Outline = tuple[np.ndarray, float]
+"""Points (N, 2) in pixels, and the opacity of the shape."""
 SHIFT = 4
 """Fractional bits of OpenCV's coordinates."""
 CRISP = 1.5
@@ -30,36 +33,49 @@ def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int =
     canvas = np.empty((size * fine, size * fine, 3), np.uint8)
     canvas[:] = np.round(shapes[0].colour).astype(np.uint8)
     masks: dict[str, np.ndarray] = {}
-    for shape in shapes[1:]:
-        points = on_picture(turned(shape.points, head, shape.turns), size * fine)
-        if shape.name:
-            masks[shape.name] = _mask(points, (0, 0, size * fine, size * fine), 0.0)
-        if shape.opacity > 0.004:
-            _fill(canvas, points, shape, masks)
+    for (colour, blur, clip, name, _), group in groupby(shapes[1:], _kind):
+        outlines = []
+        for shape in group:
+            points = on_picture(turned(shape.points, head, shape.turns), size * fine)
+            if name:
+                masks[name] = _mask([(points, 1.0)], (0, 0, size * fine, size * fine), 0.0)
+            if shape.opacity > 0.004:
+                outlines.append((points, shape.opacity))
+        if outlines:
+            _fill(canvas, outlines, colour, blur, masks[clip] if clip else None)
     return canvas if fine == 1 else cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _fill(canvas: np.ndarray, points: np.ndarray, shape: Shape, masks: dict[str, np.ndarray]) -> None:
-    """Blend one shape into the canvas, within its bounds."""
+def _kind(shape: Shape) -> tuple[Colour, float, str, str, float]:
+    """Return what neighbouring soft shapes share if they are painted at once; overlaps then do not add up."""
+    return shape.colour, shape.blur, shape.clip, shape.name, 0.0 if shape.blur else id(shape)
+
+
+def _fill(
+    canvas: np.ndarray, outlines: Sequence[Outline], colour: Colour, blur: float, clip: np.ndarray | None
+) -> None:
+    """Blend shapes of one colour into the canvas, within their bounds."""
     side = len(canvas)
-    ink = [round(float(value)) for value in shape.colour]
-    if shape.opacity == 1 and not (shape.blur or shape.clip):
-        cv2.fillPoly(canvas, [_fixed(points)], ink, cv2.LINE_AA, SHIFT)
+    ink = [round(float(value)) for value in colour]
+    if clip is None and not blur and outlines[0][1] == 1:
+        cv2.fillPoly(canvas, [_fixed(outlines[0][0])], ink, cv2.LINE_AA, SHIFT)
         return
-    sigma = shape.blur * side / (VIEW[2] - VIEW[0])
+    sigma = blur * side / (VIEW[2] - VIEW[0])
     margin = 3 * sigma + 2
-    x1, y1 = np.maximum(np.floor(points.min(0) - margin), 0).astype(int).tolist()
-    x2, y2 = np.minimum(np.ceil(points.max(0) + margin), side).astype(int).tolist()
+    low = np.min([points.min(0) for points, _ in outlines], axis=0) - margin
+    high = np.max([points.max(0) for points, _ in outlines], axis=0) + margin
+    x1, y1 = np.maximum(np.floor(low), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(high), side).astype(int).tolist()
     if x2 <= x1 or y2 <= y1:
         return
-    mask = _mask(points, (x1, y1, x2, y2), sigma)
-    if shape.clip:
-        mask = cv2.multiply(mask, masks[shape.clip][y1:y2, x1:x2], scale=1 / 255)
+    mask = _mask(outlines, (x1, y1, x2, y2), sigma)
+    if clip is not None:
+        mask = cv2.multiply(mask, clip[y1:y2, x1:x2], scale=1 / 255)
     part = canvas[y1:y2, x1:x2]
-    colour = np.empty(part.shape, np.uint8)
-    cv2.rectangle(colour, (0, 0), (x2 - x1, y2 - y1), ink, cv2.FILLED)
-    weight = cv2.multiply(mask, 1.0, scale=shape.opacity / 255, dtype=cv2.CV_32F)
-    canvas[y1:y2, x1:x2] = cv2.blendLinear(colour, part, weight, cv2.subtract(1.0, weight))
+    plain = np.empty(part.shape, np.uint8)
+    cv2.rectangle(plain, (0, 0), (x2 - x1, y2 - y1), ink, cv2.FILLED)
+    weight = cv2.multiply(mask, 1.0, scale=1 / 255, dtype=cv2.CV_32F)
+    canvas[y1:y2, x1:x2] = cv2.blendLinear(plain, part, weight, cv2.subtract(1.0, weight))
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
@@ -67,13 +83,15 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.round(points * (1 << SHIFT)).astype(np.int32)
 
 
-def _mask(points: np.ndarray, box: tuple[int, int, int, int], sigma: float) -> np.ndarray:
-    """Return the coverage (H, W) uint8 of a polygon within a box; soft masks are painted at a lower resolution."""
+def _mask(outlines: Sequence[Outline], box: tuple[int, int, int, int], sigma: float) -> np.ndarray:
+    """Return the coverage (H, W) uint8 by polygons within a box; soft masks are painted at a lower resolution."""
     x1, y1, x2, y2 = box
     step = 8 if sigma > 16 else 4 if sigma > 8 else 2 if sigma > 3 else 1
     height, width = -(-(y2 - y1) // step), -(-(x2 - x1) // step)
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [_fixed((points - (x1, y1)) / step)], 255, cv2.LINE_8 if sigma > CRISP else cv2.LINE_AA, SHIFT)
+    for points, opacity in outlines:
+        edge = cv2.LINE_8 if sigma > CRISP else cv2.LINE_AA
+        cv2.fillPoly(mask, [_fixed((points - (x1, y1)) / step)], round(255 * opacity), edge, SHIFT)
     if sigma:
         mask = cv2.GaussianBlur(mask, (0, 0), sigma / step, borderType=cv2.BORDER_CONSTANT)
     if step > 1:

@@ -104,7 +104,7 @@ def threshold_of(intensities: Sequence[float], rates: Sequence[float]) -> float 
     return round(float(intensities[row - 1] + part * (intensities[row] - intensities[row - 1])), 3)
 
 
-def confusion(probe: Probe, condition: str) -> np.ndarray:
+def confusion_counts(probe: Probe, condition: str) -> np.ndarray:
     """Return the answers at the strongest intensity: (7, 8) counts, shown emotions in rows, the last is no answer."""
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS) + 1), int)
     for answer in probe.answers:
@@ -127,7 +127,7 @@ def summary_of(probe: Probe) -> dict[str, Any]:
     return {
         "responses": [asdict(response) for response in dose_responses(probe)],
         "confusion": {
-            condition: {"names": list(EMOTIONS), "counts": confusion(probe, condition).tolist()}
+            condition: {"names": list(EMOTIONS), "counts": confusion_counts(probe, condition).tolist()}
             for condition in probe.grid.conditions
         },
         "detected": {

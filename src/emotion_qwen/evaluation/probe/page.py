@@ -12,7 +12,13 @@ from PIL import Image
 
 from emotion_qwen.evaluation.pages.blocks import Block, Bullets, Heading, Picture, Rows, Text, as_html
 from emotion_qwen.evaluation.pages.figures import COLUMN_RESOLUTION, INK, clean_axes, draw_confusion, new_figure
-from emotion_qwen.evaluation.probe.measures import DoseResponse, ProbeChange, confusion, detection_rate, dose_responses
+from emotion_qwen.evaluation.probe.measures import (
+    DoseResponse,
+    ProbeChange,
+    confusion_counts,
+    detection_rate,
+    dose_responses,
+)
 from emotion_qwen.evaluation.probe.run import Probe
 from emotion_qwen.evaluation.probe.stimuli import NEUTRAL, Stimulus, rendered
 from emotion_qwen.express.marks import with_mark
@@ -102,7 +108,7 @@ def write_page(probe: Probe, rig: Rig, path: Path) -> None:
                     "Left: faces read correctly. Right: mean share of the shown emotion. Both over its intensity.",
                 ),
                 Picture(
-                    _draw_matrix(confusion(probe, condition), folder / f"{condition}-confusion.png"),
+                    _draw_matrix(confusion_counts(probe, condition), folder / f"{condition}-confusion.png"),
                     "Answers at the strongest intensity.",
                 ),
             ]
