@@ -103,7 +103,7 @@ def eyes(act: Actions, who: Identity) -> Iterator[Shape]:
         lash = stroke(lifted(top, 0.004), 0.034, start=0.35, end=0.75, bulge=0.6)
         yield Shape(on_head(lash), INK, 0.95)
         wing = np.stack([top[-4], top[-1] + (sign * 0.028, 0.016)])
-        yield Shape(on_head(stroke(np.linspace(*wing, 6), 0.026, start=0.9)), INK, 0.9)
+        yield Shape(on_head(stroke(np.linspace(wing[0], wing[1], 6), 0.026, start=0.9)), INK, 0.9)
         yield Shape(on_head(stroke(bottom[2:], 0.014, end=0.6)), toned(who.skin, 0.42, 10), 0.75, 0.002)
         bag = lifted(bottom[1:-1], 0.02 * squint - 0.055)
         strength = 0.16 + 0.3 * squint + 0.25 * act(f"cheekSquint{side}") + 0.25 * who.age
@@ -182,7 +182,7 @@ def _folds(act: Actions, who: Identity) -> Iterator[Fold]:
         yield raised, 0.018, max(0.95 * outer, 0.28 * who.age) - 0.12 * row
         grief = np.stack([0.2 * across, y - 0.015 + 0.05 * inner + 0.03 * (1 - across**2)], 1)
         yield grief, 0.017, inner * (1 - outer) * 0.9 - 0.1 * row
-    for sign in (1, -1):
+    for sign in (1.0, -1.0):
         frown = spline(np.array([(0.05, 0.6 - 0.03 * down), (0.052, 0.5), (0.062, 0.41), (0.045, 0.35)]) * (sign, 1))
         yield frown, 0.03, down + 0.1 * who.age
         outer_frown = spline(np.array([(0.1, 0.58), (0.112, 0.5), (0.098, 0.44)]) * (sign, 1))
@@ -201,10 +201,10 @@ def _folds(act: Actions, who: Identity) -> Iterator[Fold]:
         for angle in (0.55, 0.12, -0.32):
             begin = np.array([0.565, 0.225])
             end = begin + 0.12 * np.array([np.cos(angle), np.sin(angle)])
-            yield spline([begin, (begin + end) / 2, end]) * (sign, 1), 0.014, 0.8 * crow
+            yield spline(np.stack([begin, (begin + end) / 2, end])) * (sign, 1), 0.014, 0.8 * crow
         yield from _nasolabial(act, who, name, sign)
     chin = act("mouthShrugLower")
-    for sign in (1, -1):
+    for sign in (1.0, -1.0):
         dimple = spline(np.array([(0.03, -0.84), (0.1, -0.80), (0.16, -0.83)]) * (sign, 1))
         yield lifted(dimple, -0.2 * act("jawOpen")), 0.02, 0.9 * chin
 

@@ -115,14 +115,14 @@ def _read_gltf(path: Path) -> HeadMesh:
         raise MediaError(f"{str(path)!r} has no triangle mesh; expected a head with ARKit morphs")
     morphs, has = gather_morphs(named, count, repr(str(path)))
     moved, scaled = aligned(np.concatenate(vertices), morphs, repr(str(path)))
-    kind = np.concatenate(kinds)
+    all_kinds = np.concatenate(kinds)
     moving = np.abs(scaled).sum((0, 2)) > 0
     all_faces = np.concatenate(faces)
     coloured = len(np.unique(np.concatenate(colours), axis=0)) > len(colours)  # vertex colours or textures
-    if not (kind == SKIN).any() and not coloured:  # without names that say so, what moves is skin
-        kind = np.where(moving[all_faces].any(1), SKIN, kind).astype(np.uint8)
+    if not (all_kinds == SKIN).any() and not coloured:  # without names that say so, what moves is skin
+        all_kinds = np.where(moving[all_faces].any(1), SKIN, all_kinds).astype(np.uint8)
     lit = "KHR_materials_unlit" not in document.document.get("extensionsUsed", [])
-    return HeadMesh(moved, all_faces, kind, np.concatenate(colours).astype(np.float32), scaled, has, lit=lit)
+    return HeadMesh(moved, all_faces, all_kinds, np.concatenate(colours).astype(np.float32), scaled, has, lit=lit)
 
 
 class GltfFile:

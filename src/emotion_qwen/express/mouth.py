@@ -91,8 +91,8 @@ def mouth_of(act: Actions, who: Identity) -> Mouth:
     upper = 0.068 * edge * cupid * thin * (1 - 0.7 * rolled[0]) * (1 - 0.25 * near("mouthSmile")) + 0.006
     lower = 0.088 * np.clip(1 - part**2.6, 0, 1) ** 0.7 * thin * (1 - 0.7 * rolled[1]) * (1 + 0.25 * pout) + 0.006
     lower = lower * (1 - 0.2 * smile)
-    lines = (inner_top + upper, inner_top, inner_bottom, inner_bottom - lower)
-    return Mouth(*(np.stack([x, y], 1) for y in lines), drop=drop, shift=jaw_side)
+    top_edge, bottom_edge = np.stack([x, inner_top + upper], 1), np.stack([x, inner_bottom - lower], 1)
+    return Mouth(top_edge, np.stack([x, inner_top], 1), np.stack([x, inner_bottom], 1), bottom_edge, drop, jaw_side)
 
 
 def mouth(act: Actions, who: Identity) -> Iterator[Shape]:
@@ -134,5 +134,5 @@ def _teeth(m: Mouth, who: Identity) -> Iterator[Shape]:
     yield Shape(on_head(upper, 0.05), TEETH)
     for place in np.linspace(-0.2, 0.2, 7):
         gap = np.array([(place, float(edge.min()) - 0.01), (place, MIDDLE + 0.1)])
-        line = stroke(np.linspace(*gap, 5), 0.006, start=1, end=1)
+        line = stroke(np.linspace(gap[0], gap[1], 5), 0.006, start=1, end=1)
         yield Shape(on_head(line, 0.05), (190, 178, 168), 0.35, 0.0, "mouth")

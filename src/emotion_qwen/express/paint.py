@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,8 +75,8 @@ def _fill(
     part = canvas[y1:y2, x1:x2]
     plain = np.empty(part.shape, np.uint8)
     cv2.rectangle(plain, (0, 0), (x2 - x1, y2 - y1), ink, cv2.FILLED)
-    weight = cv2.multiply(mask, 1.0, scale=1 / 255, dtype=cv2.CV_32F)
-    canvas[y1:y2, x1:x2] = cv2.blendLinear(plain, part, weight, cv2.subtract(1.0, weight))
+    weight = mask * np.float32(1 / 255)
+    canvas[y1:y2, x1:x2] = cv2.blendLinear(plain, part, weight, 1 - weight)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
@@ -88,7 +89,7 @@ def _mask(outlines: Sequence[Outline], box: tuple[int, int, int, int], sigma: fl
     x1, y1, x2, y2 = box
     step = 8 if sigma > 16 else 4 if sigma > 8 else 2 if sigma > 3 else 1
     height, width = -(-(y2 - y1) // step), -(-(x2 - x1) // step)
-    mask = np.zeros((height, width), np.uint8)
+    mask: Any = np.zeros((height, width), np.uint8)
     for points, opacity in outlines:
         edge = cv2.LINE_8 if sigma > CRISP else cv2.LINE_AA
         cv2.fillPoly(mask, [_fixed((points - (x1, y1)) / step)], round(255 * opacity), edge, SHIFT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -32,15 +32,17 @@ KEY_SHARE, FILL_SHARE, AMBIENT, SHINE = 0.72, 0.2, 0.26, 0.1
 
 
 class Rig(Protocol):
-    """A face that facial actions can move.
+    """A face that facial actions can move."""
 
-    Attributes:
-        name: of the face.
-        mesh: the mesh, for files of meshes; None for the drawn face.
-    """
+    @property
+    def name(self) -> str:
+        """Name of the face."""
+        ...
 
-    name: str
-    mesh: HeadMesh | None
+    @property
+    def mesh(self) -> HeadMesh | None:
+        """The mesh, for files of meshes; None for the drawn face."""
+        ...
 
     def render(
         self, frame: np.ndarray, head: np.ndarray, identity: str = "amber", size: int = 512, fine: int = 2
@@ -173,7 +175,8 @@ def skin_colour(places: np.ndarray, frame: np.ndarray, who: Identity) -> np.ndar
     texture = _texture(np.round(frame, 3).tobytes(), who)
     at = on_picture(places[:, :2], TEXTURE).astype(np.float32)
     rows = np.pad(at, ((0, -len(at) % ROW), (0, 0))).reshape(-1, ROW, 2)  # OpenCV's pictures have at most 32,767 rows
-    painted = cv2.remap(texture, rows, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[
+    no_map: Any = None  # OpenCV takes both coordinates in one array
+    painted = cv2.remap(texture, rows, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[
         : len(at)
     ]
     front = np.clip((places[:, 2:3] - EYE_DEPTH + 0.75) / 0.3, 0, 1)

@@ -112,7 +112,7 @@ def at_depth(points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
     return np.column_stack([points, np.broadcast_to(z, len(points))])
 
 
-def turned(points: np.ndarray, head: Sequence[float], turns: str = FRONT) -> np.ndarray:
+def turned(points: np.ndarray, head: Sequence[float] | np.ndarray, turns: str = FRONT) -> np.ndarray:
     """Turn points by the angles of a head.
 
     Args:
