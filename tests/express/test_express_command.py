@@ -16,6 +16,7 @@ from emotion_qwen.express.prototypes import emotion_weights, seven_shares
 from emotion_qwen.express.readers import CallableReader, cut, reader_of
 from emotion_qwen.express.rigs import DrawnRig
 from emotion_qwen.express.track import EMOTIONS, ExpressionTrack, read_track
+from emotion_qwen.faces.detect import Detections
 
 KEYFRAMES = [{"time": 0, "emotions": {"neutral": 1}}, {"time": 0.5, "emotions": {"sad": 0.8}, "intensity": 1.2}]
 
@@ -104,7 +105,11 @@ def test_an_input_is_not_overwritten_and_no_output_is_an_error(tmp_path: Path, c
 
 
 def track_of(name: str) -> ExpressionTrack:
-    return make_track(held(emotion_weights({name: 1.0}), 1), 1, fps=5)
+    return make_track(held(emotion_weights({name: 1.0}), 1), 1, fps=3)
+
+
+def nobody(frame: np.ndarray) -> Detections:
+    return Detections.none()
 
 
 def seeing(label: str) -> CallableReader:
@@ -114,10 +119,10 @@ def seeing(label: str) -> CallableReader:
 def test_a_check_agrees_or_says_what_is_read_instead() -> None:
     agreed = check_track(track_of("fear"), DrawnRig(), "amber", seeing("afraid"))
     assert agreed.agrees and agreed.detected == agreed.frames and "agrees: fear 90%" in explanation(agreed)[-1]
-    other = check_track(track_of("fear"), DrawnRig(), "amber", seeing("joy"))
-    assert not other.agrees and other.label == "happiness"
+    other = check_track(track_of("fear"), DrawnRig(), "amber", seeing("joy"), nobody)
+    assert not other.agrees and other.label == "happiness" and other.detected == 0
     assert any("does not react to this face" in line for line in explanation(other))
-    silent = check_track(track_of("fear"), DrawnRig(), "amber", CallableReader(lambda picture: None, "silent"))
+    silent = check_track(track_of("fear"), DrawnRig(), "amber", CallableReader(lambda picture: None, "silent"), nobody)
     assert not silent.agrees and "gives no answer" in explanation(silent)[-1]
 
 

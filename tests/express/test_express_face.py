@@ -39,7 +39,7 @@ def test_left_and_right_are_those_of_the_person() -> None:
 
 def test_emotions_and_identities_look_different_and_the_same_numbers_look_the_same() -> None:
     faces = [
-        draw_face(expression(emotion_weights({name: 1.0})), STILL, who, size=96, fine=1).astype(int)
+        draw_face(expression(emotion_weights({name: 1.0})), STILL, who, size=48, fine=1).astype(int)
         for who, names in {"amber": EMOTIONS, **{other: ("neutral",) for other in list(IDENTITIES)[1:]}}.items()
         for name in names
     ]

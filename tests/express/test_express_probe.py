@@ -138,12 +138,12 @@ def test_conditions_change_the_picture_and_keep_the_box_on_the_face() -> None:
 
 def test_the_command_measures_a_function_of_the_user(tmp_path: Path, capsys) -> None:
     pytest.importorskip("matplotlib")
-    (tmp_path / "judge.py").write_text(
+    (tmp_path / "probe_judge.py").write_text(
         "def read(picture):\n    return {'happy': float(picture.std()), 'neutral': 40.0}\n"
     )
     outputs = ["--output", str(tmp_path / "p.json"), "--output", str(tmp_path / "p.html")]
     grid = ["--emotions", "happiness", "--intensities", "0.5,1", "--identities", "amber", "--model"]
-    assert main(["probe", *grid, f"{tmp_path}/judge.py:read", *outputs]) == 0
+    assert main(["probe", *grid, f"{tmp_path}/probe_judge.py:read", *outputs]) == 0
     out = capsys.readouterr().out
     assert out.startswith("condition  emotion") and "plain      happiness" in out
     stored = json.loads((tmp_path / "p.json").read_text())

@@ -47,7 +47,7 @@ def test_time_codes_count_hours_and_frames() -> None:
 
 
 def test_gltf_is_whole(track: ExpressionTrack, tmp_path: Path) -> None:
-    write_output(track, DrawnRig(), "dune", tmp_path / "head.glb")
+    write_output(track, DrawnRig(), "amber", tmp_path / "head.glb")
     data = (tmp_path / "head.glb").read_bytes()
     magic, version, length, size, kind = struct.unpack_from("<4sIII4s", data)
     assert (magic, version, length, kind) == (b"glTF", 2, len(data), b"JSON") and size % 4 == 0

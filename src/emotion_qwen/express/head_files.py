@@ -33,7 +33,7 @@ _ICT_COLOURS = {
     "M_EyeLashes": (38, 26, 24), "M_GumsTongue": (176, 88, 88), "M_Teeth": (240, 234, 222),
     "M_ScleraLeft": (240, 236, 232), "M_ScleraRight": (240, 236, 232),
 }  # fmt: skip
-_SHAPES_USED, _SHAPE_STRENGTH = 8, 1.0
+_SHAPES_USED, _SHAPE_STRENGTH = 8, 0.6
 
 
 def load_head(path: Path) -> HeadMesh:

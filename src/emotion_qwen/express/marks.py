@@ -15,6 +15,8 @@ from emotion_qwen.express.track import Provenance
 
 MARK = "synthetic"
 """The visible word."""
+LARGEST = 22
+"""Largest height of its letters, pixels."""
 
 
 def mark_text(provenance: Provenance) -> str:
@@ -26,7 +28,7 @@ def with_mark(picture: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, 3) uint8 with the visible word in its lower right corner."""
     height, width = picture.shape[:2]
     drawn = Image.fromarray(picture)
-    size = max(round(min(height, width) * 0.04), 9)
+    size = min(max(round(min(height, width) * 0.04), 9), LARGEST)
     place = (width - size * 0.6, height - size * 0.5)
     ImageDraw.Draw(drawn).text(
         place, MARK, fill="white", font=ImageFont.load_default(size), anchor="rs", stroke_width=max(size // 10, 1),

@@ -25,6 +25,8 @@ CAMERA = 8.0
 TEXTURE = 512
 """Side in pixels of the picture of brows, lips and wrinkles that is laid on a head."""
 ROW = 4096
+BROW_SHARE = 0.45
+"""Part of the motion of the drawn face's brows that is painted on a head in addition to the motion of its mesh."""
 KEY = np.array([-0.42, 0.5, 0.76])
 FILL = np.array([0.75, 0.1, 0.65])
 KEY_SHARE, FILL_SHARE, AMBIENT, SHINE = 0.72, 0.2, 0.26, 0.1
@@ -190,11 +192,13 @@ def skin_colour(places: np.ndarray, frame: np.ndarray, who: Identity) -> np.ndar
 
 @lru_cache(maxsize=4)
 def _texture(frame: bytes, who: Identity) -> np.ndarray:
-    """Paint brows, lips and blush at rest, and the wrinkles of a frame, (TEXTURE, TEXTURE, 3) uint8.
+    """Paint lips and blush at rest, and brows and wrinkles of a frame, (TEXTURE, TEXTURE, 3) uint8.
 
-    What is at rest moves with the mesh; wrinkles are painted where they appear.
+    What is at rest moves with the mesh; wrinkles are painted where they appear. Hair of the brows moves further than
+    the skin around it, so a part of its motion is painted, too.
     """
-    act, rest = Actions(np.frombuffer(frame)), Actions(np.zeros(len(CHANNELS)))
+    values = np.frombuffer(frame)
+    act, rest, part = Actions(values), Actions(np.zeros(len(CHANNELS))), Actions(values * BROW_SHARE)
     lines = mouth_of(rest, who)
     lips = np.concatenate([lines.top, lines.bottom[::-1]])
     square = np.array([VIEW[:2], (VIEW[2], VIEW[1]), VIEW[2:], (VIEW[0], VIEW[3])])
@@ -204,6 +208,6 @@ def _texture(frame: bytes, who: Identity) -> np.ndarray:
         *(Shape(on_head(ellipse(x, -0.12, 0.2, 0.14)), toned(who.skin, 0.95, 22), 0.45, 0.08) for x in (0.47, -0.47)),
         *wrinkles(act, who),
         Shape(on_head(lips), who.lips, 0.8, 0.016),
-        *brows(rest, who),
+        *brows(part, who),
     ]
     return paint(shapes, (0.0, 0.0, 0.0), TEXTURE, 1)
