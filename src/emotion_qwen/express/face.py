@@ -19,6 +19,7 @@ from emotion_qwen.express.paint import paint
 from emotion_qwen.express.scene import (
     BODY,
     OUTLINE,
+    STILL,
     VIEW,
     Shape,
     at_depth,
@@ -64,7 +65,7 @@ def face_shapes(frame: np.ndarray, who: Identity) -> list[Shape]:
     act = Actions(frame)
     outline = face_outline(act, who)
     return [
-        Shape(at_depth(np.array([VIEW[:2], VIEW[2:]])), who.background, 0.0, turns=BODY),
+        Shape(at_depth(np.array([VIEW[:2], VIEW[2:]])), who.background, 0.0, turns=STILL),
         *_behind(who),
         Shape(outline, who.skin, 1.0, 0.0, "", "face", OUTLINE),
         *_shading(act, who, outline),
@@ -116,7 +117,7 @@ def _hair(who: Identity) -> tuple[Shape, ...]:
 
 def _backdrop(who: Identity) -> Iterator[Shape]:
     glow = ellipse(0, 0.1, 1.35, 1.45)
-    yield Shape(at_depth(glow, -0.5), toned(who.background, 1.5), 0.7, 0.25, turns=BODY)
+    yield Shape(at_depth(glow, -0.5), toned(who.background, 1.5), 0.7, 0.25, turns=STILL)
 
 
 def _body(who: Identity) -> Iterator[Shape]:

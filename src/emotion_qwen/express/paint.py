@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import cv2
 import numpy as np
 
-from emotion_qwen.express.scene import VIEW, Colour, Shape, on_picture, turned
+from emotion_qwen.express.scene import STILL, VIEW, Colour, Shape, on_picture, turned
 
 Outline = tuple[np.ndarray, float]
 """Points (N, 2) in pixels, and the opacity of the shape."""
@@ -31,10 +32,10 @@ def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int =
     Returns:
         (size, size, 3) uint8 RGB; the same arguments give the same pixels.
     """
-    canvas = np.empty((size * fine, size * fine, 3), np.uint8)
-    canvas[:] = np.round(shapes[0].colour).astype(np.uint8)
+    glow = shapes[1] if shapes[1].turns == STILL else None
+    canvas = _start(size * fine, shapes[0].colour, glow and _Glow(glow)).copy()
     masks: dict[str, np.ndarray] = {}
-    for (colour, blur, clip, name, _), group in groupby(shapes[1:], _kind):
+    for (colour, blur, clip, name, _), group in groupby(shapes[1 + (glow is not None) :], _kind):
         outlines = []
         for shape in group:
             points = on_picture(turned(shape.points, head, shape.turns), size * fine)
@@ -45,6 +46,31 @@ def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int =
         if outlines:
             _fill(canvas, outlines, colour, blur, masks[clip] if clip else None)
     return canvas if fine == 1 else cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+
+
+class _Glow:
+    """A soft shape that does not move, as the key of a cache: two with the same values are equal."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._key = (shape.points.tobytes(), shape.colour, shape.opacity, shape.blur)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Glow) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=16)
+def _start(side: int, background: Colour, glow: _Glow | None) -> np.ndarray:
+    """Return a canvas with its background."""
+    canvas = np.empty((side, side, 3), np.uint8)
+    canvas[:] = np.round(background).astype(np.uint8)
+    if glow is not None:
+        points = on_picture(glow.shape.points[:, :2], side)
+        _fill(canvas, [(points, glow.shape.opacity)], glow.shape.colour, glow.shape.blur, None)
+    return canvas
 
 
 def _kind(shape: Shape) -> tuple[Colour, float, str, str, float]:

@@ -13,8 +13,8 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 """Red, green and blue, 0 to 255."""
-FRONT, OUTLINE, BODY = "front", "outline", "body"
-"""How a shape turns: with the surface of the head, as the outline of a rounded body, or not at all."""
+FRONT, OUTLINE, BODY, STILL = "front", "outline", "body", "still"
+"""How a shape turns: with the surface of the head, as the outline of a rounded body, a little, or not at all."""
 VIEW = (-1.62, -1.86, 1.62, 1.38)
 """x1, y1, x2, y2 of the square that a picture shows."""
 BODY_SHARE = 0.12
@@ -32,7 +32,7 @@ class Shape:
         blur: standard deviation of its soft edge, in units of the scene.
         clip: name of the shape that it is cut to; "" for none.
         name: by which other shapes are cut to it; "" for none.
-        turns: FRONT, OUTLINE or BODY.
+        turns: FRONT, OUTLINE, BODY or STILL.
     """
 
     points: np.ndarray
@@ -123,6 +123,8 @@ def turned(points: np.ndarray, head: Sequence[float] | np.ndarray, turns: str = 
     Returns:
         (N, 2) in the plane of the picture.
     """
+    if turns == STILL:
+        return points[:, :2]
     share = BODY_SHARE if turns == BODY else 1.0
     yaw, pitch, roll = (np.radians(share * angle) for angle in head)
     x, y, z = points.T
