@@ -22,7 +22,7 @@ SOURCES = ("emotion", "va", "text", "report", "keyframes")
 SECONDS = 4.0
 AFTER_LAST = 1.0
 """Seconds after the last keyframe of a file, where --seconds does not say otherwise."""
-PEOPLE_NAMES = "amber, basalt, cedar, dune"
+IDENTITY_NAMES = "amber, basalt, cedar, dune"
 
 
 class MakeByDefault(WithDefault):
@@ -43,7 +43,7 @@ def express() -> None:
 
 def _face_options(command: Any) -> Any:
     for option in (
-        click.option("--identity", default="amber", show_default=True, help=f"Identity of the face: {PEOPLE_NAMES}."),
+        click.option("--identity", default="amber", show_default=True, help=f"Identity of the face: {IDENTITY_NAMES}."),
         click.option("--rig", type=PATH, default=None, help="A head with ARKit morphs: .glb, .gltf, or .npz of ICT."),
     ):
         command = option(command)

@@ -25,7 +25,7 @@ CAMERA = 8.0
 TEXTURE = 512
 """Side in pixels of the picture of brows, lips and wrinkles that is laid on a head."""
 ROW = 4096
-BROW_SHARE = 0.45
+BROW_SHARE = 0.9
 """Part of the motion of the drawn face's brows that is painted on a head in addition to the motion of its mesh."""
 KEY = np.array([-0.42, 0.5, 0.76])
 FILL = np.array([0.75, 0.1, 0.65])
