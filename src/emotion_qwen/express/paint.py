@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emotion_qwen.express.scene import STILL, VIEW, Colour, Shape, on_picture, turned
+from emotion_qwen.express.scene import STILL, VIEW, Colour, Shape, on_picture, projected
 
 Outline = tuple[np.ndarray, float]
 """Points (N, 2) in pixels, and the opacity of the shape."""
+FAINTEST = 0.004
+"""Opacity up to which a shape is not painted."""
 SHIFT = 4
 """Fractional bits of OpenCV's coordinates."""
 CRISP = 1.5
@@ -35,13 +37,14 @@ def paint(shapes: Sequence[Shape], head: Sequence[float], size: int, fine: int =
     glow = shapes[1] if shapes[1].turns == STILL else None
     canvas = _start(size * fine, shapes[0].colour, glow and _Glow(glow)).copy()
     masks: dict[str, np.ndarray] = {}
-    for (colour, blur, clip, name, _), group in groupby(shapes[1 + (glow is not None) :], _kind):
+    rest = shapes[1 + (glow is not None) :]
+    pairs = zip(rest, projected(rest, head, size * fine), strict=True)
+    for (colour, blur, clip, name, _), group in groupby(pairs, lambda pair: _kind(pair[0])):
         outlines = []
-        for shape in group:
-            points = on_picture(turned(shape.points, head, shape.turns), size * fine)
+        for shape, points in group:
             if name:
                 masks[name] = _mask([(points, 1.0)], (0, 0, size * fine, size * fine), 0.0)
-            if shape.opacity > 0.004:
+            if shape.opacity > FAINTEST:
                 outlines.append((points, shape.opacity))
         if outlines:
             _fill(canvas, outlines, colour, blur, masks[clip] if clip else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,21 +75,33 @@ def stroke(line: np.ndarray, width: float, *, start: float = 0.0, end: float = 0
         start: width of the first end relative to the middle, `end` of the last.
         bulge: exponent of the taper; smaller is fuller.
     """
-    t = np.linspace(0, 1, len(line))
-    profile = np.sin(np.pi * t) ** bulge
-    profile = np.maximum(profile, np.where(t < 0.5, start, end) * (1 - profile) + profile)
-    along = np.gradient(line, axis=0)
-    across = np.stack([-along[:, 1], along[:, 0]], 1)
-    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-    side = across * (width * profile / 2)[:, None]
+    along = np.empty_like(line)
+    along[1:-1] = line[2:] - line[:-2]
+    along[0], along[-1] = line[1] - line[0], line[-1] - line[-2]
+    across = along[:, ::-1] * (-1.0, 1.0)
+    across /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
+    side = across * (width / 2 * _taper(len(line), start, end, bulge))
     return np.concatenate([line + side, (line - side)[::-1]])
+
+
+@lru_cache(maxsize=256)
+def _taper(count: int, start: float, end: float, bulge: float) -> np.ndarray:
+    """Return the width of a stroke along its line, (count, 1), relative to its middle."""
+    t = np.linspace(0, 1, count)
+    profile = np.sin(np.pi * t).clip(0) ** bulge
+    return np.maximum(profile, np.where(t < 0.5, start, end) * (1 - profile) + profile)[:, None]
 
 
 def ellipse(x: float, y: float, width: float, height: float, tilt: float = 0.0, count: int = 28) -> np.ndarray:
     """Return the outline (count, 2) of an ellipse with the given half axes, turned by `tilt` radians."""
+    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    return (_circle(count) * (width, height)) @ turn + (x, y)
+
+
+@lru_cache(maxsize=8)
+def _circle(count: int) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    across, up = width * np.cos(angle), height * np.sin(angle)
-    return np.stack([x + across * np.cos(tilt) - up * np.sin(tilt), y + across * np.sin(tilt) + up * np.cos(tilt)], 1)
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def lifted(points: np.ndarray, y: float) -> np.ndarray:
@@ -140,3 +153,17 @@ def on_picture(points: np.ndarray, size: int) -> np.ndarray:
     """Return (N, 2) points of the plane in pixels of a square picture, y downwards."""
     scale = size / (VIEW[2] - VIEW[0])
     return np.stack([(points[:, 0] - VIEW[0]) * scale, (VIEW[3] - points[:, 1]) * scale], 1)
+
+
+def projected(shapes: Sequence[Shape], head: Sequence[float] | np.ndarray, size: int) -> list[np.ndarray]:
+    """Return the points (N, 2) of every shape in pixels of a square picture, for the angles of a head.
+
+    All points that turn in the same way are computed at once.
+    """
+    counts = [len(shape.points) for shape in shapes]
+    points, plane = np.concatenate([shape.points for shape in shapes]), np.empty((sum(counts), 2))
+    kinds = np.repeat([shape.turns for shape in shapes], counts)
+    for turns in np.unique(kinds):
+        rows = kinds == turns
+        plane[rows] = on_picture(turned(points[rows], head, turns), size)
+    return np.split(plane, np.cumsum(counts)[:-1])

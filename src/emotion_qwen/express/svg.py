@@ -12,7 +12,7 @@ from emotion_qwen.errors import SettingsError
 from emotion_qwen.express.face import SIZE, face_shapes
 from emotion_qwen.express.identities import identity_of
 from emotion_qwen.express.marks import MARK, mark_text
-from emotion_qwen.express.scene import VIEW, Shape, on_picture, turned
+from emotion_qwen.express.scene import VIEW, Shape, projected
 from emotion_qwen.express.track import ExpressionTrack
 from emotion_qwen.files import write_whole
 
@@ -28,7 +28,7 @@ def scene_svg(shapes: Sequence[Shape], head: Sequence[float], note: str, size: i
         note: machine-readable mark, written as metadata.
         size: side of the picture in user units.
     """
-    paths = [on_picture(turned(shape.points, head, shape.turns), size) for shape in shapes]
+    paths = projected(shapes, head, size)
     clips = {shape.name: f"clip{place}" for place, shape in enumerate(shapes) if shape.name}
     scale = size / (VIEW[2] - VIEW[0])
     blurs = {shape.blur: f"blur{round(shape.blur * 1000)}" for shape in shapes if shape.blur}
