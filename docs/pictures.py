@@ -55,8 +55,23 @@ def shipped() -> str:
     return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
 
 
+def draw_faces() -> None:
+    """Make `images/express_faces.jpg`: the four identities of the drawn face with the seven emotions."""
+    import numpy as np
+
+    from emotion_qwen.express.face import draw_face
+    from emotion_qwen.express.identities import IDENTITIES
+    from emotion_qwen.express.marks import with_mark
+    from emotion_qwen.express.prototypes import PROTOTYPES
+
+    still, side = np.zeros(3), 176
+    rows = [np.concatenate([draw_face(frame, still, who, side) for frame in PROTOTYPES], 1) for who in IDENTITIES]
+    Image.fromarray(with_mark(np.concatenate(rows, 0))).save(IMAGES / "express_faces.jpg", quality=88)
+
+
 def main() -> None:
     """Make all pictures."""
+    draw_faces()
     from playwright.sync_api import sync_playwright
     from skimage import data
 

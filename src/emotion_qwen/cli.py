@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "faces": ("emotion_qwen.batch.commands:faces", "Show the faces found in a clip, their tracks and crops."),
     "index": ("emotion_qwen.batch.indexing:index", "Store labelled clips as examples for `analyze --examples`."),
     "export": ("emotion_qwen.export.commands:export", "Turn reports into tables, ELAN and Praat files, subtitles."),
+    "express": ("emotion_qwen.express.commands:express", "Make a moving face for an emotion, a text or a report."),
     "train": ("emotion_qwen.training.commands:train", "Train one stage from a YAML file."),
     "merge": ("emotion_qwen.training.commands:merge", "Merge trained adapters into their base model."),
     "fetch": ("emotion_qwen.fetch.commands:fetch", "Download a part that is not in the package."),
@@ -26,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("emotion_qwen.data.commands:data", "Check, import and export training manifests."),
     "ver": ("emotion_qwen.ver.commands:ver", "Build, review and count a Video Emotion Reasoning set."),
     "eval": ("emotion_qwen.evaluation.commands:evaluate", "Run benchmarks, score again, compare runs."),
+    "probe": ("emotion_qwen.evaluation.probe.commands:probe", "Measure what a model reads in rendered faces."),
     "forgetting": (
         "emotion_qwen.evaluation.commands:forgetting",
         "Measure the general skill that emotion training cost.",

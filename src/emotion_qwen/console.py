@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import click
 
@@ -17,6 +18,26 @@ EXTRA_OF_COMMAND = {
     "export": "tables",
 }
 """Command -> the extra to name for a package that several extras bring."""
+
+
+class WithDefault(click.Group):
+    """A group whose default command is `run`, or that named by a subclass."""
+
+    default = "run"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: D102
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def quiet() -> None:
+    """Silence the progress bars and warnings of libraries."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the bar for loading weights would interfere with the progress over files
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="PIL")  # about damaged pictures, for which there is an error of one line
 
 
 def run_command(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> int:

@@ -24,6 +24,7 @@ ROWS = (
     ("analysis",),
     ("views",),
     ("export",),
+    ("express",),
     ("batch",),
     ("training", "ver", "notebook"),
     ("evaluation", "serving"),

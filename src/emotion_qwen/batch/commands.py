@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from emotion_qwen.batch.engines import (
 from emotion_qwen.batch.following import Following
 from emotion_qwen.batch.replicas import ARGUMENTS, RememberedCommand, replica_devices, run_replicas
 from emotion_qwen.batch.view_files import VIEWS, ViewFiles
-from emotion_qwen.console import run_command
+from emotion_qwen.console import quiet, run_command
 from emotion_qwen.errors import EmotionQwenError, SettingsError, printable
 from emotion_qwen.export.layout import survey
 from emotion_qwen.export.reports import ReportFiles
@@ -114,6 +113,7 @@ def _source_options(command: Callable) -> Callable:
 @click.option("--html", type=PATH, default=None, help="Save a page with the clip: a file, or a folder for several.")
 @click.option("--markdown", type=PATH, default=None, help="Save the report as Markdown: a file or a folder.")
 @click.option("--annotated", type=PATH, default=None, help="Save the clip with boxes and labels: a file or a folder.")
+@click.option("--avatar", type=PATH, default=None, help="Save a drawn face that replays a person: a video or a folder.")
 @click.option("--every-frame", type=PATH, default=None, help="Save a row per face and frame: a table or a folder.")
 @click.option("--fps", type=_POSITIVE, default=None, help="Frames per second to analyze; default: as trained.")
 @click.option("--window", type=_POSITIVE, default=LENGTH, show_default=True, help="Seconds per window of the timeline.")
@@ -272,15 +272,6 @@ def _examples(folder: Path | None) -> Any:
     from emotion_qwen.analysis.examples import ExampleIndex
 
     return None if folder is None else ExampleIndex.read(folder)
-
-
-def quiet() -> None:
-    """Silence the progress bars and warnings of libraries."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # the bar for loading weights would interfere with the progress over files
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", module="PIL")  # about damaged pictures, for which there is an error of one line
 
 
 def _named(paths: Sequence[str]) -> Sequence[str]:

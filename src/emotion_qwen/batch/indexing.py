@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from emotion_qwen.batch.commands import quiet
 from emotion_qwen.batch.following import Following
+from emotion_qwen.console import quiet
 from emotion_qwen.data.labelled import matched
 from emotion_qwen.errors import DataError, printable
 from emotion_qwen.media.clip import find_media

@@ -1,5 +1,5 @@
-"""The files that `analyze` writes beside its report: page, Markdown, annotated clip, table of frames, and the index of
-the pages of several clips.
+"""The files that `analyze` writes beside its report: page, Markdown, annotated clip, replay, table of frames, and the
+index of the pages of several clips.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # not imported: `analyze --help` would load torch
 
 INDEX = "index"
 """Base name of the page that lists the pages of several clips."""
-VIEWS = {"html": ".html", "markdown": ".md", "annotated": "", "every_frame": ".csv"}
+VIEWS = {"html": ".html", "markdown": ".md", "annotated": "", "avatar": ".mp4", "every_frame": ".csv"}
 """Option -> suffix of the file that it writes per input, if the option names a folder."""
 
 
@@ -137,6 +137,10 @@ class ViewFiles:
             from emotion_qwen.views.annotate import annotate
 
             annotate(report, file, target)
+        elif view == "avatar":
+            from emotion_qwen.express.avatar import write_avatar
+
+            write_avatar(report, target)
         else:
             from emotion_qwen.export.every_frame import write_every_frame
 

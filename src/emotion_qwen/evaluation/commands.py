@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from emotion_qwen.console import WithDefault
 from emotion_qwen.errors import SettingsError, listed, unknown_choice
 
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ LOST = 1
 FINISHED_WITH_FAULTS = 1
 LANGUAGES = {"en": ["en"], "zh": ["zh"], "both": ["en", "zh"]}
 _KEYS = ("tasks", "models", "data", "output", "languages", "split", "limit", "prompts", "device", "batch")
-
-
-class WithDefault(click.Group):
-    """A group whose default command is `run`."""
-
-    default = "run"
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:  # noqa: D102
-        if args and args[0] not in self.commands and args[0] != "--help":
-            args = [self.default, *args]
-        return super().parse_args(ctx, args)
 
 
 @click.group("eval", cls=WithDefault)

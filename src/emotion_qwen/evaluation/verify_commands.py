@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from emotion_qwen.evaluation.commands import WithDefault
+from emotion_qwen.console import WithDefault
 
 _FILE = click.Path(path_type=Path)
 

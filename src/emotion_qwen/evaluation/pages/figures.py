@@ -54,14 +54,20 @@ def draw_figures(comparison: Forgetting, folder: Path) -> dict[str, Path]:
     return {caption: folder / name for caption, (name, _) in drawn.items()}
 
 
-def _new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of so many inches.
+
+    Raises:
+        MissingPackage: matplotlib is not installed.
+    """
     # The figure class instead of pyplot: no window, no global state, nothing to close.
     figure = optional("matplotlib.figure", "eval").Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     return figure
 
 
-def _clean(axes: Any) -> None:
+def clean_axes(axes: Any) -> None:
+    """Leave only the lower axis and vertical grid lines."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -76,7 +82,7 @@ def _draw_accuracy(comparison: Forgetting) -> Any:
         mine = [task_change for task_change in comparison.tasks if task_change.task.domain == domain]
         rows += [(f"{change.task.title}  (n = {change.accuracy.items:,})", change.accuracy, False) for change in mine]
         rows.append((f"{domain}, mean of {len(mine)}" if len(mine) > 1 else domain, total, True))
-    figure = _new_figure(9, 1.3 + 0.55 * len(rows))
+    figure = new_figure(9, 1.3 + 0.55 * len(rows))
     axes = figure.subplots()
     for place, (_, change, strong) in enumerate(rows):
         _draw_dumbbell(axes, place, change, strong)
@@ -88,7 +94,7 @@ def _draw_accuracy(comparison: Forgetting) -> Any:
     axes.set_xlabel("accuracy, %  (grey tick: chance)")
     axes.text(1.02, -0.62, "change, points (95 %)", transform=axes.get_yaxis_transform(), fontsize=9, color=INK)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    _clean(axes)
+    clean_axes(axes)
     return figure
 
 
@@ -122,7 +128,7 @@ def _draw_dumbbell(axes: Any, place: int, change: Change, strong: bool) -> None:
 
 def _draw_classes(comparison: Forgetting) -> Any:
     counts = [len(task_change.classes) for task_change in comparison.tasks]
-    figure = _new_figure(8, 1.0 + 0.55 * len(counts) + 0.25 * sum(counts))
+    figure = new_figure(8, 1.0 + 0.55 * len(counts) + 0.25 * sum(counts))
     panels = figure.subplots(len(counts), 1, sharex=True, squeeze=False, height_ratios=[n + 0.5 for n in counts])
     for axes, task_change in zip(panels[:, 0], comparison.tasks, strict=True):
         for place, change in enumerate(task_change.classes):
@@ -135,7 +141,7 @@ def _draw_classes(comparison: Forgetting) -> Any:
         axes.set_ylim(len(task_change.classes) - 0.4, -0.6)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_title(f"{task_change.task.title} · {task_change.task.domain}", loc="left", fontsize=10, color=INK)
-        _clean(axes)
+        clean_axes(axes)
     widest = max(
         [1.0]
         + [
@@ -160,7 +166,7 @@ def _draw_bar(axes: Any, place: int, change: Change) -> None:
 
 def _draw_gate(comparison: Forgetting) -> Any:
     count = len(comparison.tasks)
-    figure = _new_figure(8, 1.1 + 1.35 * count)
+    figure = new_figure(8, 1.1 + 1.35 * count)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)
     edges = np.linspace(0, 1, BINS + 1)
     for axes, task_change in zip(panels[:, 0], comparison.tasks, strict=True):
@@ -175,7 +181,7 @@ def _draw_gate(comparison: Forgetting) -> Any:
             axes.axvline(weights.mean(), color=colour, linestyle="--", linewidth=1.4)
         axes.set_title(f"{task_change.task.title} · {task_change.task.domain}", loc="left", fontsize=10, color=INK)
         axes.set_ylabel("pictures, %", fontsize=9)
-        _clean(axes)
+        clean_axes(axes)
     panels[-1, 0].set_xlim(0, 1)
     panels[-1, 0].set_xlabel("weight of the emotion expert  (0: all general · 1: all emotion)")
     panels[0, 0].legend(loc="upper center", frameon=False, fontsize=9)
@@ -193,10 +199,10 @@ def draw_column(column: Column, path: Path) -> Path | None:
         return None
     names, counts = confusion
     height = max(2.6, 0.42 * len(names) + 1.4)
-    figure = _new_figure(4.2 + height * 1.35, height)
+    figure = new_figure(4.2 + height * 1.35, height)
     bars, matrix = figure.subplots(1, 2, width_ratios=(4.2, height * 1.35))
     _draw_recalls(bars, column, names, counts)
-    _draw_confusion(matrix, names, counts)
+    draw_confusion(matrix, names, counts)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=COLUMN_RESOLUTION, facecolor="white")
     return path
@@ -219,7 +225,14 @@ def _draw_recalls(axes: Any, column: Column, names: list[str], counts: np.ndarra
     axes.set_axisbelow(True)
 
 
-def _draw_confusion(axes: Any, names: list[str], counts: np.ndarray) -> None:
+def draw_confusion(axes: Any, names: list[str], counts: np.ndarray) -> None:
+    """Draw a confusion matrix.
+
+    Args:
+        axes: to draw on.
+        names: K classes.
+        counts: (K, K + 1), correct classes in rows, answers in columns, the last without an answer.
+    """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.argwhere(counts):

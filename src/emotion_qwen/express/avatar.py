@@ -1,0 +1,69 @@
+"""Replay a report as a drawn face: what a person of a clip showed, without the person and without the sound."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from emotion_qwen.errors import MediaError
+from emotion_qwen.express.film import SIZE, Watch, track_pictures, write_pictures
+from emotion_qwen.express.replay import person_of, replay_track
+from emotion_qwen.express.rigs import DrawnRig, Rig
+from emotion_qwen.records import EmotionReport
+from emotion_qwen.views.annotate import Painter
+from emotion_qwen.views.playhead import box_at, is_still, sampling_step
+
+FPS = 15.0
+"""Frames per second of a replay; the clip was analyzed at fewer."""
+
+
+def write_avatar(
+    report: EmotionReport,
+    path: Path,
+    *,
+    person: int | None = None,
+    rig: Rig | None = None,
+    identity: str = "amber",
+    size: int = SIZE,
+    watch: Watch | None = None,
+) -> None:
+    """Write a video in which a face replays one person of a report above the timeline of the clip.
+
+    While the person is not seen, the picture is empty. No pixel and no sound of the clip is used.
+
+    Args:
+        report: of a clip or a picture.
+        path: a video file.
+        person: number of the person; None takes the one that was seen most.
+        rig: the face; None is the drawn face.
+        identity: of the face, whoever the person is.
+        size: side of the face's picture, pixels.
+        watch: called after each frame.
+
+    Raises:
+        DataError: the report has no such person.
+        MediaError: nobody was seen in the clip, or the file cannot be written.
+        SettingsError: the labels of the report are none of the seven emotions.
+    """
+    if not report.people:
+        raise MediaError(f"{report.source!r}: no face was found, so there is nothing to replay; leave --avatar out")
+    shown_person = person_of(report, person)
+    track = replay_track(report, shown_person.person, fps=FPS)
+    step = sampling_step(report)
+    is_shown = [is_still(report) or box_at(shown_person, time, step) is not None for time in track.times.tolist()]
+    face = rig or DrawnRig()
+    pictures = track_pictures(track, face, identity, size, np.array(is_shown))
+    write_pictures(track, _with_timeline(pictures, report, track.times, size), path, watch)
+
+
+def _with_timeline(
+    pictures: Iterable[np.ndarray], report: EmotionReport, times: np.ndarray, size: int
+) -> Iterator[np.ndarray]:
+    """Yield pictures with the clip's label and timeline below them, as in the annotated video."""
+    painter = Painter(dataclasses.replace(report, people=()), (size, size))
+    for picture, time in zip(pictures, times.tolist(), strict=True):
+        yield np.asarray(painter.paint(Image.fromarray(picture), time))

@@ -1,0 +1,226 @@
+"""The commands `express` (make a track and write it) and `express check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emotion_qwen.console import WithDefault, quiet
+from emotion_qwen.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from emotion_qwen.express.motion import Keyframe
+    from emotion_qwen.express.track import ExpressionTrack
+
+DISAGREES = 1
+"""Exit code of `check` when the model reads another emotion than intended."""
+PATH = click.Path(path_type=Path)
+SOURCES = ("emotion", "va", "text", "report", "keyframes")
+SECONDS = 4.0
+AFTER_LAST = 1.0
+"""Seconds after the last keyframe of a file, where --seconds does not say otherwise."""
+IDENTITY_NAMES = "amber, basalt, cedar, dune"
+
+
+class MakeByDefault(WithDefault):
+    """A group whose default command is `make`."""
+
+    default = "make"
+
+
+@click.group("express", cls=MakeByDefault)
+def express() -> None:
+    """Make a moving face for an emotion, a text, a report or keyframes.
+
+    `emotion-qwen express --emotion sadness:0.6,fear:0.4 --output face.mp4` writes a video; `emotion-qwen express make
+    --help` shows all options, `emotion-qwen express check --help` how to let a model read a track. Every output says
+    that it is synthetic.
+    """
+
+
+def _face_options(command: Any) -> Any:
+    for option in (
+        click.option("--identity", default="amber", show_default=True, help=f"Identity of the face: {IDENTITY_NAMES}."),
+        click.option("--rig", type=PATH, default=None, help="A head with ARKit morphs: .glb, .gltf, or .npz of ICT."),
+    ):
+        command = option(command)
+    return command
+
+
+@express.command("make")
+@click.option("--emotion", default=None, help="Emotions with shares, such as sadness:0.6,fear:0.4.")
+@click.option("--va", default=None, metavar="VALENCE,AROUSAL", help="A place between labels; two numbers, -1 to 1.")
+@click.option("--text", default=None, help="A sentence; the face shows what the model reads in it.")
+@click.option("--report", type=PATH, default=None, help="A report of `analyze`; the face shows what a person showed.")
+@click.option("--person", type=click.IntRange(1), default=None, help="Person of --report; default: seen most.")
+@click.option("--keyframes", type=PATH, default=None, help="JSON list of times with emotions.")
+@click.option("--intensity", type=float, default=1.0, show_default=True, help="Strength, 0 to 1.5.")
+@click.option("--seconds", type=float, default=None, help="Length; default: 4, or that of the report or keyframes.")
+@click.option("--fps", type=float, default=30.0, show_default=True, help="Frames per second.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of blinks and variation.")
+@click.option(
+    "--output",
+    "outputs",
+    type=PATH,
+    multiple=True,
+    help="File by suffix: .json .csv .glb .gltf .mp4 .webm; .svg is a folder of frames. May be given several times.",
+)
+@click.option("--model", default=None, help="Model for --text: nano, mini, a folder, or a hub name.")
+@_face_options
+def make(
+    intensity: float,
+    seconds: float | None,
+    fps: float,
+    seed: int,
+    outputs: tuple[Path, ...],
+    identity: str,
+    rig: Path | None,
+    **options: Any,
+) -> None:
+    """Make a track of facial actions and write it.
+
+    Give one of --emotion, --va, --text, --report and --keyframes.
+    """
+    from emotion_qwen.express.identities import identity_of
+    from emotion_qwen.express.motion import make_track
+    from emotion_qwen.express.prototypes import check_intensity
+    from emotion_qwen.express.rigs import rig_of
+    from emotion_qwen.express.track import Provenance, check_seconds
+    from emotion_qwen.express.writers import check_output, write_output
+    from emotion_qwen.views.outputs import check_outputs
+
+    source = _chosen(options)
+    if not outputs:
+        raise SettingsError("no output; give --output with a name such as face.mp4, track.json or face.glb")
+    if options["person"] is not None and source != "report":
+        raise SettingsError("--person is a person of a report; give --report, or leave --person out")
+    if options["model"] is not None and source != "text":
+        raise SettingsError("--model reads a text; give --text, or leave --model out")
+    check_intensity(intensity)
+    identity_of(identity)
+    if seconds is not None:
+        check_seconds(seconds)
+    face = rig_of(rig)
+    for path in outputs:
+        check_output(path, face)
+    inputs = [path for path in (options["report"], options["keyframes"], rig) if path is not None]
+    check_outputs({"output": [path for path in outputs if not path.is_dir()]}, inputs)
+    if source == "report":
+        track = _replayed(options["report"], options["person"], fps, intensity, seed, seconds)
+    else:
+        keyframes, length, details = _keyframes(source, options, intensity, seconds)
+        provenance = Provenance(source=source, details={**details, "intensity": intensity, "seed": seed})
+        track = make_track(keyframes, length, fps=fps, seed=seed, provenance=provenance)
+    for path in outputs:
+        write_output(track, face, identity, path)
+        print(f"{path}: {track.seconds:.1f} s, {len(track.frames)} frames, {_shown(track)}")
+
+
+def _chosen(options: dict[str, Any]) -> str:
+    """Return the one source that was given.
+
+    Raises:
+        SettingsError: none was given, or several.
+    """
+    given = [name for name in SOURCES if options[name] is not None]
+    if len(given) != 1:
+        names = " and ".join(f"--{name}" for name in given) or "no source"
+        raise SettingsError(f"{names} given; expected one of {', '.join(f'--{name}' for name in SOURCES)}")
+    return given[0]
+
+
+def _keyframes(
+    source: str, options: dict[str, Any], intensity: float, seconds: float | None
+) -> tuple[list[Keyframe], float, dict[str, Any]]:
+    """Return keyframes, length in seconds, and details for the provenance."""
+    from emotion_qwen.express.motion import held
+    from emotion_qwen.express.prototypes import circle_shares, emotion_weights, parse_shares
+    from emotion_qwen.express.sources import read_keyframes, text_shares
+
+    if source == "keyframes":
+        keyframes = read_keyframes(options["keyframes"], intensity)
+        return keyframes, seconds or keyframes[-1].time + AFTER_LAST, {"keyframes": len(keyframes)}
+    details: dict[str, Any] = {source: options[source]}
+    if source == "emotion":
+        shares = parse_shares(options["emotion"])
+    elif source == "va":
+        shares = circle_shares(*_place(options["va"]))
+    else:
+        if not options["text"].strip():
+            raise SettingsError("--text is empty; expected a sentence")
+        from emotion_qwen.analysis.analyzer import Analyzer
+
+        quiet()
+        analyzer = Analyzer.load(options["model"])
+        shares = text_shares(options["text"], analyzer)
+        details["model"] = analyzer.engine.name
+    if source != "emotion":
+        print(", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share >= 0.005), file=sys.stderr)
+    length = seconds or SECONDS
+    return held(emotion_weights(shares, intensity), length), length, details
+
+
+def _place(text: str) -> tuple[float, float]:
+    """Read valence and arousal; `circle_shares` checks their range.
+
+    Raises:
+        SettingsError: these are not two numbers.
+    """
+    try:
+        valence, arousal = map(float, text.split(","))
+    except ValueError:
+        raise SettingsError(f"--va {text!r}; expected valence and arousal from -1 to 1, such as -0.5,0.7") from None
+    return valence, arousal
+
+
+def _replayed(
+    path: Path, person: int | None, fps: float, intensity: float, seed: int, seconds: float | None
+) -> ExpressionTrack:
+    """Return the track of the first report in a file.
+
+    Raises:
+        DataError: the file has no report of an analyzed clip.
+    """
+    from emotion_qwen.export.reports import ReportFiles
+    from emotion_qwen.express.replay import replay_track
+    from emotion_qwen.records import EmotionReport
+
+    for entry in ReportFiles([path]):
+        if isinstance(entry, EmotionReport):
+            return replay_track(entry, person, fps=fps, intensity=intensity, seed=seed, seconds=seconds)
+    raise DataError(f"{str(path)!r} has no report of an analyzed clip; expected one, as `analyze --json` writes it")
+
+
+def _shown(track: ExpressionTrack) -> str:
+    """Return the emotions of a track with their largest strengths."""
+    from emotion_qwen.express.track import EMOTIONS
+
+    peaks = zip(EMOTIONS, track.emotions.max(axis=0).tolist(), strict=True)
+    strong = [f"{name} {value:.2f}" for name, value in peaks if name != "neutral" and value >= 0.05]
+    return ", ".join(strong) or "neutral"
+
+
+@express.command("check")
+@click.argument("track", type=PATH)
+@click.option("--model", default=None, help="nano, mini, a folder, a hub name, or module:function.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps")
+@_face_options
+def check(track: Path, model: str | None, device: str, identity: str, rig: Path | None) -> int:
+    """Render a track, let a model read it, and say whether it sees the intended emotion.
+
+    Exit code 0: it does; 1: it reads another emotion, and the output says what speaks for why.
+    """
+    from emotion_qwen.express.check import check_track, explanation
+    from emotion_qwen.express.identities import identity_of
+    from emotion_qwen.express.readers import reader_of
+    from emotion_qwen.express.rigs import rig_of
+    from emotion_qwen.express.track import read_track
+
+    stored, face = read_track(track), rig_of(rig)
+    identity_of(identity)
+    reading = check_track(stored, face, identity, reader_of(model, device))
+    print("\n".join(explanation(reading)))
+    return 0 if reading.agrees else DISAGREES

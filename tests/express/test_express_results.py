@@ -1,0 +1,36 @@
+"""The figures of the guide to generated faces are those of the committed results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+RIGS = {"drawn face": "drawn", "ICT head": "ict"}
+
+
+def rows_of(pattern: str) -> list[tuple[str, ...]]:
+    text = (DOCS / "guides" / "express.md").read_text(encoding="utf-8")
+    return [tuple(cell.strip() for cell in row.split("|")[1:-1]) for row in re.findall(pattern, text, re.MULTILINE)]
+
+
+def test_quoted_thresholds_are_the_measured_ones() -> None:
+    results = json.loads((DOCS / "results" / "probe.json").read_text(encoding="utf-8"))
+    rows = rows_of(r"^\| (?:nano|face-api) \|.*$")
+    assert [(row[0], row[1]) for row in rows] == [(m, r) for m in ("nano", "face-api") for r in RIGS]
+    for model, rig, *cells in rows:
+        for emotion, cell in zip(EMOTIONS, cells, strict=True):
+            measured = results[model][RIGS[rig]]["plain"][emotion]
+            threshold = "never" if measured["threshold"] is None else f"{measured['threshold']:.2f}"
+            assert cell == f"{threshold} ({measured['read_at_full']:.0%})", (model, rig, emotion)
+
+
+def test_quoted_conditions_are_the_measured_ones() -> None:
+    conditions = json.loads((DOCS / "results" / "probe.json").read_text(encoding="utf-8"))["nano"]["drawn"]
+    rows = {row[0].strip("`"): row[1:] for row in rows_of(r"^\| `\w+` \|(?: \d+% \|)+.*$")}
+    assert set(rows) == set(conditions)
+    for name, cells in rows.items():
+        expected = [f"{conditions[name][emotion]['read_at_full']:.0%}" for emotion in EMOTIONS]
+        assert list(cells) == [*expected, conditions[name]["detected"]]
