@@ -137,9 +137,12 @@ class Task:
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
         between_languages: figures over the results in English and Chinese.
         judge: the judge's questions about every reply, of "clue" and "label"; empty without a judge.
+        extract: what a language model may extract from prose before scoring (`run.extraction`): "words" (emotion words)
+            or "polarity"; empty for nothing.
         max_new_tokens: maximum number of tokens of a reply.
         frames: clip settings fixed by the task, keys of `settings.ClipSettings`; the others are the model's own.
         system: system message; empty for that of the chat template.
+        systems: system messages of wordings that have their own.
         splits: the available splits; the first is the default.
         prompts: name of each wording -> its languages.
         prompt: the selected wording; see `with_prompt`.
@@ -162,9 +165,11 @@ class Task:
     as_released: Released | None = None
     between_languages: Callable[[Result, Result], dict[str, float]] | None = None
     judge: tuple[str, ...] = ()
+    extract: str = ""
     max_new_tokens: int = 128
     frames: Mapping[str, float] = field(default_factory=dict)
     system: str = ""
+    systems: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = SPLITS
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {OURS: ("en", "zh")})
     prompt: str = OURS
@@ -195,7 +200,8 @@ class Task:
         if prompt == self.prompt:
             return self
         source: Any = self.source  # a source with several wordings has a field for them
-        return replace(self, prompt=prompt, source=replace(source, prompt=prompt))
+        system = self.systems.get(prompt, self.system)
+        return replace(self, prompt=prompt, source=replace(source, prompt=prompt), system=system)
 
     def with_options(self, **options: str) -> Task:
         """Return the task with options set.

@@ -190,10 +190,7 @@ def emobench_m_as_scripted(
 
     Only case and outer blanks are ignored. "dropped" counts the replies that the script leaves out of the denominator.
     """
-    texts: dict[str, str] = {}
-    for answer in answers:
-        if not (answer.error or answer.unanswered):
-            texts.setdefault(answer.id, answer.text)
+    texts = records.reply_texts(answers)
     figures: dict[str, float] = {}
     for name in dict.fromkeys(item.group for item in items):
         of_set = [item for item in items if item.group == name and item.id in texts]
@@ -201,7 +198,9 @@ def emobench_m_as_scripted(
         valid = [(item, reply) for item, reply in replies if reply in item.allowed]
         if valid:
             at = {label: place for place, label in enumerate(valid[0][0].allowed)}
-            truth, given = ([at[label] for label in side] for side in zip(*((i.references[0], r) for i, r in valid)))
+            truth, given = (
+                [at[label] for label in side] for side in zip(*((i.references[0], r) for i, r in valid), strict=False)
+            )
             counted = class_figures(np.array(truth), np.array(given), len(at))
             values = counted.statistic(counted.rows.sum(0, keepdims=True))[0]
             figures |= {f"{kind} of {name}": float(v) for kind, v in zip(counted.names, values, strict=True)}

@@ -169,10 +169,7 @@ def organisers_polarity(items: Sequence[records.ScoredItem], answers: Iterable[r
 
     Everything else counts as neutral, that is, as not positive; items without a reply are left out.
     """
-    texts: dict[str, str] = {}
-    for answer in answers:
-        if not (answer.error or answer.unanswered):
-            texts.setdefault(answer.id, answer.text)
+    texts = records.reply_texts(answers)
     pairs = [(value, texts[item.id]) for item in items if item.id in texts and (value := _number(item)) != 0]
     if not pairs:
         return {}
@@ -324,10 +321,7 @@ def organisers_preferences(
     items: Sequence[records.ScoredItem], answers: Iterable[records.Response]
 ) -> dict[str, float]:
     """Compute WAF and accuracy of MER-Prefer with the organisers' reading; items without a reply are left out."""
-    texts: dict[str, str] = {}
-    for answer in answers:
-        if not (answer.error or answer.unanswered):
-            texts.setdefault(answer.id, answer.text)
+    texts = records.reply_texts(answers)
     pairs = [(item.references[0], texts[item.id]) for item in items if item.id in texts]
     pairs = [(right, text) for right, text in pairs if right != SAME]
     if not pairs:

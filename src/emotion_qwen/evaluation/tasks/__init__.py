@@ -10,6 +10,7 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import (
+    affect_sets,
     dfew,
     emer,
     emoset,
@@ -28,6 +29,7 @@ from emotion_qwen.evaluation.tasks import (
     ver,
     vqav2,
 )
+from emotion_qwen.evaluation.tasks.clips import with_presets
 from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.prompts import OBJECT_SET, emotion_question, object_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
@@ -205,11 +207,8 @@ _OWN: tuple[Task, ...] = (
     ),
 )
 _BENCHMARKS: tuple[Task, ...] = (
-    dfew.TASK,
-    *mer2024.TASKS,
-    mafw.TASK,
-    ravdess.TASK,
-    emoset.TASK,
+    *map(with_presets, (dfew.TASK, *mer2024.TASKS, mafw.TASK, ravdess.TASK, emoset.TASK)),
+    *affect_sets.TASKS,
     emer.TASK,
     mer_unibench.TASK,
     ver.TASK,
