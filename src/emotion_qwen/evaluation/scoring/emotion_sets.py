@@ -14,6 +14,7 @@ import numpy as np
 
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.scoring import records
+from emotion_qwen.evaluation.scoring.choices import means_by_group, score_choices
 from emotion_qwen.evaluation.scoring.combined import (
     LEFT_OUT,
     UNREAD_CLASS,
@@ -122,7 +123,8 @@ def score_emobench_m(
         items: `allowed` hold the labels of the set, `group` names it. An item of MC-EIU has the joint label
             "emotion_intent" as its reference and all joint labels as choices.
         answers: texts; for MC-EIU with an emotion and an intent.
-        dimensions: set -> dimension; a dimension is the mean of its sets, "mean" the mean of the dimensions.
+        dimensions: set -> dimension, whose score is the mean of its sets; "mean of dimensions" is that of the
+            leaderboard. Empty for "mean of sets".
         seed: of the draws.
 
     Raises:
@@ -147,10 +149,12 @@ def score_emobench_m(
 
     def means(values: np.ndarray) -> np.ndarray:
         accuracy = values[:, ::2]
+        if not dimensions:
+            return accuracy.mean(1)
         columns = np.column_stack([accuracy[:, places].mean(1) for places in of_dimension.values()])
         return np.column_stack([columns.mean(1), columns])
 
-    titles = ("mean of dimensions", *(f"mean of {name}" for name in of_dimension))
+    titles = ("mean of dimensions", *(f"mean of {name}" for name in of_dimension)) if dimensions else ("mean of sets",)
     return result_of(judged, tally, with_mixtures(titles, whole, means, share=True), seed=seed)
 
 
@@ -192,7 +196,7 @@ def emobench_m_as_scripted(
     """
     texts = records.reply_texts(answers)
     figures: dict[str, float] = {}
-    for name in dict.fromkeys(item.group for item in items):
+    for name in dict.fromkeys(item.group for item in items if item.id in texts):
         of_set = [item for item in items if item.group == name and item.id in texts]
         replies = [(item, texts[item.id].strip().lower()) for item in of_set]
         valid = [(item, reply) for item, reply in replies if reply in item.allowed]
@@ -206,6 +210,67 @@ def emobench_m_as_scripted(
             figures |= {f"{kind} of {name}": float(v) for kind, v in zip(counted.names, values, strict=True)}
         figures[f"dropped of {name}"] = float(len(replies) - len(valid))
     return figures
+
+
+def score_named_choice(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
+    """Score replies that name one of the item's choices, with reasons before it: accuracy overall and by group.
+
+    The last line is read first. With several references, any of them is correct. For MME-Emotion, this is a score
+    without a judge, for comparison between models; the published one is `score_steps`.
+
+    Raises:
+        DataError: see `records.judge`.
+    """
+
+    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
+        chosen = records.likeliest(item, answer)
+        if chosen is not None:
+            return chosen
+        lines = [line for line in answer.text.splitlines() if line.strip()]
+        last = read_choice(lines[-1], item.allowed) if lines else records.Read(None, EMPTY)
+        return last if last.value else read_choice(answer.text, item.allowed)
+
+    judged, tally = records.judge(items, answers, read, lambda item, label: float(label in item.references))
+    table = means_by_group(judged, [answer.points for answer in judged], "accuracy")
+    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
+
+
+def score_emobench(
+    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
+) -> records.Result:
+    """Score EmoBench (Sabour et al., ACL 2024): EA by question, EU by scenario with emotion and cause both correct.
+
+    The owners ask every question with several orders of its options; here it is asked once.
+
+    Args:
+        items: lettered options; `group` is "EA", "EU emotion" or "EU cause", `cluster` the scenario.
+        answers: letters, or scores.
+        seed: of the draws.
+
+    Raises:
+        DataError: see `choices.score_choices`.
+    """
+    single = score_choices(items, answers, seed=seed)
+    right: dict[str, float] = {}
+    for answer in single.judged:
+        right[answer.item.cluster] = right.get(answer.item.cluster, 1.0) * answer.points
+    groups, rows, counted = ("EA", "EU emotion", "EU cause"), np.zeros((len(items), 8)), set[str]()
+    for row, answer in enumerate(single.judged):
+        place = 2 * groups.index(answer.item.group)
+        rows[row, place : place + 2] = 1, answer.points
+        if answer.item.group != "EA" and answer.item.cluster not in counted:
+            rows[row, 6:] = 1, right[answer.item.cluster]
+            counted.add(answer.item.cluster)
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        return np.column_stack([records.ratio(sums[:, k + 1], sums[:, k]) for k in (6, 0, 2, 4)])
+
+    titles = ("EU, emotion and cause", "EA", "EU emotion", "EU cause")
+    sizes = tuple(int(rows[:, k].sum()) for k in (6, 0, 2, 4))
+    figures = Figures(titles, sizes, rows, statistic, (True,) * 4)
+    return result_of(single.judged, single.tally, figures, seed=seed)
 
 
 def score_generation(

@@ -75,7 +75,7 @@ def score_hit_rate(
     names = tuple(wheels.rings)
     labels = {reference for item in items for reference in item.references}
     candidates = {wheel: wheels.groups(labels, wheel) for wheel in names}
-    judged, tally = records.judge(items, answers, read_words, lambda item, text: 0.0)
+    judged, tally = records.judge(items, answers, read_word_list, lambda item, text: 0.0)
     rows = np.zeros((len(judged), 3 * len(names) + 2))
     for row, answer in enumerate(judged):
         given = words_of(answer.read or "", wheels.knows)
@@ -106,7 +106,7 @@ def score_hit_rate(
     return result_of(judged, tally, figures, notes=notes, seed=seed)
 
 
-def read_words(item: records.ScoredItem, answer: records.Response) -> records.Read:
+def read_word_list(item: records.ScoredItem, answer: records.Response) -> records.Read:
     """Read a reply that should be a list of words."""
     return records.Read(answer.text) if words_of(answer.text) else records.Read(None, EMPTY)
 
@@ -307,7 +307,7 @@ def score_preference(
         items,
         answers,
         lambda item, answer: read_preference(answer.text),
-        lambda item, name: float(item.references[0] == _strict(name)),
+        lambda item, name: float(item.references[0] in (name, _strict(name))),
     )
     truth = np.array([_preference_class(answer.item.references[0]) for answer in judged])
     given = np.array([UNREAD_CLASS if a.read is None else PREFERENCES.index(_strict(a.read)) for a in judged])

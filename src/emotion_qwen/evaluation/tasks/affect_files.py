@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emotion_qwen.errors import DataError, SettingsError
+from emotion_qwen.errors import SettingsError
 from emotion_qwen.evaluation.scoring.numbers import VALENCE_AROUSAL, score_numbers
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.affect_sets import FRAMES, WHEELS
@@ -171,7 +171,7 @@ class AnnotatedFrames(LabelledFiles):
                 missing.append(name)
             table.add(name, Labelled(path, "", video, video, values=(valence, arousal)))
         if self.step > 1:
-            table.say("note", f"every {self.step}th frame is asked about")
+            table.say("note", f"one of every {self.step} frames is asked about")
         table.expect_media("frames", missing, len(table.rows))
         return table
 
@@ -241,7 +241,7 @@ def _frames(name: str, step: str = "1") -> Task:
     kind, title, folders, needs, licence, access, splits = _FRAME_SETS[name]
     source = kind((name, *folders), form=VALUES, values_question=VALENCE_AROUSAL_OURS, step=every)
     return _emotion(
-        name, title, source, needs, licence, access, splits=splits, options={"step": "take every n-th frame; default 1"},
+        name, title, source, needs, licence, access, splits=splits, options={"step": "take every n-th frame"},
         score=partial(score_numbers, scale=VALENCE_AROUSAL), make=partial(_frames, name),
     )  # fmt: skip
 

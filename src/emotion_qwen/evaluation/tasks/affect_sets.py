@@ -42,7 +42,8 @@ MER2024 = TableLayout({"test": ("reference-semi.csv",)}, published={"test": 1169
 MER2025 = TableLayout(
     {"test": ("track1_test_dis.csv",)}, label="discrete", words=_MER, words_file=_SUBTITLES, places={"test": ("video",)}
 )
-MER2026 = replace(MER2025, files={"test": ("track1_test.csv",)})
+# The words are those of the person who speaks, not of the one who is asked about.
+MER2026 = replace(MER2025, files={"test": ("track1_test.csv",)}, words={}, words_file="")
 MELD = TableLayout(
     {"test": ("test_sent_emo.csv",), "validation": ("dev_sent_emo.csv",)},
     name="dia{Dialogue_ID}_utt{Utterance_ID}",
@@ -189,7 +190,7 @@ TERMS: dict[str, Terms] = {
     ),
     "mer2026": Terms(
         ("mer2026", "mer2026-dataset"),
-        "track1_test.csv, subtitle_chieng.csv and the folder video",
+        "track1_test.csv and the folder video",
         _CHALLENGE,
         "https://huggingface.co/datasets/MERChallenge/MER2026 (signed EULA)",
     ),

@@ -69,7 +69,7 @@ class LabelledFiles(BenchmarkReader):
     @property
     def labels(self) -> LabelSet:
         """The label set."""
-        return part_of(label_set(self.set_name), self.subset)
+        return subset_of(label_set(self.set_name), self.subset)
 
     def ask(self, language: str) -> str:
         """Compose the question in the selected wording."""
@@ -100,12 +100,13 @@ class LabelledFiles(BenchmarkReader):
         if self.form == LABEL:
             more = {"group": group, "cluster": row.person}
             return labelled(name, language, parts, question, self.labels, row.label, **more)
-        if self.form == POLARITY and self.prompt != OPEN:
-            value = float(row.values[0])
-            choices = polarity_names(language)
+        if self.form == POLARITY:
+            value, names = float(row.values[0]), polarity_names(language)
+            answer = names[1 + (value > 0) - (value < 0)]
+            choices = () if self.prompt == OPEN else names
             return Item(
-                name, language, tuple(parts), question, choices, choices[1 + (value > 0) - (value < 0)], group,
-                references=row.values, cluster=row.person, options=polarity_names("en"),
+                name, language, tuple(parts), question, choices, answer, group, references=row.values,
+                cluster=row.person, options=polarity_names("en") if choices else (),
             )  # fmt: skip
         gold = {WORDS: (row.label,), MULTI: (row.label, *row.values)}.get(self.form, row.values)
         return Item(
@@ -123,7 +124,7 @@ def with_presets(task: Task) -> Task:
     return replace(task, prompts={**task.prompts, **dict.fromkeys(names, ("en",))}, systems=systems)
 
 
-def part_of(labels: LabelSet, subset: Sequence[str]) -> LabelSet:
+def subset_of(labels: LabelSet, subset: Sequence[str]) -> LabelSet:
     """Return the set of some labels of a set, in the given order; all of them if none is given."""
     if not subset:
         return labels

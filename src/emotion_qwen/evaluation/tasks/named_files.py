@@ -22,7 +22,8 @@ class NamedFiles(LabelledFiles):
 
     Attributes:
         pattern: regular expression over the folder and the name without suffix ("amusement/picture_1"), with the groups
-            `label` and, where the name tells it, `person`; the bootstrap draws a person's files together.
+            `label` and, where the name tells it, `person`; the bootstrap draws a person's files together. If it begins
+            with the label, the folder is part of the id.
         codes: written label, in lower case -> label of the set; empty if they are the same.
         suffixes: of the files.
         published: number of files; 0 if unknown.
@@ -49,7 +50,8 @@ class NamedFiles(LabelledFiles):
                 table.fault("label outside the set", f"{path.name} ({written})")
             else:
                 person = match.groupdict().get("person") or ""
-                table.add(path.stem, Labelled(path, label, "", f"person {person}" if person else ""))
+                name = match[0] if self.pattern.startswith("(?P<label>") else path.stem
+                table.add(name, Labelled(path, label, "", f"person {person}" if person else ""))
         if not table.rows:
             raise DataError(f"{str(home)!r} holds no file such as {self.example}; give the unpacked archive")
         if others:

@@ -1,36 +1,29 @@
-"""Question sets of emotional understanding: MME-Emotion, EmoBench-M, EmoBench, EQ-Bench, EmotionHallucer.
+"""Questions about the emotions in videos: MME-Emotion and EmoBench-M.
 
-Layouts as published: MME-Emotion's `question/*.json` (github.com/FunAudioLLM/MME-Emotion), EmoBench's `EA.jsonl` and
-`EU.jsonl` (github.com/Sahandfer/EmoBench), EQ-Bench's `eq_bench_v2_questions_171.json` (github.com/EQ-bench/EQ-Bench).
-EmoBench-M's files are read with the keys of the owners' examples of results; their data files could not be seen.
-EmotionHallucer's data were not published when this was written: its items are read from a layout of ours.
+MME-Emotion is read from its `question/*.json` (github.com/FunAudioLLM/MME-Emotion), EmoBench-M with the keys of the
+owners' examples of results (github.com/Emo-gml/EmoBench-M); their data files could not be seen.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emotion_qwen.errors import DataError
+from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.scoring import records
-from emotion_qwen.evaluation.scoring.choices import score_choices
-from emotion_qwen.evaluation.scoring.closed import score_closed
 from emotion_qwen.evaluation.scoring.emotion_sets import (
     JOINT,
     emobench_m_as_scripted,
     score_emobench_m,
     score_generation,
-    score_pairs,
+    score_named_choice,
     score_steps,
 )
-from emotion_qwen.evaluation.scoring.replies import LETTERS
-from emotion_qwen.evaluation.scoring.skills import EQ_BENCH, score_skills
-from emotion_qwen.evaluation.task import OURS, RELEASE, Item, Scorer, Task
-from emotion_qwen.evaluation.tasks.clips import put_clips
+from emotion_qwen.evaluation.task import OURS, Item, Task
 from emotion_qwen.evaluation.tasks.files import (
     PICTURES,
     SOUNDS,
@@ -42,7 +35,6 @@ from emotion_qwen.evaluation.tasks.files import (
     read_json_file,
     read_utf8,
 )
-from emotion_qwen.evaluation.tasks.prompts import LETTER, YES_NO, choice_question
 
 FRAMES = {"fps": 2.0, "video_max_pixels": 602112}
 
@@ -138,11 +130,11 @@ class MmeEmotion(EmotionQuestions):
         if absent:
             table.say("missing", f"no questions of {', '.join(absent)}; the scores do not cover all eight tasks")
         table.expect("questions", len(table.rows), MME_CLIPS)
-        _find(table, home, {name: name.partition("/")[2] for name in table.rows})
+        find_files_of(table, home, {name: name.partition("/")[2] for name in table.rows})
         return table
 
 
-def _find(table: ReadRows, home: Path, wanted: Mapping[str, str]) -> None:
+def find_files_of(table: ReadRows, home: Path, wanted: Mapping[str, str]) -> None:
     """Set the path of every row: the file itself, or one of the same name in any folder; report missing ones."""
     loose: Media | None = None
     missing = []
@@ -184,14 +176,6 @@ class StepMarks:
         return score_steps(items, marks)
 
 
-def score_listed(items: Sequence[records.ScoredItem], answers: Iterable[records.Response]) -> records.Result:
-    """Score MME-Emotion without a judge: the reply's answer must be the label, or the first of several.
-
-    This is our own score for comparison between models; the published one is a judge's (`score_steps`).
-    """
-    return score_closed(items, answers)
-
-
 def mme_emotion(marks: str = "") -> Task:
     """Make MME-Emotion, with the folder of a judge's stored marks of the steps, if there are any."""
     return Task(
@@ -209,30 +193,123 @@ def mme_emotion(marks: str = "") -> Task:
         needs="the eight files <task>/question/*.json and the videos that they name",
         licence="MIT for the questions; videos under the terms of their sets",
         access="https://github.com/FunAudioLLM/MME-Emotion",
-        options={"marks": "folder of a judge's stored marks of the steps, *_eval.json as the owners' eval_cot writes them"},
+        options={
+            "marks": "folder of a judge's stored marks of the steps, *_eval.json as the owners' eval_cot writes them"
+        },
         make=mme_emotion,
     )
 
 
-def score_named_choice(
-    items: Sequence[records.ScoredItem], answers: Iterable[records.Response], *, seed: int = 0
-) -> records.Result:
-    """Score replies that name one of the item's choices, the last line first: accuracy overall and by group.
+EMOBENCH_SETS: dict[str, tuple[str, ...]] = {
+    "FGMSA": ("weak negative", "strong negative", "neutral", "strong positive", "weak positive"),
+    "ch-simsv2s": ("neutral", "negative", "positive"),
+    "MOSI": ("neutral", "negative", "positive"),
+    "SIMS": ("neutral", "negative", "positive"),
+    "funny": ("true", "false"),
+    "MUSTARD": ("true", "false"),
+    "MELD": ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"),
+    "mer2023": ("happy", "sad", "neutral", "angry", "worried", "surprise"),
+    "RAVDSS-song": ("neutral", "calm", "happy", "sad", "angry", "fearful"),
+    "RAVDSS-speech": ("neutral", "calm", "happy", "sad", "angry", "fearful", "surprised", "disgust"),
+    "MOSEI": ("neutral", "negative", "positive"),
+}
+"""Classification sets and their labels, as the owners' script lists them."""
+EIU_EMOTIONS = ("happy", "surprise", "sad", "disgust", "anger", "fear", "neutral")
+EIU_INTENTS = (
+    *("questioning", "agreeing", "acknowledging", "encouraging", "consoling", "suggesting", "wishing", "neutral"),
+)
+EIU, SMILE = "MC-EIU", "SMILE"
 
-    Raises:
-        DataError: see `records.judge`.
+
+@dataclass(frozen=True)
+class EmoBenchM(EmotionQuestions):
+    """EmoBench-M: one JSON file per set, named like it; `texts` selects SMILE, whose answers are free texts.
+
+    Keys: `video` or `modal_path`; `instruction` or `prompt`; `expected_value`, for MC-EIU `expected_emotion` and
+    `expected_intent`, for SMILE `reference`.
     """
-    from emotion_qwen.evaluation.scoring.choices import means_by_group
-    from emotion_qwen.evaluation.scoring.emotion_sets import read_choice
 
-    def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
-        chosen = records.likeliest(item, answer)
-        if chosen is not None:
-            return chosen
-        lines = [line for line in answer.text.splitlines() if line.strip()]
-        last = read_choice(lines[-1], item.allowed) if lines else records.Read(None, "empty")
-        return last if last.value else read_choice(answer.text, item.allowed)
+    texts: bool = False
 
-    judged, tally = records.judge(items, answers, read, lambda item, label: float(label in item.references))
-    table = means_by_group(judged, [answer.points for answer in judged], "accuracy")
-    return records.Result(records.bootstrap_scores(table, seed=seed), tally, judged, table)
+    def read(self, home: Path, split: str, language: str) -> ReadRows:
+        """See `BenchmarkReader`."""
+        table, known = ReadRows(), (SMILE,) if self.texts else (*EMOBENCH_SETS, EIU)
+        by_name = {name.lower(): name for name in known}
+        paths = [path for path in needed(home, "**/*.json", "**/*.jsonl") if path.stem.lower() in by_name]
+        if not paths:
+            raise DataError(
+                f"{str(home)!r} holds no {' or '.join(f'{name}.json' for name in known)}; give the JSON files"
+            )
+        wanted: dict[str, str] = {}
+        for path in paths:
+            group = by_name[path.stem.lower()]
+            for number, row in json_rows(path):
+                question = self._question(table, group, f"{path.stem} entry {number}", row)
+                if question is None:
+                    continue
+                medium = str(row.get("video") or row.get("modal_path") or "")
+                name = f"{group}/{Path(medium).stem or number}"
+                wanted.setdefault(name, medium)
+                table.add(name, question._replace(path=home / Path(medium).name if medium else None))
+        absent = [name for name in known if all(row.group != name for row in table.rows.values())]
+        if absent:
+            table.say("missing", f"no questions of {', '.join(absent)}; the scores do not cover all sets")
+        find_files_of(table, home, wanted)
+        return table
+
+    def _question(self, table: ReadRows, group: str, place: str, row: Any) -> EmotionQuestion | None:
+        text = str(row.get("instruction") or row.get("prompt") or "").strip() if isinstance(row, dict) else ""
+        if not text:
+            table.fault("without instruction", place)
+            return None
+        keys = {EIU: ("expected_emotion", "expected_intent"), SMILE: ("reference",)}.get(group, ("expected_value",))
+        cells = [str(row.get(key, "")).strip() for key in keys]
+        choices: tuple[str, ...] = EMOBENCH_SETS.get(group, ())
+        if group == EIU:
+            choices = tuple(f"{emotion}{JOINT}{intent}" for emotion in EIU_EMOTIONS for intent in EIU_INTENTS)
+        answer = cells[0] if group == SMILE else JOINT.join(cells).lower()
+        if not answer or (choices and answer not in choices):
+            table.fault(f"answer outside the labels of {group}" if choices else "no reference", f"{place} ({answer})")
+            return None
+        return EmotionQuestion(None, text, choices, (answer,), group)
+
+
+def _dimensions(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    known = (*EMOBENCH_SETS, EIU)
+    for name, sign, title in pairs:
+        if name.strip() not in known or not sign or not title.strip():
+            raise SettingsError(f"dimensions {text!r}; expected SET=DIMENSION,... with sets of {', '.join(known)}")
+    return {name.strip(): title.strip() for name, _, title in pairs}
+
+
+def emobench_m(dimensions: str = "") -> Task:
+    """Make EmoBench-M's classification sets, with the dimension of each set if a user gives it."""
+    return Task(
+        "emobench_m", "EmoBench-M, 12 classification sets", "emotion",
+        EmoBenchM(("emobench_m", "EmoBench-M", "EmoBench_M")), answered="text",
+        score=partial(score_emobench_m, dimensions=_dimensions(dimensions)), as_released=emobench_m_as_scripted,
+        options={"dimensions": "SET=DIMENSION,... such as MELD=CEU; the score is then the mean of the dimensions"},
+        make=emobench_m, **_EMOBENCH_M,
+    )  # fmt: skip
+
+
+_EMOBENCH_M: dict[str, Any] = {
+    "frames": FRAMES,
+    "splits": ("test",),
+    "prompts": {OURS: ("en",)},
+    "needs": "one JSON file per set, such as MELD.json, and the videos",
+    "licence": "Apache-2.0 for the questions; videos under the terms of their sets",
+    "access": "https://github.com/Emo-gml/EmoBench-M (link to the data)",
+}
+
+
+TASKS: tuple[Task, ...] = (
+    mme_emotion(),
+    emobench_m(),
+    Task(
+        "emobench_m_smile", "EmoBench-M SMILE, why people laugh", "emotion",
+        EmoBenchM(("emobench_m_smile", "emobench_m", "EmoBench-M", "EmoBench_M"), texts=True), answered="text",
+        score=score_generation, **_EMOBENCH_M,
+    ),
+)  # fmt: skip

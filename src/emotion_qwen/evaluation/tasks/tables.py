@@ -160,7 +160,6 @@ class LabelledTable(LabelledFiles):
                 expected = expected.with_name(f"{expected.name}{_usual(layout.suffixes)}")
             table.rows[name] = row._replace(path=paths.get(written[name], expected))
 
-
     def _written(self, media: Media, name: str) -> str:
         """Return the name of a file as it is there: with one of the endings."""
         bare = name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in self.layout.suffixes else name
