@@ -62,6 +62,7 @@ def evaluate() -> None:
 @click.option("--prompt", "prompts", multiple=True, help="Wording, such as ours or release; each is its own column.")
 @click.option("--option", "options", multiple=True, metavar="TASK.NAME=VALUE", help="Set an option of a task.")
 @click.option("--judge", default=None, help="Model that marks replies if a task needs a judge; named like --model.")
+@click.option("--extractor", default=None, help="Model that extracts emotion words from prose; named like --model.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a local model answers together.")
 @click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 for none.")
@@ -101,6 +102,26 @@ def score(run: Path, tasks: str | None, frames: bool) -> int:
     _load(tasks)
     scored = _report(run, {}, frames)
     return 0 if all(column.whole for column in scored.columns) and not scored.unscored else FINISHED_WITH_FAULTS
+
+
+@evaluate.command("extract")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--extractor", required=True, help="Model that extracts emotion words; named like --model.")
+@click.option("--tasks", default=None, help="Python files of your own tasks in the run, separated by commas.")
+def extract(run: Path, extractor: str, tasks: str | None) -> int:
+    """Extract emotion words from the replies of RUN, and score it again; needs no data.
+
+    Replies are cached, so a second call asks only for new ones.
+    """
+    from emotion_qwen.evaluation.run.extraction import ExtractorSettings, extract_run
+    from emotion_qwen.evaluation.run.score import folders_of
+
+    _load(tasks)
+    faults = extract_run(folders_of(run), ExtractorSettings.of({"model": extractor}), run)
+    if faults:
+        print(f"fault: nothing extracted from {faults} replies", file=sys.stderr)
+    _report(run, {}, False)
+    return FINISHED_WITH_FAULTS if faults else 0
 
 
 @evaluate.command("compare")
@@ -259,8 +280,9 @@ def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, An
             raise SettingsError(f"option {text!r}; expected TASK.NAME=VALUE")
         values.setdefault("options", {}).setdefault(task, {})[name] = value
     values |= {key: given[key] for key in ("frames", "replies", "workers") if given[key] is not None}
-    if given["judge"]:
-        values["judge"] = {**(values.get("judge") or {}), "model": given["judge"]}
+    for key in ("judge", "extractor"):
+        if given[key]:
+            values[key] = {**(values.get(key) or {}), "model": given[key]}
     return values
 
 

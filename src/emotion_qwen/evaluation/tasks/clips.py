@@ -96,9 +96,9 @@ class LabelledFiles(BenchmarkReader):
             parts.append({"type": kind, kind: row.path, **dict(zip(("start", "end"), row.span, strict=False))})
         if row.words:
             parts.append(spoken_part(language, row.words))
-        question, group = self.ask(language), row.group or row.label
+        question, group = self.ask(language), row.group
         if self.form == LABEL:
-            more = {"group": group, "cluster": row.person}
+            more = {"group": group or row.label, "cluster": row.person}
             return labelled(name, language, parts, question, self.labels, row.label, **more)
         if self.form == POLARITY:
             value, names = float(row.values[0]), polarity_names(language)
