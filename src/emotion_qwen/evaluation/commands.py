@@ -124,6 +124,45 @@ def extract(run: Path, extractor: str, tasks: str | None) -> int:
     return FINISHED_WITH_FAULTS if faults else 0
 
 
+@evaluate.command("leaderboard")
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...", type=click.Path(path_type=Path, exists=True))
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; default: first RUN.")
+@click.option(
+    "--to",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write x.tex, x.csv, x.json, x.yaml (model-index) or x.lmms.json; several times.",
+)
+@click.option("--trained", multiple=True, metavar="MODEL=TASKS", help="State the sets that a model was trained on.")
+@click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
+def leaderboard(
+    runs: tuple[Path, ...], output: Path | None, files: tuple[Path, ...], trained: tuple[str, ...], tasks: str | None
+) -> int:
+    """Put the scores of all models in RUNS into one table; loads no model and no data.
+
+    RUNS: folders of runs, or of models within runs (RUN/MODEL).
+    """
+    from emotion_qwen.evaluation.pages.leaderboard_page import print_board, write_board
+    from emotion_qwen.evaluation.run.exports import export
+    from emotion_qwen.evaluation.run.leaderboard import leaderboard as make_board
+
+    _load(tasks)
+    stated: dict[str, list[str]] = {}
+    for text in trained:
+        model, sign, names = text.partition("=")
+        if not sign or not model:
+            raise SettingsError(f"--trained {text!r}; expected MODEL=TASK,TASK, such as my-model=dfew,mafw")
+        stated[model] = [name.strip() for name in names.split(",") if name.strip()]
+    board = make_board(runs, stated)
+    for path in files:
+        export(board, path)
+    pages = write_board(board, output or runs[0])
+    print_board(board, Console())
+    print(f"read {' or '.join(map(str, [*pages, *files]))}")
+    return FINISHED_WITH_FAULTS if board.unscored else 0
+
+
 @evaluate.command("compare")
 @click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))

@@ -133,6 +133,7 @@ class Task:
         answered: form of the answers: likelihood of the choices, text, or as each item defines. Items with choices can
             be answered by likelihood in either case.
         score: scorer of the answers in one language; None if the task is used only by `predict` and `forgetting`.
+        headline: name of the score by which models are compared; empty for the first.
         also: further results by name, from the same answers.
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
         between_languages: figures over the results in English and Chinese.
@@ -161,6 +162,7 @@ class Task:
     less_blank: bool = True
     answered: Literal["likelihood", "text", "item"] = "likelihood"
     score: Scorer | None = None
+    headline: str = ""
     also: Mapping[str, Scorer] = field(default_factory=dict)
     as_released: Released | None = None
     between_languages: Callable[[Result, Result], dict[str, float]] | None = None

@@ -78,7 +78,7 @@ class EvalSettings(Settings):
             tasks += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
         for prompt in self.prompts:
             if not any(task.prompt == prompt for task in tasks):
-                wordings = sorted({name for task in tasks or TASKS.values() for name in task.prompts})
+                wordings = dict.fromkeys(name for task in tasks or TASKS.values() for name in task.prompts)
                 raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(wordings)}")
         unknown = set(self.options) - {task.name for task in tasks}
         if unknown:

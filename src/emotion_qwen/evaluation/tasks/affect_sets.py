@@ -311,15 +311,20 @@ _FACES = Terms(
 TASKS: tuple[Task, ...] = (
     *map(_multi, ("multi", "noise")),
     _labelled(
-        "mer2023_semi", "MER2023-SEMI, 6 emotions", MER2023["semi"], TERMS["mer2023"], "mer6", frames=FRAMES
+        "mer2023_semi", "MER2023-SEMI, 6 emotions", MER2023["semi"], TERMS["mer2023"], "mer6", frames=FRAMES,
+        headline="WAF",
     ),
-    _labelled("mer2025_track1", "MER2025 track 1, 6 emotions", MER2025, TERMS["mer2025"], "mer6", frames=FRAMES),
+    _labelled(
+        "mer2025_track1", "MER2025 track 1, 6 emotions", MER2025, TERMS["mer2025"], "mer6", frames=FRAMES,
+        headline="WAF",
+    ),
     _labelled(
         "mer2026_cross", "MER2026 MER-Cross, emotion of the listener", MER2026, TERMS["mer2026"], "mer6", MerCross,
-        frames=FRAMES,
+        frames=FRAMES, headline="WAF",
     ),
     _labelled(
-        "meld", "MELD, 7 emotions", MELD, TERMS["meld"], "ekman", splits=("test", "validation"), frames=FRAMES
+        "meld", "MELD, 7 emotions", MELD, TERMS["meld"], "ekman", splits=("test", "validation"), frames=FRAMES,
+        headline="WAF",
     ),
     *(_sentiment(name, title) for name, title in _SENTIMENTS.items()),
     unibench("mer2023", MER2023["multi"], TERMS["mer2023"], "MER2023-MULTI"),
