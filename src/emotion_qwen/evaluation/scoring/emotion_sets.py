@@ -159,7 +159,8 @@ def score_emobench_m(
 
 
 def _of_set(judged: Sequence[records.Judged], name: str) -> Figures:
-    classes = next(answer.item.allowed for answer in judged if answer.item.group == name)
+    # A class without items has no weight, so an answer of it is only wrong: MC-EIU has 56 joint classes.
+    classes = dict.fromkeys(answer.item.references[0] for answer in judged if answer.item.group == name)
     at = {label: place for place, label in enumerate(classes)}
     truth = [at[a.item.references[0]] if a.item.group == name else LEFT_OUT for a in judged]
     given = [at.get(answer.read or "", UNREAD_CLASS) for answer in judged]
