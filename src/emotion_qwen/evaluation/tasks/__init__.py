@@ -16,6 +16,7 @@ from emotion_qwen.evaluation.tasks import (
     emer,
     emoset,
     folder,
+    general_sets,
     mafw,
     mer2024,
     mer_unibench,
@@ -228,6 +229,7 @@ _BENCHMARKS: tuple[Task, ...] = (
     seedbench.TASK,
     textvqa.TASK,
     vqav2.TASK,
+    *general_sets.TASKS,
     *skills.TASKS,
 )
 TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}

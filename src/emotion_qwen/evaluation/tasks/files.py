@@ -274,7 +274,12 @@ def _plain_number(name: str) -> str:
 
 
 def parquet_rows(
-    files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", presence: bool = False
+    files: Sequence[Path],
+    columns: Sequence[str],
+    *,
+    picture: str = "image",
+    presence: bool = False,
+    hidden: Sequence[str] = (),
 ) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
     """Yield the rows of Parquet files without their pictures, each with a function that returns the picture under a
     name.
@@ -283,6 +288,7 @@ def parquet_rows(
         files: in order.
         columns: required columns; all columns but the picture's are yielded.
         picture: column of the pictures.
+        hidden: further columns of pictures, which are not read.
         presence: yield in the picture's column whether the row has a picture (bool). This reads all pictures once.
 
     Raises:
@@ -299,7 +305,7 @@ def parquet_rows(
         missing = [column for column in columns if column not in names]
         if missing:
             raise DataError(f"{path}: has the columns {names}; expected also {', '.join(missing)}")
-        kept = [name for name in names if name != picture or _is_text(file, picture, arrow)]
+        kept = [name for name in names if name not in (picture, *hidden) or _is_text(file, name, arrow)]
         for group in range(file.num_row_groups):
             try:
                 rows = file.read_row_group(group, columns=kept).to_pylist()
