@@ -13,7 +13,7 @@ from emotion_qwen.cli import main
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.pages.leaderboard_page import write_board
 from emotion_qwen.evaluation.run.contamination import NOT_STATED, TRAINED, UNKNOWN, training_note
-from emotion_qwen.evaluation.run.exports import WIDTH_OF_95, export, latex
+from emotion_qwen.evaluation.run.exports import WIDTH_OF_95, export_board, latex
 from emotion_qwen.evaluation.run.leaderboard import leaderboard
 from emotion_qwen.evaluation.run.plan import make_answerer
 from emotion_qwen.evaluation.run.runner import answer_task
@@ -90,7 +90,7 @@ def test_it_is_made_without_torch_from_stored_answers(run, tmp_path):
 def test_exports_hold_the_same_numbers(run, tmp_path):
     board = leaderboard([run])
     for name in ("x.csv", "x.json", "x.tex", "x.yml"):
-        export(board, tmp_path / name)
+        export_board(board, tmp_path / name)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "x.csv").read_text(encoding="utf-8"))))
     record = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     assert len(rows) == len(record["standings"]) == 8 and record["unscored"] == {}
@@ -105,15 +105,15 @@ def test_exports_hold_the_same_numbers(run, tmp_path):
     assert first["dataset"] == {"name": "MELD, 7 emotions", "type": "meld", "split": "test"}
     assert first["metrics"] == [{"type": "waf", "name": "WAF (percent)", "value": 100.0, "verified": False}]
     with pytest.raises(SettingsError, match="unknown ending of an export '.txt'"):
-        export(board, tmp_path / "x.txt")
+        export_board(board, tmp_path / "x.txt")
     assert latex("a_b & 5 % {x}") == r"a\_b \& 5 \% \{x\}"
 
 
 def test_lmms_evals_form_holds_one_model(run, tmp_path):
     with pytest.raises(SettingsError, match="2 models"):
-        export(leaderboard([run]), tmp_path / "x.lmms.json")
+        export_board(leaderboard([run]), tmp_path / "x.lmms.json")
     board = leaderboard([run / "good"])
-    export(board, tmp_path / "x.lmms.json")
+    export_board(board, tmp_path / "x.lmms.json")
     record = json.loads((tmp_path / "x.lmms.json").read_text(encoding="utf-8"))
     meld = record["results"]["emotion_qwen_meld"]
     score = next(s for s in board.standings if s.task.name == "meld").result["WAF"]

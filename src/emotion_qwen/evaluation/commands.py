@@ -144,7 +144,7 @@ def leaderboard(
     RUNS: folders of runs, or of models within runs (RUN/MODEL).
     """
     from emotion_qwen.evaluation.pages.leaderboard_page import print_board, write_board
-    from emotion_qwen.evaluation.run.exports import export
+    from emotion_qwen.evaluation.run.exports import export_board
     from emotion_qwen.evaluation.run.leaderboard import leaderboard as make_board
 
     _load(tasks)
@@ -156,7 +156,7 @@ def leaderboard(
         stated[model] = [name.strip() for name in names.split(",") if name.strip()]
     board = make_board(runs, stated)
     for path in files:
-        export(board, path)
+        export_board(board, path)
     pages = write_board(board, output or runs[0])
     print_board(board, Console())
     print(f"read {' or '.join(map(str, [*pages, *files]))}")

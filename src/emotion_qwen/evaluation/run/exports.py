@@ -30,7 +30,7 @@ WIDTH_OF_95 = 2 * 1.959963984540054
 """Width of a 95 % interval of a normal distribution in standard errors."""
 
 
-def export(board: Leaderboard, path: Path) -> None:
+def export_board(board: Leaderboard, path: Path) -> None:
     """Write a leaderboard in the form that the ending of a file names; see `FORMS`.
 
     Raises:
@@ -87,7 +87,7 @@ def _number(value: float) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def as_json(board: Leaderboard) -> str:
+def board_as_json(board: Leaderboard) -> str:
     """Write all standings with the authors' figures, the means, and what could not be scored."""
     rows = [{**_record(standing), "as_released": dict(standing.released)} for standing in board.standings]
     means = [
@@ -99,7 +99,7 @@ def as_json(board: Leaderboard) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_csv(board: Leaderboard) -> str:
+def board_as_csv(board: Leaderboard) -> str:
     """Write one row per model and set; the authors' figures are not in this table."""
     text = io.StringIO(newline="")
     rows = [_record(standing) for standing in board.standings]
@@ -114,7 +114,7 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-def as_latex(board: Leaderboard) -> str:
+def board_as_latex(board: Leaderboard) -> str:
     """Write a table with one row per set and one column per model, for the package booktabs."""
     lines = [
         f"% Emotion-Qwen {__version__}; 95 % intervals in brackets; shares in percent",
@@ -211,9 +211,9 @@ def as_lmms_eval(board: Leaderboard) -> str:
 
 FORMS: dict[str, Callable[[Leaderboard], str]] = {
     ".lmms.json": as_lmms_eval,
-    ".json": as_json,
-    ".csv": as_csv,
-    ".tex": as_latex,
+    ".json": board_as_json,
+    ".csv": board_as_csv,
+    ".tex": board_as_latex,
     ".yaml": as_model_index,
     ".yml": as_model_index,
 }
