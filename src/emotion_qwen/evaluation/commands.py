@@ -75,8 +75,7 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
     Options take precedence over the file. An interrupted run is continued.
     """
     if listed:
-        _load(given["tasks"])
-        _show_tasks(Console())
+        _show_tasks(Console(), _load(given["tasks"]))
         return 0
     from emotion_qwen.evaluation.run.plan import EvalSettings, run
     from emotion_qwen.evaluation.run.runner import Place
@@ -333,22 +332,29 @@ def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
     return named or (plain[0] if plain else None)
 
 
-def _load(tasks: str | None) -> None:
-    """Load the tasks of files, so that the predictions of a run or a listing may hold them."""
+def _load(tasks: str | None) -> list[str]:
+    """Load the tasks of files, so that the predictions of a run or a listing may hold them; return all names given."""
     from emotion_qwen.evaluation.tasks import load_tasks
 
-    if tasks:
-        load_tasks(tasks)
+    return [task.name for task in load_tasks(tasks)] if tasks else []
 
 
-def _show_tasks(console: Console) -> None:
+def _show_tasks(console: Console, chosen: Sequence[str]) -> None:
+    """Print what every task needs, by domain; `chosen` limits the list to some tasks."""
+    from emotion_qwen.evaluation.task import DOMAINS
     from emotion_qwen.evaluation.tasks import listing
 
-    for row in listing():
-        console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
-        for key in ("needs", "prompts", "options", "licence", "access"):
-            if row[key] and row[key] != "ours":
-                console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)
+    rows = [row for row in listing() if not chosen or row["name"] in chosen]
+    for domain in DOMAINS:
+        of_domain = [row for row in rows if row["domain"] == domain]
+        if of_domain:
+            console.print(f"{domain}: {len(of_domain)} tasks", style="bold underline", highlight=False)
+        for row in of_domain:
+            console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
+            for key in ("needs", "splits", "prompts", "options", "licence", "access"):
+                if row[key] and row[key] != "ours":
+                    console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)
+    console.print("Only some of them: emotion-qwen eval --list --tasks NAME,NAME", highlight=False)
 
 
 @click.command()

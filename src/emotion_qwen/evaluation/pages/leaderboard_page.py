@@ -38,14 +38,19 @@ def board_blocks(board: Leaderboard) -> list[Block]:
         Heading(f"Results of {', '.join(board.models)}", 1),
         Text(
             "One score per set, with its 95 % interval, over all items: an item without an answer, or with one that "
-            "cannot be read, counts as wrong. Two scores whose intervals overlap widely are not different; compare "
-            f"models with emotion-qwen eval compare. Emotion-Qwen {__version__}."
+            'cannot be read, counts as wrong. "Commonest" is the score of giving the commonest answer to every item, '
+            "without looking at it; a model that is not clearly above it has not shown this skill. Two scores whose "
+            "intervals overlap widely are not different; compare models with emotion-qwen eval compare. Emotion-Qwen "
+            f"{__version__}."
         ),
     ]
     for domain, title in DOMAIN_TITLES.items():
         rows = [row for row in board.rows if _first(board, row).task.domain == domain]
         if rows:
-            blocks += [Heading(title), Rows(("set", "score", *board.models), _score_rows(board, rows), (0, 1))]
+            blocks += [
+                Heading(title),
+                Rows(("set", "score", "commonest", *board.models), _score_rows(board, rows), (0, 1)),
+            ]
     if any(MARK in str(cell) for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row):
         blocks.append(
             Text(f"{MARK} Fewer than {LOW_COVERAGE:.0%} of the items were answered, or of the answers could be read.")
@@ -85,8 +90,14 @@ def _score_rows(board: Leaderboard, rows: Sequence[tuple[str, str, str, str]]) -
     for row in rows:
         first = _first(board, row)
         cells = [board.at(row, model) for model in board.models]
-        lines.append([title_of(first), first.score.name, *(_cell(cell) for cell in cells)])
+        lines.append([title_of(first), first.score.name, _floor(first), *(_cell(cell) for cell in cells)])
     return lines
+
+
+def _floor(standing: Standing) -> str:
+    if standing.floor is None or not np.isfinite(standing.floor):
+        return ""
+    return f"{100 * standing.floor:.1f} %" if standing.score.share else f"{standing.floor:.2f}"
 
 
 def _cell(standing: Standing | None) -> str:
@@ -136,13 +147,16 @@ def print_board(board: Leaderboard, console: Console) -> None:
     table = Table(title="results, with 95 % intervals", padding=(0, 1, 0, 0))
     table.add_column("set", overflow="fold")
     table.add_column("score", overflow="fold")
+    table.add_column("commonest", justify="right")
     for model in board.models:
         table.add_column(escape(model), justify="right", overflow="fold")
     for line in _score_rows(board, board.rows):
         table.add_row(*map(escape, line))
     for (model, _, variant), (score, note) in board.means.items():
         title = ", ".join(filter(None, (score.name, variant)))
-        table.add_row(escape(title), "mean", *(shown_score(score) if name == model else "" for name in board.models))
+        table.add_row(
+            escape(title), "mean", "", *(shown_score(score) if name == model else "" for name in board.models)
+        )
         if note:
             table.caption = note
     console.print(table)

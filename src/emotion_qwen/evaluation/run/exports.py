@@ -79,6 +79,7 @@ def _record(standing: Standing) -> dict[str, Any]:
         "items": score.items,
         "coverage": _number(standing.coverage),
         "parse_rate": _number(standing.parse_rate),
+        "commonest_answer": None if standing.floor is None else _number(standing.floor),
         "trained": standing.trained,
     }
 

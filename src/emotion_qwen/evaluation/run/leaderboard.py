@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.run.contamination import training_note
 from emotion_qwen.evaluation.run.score import Column, score_run
-from emotion_qwen.evaluation.scoring.records import Result, Score
+from emotion_qwen.evaluation.scoring.records import Response, Result, Score
 from emotion_qwen.evaluation.scoring.unibench import NINE, missing_note, unibench_mean
 from emotion_qwen.evaluation.task import Task
 
@@ -29,6 +30,7 @@ class Standing:
         items: number of items.
         released: figures by the authors' arithmetic; never in one column with ours.
         trained: see `contamination.training_note`.
+        floor: headline score if every reply is the commonest answer of the set; None if that cannot be scored.
         variant: what was done to the replies before scoring, such as the extraction of words; empty for nothing.
         result: all scores.
     """
@@ -43,6 +45,7 @@ class Standing:
     items: int
     released: Mapping[str, float]
     trained: str
+    floor: float | None
     variant: str
     result: Result
 
@@ -123,7 +126,7 @@ def _names(columns: Sequence[tuple[Path, Column]]) -> dict[Path, str]:
 
 
 def _standings(model: str, column: Column, stated: Mapping[str, Collection[str]] | None) -> list[Standing]:
-    note = training_note(model, column.header, column.task, stated)
+    note, floor = training_note(model, column.header, column.task, stated), commonest_answer_score(column)
     results = {"": column.result, **{k: r for k, r in column.also.items() if k.startswith("extracted by")}}
     return [
         Standing(
@@ -137,11 +140,25 @@ def _standings(model: str, column: Column, stated: Mapping[str, Collection[str]]
             result.tally.items,
             {} if variant else column.as_released,
             note,
+            floor,
             variant,
             result,
         )
         for variant, result in results.items()
     ]
+
+
+def commonest_answer_score(column: Column) -> float | None:
+    """Return the headline score if every item is answered with the commonest correct answer; None without a scorer.
+
+    It needs no look at a picture, so a model should be clearly above it. For pairs of questions it is 0.
+    """
+    commonest, _ = Counter(item.answer for item in column.items).most_common(1)[0]
+    if column.task.score is None:
+        return None
+    items = [judged.item for judged in column.result.judged]
+    result = column.task.score(items, [Response(item.id, commonest) for item in items])
+    return headline(column.task, result).value
 
 
 def _means(standings: Sequence[Standing]) -> dict[tuple[str, str, str], tuple[Score, str]]:

@@ -54,9 +54,9 @@ def score_pairs(
     pairs: dict[str, list[str]] = {}
     for item in items:
         pairs.setdefault(item.cluster, []).append(item.references[0] if item.references else "")
-    for name, wanted in pairs.items():
-        if sorted(wanted) != ["no", "yes"]:
-            raise DataError(f"pair {name!r} has the answers {wanted}; expected one yes and one no, leave it out")
+    for name, right_answers in pairs.items():
+        if sorted(right_answers) != ["no", "yes"]:
+            raise DataError(f"pair {name!r} has the answers {right_answers}; expected one yes and one no, leave it out")
 
     def read(item: records.ScoredItem, answer: records.Response) -> records.Read:
         chosen = records.likeliest(replace(item, allowed=("yes", "no")), answer)

@@ -101,9 +101,9 @@ def score_hit_rate(
     sizes = (max(counted), max(counted), len(judged), *(counted if several else ()))
     figures = Figures(titles, sizes, rows, statistic, tuple(title != LENGTH for title in titles))
     without = int((rows[:, :-2:3].sum(1) == 0).sum())
-    notes = (f"emotion wheels: {len(names)}, checksum {wheels.digest}",)
-    notes += (f"{without} items whose label is on no wheel are left out",) if without else ()
-    return result_of(judged, tally, figures, notes=notes, seed=seed)
+    notes = [f"emotion wheels: {len(names)}, checksum {wheels.digest}"]
+    notes += [f"{without} items whose label is on no wheel are left out"] if without else []
+    return result_of(judged, tally, figures, notes=tuple(notes), seed=seed)
 
 
 def read_word_list(item: records.ScoredItem, answer: records.Response) -> records.Read:

@@ -96,13 +96,15 @@ def _enter(tasks: object, source: str) -> dict[str, Task]:
 
 
 def listing() -> list[dict[str, str]]:
-    """Return what a user needs to run each task: name, title, domain, needs, licence, access, prompts, options."""
+    """Return what a user needs to run each task: name, title, domain, needs, licence, access, prompts, options,
+    splits."""
     load_installed_tasks()
     rows = []
     for task in TASKS.values():
         row = {key: getattr(task, key) for key in ("name", "title", "domain", "needs", "licence", "access")}
         options = "; ".join(f"{name}: {meaning}" for name, meaning in task.options.items())
-        rows.append({**row, "prompts": ", ".join(task.prompts), "options": options})
+        splits = ", ".join(task.splits) if len(task.splits) > 1 else ""
+        rows.append({**row, "prompts": ", ".join(task.prompts), "options": options, "splits": splits})
     return rows
 
 

@@ -62,11 +62,10 @@ class NamedFiles(LabelledFiles):
 
 
 def _task(name: str, title: str, source: NamedFiles, needs: str, licence: str, access: str) -> Task:
-    about = {"about": source.about}
     return with_presets(
         Task(
             name, title, "emotion", source, answered="text", score=LabelScores(source.labels), splits=("test",),
-            needs=needs, licence=licence, access=access, **about,
+            needs=needs, licence=licence, access=access, about=source.about,
         )
     )  # fmt: skip
 
