@@ -221,7 +221,6 @@ _BENCHMARKS: tuple[Task, ...] = (
     *named_files.TASKS,
     *affect_files.TASKS,
     *question_sets.TASKS,
-    *text_questions.TASKS,
     ver.TASK,
     folder.TASK,
     pope.TASK,
@@ -232,6 +231,7 @@ _BENCHMARKS: tuple[Task, ...] = (
     textvqa.TASK,
     vqav2.TASK,
     *general_sets.TASKS,
+    *text_questions.TASKS,
     *skills.TASKS,
 )
 TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}
