@@ -52,6 +52,7 @@ def evaluate() -> None:
 @click.option("--prompt", "prompts", multiple=True, help="Wording, such as ours or release; each is its own column.")
 @click.option("--option", "options", multiple=True, metavar="TASK.NAME=VALUE", help="Set an option of a task.")
 @click.option("--judge", default=None, help="Model that marks replies if a task needs a judge; named like --model.")
+@click.option("--extractor", default=None, help="Model that extracts emotion words from prose; named like --model.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1, mps")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="Items that a local model answers together.")
 @click.option("--workers", type=click.IntRange(min=0), default=None, help="Processes that prepare media; 0 for none.")
@@ -64,8 +65,7 @@ def run_benchmarks(config: Path | None, overrides: tuple[str, ...], listed: bool
     Options take precedence over the file. An interrupted run is continued.
     """
     if listed:
-        _load(given["tasks"])
-        _show_tasks(Console())
+        _show_tasks(Console(), _load(given["tasks"]))
         return 0
     from emotion_qwen.evaluation.run.plan import EvalSettings, run
     from emotion_qwen.evaluation.run.runner import Place
@@ -91,6 +91,65 @@ def score(run: Path, tasks: str | None, frames: bool) -> int:
     _load(tasks)
     scored = _report(run, {}, frames)
     return 0 if all(column.whole for column in scored.columns) and not scored.unscored else FINISHED_WITH_FAULTS
+
+
+@evaluate.command("extract")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--extractor", required=True, help="Model that extracts emotion words; named like --model.")
+@click.option("--tasks", default=None, help="Python files of your own tasks in the run, separated by commas.")
+def extract(run: Path, extractor: str, tasks: str | None) -> int:
+    """Extract emotion words from the replies of RUN, and score it again; needs no data.
+
+    Replies are cached, so a second call asks only for new ones.
+    """
+    from emotion_qwen.evaluation.run.extraction import ExtractorSettings, extract_run
+    from emotion_qwen.evaluation.run.score import folders_of
+
+    _load(tasks)
+    faults = extract_run(folders_of(run), ExtractorSettings.of({"model": extractor}), run)
+    if faults:
+        print(f"fault: nothing extracted from {faults} replies", file=sys.stderr)
+    _report(run, {}, False)
+    return FINISHED_WITH_FAULTS if faults else 0
+
+
+@evaluate.command("leaderboard")
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...", type=click.Path(path_type=Path, exists=True))
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="Folder of the page; default: first RUN.")
+@click.option(
+    "--to",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write x.tex, x.csv, x.json, x.yaml (model-index) or x.lmms.json; several times.",
+)
+@click.option("--trained", multiple=True, metavar="MODEL=TASKS", help="State the sets that a model was trained on.")
+@click.option("--tasks", default=None, help="Python files of your own tasks in the runs, separated by commas.")
+def leaderboard(
+    runs: tuple[Path, ...], output: Path | None, files: tuple[Path, ...], trained: tuple[str, ...], tasks: str | None
+) -> int:
+    """Put the scores of all models in RUNS into one table; loads no model and no data.
+
+    RUNS: folders of runs, or of models within runs (RUN/MODEL).
+    """
+    from emotion_qwen.evaluation.pages.leaderboard_page import print_board, write_board
+    from emotion_qwen.evaluation.run.exports import export_board
+    from emotion_qwen.evaluation.run.leaderboard import leaderboard as make_board
+
+    _load(tasks)
+    stated: dict[str, list[str]] = {}
+    for text in trained:
+        model, sign, names = text.partition("=")
+        if not sign or not model:
+            raise SettingsError(f"--trained {text!r}; expected MODEL=TASK,TASK, such as my-model=dfew,mafw")
+        stated[model] = [name.strip() for name in names.split(",") if name.strip()]
+    board = make_board(runs, stated)
+    for path in files:
+        export_board(board, path)
+    pages = write_board(board, output or runs[0])
+    print_board(board, Console())
+    print(f"read {' or '.join(map(str, [*pages, *files]))}")
+    return FINISHED_WITH_FAULTS if board.unscored else 0
 
 
 @evaluate.command("compare")
@@ -249,8 +308,9 @@ def _values(config: Path | None, overrides: tuple[str, ...], given: dict[str, An
             raise SettingsError(f"option {text!r}; expected TASK.NAME=VALUE")
         values.setdefault("options", {}).setdefault(task, {})[name] = value
     values |= {key: given[key] for key in ("frames", "replies", "workers") if given[key] is not None}
-    if given["judge"]:
-        values["judge"] = {**(values.get("judge") or {}), "model": given["judge"]}
+    for key in ("judge", "extractor"):
+        if given[key]:
+            values[key] = {**(values.get(key) or {}), "model": given[key]}
     return values
 
 
@@ -262,22 +322,29 @@ def _folders(given: tuple[str, ...]) -> str | dict[str, str] | None:
     return named or (plain[0] if plain else None)
 
 
-def _load(tasks: str | None) -> None:
-    """Load the tasks of files, so that the predictions of a run or a listing may hold them."""
+def _load(tasks: str | None) -> list[str]:
+    """Load the tasks of files, so that the predictions of a run or a listing may hold them; return all names given."""
     from emotion_qwen.evaluation.tasks import load_tasks
 
-    if tasks:
-        load_tasks(tasks)
+    return [task.name for task in load_tasks(tasks)] if tasks else []
 
 
-def _show_tasks(console: Console) -> None:
+def _show_tasks(console: Console, chosen: Sequence[str]) -> None:
+    """Print what every task needs, by domain; `chosen` limits the list to some tasks."""
+    from emotion_qwen.evaluation.task import DOMAINS
     from emotion_qwen.evaluation.tasks import listing
 
-    for row in listing():
-        console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
-        for key in ("needs", "prompts", "options", "licence", "access"):
-            if row[key] and row[key] != "ours":
-                console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)
+    rows = [row for row in listing() if not chosen or row["name"] in chosen]
+    for domain in DOMAINS:
+        of_domain = [row for row in rows if row["domain"] == domain]
+        if of_domain:
+            console.print(f"{domain}: {len(of_domain)} tasks", style="bold underline", highlight=False)
+        for row in of_domain:
+            console.print(f"[bold]{row['name']}[/bold]  {row['title']} ({row['domain']})", highlight=False)
+            for key in ("needs", "splits", "prompts", "options", "licence", "access"):
+                if row[key] and row[key] != "ours":
+                    console.print(f"    {key}: {row[key]}", markup=False, highlight=False, soft_wrap=True)
+    console.print("Only some of them: emotion-qwen eval --list --tasks NAME,NAME", highlight=False)
 
 
 @click.command()

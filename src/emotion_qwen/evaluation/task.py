@@ -133,13 +133,17 @@ class Task:
         answered: form of the answers: likelihood of the choices, text, or as each item defines. Items with choices can
             be answered by likelihood in either case.
         score: scorer of the answers in one language; None if the task is used only by `predict` and `forgetting`.
+        headline: name of the score by which models are compared; empty for the first.
         also: further results by name, from the same answers.
         as_released: figures by the authors' arithmetic, from the texts of the replies. Separate columns, never ours.
         between_languages: figures over the results in English and Chinese.
         judge: the judge's questions about every reply, of "clue" and "label"; empty without a judge.
+        extract: what a language model may extract from prose before scoring (`run.extraction`): "words" (emotion words)
+            or "polarity"; empty for nothing.
         max_new_tokens: maximum number of tokens of a reply.
         frames: clip settings fixed by the task, keys of `settings.ClipSettings`; the others are the model's own.
         system: system message; empty for that of the chat template.
+        systems: system messages of wordings that have their own.
         splits: the available splits; the first is the default.
         prompts: name of each wording -> its languages.
         prompt: the selected wording; see `with_prompt`.
@@ -158,13 +162,16 @@ class Task:
     less_blank: bool = True
     answered: Literal["likelihood", "text", "item"] = "likelihood"
     score: Scorer | None = None
+    headline: str = ""
     also: Mapping[str, Scorer] = field(default_factory=dict)
     as_released: Released | None = None
     between_languages: Callable[[Result, Result], dict[str, float]] | None = None
     judge: tuple[str, ...] = ()
+    extract: str = ""
     max_new_tokens: int = 128
     frames: Mapping[str, float] = field(default_factory=dict)
     system: str = ""
+    systems: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = SPLITS
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {OURS: ("en", "zh")})
     prompt: str = OURS
@@ -195,7 +202,8 @@ class Task:
         if prompt == self.prompt:
             return self
         source: Any = self.source  # a source with several wordings has a field for them
-        return replace(self, prompt=prompt, source=replace(source, prompt=prompt))
+        system = self.systems.get(prompt, self.system)
+        return replace(self, prompt=prompt, source=replace(source, prompt=prompt), system=system)
 
     def with_options(self, **options: str) -> Task:
         """Return the task with options set.

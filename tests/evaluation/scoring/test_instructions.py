@@ -1,5 +1,8 @@
 """Every instruction of IFEval has its rule, and every rule passes one reply and fails another."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from emotion_qwen.errors import DataError
@@ -111,3 +114,16 @@ def test_an_instruction_that_cannot_be_checked_is_an_error():
         follows("a", ["startend:quotation"], [{"a": 1}])
     with pytest.raises(DataError, match="cannot be checked with"):
         follows("a", ["keywords:frequency"], [{"keyword": "a", "frequency": 1, "relation": "about"}])
+
+
+GOLDEN = json.loads(Path(__file__).with_name("ifeval_golden.json").read_text(encoding="utf-8"))
+BY_LANGDETECT = ("change_case:english_capital", "change_case:english_lowercase")
+"""The published checkers ask langdetect, which takes some rows of random English words for another language."""
+
+
+def test_the_rules_are_those_of_the_published_checkers_on_300_replies():
+    rows = GOLDEN["rows"]
+    assert len(rows) == 312 and {name for name, *_ in rows} == set(RULES) - {"length_constraints:number_sentences"}
+    other = [(name, reply) for name, given, reply, followed in rows if follows(reply, [name], [given]) != [followed]]
+    assert len(other) == 3 and {name for name, _ in other} <= set(BY_LANGDETECT)
+    assert {followed for *_, followed in rows} == {True, False}

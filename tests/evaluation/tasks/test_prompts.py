@@ -10,6 +10,7 @@ from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile
 from emotion_qwen.evaluation.tasks.prompts import emotion_question, spoken
 from emotion_qwen.evaluation.tasks.skills import SUITES, TextRows
 
+from .. import affect_files, general_files
 from .. import benchmark_files as files
 from ..skill_files import write_skill_files
 
@@ -62,7 +63,8 @@ def all_prompts(folder: Path) -> str:
         if isinstance(task.source, TextRows):
             told = _of_text(task, folder / name)
         else:
-            told = _of_files(task, files.WRITERS[name](folder / name)) if name in files.WRITERS else _of_own(task)
+            writers = files.WRITERS | affect_files.WRITERS | general_files.WRITERS
+            told = _of_files(task, writers[name](folder / name)) if name in writers else _of_own(task)
         pieces += [f"## {heading}\n{text.replace(chr(10), '¶' + chr(10))}¶\n" for heading, text in told]
     return "\n".join(pieces)
 

@@ -8,9 +8,6 @@ resumed.
 
 from __future__ import annotations
 
-import datetime
-import json
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,8 +16,9 @@ from typing import Any
 
 from pydantic import Field
 
-from emotion_qwen.errors import DataError, RemoteError, SettingsError, unknown_choice
+from emotion_qwen.errors import DataError, SettingsError, unknown_choice
 from emotion_qwen.evaluation.run.answerers import EndpointSettings
+from emotion_qwen.evaluation.run.asked_once import ReplyCache, fenced
 from emotion_qwen.evaluation.run.asking import asker
 from emotion_qwen.evaluation.run.predictions import read_predictions, read_run_header, text_digest
 from emotion_qwen.evaluation.run.runner import read_items
@@ -117,25 +115,8 @@ class Judge:
             SettingsError: the question is unknown.
         """
         text = prompt(question, reference, reply, language)
-        path = self.cache / (text_digest("\n".join((self.name, self.identity, text))) + ".json")
-        mine = {"judge": self.name, "identity": self.identity, "prompt": text}
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if {key: kept[key] for key in mine} == mine:
-                return {"reply": kept["reply"], "date": kept["date"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # not asked yet, or an incomplete file: ask
-        day, answer = datetime.datetime.now(datetime.UTC).date().isoformat(), ""
-        for _ in range(self.tries):
-            try:
-                answer = self.ask(text)
-            except RemoteError as error:
-                return {"error": str(error), "date": day}
-            if read_mark(answer) is not None:
-                record = {**mine, "date": day, "reply": answer}
-                write_whole(path, json_line(record))
-                break
-        return {"reply": answer, "date": day}
+        cache = ReplyCache(self.ask, self.cache, self.tries, {"judge": self.name, "identity": self.identity})
+        return cache.reply(text, lambda answer: read_mark(answer) is not None)
 
 
 def prompt(question: str, reference: str, reply: str, language: str) -> str:
@@ -146,9 +127,7 @@ def prompt(question: str, reference: str, reply: str, language: str) -> str:
     """
     if question not in PROMPTS:
         raise SettingsError(unknown_choice("question to a judge", question, PROMPTS))
-    # A reply that closes the bracket could give the judge instructions. Runs are removed as a whole: without the "<<<"
-    # in the middle of "><<<>>", a ">>>" would remain.
-    texts = {name: re.sub("[<>]{3,}", "", text) for name, text in (("reference", reference), ("reply", reply))}
+    texts = {name: fenced(text) for name, text in (("reference", reference), ("reply", reply))}
     return f"{PROMPTS[question][language]}\n\n{_TEXTS[language].format(**texts)}{_FORM[language]}"
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from emotion_qwen.client import ENDPOINT, parse_endpoint
 from emotion_qwen.errors import EmotionQwenError, SettingsError
 from emotion_qwen.evaluation.run.answerers import FILE, Answerer, EndpointSettings
+from emotion_qwen.evaluation.run.extraction import ExtractorSettings, extract_run
 from emotion_qwen.evaluation.run.judge import JudgeSettings, judge_run
 from emotion_qwen.evaluation.run.predictions import FINDINGS, SURPLUS, text_digest
 from emotion_qwen.evaluation.run.runner import Place, answer_task
@@ -61,6 +62,8 @@ class EvalSettings(Settings):
     """Local models answer emotion tasks with text if the task asks for text, instead of like `analyze`."""
     endpoint: EndpointSettings = Field(default_factory=lambda: EndpointSettings.of({}))
     judge: JudgeSettings | None = None
+    extractor: ExtractorSettings | None = None
+    """Model that extracts emotion words from replies in prose, for the tasks that score words."""
     frames: bool = True
     """Show frames of the worst answers on the page; the terms of the data set then also apply to the page."""
 
@@ -76,7 +79,7 @@ class EvalSettings(Settings):
             tasks += [set_up.with_prompt(prompt) for prompt in self.prompts if prompt in task.prompts]
         for prompt in self.prompts:
             if not any(task.prompt == prompt for task in tasks):
-                wordings = sorted({name for task in tasks or TASKS.values() for name in task.prompts})
+                wordings = dict.fromkeys(name for task in tasks or TASKS.values() for name in task.prompts)
                 raise SettingsError(f"no chosen task has the prompt {prompt!r}; they have: {', '.join(wordings)}")
         unknown = set(self.options) - {task.name for task in tasks}
         if unknown:
@@ -158,6 +161,8 @@ def run(settings: EvalSettings, console: Console) -> EvalOutcome:
     if place.rank == 0:
         if settings.judge:
             _judge(settings, settings.judge, outcome)
+        if settings.extractor:
+            _extract(settings, settings.extractor, outcome)
         for line in outcome.notes:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         for line in dict.fromkeys(outcome.faults):
@@ -224,6 +229,15 @@ def _judge(settings: EvalSettings, judge: JudgeSettings, outcome: EvalOutcome) -
         outcome.faults.append(f"judge: {error}")
         return
     outcome.faults += [f"judge: {faults} replies without a mark"] if faults else []
+
+
+def _extract(settings: EvalSettings, extractor: ExtractorSettings, outcome: EvalOutcome) -> None:
+    try:
+        faults = extract_run(list(outcome.items), extractor, settings.output)
+    except EmotionQwenError as error:
+        outcome.faults.append(f"extractor: {error}")
+        return
+    outcome.faults += [f"extractor: nothing extracted from {faults} replies"] if faults else []
 
 
 def _answer(settings: EvalSettings, answerer: Answerer, task: Task, folder: Path, outcome: EvalOutcome) -> None:

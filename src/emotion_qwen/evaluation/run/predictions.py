@@ -145,8 +145,9 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
         write_whole(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
         return
     header = read_run_header(folder)
-    # The same weights may have two paths; everything else affects the answers.
-    other = [key for key in wanted if key not in ("model", "options") and header.get(key) != wanted[key]]
+    # The same weights may have two paths, and what they were trained on is a note; all else affects the answers.
+    unaffected = ("model", "options", "trained_on")
+    other = [key for key in wanted if key not in unaffected and header.get(key) != wanted[key]]
     if other:
         differences = "; ".join(
             key if key == "settings" else f"{key} {header.get(key)}, now {wanted[key]}" for key in other

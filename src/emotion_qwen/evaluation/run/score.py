@@ -26,6 +26,7 @@ from emotion_qwen.evaluation.run.predictions import (
     that_count,
 )
 from emotion_qwen.evaluation.run.runner import read_items
+from emotion_qwen.evaluation.scoring.extracted import read_extracted, with_extracted
 from emotion_qwen.evaluation.scoring.judgements import Judgement, agreement, read_judgements, score_judgements
 from emotion_qwen.evaluation.scoring.records import Continuation, Judged, Response, Result, ScoredItem
 from emotion_qwen.evaluation.scoring.replies import LETTERS
@@ -158,6 +159,7 @@ def score_folder(folder: Path) -> list[Column]:
     if task.score is None:
         raise DataError(f"task {task.name} has no scorer; add one to the task, its answers are kept")
     items, lines, judged = read_items(folder), read_all(folder), read_judgements(folder)
+    extracted = read_extracted(folder)
     rejected, findings = _rejected(folder), _findings(folder)
     columns = []
     for language in dict.fromkeys(item.language for item in items):
@@ -166,6 +168,10 @@ def score_folder(folder: Path) -> list[Column]:
         scored, answers = [item.scored() for item in of_language], as_answers(of_language, predictions)
         result = _with_surplus(task.score(scored, answers), folder)
         also = {name: scorer(scored, answers) for name, scorer in task.also.items()}
+        for title, rows in extracted.items():
+            of_rows = [row for row in rows if row.language == language]
+            if of_rows:
+                also[title] = task.score(scored, with_extracted(answers, of_rows))
         marks = {
             judge: [judgement for judgement in judgements if judgement.language == language]
             for judge, judgements in judged.items()

@@ -112,10 +112,11 @@ def _judge(items: Sequence[records.ScoredItem], answers: Iterable[records.Respon
                 f"item {item.id!r} has the references {item.references} and {len(item.allowed)} options; "
                 f"expected one letter of {letters!r}"
             )
-    return records.judge(items, answers, _read, lambda item, letter: float(letter == item.references[0]))
+    return records.judge(items, answers, read_lettered, lambda item, letter: float(letter == item.references[0]))
 
 
-def _read(item: records.ScoredItem, answer: records.Response) -> records.Read:
+def read_lettered(item: records.ScoredItem, answer: records.Response) -> records.Read:
+    """Read the letter of the option that an answer chooses, from its text or its scores by option or letter."""
     if answer.scores is None:
         return read_option(answer.text, item.allowed)
     if set(item.allowed) & set(answer.scores):

@@ -142,7 +142,9 @@ def _first_word_of_paragraph(text: str, num_paragraphs: int, nth_paragraph: int,
 
 def _postscript(text: str, postscript_marker: str) -> bool:
     letters = [letter for letter in postscript_marker if letter.isalpha()]
-    return re.search(r"\b" + r"\.?\s?".join(map(re.escape, letters)) + r"\b", text, re.IGNORECASE) is not None
+    marker = r"\.?\s?".join(map(re.escape, letters))
+    # "P.P.S" is not "P.S."
+    return re.search(rf"(?<!\bp\.)(?<!\bp\. )\b{marker}\b", text, re.IGNORECASE) is not None
 
 
 def _placeholders(text: str, num_placeholders: int) -> bool:

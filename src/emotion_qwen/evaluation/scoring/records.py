@@ -312,6 +312,15 @@ def _first_without_error(answers: Iterable[Response]) -> tuple[dict[str, Respons
     return given, tuple(again)
 
 
+def reply_texts(answers: Iterable[Response]) -> dict[str, str]:
+    """Return the texts of replies by id; the first of several counts, and errors and likelihoods are left out."""
+    texts: dict[str, str] = {}
+    for answer in answers:
+        if not (answer.error or answer.unanswered) and answer.scores is None:
+            texts.setdefault(answer.id, answer.text)
+    return texts
+
+
 def likeliest(item: ScoredItem, answer: Response) -> Read | None:
     """Return the likeliest allowed choice of an answer that has scores; None if its text must be read.
 

@@ -10,24 +10,31 @@ from emotion_qwen.errors import SettingsError, unknown_choice
 from emotion_qwen.evaluation.scoring.closed import score_closed
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks import (
+    affect_files,
+    affect_sets,
     dfew,
     emer,
     emoset,
     folder,
+    general_sets,
     mafw,
     mer2024,
     mer_unibench,
     mmbench,
     mme,
+    named_files,
     pope,
+    question_sets,
     ravdess,
     scienceqa,
     seedbench,
     skills,
+    text_questions,
     textvqa,
     ver,
     vqav2,
 )
+from emotion_qwen.evaluation.tasks.clips import with_presets
 from emotion_qwen.evaluation.tasks.parquet import PictureFile, TextFile, VoiceFile
 from emotion_qwen.evaluation.tasks.prompts import OBJECT_SET, emotion_question, object_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores
@@ -89,13 +96,15 @@ def _enter(tasks: object, source: str) -> dict[str, Task]:
 
 
 def listing() -> list[dict[str, str]]:
-    """Return what a user needs to run each task: name, title, domain, needs, licence, access, prompts, options."""
+    """Return what a user needs to run each task: name, title, domain, needs, licence, access, prompts, options,
+    splits."""
     load_installed_tasks()
     rows = []
     for task in TASKS.values():
         row = {key: getattr(task, key) for key in ("name", "title", "domain", "needs", "licence", "access")}
         options = "; ".join(f"{name}: {meaning}" for name, meaning in task.options.items())
-        rows.append({**row, "prompts": ", ".join(task.prompts), "options": options})
+        splits = ", ".join(task.splits) if len(task.splits) > 1 else ""
+        rows.append({**row, "prompts": ", ".join(task.prompts), "options": options, "splits": splits})
     return rows
 
 
@@ -205,13 +214,13 @@ _OWN: tuple[Task, ...] = (
     ),
 )
 _BENCHMARKS: tuple[Task, ...] = (
-    dfew.TASK,
-    *mer2024.TASKS,
-    mafw.TASK,
-    ravdess.TASK,
-    emoset.TASK,
+    *map(with_presets, (dfew.TASK, *mer2024.TASKS, mafw.TASK, ravdess.TASK, emoset.TASK)),
+    *affect_sets.TASKS,
     emer.TASK,
-    mer_unibench.TASK,
+    *mer_unibench.TASKS,
+    *named_files.TASKS,
+    *affect_files.TASKS,
+    *question_sets.TASKS,
     ver.TASK,
     folder.TASK,
     pope.TASK,
@@ -221,6 +230,8 @@ _BENCHMARKS: tuple[Task, ...] = (
     seedbench.TASK,
     textvqa.TASK,
     vqav2.TASK,
+    *general_sets.TASKS,
+    *text_questions.TASKS,
     *skills.TASKS,
 )
 TASKS: dict[str, Task] = {task.name: task for task in (*map(_with_terms, _OWN), *_BENCHMARKS)}

@@ -14,7 +14,6 @@ from emotion_qwen.errors import DataError
 from emotion_qwen.evaluation.task import Task
 from emotion_qwen.evaluation.tasks.clips import Labelled, LabelledFiles
 from emotion_qwen.evaluation.tasks.files import PICTURES, Media, ReadRows, needed, read_json_file
-from emotion_qwen.evaluation.tasks.prompts import evoked_question
 from emotion_qwen.evaluation.tasks.scorers import LabelScores, released_emoset
 from emotion_qwen.records import EVOKED
 from emotion_qwen.taxonomy import label_set
@@ -58,10 +57,6 @@ class EmoSet(LabelledFiles):
         table.expect_media("pictures", missing, len(table.rows))
         return table
 
-    def ask(self, language: str) -> str:
-        """See `LabelledFiles`."""
-        return evoked_question(LABELS, language)
-
 
 def _picture(row: Any) -> str | None:
     """Return the picture of an entry: the first cell after the label that has the suffix of a picture."""
@@ -74,7 +69,7 @@ TASK = Task(
     "emoset",
     "EmoSet, 8 evoked emotions",
     "emotion",
-    EmoSet(("emoset", "EmoSet-118K", "EmoSet"), set_name=LABELS.name),
+    EmoSet(("emoset", "EmoSet-118K", "EmoSet"), set_name=LABELS.name, about=EVOKED),
     about=EVOKED,
     answered="text",
     score=LabelScores(LABELS),

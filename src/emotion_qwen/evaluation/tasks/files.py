@@ -26,6 +26,7 @@ NAMED = 5
 """Maximum number of names in a message; the others are counted."""
 VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".flv", ".mpg", ".mpeg", ".wmv"})
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+SOUNDS = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg"})
 
 
 @dataclass
@@ -236,14 +237,17 @@ class Media:
     Args:
         home: the folder.
         suffixes: of the files, in lower case; the files' suffixes may have any case.
+        depth: number of folders above a file that belong to its name, for sets in which files of several folders have
+            the same name: with 1, `Raw/a/1.mp4` is called `a/1`.
     """
 
-    def __init__(self, home: Path, suffixes: frozenset[str]) -> None:
+    def __init__(self, home: Path, suffixes: frozenset[str], depth: int = 0) -> None:
         self._suffixes, self._paths = suffixes, dict[str, Path]()
         self._again: set[str] = set()
         for path in sorted(home.rglob("*")):
             if path.suffix.lower() in suffixes and path.is_file():
-                name = _plain_number(path.stem)
+                above = path.parent.parts[len(path.parent.parts) - depth :]
+                name = _plain_number("/".join([*above, path.stem]))
                 if name in self._paths:
                     self._again.add(name)
                 self._paths.setdefault(name, path)
@@ -252,7 +256,8 @@ class Media:
         """Return the first file with a name, which may include the suffix."""
         path = self._paths.get(_plain_number(name))
         short = Path(name)
-        return self.get(short.stem) if path is None and short.suffix.lower() in self._suffixes else path
+        bare = name.removesuffix(short.suffix)
+        return self.get(bare) if path is None and short.suffix.lower() in self._suffixes else path
 
     def several(self, name: str) -> bool:
         """Return whether several files have a name."""
@@ -264,11 +269,17 @@ class Media:
 
 
 def _plain_number(name: str) -> str:
-    return str(int(name)) if name.isascii() and name.isdigit() else name
+    above, sign, last = name.rpartition("/")
+    return f"{above}{sign}{int(last)}" if last.isascii() and last.isdigit() else name
 
 
 def parquet_rows(
-    files: Sequence[Path], columns: Sequence[str], *, picture: str = "image", presence: bool = False
+    files: Sequence[Path],
+    columns: Sequence[str],
+    *,
+    picture: str = "image",
+    presence: bool = False,
+    hidden: Sequence[str] = (),
 ) -> Iterator[tuple[dict[str, Any], Callable[[str], Stored]]]:
     """Yield the rows of Parquet files without their pictures, each with a function that returns the picture under a
     name.
@@ -277,6 +288,7 @@ def parquet_rows(
         files: in order.
         columns: required columns; all columns but the picture's are yielded.
         picture: column of the pictures.
+        hidden: further columns of pictures, which are not read.
         presence: yield in the picture's column whether the row has a picture (bool). This reads all pictures once.
 
     Raises:
@@ -293,7 +305,7 @@ def parquet_rows(
         missing = [column for column in columns if column not in names]
         if missing:
             raise DataError(f"{path}: has the columns {names}; expected also {', '.join(missing)}")
-        kept = [name for name in names if name != picture or _is_text(file, picture, arrow)]
+        kept = [name for name in names if name not in (picture, *hidden) or _is_text(file, name, arrow)]
         for group in range(file.num_row_groups):
             try:
                 rows = file.read_row_group(group, columns=kept).to_pylist()

@@ -52,6 +52,7 @@ TASKS = tuple(
         Mer2024((f"mer2024_{track}", "mer2024", "MER2024"), set_name="mer6", released=MER_RELEASE, track=track),
         answered="text",
         score=LabelScores(label_set("mer6")),
+        headline="WAF",
         as_released=released_mer,
         frames={"fps": 3.0, "video_max_pixels": 602112},
         splits=("test",),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from emotion_qwen.evaluation.run.stored import Stored
 from emotion_qwen.evaluation.scoring.replies import LETTERS
 from emotion_qwen.evaluation.task import Item
-from emotion_qwen.evaluation.tasks.files import PICTURES, BenchmarkReader, Media, ReadRows
+from emotion_qwen.evaluation.tasks.files import PICTURES, VIDEOS, BenchmarkReader, Media, ReadRows
 
 YES_NO = ("yes", "no")
 
@@ -26,6 +26,8 @@ class Question(NamedTuple):
         picture: name of the picture; the bootstrap draws its questions together. Empty for the question alone.
         options: texts of the lettered options; empty for other questions.
         hint: context that comes with the question.
+        more: further pictures of the question.
+        span: part of a video, as start and end in seconds; empty for all of it.
     """
 
     image: Stored | Path | None
@@ -35,6 +37,8 @@ class Question(NamedTuple):
     picture: str = ""
     options: tuple[str, ...] = ()
     hint: str = ""
+    more: tuple[Stored, ...] = ()
+    span: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class PictureQuestions(BenchmarkReader):
         return Item(
             name,
             language,
-            ({"type": "image", "image": row.image},) if row.image is not None else (),
+            self.media(row),
             self.ask(row, language),
             tuple(LETTERS[: len(row.options)]) or self.choices,
             row.answers[0],
@@ -62,6 +66,14 @@ class PictureQuestions(BenchmarkReader):
             cluster=row.picture,
             options=row.options,
         )
+
+    def media(self, row: Question) -> tuple[dict[str, Any], ...]:
+        """Return the message parts with the pictures, or the video, of a question."""
+        if row.image is None:
+            return ()
+        if isinstance(row.image, Path) and row.image.suffix.lower() in VIDEOS:
+            return ({"type": "video", "video": row.image, **dict(zip(("start", "end"), row.span, strict=False))},)
+        return tuple({"type": "image", "image": image} for image in (row.image, *row.more))
 
 
 def is_letter_of(letter: str, options: tuple[str, ...]) -> bool:

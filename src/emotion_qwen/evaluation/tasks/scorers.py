@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from emotion_qwen.errors import DataError, SettingsError
 from emotion_qwen.evaluation.scoring import as_released
 from emotion_qwen.evaluation.scoring.labels import score_labels
-from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem
+from emotion_qwen.evaluation.scoring.records import Response, Result, ScoredItem, reply_texts
 from emotion_qwen.evaluation.scoring.sets import score_clue_overlap, score_open_vocabulary
+from emotion_qwen.evaluation.scoring.unibench import score_both_levels, score_hit_rate
 from emotion_qwen.evaluation.scoring.yes_no import COGNITION, FULL, PERCEPTION
 from emotion_qwen.matching.wheels import Wheels, read_wheels
 from emotion_qwen.taxonomy import LabelSet
@@ -37,6 +39,7 @@ class WheelScores:
     """`score_open_vocabulary` with the wheels of a folder; empty if none is given yet."""
 
     wheels: str = ""
+    score: ClassVar[Callable[..., Result]] = staticmethod(score_open_vocabulary)
 
     def __call__(self, items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
         """Score the answers.
@@ -45,7 +48,7 @@ class WheelScores:
             SettingsError: no folder was given.
             DataError: it does not hold the organisers' files.
         """
-        return score_open_vocabulary(items, answers, self._read())
+        return self.score(items, answers, self._read())
 
     def missing(self) -> str:
         """Describe what is missing for scoring, or return an empty text; called before the answers are generated."""
@@ -62,6 +65,18 @@ class WheelScores:
                 "as the option wheels"
             )
         return read_wheels(Path(self.wheels))
+
+
+class HitRates(WheelScores):
+    """`score_hit_rate` with the wheels of a folder."""
+
+    score = staticmethod(score_hit_rate)
+
+
+class BothLevels(WheelScores):
+    """`score_both_levels` with the wheels of a folder."""
+
+    score = staticmethod(score_both_levels)
 
 
 def score_reasons(items: Sequence[ScoredItem], answers: Iterable[Response]) -> Result:
@@ -91,10 +106,7 @@ def language_agreement(english: Result, chinese: Result) -> Figures:
 
 def answered(items: Sequence[ScoredItem], answers: Iterable[Response]) -> list[tuple[ScoredItem, str]]:
     """Pair items with the text of their reply; items without one are left out, as in the release's scripts."""
-    texts: dict[str, str] = {}
-    for answer in answers:
-        if not (answer.error or answer.unanswered) and answer.scores is None:
-            texts.setdefault(answer.id, answer.text)  # the first of several counts, as in our own scores
+    texts = reply_texts(answers)
     return [(item, texts[item.id]) for item in items if item.id in texts]
 
 

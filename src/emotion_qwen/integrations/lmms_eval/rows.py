@@ -22,7 +22,20 @@ from emotion_qwen.evaluation.tasks import TASKS
 
 DATA = "EMOTION_QWEN_DATA"
 """Environment variable with the folder that `emotion-qwen eval --data` takes."""
-OFFERED = ("dfew", "mer2024_semi", "mer2024_noise", "emer", "emoset", "mafw", "ravdess", "goemotions")
+WHEELS = "EMOTION_QWEN_WHEELS"
+"""Environment variable with the folder of the emotion wheels, for the tasks that have the option wheels."""
+OFFERED = (
+    *("dfew", "mer2024_semi", "mer2024_noise", "emer", "emoset", "mafw", "ravdess", "goemotions"),
+    *("mer2023_multi", "mer2023_noise", "mer2023_semi", "mer2025_track1", "mer2025_track2"),
+    *("mer2026_cross", "mer2026_fg", "mer2026_prefer", "meld", "mosi", "mosei", "sims", "simsv2", "emobank"),
+    *("mer_unibench", "unibench_mer2023", "unibench_mer2024", "unibench_meld"),
+    *("unibench_mosi", "unibench_mosei", "unibench_sims", "unibench_simsv2"),
+    *("affectnet", "affectnet_va", "rafdb", "ferplus", "ckplus", "cremad", "afew_va", "affwild2"),
+    *("artphoto", "fi", "emotion6", "mme_emotion", "emobench_m", "emobench_m_smile"),
+)
+"""Our emotion tasks in the harness. Left out are recordings without a picture and parts of longer videos, which its
+models do not take, and the Parquet files of our own layout but for GoEmotions.
+"""
 ITEM = "emotion_qwen"
 """Column with the whole item, by which our model recognizes our rows."""
 SIDE = 64
@@ -57,13 +70,21 @@ def rows_of(split: str, data: Path) -> list[dict[str, str]]:
     name, _, language = split.rpartition("_")
     if name not in OFFERED:
         raise SettingsError(unknown_choice("task", name, OFFERED))
-    task = TASKS[name]
+    task = offered_task(name)
+    if language not in task.languages:
+        raise SettingsError(unknown_choice("language", language, task.languages))
     for finding in task.check(data, None, (language,)):
         LOG.warning(f"{split}: {finding.kind}: {finding.text}")
     items, rejected = usable(task.items(data, side=SIDE, languages=(language,)), task.answered)
     for identity, why in rejected.items():
         LOG.warning(f"{split}: item {identity!r} cannot be asked: {why}")
     return [_row(task, item) for item in items]
+
+
+def offered_task(name: str) -> Task:
+    """Return a task, with the emotion wheels of the environment variable `WHEELS` if it needs them."""
+    task, folder = TASKS[name], os.environ.get(WHEELS)
+    return task.with_options(wheels=folder) if folder and "wheels" in task.options else task
 
 
 def _row(task: Task, item: Item) -> dict[str, str]:
@@ -83,7 +104,7 @@ def _plain(medium: Any, item: Item) -> str:
 def item_of(row: Row) -> tuple[Task, Item]:
     """Return the task and the item of one of our rows."""
     whole = json.loads(row[ITEM])
-    return TASKS[whole["task"]], Item(**with_tuples(whole["item"]))
+    return offered_task(whole["task"]), Item(**with_tuples(whole["item"]))
 
 
 def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

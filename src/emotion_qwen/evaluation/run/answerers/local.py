@@ -94,6 +94,7 @@ class LocalModel:
             **engine.provenance(),
             "prompt": text_digest(engine.processor.chat_template),
             "settings": settings.model_dump(),
+            "trained_on": engine.training_facts().get("data", []),
         }
         less_blank = (emotion or task.less_blank) and not plain_likelihood(engine)
         scoring = "likelihood less blank per token" if less_blank else "likelihood"
