@@ -81,7 +81,7 @@ class ExtractorSettings(Settings):
     """The model that extracts words."""
 
     model: str
-    """"openai:http://host/v1#model", or a local model as in `--model`."""
+    """"openai:NAME@http://host/v1", or a local model as in `--model`."""
     tries: int = Field(3, ge=1)
     """Maximum number of times that the model is asked until it replies with the requested JSON object."""
     cache: Path | None = None
