@@ -124,5 +124,5 @@ def explanation(reading: TrackReading) -> list[str]:
     elif reading.at_rest and max(reading.at_rest, key=lambda key: reading.at_rest[key]) == reading.label:
         lines.append(f"reason: the share of {name} rises, but {reading.label}, which is read at rest, stays above it")
     else:
-        lines.append(f"reason: the face is taken for {reading.label}; compare both faces with --intensity 1.3")
+        lines.append(f"reason: the face is taken for {reading.label}; try a higher --intensity, or another --identity")
     return lines

@@ -173,7 +173,7 @@ def change_rows(pairs: Sequence[ProbeChange]) -> list[tuple[str, ...]]:
             threshold_text(pair.after),
             f"{pair.before.rates[-1]:.0%}",
             f"{pair.after.rates[-1]:.0%}",
-            f"{-100 * pair.loss:+.0f}",
+            f"{0 - 100 * pair.loss:+.0f}",
         )
         for pair in pairs
     ]
