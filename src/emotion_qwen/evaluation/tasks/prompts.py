@@ -146,7 +146,10 @@ PRESETS: dict[str, Preset] = {
         "visual inputs, as well as generating text and speech.",
     ),
 }
-"""Name of a wording -> the form of a published model. VidEmo is not among them: its questions stand only in data that are not open."""
+"""Name of a wording -> the form of a published model.
+
+VidEmo is not among them: its questions stand only in data that are not open.
+"""
 OBJECTS = {
     "airplane": "飞机", "automobile": "汽车", "bird": "鸟", "cat": "猫", "deer": "鹿",
     "dog": "狗", "frog": "青蛙", "horse": "马", "ship": "船", "truck": "卡车",
