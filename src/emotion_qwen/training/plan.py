@@ -363,8 +363,8 @@ def make_mixture(settings: TrainSettings, processes: int) -> Mixture:
     used = [(p, s) for p, s in zip(settings.data, shares_of(settings.data, settings.plan.replay), strict=True) if s]
     batch = settings.batch
     length = settings.optim.steps // settings.updates * batch.samples * batch.accumulate * processes
-    length = None if batch.row_tokens else length
-    return Mixture(open_parts(settings, [p for p, _ in used]), [s for _, s in used], length, settings.seed)
+    parts = open_parts(settings, [p for p, _ in used])
+    return Mixture(parts, [s for _, s in used], None if batch.row_tokens else length, settings.seed)
 
 
 def start_config(settings: TrainSettings) -> EmotionQwenConfig:
