@@ -67,7 +67,7 @@ class BatchSettings(Settings):
     max_rejected: int = Field(0, ge=0)
     by_length: bool = False
     """Batch samples of similar length."""
-    evaluate_samples: int | None = Field(None, ge=1)
+    evaluate_batch: int | None = Field(None, ge=1)
     """Samples per padded batch of validation. Default: 32, or `samples` if that is more; with `row_tokens` 1, which
     needs no more memory than training."""
     workers: int = Field(0, ge=0)
@@ -75,7 +75,7 @@ class BatchSettings(Settings):
     @property
     def validation_samples(self) -> int:
         """Samples per padded batch of validation."""
-        return self.evaluate_samples or (1 if self.row_tokens else max(self.samples, 32))
+        return self.evaluate_batch or (1 if self.row_tokens else max(self.samples, 32))
 
 
 class OptimSettings(Settings):
